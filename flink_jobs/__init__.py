@@ -1,0 +1,1 @@
+"""StreamFlow: real-time card-fraud detection on Apache Flink."""

@@ -1,0 +1,129 @@
+"""Read a YAML file a person wrote: typed access to its keys, errors that say what to do."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+type_names = {str: "text", int: "a whole number", bool: "true or false", dict: "a mapping", list: "a list"}
+
+
+class DocumentError(ValueError):
+    """A YAML file does not say what it must; the message names file, key and remedy."""
+
+    def __init__(self, path: Path, where: str, problem: str, remedy: str) -> None:
+        """Build the message from the file, the dotted key, what is wrong and what to do."""
+        place = f"{path}: {where}" if where else str(path)
+        super().__init__(f"{place}: {problem}. {remedy}")
+        self.path = path
+        self.where = where
+
+
+class Section:
+    """One mapping of a YAML file; remembers which keys were asked for.
+
+    Call `close()` when all keys were read: a key nobody asked for is a misspelling, not a comment.
+    """
+
+    def __init__(self, path: Path, where: str, values: object) -> None:
+        """Wrap the mapping `values` found at the dotted key `where` of the file `path`."""
+        self.path = path
+        self.where = where
+        if not isinstance(values, dict):
+            raise self.error("", f"expected a mapping, found {describe(values)}", "Write `key: value` lines here.")
+        self._values: dict[str, Any] = {str(key): value for key, value in values.items()}
+        self._asked: set[str] = set()
+
+    def error(self, key: str, problem: str, remedy: str) -> DocumentError:
+        """Return (not raise) an error placed at `key` of this section."""
+        where = ".".join(part for part in (self.where, key) if part)
+        return DocumentError(self.path, where, problem, remedy)
+
+    def has(self, key: str) -> bool:
+        """Tell whether `key` is there and not null."""
+        self._asked.add(key)
+        return self._values.get(key) is not None
+
+    def raw(self, key: str) -> Any:  # noqa: ANN401 - a YAML value has no narrower type
+        """Return the value of `key`, or None."""
+        self._asked.add(key)
+        return self._values.get(key)
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """Return the text at `key`; without `default` it must be there and not be empty."""
+        value = self._typed(key, str, default)
+        if not value.strip() and default is None:
+            raise self.error(key, "is empty", "Write at least one word.")
+        return str(value)
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """Return the whole number at `key`."""
+        return int(self._typed(key, int, default))
+
+    def flag(self, key: str, *, default: bool | None = None) -> bool:
+        """Return the true/false at `key`."""
+        return bool(self._typed(key, bool, default))
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        """Return the list of texts at `key`; an absent key is an empty list."""
+        items = self._typed(key, list, [])
+        for number, item in enumerate(items):
+            if not isinstance(item, str):
+                raise self.error(f"{key}[{number}]", f"expected text, found {describe(item)}", "Quote it.")
+        return tuple(items)
+
+    def section(self, key: str) -> "Section":
+        """Return the mapping at `key` as a section of its own."""
+        return Section(self.path, f"{self.where}.{key}".lstrip("."), self._typed(key, dict, None))
+
+    def sections(self, key: str) -> Iterator["Section"]:
+        """Yield every mapping of the list at `key`; an absent key yields nothing."""
+        for number, item in enumerate(self._typed(key, list, [])):
+            yield Section(self.path, f"{self.where}.{key}[{number}]".lstrip("."), item)
+
+    def keys(self) -> tuple[str, ...]:
+        """Return all keys of the section, in the order of the file."""
+        return tuple(self._values)
+
+    def close(self) -> None:
+        """Raise for the first key that nobody asked for."""
+        for key in self._values:
+            if key not in self._asked:
+                near = difflib.get_close_matches(key, self._asked, n=1)
+                remedy = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(sorted(self._asked))}."
+                raise self.error(key, "is not a known key", remedy)
+
+    def _typed(self, key: str, kind: type, default: object) -> Any:  # noqa: ANN401 - checked here, narrowed above
+        self._asked.add(key)
+        value = self._values.get(key)
+        if value is None:
+            if default is None:
+                raise self.error(key, "is missing", f"Add it: {type_names[kind]}.")
+            return default
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise self.error(key, f"expected {type_names[kind]}, found {describe(value)}", "Correct the value.")
+        return value
+
+
+def describe(value: object) -> str:
+    """Name a YAML value and its type for an error message."""
+    shown = repr(value)
+    return f"{shown[:57]}... ({type(value).__name__})" if len(shown) > 60 else f"{shown} ({type(value).__name__})"
+
+
+def read_document(path: Path) -> Section:
+    """Read the YAML mapping in `path`; raise DocumentError when it cannot be read or is not one."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DocumentError(path, "", "there is no such file", "Check the path.") from None
+    except (OSError, UnicodeDecodeError) as cause:
+        raise DocumentError(path, "", f"cannot be read ({cause})", "Check that it is a text file you may read.") from cause
+    except yaml.YAMLError as cause:
+        mark = getattr(cause, "problem_mark", None)
+        where = f"line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(cause, "problem", None) or "is not YAML"
+        raise DocumentError(path, where, f"is not valid YAML ({problem})", "Mend the syntax.") from cause
+    return Section(path, "", values)
