@@ -1,0 +1,301 @@
+#!/usr/bin/env bash
+# Makes a fresh clone runnable: system tools, Python environment, jars. Run it as often as you like; when nothing
+# changed it only compares a few hashes. Everything it makes lives in .venv and .tools.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+tools="$root/.tools"
+maven_dir="$root/flink_jobs/local/maven"
+log="$tools/bootstrap.log"
+
+readonly UV_PIN=0.13.8
+readonly UV_MINIMUM=0.9
+readonly POSTGRES_MINIMUM=14
+readonly JAVA_MINIMUM=17 # Kafka 4 brokers need 17
+readonly JAVA_MAXIMUM=21 # Flink 2.2 is tested up to 21; its start script's flags stop a JVM of 24 or newer
+readonly DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
+
+# A caller's own Python settings must not leak into ours.
+unset PYTHONHOME PYTHONPATH VIRTUAL_ENV UV_PROJECT_ENVIRONMENT UV_PYTHON
+
+say() { printf 'bootstrap: %s\n' "$*" >&2; }
+die() {
+  printf 'bootstrap: %s\n' "$*" >&2
+  exit 2
+}
+
+# ---------------------------------------------------------------- finding things
+
+java_major() { # the major version of a Java home, from its release file; nothing when it is no Java home
+  [[ -x "$1/bin/java" && -r "$1/release" ]] || return 1
+  sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$1/release"
+}
+
+find_java() { # prints the home of a Java that both Flink and Kafka accept
+  local candidates=() home major
+  [[ -n "${JAVA_HOME:-}" ]] && candidates+=("$JAVA_HOME")
+  if command -v java >/dev/null; then
+    candidates+=("$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")")
+  fi
+  candidates+=(/usr/lib/jvm/* /opt/java/*)
+  for home in "${candidates[@]}"; do
+    major=$(java_major "$home") || continue
+    if [[ -n "$major" ]] && ((major >= JAVA_MINIMUM && major <= JAVA_MAXIMUM)); then
+      echo "$home"
+      return
+    fi
+  done
+  return 1
+}
+
+find_postgres() { # prints the folder of initdb and postgres
+  local candidates=() dir major
+  [[ -n "${STREAMFLOW_POSTGRES_BIN:-}" ]] && candidates+=("$STREAMFLOW_POSTGRES_BIN")
+  if command -v postgres >/dev/null; then candidates+=("$(dirname "$(readlink -f "$(command -v postgres)")")"); fi
+  while read -r dir; do candidates+=("$dir"); done < <(
+    ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin 2>/dev/null | sort -rV
+  )
+  for dir in "${candidates[@]}"; do
+    [[ -x "$dir/initdb" && -x "$dir/postgres" ]] || continue
+    major=$("$dir/postgres" --version | sed -n 's/^[^0-9]*\([0-9]*\).*/\1/p')
+    if ((major >= POSTGRES_MINIMUM)); then
+      echo "$dir"
+      return
+    fi
+  done
+  return 1
+}
+
+# Python must be 3.11, able to make environments, and come with libpython: Flink's thread mode loads it into the JVM.
+python_probe='
+import ctypes, os, platform, sys, sysconfig
+import ensurepip, venv
+if sys.version_info[:2] != (3, 11) or platform.machine() != "x86_64": sys.exit(1)
+name = "libpython3.11.so.1.0"
+lib = sysconfig.get_config_var("LIBDIR") or ""
+arch = sysconfig.get_config_var("MULTIARCH") or ""
+if not any(os.path.exists(os.path.join(d, name)) for d in (lib, os.path.join(lib, arch))): ctypes.CDLL(name)
+print(os.path.realpath(sys.executable))'
+
+find_python() {
+  local candidate found
+  local candidates=()
+  [[ -n "${STREAMFLOW_PYTHON:-}" ]] && candidates+=("$STREAMFLOW_PYTHON")
+  while read -r candidate; do candidates+=("$candidate"); done < <(
+    type -aP python3.11 || true
+    ls -d "${PYENV_ROOT:-${HOME:-/nonexistent}/.pyenv}"/versions/3.11*/bin/python3.11 2>/dev/null || true
+    printf '%s\n' /usr/local/bin/python3.11 /usr/bin/python3.11 /opt/python/3.11/bin/python3.11
+    type -aP python3 || true
+    if command -v uv >/dev/null; then uv python find --system 3.11 2>/dev/null || true; fi
+  )
+  for candidate in "${candidates[@]}"; do
+    [[ -x "$candidate" ]] || continue
+    if found=$("$candidate" -I -c "$python_probe" 2>/dev/null); then
+      echo "$found"
+      return
+    fi
+  done
+  return 1
+}
+
+# ---------------------------------------------------------------- system packages
+
+missing=()   # for people
+packages=()  # for apt-get
+
+look() {
+  missing=()
+  packages=()
+  if ! java_home=$(find_java); then
+    missing+=("Java $JAVA_MINIMUM to $JAVA_MAXIMUM (set JAVA_HOME if it is in an unusual place)")
+    packages+=("openjdk-17-jre-headless|openjdk-21-jre-headless")
+  fi
+  if ! command -v mvn >/dev/null; then
+    missing+=("Maven 3.6 or newer (mvn on PATH)")
+    packages+=("maven")
+  fi
+  if ! find_postgres >/dev/null; then
+    missing+=("PostgreSQL $POSTGRES_MINIMUM or newer server programs (set STREAMFLOW_POSTGRES_BIN to the folder of initdb)")
+    packages+=("postgresql")
+  fi
+  if ! python=$(find_python); then
+    missing+=("Python 3.11 for x86_64 with venv and libpython (set STREAMFLOW_PYTHON to it if it is in an unusual place)")
+    packages+=("python3.11" "python3.11-venv" "libpython3.11")
+  fi
+}
+
+first_available() { # of "a|b|c", the first package apt can install
+  local name
+  for name in ${1//|/ }; do
+    if [[ -n "$(apt-cache show --no-all-versions "$name" 2>/dev/null)" ]]; then
+      echo "$name"
+      return
+    fi
+  done
+  return 1
+}
+
+install_packages() {
+  local wanted=() name alternatives
+  say "missing: ${missing[*]}"
+  say "installing with apt-get (log: $log)"
+  apt-get update >>"$log" 2>&1 || say "apt-get update had errors; trying with the package lists there are"
+  for alternatives in "${packages[@]}"; do
+    if name=$(first_available "$alternatives"); then wanted+=("$name"); fi
+  done
+  ((${#wanted[@]})) || return 0
+  # A Debian package of Postgres would start its own cluster on 5432; we only want the programs.
+  local keep_cluster=0 conf=/etc/postgresql-common/createcluster.conf
+  if [[ " ${wanted[*]} " == *" postgresql "* && ! -e $conf ]]; then
+    mkdir -p "$(dirname "$conf")"
+    echo "create_main_cluster = false" >"$conf"
+    keep_cluster=1
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+    -o Dpkg::Options::=--force-confold "${wanted[@]}" </dev/null >>"$log" 2>&1 ||
+    say "apt-get could not install everything: $(grep -m1 '^E:' "$log" || echo "see $log")"
+  if ((keep_cluster)); then rm -f "$conf"; fi
+}
+
+ensure_system() {
+  local start=$SECONDS
+  look
+  if ((${#missing[@]})) && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    install_packages
+    look
+  fi
+  if ((${#missing[@]})); then
+    {
+      echo "bootstrap: this machine lacks:"
+      printf '  - %s\n' "${missing[@]}"
+      echo "On Debian 12:  sudo apt-get install openjdk-17-jre-headless maven postgresql python3.11 python3.11-venv libpython3.11"
+      echo "Elsewhere: use the system's package manager; Python 3.11 also comes from \`pyenv install 3.11\` (with --enable-shared)"
+      echo "or \`uv python install 3.11\`. Then run the same command again."
+    } >&2
+    exit 2
+  fi
+  export JAVA_HOME="$java_home"
+  say "system tools: Java $(java_major "$java_home"), $("$(find_postgres)/postgres" --version), Python at $python ($((SECONDS - start)) s)"
+}
+
+# ---------------------------------------------------------------- stamps: redo a step only when its inputs changed
+
+digest() { # of the text of all arguments and the content of those that are files
+  local item
+  for item in "$@"; do if [[ -f "$item" ]]; then cat "$item"; else printf '%s\n' "$item"; fi; done | sha256sum | cut -d' ' -f1
+}
+fresh() { [[ -f "$tools/stamps/$1" && "$(cat "$tools/stamps/$1")" == "$2" ]]; }
+stamp() { mkdir -p "$tools/stamps" && echo "$2" >"$tools/stamps/$1"; }
+
+step() { # step NAME HASH WHAT COMMAND...: runs the command with its output in the log, unless the stamp is fresh
+  local name=$1 hash=$2 what=$3 start=$SECONDS
+  shift 3
+  if fresh "$name" "$hash"; then return; fi
+  say "$what ..."
+  printf '\n== %s\n' "$what" >>"$log"
+  if ! "$@" >>"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    die "$what failed. Is the package registry reachable from here (proxy, mirror, certificate)? Whole log: $log"
+  fi
+  stamp "$name" "$hash"
+  say "$what: done in $((SECONDS - start)) s"
+}
+
+# ---------------------------------------------------------------- steps
+
+version_at_least() { [[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n1)" == "$2" ]]; }
+
+install_uv() {
+  "$python" -m venv --clear "$tools/uv" &&
+    "$tools/uv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check "uv==$UV_PIN"
+}
+
+ensure_uv() {
+  if command -v uv >/dev/null && version_at_least "$(uv --version | cut -d' ' -f2)" "$UV_MINIMUM"; then
+    uv=$(command -v uv)
+    return
+  fi
+  uv="$tools/uv/bin/uv"
+  [[ -x "$uv" ]] || rm -f "$tools/stamps/uv"
+  step uv "$(digest "$UV_PIN" "$python")" "installing uv $UV_PIN" install_uv
+}
+
+sync_python() {
+  # Without a usable HOME uv has nowhere for its cache.
+  if [[ -z "${HOME:-}" || ! -w "${HOME:-/}" ]]; then export UV_CACHE_DIR="${UV_CACHE_DIR:-$tools/uv-cache}"; fi
+  cd "$root" && "$uv" sync --frozen --no-progress --python "$python" --no-python-downloads
+}
+
+ensure_python() {
+  [[ -x "$root/.venv/bin/python" ]] || rm -f "$tools/stamps/python"
+  step python "$(digest "$root/uv.lock" "$root/pyproject.toml" "$python")" \
+    "installing Python packages (about 500 MB the first time)" sync_python
+  site=$("$root/.venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  # The project is not a package: this one line makes `import flink_jobs` work from any folder.
+  echo "$root" >"$site/streamflow.pth"
+  cat >"$root/.venv/bin/streamflow.new" <<'LAUNCHER'
+#!/bin/sh
+# Written by flink_jobs/local/bootstrap.sh. -P: the folder one happens to be in is not imported from.
+here=$(dirname "$(readlink -f "$0")")
+exec "$here/python" -P -m flink_jobs.cli "$@"
+LAUNCHER
+  chmod 755 "$root/.venv/bin/streamflow.new"
+  mv -f "$root/.venv/bin/streamflow.new" "$root/.venv/bin/streamflow"
+}
+
+copy_jars() { # copy_jars NAME: into a new folder first, so that a broken download never looks complete
+  local target="$tools/jars/$1" fresh_dir="$tools/jars/$1.new"
+  rm -rf "$fresh_dir" && mkdir -p "$fresh_dir"
+  mvn -B -q -f "$maven_dir/$1.xml" "$DEPENDENCY_PLUGIN:copy-dependencies" \
+    -DincludeScope=runtime -DoutputDirectory="$fresh_dir" </dev/null || return 1
+  ls "$fresh_dir"/*.jar >/dev/null || return 1
+  rm -rf "$target" && mv "$fresh_dir" "$target"
+}
+
+ensure_jars() {
+  local name what
+  for name in connectors kafka; do
+    what="fetching jars: $name"
+    ls "$tools/jars/$name"/*.jar >/dev/null 2>&1 || rm -f "$tools/stamps/jars-$name"
+    step "jars-$name" "$(digest "$maven_dir/$name.xml" "$DEPENDENCY_PLUGIN")" "$what" copy_jars "$name"
+  done
+}
+
+link_flink_lib() {
+  # One folder for the cluster's class path. Setting `pipeline.jars` in a job instead would drop the flink-python jar,
+  # and PEMJA's native library can be loaded only once per JVM, so it belongs here and not in a job.
+  local target="$tools/flink-lib" fresh_dir="$tools/flink-lib.new" jar
+  rm -rf "$fresh_dir" && mkdir -p "$fresh_dir"
+  for jar in "$site"/pyflink/lib/*.jar "$site"/pyflink/opt/flink-python-*.jar "$tools"/jars/connectors/*.jar; do
+    ln -s "$jar" "$fresh_dir/" || return 1
+  done
+  rm -rf "$target" && mv "$fresh_dir" "$target"
+}
+
+ensure_flink_lib() {
+  [[ -d "$tools/flink-lib" ]] || rm -f "$tools/stamps/flink-lib"
+  step flink-lib "$(digest "$site" "$(ls "$site/pyflink/lib" "$site/pyflink/opt" "$tools/jars/connectors")")" \
+    "linking the Flink class path" link_flink_lib
+}
+
+main() {
+  local start=$SECONDS
+  [[ "$(uname -s)-$(uname -m)" == Linux-x86_64 ]] ||
+    die "this is $(uname -s) on $(uname -m); Flink's Python thread mode (PEMJA) has wheels for Linux on x86_64 only."
+  mkdir -p "$tools/stamps"
+  # Two runs at once (two terminals, parallel CI steps) take turns.
+  exec 9>"$tools/.lock"
+  if command -v flock >/dev/null && ! flock -n 9; then
+    say "another bootstrap is running; waiting for it"
+    flock 9
+  fi
+  : >"$log"
+  ensure_system
+  ensure_uv
+  ensure_python
+  ensure_jars
+  ensure_flink_lib
+  say "ready in $((SECONDS - start)) s"
+}
+
+main "$@"
