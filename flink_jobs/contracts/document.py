@@ -1,22 +1,28 @@
 """Read a YAML file a person wrote: typed access to its keys, errors that say what to do."""
 
+from __future__ import annotations
+
 import difflib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-type_names = {str: "text", int: "a whole number", bool: "true or false", dict: "a mapping", list: "a list"}
+from flink_jobs.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TYPE_NAMES = {str: "text", int: "a whole number", bool: "true or false", dict: "a mapping", list: "a list"}
 
 
-class DocumentError(ValueError):
+class DocumentError(UserError):
     """A YAML file does not say what it must; the message names file, key and remedy."""
 
     def __init__(self, path: Path, where: str, problem: str, remedy: str) -> None:
         """Build the message from the file, the dotted key, what is wrong and what to do."""
         place = f"{path}: {where}" if where else str(path)
-        super().__init__(f"{place}: {problem}. {remedy}")
+        super().__init__(f"{place} {problem}", remedy)
         self.path = path
         self.where = where
 
@@ -32,7 +38,7 @@ class Section:
         self.path = path
         self.where = where
         if not isinstance(values, dict):
-            raise self.error("", f"expected a mapping, found {describe(values)}", "Write `key: value` lines here.")
+            raise self.error("", f"should be a mapping but is {describe(values)}", "write `key: value` lines here")
         self._values: dict[str, Any] = {str(key): value for key, value in values.items()}
         self._asked: set[str] = set()
 
@@ -55,7 +61,7 @@ class Section:
         """Return the text at `key`; without `default` it must be there and not be empty."""
         value = self._typed(key, str, default)
         if not value.strip() and default is None:
-            raise self.error(key, "is empty", "Write at least one word.")
+            raise self.error(key, "is empty", "write at least one word")
         return str(value)
 
     def integer(self, key: str, default: int | None = None) -> int:
@@ -71,14 +77,14 @@ class Section:
         items = self._typed(key, list, [])
         for number, item in enumerate(items):
             if not isinstance(item, str):
-                raise self.error(f"{key}[{number}]", f"expected text, found {describe(item)}", "Quote it.")
+                raise self.error(f"{key}[{number}]", f"should be text but is {describe(item)}", "quote it")
         return tuple(items)
 
-    def section(self, key: str) -> "Section":
+    def section(self, key: str) -> Section:
         """Return the mapping at `key` as a section of its own."""
         return Section(self.path, f"{self.where}.{key}".lstrip("."), self._typed(key, dict, None))
 
-    def sections(self, key: str) -> Iterator["Section"]:
+    def sections(self, key: str) -> Iterator[Section]:
         """Yield every mapping of the list at `key`; an absent key yields nothing."""
         for number, item in enumerate(self._typed(key, list, [])):
             yield Section(self.path, f"{self.where}.{key}[{number}]".lstrip("."), item)
@@ -92,7 +98,7 @@ class Section:
         for key in self._values:
             if key not in self._asked:
                 near = difflib.get_close_matches(key, self._asked, n=1)
-                remedy = f"Did you mean `{near[0]}`?" if near else f"Known keys: {', '.join(sorted(self._asked))}."
+                remedy = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(self._asked))}"
                 raise self.error(key, "is not a known key", remedy)
 
     def _typed(self, key: str, kind: type, default: object) -> Any:  # noqa: ANN401 - checked here, narrowed above
@@ -100,10 +106,10 @@ class Section:
         value = self._values.get(key)
         if value is None:
             if default is None:
-                raise self.error(key, "is missing", f"Add it: {type_names[kind]}.")
+                raise self.error(key, "is missing", f"add it: {TYPE_NAMES[kind]}")
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.error(key, f"expected {type_names[kind]}, found {describe(value)}", "Correct the value.")
+            raise self.error(key, f"should be {TYPE_NAMES[kind]} but is {describe(value)}", "correct the value")
         return value
 
 
@@ -118,12 +124,12 @@ def read_document(path: Path) -> Section:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DocumentError(path, "", "there is no such file", "Check the path.") from None
+        raise DocumentError(path, "", "does not exist", "check the path") from None
     except (OSError, UnicodeDecodeError) as cause:
-        raise DocumentError(path, "", f"cannot be read ({cause})", "Check that it is a text file you may read.") from cause
+        raise DocumentError(path, "", f"cannot be read ({cause})", "check that it is a text file you may read") from cause
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark is not None else ""
         problem = getattr(cause, "problem", None) or "is not YAML"
-        raise DocumentError(path, where, f"is not valid YAML ({problem})", "Mend the syntax.") from cause
+        raise DocumentError(path, where, f"is not valid YAML ({problem})", "mend the syntax") from cause
     return Section(path, "", values)

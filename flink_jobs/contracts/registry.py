@@ -1,5 +1,7 @@
 """Load the topic contracts: what each Kafka topic holds, how it is keyed, kept, and by whom it is used."""
 
+from __future__ import annotations
+
 import base64
 import json
 import re
@@ -83,16 +85,21 @@ class TopicContract:
         return self.schemas[wanted]
 
 
+def topic_name(prefix: str, suffix: str) -> str:
+    """Return the Kafka name of the topic `suffix` in the installation `prefix`."""
+    return f"{prefix}.{suffix}"
+
+
 def load_contracts(prefix: str = "streamflow", folder: Path = CONTRACTS_DIR) -> dict[str, TopicContract]:
-    """Load every contract of `folder`/topics, keyed by suffix (`transactions`, `decisions`, ...).
+    """Load every contract of `folder`/topics, keyed by the full Kafka name (`streamflow.transactions`, ...).
 
     `prefix` comes before the suffix in the Kafka name. Raises DocumentError for a bad contract file.
     """
     files = sorted((folder / "topics").glob("*.yaml"))
     if not files:
-        raise DocumentError(folder / "topics", "", "holds no contract", "Each topic needs one YAML file here.")
+        raise DocumentError(folder / "topics", "", "holds no contract", "each topic needs one YAML file here")
     contracts = [load_contract(path, prefix, folder / "schemas") for path in files]
-    return {contract.suffix: contract for contract in contracts}
+    return {contract.name: contract for contract in contracts}
 
 
 def load_contract(path: Path, prefix: str, schema_dir: Path) -> TopicContract:
@@ -100,11 +107,11 @@ def load_contract(path: Path, prefix: str, schema_dir: Path) -> TopicContract:
     top = read_document(path)
     suffix = top.text("suffix")
     if suffix != path.stem:
-        raise top.error("suffix", f"is {suffix!r} in a file named {path.name}", f"Rename one: {suffix}.yaml.")
-    name = f"{prefix}.{suffix}"
+        raise top.error("suffix", f"is {suffix!r} in a file named {path.name}", f"rename one of them; the file would be {suffix}.yaml")
+    name = topic_name(prefix, suffix)
     if len(name) > LONGEST_TOPIC_NAME or not _LEGAL_NAME.fullmatch(name):
         problem = f"{name!r} is not a legal Kafka topic name"
-        raise top.error("suffix", problem, "Use at most 249 letters, digits, dots, underscores and hyphens.")
+        raise top.error("suffix", problem, "use at most 249 letters, digits, dots, underscores and hyphens")
     schemas = _schemas(top, schema_dir)
     examples = tuple(_example(part) for part in top.sections("examples"))
     contract = TopicContract(
@@ -123,7 +130,7 @@ def load_contract(path: Path, prefix: str, schema_dir: Path) -> TopicContract:
     )
     top.close()
     if contract.partitions < 1:
-        raise top.error("partitions", f"is {contract.partitions}", "A topic has at least 1 partition.")
+        raise top.error("partitions", f"is {contract.partitions}", "a topic has at least 1 partition")
     return contract
 
 
@@ -150,21 +157,21 @@ def _schemas(top: Section, schema_dir: Path) -> dict[int, Json]:
         part.close()
         expected = len(schemas) + 1
         if version != expected:
-            raise part.error("version", f"is {version}, expected {expected}", "List versions from 1 without gaps.")
+            raise part.error("version", f"is {version}, expected {expected}", "list versions from 1 without gaps")
         try:
             schemas[version] = json.loads((schema_dir / file_name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as cause:
-            remedy = f"Put a JSON Schema there: {schema_dir / file_name}."
+            remedy = f"put a JSON Schema there: {schema_dir / file_name}"
             raise part.error("schema", f"cannot be read ({cause})", remedy) from cause
     if not schemas:
-        raise top.error("versions", "is empty", "Every topic needs at least version 1 and its schema.")
+        raise top.error("versions", "is empty", "every topic needs at least version 1 and its schema")
     return schemas
 
 
 def _example(part: Section) -> Example:
     document = part.raw("document")
     if not isinstance(document, dict):
-        raise part.error("document", "is not a mapping", "Write the example message here.")
+        raise part.error("document", "is not a mapping", "write the example message here")
     example = Example(part.text("name"), part.integer("version"), MappingProxyType(document))
     part.close()
     return example
@@ -182,7 +189,7 @@ def _counter_example(part: Section, examples: tuple[Example, ...]) -> CounterExa
         base = next((example for example in examples if example.name == base_name), None)
         if base is None:
             names = "; ".join(example.name for example in examples)
-            raise part.error("based_on", f"no example is named {base_name!r}", f"Examples: {names}.")
+            raise part.error("based_on", f"no example is named {base_name!r}", f"examples: {names}")
         version = base.version
         document = {**base.document, **(part.raw("set") or {})}
         for gone in part.strings("unset"):
@@ -191,7 +198,7 @@ def _counter_example(part: Section, examples: tuple[Example, ...]) -> CounterExa
     elif part.has("document"):
         payload = json.dumps(part.raw("document"), ensure_ascii=False).encode()
     else:
-        raise part.error("", "has no payload", "Give one of: text, base64, document, based_on.")
+        raise part.error("", "has no payload", "give one of: text, base64, document, based_on")
     reason = part.text("reason") if part.has("reason") else None
     counter = CounterExample(part.text("name"), version, payload, reason)
     part.close()

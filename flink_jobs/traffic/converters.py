@@ -1,0 +1,128 @@
+"""Turn the cells of a source file into the fields of a transaction, exactly and one at a time.
+
+A cell is text (CSV), or whatever Parquet and JSON give (int, float, datetime, ...). An empty or NaN cell is
+"not there". Each converter raises :class:`CellError` with what it expected; the caller knows row and column.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, tzinfo
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Cell = object
+
+# ISO 4217 exponents that are not 2; the smallest unit of every other currency is a hundredth.
+CURRENCY_EXPONENTS = {
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+DEFAULT_EXPONENT = 2
+TIME_FORMATS = ("unix_s", "unix_ms", "iso")
+
+
+class CellError(ValueError):
+    """A cell does not hold what the mapping says it holds."""
+
+
+def is_missing(cell: Cell) -> bool:
+    """Tell whether a cell holds nothing: None, NaN, or only white space."""
+    if cell is None:
+        return True
+    if isinstance(cell, str):
+        return not cell.strip()
+    return isinstance(cell, float) and math.isnan(cell)
+
+
+def to_text(cell: Cell) -> str:
+    """Return the cell as text; a whole float (Parquet's way of writing a nullable int) loses its ``.0``."""
+    if isinstance(cell, str):
+        return cell.strip()
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)
+
+
+def to_decimal(cell: Cell) -> Decimal:
+    """Return the cell as an exact finite decimal number."""
+    try:
+        number = Decimal(cell.strip() if isinstance(cell, str) else str(cell))
+    except InvalidOperation:
+        message = f"{cell!r} is not a number"
+        raise CellError(message) from None
+    if not number.is_finite():
+        message = f"{cell!r} is not a finite number"
+        raise CellError(message)
+    return number
+
+
+def amount_converter(*, exponent: int) -> Callable[[Cell], int]:
+    """Return a converter from an amount to minor units: ``exponent`` 2 reads dollars, 0 reads cents.
+
+    Fractions of a minor unit are rounded half up: card networks settle in whole minor units.
+    """
+
+    def convert(cell: Cell) -> int:
+        return _whole(to_decimal(cell), exponent)
+
+    return convert
+
+
+def _whole(number: Decimal, shift: int) -> int:
+    """Return ``number`` times ten to the ``shift``, rounded half up to a whole number."""
+    try:
+        return int(number.scaleb(shift).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    except InvalidOperation:  # beyond the 28 digits of a decimal: no amount and no time is that large
+        message = f"{number} is too large"
+        raise CellError(message) from None
+
+
+def coordinate(cell: Cell) -> float:
+    """Return a latitude or longitude in degrees; its range is the detector's business."""
+    return float(to_decimal(cell))
+
+
+def time_converter(time_format: str, zone: tzinfo) -> Callable[[Cell], int]:
+    """Return a converter to milliseconds since the epoch.
+
+    Args:
+        time_format: ``unix_s``, ``unix_ms``, ``iso``, or a ``strptime`` pattern such as ``%d/%m/%Y %H:%M``.
+        zone: the zone of times that name none.
+    """
+    if time_format in {"unix_s", "unix_ms"}:
+        scale = 3 if time_format == "unix_s" else 0
+        return lambda cell: _whole(to_decimal(cell), scale)
+
+    def convert(cell: Cell) -> int:
+        moment = cell if isinstance(cell, datetime) else _read_time(to_text(cell), time_format)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone)
+        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+        return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
+
+    return convert
+
+
+def _read_time(text: str, time_format: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text) if time_format == "iso" else datetime.strptime(text, time_format)  # noqa: DTZ007 - the mapping's zone is set by the caller
+    except ValueError:
+        message = f"{text!r} is not a time in the format {time_format}"
+        raise CellError(message) from None
+
+
+def zone_named(name: str) -> tzinfo:
+    """Return the time zone ``name``; raises CellError for one that does not exist."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        message = f"{name!r} is not a time zone"
+        raise CellError(message) from None
