@@ -91,7 +91,7 @@ def topic_name(prefix: str, suffix: str) -> str:
 
 
 def load_contracts(prefix: str = "streamflow", folder: Path = CONTRACTS_DIR) -> dict[str, TopicContract]:
-    """Load every contract of `folder`/topics, keyed by the full Kafka name (`streamflow.transactions`, ...).
+    """Load every contract of `folder`/topics, keyed by suffix (`transactions`, `decisions`, ...).
 
     `prefix` comes before the suffix in the Kafka name. Raises DocumentError for a bad contract file.
     """
@@ -99,7 +99,7 @@ def load_contracts(prefix: str = "streamflow", folder: Path = CONTRACTS_DIR) -> 
     if not files:
         raise DocumentError(folder / "topics", "", "holds no contract", "each topic needs one YAML file here")
     contracts = [load_contract(path, prefix, folder / "schemas") for path in files]
-    return {contract.name: contract for contract in contracts}
+    return {contract.suffix: contract for contract in contracts}
 
 
 def load_contract(path: Path, prefix: str, schema_dir: Path) -> TopicContract:
