@@ -1,0 +1,73 @@
+"""The `streamflow` command: wiring only.
+
+To add a command, write a function with typer annotations (or a ``typer.Typer`` with subcommands) in a module of this
+package and add one line to ``COMMANDS``. The module is imported when the command is called, not before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from flink_jobs.cli.lazy import Lazy, LazyGroup
+from flink_jobs.errors import UserError
+
+STACK, JOB, TRAFFIC, DATA = "The local stack", "The job", "Card traffic", "Model, rules and dead letters"
+
+COMMANDS = {
+    "demo": Lazy("flink_jobs.cli.demo", "demo", "Start everything, send card traffic, watch decisions live.", STACK),
+    "up": Lazy("flink_jobs.cli.stack_commands", "up", "Start Postgres, Kafka and Flink on this machine.", STACK),
+    "down": Lazy("flink_jobs.cli.stack_commands", "down", "Stop what `up` started.", STACK),
+    "status": Lazy("flink_jobs.cli.stack_commands", "status", "Show processes, ports, jobs, checkpoints and lag.", STACK),
+    "submit": Lazy("flink_jobs.cli.job_commands", "submit", "Start the detector and the archive job on Flink.", JOB),
+    "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List Flink's jobs.", JOB),
+    "savepoint": Lazy("flink_jobs.cli.job_commands", "savepoint_app", "Take a savepoint, or stop a job with one.", JOB),
+    "cancel": Lazy("flink_jobs.cli.job_commands", "cancel", "End a job without a savepoint.", JOB),
+    "replay": Lazy("flink_jobs.cli.traffic_commands", "replay", "Send card transactions from a file.", TRAFFIC),
+    "simulate": Lazy("flink_jobs.cli.traffic_commands", "simulate", "Send seeded card traffic with planted fraud.", TRAFFIC),
+    "train": Lazy("flink_jobs.cli.train_command", "train", "Train the model and write its artefact.", DATA),
+    "control": Lazy("flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA),
+    "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "Look at dead letters and send them again.", DATA),
+}
+
+
+class _App(LazyGroup):
+    table = COMMANDS
+
+
+app = typer.Typer(cls=_App, no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.callback()
+def root(
+    *, debug: Annotated[bool, typer.Option("--debug", help="Show stack traces of errors.", envvar="STREAMFLOW_DEBUG")] = False
+) -> None:
+    """StreamFlow: real-time card-fraud detection on Apache Flink.
+
+    A first look: `streamflow up`, `streamflow submit`, `streamflow simulate`, `streamflow status`, `streamflow down`.
+    Settings come from STREAMFLOW_* variables and from the stack's own stack.env; STREAMFLOW_HOME chooses the stack.
+    """
+    if debug:
+        os.environ["STREAMFLOW_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command line; errors end with one line and exit code 2, Ctrl-C with 130."""
+    try:
+        app(prog_name="streamflow")
+    except UserError as error:
+        _end(error, f"{error.what}. What to do: {error.fix}", 2)
+    except KeyboardInterrupt as error:
+        _end(error, "interrupted", 130)
+    except Exception as error:  # noqa: BLE001 - the last line of defence against a stack trace on someone's terminal
+        _end(error, f"unexpected {type(error).__name__}: {error}. What to do: run `streamflow --debug ...` and report it", 2)
+
+
+def _end(error: BaseException, text: str, code: int) -> None:
+    if os.environ.get("STREAMFLOW_DEBUG"):
+        raise error
+    sys.stderr.write(f"streamflow: {text}\n")
+    sys.exit(code)

@@ -1,0 +1,114 @@
+"""`streamflow submit`, `jobs`, `savepoint` and `cancel`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say, table
+from flink_jobs.cli.stack_commands import job_summary
+from flink_jobs.errors import UserError
+from flink_jobs.local.flink_rest import FlinkRest
+from flink_jobs.local.stack import Stack
+from flink_jobs.local.submit import Submission, submit as submit_job
+from flink_jobs.settings import REPO_ROOT, Guarantee, Settings, load_settings
+
+# Name on the command line to the file with the job's main. Each job is named in Flink after the part it plays.
+JOBS = {"detect": "flink_jobs/job/detect.py", "archive": "flink_jobs/job/archive.py"}
+
+
+class Which(StrEnum):
+    """Which jobs to submit."""
+
+    DETECT = "detect"
+    ARCHIVE = "archive"
+    ALL = "all"
+
+
+JobArgument = Annotated[str | None, typer.Argument(help="id, start of an id, or part of a name; may be left out when one job runs")]
+
+
+def submit(
+    which: Annotated[Which, typer.Argument(help="detect scores transactions; archive copies the results to Postgres")] = Which.ALL,
+    *,
+    from_savepoint: Annotated[str | None, typer.Option(help="go on from this savepoint (one job only)")] = None,
+    parallelism: Annotated[int | None, typer.Option(min=1, help="task slots for the detector; default: Flink's, 1")] = None,
+    guarantee: Annotated[Guarantee | None, typer.Option(help="how results reach Kafka; default: STREAMFLOW_SINK_GUARANTEE")] = None,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Start jobs on the cluster with Flink's own client, and wait until all their tasks run."""
+    stack, settings = Stack(), load_settings()
+    rest = FlinkRest(settings.flink_rest_url)
+    names = list(JOBS) if which is Which.ALL else [which.value]
+    if from_savepoint and len(names) > 1:
+        raise UserError("a savepoint belongs to one job", "name the job: `streamflow submit detect --from-savepoint ...`")
+    environment = {"STREAMFLOW_SINK_GUARANTEE": guarantee} if guarantee else {}
+    started = {}
+    for name in names:
+        say(f"Submitting {name} ...")
+        wide = parallelism if name == "detect" else None
+        started[name] = submit_job(
+            stack.home, rest, Submission(REPO_ROOT / JOBS[name], (), wide, from_savepoint, {}, dict(environment))
+        )
+        say(f"{name} runs as {started[name]}")
+    emit(output, {"jobs": started, "flink_ui": settings.flink_rest_url}, lambda: out.print(f"Flink UI: {settings.flink_rest_url}"))
+
+
+def jobs(*, output: OutputOption = Output.PLAIN) -> None:
+    """List Flink's jobs, those that have ended too, newest first."""
+    rest = _rest(load_settings())
+    found = [job_summary(rest, job.job_id, job.name, job.state, job.start_ms) for job in rest.jobs()]
+    columns = ["id", "name", "state", "checkpoints", "failed_checkpoints"]
+    rows = [[*(item[key] for key in columns), duration(item["checkpoint_age_s"])] for item in found]
+    emit(output, found, lambda: table(["id", "name", "state", "checkpoints", "failed", "checkpoint age"], rows))
+
+
+def cancel(job: JobArgument = None) -> None:
+    """End a job at once, without a savepoint. To go on later, use `streamflow savepoint stop`."""
+    rest = _rest(load_settings())
+    job_id = _job_id(rest, job)
+    rest.cancel(job_id)
+    say(f"Job {job_id} is cancelled.")
+
+
+savepoint_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Take a savepoint of a job, or stop the job with one.")
+
+
+@savepoint_app.command()
+def take(job: JobArgument = None, *, output: OutputOption = Output.PLAIN) -> None:
+    """Take a savepoint while the job goes on; print its path."""
+    settings = load_settings()
+    rest = _rest(settings)
+    job_id = _job_id(rest, job)
+    _print_path(output, job_id, rest.savepoint(job_id, settings.savepoint_dir))
+
+
+@savepoint_app.command()
+def stop(job: JobArgument = None, *, output: OutputOption = Output.PLAIN) -> None:
+    """Stop the job with a savepoint; print its path, for `streamflow submit --from-savepoint`."""
+    settings = load_settings()
+    rest = _rest(settings)
+    job_id = _job_id(rest, job)
+    _print_path(output, job_id, rest.stop_with_savepoint(job_id, settings.savepoint_dir))
+
+
+def _print_path(output: Output, job_id: str, path: str) -> None:
+    emit(output, {"job": job_id, "path": path}, lambda: out.print(path, soft_wrap=True))
+
+
+def _rest(settings: Settings) -> FlinkRest:
+    return FlinkRest(settings.flink_rest_url)
+
+
+def _job_id(rest: FlinkRest, job: str | None) -> str:
+    if job is not None:
+        return rest.find_job(job).job_id
+    active = rest.active_jobs()
+    if len(active) == 1:
+        return active[0].job_id
+    names = ", ".join(f"{item.name} ({item.job_id})" for item in active)
+    if not active:
+        raise UserError("no job is running", "start one with `streamflow submit`")
+    raise UserError(f"several jobs are running: {names}", "name one of them")

@@ -1,0 +1,67 @@
+"""Commands that are imported only when they are used, so that `streamflow --help` stays fast."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """Where a command is.
+
+    ``attribute`` is either a function with typer annotations, or a ``typer.Typer`` for a command with subcommands.
+    ``help`` is the line in `streamflow --help`; the command's own help comes from its docstring.
+    """
+
+    module: str
+    attribute: str
+    help: str
+    panel: str
+
+    def exists(self) -> bool:
+        """Say whether the module is there, without importing it."""
+        return find_spec(self.module) is not None
+
+    def load(self, name: str) -> Any:  # noqa: ANN401 - typer exposes no public type for its commands
+        """Import the command."""
+        target = getattr(importlib.import_module(self.module), self.attribute)
+        if isinstance(target, typer.Typer):
+            group = typer.main.get_command(target)
+        else:
+            app = typer.Typer(add_completion=False)
+            app.command(name=name)(target)
+            group = typer.main.get_command(app)
+        group.name = name
+        return group
+
+
+class LazyGroup(TyperGroup):
+    """A group whose listing needs no import: it shows stand-ins, and imports what is really called."""
+
+    table: ClassVar[dict[str, Lazy]] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - the signature is typer's
+        """Return the commands that exist, in the order of the table."""
+        return [name for name, lazy in self.table.items() if lazy.exists()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+        """Return a stand-in while help is printed, else the command itself."""
+        lazy = self.table.get(cmd_name)
+        if lazy is None or not lazy.exists():
+            return None
+        if getattr(ctx, "_streamflow_listing", False):
+            stand_in = TyperCommand(name=cmd_name, help=lazy.help)
+            stand_in.rich_help_panel = lazy.panel
+            return stand_in
+        return lazy.load(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
+        """Print the help from stand-ins."""
+        ctx._streamflow_listing = True  # noqa: SLF001 - a note on the context object, for get_command above
+        super().format_help(ctx, formatter)

@@ -1,0 +1,65 @@
+"""What the commands print: words and tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+# Results go to standard output, progress and errors to standard error: `streamflow status --output json | jq` works.
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class Output(StrEnum):
+    """How results are printed."""
+
+    PLAIN = "plain"
+    JSON = "json"
+
+
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="plain for people, json for programs")]
+
+
+def say(text: str) -> None:
+    """Report progress."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def emit(output: Output, value: object, plain: Callable[[], None]) -> None:
+    """Print a result in the form that was asked for."""
+    if output is Output.JSON:
+        print_json(value)
+    else:
+        plain()
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """Print a table without ornament. Empty cells show as a dash."""
+    grid = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        grid.add_row(*("-" if cell is None or cell == "" else str(cell) for cell in row))
+    out.print(grid, soft_wrap=False)
+
+
+def duration(seconds: float | None) -> str | None:
+    """Return seconds in words short enough for a table."""
+    if seconds is None:
+        return None
+    minute, hour, day = 60, 3600, 86400
+    if seconds < minute:
+        return f"{seconds:.1f} s"
+    if seconds < hour:
+        return f"{seconds / minute:.0f} min"
+    return f"{seconds / hour:.1f} h" if seconds < day else f"{seconds / day:.1f} d"

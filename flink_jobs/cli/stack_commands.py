@@ -1,0 +1,125 @@
+"""`streamflow up`, `down` and `status`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say, table
+from flink_jobs.errors import UserError
+from flink_jobs.local import lag
+from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
+from flink_jobs.local.stack import Stack
+
+MAX_TASKMANAGERS = 16
+Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="any free one")]
+
+
+def up(
+    *,
+    taskmanagers: Annotated[int, typer.Option(min=1, max=MAX_TASKMANAGERS, help="one task slot and 1.7 GiB each")] = 2,
+    flink_port: Port = None,
+    kafka_port: Port = None,
+    postgres_port: Port = None,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Start Postgres, Kafka and a Flink cluster on this machine, create topics and tables.
+
+    They run on after this command returns; `streamflow down` stops them. What runs already is left alone, what died
+    is started again. Data of an earlier run is kept.
+    """
+    start = time.monotonic()
+    stack = Stack(say=say)
+    if stack.is_up():
+        say(f"The stack in {stack.home.root} is up; starting only what is missing.")
+    else:
+        say("Starting Postgres, Kafka and Flink ...")
+    settings = stack.up(taskmanagers=taskmanagers, wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port})
+    say(f"Up in {time.monotonic() - start:.0f} s. Settings are in {stack.home.env_file}")
+    emit(output, settings.masked(), lambda: out.print(f"Flink UI: {settings.flink_rest_url}"))
+
+
+def down(
+    *, wipe: Annotated[bool, typer.Option("--wipe", help="also delete the data: topics, tables, checkpoints, logs")] = False
+) -> None:
+    """Stop every process that `up` started, and nothing else."""
+    start = time.monotonic()
+    stack = Stack(say=say)
+    stopped = stack.down(wipe=wipe)
+    if stopped:
+        say(f"Stopped {', '.join(stopped)} in {time.monotonic() - start:.1f} s.")
+    else:
+        say(f"Nothing was running in {stack.home.root}.")
+
+
+def status(*, output: OutputOption = Output.PLAIN) -> None:
+    """Show the stack's processes, the jobs with their last checkpoint, and how far consumers are behind."""
+    stack = Stack()
+    processes = stack.status()
+    if not processes:
+        raise UserError(f"the stack in {stack.home.root} is not up", "run `streamflow up`")
+    settings = stack.settings()
+    jobs = _jobs(FlinkRest(settings.flink_rest_url, timeout_s=3))
+    consumers = lag.consumer_lag(settings.kafka_bootstrap_servers) if _runs(stack, "kafka") else []
+    value = {
+        "home": stack.home.root,
+        "flink_ui": settings.flink_rest_url,
+        "components": [vars(item) for item in processes],
+        "jobs": jobs,
+        "consumers": [vars(item) for item in consumers],
+    }
+
+    def plain() -> None:
+        rows = [
+            (item.name, item.state, item.pid, " ".join(f"{k.rpartition('.')[2]}:{v}" for k, v in item.ports.items()), duration(item.age_s))
+            for item in processes
+        ]
+        table(["component", "state", "pid", "ports", "up for"], rows)
+        out.print(f"\nFlink UI: {settings.flink_rest_url}\n")
+        columns = ["id", "name", "state", "running_for_s", "checkpoints", "checkpoint_age_s"]
+        _print_jobs(jobs, columns)
+        if consumers:
+            out.print()
+            table(["consumer group", "topic", "position", "end", "lag"], [(c.group, c.topic, c.position, c.end, c.lag) for c in consumers])
+
+    emit(output, value, plain)
+
+
+def _runs(stack: Stack, name: str) -> bool:
+    return any(item.name == name and item.state == "running" for item in stack.status())
+
+
+def _print_jobs(jobs: list[dict[str, Any]] | None, columns: list[str]) -> None:
+    if jobs is None:
+        out.print("Flink's JobManager does not answer.")
+    elif not jobs:
+        out.print("No job is running: start one with `streamflow submit`.")
+    else:
+        shown = [[duration(job[key]) if key.endswith("_s") else job[key] for key in columns] for job in jobs]
+        table([key.removesuffix("_s").replace("_", " ") for key in columns], shown)
+
+
+def _jobs(rest: FlinkRest) -> list[dict[str, Any]] | None:
+    """Return every active job with its checkpoints; None when the JobManager does not answer."""
+    try:
+        return [job_summary(rest, job.job_id, job.name, job.state, job.start_ms) for job in rest.active_jobs()]
+    except (UserError, FlinkRestError):
+        return None
+
+
+def job_summary(rest: FlinkRest, job_id: str, name: str, state: str, start_ms: int) -> dict[str, Any]:
+    """Return what the listings show of one job."""
+    now_ms = time.time() * 1000
+    checkpoints = rest.checkpoints(job_id)
+    return {
+        "id": job_id,
+        "name": name,
+        "state": state,
+        "running_for_s": round((now_ms - start_ms) / 1000, 1),
+        "checkpoints": checkpoints.completed,
+        "failed_checkpoints": checkpoints.failed,
+        "checkpoint_age_s": checkpoints.age_s(now_ms),
+        "checkpoint_bytes": checkpoints.last_size_bytes,
+    }

@@ -1,0 +1,134 @@
+"""A Flink standalone cluster: the distribution inside the pip package, with a configuration of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import yaml
+
+from flink_jobs.local import paths
+from flink_jobs.local.paths import Home
+from flink_jobs.local.ports import HOST
+from flink_jobs.local.process import Command
+
+JOB_MANAGER = "jobmanager"
+# Variables of a caller's shell that would change what the distribution's scripts start.
+_FOREIGN = ("FLINK_", "HADOOP_", "HBASE_", "YARN_", "JVM_ARGS", "PYTHONHOME", "PYTHONSTARTUP", "JAVA_TOOL_OPTIONS")
+_LOG_FILES = ("log4j-cli.properties", "log4j-console.properties")
+
+
+def task_manager(index: int) -> str:
+    """Return the name of the TaskManager with this number, from 1."""
+    return f"taskmanager-{index}"
+
+
+def config(home: Home, rest_port: int, rpc_port: int) -> dict[str, str | int]:
+    """Return the cluster's configuration. A job's own settings (guarantee, intervals) are not here."""
+    return {
+        "jobmanager.rpc.address": HOST,
+        "jobmanager.rpc.port": rpc_port,
+        "jobmanager.bind-host": HOST,
+        "jobmanager.memory.process.size": "1024m",
+        "rest.address": HOST,
+        "rest.bind-address": HOST,
+        "rest.port": rest_port,
+        "rest.bind-port": str(rest_port),
+        # A savepoint of a busy job on a small machine can take longer than the default ten seconds.
+        "client.timeout": "120 s",
+        "web.submit.enable": "false",
+        "web.cancel.enable": "true",
+        "taskmanager.host": HOST,
+        "taskmanager.bind-host": HOST,
+        # One GIL per JVM: a second slot would only queue behind the first. Scale by TaskManagers.
+        "taskmanager.numberOfTaskSlots": 1,
+        "taskmanager.memory.process.size": "1728m",
+        "taskmanager.memory.network.min": "64m",
+        "taskmanager.memory.network.max": "96m",
+        # A dead TaskManager on the same machine is noticed in seconds instead of the default 50.
+        "heartbeat.interval": "2 s",
+        "heartbeat.timeout": "20 s",
+        "io.tmp.dirs": str(home.flink / "tmp"),
+        "state.backend.type": "rocksdb",
+        "execution.checkpointing.incremental": "true",
+        "execution.checkpointing.dir": home.checkpoints.as_uri(),
+        "execution.checkpointing.savepoint-dir": home.savepoints.as_uri(),
+        "execution.checkpointing.num-retained": 2,
+        # PEMJA's classes sit beside the cluster's own: one copy per JVM, whatever a job brings.
+        "classloader.parent-first-patterns.additional": "pemja.",
+        "python.executable": str(paths.PYTHON),
+        "python.client.executable": str(paths.PYTHON),
+        "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+        "env.java.opts.all": _java_options(),
+    }
+
+
+def _java_options() -> str:
+    """Return the JVM flags of the distribution (module openings it cannot run without) plus ours."""
+    shipped = yaml.safe_load((paths.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
+    # UTC: the JDBC sink turns timestamps into text in the JVM's zone.
+    return f"{shipped} -Duser.timezone=UTC"
+
+
+def render(values: dict[str, str | int]) -> str:
+    """Return ``config.yaml`` with flat keys; JSON strings are valid YAML and need no further quoting rules."""
+    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
+
+
+def prepare(home: Home, rest_port: int, rpc_port: int) -> None:
+    """Write the configuration folder and the folders the cluster expects."""
+    conf = home.flink / "conf"
+    for folder in (conf, home.flink / "pid", home.flink / "tmp", home.checkpoints, home.savepoints, home.logs):
+        folder.mkdir(parents=True, exist_ok=True)
+    (conf / "config.yaml").write_text(render(config(home, rest_port, rpc_port)))
+    for name in _LOG_FILES:
+        shutil.copyfile(paths.FLINK_HOME / "conf" / name, conf / name)
+
+
+def environment(home: Home, java: Path, ident: str) -> dict[str, str]:
+    """Return the environment of one of Flink's processes, or of its client."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+    env.update(
+        PATH=os.pathsep.join([str(paths.PYTHON.parent), env.get("PATH", os.defpath)]),
+        JAVA_HOME=str(java),
+        FLINK_HOME=str(paths.FLINK_HOME),
+        FLINK_CONF_DIR=str(home.flink / "conf"),
+        FLINK_LIB_DIR=str(paths.FLINK_LIB),
+        FLINK_LOG_DIR=str(home.logs),
+        FLINK_PID_DIR=str(home.flink / "pid"),
+        FLINK_IDENT_STRING=ident,
+        PYTHONPATH=paths.python_path(),
+        STREAMFLOW_HOME=str(home.root),
+        LC_ALL="C.UTF-8",
+    )
+    return env
+
+
+def _command(home: Home, java: Path, name: str, script: str, options: dict[str, str | int]) -> Command:
+    dynamic = [item for key, value in options.items() for item in ("-D", f"{key}={value}")]
+    return Command(
+        name=name,
+        argv=[str(paths.FLINK_HOME / "bin" / script), "start-foreground", *dynamic],
+        log=home.logs / f"{name}.out",
+        env={**environment(home, java, name), "FLINK_ENV_JAVA_OPTS_CLI": ""},
+        cwd=home.flink,
+    )
+
+
+def job_manager_command(home: Home, java: Path, prometheus_port: int) -> Command:
+    """Return the JobManager's command line."""
+    return _command(home, java, JOB_MANAGER, "jobmanager.sh", {"metrics.reporter.prom.port": prometheus_port})
+
+
+def task_manager_command(home: Home, java: Path, index: int, prometheus_port: int, incarnation: str) -> Command:
+    """Return a TaskManager's command line.
+
+    The resource id differs with every start: after a SIGKILL the JobManager may still hold the old one.
+    """
+    options: dict[str, str | int] = {
+        "metrics.reporter.prom.port": prometheus_port,
+        "taskmanager.resource-id": f"{task_manager(index)}-{incarnation}",
+    }
+    return _command(home, java, task_manager(index), "taskmanager.sh", options)

@@ -1,0 +1,87 @@
+"""Apply ``sql/migrations/NNNN_name.sql`` in order, each once, forward only."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from flink_jobs.errors import UserError
+
+_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+_LOCK = 0x5F10  # any number, the same for everyone who migrates
+_TABLE = """
+CREATE SCHEMA IF NOT EXISTS ops;
+CREATE TABLE IF NOT EXISTS ops.schema_migrations (
+    version    integer PRIMARY KEY,
+    name       text NOT NULL,
+    sha256     text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file of SQL."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the text: an applied file must not change any more."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def read_migrations(folder: Path) -> list[Migration]:
+    """Return the folder's migrations in order.
+
+    Raises:
+        UserError: there are none, a file has another name, or the numbers are not 1, 2, 3, ...
+    """
+    migrations = []
+    for path in sorted(folder.glob("*.sql")):
+        match = _NAME.fullmatch(path.name)
+        if not match:
+            raise UserError(f"{path} is not named like 0001_what_it_does.sql", "rename it")
+        migrations.append(Migration(int(match[1]), path.name, path.read_text(encoding="utf-8")))
+    numbers = [migration.version for migration in migrations]
+    if not numbers or numbers != list(range(1, len(numbers) + 1)):
+        raise UserError(f"the migrations in {folder} are numbered {numbers}", "number them 0001, 0002, ... without gaps")
+    return migrations
+
+
+def apply_migrations(dsn: str, folder: Path) -> list[str]:
+    """Bring the database up to date; return the names of the files applied now.
+
+    Each file runs in a transaction of its own, together with the note that it ran.
+
+    Raises:
+        UserError: a file that was applied earlier has changed since, or its SQL fails.
+    """
+    migrations = read_migrations(folder)
+    applied_now: list[str] = []
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        connection.execute(_TABLE)
+        done = dict(connection.execute("SELECT version, sha256 FROM ops.schema_migrations").fetchall())
+        for migration in migrations:
+            if migration.version in done:
+                if done[migration.version] != migration.sha256:
+                    raise UserError(f"{folder / migration.name} was changed after this database had applied it",
+                                    "undo the change and add a new migration, or start empty with `streamflow down --wipe`")
+                continue
+            try:
+                with connection.transaction():
+                    connection.execute(migration.sql.encode())
+                    connection.execute("INSERT INTO ops.schema_migrations (version, name, sha256) VALUES (%s, %s, %s)",
+                                       (migration.version, migration.name, migration.sha256))
+            except psycopg.Error as error:
+                raise UserError(f"{folder / migration.name} failed: {str(error).strip().splitlines()[0]}", "mend the SQL") from error
+            applied_now.append(migration.name)
+    return applied_now

@@ -1,0 +1,136 @@
+"""A Postgres of our own: initialised once, listening on the loopback interface only, with a generated password."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+
+from flink_jobs.errors import UserError
+from flink_jobs.local.ports import HOST
+from flink_jobs.local.process import Command
+
+DATABASE = USER = "streamflow"
+# fsync off: a crash of the machine may lose this database, a crash of a process cannot.
+SERVER_SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "60",
+    "timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+}
+
+
+def reachable_by(path: Path, user: pwd.struct_passwd) -> bool:
+    """Say whether an account may enter every folder above ``path``."""
+    for folder in path.parents:
+        status = folder.stat() if folder.exists() else None
+        if status is None:
+            continue
+        shift = 6 if status.st_uid == user.pw_uid else 3 if status.st_gid == user.pw_gid else 0
+        if not (stat.S_IMODE(status.st_mode) >> shift) & 1:
+            return False
+    return True
+
+
+def data_folder(preferred: Path, user: pwd.struct_passwd | None) -> Path:
+    """Return where the database lives: ``preferred``, unless the account Postgres runs as cannot get there.
+
+    As root in a checkout below /root (mode 0700) it cannot; then it is a folder in /var/tmp that depends on the path.
+    """
+    if user is None or reachable_by(preferred, user):
+        return preferred
+    return Path("/var/tmp") / f"streamflow-{hashlib.sha256(str(preferred).encode()).hexdigest()[:12]}"  # noqa: S108 - 0700, ours
+
+
+def initialise(folder: Path, bin_dir: Path, major: int, password: str, user: pwd.struct_passwd | None) -> None:
+    """Create the cluster in ``folder`` unless it is there.
+
+    Raises:
+        UserError: the folder belongs to another Postgres version or another account, or initdb fails.
+    """
+    version = folder / "data" / "PG_VERSION"
+    if version.exists():
+        found = version.read_text().strip()
+        if found != str(major):
+            raise UserError(f"{folder} was made by PostgreSQL {found}, this machine has {major}",
+                            "run `streamflow down --wipe` to start with an empty database")
+        return
+    owner = user.pw_uid if user else os.geteuid()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if user:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    if folder.stat().st_uid != owner:
+        raise UserError(f"{folder} belongs to another account", f"remove it, or give it to uid {owner}")
+    # What an initdb that was cut short left behind would make this one refuse.
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    password_file = folder / "password"
+    password_file.touch(mode=0o600)
+    password_file.write_text(password + "\n")
+    if user:
+        os.chown(password_file, user.pw_uid, user.pw_gid)
+    argv = [str(bin_dir / "initdb"), "-D", str(folder / "data"), "-U", USER, f"--pwfile={password_file}",
+            "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder, timeout=120,
+                            **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}))
+    password_file.unlink()
+    if result.returncode:
+        raise UserError(f"initdb failed in {folder}: {result.stderr.strip().splitlines()[-1:]}", "see the message; is the disk full?")
+
+
+def command(folder: Path, bin_dir: Path, port: int, log: Path, user: pwd.struct_passwd | None) -> Command:
+    """Return the server's command line."""
+    settings = [item for name, value in {**SERVER_SETTINGS, "port": str(port)}.items() for item in ("-c", f"{name}={value}")]
+    return Command(
+        name="postgres",
+        argv=[str(bin_dir / "postgres"), "-D", str(folder / "data"), *settings],
+        log=log,
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+        cwd=folder,
+        stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for every client to leave by itself
+        user=user,
+    )
+
+
+def dsn(port: int, password: str, database: str = DATABASE) -> str:
+    """Return the libpq connection string."""
+    return f"host={HOST} port={port} dbname={database} user={USER} password={password} connect_timeout=3"
+
+
+def is_ready(port: int, password: str) -> bool:
+    """Say whether the server takes our log-in now.
+
+    Raises:
+        UserError: it answers, but the password is not the one this home folder knows.
+    """
+    try:
+        with psycopg.connect(dsn(port, password, "postgres")):
+            return True
+    except psycopg.OperationalError as error:
+        if "password authentication failed" in str(error):
+            raise UserError(f"Postgres on port {port} refuses this stack's password",
+                            "the data folder and stack.env do not belong together: `streamflow down --wipe`") from None
+        return False
+
+
+def create_database(port: int, password: str) -> None:
+    """Create the database unless it is there."""
+    with psycopg.connect(dsn(port, password, "postgres"), autocommit=True) as connection, suppress(psycopg.errors.DuplicateDatabase):
+        connection.execute(f'CREATE DATABASE "{DATABASE}"')
+
+
+def ready_probe(port: int, password: str) -> Callable[[], bool]:
+    """Return the readiness check as something to poll."""
+    return lambda: is_ready(port, password)

@@ -1,0 +1,178 @@
+"""Start processes that outlive us, know them again later, and end them with everything they started.
+
+A pid alone is no identity: pids are reused. A process is ours if its pid, its start time and the boot it was started
+in all match the record. Children are found by the environment variable every process of a stack inherits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from flink_jobs.local.waiting import WaitTimeoutError, wait_for
+
+MARKER = "STREAMFLOW_STACK_ID"
+_PROC = Path("/proc")
+_STATE, _SESSION, _START = 0, 3, 19  # positions in /proc/<pid>/stat after the command name
+# Popen objects of this very process: they must be polled, or a dead child stays a zombie for as long as we live.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """One process of the stack, as written to ``stack.json``."""
+
+    name: str
+    pid: int
+    start_ticks: int
+    boot_id: str
+    log: str
+    stop_signal: int = signal.SIGTERM
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for the record file."""
+        return asdict(self)
+
+
+def boot_id() -> str:
+    """Return an id that changes with every boot, because pids and start times start over then."""
+    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command name is in parentheses and may itself hold spaces and parentheses.
+    return text[text.rindex(")") + 2 :].split()
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return the start time of a live process in clock ticks since boot; None when there is none (or a zombie)."""
+    fields = _stat(pid)
+    return None if fields is None or fields[_STATE] in "ZX" else int(fields[_START])
+
+
+def is_alive(record: ProcessRecord) -> bool:
+    """Say whether the recorded process, and not another with its pid, still runs."""
+    child = _children.get(record.pid)
+    if child is not None:
+        child.poll()
+    return record.boot_id == boot_id() and start_ticks(record.pid) == record.start_ticks
+
+
+def age_s(record: ProcessRecord) -> float:
+    """Return for how many seconds a live process has run."""
+    uptime = float((_PROC / "uptime").read_text().split()[0])
+    return max(0.0, uptime - record.start_ticks / os.sysconf("SC_CLK_TCK"))
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str]
+    cwd: Path
+    stop_signal: int = signal.SIGTERM
+    user: pwd.struct_passwd | None = None
+
+
+def spawn(command: Command, stack_id: str) -> ProcessRecord:
+    """Start a process in a session of its own, its output appended to its log."""
+    command.log.parent.mkdir(parents=True, exist_ok=True)
+    identity: dict[str, Any] = {}
+    if command.user is not None:
+        identity = {"user": command.user.pw_uid, "group": command.user.pw_gid, "extra_groups": []}
+    with command.log.open("ab") as log:
+        child = subprocess.Popen(
+            list(command.argv),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**command.env, MARKER: stack_id},
+            cwd=command.cwd,
+            start_new_session=True,
+            **identity,
+        )
+    _children[child.pid] = child
+    ticks = start_ticks(child.pid)
+    return ProcessRecord(
+        name=command.name,
+        pid=child.pid,
+        # A process that died at once has no start time; -1 matches nothing, so it counts as dead.
+        start_ticks=-1 if ticks is None else ticks,
+        boot_id=boot_id(),
+        log=str(command.log),
+        stop_signal=command.stop_signal,
+    )
+
+
+def send(record: ProcessRecord, number: int) -> None:
+    """Send a signal to the recorded process if it still runs."""
+    if is_alive(record):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(record.pid, number)
+
+
+def stop(records: Sequence[ProcessRecord], *, limit_s: float = 15.0) -> list[ProcessRecord]:
+    """End processes together: each one's stop signal, then SIGKILL to those left after ``limit_s`` seconds.
+
+    Returns the records that had to be killed.
+    """
+    for record in records:
+        send(record, record.stop_signal)
+    with contextlib.suppress(WaitTimeoutError):
+        wait_for(lambda: not any(map(is_alive, records)), limit_s=limit_s, what="processes to end", interval_s=0.05)
+    killed = [record for record in records if is_alive(record)]
+    for record in killed:
+        send(record, signal.SIGKILL)
+    wait_for(lambda: not any(map(is_alive, records)), limit_s=10, what="killed processes to go", interval_s=0.02)
+    return killed
+
+
+def marked(stack_id: str) -> list[int]:
+    """Return the pids of live processes that carry the stack's marker in their environment."""
+    needle = f"{MARKER}={stack_id}".encode()
+    found = []
+    for folder in _PROC.iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if needle in (folder / "environ").read_bytes().split(b"\0") and start_ticks(int(folder.name)) is not None:
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def end_leftovers(stack_id: str, *, limit_s: float = 3.0) -> list[int]:
+    """Kill what the stack's processes left behind (Python workers of Flink's process mode, mostly).
+
+    They get ``limit_s`` seconds to notice that their parent has gone. Returns the pids that had to be killed.
+    """
+    end = time.monotonic() + limit_s
+    while (left := marked(stack_id)) and time.monotonic() < end:
+        time.sleep(0.05)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not marked(stack_id), limit_s=10, what="leftover processes to go", interval_s=0.05)
+    return left
+
+
+def log_tail(path: str | Path, lines: int = 15) -> str:
+    """Return the last lines of a log, or an empty text."""
+    try:
+        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""

@@ -1,0 +1,76 @@
+"""What a stack remembers between two commands: which processes are ours, on which ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flink_jobs.errors import UserError
+from flink_jobs.local.process import ProcessRecord, is_alive
+
+_VERSION = 1
+
+
+@dataclass
+class StackRecord:
+    """The content of ``stack.json``. Saved after every change, so that a killed `up` leaves nothing unknown."""
+
+    path: Path
+    stack_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    ports: dict[str, int] = field(default_factory=dict)
+    taskmanagers: int = 0
+    processes: dict[str, ProcessRecord] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @classmethod
+    def load(cls, path: Path) -> StackRecord:
+        """Read the record; a new one when there is none.
+
+        Raises:
+            UserError: the file is damaged or of a newer version.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if data["version"] > _VERSION:
+                raise UserError(f"{path} was written by a newer StreamFlow", "use that one to run `streamflow down`")
+            processes = {item["name"]: ProcessRecord(**item) for item in data["processes"]}
+            return cls(path, data["stack_id"], data["ports"], data["taskmanagers"], processes)
+        except FileNotFoundError:
+            return cls(path)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is damaged ({error!r})", "end the stack's processes by hand and delete the file") from None
+
+    def save(self) -> None:
+        """Write the record, whole or not at all."""
+        data = {
+            "version": _VERSION,
+            "stack_id": self.stack_id,
+            "ports": self.ports,
+            "taskmanagers": self.taskmanagers,
+            "processes": [record.to_json() for record in self.processes.values()],
+        }
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, self.path)
+
+    def add(self, record: ProcessRecord) -> None:
+        """Remember a process (several components start at once, in threads)."""
+        with self._lock:
+            self.processes[record.name] = record
+            self.save()
+
+    def remove(self, *names: str) -> None:
+        """Forget processes."""
+        with self._lock:
+            for name in names:
+                self.processes.pop(name, None)
+            self.save()
+
+    def alive(self, name: str) -> bool:
+        """Say whether the process of this name runs."""
+        record = self.processes.get(name)
+        return record is not None and is_alive(record)

@@ -1,0 +1,93 @@
+"""Every setting of StreamFlow, read from the environment.
+
+``streamflow up`` writes the local stack's values to ``stack.env`` in its home folder; variables of the process's own
+environment win over that file. Settings that have no sensible default (where Kafka and Postgres are) have none:
+:func:`load_settings` says which variable is missing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from flink_jobs.errors import UserError
+
+REPO_ROOT = Path(__file__).resolve().parent.parent
+ENV_PREFIX = "STREAMFLOW_"
+STACK_ENV_FILE = "stack.env"
+
+Guarantee = Literal["exactly_once", "at_least_once"]
+ExecutionMode = Literal["thread", "process"]
+
+
+class Settings(BaseSettings):
+    """Where things are and how the job runs. The environment name is ``STREAMFLOW_`` plus the field in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="ignore", frozen=True, protected_namespaces=(), validate_default=True
+    )
+
+    kafka_bootstrap_servers: str = Field(description="host:port of one or more brokers, comma separated")
+    postgres_host: str
+    postgres_port: int = Field(ge=1, le=65535)
+    postgres_database: str
+    postgres_user: str
+    postgres_password: SecretStr
+    flink_rest_url: str = Field(description="URL of the JobManager's REST API and web UI, without a final slash")
+    checkpoint_dir: str = Field(description="URI Flink writes checkpoints to, such as file:///... or s3://...")
+    savepoint_dir: str = Field(description="URI Flink writes savepoints to")
+
+    model_dir: Path = Field(default=REPO_ROOT / "models", description="folder of model versions")
+    topic_prefix: str = Field(default="streamflow", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    sink_guarantee: Guarantee = "exactly_once"
+    execution_mode: ExecutionMode = "thread"
+
+    @property
+    def postgres_jdbc_url(self) -> str:
+        """The JDBC URL. ``stringtype=unspecified`` lets Postgres read strings as jsonb where the column is jsonb."""
+        place = f"{self.postgres_host}:{self.postgres_port}/{self.postgres_database}"
+        return f"jdbc:postgresql://{place}?stringtype=unspecified&reWriteBatchedInserts=true"
+
+    @property
+    def postgres_dsn(self) -> str:
+        """The libpq connection string, with the password: never log it."""
+        return (
+            f"host={self.postgres_host} port={self.postgres_port} dbname={self.postgres_database} "
+            f"user={self.postgres_user} password={self.postgres_password.get_secret_value()}"
+        )
+
+    def masked(self) -> dict[str, str]:
+        """Every setting under its environment name, secrets masked: what is logged at start."""
+        return {f"{ENV_PREFIX}{name.upper()}": str(getattr(self, name)) for name in type(self).model_fields}
+
+
+def stack_home() -> Path:
+    """Return the folder of the local stack: ``STREAMFLOW_HOME``, or ``.streamflow`` in the repository."""
+    return Path(os.environ.get("STREAMFLOW_HOME") or REPO_ROOT / ".streamflow").resolve()
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Read the settings from the environment and, below it, from the local stack's ``stack.env``.
+
+    Raises:
+        UserError: a required variable is missing or a value is out of range; it names each of them.
+    """
+    env_file = (home or stack_home()) / STACK_ENV_FILE
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]  # the other fields come from the environment
+    except ValidationError as error:
+        problems = _explain(error)
+        raise UserError(problems, f"run `streamflow up`, or set them in the environment ({env_file} is read too)") from None
+    except PermissionError:
+        raise UserError(f"cannot read {env_file}", "run as the user who ran `streamflow up`") from None
+
+
+def _explain(error: ValidationError) -> str:
+    named = [(ENV_PREFIX + "_".join(map(str, item["loc"])).upper(), item) for item in error.errors()]
+    missing = ", ".join(name for name, item in named if item["type"] == "missing")
+    wrong = [f"{name}: {item['msg']}" for name, item in named if item["type"] != "missing"]
+    return "; ".join([f"not set: {missing}", *wrong] if missing else wrong)
