@@ -12,18 +12,15 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from flink_jobs.core.currencies import MINOR_UNITS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Cell = object
 
-# ISO 4217 exponents that are not 2; the smallest unit of every other currency is a hundredth.
-CURRENCY_EXPONENTS = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
-    **dict.fromkeys("CLF UYW".split(), 4),
-}
-DEFAULT_EXPONENT = 2
+EXPONENTS = {code: round(math.log10(units)) for code, units in MINOR_UNITS.items()}
+DEFAULT_EXPONENT = 2  # for a code nobody knows: the detector refuses it anyway
 TIME_FORMATS = ("unix_s", "unix_ms", "iso")
 
 
@@ -62,16 +59,12 @@ def to_decimal(cell: Cell) -> Decimal:
     return number
 
 
-def amount_converter(*, exponent: int) -> Callable[[Cell], int]:
-    """Return a converter from an amount to minor units: ``exponent`` 2 reads dollars, 0 reads cents.
+def minor_units(cell: Cell, exponent: int) -> int:
+    """Return an amount in minor units; ``exponent`` 2 reads dollars, 0 reads cents.
 
     Fractions of a minor unit are rounded half up: card networks settle in whole minor units.
     """
-
-    def convert(cell: Cell) -> int:
-        return _whole(to_decimal(cell), exponent)
-
-    return convert
+    return _whole(to_decimal(cell), exponent)
 
 
 def _whole(number: Decimal, shift: int) -> int:

@@ -11,8 +11,9 @@ A mapping is a small YAML file (``docs`` and ``tests/data/card_transactions.mapp
       location: {lat: merch_lat, lon: merch_long}
     label: {column: is_fraud, fraud_values: ["1"]}
 
-Only ``transaction_id``, ``customer_id``, ``amount`` and ``event_time`` are required. Without a currency the ISO code
-``XXX`` ("no currency") is sent. The label never becomes part of a transaction: it is kept beside it.
+Only ``transaction_id``, ``customer_id``, ``amount`` and ``event_time`` are required. Without a currency US dollars are
+assumed (``ColumnMapping.assumes_currency`` says so). ``unit: major`` uses the number of decimals of the row's
+currency; ``exponent`` overrides it. The label never becomes part of a transaction: it is kept beside it.
 In JSON lines and nested Parquet, ``a.b`` names the field ``b`` inside ``a``.
 """
 
@@ -22,7 +23,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flink_jobs.contracts.document import DocumentError, Section, read_document
+from flink_jobs.contracts.document import Section, read_document
 from flink_jobs.errors import UserError
 from flink_jobs.traffic import converters
 from flink_jobs.traffic.converters import Cell, CellError
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-NO_CURRENCY = "XXX"
+ASSUMED_CURRENCY = "USD"
 TEXT_FIELDS = ("merchant", "category", "channel", "country")
-Row = "Mapping[str, Cell]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,9 @@ class ColumnMapping:
     transaction_id: Source
     customer_id: Source
     amount: Source
-    minor_units: Callable[[Cell], int]
+    exponent: int | None
     currency: Source
+    assumes_currency: bool
     event_time: Source
     millis: Callable[[Cell], int]
     texts: tuple[tuple[str, Source], ...]
@@ -82,11 +83,15 @@ class ColumnMapping:
         Raises:
             CellError: a required cell is empty, or a cell is not what the mapping says.
         """
+        currency = self.currency.text(row) or ASSUMED_CURRENCY
+        exponent = self.exponent
+        if exponent is None:
+            exponent = converters.EXPONENTS.get(currency, converters.DEFAULT_EXPONENT)
         document: dict[str, Any] = {
             "transaction_id": _required(self.transaction_id, self.transaction_id.text(row)),
             "customer_id": _required(self.customer_id, self.customer_id.text(row)),
-            "amount_minor": self.minor_units(_required(self.amount, self.amount.cell(row))),
-            "currency": self.currency.text(row) or NO_CURRENCY,
+            "amount_minor": converters.minor_units(_required(self.amount, self.amount.cell(row)), exponent),
+            "currency": currency,
             "event_time_ms": self.millis(_required(self.event_time, self.event_time.cell(row))),
         }
         for field, source in self.texts:
@@ -125,7 +130,8 @@ def load_mapping(path: Path) -> ColumnMapping:
     top = read_document(path)
     top.text("description", "")
     fields = top.section("fields")
-    amount, minor_units = _amount(fields)
+    amount, exponent = _amount(fields)
+    currency = _optional(fields, "currency")
     event_time, millis = _event_time(fields)
     label, fraud_values = _label(top)
     mapping = ColumnMapping(
@@ -133,8 +139,9 @@ def load_mapping(path: Path) -> ColumnMapping:
         transaction_id=_source(fields, "transaction_id"),
         customer_id=_source(fields, "customer_id"),
         amount=amount,
-        minor_units=minor_units,
-        currency=_optional(fields, "currency") or Source("fields.currency", None, NO_CURRENCY),
+        exponent=exponent,
+        currency=currency or Source("fields.currency", None, ASSUMED_CURRENCY),
+        assumes_currency=currency is None,
         event_time=event_time,
         millis=millis,
         texts=tuple((name, source) for name in TEXT_FIELDS if (source := _optional(fields, name)) is not None),
@@ -172,17 +179,15 @@ def _source_of(part: Section) -> Source:
     return Source(f"{part.where}.column", part.text("column"), prefix=part.text("prefix", ""))
 
 
-def _amount(fields: Section) -> tuple[Source, Callable[[Cell], int]]:
+def _amount(fields: Section) -> tuple[Source, int | None]:
+    """Read the amount's source and its exponent; None means the one of the row's currency."""
     part = fields.section("amount")
     source, unit = _source_of(part), part.text("unit")
     if unit not in {"major", "minor"}:
         raise part.error("unit", f"is {unit!r}", "write `major` (dollars, 12.34) or `minor` (cents, 1234)")
-    currency = fields.raw("currency")
-    code = currency.get("constant") if isinstance(currency, dict) else None
-    default = converters.CURRENCY_EXPONENTS.get(str(code), converters.DEFAULT_EXPONENT)
-    exponent = part.integer("exponent", default)
+    exponent = part.integer("exponent") if part.has("exponent") else None
     part.close()
-    return source, converters.amount_converter(exponent=exponent if unit == "major" else 0)
+    return source, 0 if unit == "minor" else exponent
 
 
 def _event_time(fields: Section) -> tuple[Source, Callable[[Cell], int]]:
@@ -232,6 +237,3 @@ def _inside(row: Mapping[str, Cell], path: str) -> Cell:
             return None
         value = value[part]
     return value
-
-
-__all__ = ["ColumnMapping", "DocumentError", "Source", "load_mapping"]

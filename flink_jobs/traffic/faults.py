@@ -1,0 +1,110 @@
+"""Mix faults into a stream of good events: malformed records, redeliveries, late events. Seeded, so repeatable."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TYPE_CHECKING
+
+from flink_jobs.errors import UserError
+from flink_jobs.traffic.malformed import KINDS, Kind
+from flink_jobs.traffic.outgoing import Fate, Outgoing, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from flink_jobs.traffic.source_files import SourceEvent
+
+REDELIVERY_WINDOW = 256
+"""A redelivery repeats one of so many latest good records: what a producer's retry after a crash looks like."""
+MOST_EXTRA = 0.9
+"""Largest share of extra records; beyond it a run would hardly contain an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultPlan:
+    """How many faults to plant.
+
+    Attributes:
+        malformed: share of all records sent that are malformed, 0 to 0.9.
+        duplicates: share of all records sent that redeliver an earlier one, 0 to 0.9; both together at most 0.9.
+        late: share of the good events that are held back, 0 to 1.
+        max_delay: a late event is held back until 1 to so many further good events have passed.
+        seed: of every random choice here.
+    """
+
+    malformed: float = 0.0
+    duplicates: float = 0.0
+    late: float = 0.0
+    max_delay: int = 200
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse shares that cannot be."""
+        for name in ("malformed", "duplicates", "late"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                what = f"the share of {name} is {getattr(self, name):g}"
+                raise UserError(what, "give a share between 0 and 1, such as 0.05")
+        if self.malformed + self.duplicates > MOST_EXTRA:
+            what = f"malformed and duplicates make up {self.malformed + self.duplicates:.0%} of the records"
+            raise UserError(what, f"leave room for good events: together at most {MOST_EXTRA:.0%}")
+        if self.max_delay < 1:
+            what = f"the longest delay is {self.max_delay} events"
+            raise UserError(what, "give 1 or more")
+
+
+def with_faults(events: Iterable[SourceEvent], plan: FaultPlan) -> Iterator[Outgoing]:
+    """Yield every event of ``events`` once as a good record, with the planned faults between them.
+
+    Faults are added, none replaces a good event: the decisions on the good events stay those of a clean run, except
+    where a late event changes the order. Memory is bounded by ``max_delay`` and the redelivery window.
+    """
+    rng = Random(plan.seed)
+    recent: deque[Outgoing] = deque(maxlen=REDELIVERY_WINDOW)
+    extra = plan.malformed + plan.duplicates
+    weights = list(itertools.accumulate(kind.weight for kind in KINDS))
+    for event, record in _reordered(events, plan, rng):
+        yield record
+        recent.append(record)
+        # After each good record, as many extra ones as keep the planned share on average.
+        while rng.random() < extra:
+            if rng.random() * extra < plan.malformed:
+                yield malformed(rng.choices(KINDS, cum_weights=weights)[0], event, rng)
+            else:
+                original = recent[rng.randrange(len(recent))]
+                yield replace(original, fate=Fate.DUPLICATE, fault="duplicate", label=None, pattern=None)
+
+
+def malformed(kind: Kind, event: SourceEvent, rng: Random) -> Outgoing:
+    """Return a record of the kind, made from ``event``."""
+    transaction = event.transaction
+    key = transaction["customer_id"].encode()
+    return Outgoing(
+        key=b"not-" + key if kind.wrong_key else key,
+        value=kind.build(rng, transaction),
+        event_time_ms=transaction["event_time_ms"],
+        fate=Fate.REJECTED,
+        reason=kind.reason.value,
+        fault=kind.name,
+    )
+
+
+def _reordered(
+    events: Iterable[SourceEvent], plan: FaultPlan, rng: Random
+) -> Iterator[tuple[SourceEvent, Outgoing]]:
+    """Encode the events and hold some of them back."""
+    held: list[tuple[int, int, SourceEvent, Outgoing]] = []  # (release after this index, own index, ...)
+    for index, event in enumerate(events):
+        record = encode(event)
+        if plan.late and rng.random() < plan.late:
+            release = index + rng.randint(1, plan.max_delay)
+            heapq.heappush(held, (release, index, event, replace(record, fault="late")))
+        else:
+            yield event, record
+        while held and held[0][0] <= index:
+            yield heapq.heappop(held)[2:]
+    while held:
+        yield heapq.heappop(held)[2:]

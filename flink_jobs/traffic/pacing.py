@@ -1,0 +1,59 @@
+"""When to send the next record: as fast as possible, at a rate, or at a multiple of event time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from flink_jobs.errors import UserError
+
+_SPEED = re.compile(r"(\d+(?:\.\d+)?)x?")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A pace; both None means as fast as possible.
+
+    Attributes:
+        speed: event seconds per wall second, above 0.
+        rate: records per wall second, above 0.
+    """
+
+    speed: float | None = None
+    rate: float | None = None
+
+    def due_s(self, index: int, event_ms: int) -> float:
+        """Return when to send a record, in seconds after the first.
+
+        Args:
+            index: how many records were sent before it.
+            event_ms: milliseconds of event time since the first record's; negative for a late one, which is due now.
+        """
+        if self.rate is not None:
+            return index / self.rate
+        if self.speed is not None:
+            return event_ms / 1_000 / self.speed
+        return 0.0
+
+
+def parse_pace(speed: str | None, rate: float | None) -> Pace:
+    """Return the pace for ``--speed 100x`` (or ``max``) and ``--rate 500``; neither means as fast as possible.
+
+    Raises:
+        UserError: both are given, or one is not above zero.
+    """
+    if speed is not None and rate is not None:
+        what = "--speed and --rate are both given"
+        raise UserError(what, "choose one: --speed follows event time, --rate ignores it")
+    if rate is not None:
+        if rate <= 0:
+            what = f"--rate {rate:g} is not above 0"
+            raise UserError(what, "give records per second, such as 500, or leave it out to send at full speed")
+        return Pace(rate=rate)
+    if speed is None or speed == "max":
+        return Pace()
+    match = _SPEED.fullmatch(speed)
+    if match is None or float(match[1]) <= 0:
+        what = f"--speed {speed} is not a speed"
+        raise UserError(what, "write a multiple of event time such as 100x, or max")
+    return Pace(speed=float(match[1]))
