@@ -1,0 +1,228 @@
+"""Balance the account: sent = decided + rejected + duplicates, coordinate by coordinate, and how good detection was."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flink_jobs.traffic.ledger import FATE_OF_CODE, NOTHING, Coordinate, SentLedger
+from flink_jobs.traffic.outcomes import OutcomeReader, Outcomes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHOWN = 10
+POLL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """How the alerts compare with the labels, over the labelled decisions.
+
+    ``patterns`` gives, for each planted fraud pattern, how many were sent and how many of them were alerts.
+    """
+
+    true_alerts: int
+    false_alerts: int
+    missed_frauds: int
+    labelled: int
+    patterns: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def recall(self) -> float | None:
+        """Return the share of frauds that were alerts; None without frauds."""
+        frauds = self.true_alerts + self.missed_frauds
+        return self.true_alerts / frauds if frauds else None
+
+    @property
+    def precision(self) -> float | None:
+        """Return the share of alerts that were frauds; None without alerts."""
+        alerts = self.true_alerts + self.false_alerts
+        return self.true_alerts / alerts if alerts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The account of one run.
+
+    Attributes:
+        sent: records delivered to Kafka.
+        decided: decisions on them.
+        rejected: dead letters in place of a decision.
+        duplicates: redeliveries that were set aside.
+        missing: coordinates without an outcome.
+        repeated: coordinates with more than one outcome.
+        repeated_transactions: decisions on a transaction that had one already.
+        unexpected: ``expected -> got`` to how often, where they differ.
+        problems: dead letters with a wrong reason or without the record's exact bytes.
+        alerts_missing: decisions marked as alerts that are not on the alerts topic.
+        alerts_repeated: alerts that are on it more than once.
+    """
+
+    sent: int
+    decided: int
+    rejected: int
+    duplicates: int
+    missing: tuple[Coordinate, ...] = ()
+    repeated: tuple[Coordinate, ...] = ()
+    repeated_transactions: int = 0
+    unexpected: dict[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    alerts: int = 0
+    alerts_missing: int = 0
+    alerts_repeated: int = 0
+    incidents: int = 0
+    degraded: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    detection: Detection | None = None
+
+    @property
+    def is_balanced(self) -> bool:
+        """Tell whether every record sent has exactly one outcome, and each alert is there once."""
+        exact = not (self.missing or self.repeated or self.repeated_transactions)
+        alerts = not (self.alerts_missing or self.alerts_repeated)
+        return exact and alerts and self.sent == self.decided + self.rejected + self.duplicates
+
+    @property
+    def is_as_expected(self) -> bool:
+        """Tell whether it is balanced, and every outcome is the one that was planned."""
+        return self.is_balanced and not self.unexpected and not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the account for JSON output."""
+        result = asdict(self)
+        result["balanced"] = self.is_balanced
+        result["as_expected"] = self.is_as_expected
+        if self.detection is not None:
+            result["detection"]["recall"] = self.detection.recall
+            result["detection"]["precision"] = self.detection.precision
+        return result
+
+    def lines(self) -> list[str]:
+        """Return the account in words."""
+        verdict = "balances" if self.is_balanced else "DOES NOT BALANCE"
+        total = f"sent {self.sent:,} = decided {self.decided:,} + rejected {self.rejected:,}"
+        lines = [f"{total} + duplicates {self.duplicates:,}: {verdict}"]
+        checks = (
+            ("without an outcome", len(self.missing), _places(self.missing)),
+            ("with more than one outcome", len(self.repeated), _places(self.repeated)),
+            ("decided although decided before", self.repeated_transactions, ""),
+            ("alerts missing from the alerts topic", self.alerts_missing, ""),
+            ("alerts there more than once", self.alerts_repeated, ""),
+        )
+        lines += [f"  {count:,} {what}{places}" for what, count, places in checks if count]
+        lines += [f"  {count:,} times {what}" for what, count in sorted(self.unexpected.items())]
+        lines += [f"  {problem}" for problem in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            lines.append(f"  and {len(self.problems) - SHOWN:,} more of these")
+        lines.append(f"alerts {self.alerts:,}, incidents {self.incidents:,}, scored without the model {self.degraded:,}")
+        if self.reasons:
+            lines.append("dead letters: " + ", ".join(f"{key} {count:,}" for key, count in self.reasons.items()))
+        if self.detection is not None:
+            lines += _detection_lines(self.detection)
+        return lines
+
+
+def balance(ledger: SentLedger, outcomes: Outcomes) -> Balance:
+    """Compare what was sent with what came of it."""
+    missing: list[Coordinate] = []
+    unexpected: Counter[str] = Counter()
+    for at in ledger.expected.coordinates():
+        expected, got = ledger.expected.get(at), outcomes.seen.get(at)
+        if got == NOTHING:
+            missing.append(at)
+        elif got != expected:
+            unexpected[f"{FATE_OF_CODE[got].value} instead of {FATE_OF_CODE[expected].value}"] += 1
+    alerts = outcomes.alert_ids_decided
+    return Balance(
+        sent=ledger.sent,
+        decided=outcomes.fates["decided"],
+        rejected=outcomes.fates["rejected"],
+        duplicates=outcomes.fates["duplicate"],
+        missing=tuple(missing),
+        repeated=tuple(at for at, _ in outcomes.repeated),
+        repeated_transactions=outcomes.repeated_transactions,
+        unexpected=dict(unexpected),
+        problems=tuple(outcomes.problems),
+        alerts=len(alerts),
+        alerts_missing=sum(1 for identity in alerts if identity not in outcomes.alert_ids_sent),
+        alerts_repeated=sum(outcomes.alert_ids_sent[identity] > 1 for identity in alerts),
+        incidents=outcomes.incidents,
+        degraded=outcomes.degraded,
+        reasons=dict(sorted(outcomes.reasons.items())),
+        detection=_detection(ledger, outcomes) if ledger.labelled else None,
+    )
+
+
+def await_balance(
+    bootstrap: str,
+    prefix: str,
+    ledger: SentLedger,
+    *,
+    limit_s: float,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Balance:
+    """Read the outputs until every record sent has an outcome and every alert is there, or the limit passed.
+
+    Args:
+        bootstrap: host:port of the broker.
+        prefix: of the topics.
+        ledger: what was sent.
+        limit_s: longest time without any new outcome, in seconds.
+        on_progress: called with outcomes so far and records sent.
+    """
+    reader = OutcomeReader(bootstrap, prefix, ledger)
+    try:
+        answered, since = -1, time.monotonic()
+        while True:
+            outcomes = reader.read()
+            if outcomes.answered != answered:
+                answered, since = outcomes.answered, time.monotonic()
+            if on_progress is not None:
+                on_progress(answered, ledger.sent)
+            # Alerts are committed with their decisions, but on another topic, read at another moment.
+            complete = answered >= ledger.sent and outcomes.alert_ids_decided <= outcomes.alert_ids_sent.keys()
+            if complete or time.monotonic() - since > limit_s:
+                return balance(ledger, outcomes)
+            time.sleep(POLL_S)
+    finally:
+        reader.close()
+
+
+def _detection(ledger: SentLedger, outcomes: Outcomes) -> Detection:
+    """Count over good records only: a malformed one cannot be detected, a redelivery was counted before."""
+    caught = outcomes.alerted & ledger.frauds.keys()
+    patterns: dict[str, tuple[int, int]] = {}
+    for at, pattern in sorted(ledger.frauds.items()):
+        if pattern is not None:
+            sent, alerts = patterns.get(pattern, (0, 0))
+            patterns[pattern] = (sent + 1, alerts + (at in caught))
+    return Detection(
+        true_alerts=len(caught),
+        false_alerts=len(outcomes.alerted) - len(caught),
+        missed_frauds=len(ledger.frauds) - len(caught),
+        labelled=ledger.labelled,
+        patterns=dict(sorted(patterns.items())),
+    )
+
+
+def _detection_lines(detection: Detection) -> list[str]:
+    def percent(share: float | None) -> str:
+        return "-" if share is None else f"{share:.1%}"
+
+    found = f"{detection.true_alerts:,} of {detection.true_alerts + detection.missed_frauds:,}"
+    lines = [
+        f"frauds that raised an alert: {found} ({percent(detection.recall)}); "
+        f"alerts that were fraud: {percent(detection.precision)}"
+    ]
+    if detection.patterns:
+        shown = (f"{name} {alerts:,}/{sent:,}" for name, (sent, alerts) in detection.patterns.items())
+        lines.append("  by pattern: " + ", ".join(shown))
+    return lines
+
+
+def _places(coordinates: tuple[Coordinate, ...]) -> str:
+    shown = ", ".join(f"{partition}@{offset}" for partition, offset in coordinates[:SHOWN])
+    return f" (partition@offset: {shown}{', ...' if len(coordinates) > SHOWN else ''})" if coordinates else ""

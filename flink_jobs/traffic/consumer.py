@@ -1,0 +1,135 @@
+"""Read committed records of topics up to their present end: for ledgers, dead letters and audits."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from flink_jobs.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+
+Position = tuple[str, int]  # (topic, partition)
+CONNECT_LIMIT_S = 10.0
+STALL_LIMIT_S = 30.0
+POLL_MS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record as read; times in milliseconds since the epoch, UTC."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class CommittedReader:
+    """Reads topics with ``isolation.level=read_committed``, without a consumer group, keeping its positions.
+
+    Each ``read_to_end`` goes on where the one before ended, so a caller can follow topics by calling it again.
+    """
+
+    def __init__(self, bootstrap: str, topics: Sequence[str], start: Mapping[Position, int] | None = None) -> None:
+        """Connect and place the reader.
+
+        Args:
+            bootstrap: host:port of the broker.
+            topics: full names.
+            start: first offset of each partition; a partition not named starts at its beginning.
+
+        Raises:
+            UserError: no broker answers, or a topic does not exist.
+        """
+        try:
+            self._consumer: Any = KafkaConsumer(
+                bootstrap_servers=bootstrap,
+                isolation_level="read_committed",
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                bootstrap_timeout_ms=int(CONNECT_LIMIT_S * 1_000),
+                fetch_max_bytes=16 * 1_048_576,
+                max_partition_fetch_bytes=4 * 1_048_576,
+                max_poll_records=5_000,
+                allow_auto_create_topics=False,
+            )
+        except (KafkaError, ValueError) as cause:
+            what = f"no Kafka broker answers at {bootstrap} ({type(cause).__name__})"
+            raise UserError(what, "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS") from None
+        places = [TopicPartition(topic, number) for topic in topics for number in self._partitions(topic, bootstrap)]
+        self._consumer.assign(places)
+        self._consumer.seek_to_beginning(*places)
+        for (topic, partition), offset in (start or {}).items():
+            self._consumer.seek(TopicPartition(topic, partition), offset)
+        self._places = places
+
+    def __enter__(self) -> Self:
+        """Return the reader."""
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def end_offsets(self) -> dict[Position, int]:
+        """Return, per partition, the offset after the last committed record."""
+        ends = self._consumer.end_offsets(self._places)
+        return {(place.topic, place.partition): offset for place, offset in ends.items()}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def seek_to_end(self) -> None:
+        """Skip everything that is there now."""
+        for (topic, partition), offset in self.end_offsets().items():
+            self._consumer.seek(TopicPartition(topic, partition), offset)
+
+    def read_to_end(self) -> Iterator[Record]:
+        """Yield what was committed before the call and not read yet; order holds within a partition.
+
+        Raises:
+            UserError: the broker stopped answering before the end was reached.
+        """
+        ends = self.end_offsets()
+        last_progress = time.monotonic()
+        while self._behind(ends):
+            batches = self._consumer.poll(timeout_ms=POLL_MS)
+            if batches:
+                last_progress = time.monotonic()
+            elif time.monotonic() - last_progress > STALL_LIMIT_S:
+                what = f"no data came from Kafka for {STALL_LIMIT_S:g} s, before the end of {self._behind(ends)}"
+                raise UserError(what, "check with `streamflow status` that the broker is up, and try again")
+            for place, records in batches.items():
+                for record in records:
+                    yield Record(
+                        place.topic, place.partition, record.offset, record.timestamp, record.key, record.value
+                    )
+
+    def _behind(self, ends: Mapping[Position, int]) -> list[str]:
+        """Name the partitions whose end is not reached."""
+        return [
+            f"{place.topic}-{place.partition}"
+            for place in self._places
+            if self._consumer.position(place) < ends[place.topic, place.partition]
+        ]
+
+    def _partitions(self, topic: str, bootstrap: str) -> list[int]:
+        partitions = self._consumer.partitions_for_topic(topic)
+        if not partitions:
+            self._consumer.close()
+            what = f"there is no topic {topic} at {bootstrap}"
+            raise UserError(what, "`streamflow up` creates the topics; STREAMFLOW_TOPIC_PREFIX names their prefix")
+        return sorted(partitions)

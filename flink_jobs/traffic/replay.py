@@ -1,0 +1,121 @@
+"""Send a stream of events to the transactions topic at a pace, with faults, and keep the ledger."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flink_jobs.contracts.registry import topic_name
+from flink_jobs.traffic.faults import FaultPlan, with_faults
+from flink_jobs.traffic.ledger import LedgerFile, SentLedger
+from flink_jobs.traffic.pacing import Pace
+from flink_jobs.traffic.producer import RecordProducer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from flink_jobs.traffic.outgoing import Outgoing
+    from flink_jobs.traffic.source_files import SourceEvent
+
+    Progress = Callable[[SentLedger, float], None]
+
+LONGEST_NAP_S = 0.05  # so that Ctrl-C and progress never wait for a distant event
+PROGRESS_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """How to send: the pace, the faults, and how many good events at most (None: all)."""
+
+    pace: Pace = Pace()
+    faults: FaultPlan = FaultPlan()
+    limit: int | None = None
+
+
+def replay(
+    events: Iterable[SourceEvent],
+    plan: ReplayPlan,
+    bootstrap: str,
+    prefix: str,
+    *,
+    ledger_path: Path | None = None,
+    on_progress: Progress | None = None,
+    ledger: SentLedger | None = None,
+) -> SentLedger:
+    """Send ``events`` and return the ledger once the broker has them all.
+
+    Args:
+        events: in the order to send them.
+        plan: pace, faults, limit.
+        bootstrap: host:port of the broker.
+        prefix: of the topics.
+        ledger_path: also write one JSON line per record there.
+        on_progress: called about once a second with the ledger and the seconds since the start.
+        ledger: filled as deliveries come in, for a caller that watches; a new one without it.
+
+    Raises:
+        UserError: no broker, no topic, or the broker refused a record.
+    """
+    ledger = SentLedger() if ledger is None else ledger
+    topic = topic_name(prefix, "transactions")
+    records = with_faults(itertools.islice(events, plan.limit), plan.faults)
+    if ledger_path is None:
+        _send(records, plan.pace, RecordProducer(bootstrap, topic, ledger.add), ledger, on_progress)
+        return ledger
+    with ledger_path.open("wb") as stream:
+        file = LedgerFile(stream, topic)
+
+        def enter(record: Outgoing, partition: int, offset: int) -> None:
+            ledger.add(record, partition, offset)
+            file.add(record, partition, offset)
+
+        _send(records, plan.pace, RecordProducer(bootstrap, topic, enter), ledger, on_progress)
+    return ledger
+
+
+def _send(
+    records: Iterable[Outgoing], pace: Pace, producer: RecordProducer, ledger: SentLedger, on_progress: Progress | None
+) -> None:
+    start = last_progress = time.monotonic()
+    with producer:
+        for record in paced(records, pace, time.monotonic, _nap(producer)):
+            producer.send(record)
+            if on_progress is not None and (now := time.monotonic()) - last_progress >= PROGRESS_EVERY_S:
+                last_progress = now
+                on_progress(ledger, now - start)
+    if on_progress is not None:
+        on_progress(ledger, time.monotonic() - start)
+
+
+def _nap(producer: RecordProducer) -> Callable[[float], None]:
+    """Return a sleep that keeps the ledger up to date while nothing is sent."""
+
+    def nap(seconds: float) -> None:
+        time.sleep(seconds)
+        producer.settle()
+
+    return nap
+
+
+def paced(
+    records: Iterable[Outgoing], pace: Pace, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> Iterator[Outgoing]:
+    """Yield each record when it is due.
+
+    Args:
+        records: to send.
+        pace: says when a record is due after the first.
+        clock: monotonic seconds.
+        sleep: waits so many seconds.
+    """
+    start = clock()
+    origin_ms: int | None = None
+    for index, record in enumerate(records):
+        origin_ms = record.event_time_ms if origin_ms is None else origin_ms
+        due = start + pace.due_s(index, record.event_time_ms - origin_ms)
+        while (wait := due - clock()) > 0:
+            sleep(min(wait, LONGEST_NAP_S))
+        yield record
