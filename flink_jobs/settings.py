@@ -81,7 +81,9 @@ def load_settings(home: Path | None = None) -> Settings:
         return Settings(_env_file=env_file)  # type: ignore[call-arg]  # the other fields come from the environment
     except ValidationError as error:
         problems = _explain(error)
-        raise UserError(problems, f"run `streamflow up`, or set them in the environment ({env_file} is read too)") from None
+        raise UserError(
+            problems, f"run `streamflow up`, or set them in the environment ({env_file} is read too)"
+        ) from None
     except PermissionError:
         raise UserError(f"cannot read {env_file}", "run as the user who ran `streamflow up`") from None
 

@@ -21,15 +21,21 @@ COMMANDS = {
     "demo": Lazy("flink_jobs.cli.demo", "demo", "Start everything, send card traffic, watch decisions live.", STACK),
     "up": Lazy("flink_jobs.cli.stack_commands", "up", "Start Postgres, Kafka and Flink on this machine.", STACK),
     "down": Lazy("flink_jobs.cli.stack_commands", "down", "Stop what `up` started.", STACK),
-    "status": Lazy("flink_jobs.cli.stack_commands", "status", "Show processes, ports, jobs, checkpoints and lag.", STACK),
+    "status": Lazy(
+        "flink_jobs.cli.stack_commands", "status", "Show processes, ports, jobs, checkpoints and lag.", STACK
+    ),
     "submit": Lazy("flink_jobs.cli.job_commands", "submit", "Start the detector and the archive job on Flink.", JOB),
     "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List Flink's jobs.", JOB),
     "savepoint": Lazy("flink_jobs.cli.job_commands", "savepoint_app", "Take a savepoint, or stop a job with one.", JOB),
     "cancel": Lazy("flink_jobs.cli.job_commands", "cancel", "End a job without a savepoint.", JOB),
     "replay": Lazy("flink_jobs.cli.traffic_commands", "replay", "Send card transactions from a file.", TRAFFIC),
-    "simulate": Lazy("flink_jobs.cli.traffic_commands", "simulate", "Send seeded card traffic with planted fraud.", TRAFFIC),
+    "simulate": Lazy(
+        "flink_jobs.cli.traffic_commands", "simulate", "Send seeded card traffic with planted fraud.", TRAFFIC
+    ),
     "train": Lazy("flink_jobs.cli.train_command", "train", "Train the model and write its artefact.", DATA),
-    "control": Lazy("flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA),
+    "control": Lazy(
+        "flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA
+    ),
     "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "Look at dead letters and send them again.", DATA),
 }
 
@@ -38,12 +44,17 @@ class _App(LazyGroup):
     table = COMMANDS
 
 
-app = typer.Typer(cls=_App, no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=_App, no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
+)
 
 
 @app.callback()
 def root(
-    *, debug: Annotated[bool, typer.Option("--debug", help="Show stack traces of errors.", envvar="STREAMFLOW_DEBUG")] = False
+    *,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show stack traces of errors.", envvar="STREAMFLOW_DEBUG")
+    ] = False,
 ) -> None:
     """StreamFlow: real-time card-fraud detection on Apache Flink.
 
@@ -63,7 +74,11 @@ def main() -> None:
     except KeyboardInterrupt as error:
         _end(error, "interrupted", 130)
     except Exception as error:  # noqa: BLE001 - the last line of defence against a stack trace on someone's terminal
-        _end(error, f"unexpected {type(error).__name__}: {error}. What to do: run `streamflow --debug ...` and report it", 2)
+        _end(
+            error,
+            f"unexpected {type(error).__name__}: {error}. What to do: run `streamflow --debug ...` and report it",
+            2,
+        )
 
 
 def _end(error: BaseException, text: str, code: int) -> None:

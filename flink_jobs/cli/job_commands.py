@@ -12,7 +12,8 @@ from flink_jobs.cli.stack_commands import job_summary
 from flink_jobs.errors import UserError
 from flink_jobs.local.flink_rest import FlinkRest
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.submit import Submission, submit as submit_job
+from flink_jobs.local.submit import Submission
+from flink_jobs.local.submit import submit as submit_job
 from flink_jobs.settings import REPO_ROOT, Guarantee, Settings, load_settings
 
 # Name on the command line to the file with the job's main. Each job is named in Flink after the part it plays.
@@ -27,15 +28,23 @@ class Which(StrEnum):
     ALL = "all"
 
 
-JobArgument = Annotated[str | None, typer.Argument(help="id, start of an id, or part of a name; may be left out when one job runs")]
+JobArgument = Annotated[
+    str | None, typer.Argument(help="id, start of an id, or part of a name; may be left out when one job runs")
+]
 
 
 def submit(
-    which: Annotated[Which, typer.Argument(help="detect scores transactions; archive copies the results to Postgres")] = Which.ALL,
+    which: Annotated[
+        Which, typer.Argument(help="detect scores transactions; archive copies the results to Postgres")
+    ] = Which.ALL,
     *,
     from_savepoint: Annotated[str | None, typer.Option(help="go on from this savepoint (one job only)")] = None,
-    parallelism: Annotated[int | None, typer.Option(min=1, help="task slots for the detector; default: Flink's, 1")] = None,
-    guarantee: Annotated[Guarantee | None, typer.Option(help="how results reach Kafka; default: STREAMFLOW_SINK_GUARANTEE")] = None,
+    parallelism: Annotated[
+        int | None, typer.Option(min=1, help="task slots for the detector; default: Flink's, 1")
+    ] = None,
+    guarantee: Annotated[
+        Guarantee | None, typer.Option(help="how results reach Kafka; default: STREAMFLOW_SINK_GUARANTEE")
+    ] = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start jobs on the cluster with Flink's own client, and wait until all their tasks run."""
@@ -43,7 +52,9 @@ def submit(
     rest = FlinkRest(settings.flink_rest_url)
     names = list(JOBS) if which is Which.ALL else [which.value]
     if from_savepoint and len(names) > 1:
-        raise UserError("a savepoint belongs to one job", "name the job: `streamflow submit detect --from-savepoint ...`")
+        raise UserError(
+            "a savepoint belongs to one job", "name the job: `streamflow submit detect --from-savepoint ...`"
+        )
     environment = {"STREAMFLOW_SINK_GUARANTEE": guarantee} if guarantee else {}
     started = {}
     for name in names:
@@ -53,7 +64,11 @@ def submit(
             stack.home, rest, Submission(REPO_ROOT / JOBS[name], (), wide, from_savepoint, {}, dict(environment))
         )
         say(f"{name} runs as {started[name]}")
-    emit(output, {"jobs": started, "flink_ui": settings.flink_rest_url}, lambda: out.print(f"Flink UI: {settings.flink_rest_url}"))
+    emit(
+        output,
+        {"jobs": started, "flink_ui": settings.flink_rest_url},
+        lambda: out.print(f"Flink UI: {settings.flink_rest_url}"),
+    )
 
 
 def jobs(*, output: OutputOption = Output.PLAIN) -> None:
@@ -73,7 +88,9 @@ def cancel(job: JobArgument = None) -> None:
     say(f"Job {job_id} is cancelled.")
 
 
-savepoint_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Take a savepoint of a job, or stop the job with one.")
+savepoint_app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Take a savepoint of a job, or stop the job with one."
+)
 
 
 @savepoint_app.command()

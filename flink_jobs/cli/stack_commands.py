@@ -36,13 +36,18 @@ def up(
         say(f"The stack in {stack.home.root} is up; starting only what is missing.")
     else:
         say("Starting Postgres, Kafka and Flink ...")
-    settings = stack.up(taskmanagers=taskmanagers, wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port})
+    settings = stack.up(
+        taskmanagers=taskmanagers, wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port}
+    )
     say(f"Up in {time.monotonic() - start:.0f} s. Settings are in {stack.home.env_file}")
     emit(output, settings.masked(), lambda: out.print(f"Flink UI: {settings.flink_rest_url}"))
 
 
 def down(
-    *, wipe: Annotated[bool, typer.Option("--wipe", help="also delete the data: topics, tables, checkpoints, logs")] = False
+    *,
+    wipe: Annotated[
+        bool, typer.Option("--wipe", help="also delete the data: topics, tables, checkpoints, logs")
+    ] = False,
 ) -> None:
     """Stop every process that `up` started, and nothing else."""
     start = time.monotonic()
@@ -73,7 +78,13 @@ def status(*, output: OutputOption = Output.PLAIN) -> None:
 
     def plain() -> None:
         rows = [
-            (item.name, item.state, item.pid, " ".join(f"{k.rpartition('.')[2]}:{v}" for k, v in item.ports.items()), duration(item.age_s))
+            (
+                item.name,
+                item.state,
+                item.pid,
+                " ".join(f"{k.rpartition('.')[2]}:{v}" for k, v in item.ports.items()),
+                duration(item.age_s),
+            )
             for item in processes
         ]
         table(["component", "state", "pid", "ports", "up for"], rows)
@@ -82,7 +93,10 @@ def status(*, output: OutputOption = Output.PLAIN) -> None:
         _print_jobs(jobs, columns)
         if consumers:
             out.print()
-            table(["consumer group", "topic", "position", "end", "lag"], [(c.group, c.topic, c.position, c.end, c.lag) for c in consumers])
+            table(
+                ["consumer group", "topic", "position", "end", "lag"],
+                [(c.group, c.topic, c.position, c.end, c.lag) for c in consumers],
+            )
 
     emit(output, value, plain)
 

@@ -60,6 +60,8 @@ def config(home: Home, rest_port: int, rpc_port: int) -> dict[str, str | int]:
         "classloader.parent-first-patterns.additional": "pemja.",
         "python.executable": str(paths.PYTHON),
         "python.client.executable": str(paths.PYTHON),
+        # How old the metrics of the REST API may be; the default of 10 s is too slow for a live view.
+        "metrics.fetcher.update-interval": 2000,
         "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
         "env.java.opts.all": _java_options(),
     }

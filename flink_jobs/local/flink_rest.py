@@ -106,7 +106,8 @@ class FlinkRest:
         except (OSError, TimeoutError) as error:
             reason = getattr(error, "reason", error)
             raise UserError(
-                f"no Flink JobManager answers at {self.url} ({reason})", "run `streamflow up`, or set STREAMFLOW_FLINK_REST_URL"
+                f"no Flink JobManager answers at {self.url} ({reason})",
+                "run `streamflow up`, or set STREAMFLOW_FLINK_REST_URL",
             ) from None
         answer: Json = json.loads(text or b"{}")
         return answer
@@ -160,7 +161,9 @@ class FlinkRest:
             return found[0]
         names = ", ".join(f"{job.name} ({job.job_id})" for job in active) or "none"
         problem = "no running job" if not found else "more than one running job"
-        raise UserError(f"{problem} matches {name_or_id!r}; running: {names}", "give the job's id, from `streamflow jobs`")
+        raise UserError(
+            f"{problem} matches {name_or_id!r}; running: {names}", "give the job's id, from `streamflow jobs`"
+        )
 
     def details(self, job_id: str) -> Json:
         """Return one job with its vertices."""
@@ -176,8 +179,10 @@ class FlinkRest:
         vertices = details["vertices"]
         return details["state"] == "RUNNING" and bool(vertices) and all(v["status"] == "RUNNING" for v in vertices)
 
-    def wait_state(self, job_id: str, wanted: str, *, limit_s: float = 60.0) -> None:
+    def wait_state(self, job_id: str, wanted: str, *, limit_s: float = 60.0, max_failures: int | None = None) -> None:
         """Wait until the job is in a state (for RUNNING: all its tasks too).
+
+        ``max_failures`` gives up once the job's history holds that many failures; by default only the limit does.
 
         Raises:
             UserError: the job failed on the way, or the limit passed; the text holds the root cause.
@@ -192,6 +197,8 @@ class FlinkRest:
             state = self.state(job_id)
             if state in TERMINAL and state != wanted:
                 raise UserError(f"job {job_id} is {state}{self._because(job_id)}", "mend the cause and submit again")
+            if max_failures is not None and len(self.failures(job_id)) >= max_failures:
+                raise UserError(f"job {job_id} keeps failing{self._because(job_id)}", "mend the cause and submit again")
             return False
 
         try:
@@ -208,7 +215,10 @@ class FlinkRest:
     def failures(self, job_id: str) -> list[Failure]:
         """Return the job's exception history, newest first."""
         entries = self.get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        return [Failure(int(item["timestamp"]), str(item["exceptionName"]), str(item.get("stacktrace") or "")) for item in entries]
+        return [
+            Failure(int(item["timestamp"]), str(item["exceptionName"]), str(item.get("stacktrace") or ""))
+            for item in entries
+        ]
 
     def cancel(self, job_id: str, *, limit_s: float = 60.0) -> None:
         """Cancel a job and wait until it has ended."""

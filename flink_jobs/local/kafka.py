@@ -69,18 +69,41 @@ def prepare(folder: Path, port: int, controller_port: int, java: Path) -> Path:
         return properties
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     # -XX:TieredStopAtLevel=1: a JVM that lives for two seconds gains nothing from the optimising compiler.
-    argv = [str(java / "bin" / "java"), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m", *_LOGGING,
-            "-cp", f"{paths.KAFKA_JARS}/*", "kafka.tools.StorageTool", "format",
-            "--cluster-id", f"k{cluster_id[1:]}", "--config", str(properties)]  # an id must not start with a dash
+    argv = [
+        str(java / "bin" / "java"),
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-Xmx256m",
+        *_LOGGING,
+        "-cp",
+        f"{paths.KAFKA_JARS}/*",
+        "kafka.tools.StorageTool",
+        "format",
+        "--cluster-id",
+        f"k{cluster_id[1:]}",
+        "--config",
+        str(properties),
+    ]  # an id must not start with a dash
     result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
     if result.returncode:
         last = (result.stderr or result.stdout).strip().splitlines()[-1:]
-        raise UserError(f"cannot format Kafka's storage in {folder / 'data'}: {last}", "`streamflow down --wipe` starts empty")
+        raise UserError(
+            f"cannot format Kafka's storage in {folder / 'data'}: {last}", "`streamflow down --wipe` starts empty"
+        )
     return properties
 
 
 def command(properties: Path, log: Path, java: Path, env: dict[str, str]) -> Command:
     """Return the broker's command line."""
-    argv = [str(java / "bin" / "java"), *HEAP, "-XX:+UseG1GC", "-Djava.awt.headless=true", *_LOGGING,
-            "-cp", f"{paths.KAFKA_JARS}/*", "kafka.Kafka", str(properties)]
+    argv = [
+        str(java / "bin" / "java"),
+        *HEAP,
+        "-XX:+UseG1GC",
+        "-Djava.awt.headless=true",
+        *_LOGGING,
+        "-cp",
+        f"{paths.KAFKA_JARS}/*",
+        "kafka.Kafka",
+        str(properties),
+    ]
     return Command(name="kafka", argv=argv, log=log, env=env, cwd=properties.parent)

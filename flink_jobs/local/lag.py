@@ -31,9 +31,9 @@ def consumer_lag(bootstrap: str) -> list[ConsumerLag]:
     try:
         with admin(bootstrap) as client:
             groups = [group["group_id"] for group in client.list_groups()]
-            positions = client.list_group_offsets({group: None for group in groups}) if groups else {}
+            positions = client.list_group_offsets(dict.fromkeys(groups)) if groups else {}
             wanted = {partition for offsets in positions.values() for partition in offsets}
-            ends = client.list_partition_offsets({partition: OffsetSpec.LATEST for partition in wanted}) if wanted else {}
+            ends = client.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST)) if wanted else {}
     except (KafkaError, UserError):
         return []
     sums: dict[tuple[str, str], tuple[int, int]] = {}

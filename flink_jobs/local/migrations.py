@@ -52,7 +52,9 @@ def read_migrations(folder: Path) -> list[Migration]:
         migrations.append(Migration(int(match[1]), path.name, path.read_text(encoding="utf-8")))
     numbers = [migration.version for migration in migrations]
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
-        raise UserError(f"the migrations in {folder} are numbered {numbers}", "number them 0001, 0002, ... without gaps")
+        raise UserError(
+            f"the migrations in {folder} are numbered {numbers}", "number them 0001, 0002, ... without gaps"
+        )
     return migrations
 
 
@@ -69,19 +71,25 @@ def apply_migrations(dsn: str, folder: Path) -> list[str]:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(_TABLE)
-        done = dict(connection.execute("SELECT version, sha256 FROM ops.schema_migrations").fetchall())
+        done: dict[int, str] = dict(connection.execute("SELECT version, sha256 FROM ops.schema_migrations").fetchall())
         for migration in migrations:
             if migration.version in done:
                 if done[migration.version] != migration.sha256:
-                    raise UserError(f"{folder / migration.name} was changed after this database had applied it",
-                                    "undo the change and add a new migration, or start empty with `streamflow down --wipe`")
+                    raise UserError(
+                        f"{folder / migration.name} was changed after this database had applied it",
+                        "undo the change and add a new migration, or start empty with `streamflow down --wipe`",
+                    )
                 continue
             try:
                 with connection.transaction():
                     connection.execute(migration.sql.encode())
-                    connection.execute("INSERT INTO ops.schema_migrations (version, name, sha256) VALUES (%s, %s, %s)",
-                                       (migration.version, migration.name, migration.sha256))
+                    connection.execute(
+                        "INSERT INTO ops.schema_migrations (version, name, sha256) VALUES (%s, %s, %s)",
+                        (migration.version, migration.name, migration.sha256),
+                    )
             except psycopg.Error as error:
-                raise UserError(f"{folder / migration.name} failed: {str(error).strip().splitlines()[0]}", "mend the SQL") from error
+                raise UserError(
+                    f"{folder / migration.name} failed: {str(error).strip().splitlines()[0]}", "mend the SQL"
+                ) from error
             applied_now.append(migration.name)
     return applied_now

@@ -17,7 +17,7 @@ import psycopg
 
 from flink_jobs.errors import UserError
 from flink_jobs.local.ports import HOST
-from flink_jobs.local.process import Command
+from flink_jobs.local.process import Command, run_as
 
 DATABASE = USER = "streamflow"
 # fsync off: a crash of the machine may lose this database, a crash of a process cannot.
@@ -65,8 +65,10 @@ def initialise(folder: Path, bin_dir: Path, major: int, password: str, user: pwd
     if version.exists():
         found = version.read_text().strip()
         if found != str(major):
-            raise UserError(f"{folder} was made by PostgreSQL {found}, this machine has {major}",
-                            "run `streamflow down --wipe` to start with an empty database")
+            raise UserError(
+                f"{folder} was made by PostgreSQL {found}, this machine has {major}",
+                "run `streamflow down --wipe` to start with an empty database",
+            )
         return
     owner = user.pw_uid if user else os.geteuid()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,18 +83,40 @@ def initialise(folder: Path, bin_dir: Path, major: int, password: str, user: pwd
     password_file.write_text(password + "\n")
     if user:
         os.chown(password_file, user.pw_uid, user.pw_gid)
-    argv = [str(bin_dir / "initdb"), "-D", str(folder / "data"), "-U", USER, f"--pwfile={password_file}",
-            "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"]
-    result = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=folder, timeout=120,
-                            **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}))
+    argv = [
+        str(bin_dir / "initdb"),
+        "-D",
+        str(folder / "data"),
+        "-U",
+        USER,
+        f"--pwfile={password_file}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--no-locale",
+        "--no-sync",
+    ]
+    result = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        timeout=120,
+        **run_as(user),
+    )
     password_file.unlink()
     if result.returncode:
-        raise UserError(f"initdb failed in {folder}: {result.stderr.strip().splitlines()[-1:]}", "see the message; is the disk full?")
+        raise UserError(
+            f"initdb failed in {folder}: {result.stderr.strip().splitlines()[-1:]}",
+            "see the message; is the disk full?",
+        )
 
 
 def command(folder: Path, bin_dir: Path, port: int, log: Path, user: pwd.struct_passwd | None) -> Command:
     """Return the server's command line."""
-    settings = [item for name, value in {**SERVER_SETTINGS, "port": str(port)}.items() for item in ("-c", f"{name}={value}")]
+    settings = [
+        item for name, value in {**SERVER_SETTINGS, "port": str(port)}.items() for item in ("-c", f"{name}={value}")
+    ]
     return Command(
         name="postgres",
         argv=[str(bin_dir / "postgres"), "-D", str(folder / "data"), *settings],
@@ -120,14 +144,19 @@ def is_ready(port: int, password: str) -> bool:
             return True
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
-            raise UserError(f"Postgres on port {port} refuses this stack's password",
-                            "the data folder and stack.env do not belong together: `streamflow down --wipe`") from None
+            raise UserError(
+                f"Postgres on port {port} refuses this stack's password",
+                "the data folder and stack.env do not belong together: `streamflow down --wipe`",
+            ) from None
         return False
 
 
 def create_database(port: int, password: str) -> None:
     """Create the database unless it is there."""
-    with psycopg.connect(dsn(port, password, "postgres"), autocommit=True) as connection, suppress(psycopg.errors.DuplicateDatabase):
+    with (
+        psycopg.connect(dsn(port, password, "postgres"), autocommit=True) as connection,
+        suppress(psycopg.errors.DuplicateDatabase),
+    ):
         connection.execute(f'CREATE DATABASE "{DATABASE}"')
 
 

@@ -89,12 +89,14 @@ class Command:
     user: pwd.struct_passwd | None = None
 
 
+def run_as(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Return the arguments that make subprocess start a program as another account (None: as ourselves)."""
+    return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
 def spawn(command: Command, stack_id: str) -> ProcessRecord:
     """Start a process in a session of its own, its output appended to its log."""
     command.log.parent.mkdir(parents=True, exist_ok=True)
-    identity: dict[str, Any] = {}
-    if command.user is not None:
-        identity = {"user": command.user.pw_uid, "group": command.user.pw_gid, "extra_groups": []}
     with command.log.open("ab") as log:
         child = subprocess.Popen(
             list(command.argv),
@@ -104,7 +106,7 @@ def spawn(command: Command, stack_id: str) -> ProcessRecord:
             env={**command.env, MARKER: stack_id},
             cwd=command.cwd,
             start_new_session=True,
-            **identity,
+            **run_as(command.user),
         )
     _children[child.pid] = child
     ticks = start_ticks(child.pid)

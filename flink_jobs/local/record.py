@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -42,7 +41,9 @@ class StackRecord:
         except FileNotFoundError:
             return cls(path)
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is damaged ({error!r})", "end the stack's processes by hand and delete the file") from None
+            raise UserError(
+                f"{path} is damaged ({error!r})", "end the stack's processes by hand and delete the file"
+            ) from None
 
     def save(self) -> None:
         """Write the record, whole or not at all."""
@@ -55,7 +56,7 @@ class StackRecord:
         }
         temporary = self.path.with_suffix(".new")
         temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path)
+        temporary.replace(self.path)
 
     def add(self, record: ProcessRecord) -> None:
         """Remember a process (several components start at once, in threads)."""

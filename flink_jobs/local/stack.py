@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self, get_args
 
 from flink_jobs.errors import UserError
@@ -29,7 +28,7 @@ from flink_jobs.settings import REPO_ROOT, Settings, load_settings, stack_home
 Component = Literal["postgres", "kafka", "flink"]
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 START_LIMIT_S = 120.0
-# Taken when free and nothing else was used before; only for the repository's own stack, so that others never race for them.
+# Taken when free and none was used before; only for the repository's own stack, so that no test races for them.
 WELL_KNOWN_PORTS = {"flink": 8081, "kafka": 29092, "postgres": 25432}
 Say = Callable[[str], None]
 
@@ -68,7 +67,7 @@ class Stack:
         self.up()
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop everything."""
         self.down()
 
@@ -138,7 +137,9 @@ class Stack:
             try:
                 self._choose_ports(record, components, wanted_ports or {})
                 record.taskmanagers = taskmanagers if "flink" in components else record.taskmanagers
-                password = envfile.read(self.home.env_file).get("STREAMFLOW_POSTGRES_PASSWORD") or secrets.token_urlsafe(24)
+                password = envfile.read(self.home.env_file).get(
+                    "STREAMFLOW_POSTGRES_PASSWORD"
+                ) or secrets.token_urlsafe(24)
                 self._write_env(record, password)
                 self._start_together(record, components, java, password)
             except BaseException:
@@ -146,7 +147,9 @@ class Stack:
                 raise
         return self.settings()
 
-    def _choose_ports(self, record: StackRecord, components: Sequence[Component], wanted: dict[str, int | None]) -> None:
+    def _choose_ports(
+        self, record: StackRecord, components: Sequence[Component], wanted: dict[str, int | None]
+    ) -> None:
         needed: dict[str, int | None] = {}
         if "postgres" in components and not record.alive("postgres"):
             needed["postgres"] = wanted.get("postgres")
@@ -186,7 +189,10 @@ class Stack:
             self._await(record, "postgres", postgres.ready_probe(port, password))
             postgres.create_database(port, password)
         applied = migrations.apply_migrations(postgres.dsn(record.ports["postgres"], password), paths.MIGRATIONS)
-        self._say(f"Postgres is ready at {HOST}:{record.ports['postgres']}" + (f" ({len(applied)} migrations)" if applied else ""))
+        self._say(
+            f"Postgres is ready at {HOST}:{record.ports['postgres']}"
+            + (f" ({len(applied)} migrations)" if applied else "")
+        )
 
     def _start_kafka(self, record: StackRecord, java: Path) -> None:
         bootstrap = f"{HOST}:{record.ports['kafka']}"
@@ -234,12 +240,14 @@ class Stack:
         try:
             wait_for(ready, limit_s=START_LIMIT_S, what=name, cancel=self._cancel)
         except WaitTimeoutError:
-            raise UserError(f"{name} was not ready after {START_LIMIT_S:g} s", self._advice(record.processes[name])) from None
+            raise UserError(
+                f"{name} was not ready after {START_LIMIT_S:g} s", self._advice(record.processes[name])
+            ) from None
 
     @staticmethod
     def _advice(item: ProcessRecord) -> str:
-        tail = process.log_tail(item.log, 8)
-        return f"see {item.log}" + (f", which ends:\n{tail}" if tail else "")
+        tail = process.log_tail(item.log, 1).strip()
+        return f"see {item.log}" + (f", which ends: {tail}" if tail else "")
 
     def _write_env(self, record: StackRecord, password: str) -> None:
         """Write the settings of everything the stack has ports for."""
@@ -331,8 +339,13 @@ class Stack:
             record.save()
             rest, resource = FlinkRest(f"http://{HOST}:{record.ports['flink']}"), f"{name}-"
             known = {item["id"] for item in rest.taskmanagers()}
-            self._await(record, name, lambda: any(
-                item["id"].startswith(resource) and item["id"] not in known for item in rest.taskmanagers()))
+            self._await(
+                record,
+                name,
+                lambda: any(
+                    item["id"].startswith(resource) and item["id"] not in known for item in rest.taskmanagers()
+                ),
+            )
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -342,6 +355,7 @@ class Stack:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(
-                    f"another streamflow command is starting or stopping the stack in {self.home.root}", "wait for it to end"
+                    f"another streamflow command is starting or stopping the stack in {self.home.root}",
+                    "wait for it to end",
                 ) from None
             yield

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from flink_jobs.errors import UserError
 from flink_jobs.local import flink, paths, toolchain
-from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError, root_cause
+from flink_jobs.local.flink_rest import TERMINAL, FlinkRest, FlinkRestError, root_cause
 from flink_jobs.local.paths import Home
 
 _JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
 _CLIENT_LIMIT_S = 180
-# Lines of the client's output that say nothing about the job's own failure.
-_NOISE = re.compile(r"^(at |\.\.\. \d+ more|org\.apache\.flink\.client\.program\.ProgramAbortException|WARNING:|SLF4J)")
+_MAX_FAILURES = 2  # a job that fails twice while starting will not start
+_JAVA_TAIL = (
+    "org.apache.flink.client.program.ProgramAbortException"  # from here on: "the Python process ended", many times
+)
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,13 @@ def argv(submission: Submission, rest_url: str) -> list[str]:
 
 
 def client_error(text: str) -> str:
-    """Return the line of the client's output that says what went wrong: Python's own error, else Java's root cause."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line.strip())]
-    if any(line.startswith("Traceback (most recent call last)") for line in lines):
-        errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b.*", line) and not line.startswith("py4j.")]
-        java = [line for line in lines if line.startswith("Caused by: ")]
-        found = (java or errors)[-1:]
-        if found:
-            return found[0].removeprefix("Caused by: ")
-    return root_cause(text) if "Caused by: " in text else (lines or ["no output"])[-1]
+    """Return the line of the client's output that says what went wrong: a Java root cause, else Python's own error."""
+    head = text.partition(_JAVA_TAIL)[0].strip() or text
+    if "Caused by: " in head:
+        return root_cause(head)
+    # Python prints its error last and not indented; Java's stack frames are indented.
+    lines = [line for line in head.splitlines() if line.strip() and not line[0].isspace()]
+    return lines[-1] if lines else "no output"
 
 
 def submit(home: Home, rest: FlinkRest, submission: Submission, *, limit_s: float = 90.0) -> str:
@@ -78,7 +78,7 @@ def submit(home: Home, rest: FlinkRest, submission: Submission, *, limit_s: floa
         raise UserError(f"{submission.script.name} ended without submitting a job", "its main must execute one")
     job_id = match[1]
     try:
-        rest.wait_state(job_id, "RUNNING", limit_s=limit_s)
+        rest.wait_state(job_id, "RUNNING", limit_s=limit_s, max_failures=_MAX_FAILURES)
     except UserError:
         _cancel_quietly(rest, job_id)
         raise
@@ -89,22 +89,32 @@ def _run_client(home: Home, rest: FlinkRest, submission: Submission) -> str:
     env = {**flink.environment(home, toolchain.find_java(), "client"), **submission.environment}
     try:
         result = subprocess.run(
-            argv(submission, rest.url), env=env, cwd=home.flink, capture_output=True, text=True, check=False, timeout=_CLIENT_LIMIT_S
+            argv(submission, rest.url),
+            env=env,
+            cwd=home.flink,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_CLIENT_LIMIT_S,
         )
     except subprocess.TimeoutExpired:
-        raise UserError(f"`flink run` of {submission.script.name} took more than {_CLIENT_LIMIT_S} s",
-                        f"see the client's log in {home.logs}") from None
+        raise UserError(
+            f"`flink run` of {submission.script.name} took more than {_CLIENT_LIMIT_S} s",
+            f"see the client's log in {home.logs}",
+        ) from None
     text = result.stdout + result.stderr
     log = home.logs / f"submit-{submission.script.stem}.out"
     log.write_text(text)
     if result.returncode:
-        raise UserError(f"`flink run` of {submission.script.name} failed: {client_error(text)}", f"the whole output is in {log}")
+        raise UserError(
+            f"`flink run` of {submission.script.name} failed: {client_error(text)}", f"the whole output is in {log}"
+        )
     return text
 
 
 def _cancel_quietly(rest: FlinkRest, job_id: str) -> None:
     try:
-        if not rest.state(job_id) in {"FAILED", "CANCELED", "FINISHED"}:
+        if rest.state(job_id) not in TERMINAL:
             rest.cancel(job_id, limit_s=20)
     except (UserError, FlinkRestError, TimeoutError):
         return

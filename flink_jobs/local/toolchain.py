@@ -49,7 +49,9 @@ def find_java() -> Path:
         major = java_major(home)
         if major is not None and JAVA_MINIMUM <= major <= JAVA_MAXIMUM:
             return home
-    raise UserError(f"no Java {JAVA_MINIMUM} to {JAVA_MAXIMUM} on this machine", f"{BOOTSTRAP}, or set JAVA_HOME to one")
+    raise UserError(
+        f"no Java {JAVA_MINIMUM} to {JAVA_MAXIMUM} on this machine", f"{BOOTSTRAP}, or set JAVA_HOME to one"
+    )
 
 
 def _postgres_folders() -> Iterator[Path]:
@@ -58,7 +60,11 @@ def _postgres_folders() -> Iterator[Path]:
     postgres = shutil.which("postgres")
     if postgres:
         yield Path(postgres).resolve().parent
-    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin"), Path("/usr/local/pgsql/bin")]
+    folders = [
+        *Path("/usr/lib/postgresql").glob("*/bin"),
+        *Path("/usr").glob("pgsql-*/bin"),
+        Path("/usr/local/pgsql/bin"),
+    ]
     yield from sorted(folders, key=lambda folder: [int(part) for part in re.findall(r"\d+", str(folder))], reverse=True)
 
 
@@ -91,8 +97,10 @@ def postgres_user() -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam("postgres")
     except KeyError:
-        raise UserError("we are root and there is no `postgres` account for the database to run as",
-                        "create it with `useradd --system postgres`, or run as an ordinary user") from None
+        raise UserError(
+            "we are root and there is no `postgres` account for the database to run as",
+            "create it with `useradd --system postgres`, or run as an ordinary user",
+        ) from None
 
 
 def require_jars() -> None:

@@ -27,7 +27,9 @@ def admin(bootstrap: str, *, timeout_s: float = 5.0) -> Iterator[KafkaAdminClien
     """
     try:
         client = KafkaAdminClient(
-            bootstrap_servers=bootstrap, request_timeout_ms=int(timeout_s * 1000), bootstrap_timeout_ms=int(timeout_s * 1000)
+            bootstrap_servers=bootstrap,
+            request_timeout_ms=int(timeout_s * 1000),
+            bootstrap_timeout_ms=int(timeout_s * 1000),
         )
     except KafkaError as error:
         raise UserError(
@@ -93,4 +95,6 @@ def require_topics(bootstrap: str, names: list[str]) -> None:
     with admin(bootstrap) as client:
         missing = sorted(set(names) - set(client.list_topics()))
     if missing:
-        raise UserError(f"no topic {', '.join(missing)} at {bootstrap}", "`streamflow up` creates the topics of the contracts")
+        raise UserError(
+            f"no topic {', '.join(missing)} at {bootstrap}", "`streamflow up` creates the topics of the contracts"
+        )
