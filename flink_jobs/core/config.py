@@ -1,0 +1,105 @@
+"""What a person may change while the job runs: blend, threshold, rules, blacklists, model version.
+
+A ``DetectionConfig`` is immutable; a control message makes a new one with the next revision. It is kept as JSON in
+Flink's broadcast state, so a restored job goes on with the revision it had.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+
+import orjson
+
+from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULE_BY_ID, RULESET_VERSION, RuleSetting
+from flink_jobs.core.transaction import Transaction
+
+CONFIG_SCHEMA_VERSION: Final = 1
+DEFAULT_ALPHA: Final = 0.4
+DEFAULT_ALERT_THRESHOLD: Final = 0.5
+REMEMBERED_CONTROL_IDS: Final = 256
+"""Control ids kept to recognise a redelivered control message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blacklist:
+    """Entities whose transactions are flagged."""
+
+    customer: frozenset[str] = frozenset()
+    merchant: frozenset[str] = frozenset()
+    country: frozenset[str] = frozenset()
+
+    def matches(self, transaction: Transaction) -> bool:
+        """Tell whether a transaction touches a listed entity."""
+        return (
+            transaction.merchant in self.merchant
+            or transaction.customer_id in self.customer
+            or transaction.country in self.country
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionConfig:
+    """Everything that turns features into a decision, apart from the model's arrays."""
+
+    alpha: float = DEFAULT_ALPHA
+    """Weight of the model in ``score = alpha * ml + (1 - alpha) * rules``, 0 to 1."""
+    alert_threshold: float = DEFAULT_ALERT_THRESHOLD
+    """A decision at or above this score is an alert, 0 to 1."""
+    rules: Mapping[str, RuleSetting] = field(default_factory=lambda: dict(DEFAULT_RULE_SETTINGS))
+    blacklist: Blacklist = Blacklist()
+    model_version: str | None = None
+    """The model asked for by a control message; ``None`` means the one the job was started with."""
+    revision: int = 0
+    """Control messages applied since the job's first start."""
+    control_ids: tuple[str, ...] = ()
+    """The last ids applied, oldest first."""
+
+    @property
+    def ruleset_version(self) -> str:
+        """Name of the rules in force: the table's version and, once changed by control, the revision."""
+        return RULESET_VERSION if self.revision == 0 else f"{RULESET_VERSION}+r{self.revision}"
+
+    def next_revision(self, control_id: str, **changes: Any) -> Self:
+        """Return a copy with changes, the next revision, and the control id remembered."""
+        remembered = (*self.control_ids, control_id)[-REMEMBERED_CONTROL_IDS:]
+        return replace(self, revision=self.revision + 1, control_ids=remembered, **changes)
+
+    def to_json(self) -> str:
+        """Encode for the broadcast state."""
+        document = {
+            "schema_version": CONFIG_SCHEMA_VERSION,
+            "alpha": self.alpha,
+            "alert_threshold": self.alert_threshold,
+            "rules": self.rules,
+            "blacklist": {
+                kind: sorted(getattr(self.blacklist, kind)) for kind in ("customer", "merchant", "country")
+            },
+            "model_version": self.model_version,
+            "revision": self.revision,
+            "control_ids": self.control_ids,
+        }
+        return orjson.dumps(document).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Decode from the broadcast state; rules added by a newer release take their defaults.
+
+        Raises:
+            ValueError: written by a newer release.
+        """
+        document = orjson.loads(text)
+        if document["schema_version"] > CONFIG_SCHEMA_VERSION:
+            raise ValueError(
+                f"configuration schema {document['schema_version']} in the savepoint is newer than "
+                f"{CONFIG_SCHEMA_VERSION}, the newest this release reads; run the release that wrote it"
+            )
+        stored = {name: RuleSetting(**setting) for name, setting in document["rules"].items() if name in RULE_BY_ID}
+        return cls(
+            alpha=document["alpha"],
+            alert_threshold=document["alert_threshold"],
+            rules={**DEFAULT_RULE_SETTINGS, **stored},
+            blacklist=Blacklist(**{kind: frozenset(values) for kind, values in document["blacklist"].items()}),
+            model_version=document["model_version"],
+            revision=document["revision"],
+            control_ids=tuple(document["control_ids"]),
+        )

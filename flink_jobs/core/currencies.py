@@ -1,0 +1,34 @@
+"""ISO 4217 currencies and the exponent that turns their minor units into major ones.
+
+Source: ISO 4217 list one (active codes), exponents other than 2 listed in full.
+"""
+
+from typing import Final
+
+_TWO_DECIMALS: Final = """
+AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW
+CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR
+ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV
+MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD
+SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
+"""
+
+MINOR_UNITS: Final[dict[str, float]] = {
+    **dict.fromkeys(_TWO_DECIMALS.split(), 100.0),
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 1.0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 1000.0),
+    **dict.fromkeys("CLF UYW".split(), 10000.0),
+}
+"""Minor units in one major unit, by currency code."""
+
+
+def major_amount(amount_minor: int, currency: str) -> float:
+    """Return an amount in major units (dollars for USD).
+
+    Raises:
+        KeyError: the currency is not in ``MINOR_UNITS``; parsing refuses such a transaction.
+
+    >>> major_amount(1999, "USD"), major_amount(1999, "JPY"), major_amount(1999, "KWD")
+    (19.99, 1999.0, 1.999)
+    """
+    return amount_minor / MINOR_UNITS[currency]

@@ -1,0 +1,97 @@
+"""Decisions and alerts as they leave the job (contracts ``decisions`` and ``alerts`` v1)."""
+
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+
+from flink_jobs.core.config import DetectionConfig
+from flink_jobs.core.features import FeatureVector, absences
+from flink_jobs.core.rules import RuleVerdict
+from flink_jobs.core.scoring import Score
+from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.core.transaction import Transaction
+
+DECISION_SCHEMA_VERSION: Final = 1
+ALERT_SCHEMA_VERSION: Final = 1
+_ALERT_FIELDS: Final = (
+    "transaction_id", "customer_id", "event_time_ms", "processing_time_ms", "amount_minor", "currency", "merchant",
+    "category", "country", "score", "rule_score", "ml_score", "threshold", "reasons", "model", "model_version",
+    "ruleset_version", "config_revision",
+)  # fmt: skip
+
+
+def build_decision(
+    transaction: Transaction,
+    features: FeatureVector,
+    verdict: RuleVerdict,
+    ml_score: float | None,
+    score: Score,
+    config: DetectionConfig,
+    model_version: str | None,
+    source: SourceRecord,
+    out_of_order_ms: int,
+    now_ms: int,
+) -> dict[str, Any]:
+    """Build the decision on one transaction.
+
+    Args:
+        transaction: the transaction decided on.
+        features: its features against the customer's past.
+        verdict: what the rules said.
+        ml_score: the model's anomaly score, ``None`` when it is degraded.
+        score: the blend and its reasons.
+        config: the configuration in force.
+        model_version: the model that scored, ``None`` when it is degraded.
+        source: where the transaction came from.
+        out_of_order_ms: how far behind the customer's latest event this one is, 0 when in order.
+        now_ms: the job's clock, ms since the epoch.
+    """
+    return {
+        "schema_version": DECISION_SCHEMA_VERSION,
+        "transaction_id": transaction.transaction_id,
+        "customer_id": transaction.customer_id,
+        "event_time_ms": transaction.event_time_ms,
+        "processing_time_ms": now_ms,
+        "amount_minor": transaction.amount_minor,
+        "currency": transaction.currency,
+        "merchant": transaction.merchant,
+        "category": transaction.category,
+        "channel": transaction.channel,
+        "country": transaction.country,
+        "score": score.score,
+        "rule_score": verdict.score,
+        "ml_score": ml_score,
+        "alpha": score.alpha,
+        "threshold": config.alert_threshold,
+        "is_alert": score.score >= config.alert_threshold,
+        "features": features._asdict(),
+        "absent": absences(features, transaction) if None in features else {},
+        "reasons": [{"code": code, "contribution": contribution} for code, contribution in score.reasons],
+        "model": "degraded" if ml_score is None else "ok",
+        "model_version": model_version,
+        "ruleset_version": config.ruleset_version,
+        "config_revision": config.revision,
+        "out_of_order_ms": out_of_order_ms,
+        "source": {"topic": source.topic, "partition": source.partition, "offset": source.offset},
+    }
+
+
+def build_alert(decision: dict[str, Any]) -> dict[str, Any]:
+    """Build the alert of a decision at or above the threshold."""
+    alert: dict[str, Any] = {
+        "schema_version": ALERT_SCHEMA_VERSION,
+        "alert_id": alert_id(decision["customer_id"], decision["transaction_id"]),
+    }
+    alert.update((name, decision[name]) for name in _ALERT_FIELDS)
+    return alert
+
+
+def alert_id(customer_id: str, transaction_id: str) -> str:
+    """Return the id of a transaction's alert: the same however often it is computed."""
+    return "al_" + blake2b(f"{customer_id}\x1f{transaction_id}".encode(), digest_size=16).hexdigest()
+
+
+def encode(document: dict[str, Any]) -> str:
+    """Encode a decision or an alert for its topic."""
+    return orjson.dumps(document).decode()

@@ -1,0 +1,225 @@
+"""The step: one record and a customer's state in, outcomes and the new state out.
+
+``TransactionEvaluator`` is all of the detector that is not Flink. The operator hands it a record and a way to read the
+customer's state; it answers with what to emit and what to store. It never raises for any input: whatever goes wrong with
+one event becomes a dead letter, so no event can stop the job.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+from flink_jobs.core.config import DetectionConfig
+from flink_jobs.core.currencies import MINOR_UNITS
+from flink_jobs.core.decision import build_alert, build_decision, encode
+from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
+from flink_jobs.core.features import FeatureVector, ModelInput, extract_features, model_input
+from flink_jobs.core.parsing import WIRE_FORMATS
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
+from flink_jobs.core.rules import FraudRuleEvaluator
+from flink_jobs.core.scoring import blend
+from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.core.state import (
+    CustomerFraudState,
+    StateCorrupt,
+    StateVersionUnsupported,
+    transaction_fingerprint,
+)
+from flink_jobs.core.transaction import Rejection, Transaction
+
+
+class Model(Protocol):
+    """What the evaluator needs of a model."""
+
+    @property
+    def version(self) -> str:
+        """Name of the model version."""
+
+    @property
+    def score(self) -> Callable[[ModelInput], float]:
+        """Anomaly score of one row, 0 to 1."""
+
+
+class DeadLetter(NamedTuple):
+    """A dead letter, and the labels under which it is counted."""
+
+    disposition: Disposition
+    reason: DeadLetterReason
+    body: str
+
+
+class Outcome(NamedTuple):
+    """What one record led to."""
+
+    state: bytes | None = None
+    """The customer's new state, ``None`` to leave it as it is."""
+    decision: str | None = None
+    alert: str | None = None
+    letters: tuple[DeadLetter, ...] = ()
+    customer_id: str = ""
+    score: float = 0.0
+    event_time_ms: int = 0
+    reasons: tuple[ReasonCode, ...] = ()
+
+
+class TransactionEvaluator:
+    """Decides transactions under a configuration and a model, both of which may be replaced between two records."""
+
+    def __init__(
+        self,
+        config: DetectionConfig | None = None,
+        model: Model | None = None,
+        wire_format: str = "json",
+    ) -> None:
+        """Compile the configuration; ``model=None`` scores by rules alone and marks decisions degraded."""
+        self._parse = WIRE_FORMATS[wire_format]
+        self.model = model
+        self.configure(config or DetectionConfig())
+
+    def configure(self, config: DetectionConfig) -> None:
+        """Take a new configuration into use."""
+        self.config = config
+        self._rules = FraudRuleEvaluator(config.rules)
+        self._is_blacklisted = config.blacklist.matches
+
+    def evaluate(self, record: SourceRecord, read_state: Callable[[], bytes | None], now_ms: int) -> Outcome:
+        """Decide one record.
+
+        Args:
+            record: the record with its coordinates.
+            read_state: returns the stored state of the customer that ``record.routing_key`` names; called at most
+                once, and only for a record that parses.
+            now_ms: the caller's clock, ms since the epoch, UTC.
+        """
+        stage = Stage.PARSE
+        try:
+            transaction = self._parse(record.payload, now_ms)  # type: ignore[arg-type]
+            if type(transaction) is Rejection:
+                return _set_aside(record, transaction.reason, stage, transaction.detail, now_ms)
+            assert type(transaction) is Transaction
+            stage = Stage.ROUTE
+            if transaction.customer_id != record.routing_key:
+                return _set_aside(record, DeadLetterReason.KEY_MISMATCH, stage, _KEY_MISMATCH, now_ms)
+            stage = Stage.STATE
+            letters: tuple[DeadLetter, ...] = ()
+            blob = read_state()
+            try:
+                state = CustomerFraudState.from_bytes(blob) if blob is not None else CustomerFraudState()
+            except StateCorrupt as problem:
+                state = CustomerFraudState()
+                letters = (
+                    _letter(record, DeadLetterReason.STATE_CORRUPT, stage, str(problem), Disposition.INCIDENT, now_ms),
+                )
+            except StateVersionUnsupported as problem:
+                return _set_aside(record, DeadLetterReason.STATE_VERSION_UNSUPPORTED, stage, str(problem), now_ms)
+            fingerprint = transaction_fingerprint(transaction.transaction_id)
+            if fingerprint in state.recent_ids:
+                return _duplicate(record, now_ms)
+            stage = Stage.SCORE
+            return self._decide(transaction, state, fingerprint, record, letters, now_ms)
+        except Exception as error:  # noqa: BLE001 - whatever one event does, the stream goes on
+            detail = f"{type(error).__name__}: {error}"
+            return _set_aside(record, DeadLetterReason.PROCESSING_ERROR, stage, detail, now_ms)
+
+    def _decide(
+        self,
+        transaction: Transaction,
+        state: CustomerFraudState,
+        fingerprint: int,
+        record: SourceRecord,
+        letters: tuple[DeadLetter, ...],
+        now_ms: int,
+    ) -> Outcome:
+        """Score a transaction against its customer's past and take it into that past."""
+        amount = transaction.amount_minor / MINOR_UNITS[transaction.currency]
+        features = extract_features(state, transaction, amount, self._is_blacklisted)
+        verdict = self._rules.evaluate(features)
+        model, ml_score, model_version = self.model, None, None
+        if model is not None:
+            ml_score, model_version = model.score(model_input(features)), model.version
+        score = blend(verdict, ml_score, self.config.alpha)
+        latest = state.last_event_time_ms
+        behind = 0 if latest is None else max(0, latest - transaction.event_time_ms)
+        decision = build_decision(
+            transaction, features, verdict, ml_score, score, self.config, model_version, record, behind, now_ms
+        )
+        state.observe(transaction, amount, fingerprint)
+        return Outcome(
+            state.to_bytes(),
+            encode(decision),
+            encode(build_alert(decision)) if decision["is_alert"] else None,
+            letters,
+            transaction.customer_id,
+            score.score,
+            transaction.event_time_ms,
+            tuple(reason.code for reason in score.reasons),
+        )
+
+
+_KEY_MISMATCH = "the key that routed the record is not its customer_id; produce with key = customer_id"
+
+
+def _set_aside(
+    record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int
+) -> Outcome:
+    return Outcome(letters=(_letter(record, reason, stage, detail, Disposition.REJECTED, now_ms),))
+
+
+def _duplicate(record: SourceRecord, now_ms: int) -> Outcome:
+    letter = _letter(
+        record,
+        DeadLetterReason.DUPLICATE_TRANSACTION,
+        Stage.DEDUPLICATE,
+        "this customer's transaction of the same id has been decided already",
+        Disposition.DUPLICATE,
+        now_ms,
+    )
+    return Outcome(letters=(letter,))
+
+
+def _letter(
+    record: SourceRecord,
+    reason: DeadLetterReason,
+    stage: Stage,
+    detail: str,
+    disposition: Disposition,
+    now_ms: int,
+) -> DeadLetter:
+    body = build_dlq_record(record, reason, stage, detail, disposition, now_ms)
+    return DeadLetter(disposition, reason, encode_dlq_record(body))
+
+
+class ReplayedTransaction(NamedTuple):
+    """A historical transaction with the features it would have had in the stream."""
+
+    transaction: Transaction
+    features: FeatureVector
+
+
+def replay_features(
+    transactions: Iterable[Transaction], config: DetectionConfig | None = None
+) -> Iterator[ReplayedTransaction]:
+    """Replay history through the code of the stream: what is trained is what is served.
+
+    States pass through their bytes at every step just as in RocksDB, and redelivered transactions are left out just
+    as the stream leaves them out.
+    """
+    is_blacklisted = (config or DetectionConfig()).blacklist.matches
+    states: dict[str, bytes] = {}
+    for transaction in transactions:
+        blob = states.get(transaction.customer_id)
+        state = CustomerFraudState() if blob is None else CustomerFraudState.from_bytes(blob)
+        fingerprint = transaction_fingerprint(transaction.transaction_id)
+        if state.has_seen(fingerprint):
+            continue
+        amount = transaction.amount_minor / MINOR_UNITS[transaction.currency]
+        yield ReplayedTransaction(transaction, extract_features(state, transaction, amount, is_blacklisted))
+        state.observe(transaction, amount, fingerprint)
+        states[transaction.customer_id] = state.to_bytes()
+
+
+def incident(
+    record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int
+) -> DeadLetter:
+    """Return the letter of something that went wrong beside an event (a control message, a model)."""
+    return _letter(record, reason, stage, detail, Disposition.INCIDENT, now_ms)
+

@@ -1,0 +1,250 @@
+"""Bytes from the wire to a transaction: ``bytes -> Transaction | Rejection``, and nothing in between.
+
+The happy path is one pass of type and range checks. Only when something is off does the code look closer to name
+the reason, so precise diagnoses cost nothing while the input is good. A second wire format plugs in as another
+``WireFormat`` in ``WIRE_FORMATS``.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from flink_jobs.core.currencies import MINOR_UNITS
+from flink_jobs.core.reasons import DeadLetterReason
+from flink_jobs.core.transaction import Rejection, Transaction
+
+MAX_PAYLOAD_BYTES: Final = 65_536
+MAX_NESTING: Final = 32
+MAX_IDENTIFIER_CHARS: Final = 64
+MAX_AMOUNT_MINOR: Final = 10**12
+MIN_EVENT_TIME_MS: Final = 946_684_800_000
+"""2000-01-01T00:00Z: an earlier card transaction is a unit mistake (seconds sent as milliseconds)."""
+MAX_CLOCK_SKEW_MS: Final = 24 * 3600 * 1000
+"""How far ahead of the job's clock an event time may be: a day covers local times sent as UTC."""
+
+_BEYOND_INT64: Final = 2.0**63
+_TEXT_LIMITS: Final = {"merchant": 128, "category": 64, "channel": 32}
+
+WireFormat = Callable[[bytes, int], Transaction | Rejection]
+
+
+def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection:
+    """Parse one JSON transaction (contract ``transactions`` v1).
+
+    Args:
+        raw: the Kafka record's value, ``None`` for a tombstone.
+        now_ms: the caller's clock, milliseconds since the epoch, UTC; only bounds how far ahead an event may be.
+
+    Returns:
+        The transaction, or the first reason why the bytes are not one. Never raises for any bytes.
+    """
+    if not raw:
+        return Rejection(DeadLetterReason.EMPTY_PAYLOAD, "the record has no value (tombstone or zero bytes)")
+    if len(raw) > MAX_PAYLOAD_BYTES:
+        return Rejection(DeadLetterReason.OVERSIZE, f"{len(raw)} bytes, at most {MAX_PAYLOAD_BYTES} are read")
+    try:
+        document = orjson.loads(raw)
+    except (ValueError, RecursionError):
+        return _why_not_json(raw)
+    if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _depth(raw) > MAX_NESTING:
+        return Rejection(DeadLetterReason.TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
+    if type(document) is not dict:
+        return Rejection(
+            DeadLetterReason.NOT_AN_OBJECT, f"the document is a JSON {_json_type(document)}, not an object"
+        )
+    return _transaction(document, now_ms)
+
+
+WIRE_FORMATS: Final[dict[str, WireFormat]] = {"json": parse_transaction}
+"""The wire formats that a source may name; each maps bytes and a clock to a transaction or a rejection."""
+
+
+def _transaction(document: dict[str, Any], now_ms: int) -> Transaction | Rejection:
+    """Check every field of a decoded document."""
+    try:
+        transaction_id = document["transaction_id"]
+        customer_id = document["customer_id"]
+        amount_minor = document["amount_minor"]
+        currency = document["currency"]
+        event_time_ms = document["event_time_ms"]
+    except KeyError as missing:
+        return Rejection(DeadLetterReason.MISSING_FIELD, f"required field {missing.args[0]} is absent")
+    # bool is a subclass of int in Python; `type(x) is int` keeps true out of the amounts.
+    if not (
+        type(transaction_id) is str
+        and type(customer_id) is str
+        and type(amount_minor) is int
+        and type(currency) is str
+        and type(event_time_ms) is int
+    ):
+        return _wrong_required_type(document)
+    if not (
+        0 < len(transaction_id) <= MAX_IDENTIFIER_CHARS
+        and 0 < len(customer_id) <= MAX_IDENTIFIER_CHARS
+        and transaction_id.isprintable()
+        and customer_id.isprintable()
+        and not transaction_id.isspace()
+        and not customer_id.isspace()
+    ):
+        return Rejection(
+            DeadLetterReason.INVALID_TEXT,
+            f"transaction_id and customer_id must be 1 to {MAX_IDENTIFIER_CHARS} printable characters",
+        )
+    if not 0 <= amount_minor <= MAX_AMOUNT_MINOR:
+        return _bad_amount(amount_minor)
+    if currency not in MINOR_UNITS:
+        return Rejection(DeadLetterReason.UNKNOWN_CURRENCY, "currency is not an active ISO 4217 code")
+    if not MIN_EVENT_TIME_MS <= event_time_ms <= now_ms + MAX_CLOCK_SKEW_MS:
+        return _bad_event_time(event_time_ms)
+    get = document.get
+    merchant, category, channel, country = get("merchant"), get("category"), get("channel"), get("country")
+    for name, text in (("merchant", merchant), ("category", category), ("channel", channel)):
+        if text is not None and not (
+            type(text) is str and 0 < len(text) <= _TEXT_LIMITS[name] and text.isprintable()
+        ):
+            return _bad_text(name, text)
+    if country is not None and not (
+        type(country) is str and len(country) == 2 and country.isascii() and country.isalpha() and country.isupper()
+    ):
+        return _bad_country(country)
+    location = get("location")
+    if location is None:
+        return Transaction(
+            transaction_id, customer_id, amount_minor, currency, event_time_ms, merchant, category, None, None,
+            channel, country,
+        )  # fmt: skip
+    if type(location) is not dict:
+        return _wrong_type("location", "an object with lat and lon", location)
+    latitude, longitude = location.get("lat"), location.get("lon")
+    if type(latitude) is not float or type(longitude) is not float:
+        problem = _bad_coordinate_type(latitude, longitude)
+        if problem is not None:
+            return problem
+        latitude, longitude = float(latitude), float(longitude)
+    if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
+        return Rejection(
+            DeadLetterReason.COORDINATES_OUT_OF_RANGE, "lat must be in [-90, 90] and lon in [-180, 180]"
+        )
+    return Transaction(
+        transaction_id, customer_id, amount_minor, currency, event_time_ms, merchant, category, latitude, longitude,
+        channel, country,
+    )  # fmt: skip
+
+
+# ---- below: only reached when something is wrong -------------------------------------------------------------
+
+
+def _why_not_json(raw: bytes) -> Rejection:
+    """Name what kept the bytes from being JSON: the encoding, the depth, a non-finite number or the syntax."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Rejection(DeadLetterReason.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}")
+    if _depth(raw) > MAX_NESTING:
+        return Rejection(DeadLetterReason.TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
+    infinite: list[str] = []
+
+    def note_infinite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            infinite.append(number[:32])
+        return value
+
+    try:
+        json.loads(text, parse_constant=note_infinite, parse_float=note_infinite, parse_int=note_infinite)
+    except json.JSONDecodeError as error:
+        return Rejection(DeadLetterReason.MALFORMED_JSON, f"{error.msg} at character {error.pos}")
+    if infinite:
+        return Rejection(DeadLetterReason.NON_FINITE_NUMBER, f"{infinite[0]} is not a finite number")
+    # Python's reader takes what RFC 8259 and orjson do not: lone surrogates, raw control characters.
+    return Rejection(DeadLetterReason.MALFORMED_JSON, "not strict JSON (lone surrogate or control character)")
+
+
+def _depth(raw: bytes) -> int:
+    """Greatest nesting of brackets outside strings, found without recursion."""
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in raw:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest
+
+
+def _json_type(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    return names[type(value)]
+
+
+def _wrong_type(field: str, expected: str, value: object) -> Rejection:
+    return Rejection(DeadLetterReason.WRONG_TYPE, f"{field} must be {expected}, not a JSON {_json_type(value)}")
+
+
+def _wrong_required_type(document: dict[str, Any]) -> Rejection:
+    for field in ("transaction_id", "customer_id", "currency"):
+        if type(document[field]) is not str:
+            return _wrong_type(field, "a string", document[field])
+    field = "amount_minor" if type(document["amount_minor"]) is not int else "event_time_ms"
+    value = document[field]
+    if type(value) is float and abs(value) >= _BEYOND_INT64:  # orjson reads larger integers as floats
+        return _bad_amount(int(value)) if field == "amount_minor" else _bad_event_time(int(value))
+    return _wrong_type(field, "an integer", value)
+
+
+def _bad_amount(amount_minor: int) -> Rejection:
+    if amount_minor < 0:
+        return Rejection(
+            DeadLetterReason.NEGATIVE_AMOUNT, "amount_minor is negative; send a refund as its own kind of event"
+        )
+    return Rejection(DeadLetterReason.AMOUNT_OUT_OF_RANGE, f"amount_minor is above {MAX_AMOUNT_MINOR}")
+
+
+def _bad_event_time(event_time_ms: int) -> Rejection:
+    if event_time_ms < MIN_EVENT_TIME_MS:
+        return Rejection(
+            DeadLetterReason.EVENT_TIME_OUT_OF_RANGE,
+            "event_time_ms is before 2000-01-01; is it in seconds instead of milliseconds?",
+        )
+    return Rejection(
+        DeadLetterReason.EVENT_TIME_IN_FUTURE, "event_time_ms is more than a day ahead of the clock of the job"
+    )
+
+
+def _bad_text(field: str, value: object) -> Rejection:
+    if type(value) is not str:
+        return _wrong_type(field, "a string", value)
+    return Rejection(
+        DeadLetterReason.INVALID_TEXT, f"{field} must be 1 to {_TEXT_LIMITS[field]} printable characters"
+    )
+
+
+def _bad_country(value: object) -> Rejection:
+    if type(value) is not str:
+        return _wrong_type("country", "a string", value)
+    return Rejection(DeadLetterReason.INVALID_COUNTRY, "country must be two capital letters (ISO 3166-1 alpha-2)")
+
+
+def _bad_coordinate_type(latitude: object, longitude: object) -> Rejection | None:
+    """Integers are fine as degrees; anything else that is not a float is not."""
+    for name, value in (("lat", latitude), ("lon", longitude)):
+        if value is None:
+            return Rejection(DeadLetterReason.MISSING_FIELD, f"location.{name} is absent; give both or no location")
+        if type(value) not in (int, float):
+            return _wrong_type(f"location.{name}", "a number of degrees", value)
+    return None
