@@ -1,0 +1,129 @@
+"""Reads a model artefact from disk: bounded, without pickle, trusting nothing it has not checked.
+
+- `<model_dir>/current`: plain text, the version to serve
+- `<model_dir>/<version>/manifest.json`: see model_manifest.py
+- `<model_dir>/<version>/model.npz`: a zip of .npy files, see forest_arrays.py
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from flink_jobs.core.forest_arrays import ARRAY_DTYPES, ForestArrays, arrays_digest
+from flink_jobs.core.model_faults import ModelError, ModelFault
+from flink_jobs.core.model_manifest import ARRAYS_FILE, CURRENT_FILE, MANIFEST_FILE, is_model_version, parse_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from flink_jobs.core.model_manifest import ModelManifest
+
+MAX_MANIFEST_BYTES: Final = 1 << 20
+MAX_ARRAYS_FILE_BYTES: Final = 64 << 20
+MAX_ARRAY_BYTES: Final = 16 << 20
+"""Uncompressed, per array: a small archive that unpacks to gigabytes is refused."""
+MAX_POINTER_BYTES: Final = 256
+_FLAG_ENCRYPTED: Final = 0x1
+
+
+def model_directory(model_dir: Path, version: str | None = None) -> Path:
+    """Return the directory of a version, by default the one `current` names.
+
+    Raises:
+        ModelError: `MISSING` when there is no such version, or the name could not be one: a version
+            arrives in control messages and must never be a path.
+    """
+    if version is None:
+        pointer = model_dir / CURRENT_FILE
+        version = read_bounded(pointer, MAX_POINTER_BYTES).decode("utf-8", "replace").strip()
+    if not is_model_version(version):
+        raise ModelError(ModelFault.MISSING, f"{version[:80]!r} is not a model version")
+    directory = model_dir / version
+    if not directory.is_dir():
+        raise ModelError(ModelFault.MISSING, f"no model {version!r} in {model_dir}; train one with `streamflow train`")
+    return directory
+
+
+def read_artifact(directory: Path) -> tuple[ModelManifest, ForestArrays]:
+    """Read both files and hold the arrays to the manifest's digest.
+
+    Raises:
+        ModelError: with the first fault found.
+    """
+    manifest = parse_manifest(read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES))
+    arrays = parse_arrays(read_bounded(directory / ARRAYS_FILE, MAX_ARRAYS_FILE_BYTES))
+    if arrays_digest(arrays) != manifest.arrays_sha256:
+        detail = f"{directory / ARRAYS_FILE} is not the file its manifest describes (digest differs); train again"
+        raise ModelError(ModelFault.CORRUPT, detail)
+    return manifest, arrays
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Return a file's bytes, at most `limit` of them.
+
+    Raises:
+        ModelError: `MISSING`, `UNREADABLE`, or `TOO_LARGE` for a longer file.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ModelError(ModelFault.MISSING, f"no file {path}; train a model with `streamflow train`") from error
+    except OSError as error:
+        raise ModelError(ModelFault.UNREADABLE, f"{path}: {error.strerror}") from error
+    if len(content) > limit:
+        raise ModelError(ModelFault.TOO_LARGE, f"{path} is longer than {limit:,} bytes")
+    return content
+
+
+def parse_arrays(content: bytes) -> ForestArrays:
+    """Read the arrays out of an `.npz`; their meaning is `check_forest`'s business.
+
+    Raises:
+        ModelError: `CORRUPT`, `BAD_ARRAYS` or `TOO_LARGE`.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = sorted(entry.filename for entry in archive.infolist())
+            expected = sorted(f"{name}.npy" for name in ARRAY_DTYPES)
+            if members != expected:
+                raise ModelError(ModelFault.BAD_ARRAYS, f"{ARRAYS_FILE} holds {members[:20]}, not {expected}")
+            return ForestArrays(**{name: _parse_array(name, _member(archive, name)) for name in ARRAY_DTYPES})
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError, OSError) as error:
+        raise ModelError(ModelFault.CORRUPT, f"{ARRAYS_FILE} is damaged: {error}; train again") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    entry = archive.getinfo(f"{name}.npy")
+    if entry.flag_bits & _FLAG_ENCRYPTED:
+        raise ModelError(ModelFault.CORRUPT, f"array {name!r} is encrypted")
+    with archive.open(entry) as file:
+        content = file.read(MAX_ARRAY_BYTES + 1)  # the size in the archive's directory is only a claim
+    if len(content) > MAX_ARRAY_BYTES:
+        raise ModelError(ModelFault.TOO_LARGE, f"array {name!r} is longer than {MAX_ARRAY_BYTES:,} bytes")
+    return content
+
+
+def _parse_array(name: str, content: bytes) -> NDArray[Any]:
+    """Read a `.npy` by hand: numpy's own reader allocates whatever a header claims before it looks at the data."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+    if version != (1, 0):
+        raise ModelError(ModelFault.BAD_ARRAYS, f"array {name!r} is in .npy format {version}, not 1.0")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+    if dtype != ARRAY_DTYPES[name] or len(shape) != 1:
+        detail = f"array {name!r} is {dtype} of shape {shape}, not a vector of {ARRAY_DTYPES[name]}"
+        raise ModelError(ModelFault.BAD_ARRAYS, detail)
+    data = content[file.tell() :]
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise ModelError(ModelFault.CORRUPT, f"array {name!r} claims shape {shape} and carries {len(data):,} bytes")
+    return np.frombuffer(data, dtype=dtype)

@@ -1,0 +1,112 @@
+"""Publishes a model: all of it or nothing, never over another one, and never unread."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flink_jobs.core.forest_arrays import arrays_digest
+from flink_jobs.core.model import load_model
+from flink_jobs.core.model_artifact import read_artifact
+from flink_jobs.core.model_faults import ModelError
+from flink_jobs.core.model_manifest import ARRAYS_FILE, CURRENT_FILE, MANIFEST_FILE, is_model_version
+from flink_jobs.errors import UserError
+
+if TYPE_CHECKING:
+    from flink_jobs.core.forest_arrays import ForestArrays
+    from flink_jobs.core.model_manifest import ModelManifest
+
+
+def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ForestArrays) -> Path:
+    """Write one version, read it back as the stream will, and only then give it its name.
+
+    A version never changes. Writing the same arrays again is no error and leaves the first one in place.
+
+    Returns:
+        `<model_dir>/<version>`.
+
+    Raises:
+        UserError: the name cannot be a version, or is taken by another model.
+        ModelError: what was written cannot be served; nothing is published.
+    """
+    if not is_model_version(manifest.version):
+        what = f"{manifest.version!r} cannot be a model version"
+        raise UserError(what, "use 1 to 64 letters, digits, dots, dashes and underscores")
+    target = model_dir / manifest.version
+    if target.exists():
+        return _existing(target, arrays)
+    model_dir.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=model_dir))
+    try:
+        draft = staging / manifest.version
+        draft.mkdir()
+        _write(draft / ARRAYS_FILE, arrays)
+        _write(draft / MANIFEST_FILE, manifest.to_json())
+        _sync_directory(draft)
+        load_model(draft, manifest.feature_names)
+        try:
+            draft.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+            return _existing(target, arrays)  # someone else published it meanwhile
+        _sync_directory(model_dir)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return target
+
+
+def set_current(model_dir: Path, version: str) -> None:
+    """Point `current` at a published version, atomically."""
+    if not (model_dir / version / MANIFEST_FILE).is_file():
+        what = f"there is no model {version!r} in {model_dir}"
+        raise UserError(what, "train it first")
+    handle, name = tempfile.mkstemp(prefix=f".{CURRENT_FILE}-", dir=model_dir)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(f"{version}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)  # mkstemp's 0600 would hide it from a job that runs as another user
+        Path(name).replace(model_dir / CURRENT_FILE)
+    finally:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+    _sync_directory(model_dir)
+
+
+def _existing(target: Path, arrays: ForestArrays) -> Path:
+    try:
+        _, published = read_artifact(target)
+    except ModelError as error:
+        what = f"{target} exists and is not a readable model ({error.detail})"
+        raise UserError(what, "remove it or choose another --version") from error
+    if arrays_digest(published) != arrays_digest(arrays):
+        what = f"{target} is another model, and a version never changes"
+        raise UserError(what, "choose another --version")
+    return target
+
+
+def _write(path: Path, content: ForestArrays | bytes) -> None:
+    with path.open("xb") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            np.savez(file, **{field.name: getattr(content, field.name) for field in fields(content)})
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,50 @@
+"""Exports a fitted scikit-learn `IsolationForest` as plain arrays.
+
+The only place that knows scikit-learn's inner tree layout; tests/unit/ml/test_forest_parity.py holds it to
+`score_samples` on random forests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from flink_jobs.core.forest_arrays import ARRAY_DTYPES, LEAF, ForestArrays, check_forest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from sklearn.ensemble import IsolationForest
+
+
+def export_forest(model: IsolationForest) -> ForestArrays:
+    """Flatten a fitted forest.
+
+    Raises:
+        sklearn.exceptions.NotFittedError: when `model` was not fitted.
+        ModelError: when the forest breaks a cap or holds a non-finite threshold (trained on infinities).
+    """
+    check_is_fitted(model)
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "n_samples")}
+    sizes = [0]
+    # With max_features = 1.0 the trees see the columns as they are and `estimators_features_` is not used,
+    # though it exists and may hold a permutation.
+    subsampled = model._max_features != model.n_features_in_  # noqa: SLF001 - no public name for it
+    for estimator, columns in zip(model.estimators_, model.estimators_features_, strict=True):
+        tree = estimator.tree_
+        leaf = tree.children_left == LEAF
+        feature = columns[np.where(leaf, 0, tree.feature)] if subsampled else tree.feature
+        parts["feature"].append(np.where(leaf, LEAF, feature))
+        parts["threshold"].append(np.where(leaf, 0.0, tree.threshold))
+        parts["left"].append(tree.children_left)
+        parts["right"].append(tree.children_right)
+        parts["n_samples"].append(tree.n_node_samples)
+        sizes.append(tree.node_count)
+    arrays = ForestArrays(
+        **{name: np.concatenate(values).astype(ARRAY_DTYPES[name]) for name, values in parts.items()},
+        tree_offsets=np.cumsum(sizes).astype(ARRAY_DTYPES["tree_offsets"]),
+        max_samples=np.array([model.max_samples_], dtype=ARRAY_DTYPES["max_samples"]),
+    )
+    check_forest(arrays, model.n_features_in_)
+    return arrays
