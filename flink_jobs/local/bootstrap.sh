@@ -53,7 +53,7 @@ find_postgres() { # prints the folder of initdb and postgres
   [[ -n "${STREAMFLOW_POSTGRES_BIN:-}" ]] && candidates+=("$STREAMFLOW_POSTGRES_BIN")
   if command -v postgres >/dev/null; then candidates+=("$(dirname "$(readlink -f "$(command -v postgres)")")"); fi
   while read -r dir; do candidates+=("$dir"); done < <(
-    ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin 2>/dev/null | sort -rV
+    printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin | sort -rV
   )
   for dir in "${candidates[@]}"; do
     [[ -x "$dir/initdb" && -x "$dir/postgres" ]] || continue

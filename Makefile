@@ -1,0 +1,69 @@
+# `make` lists what there is. Every target sets up what it needs first; when nothing changed that takes a second.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON := .venv/bin/python
+STREAMFLOW := .venv/bin/streamflow
+SHELL_SCRIPTS := flink_jobs/local/bootstrap.sh .ci/run
+# Lowest coverage in percent: the pure core, and everything.
+CORE_COVERAGE := 95
+ALL_COVERAGE := 80
+
+UP_FLAGS ?=
+DEMO_FLAGS ?=
+PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
+
+.PHONY: help setup up down status demo test lint types check ci bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
+	@flink_jobs/local/bootstrap.sh
+
+demo: setup ## start everything, send card transactions, watch decisions live (DEMO_FLAGS="--events 3000 --no-tty")
+	@$(STREAMFLOW) demo $(DEMO_FLAGS)
+
+up: setup ## start Postgres, Kafka and Flink (UP_FLAGS="--taskmanagers 2")
+	@$(STREAMFLOW) up $(UP_FLAGS)
+
+down: setup ## stop what `make up` started
+	@$(STREAMFLOW) down
+
+status: setup ## show processes, ports, jobs, checkpoints and lag
+	@$(STREAMFLOW) status
+
+test: setup ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
+	@$(PYTHON) -m coverage erase
+	@$(PYTHON) -m pytest --cov --cov-report= $(PYTEST_FLAGS)
+	@$(if $(PYTEST_FLAGS),echo "coverage is not judged for a part of the tests",$(call gate,core,--include='flink_jobs/core/*',$(CORE_COVERAGE)) && $(call gate,all,,$(ALL_COVERAGE)))
+
+# gate(name, options, lowest): one line when it holds, the table of what is not covered when it does not.
+gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0) && \
+	echo "coverage of $(1): $$total % (at least $(3) % wanted)" && \
+	{ [ "$$total" -ge $(3) ] || { $(PYTHON) -m coverage report $(2) --fail-under=0; exit 2; }; }
+
+lint: setup ## ruff (rules and format), import contracts, shell scripts
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@.venv/bin/lint-imports --no-cache
+	@.venv/bin/shellcheck $(SHELL_SCRIPTS)
+
+types: setup ## mypy --strict
+	@$(PYTHON) -m mypy
+
+check: lint types ## all checks that run nothing
+
+ci: ## what CI runs: checks, tests, the demo
+	@.ci/run
+
+bench: setup ## measure throughput and latency (BENCH_FLAGS)
+	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
+
+clean: ## stop the stack and delete its data and all caches (.venv and .tools stay)
+	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi
+	@rm -rf .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find flink_jobs tests -name __pycache__ -type d -prune -exec rm -rf {} +
