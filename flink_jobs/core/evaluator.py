@@ -44,6 +44,8 @@ class DeadLetter(NamedTuple):
 
     disposition: Disposition
     reason: DeadLetterReason
+    id: str
+    """The ``dlq_id``, also the message key."""
     body: str
 
 
@@ -57,7 +59,7 @@ class Outcome(NamedTuple):
     letters: tuple[DeadLetter, ...] = ()
     customer_id: str = ""
     score: float = 0.0
-    event_time_ms: int = 0
+    out_of_order_ms: int = 0
     reasons: tuple[ReasonCode, ...] = ()
 
 
@@ -150,7 +152,7 @@ class TransactionEvaluator:
             letters,
             transaction.customer_id,
             score.score,
-            transaction.event_time_ms,
+            behind,
             tuple(reason.code for reason in score.reasons),
         )
 
@@ -185,7 +187,7 @@ def _letter(
     now_ms: int,
 ) -> DeadLetter:
     body = build_dlq_record(record, reason, stage, detail, disposition, now_ms)
-    return DeadLetter(disposition, reason, encode_dlq_record(body))
+    return DeadLetter(disposition, reason, body["dlq_id"], encode_dlq_record(body))
 
 
 class ReplayedTransaction(NamedTuple):
