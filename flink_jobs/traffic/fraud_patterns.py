@@ -46,16 +46,16 @@ def amount_spike(rng: Random, _customer: Customer, now_ms: int) -> list[Step]:
     at, steps = now_ms, []
     for _ in range(rng.choice((1, 1, 2))):
         at += rng.randint(5, 180) * MINUTE_MS
-        steps.append(Step("amount_spike", at, rng.choice(SHOPS + ONLINE), rng.lognormvariate(2.0, 0.5)))
+        steps.append(Step("amount_spike", at, rng.choice(SHOPS + ONLINE), rng.lognormvariate(2.2, 0.5)))
     return steps
 
 
 def burst(rng: Random, _customer: Customer, now_ms: int) -> list[Step]:
-    """Five to ten ordinary purchases within minutes of each other."""
+    """Five to ten purchases within minutes of each other, each not much above the ordinary."""
     at, steps = now_ms + rng.randint(10, 240) * MINUTE_MS, []
     for _ in range(rng.randint(5, 10)):
         at += rng.randint(30_000, 5 * MINUTE_MS)
-        steps.append(Step("burst", at, rng.choice(SHOPS + ONLINE), rng.lognormvariate(0.2, 0.6)))
+        steps.append(Step("burst", at, rng.choice(SHOPS + ONLINE), rng.lognormvariate(0.9, 0.5)))
     return steps
 
 
@@ -65,18 +65,18 @@ def impossible_travel(rng: Random, customer: Customer, now_ms: int) -> list[Step
     at, city, steps = now_ms, rng.choice(far), []
     for _ in range(rng.choice((1, 2))):
         at += rng.randint(10, 50) * MINUTE_MS
-        steps.append(Step("impossible_travel", at, rng.choice(SHOPS), rng.lognormvariate(0.6, 0.6), city))
+        steps.append(Step("impossible_travel", at, rng.choice(SHOPS), rng.lognormvariate(1.3, 0.6), city))
     return steps
 
 
 def odd_hours(rng: Random, customer: Customer, now_ms: int) -> list[Step]:
-    """One to three purchases in the middle of the customer's night, somewhat larger than usual."""
+    """One to three purchases in the middle of the customer's night, larger than usual."""
     local_h = (now_ms / HOUR_MS + customer.utc_offset_h) % DAY_HOURS
     night_h = (customer.peak_h + DAY_HOURS / 2 + rng.gauss(0.0, 1.0)) % DAY_HOURS
     at, steps = now_ms + int(((night_h - local_h) % DAY_HOURS) * HOUR_MS), []
     for _ in range(rng.randint(1, 3)):
         at += rng.randint(4, 25) * MINUTE_MS
-        steps.append(Step("odd_hours", at, rng.choice(ONLINE), rng.lognormvariate(1.0, 0.6)))
+        steps.append(Step("odd_hours", at, rng.choice(ONLINE), rng.lognormvariate(1.6, 0.6)))
     return steps
 
 
@@ -88,7 +88,7 @@ def stolen_card(rng: Random, _customer: Customer, now_ms: int) -> list[Step]:
         steps.append(Step("stolen_card", at, rng.choice(ONLINE), rng.uniform(0.01, 0.06)))
     for _ in range(rng.randint(2, 4)):
         at += rng.randint(2, 15) * MINUTE_MS
-        steps.append(Step("stolen_card", at, rng.choice(ONLINE), rng.lognormvariate(1.9, 0.5)))
+        steps.append(Step("stolen_card", at, rng.choice(ONLINE), rng.lognormvariate(2.2, 0.5)))
     return steps
 
 

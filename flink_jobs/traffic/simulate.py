@@ -40,6 +40,7 @@ HOUR_FOCUS = 1.5  # how narrowly purchases gather around the customer's peak hou
 MEAN_ACTIVITY = 0.367  # mean of exp(HOUR_FOCUS * (cos - 1)) over a day
 SPREE_SHARE, TRIP_SHARE = 0.01, 0.004  # of honest purchases that begin a spree or a trip
 NO_LOCATION_SHARE = 0.02
+LARGE_SHARE, LARGE_FACTOR = 0.004, (1.5, 0.5)  # honest large purchases, and the log-normal of their size
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class SimulationPlan:
 
     customers: int = 1_000
     seed: int = 1
-    fraud_rate: float = 0.01
+    fraud_rate: float = 0.02
     start_ms: int = DEFAULT_START_MS
 
     def __post_init__(self) -> None:
@@ -146,6 +147,8 @@ class _World:
         category = CATEGORIES[index]
         merchant = rng.choice(customer.merchants[index])
         factor = rng.lognormvariate(0.0, category.spread)
+        if rng.random() < LARGE_SHARE:
+            factor = rng.lognormvariate(*LARGE_FACTOR)
         place = self._place(customer, number, at_ms)
         return SourceEvent(self._transaction(customer, sequence, at_ms, index, merchant, factor, place), label=False)
 
