@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from flink_jobs.core.features import FEATURE_NAMES, FEATURES
 from flink_jobs.core.forest_arrays import arrays_digest
 from flink_jobs.core.forest_scorer import compile_score
 from flink_jobs.core.model_manifest import ModelManifest, TrainingData, feature_hash
@@ -61,7 +62,6 @@ class Provenance:
 
     source: str
     source_sha256: str | None
-    neutral_values: dict[str, float]
     code_version: str
     created_at: datetime
 
@@ -74,7 +74,7 @@ class TrainedModel:
     arrays: ForestArrays
 
 
-def train(
+def train_forest(
     dataset: Dataset, parameters: TrainingParameters, provenance: Provenance, version: str | None = None
 ) -> TrainedModel:
     """Train, export, prove the export against scikit-learn, and measure.
@@ -103,7 +103,7 @@ def train(
         random_state=parameters.seed,
     ).fit(early.inputs)
     arrays = export_forest(forest)
-    score = compile_score(arrays, len(dataset.feature_names))
+    score = compile_score(arrays, len(FEATURE_NAMES))
     measured = late if len(late) else early
     scores = np.array([score(row) for row in map(tuple, measured.inputs.tolist())])
     _check_parity(forest, measured.inputs[:PARITY_ROWS], scores[:PARITY_ROWS])
@@ -114,8 +114,8 @@ def train(
     manifest = ModelManifest(
         version=version or f"{day}-{digest[:10]}",
         created_at=provenance.created_at.astimezone(UTC).isoformat(timespec="seconds"),
-        feature_names=dataset.feature_names,
-        feature_hash=feature_hash(dataset.feature_names),
+        feature_names=FEATURE_NAMES,
+        feature_hash=feature_hash(FEATURE_NAMES),
         arrays_sha256=digest,
         training_data=TrainingData(
             source=provenance.source,
@@ -128,10 +128,8 @@ def train(
         parameters=asdict(parameters),
         metrics=measure(scores, late.labels) if len(late) else {},
         score_quantiles=_quantiles(scores),
-        feature_quantiles={
-            name: _quantiles(measured.inputs[:, column]) for column, name in enumerate(dataset.feature_names)
-        },
-        neutral_values=provenance.neutral_values,
+        feature_quantiles={name: _quantiles(measured.inputs[:, column]) for column, name in enumerate(FEATURE_NAMES)},
+        neutral_values={spec.name: spec.neutral for spec in FEATURES},
         code_version=provenance.code_version,
     )
     return TrainedModel(manifest, arrays)

@@ -91,7 +91,7 @@ class ModelManifest:
 
     def to_json(self) -> bytes:
         """Return the file's content."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def parse_manifest(content: bytes) -> ModelManifest:

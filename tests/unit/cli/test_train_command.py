@@ -1,0 +1,92 @@
+"""`streamflow train` as a person or a script meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flink_jobs.cli.app import app
+from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.model import load_model, model_directory
+from flink_jobs.errors import UserError
+from tests.unit.ml.synthetic import events
+
+
+@pytest.fixture
+def card_file(tmp_path: Path) -> Path:
+    path = tmp_path / "cards.jsonl"
+    with path.open("w") as file:
+        for event in events(400):
+            file.write(json.dumps(event.transaction | {"is_fraud": int(bool(event.label))}) + "\n")
+    return path
+
+
+def run(*arguments: object) -> dict[str, object]:
+    result = CliRunner().invoke(app, ["train", *map(str, arguments), "--output", "json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+def test_trains_a_model_that_jobs_find(card_file: Path, tmp_path: Path) -> None:
+    document = run("--data", card_file, "--out", tmp_path / "models", "--version", "first", "--trees", 10)
+    model = load_model(model_directory(tmp_path / "models"), FEATURE_NAMES)
+    assert model.version == document["version"] == "first"
+    assert document["metrics"]
+    assert model.manifest.training_data.source == "cards.jsonl"
+    assert len(model.manifest.training_data.source_sha256 or "") == 64
+
+
+def test_the_default_name_depends_on_nothing_but_data_and_options(card_file: Path, tmp_path: Path) -> None:
+    options = ("--data", card_file, "--trees", 5, "--out")
+    names = [run(*options, tmp_path / folder)["version"] for folder in ("a", "b", "a")]
+    assert len(set(names)) == 1
+    assert run(*options, tmp_path / "a", "--seed", 8)["version"] != names[0]
+
+
+def test_current_can_stay_where_it_is(card_file: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    run("--data", card_file, "--out", models, "--version", "one", "--trees", 5)
+    run("--data", card_file, "--out", models, "--version", "two", "--trees", 6, "--no-current")
+    assert model_directory(models).name == "one"
+
+
+def test_plain_output_names_folder_and_metrics(card_file: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["train", "--data", str(card_file), "--out", str(tmp_path), "--trees", "5"])
+    assert result.exit_code == 0
+    assert "roc auc" in result.stdout
+    assert str(tmp_path) in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--data", "nowhere.csv", "--mapping", "tests/data/card_transactions.mapping.yaml"), "no file nowhere.csv"),
+        (("--data", "pyproject.toml"), "unknown kind|no column mapping"),
+    ],
+)
+def test_errors_say_what_to_do(arguments: tuple[str, ...], problem: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=problem) as caught:
+        CliRunner().invoke(app, ["train", *arguments, "--out", str(tmp_path)], catch_exceptions=False)
+    assert caught.value.fix
+
+
+def test_a_taken_version_is_refused(card_file: Path, tmp_path: Path) -> None:
+    run("--data", card_file, "--out", tmp_path, "--version", "v", "--trees", 5)
+    with pytest.raises(UserError, match="never changes"):
+        run("--data", card_file, "--out", tmp_path, "--version", "v", "--trees", 6)
+
+
+def test_help_does_not_wait_for_scikit_learn() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from flink_jobs.cli.app import app;"
+        "assert CliRunner().invoke(app, ['train', '--help']).exit_code == 0; assert 'sklearn' not in sys.modules"
+    )
+    root = Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)

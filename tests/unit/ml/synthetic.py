@@ -1,0 +1,43 @@
+"""Seeded card events and data sets for the tests of training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.traffic.source_files import SourceEvent
+from ml.dataset import Dataset
+
+START_MS = 1_750_000_000_000
+NOW_MS = START_MS + 10**10
+
+
+def dataset(rows: int, seed: int = 0, *, fraud_share: float = 0.05, labelled: bool = True) -> Dataset:
+    """Rows whose frauds lie off centre in every feature; five rows share each moment."""
+    rng = np.random.default_rng(seed)
+    fraud = rng.random(rows) < fraud_share
+    inputs = rng.normal(size=(rows, len(FEATURE_NAMES))) + 4.0 * fraud[:, None]
+    labels = fraud.astype(np.int8) if labelled else np.full(rows, -1, dtype=np.int8)
+    return Dataset(inputs, START_MS + (np.arange(rows, dtype=np.int64) // 5) * 1_000, labels)
+
+
+def events(count: int, seed: int = 0) -> list[SourceEvent]:
+    """Card events of ten customers: some without a place, some late, some redelivered."""
+    rng = np.random.default_rng(seed)
+    made: list[SourceEvent] = []
+    for number in range(count):
+        if made and rng.random() < 0.02:
+            made.append(made[int(rng.integers(max(0, len(made) - 20), len(made)))])
+            continue
+        transaction = {
+            "transaction_id": f"t{number}",
+            "customer_id": f"c{rng.integers(10)}",
+            "amount_minor": int(rng.lognormal(8.0, 1.0)),
+            "currency": "USD" if rng.random() < 0.9 else "JPY",
+            "event_time_ms": START_MS + number * 60_000 - int(rng.random() < 0.05) * 3_600_000,
+            "merchant": f"m{rng.integers(50)}",
+        }
+        if rng.random() < 0.8:
+            transaction["location"] = {"lat": float(rng.normal(45, 3)), "lon": float(rng.normal(7, 3))}
+        made.append(SourceEvent(transaction, bool(rng.random() < 0.1)))
+    return made

@@ -1,0 +1,75 @@
+"""What is trained is what is served: one file through the training replay and through the stream's evaluator."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.model import load_model
+from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.traffic.source_files import SourceEvent, mapping_for, read_events
+from ml.artifact_writer import write_artifact
+from ml.dataset import build_dataset
+from ml.train import Provenance, TrainingParameters, train_forest
+from tests.unit.ml.synthetic import NOW_MS, events
+
+CARDS = Path("tests/data/card_transactions.csv.gz")
+CARD_ROWS = 6_000
+
+
+def from_file() -> list[SourceEvent]:
+    path = Path(__file__).parents[3] / CARDS
+    with gzip.open(path) as file:
+        assert file.readline()
+    return list(itertools.islice(read_events(path, mapping_for(path, None)), CARD_ROWS))
+
+
+SOURCES = {"synthetic": lambda: events(3_000), "card file": from_file}
+
+
+def serve(given: list[SourceEvent], evaluator: TransactionEvaluator) -> list[dict[str, object]]:
+    """Run events through the stream's step as the job does, and return the decisions."""
+    states: dict[str, bytes] = {}
+    decisions = []
+    for offset, event in enumerate(given):
+        key = event.transaction["customer_id"]
+        record = SourceRecord(orjson.dumps(event.transaction), 0, offset, "", "", key, "streamflow.transactions")
+        outcome = evaluator.evaluate(record, partial(states.get, key), NOW_MS)
+        if outcome.state is not None:
+            states[outcome.customer_id] = outcome.state
+        if outcome.decision is not None:
+            decisions.append(orjson.loads(outcome.decision))
+    return decisions
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_features_and_scores_are_the_same_bit_for_bit(source: str, tmp_path: Path) -> None:
+    given = SOURCES[source]()
+    trained_on = build_dataset(given, NOW_MS)
+    provenance = Provenance(source, None, "test", datetime(2026, 1, 1, tzinfo=UTC))
+    trained = train_forest(trained_on, TrainingParameters(n_estimators=25), provenance)
+    model = load_model(write_artifact(tmp_path, trained.manifest, trained.arrays), FEATURE_NAMES)
+
+    decisions = serve(given, TransactionEvaluator(model=model))
+    assert len(decisions) == len(trained_on) > CARD_ROWS / 3
+    served = np.array(
+        [
+            [
+                neutral if decision["features"][name] is None else decision["features"][name]  # type: ignore[index]
+                for name, neutral in zip(FEATURE_NAMES, NEUTRAL_VALUES, strict=True)
+            ]
+            for decision in decisions
+        ]
+    )
+    assert served.tobytes() == trained_on.inputs.tobytes()
+    assert [decision["ml_score"] for decision in decisions] == [model.score(row) for row in map(tuple, served.tolist())]
+    assert {decision["model_version"] for decision in decisions} == {trained.manifest.version}
