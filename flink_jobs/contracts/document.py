@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TYPE_NAMES = {str: "text", int: "a whole number", bool: "true or false", dict: "a mapping", list: "a list"}
 
 
+LONGEST_SHOWN = 60
+
+
 class DocumentError(UserError):
     """A YAML file does not say what it must; the message names file, key and remedy."""
 
@@ -89,7 +92,7 @@ class Section:
         for number, item in enumerate(self._typed(key, list, [])):
             yield Section(self.path, f"{self.where}.{key}[{number}]".lstrip("."), item)
 
-    def keys(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """Return all keys of the section, in the order of the file."""
         return tuple(self._values)
 
@@ -116,7 +119,9 @@ class Section:
 def describe(value: object) -> str:
     """Name a YAML value and its type for an error message."""
     shown = repr(value)
-    return f"{shown[:57]}... ({type(value).__name__})" if len(shown) > 60 else f"{shown} ({type(value).__name__})"
+    if len(shown) > LONGEST_SHOWN:
+        shown = f"{shown[:LONGEST_SHOWN]}..."
+    return f"{shown} ({type(value).__name__})"
 
 
 def read_document(path: Path) -> Section:
@@ -126,7 +131,9 @@ def read_document(path: Path) -> Section:
     except FileNotFoundError:
         raise DocumentError(path, "", "does not exist", "check the path") from None
     except (OSError, UnicodeDecodeError) as cause:
-        raise DocumentError(path, "", f"cannot be read ({cause})", "check that it is a text file you may read") from cause
+        raise DocumentError(
+            path, "", f"cannot be read ({cause})", "check that it is a text file you may read"
+        ) from cause
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark is not None else ""

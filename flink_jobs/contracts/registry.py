@@ -107,7 +107,11 @@ def load_contract(path: Path, prefix: str, schema_dir: Path) -> TopicContract:
     top = read_document(path)
     suffix = top.text("suffix")
     if suffix != path.stem:
-        raise top.error("suffix", f"is {suffix!r} in a file named {path.name}", f"rename one of them; the file would be {suffix}.yaml")
+        raise top.error(
+            "suffix",
+            f"is {suffix!r} in a file named {path.name}",
+            f"rename one of them; the file would be {suffix}.yaml",
+        )
     name = topic_name(prefix, suffix)
     if len(name) > LONGEST_TOPIC_NAME or not _LEGAL_NAME.fullmatch(name):
         problem = f"{name!r} is not a legal Kafka topic name"
@@ -146,7 +150,7 @@ def _key(part: Section) -> KeyContract:
 
 
 def _config(part: Section) -> Mapping[str, str]:
-    return MappingProxyType({key: part.text(key) for key in part.keys()})
+    return MappingProxyType({key: part.text(key) for key in part.names()})
 
 
 def _schemas(top: Section, schema_dir: Path) -> dict[int, Json]:

@@ -117,7 +117,9 @@ class Balance:
         lines += [f"  {problem}" for problem in self.problems[:SHOWN]]
         if len(self.problems) > SHOWN:
             lines.append(f"  and {len(self.problems) - SHOWN:,} more of these")
-        lines.append(f"alerts {self.alerts:,}, incidents {self.incidents:,}, scored without the model {self.degraded:,}")
+        lines.append(
+            f"alerts {self.alerts:,}, incidents {self.incidents:,}, scored without the model {self.degraded:,}"
+        )
         if self.reasons:
             lines.append("dead letters: " + ", ".join(f"{key} {count:,}" for key, count in self.reasons.items()))
         if self.detection is not None:
@@ -214,8 +216,8 @@ def _detection_lines(detection: Detection) -> list[str]:
 
     found = f"{detection.true_alerts:,} of {detection.true_alerts + detection.missed_frauds:,}"
     lines = [
-        f"frauds that raised an alert: {found} ({percent(detection.recall)}); "
-        f"alerts that were fraud: {percent(detection.precision)}"
+        f"frauds that raised an alert: {found} ({percent(detection.recall)})",
+        f"alerts that were fraud: {percent(detection.precision)}",
     ]
     if detection.patterns:
         shown = (f"{name} {alerts:,}/{sent:,}" for name, (sent, alerts) in detection.patterns.items())

@@ -62,7 +62,7 @@ def with_faults(events: Iterable[SourceEvent], plan: FaultPlan) -> Iterator[Outg
     Faults are added, none replaces a good event: the decisions on the good events stay those of a clean run, except
     where a late event changes the order. Memory is bounded by ``max_delay`` and the redelivery window.
     """
-    rng = Random(plan.seed)
+    rng = Random(plan.seed)  # noqa: S311 - repeatable faults, no secret
     recent: deque[Outgoing] = deque(maxlen=REDELIVERY_WINDOW)
     extra = plan.malformed + plan.duplicates
     weights = list(itertools.accumulate(kind.weight for kind in KINDS))
@@ -92,9 +92,7 @@ def malformed(kind: Kind, event: SourceEvent, rng: Random) -> Outgoing:
     )
 
 
-def _reordered(
-    events: Iterable[SourceEvent], plan: FaultPlan, rng: Random
-) -> Iterator[tuple[SourceEvent, Outgoing]]:
+def _reordered(events: Iterable[SourceEvent], plan: FaultPlan, rng: Random) -> Iterator[tuple[SourceEvent, Outgoing]]:
     """Encode the events and hold some of them back."""
     held: list[tuple[int, int, SourceEvent, Outgoing]] = []  # (release after this index, own index, ...)
     for index, event in enumerate(events):

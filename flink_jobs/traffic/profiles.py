@@ -93,7 +93,7 @@ class Customer:
 
 def make_customer(seed: int, number: int) -> Customer:
     """Return customer ``number`` of the population ``seed``; the same arguments always give the same customer."""
-    rng = Random(f"{seed}:customer:{number}")
+    rng = Random(f"{seed}:customer:{number}")  # noqa: S311 - repeatable, no secret
     city = rng.choices(HOME_CITIES, weights=[place[5] for place in HOME_CITIES])[0]
     latitude, longitude = near(rng, city[3], city[4], 15.0)
     return Customer(
@@ -107,9 +107,7 @@ def make_customer(seed: int, number: int) -> Customer:
         peak_h=rng.gauss(14.5, 2.5) % DAY_HOURS,
         utc_offset_h=float(round(city[4] / 15.0)),
         shares=tuple(category.share * rng.lognormvariate(0.0, 0.5) for category in CATEGORIES),
-        merchants=tuple(
-            tuple(rng.sample(range(MERCHANTS_PER_CATEGORY), rng.randint(2, 6))) for _ in CATEGORIES
-        ),
+        merchants=tuple(tuple(rng.sample(range(MERCHANTS_PER_CATEGORY), rng.randint(2, 6))) for _ in CATEGORIES),
     )
 
 

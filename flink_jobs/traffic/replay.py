@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flink_jobs.contracts.registry import topic_name
@@ -30,8 +30,8 @@ PROGRESS_EVERY_S = 1.0
 class ReplayPlan:
     """How to send: the pace, the faults, and how many good events at most (None: all)."""
 
-    pace: Pace = Pace()
-    faults: FaultPlan = FaultPlan()
+    pace: Pace = field(default_factory=Pace)
+    faults: FaultPlan = field(default_factory=FaultPlan)
     limit: int | None = None
 
 

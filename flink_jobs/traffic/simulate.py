@@ -86,7 +86,7 @@ class _World:
 
     def __init__(self, plan: SimulationPlan) -> None:
         self._plan = plan
-        self._rng = Random(f"{plan.seed}:events")
+        self._rng = Random(f"{plan.seed}:events")  # noqa: S311 - repeatable, no secret
         self._order = itertools.count()
         self._habits = lru_cache(maxsize=HABITS_KEPT)(lambda number: make_customer(plan.seed, number))
         self._trips: dict[int, Trip] = {}
@@ -150,14 +150,16 @@ class _World:
         if rng.random() < LARGE_SHARE:
             factor = rng.lognormvariate(*LARGE_FACTOR)
         place = self._place(customer, number, at_ms)
-        return SourceEvent(self._transaction(customer, sequence, at_ms, index, merchant, factor, place), label=False)
+        return SourceEvent(
+            self._transaction(customer, sequence, at_ms, index, merchant, factor, place=place), label=False
+        )
 
     def _stolen(self, customer: Customer, number: int, step: Step, sequence: int) -> SourceEvent:
         rng = self._rng
         merchant = rng.randrange(MERCHANTS_PER_CATEGORY)
         city = step.city
         place = self._place(customer, number, step.at_ms) if city is None else (CITIES[city][1], *CITIES[city][3:5])
-        document = self._transaction(customer, sequence, step.at_ms, step.category, merchant, step.factor, place)
+        document = self._transaction(customer, sequence, step.at_ms, step.category, merchant, step.factor, place=place)
         return SourceEvent(document, label=True, pattern=step.pattern)
 
     def _place(self, customer: Customer, number: int, at_ms: int) -> tuple[str, float, float]:
@@ -179,6 +181,7 @@ class _World:
         index: int,
         merchant: int,
         factor: float,
+        *,
         place: tuple[str, float, float],
     ) -> dict[str, Any]:
         rng, category = self._rng, CATEGORIES[index]

@@ -170,7 +170,7 @@ def _check_required_json(mapping: ColumnMapping, row: Mapping[str, Cell], where:
 
 def _parquet_rows(path: Path, mapping: ColumnMapping) -> Iterator[tuple[int, Mapping[str, Cell]]]:
     import pyarrow  # noqa: PLC0415, ICN001 - a second to import, and only Parquet needs it
-    import pyarrow.parquet as parquet  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
 
     try:
         with parquet.ParquetFile(path) as file:

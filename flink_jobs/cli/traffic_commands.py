@@ -1,0 +1,242 @@
+"""`streamflow replay` and `streamflow simulate`: card traffic for the detector."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from flink_jobs.cli.output import Output, OutputOption, emit, out, say
+from flink_jobs.errors import UserError
+from flink_jobs.settings import Settings, load_settings
+from flink_jobs.traffic.balance import Balance, await_balance
+from flink_jobs.traffic.converters import CellError, time_converter
+from flink_jobs.traffic.faults import FaultPlan
+from flink_jobs.traffic.ledger import SentLedger
+from flink_jobs.traffic.pacing import parse_pace
+from flink_jobs.traffic.replay import ReplayPlan
+from flink_jobs.traffic.replay import replay as send_events
+from flink_jobs.traffic.simulate import DEFAULT_START_MS, SimulationPlan
+from flink_jobs.traffic.simulate import simulate as simulated_events
+from flink_jobs.traffic.source_files import SkippedRows, SourceEvent, mapping_for, read_events
+
+NOT_BALANCED = 1
+PROGRESS_RECORDS = 50_000
+
+Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of all records sent, such as 0.05")]
+Speed = Annotated[str | None, typer.Option(help="multiple of event time, such as 100x, or max; default: max")]
+Rate = Annotated[float | None, typer.Option(help="records per second, instead of --speed")]
+LedgerFileOption = Annotated[
+    Path | None,
+    typer.Option("--ledger", help="write one JSON line per record: where it landed, what should become of it"),
+]
+Account = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        metavar="SECONDS",
+        help="then read the outputs and balance the account; give up when nothing new came for so long. "
+        "Exit code 1 if a record has no outcome, two, or another than planned",
+    ),
+]
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="card file: .csv, .jsonl (each also .gz) or .parquet")],
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            help="which column is which field; default: <name>.mapping.yaml beside the file, for JSON lines none needed"
+        ),
+    ] = None,
+    speed: Speed = None,
+    rate: Rate = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="send so many transactions of the file at most")] = None,
+    malformed: Share = 0.0,
+    duplicates: Share = 0.0,
+    late: Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the transactions that are held back")] = 0.0,
+    max_delay: Annotated[int, typer.Option(min=1, help="a late one is overtaken by 1 to so many others")] = 200,
+    seed: Annotated[int, typer.Option(help="of the faults")] = 1,
+    ledger: LedgerFileOption = None,
+    account: Account = None,
+    *,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="count rows that cannot be mapped and go on")
+    ] = False,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Send the card transactions of a file to the detector, in the order of the file.
+
+    Any card file will do: a mapping says which columns are id, customer, amount and time; the rest is optional. A label
+    column is never sent: it only serves to say afterwards how many frauds were found.
+
+    For example:
+
+      streamflow replay tests/data/card_transactions.csv.gz --speed 5000x
+
+      streamflow replay tests/data/card_transactions.csv.gz --malformed 0.05 --duplicates 0.02 --late 0.01 --account 60
+    """
+    skipped = SkippedRows() if skip_bad_rows else None
+    columns = mapping_for(file, mapping)
+    if columns.assumes_currency:
+        say(f"{columns.path} names no currency: amounts are taken as US dollars.")
+    plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, max_delay, seed), limit)
+    _send(read_events(file, columns, skipped), plan, ledger, account, output)
+    if skipped is not None and skipped.count:
+        say(f"{skipped.count:,} rows were not sent; the first: {skipped.first}")
+
+
+def simulate(
+    customers: Annotated[int, typer.Option(min=1, help="how many card holders")] = 1_000,
+    events: Annotated[int, typer.Option(min=1, help="how many transactions")] = 10_000,
+    seed: Annotated[int, typer.Option(help="the same seed and options give the same traffic")] = 1,
+    fraud_rate: Annotated[float, typer.Option(min=0.0, max=0.5, help="expected share of frauds")] = 0.02,
+    start: Annotated[
+        str | None, typer.Option(help="event time of the beginning, ISO 8601, UTC; default: 2020-01-01")
+    ] = None,
+    speed: Speed = None,
+    rate: Rate = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="write JSON lines with labels there, for `replay` and `train`, instead of sending"),
+    ] = None,
+    malformed: Share = 0.0,
+    duplicates: Share = 0.0,
+    late: Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the transactions that are held back")] = 0.0,
+    ledger: LedgerFileOption = None,
+    account: Account = None,
+    *,
+    kafka: Annotated[bool, typer.Option("--kafka", help="send to Kafka: the default without --out")] = False,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Make seeded card traffic with planted fraud, and send it to the detector or write it to a file.
+
+    Customers have a home, usual hours, favourite shops and amounts, and honest exceptions: trips, sprees, large
+    purchases. The planted patterns are amount_spike, burst, impossible_travel, odd_hours and stolen_card (tests with
+    tiny amounts, then drains). Each transaction is labelled; labels are never sent.
+
+    For example:
+
+      streamflow simulate --events 20000 --rate 500 --account 60
+
+      streamflow simulate --customers 5000 --events 200000 --out /tmp/cards.jsonl
+    """
+    plan = SimulationPlan(customers, seed, fraud_rate, DEFAULT_START_MS if start is None else _start_ms(start))
+    stream = itertools.islice(_until_now(simulated_events(plan)), events)
+    if out_file is None:
+        replay_plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, seed=seed), events)
+        _send(stream, replay_plan, ledger, account, output)
+        return
+    if kafka or speed or rate or malformed or duplicates or late or ledger or account is not None:
+        raise UserError(
+            "--out writes a file and sends nothing", "leave out the options of sending, and `replay` the file"
+        )
+    counts = write_events(stream, out_file)
+    emit(
+        output,
+        {"file": str(out_file), **counts},
+        lambda: out.print(
+            f"{counts['events']:,} transactions, {counts['frauds']:,} of them fraud, are in {out_file}", soft_wrap=True
+        ),
+    )
+
+
+def write_events(events: Iterable[SourceEvent], path: Path) -> dict[str, int]:
+    """Write events as JSON lines that `replay` reads without a mapping: the transaction, `is_fraud` and `pattern`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    count = frauds = 0
+    try:
+        with path.open("wb") as stream:
+            for event in events:
+                line = {**event.transaction, "is_fraud": event.label, "pattern": event.pattern}
+                stream.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+                count += 1
+                frauds += event.label is True
+                if count % PROGRESS_RECORDS == 0:
+                    say(f"{count:,} written")
+    except OSError as cause:
+        raise UserError(f"cannot write {path} ({cause.strerror})", "choose another file with --out") from None
+    return {"events": count, "frauds": frauds}
+
+
+def _send(
+    events: Iterable[SourceEvent], plan: ReplayPlan, ledger_path: Path | None, account: float | None, output: Output
+) -> None:
+    settings = load_settings()
+    if ledger_path is not None and not ledger_path.parent.is_dir():
+        raise UserError(f"there is no folder {ledger_path.parent}", "make it, or choose another file with --ledger")
+    ledger, start = SentLedger(), time.monotonic()
+    try:
+        send_events(
+            events, plan, settings.kafka_bootstrap_servers, settings.topic_prefix,
+            ledger_path=ledger_path, on_progress=_report, ledger=ledger,
+        )  # fmt: skip
+    finally:
+        seconds = time.monotonic() - start
+        say(f"{ledger.sent:,} records delivered in {seconds:.1f} s ({ledger.sent / seconds:,.0f}/s)")
+    balance = None if account is None else _balance(settings, ledger, account)
+    result: dict[str, Any] = {**ledger.as_dict(), "seconds": round(seconds, 3)}
+    if balance is not None:
+        result["account"] = balance.as_dict()
+    emit(output, result, lambda: _print(ledger, balance))
+    if balance is not None and not balance.is_as_expected:
+        raise typer.Exit(NOT_BALANCED)
+
+
+def _balance(settings: Settings, ledger: SentLedger, limit_s: float) -> Balance:
+    say("Waiting for the outcomes ...")
+    shown = time.monotonic()
+
+    def progress(answered: int, sent: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > 2.0:  # noqa: PLR2004 - seconds between two lines
+            shown = time.monotonic()
+            say(f"{answered:,} of {sent:,} have an outcome")
+
+    return await_balance(
+        settings.kafka_bootstrap_servers, settings.topic_prefix, ledger, limit_s=limit_s, on_progress=progress
+    )
+
+
+def _report(ledger: SentLedger, seconds: float) -> None:
+    say(f"{ledger.sent:>10,} delivered  {ledger.sent / max(seconds, 1e-9):>8,.0f}/s")
+
+
+def _print(ledger: SentLedger, balance: Balance | None) -> None:
+    counts = ledger.as_dict()
+    fates = counts["fates"]
+    out.print(
+        f"sent {ledger.sent:,}: {fates['decided']:,} good ({ledger.faults['late']:,} of them late), "
+        f"{fates['rejected']:,} malformed, {fates['duplicate']:,} redelivered"
+    )
+    if balance is not None:
+        for line in balance.lines():
+            out.print(line, soft_wrap=True, markup=False)
+
+
+def _until_now(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
+    """Pass events on until simulated time reaches the present: the detector refuses transactions of the future."""
+    now_ms = time.time() * 1_000
+    for count, event in enumerate(events):
+        if event.transaction["event_time_ms"] > now_ms:
+            raise UserError(
+                f"simulated time reached the present after {count:,} transactions",
+                "take more --customers, fewer --events or an earlier --start",
+            )
+        yield event
+
+
+def _start_ms(text: str) -> int:
+    try:
+        return time_converter("iso", UTC)(text)
+    except CellError as cause:
+        raise UserError(f"--start: {cause}", "write a date such as 2024-01-01 or 2024-01-01T08:00:00Z") from None
