@@ -124,13 +124,10 @@ def job_manager_command(home: Home, java: Path, prometheus_port: int) -> Command
     return _command(home, java, JOB_MANAGER, "jobmanager.sh", {"metrics.reporter.prom.port": prometheus_port})
 
 
-def task_manager_command(home: Home, java: Path, index: int, prometheus_port: int, incarnation: str) -> Command:
-    """Return a TaskManager's command line.
-
-    The resource id differs with every start: after a SIGKILL the JobManager may still hold the old one.
-    """
+def task_manager_command(home: Home, java: Path, index: int, prometheus_port: int, resource_id: str) -> Command:
+    """Return a TaskManager's command line. ``resource_id`` is the name the JobManager knows it by."""
     options: dict[str, str | int] = {
         "metrics.reporter.prom.port": prometheus_port,
-        "taskmanager.resource-id": f"{task_manager(index)}-{incarnation}",
+        "taskmanager.resource-id": resource_id,
     }
     return _command(home, java, task_manager(index), "taskmanager.sh", options)

@@ -3,78 +3,21 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from flink_jobs.errors import UserError
+from flink_jobs.local.flink_answers import TERMINAL, Checkpoints, Failure, Job, root_cause
 from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 
-TERMINAL = frozenset({"FAILED", "CANCELED", "FINISHED", "SUSPENDED"})
 Json = dict[str, Any]
 
 
 class FlinkRestError(Exception):
     """The JobManager answered with an error; the text is its own."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job in the overview."""
-
-    job_id: str
-    name: str
-    state: str
-    start_ms: int
-    duration_ms: int
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the job has ended for good."""
-        return self.state in TERMINAL
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """How a job's checkpoints stand."""
-
-    completed: int
-    failed: int
-    in_progress: int
-    restored: int
-    last_completed_ms: int | None
-    last_duration_ms: int | None
-    last_size_bytes: int | None
-    last_path: str | None
-
-    def age_s(self, now_ms: float) -> float | None:
-        """Return how old the last completed checkpoint is, in seconds; None before the first."""
-        return None if self.last_completed_ms is None else max(0.0, (now_ms - self.last_completed_ms) / 1000)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One entry of a job's exception history."""
-
-    at_ms: int
-    name: str
-    stacktrace: str
-
-    @property
-    def root_cause(self) -> str:
-        """The innermost cause, on one line."""
-        return root_cause(self.stacktrace) or self.name
-
-
-def root_cause(stacktrace: str) -> str:
-    """Return the innermost cause of a Java stack trace on one line: its last "Caused by", else its first line."""
-    lines = [line.strip() for line in stacktrace.splitlines() if line.strip()]
-    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return (causes or lines[:1] or [""])[-1]
 
 
 class FlinkRest:
@@ -229,18 +172,7 @@ class FlinkRest:
 
     def checkpoints(self, job_id: str) -> Checkpoints:
         """Return how the job's checkpoints stand."""
-        answer = self.get(f"/jobs/{job_id}/checkpoints")
-        counts, last = answer.get("counts") or {}, (answer.get("latest") or {}).get("completed") or {}
-        return Checkpoints(
-            completed=int(counts.get("completed", 0)),
-            failed=int(counts.get("failed", 0)),
-            in_progress=int(counts.get("in_progress", 0)),
-            restored=int(counts.get("restored", 0)),
-            last_completed_ms=last.get("latest_ack_timestamp"),
-            last_duration_ms=last.get("end_to_end_duration"),
-            last_size_bytes=last.get("state_size"),
-            last_path=last.get("external_path"),
-        )
+        return Checkpoints.from_answer(self.get(f"/jobs/{job_id}/checkpoints"))
 
     def wait_checkpoint(self, job_id: str, *, after: int | None = None, limit_s: float = 60.0) -> Checkpoints:
         """Wait for a checkpoint that completes after the ``after``-th (default: after those completed now)."""
@@ -301,10 +233,6 @@ class FlinkRest:
             for item in answer:
                 total[item["id"]] = total.get(item["id"], 0.0) + float(item["sum"])
         return total
-
-    def uptime_s(self, job: Job) -> float:
-        """Return for how many seconds a job has existed."""
-        return max(0.0, time.time() - job.start_ms / 1000)
 
 
 def _flink_message(error: urllib.error.HTTPError) -> str:

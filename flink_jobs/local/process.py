@@ -22,8 +22,8 @@ from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 MARKER = "STREAMFLOW_STACK_ID"
 _PROC = Path("/proc")
 _STATE, _SESSION, _START = 0, 3, 19  # positions in /proc/<pid>/stat after the command name
-# Popen objects of this very process: they must be polled, or a dead child stays a zombie for as long as we live.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+# Children of this very process: they must be reaped, or a dead one stays a zombie for as long as we live.
+_children: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,17 @@ def start_ticks(pid: int) -> int | None:
     return None if fields is None or fields[_STATE] in "ZX" else int(fields[_START])
 
 
+def _reap(pid: int) -> None:
+    if pid in _children:
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                return
+        _children.discard(pid)
+
+
 def is_alive(record: ProcessRecord) -> bool:
     """Say whether the recorded process, and not another with its pid, still runs."""
-    child = _children.get(record.pid)
-    if child is not None:
-        child.poll()
+    _reap(record.pid)
     return record.boot_id == boot_id() and start_ticks(record.pid) == record.start_ticks
 
 
@@ -108,7 +114,8 @@ def spawn(command: Command, stack_id: str) -> ProcessRecord:
             start_new_session=True,
             **run_as(command.user),
         )
-    _children[child.pid] = child
+    _children.add(child.pid)
+    child.returncode = 0  # Popen would warn that it still runs when we exit: that it does is the point
     ticks = start_ticks(child.pid)
     return ProcessRecord(
         name=command.name,

@@ -1,0 +1,175 @@
+"""Start and stop the processes of a stack. :class:`~flink_jobs.local.stack.Stack` decides what and when."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, get_args
+
+from flink_jobs.errors import UserError
+from flink_jobs.local import envfile, flink, kafka, migrations, paths, ports, postgres, process, toolchain, topics
+from flink_jobs.local.flink_rest import FlinkRest
+from flink_jobs.local.paths import Home
+from flink_jobs.local.ports import HOST
+from flink_jobs.local.process import Command, ProcessRecord
+from flink_jobs.local.record import StackRecord
+from flink_jobs.local.waiting import WaitTimeoutError, wait_for
+from flink_jobs.settings import REPO_ROOT
+
+Component = Literal["postgres", "kafka", "flink"]
+COMPONENTS: tuple[Component, ...] = get_args(Component)
+START_LIMIT_S = 120.0
+# Taken when free and none was used before; only for the repository's own stack, so that no test races for them.
+WELL_KNOWN_PORTS = {"flink": 8081, "kafka": 29092, "postgres": 25432}
+Say = Callable[[str], None]
+
+
+def _is_registered(rest: FlinkRest, resource: str) -> bool:
+    return any(item["id"] == resource for item in rest.taskmanagers())
+
+
+class Launcher:
+    """Starts and stops processes and writes them to the record, for one `up` or `down`."""
+
+    def __init__(self, home: Home, record: StackRecord, topic_prefix: str, say: Say) -> None:
+        """Work on a record that is locked by the caller."""
+        self._home = home
+        self._record = record
+        self._topic_prefix = topic_prefix
+        self._say = say
+        self._cancel = threading.Event()
+
+    def choose_ports(self, components: Sequence[Component], wanted: dict[str, int | None]) -> None:
+        """Give every component that does not run yet its ports."""
+        needed: dict[str, int | None] = {}
+        if "postgres" in components and not self._record.alive("postgres"):
+            needed["postgres"] = wanted.get("postgres")
+        if "kafka" in components and not self._record.alive("kafka"):
+            needed |= {"kafka": wanted.get("kafka"), "kafka.controller": None}
+        if "flink" in components and not self._record.alive(flink.JOB_MANAGER):
+            needed |= {"flink": wanted.get("flink"), "jobmanager.rpc": None, "jobmanager.prometheus": None}
+        known = WELL_KNOWN_PORTS if self._home.root == REPO_ROOT / ".streamflow" else {}
+        self._record.ports |= ports.choose(needed, {**known, **self._record.ports})
+        self._record.save()
+
+    def start_together(self, components: Sequence[Component], java: Path, password: str) -> None:
+        """Start the components side by side: each spends most of its start waiting for one core."""
+        starters: dict[Component, Callable[[], None]] = {
+            "postgres": lambda: self._start_postgres(password),
+            "kafka": lambda: self._start_kafka(java),
+            "flink": lambda: self._start_flink(java),
+        }
+        with ThreadPoolExecutor(len(COMPONENTS)) as pool:
+            futures = [pool.submit(starters[name]) for name in COMPONENTS if name in components]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                self._cancel.set()
+                raise
+
+    def _start_postgres(self, password: str) -> None:
+        if not self._record.alive("postgres"):
+            bin_dir, major = toolchain.find_postgres()
+            user = toolchain.postgres_user()
+            folder = postgres.data_folder(self._home.postgres, user)
+            postgres.initialise(folder, bin_dir, major, password, user)
+            port = self._record.ports["postgres"]
+            self._start(postgres.command(folder, bin_dir, port, self._home.logs / "postgres.log", user))
+            self.await_ready("postgres", postgres.ready_probe(port, password))
+            postgres.create_database(port, password)
+        applied = migrations.apply_migrations(postgres.dsn(self._record.ports["postgres"], password), paths.MIGRATIONS)
+        self._say(
+            f"Postgres is ready at {HOST}:{self._record.ports['postgres']}"
+            + (f" ({len(applied)} migrations)" if applied else "")
+        )
+
+    def _start_kafka(self, java: Path) -> None:
+        bootstrap = f"{HOST}:{self._record.ports['kafka']}"
+        if not self._record.alive("kafka"):
+            port, controller = self._record.ports["kafka"], self._record.ports["kafka.controller"]
+            properties = kafka.prepare(self._home.kafka, port, controller, java)
+            env = flink.environment(self._home, java, "kafka")
+            self._start(kafka.command(properties, self._home.logs / "kafka.log", java, env))
+            self.await_ready("kafka", lambda: ports.is_open(port) and topics.is_ready(bootstrap))
+        created = topics.create_topics(bootstrap, self._topic_prefix)
+        self._say(f"Kafka is ready at {bootstrap}" + (f" ({len(created)} topics created)" if created else ""))
+
+    def _start_flink(self, java: Path) -> None:
+        rest = FlinkRest(f"http://{HOST}:{self._record.ports['flink']}")
+        if not self._record.alive(flink.JOB_MANAGER):
+            # TaskManagers of a JobManager that died hold nothing worth keeping, and look for it on its old port.
+            self.stop([name for name in list(self._record.processes) if name.startswith("taskmanager-")])
+            flink.prepare(self._home, self._record.ports["flink"], self._record.ports["jobmanager.rpc"])
+            self._start(flink.job_manager_command(self._home, java, self._record.ports["jobmanager.prometheus"]))
+        wanted = range(1, self._record.taskmanagers + 1)
+        self.start_taskmanagers(java, [index for index in wanted if not self._record.alive(flink.task_manager(index))])
+        self._say(f"Flink is ready at {rest.url} ({len(rest.taskmanagers())} TaskManagers)")
+
+    def start_taskmanagers(self, java: Path, indexes: Sequence[int]) -> None:
+        """Start TaskManagers side by side and wait until the JobManager knows each."""
+        rest = FlinkRest(f"http://{HOST}:{self._record.ports['flink']}")
+        resources: dict[str, str] = {}
+        for index in indexes:
+            name = flink.task_manager(index)
+            self._record.ports |= ports.choose({f"{name}.prometheus": None}, self._record.ports)
+            # The id differs with every start: after a SIGKILL the JobManager may still hold the old one.
+            resources[name] = f"{name}-{uuid.uuid4().hex[:6]}"
+            port = self._record.ports[f"{name}.prometheus"]
+            self._start(flink.task_manager_command(self._home, java, index, port, resources[name]))
+        self.await_ready(flink.JOB_MANAGER, rest.is_up)
+        for name, resource in resources.items():
+            self.await_ready(name, functools.partial(_is_registered, rest, resource))
+
+    def _start(self, command: Command) -> None:
+        self._record.add(process.spawn(command, self._record.stack_id))
+
+    def await_ready(self, name: str, probe: Callable[[], bool]) -> None:
+        """Wait until a process serves; give up as soon as it is dead."""
+
+        def ready() -> bool:
+            if not self._record.alive(name):
+                raise UserError(f"{name} ended while starting", self._advice(self._record.processes[name]))
+            return probe()
+
+        try:
+            wait_for(ready, limit_s=START_LIMIT_S, what=name, cancel=self._cancel)
+        except WaitTimeoutError:
+            raise UserError(
+                f"{name} was not ready after {START_LIMIT_S:g} s", self._advice(self._record.processes[name])
+            ) from None
+
+    @staticmethod
+    def _advice(item: ProcessRecord) -> str:
+        tail = process.log_tail(item.log, 1).strip()
+        return f"see {item.log}" + (f", which ends: {tail}" if tail else "")
+
+    def write_env(self, password: str) -> None:
+        """Write the settings of everything the stack has ports for."""
+        values = {
+            "STREAMFLOW_TOPIC_PREFIX": self._topic_prefix,
+            "STREAMFLOW_CHECKPOINT_DIR": self._home.checkpoints.as_uri(),
+            "STREAMFLOW_SAVEPOINT_DIR": self._home.savepoints.as_uri(),
+            "STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{self._record.ports.get('kafka', 9092)}",
+            "STREAMFLOW_FLINK_REST_URL": f"http://{HOST}:{self._record.ports.get('flink', 8081)}",
+            "STREAMFLOW_POSTGRES_HOST": HOST,
+            "STREAMFLOW_POSTGRES_PORT": str(self._record.ports.get("postgres", 5432)),
+            "STREAMFLOW_POSTGRES_DATABASE": postgres.DATABASE,
+            "STREAMFLOW_POSTGRES_USER": postgres.USER,
+            "STREAMFLOW_POSTGRES_PASSWORD": password,
+        }
+        envfile.write(self._home.env_file, values)
+
+    def stop(self, names: Sequence[str]) -> None:
+        """Stop processes by name: TaskManagers first, so that the JobManager sees them go; then the rest together."""
+        items = [self._record.processes[name] for name in names if name in self._record.processes]
+        workers = [item for item in items if item.name.startswith("taskmanager-")]
+        others = [item for item in items if not item.name.startswith("taskmanager-")]
+        for group in (workers, others):
+            for item in process.stop(group):
+                self._say(f"{item.name} (pid {item.pid}) did not stop in time and was killed")
+            self._record.remove(*(item.name for item in group))

@@ -1,0 +1,29 @@
+"""What the integration tests share: one real stack per session."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flink_jobs.local.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """A running Postgres, Kafka and Flink cluster with two TaskManagers, on free ports, with topics and tables.
+
+    Tests share it: use customers, consumer groups and job names of your own, end the jobs you start, and leave both
+    TaskManagers running.
+    """
+    # Not pytest's own tmp_path: its parents are 0700 for the user, and as root Postgres runs as another one.
+    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
+        Path(folder).chmod(0o755)
+        stack = Stack(Path(folder) / "home")
+        try:
+            stack.up(taskmanagers=2)
+            yield stack
+        finally:
+            stack.down(wipe=True)

@@ -1,0 +1,203 @@
+"""The local stack, for real: what is up when it is up, and that nothing is left when it is down."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from flink_jobs.contracts.registry import load_contracts
+from flink_jobs.errors import UserError
+from flink_jobs.local import envfile, ports, process, toolchain, topics
+from flink_jobs.local.migrations import apply_migrations
+from flink_jobs.local.paths import MIGRATIONS, PYTHON
+from flink_jobs.local.stack import Stack
+from flink_jobs.settings import REPO_ROOT
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """An empty folder that the account Postgres runs as can reach."""
+    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder) / "home"
+
+
+def cli(stack_home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "STREAMFLOW_HOME": str(stack_home)}
+    command = [str(PYTHON), "-m", "flink_jobs.cli", *arguments]
+    return subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_every_process_runs_and_is_recorded(stack: Stack) -> None:
+    found = {item.name: item for item in stack.status()}
+    assert set(found) == {"postgres", "kafka", "jobmanager", "taskmanager-1", "taskmanager-2"}
+    assert {item.state for item in found.values()} == {"running"}
+    for name, port in (("postgres", "postgres"), ("kafka", "kafka"), ("jobmanager", "rest")):
+        assert ports.is_open(found[name].ports[port])
+
+
+def test_flink_offers_one_slot_per_taskmanager(stack: Stack) -> None:
+    overview = stack.rest().overview()
+    assert (overview["taskmanagers"], overview["slots-total"]) == (2, 2)
+
+
+def test_metrics_are_served_on_the_recorded_ports(stack: Stack) -> None:
+    found = {item.name: item for item in stack.status()}
+    for name in ("jobmanager", "taskmanager-1", "taskmanager-2"):
+        assert ports.is_open(found[name].ports[f"{name}.prometheus"])
+
+
+def test_topics_are_those_of_the_contracts(stack: Stack) -> None:
+    contracts = {contract.name: contract for contract in load_contracts().values()}
+    assert contracts
+    with topics.admin(stack.settings().kafka_bootstrap_servers) as admin:
+        found = {item["name"]: len(item["partitions"]) for item in admin.describe_topics(list(contracts))}
+    assert found == {name: contract.partitions for name, contract in contracts.items()}
+
+
+def test_a_missing_topic_is_named(stack: Stack) -> None:
+    with pytest.raises(UserError, match=r"no topic streamflow\.nonsense"):
+        topics.require_topics(stack.settings().kafka_bootstrap_servers, ["streamflow.nonsense"])
+
+
+def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
+    keys = """
+        SELECT tc.table_schema || '.' || tc.table_name, array_agg(k.column_name::text ORDER BY k.ordinal_position)
+        FROM information_schema.table_constraints tc JOIN information_schema.key_column_usage k USING (constraint_name)
+        WHERE tc.constraint_type = 'PRIMARY KEY' AND tc.table_schema IN ('raw', 'ops') GROUP BY 1
+    """
+    with psycopg.connect(stack.settings().postgres_dsn) as connection:
+        assert dict(connection.execute(keys).fetchall()) == {
+            "raw.decisions": ["customer_id", "transaction_id"],
+            "raw.alerts": ["alert_id"],
+            "raw.dead_letters": ["dlq_id"],
+            "ops.control_audit": ["control_id"],
+            "ops.schema_migrations": ["version"],
+        }
+        connection.execute(
+            "INSERT INTO ops.control_audit (control_id, schema_version, revision, outcome, issued_at_ms, applied_at_ms,"
+            " changes) VALUES ('c1', 1, 1, 'applied', 1700000000123, 9000000000000, '{}')"
+        )
+        row = connection.execute("SELECT issued_at, applied_at FROM ops.control_audit").fetchone()
+        assert row is not None
+        assert [moment.isoformat() for moment in row] == [
+            "2023-11-14T22:13:20.123000+00:00",
+            "2255-03-14T16:00:00+00:00",
+        ]
+        connection.rollback()
+
+
+def test_the_database_wants_the_password(stack: Stack) -> None:
+    dsn = stack.settings().postgres_dsn
+    password = stack.settings().postgres_password.get_secret_value()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(dsn.replace(password, "wrong"))
+    assert stat.S_IMODE(stack.home.env_file.stat().st_mode) == 0o600
+
+
+def test_up_again_changes_nothing(stack: Stack) -> None:
+    before = {item.name: item.pid for item in stack.status()}
+    stack.up(taskmanagers=2)
+    assert {item.name: item.pid for item in stack.status()} == before
+
+
+def test_a_changed_migration_is_refused(stack: Stack, tmp_path: Path) -> None:
+    for path in MIGRATIONS.glob("*.sql"):
+        (tmp_path / path.name).write_text(path.read_text() + "-- changed\n")
+    with pytest.raises(UserError, match="was changed after"):
+        apply_migrations(stack.settings().postgres_dsn, tmp_path)
+
+
+def test_a_killed_taskmanager_comes_back(stack: Stack) -> None:
+    before = {item.name: item.pid for item in stack.status()}
+    stack.kill_taskmanager(1)
+    assert {item.name: item.state for item in stack.status()}["taskmanager-1"] == "dead"
+    stack.start_taskmanager(1)
+    after = {item.name: item.pid for item in stack.status()}
+    assert {name for name in before if before[name] != after[name]} == {"taskmanager-1"}
+
+
+def test_status_as_json(stack: Stack) -> None:
+    result = cli(stack.home.root, "status", "--output", "json")
+    assert result.returncode == 0, result.stderr
+    status = json.loads(result.stdout)
+    assert status["flink_ui"] == stack.settings().flink_rest_url
+    assert {item["state"] for item in status["components"]} == {"running"}
+
+
+def test_the_command_line_starts_and_stops_a_stack(home: Path) -> None:
+    """On a home of its own, without Flink's 20 seconds: `up` in the API, then `status` and `down` as commands."""
+    Stack(home).up(["postgres", "kafka"])
+    stack_id = Stack(home).record.stack_id
+    records = list(Stack(home).record.processes.values())
+    assert process.marked(stack_id), "no process carries the marker: the check below would prove nothing"
+    result = cli(home, "down")
+    assert result.returncode == 0, result.stderr
+    assert not any(map(process.is_alive, records))
+    assert process.marked(stack_id) == []
+    assert cli(home, "down").stderr.startswith("Nothing was running")
+
+
+def test_data_and_password_survive_a_restart(home: Path) -> None:
+    stack = Stack(home)
+    try:
+        first = stack.up(["postgres"])
+        with psycopg.connect(first.postgres_dsn) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        stack.down()
+        second = stack.up(["postgres"])
+        with psycopg.connect(second.postgres_dsn) as connection:
+            assert connection.execute("SELECT n FROM kept").fetchall() == [(1,)]
+        assert envfile.read(stack.home.env_file)["STREAMFLOW_POSTGRES_PORT"] == str(second.postgres_port)
+    finally:
+        stack.down(wipe=True)
+    assert not home.exists()
+
+
+def test_a_taken_port_is_named_and_nothing_is_left(home: Path, stack: Stack) -> None:
+    taken = stack.settings().postgres_port
+    with pytest.raises(UserError, match=f"port {taken} for postgres is taken"):
+        Stack(home).up(["postgres"], wanted_ports={"postgres": taken})
+    assert Stack(home).status() == []
+
+
+def test_a_component_that_cannot_start_takes_the_others_down(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka's start fails while Postgres is up already: neither may stay."""
+    started: list[str] = []
+    spawn = process.spawn
+
+    def broken(command: process.Command, stack_id: str) -> process.ProcessRecord:
+        started.append(command.name)
+        argv = command.argv if command.name == "postgres" else ["/bin/sh", "-c", "echo no such thing; exit 3"]
+        return spawn(
+            process.Command(
+                command.name, argv, command.log, command.env, command.cwd, command.stop_signal, command.user
+            ),
+            stack_id,
+        )
+
+    monkeypatch.setattr(process, "spawn", broken)
+    stack = Stack(home)
+    with pytest.raises(UserError, match="kafka ended while starting") as error:
+        stack.up(["postgres", "kafka"])
+    assert "no such thing" in error.value.fix
+    assert sorted(started) == ["kafka", "postgres"]
+    assert process.marked(stack.record.stack_id) == []
+    assert stack.status() == []
+
+
+def test_the_tools_are_found() -> None:
+    assert (toolchain.find_java() / "bin" / "java").exists()
+    folder, major = toolchain.find_postgres()
+    assert (folder / "postgres").exists()
+    assert major >= toolchain.POSTGRES_MINIMUM

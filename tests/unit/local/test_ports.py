@@ -1,0 +1,48 @@
+"""Ports are free when chosen, and those asked for are never replaced silently."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from flink_jobs.errors import UserError
+from flink_jobs.local import ports
+
+
+def listener() -> socket.socket:
+    server = socket.socket()
+    server.bind((ports.HOST, 0))
+    server.listen()
+    return server
+
+
+def test_free_ports_differ_and_are_free() -> None:
+    found = ports.free_ports(20)
+    assert len(set(found)) == 20
+    assert all(map(ports.is_free, found))
+    assert not any(map(ports.is_open, found))
+
+
+def test_a_port_in_use_is_seen() -> None:
+    with listener() as server:
+        port = server.getsockname()[1]
+        assert not ports.is_free(port)
+        assert ports.is_open(port)
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error() -> None:
+    with listener() as server:
+        port = server.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} for kafka is taken") as error:
+            ports.choose({"kafka": port}, {})
+    assert str(port) in error.value.fix
+
+
+def test_the_preferred_port_is_taken_if_free_else_another() -> None:
+    with listener() as server:
+        taken = server.getsockname()[1]
+        free = ports.free_ports(1)[0]
+        chosen = ports.choose({"a": None, "b": None, "c": None}, {"a": taken, "b": free, "c": free})
+    assert chosen["b"] == free
+    assert len({*chosen.values(), taken}) == 4

@@ -1,0 +1,102 @@
+"""Settings, and the file `streamflow up` writes for them."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from flink_jobs.errors import UserError
+from flink_jobs.local import envfile
+from flink_jobs.settings import ENV_PREFIX, Settings, load_settings, stack_home
+
+VALUES = {
+    "STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:29092",
+    "STREAMFLOW_FLINK_REST_URL": "http://127.0.0.1:8081",
+    "STREAMFLOW_POSTGRES_HOST": "127.0.0.1",
+    "STREAMFLOW_POSTGRES_PORT": "5432",
+    "STREAMFLOW_POSTGRES_DATABASE": "streamflow",
+    "STREAMFLOW_POSTGRES_USER": "streamflow",
+    "STREAMFLOW_POSTGRES_PASSWORD": "s3cr=t#x y",
+    "STREAMFLOW_CHECKPOINT_DIR": "file:///tmp/checkpoints",
+    "STREAMFLOW_SAVEPOINT_DIR": "file:///tmp/savepoints",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.delenv(f"{ENV_PREFIX}{field.upper()}", raising=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    envfile.write(tmp_path / "stack.env", VALUES)
+    return tmp_path
+
+
+def test_settings_come_from_the_stack_and_passwords_survive_quoting(home: Path) -> None:
+    settings = load_settings(home)
+    assert settings.postgres_port == 5432
+    assert settings.postgres_password.get_secret_value() == "s3cr=t#x y"
+    assert settings.sink_guarantee == "exactly_once"
+
+
+def test_the_environment_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMFLOW_POSTGRES_PORT", "6543")
+    monkeypatch.setenv("STREAMFLOW_SINK_GUARANTEE", "at_least_once")
+    settings = load_settings(home)
+    assert (settings.postgres_port, settings.sink_guarantee) == (6543, "at_least_once")
+
+
+def test_every_missing_setting_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        load_settings(tmp_path)
+    assert error.value.what == "not set: " + ", ".join(
+        f"{ENV_PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if field.is_required()
+    )
+    assert "streamflow up" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("POSTGRES_PORT", "0"), ("POSTGRES_PORT", "http"), ("SINK_GUARANTEE", "maybe"), ("TOPIC_PREFIX", "a b")],
+)
+def test_a_wrong_value_is_named(home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"STREAMFLOW_{name}", value)
+    with pytest.raises(UserError, match=f"STREAMFLOW_{name}: "):
+        load_settings(home)
+
+
+def test_the_printed_form_hides_the_password(home: Path) -> None:
+    shown = load_settings(home).masked()
+    assert shown["STREAMFLOW_POSTGRES_PORT"] == "5432"
+    assert "s3cr" not in str(shown)
+    assert "s3cr" not in repr(load_settings(home))
+
+
+def test_the_jdbc_url_lets_strings_become_json(home: Path) -> None:
+    assert load_settings(home).postgres_jdbc_url.startswith(
+        "jdbc:postgresql://127.0.0.1:5432/streamflow?stringtype=unspecified"
+    )
+
+
+def test_the_file_is_for_its_owner_only_and_reads_back(home: Path) -> None:
+    path = home / "stack.env"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert envfile.read(path) == VALUES
+    assert envfile.read(home / "none") == {}
+
+
+@pytest.mark.parametrize("value", ["it's", "two\nlines"])
+def test_a_value_that_would_break_the_file_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="quote or a line break"):
+        envfile.render({"A": value})
+
+
+def test_the_home_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMFLOW_HOME", str(tmp_path))
+    assert stack_home() == tmp_path.resolve()
+    monkeypatch.delenv("STREAMFLOW_HOME")
+    assert stack_home().name == ".streamflow"
