@@ -12,6 +12,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.local import flink, kafka, migrations, paths, postgres, toolchain
 from flink_jobs.local.paths import Home
 from flink_jobs.local.submit import Submission, argv, client_error
+from flink_jobs.settings import REPO_ROOT
 
 
 def properties(text: str) -> dict[str, str]:
@@ -43,7 +44,7 @@ def test_flinks_environment_is_ours_and_not_the_callers(tmp_path: Path, monkeypa
     monkeypatch.setenv("HADOOP_CLASSPATH", "/elsewhere")
     env = flink.environment(Home(tmp_path), Path("/java"), "client")
     assert not {"FLINK_ENV_JAVA_OPTS", "HADOOP_CLASSPATH"} & set(env)
-    assert env["PYTHONPATH"].split(":") == [str(paths.SITE_PACKAGES), str(paths.REPO_ROOT)]
+    assert env["PYTHONPATH"].split(":") == [str(paths.SITE_PACKAGES), str(REPO_ROOT)]
     assert env["FLINK_LIB_DIR"] == str(paths.FLINK_LIB)
 
 
