@@ -1,0 +1,248 @@
+"""The operator: Flink's hands for the pure evaluator.
+
+``FraudDetectorFunction`` reads and writes keyed state, keeps the configuration from the control topic in broadcast state,
+and puts what the evaluator answers on the right output. It decides nothing itself.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from pyflink.common import Row, Time, Types
+from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream.state import (
+    MapStateDescriptor,
+    StateTtlConfig,
+    ValueState,
+    ValueStateDescriptor,
+)
+
+from flink_jobs.core.config import DetectionConfig
+from flink_jobs.core.control import ControlMessage, ControlRefusal, apply_control, parse_control
+from flink_jobs.core.evaluator import TransactionEvaluator, incident
+from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.model import ForestModel, ModelError, load_model
+from flink_jobs.core.reasons import DeadLetterReason, Stage
+from flink_jobs.core.source_record import SourceRecord, unpack_record
+from flink_jobs.job.log import log_event
+from flink_jobs.job.metrics import DetectorMetrics
+from flink_jobs.metrics import catalogue
+
+ALERTS: Final = OutputTag("alerts", Types.STRING())
+DEAD_LETTERS: Final = OutputTag("dead-letters", Types.STRING())
+AUDIT: Final = OutputTag("audit", Types.STRING())
+
+CONFIG_STATE: Final = MapStateDescriptor("detection-config", Types.STRING(), Types.STRING())
+CONFIG_KEY: Final = "current"
+CUSTOMER_STATE: Final = "customer-fraud-state"
+AUDIT_SCHEMA_VERSION: Final = 1
+_TIMED_MASK: Final = 0xF
+"""One record in sixteen is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
+
+Output = str | tuple[OutputTag, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSettings:
+    """What the operator needs to know; travels pickled inside the job graph."""
+
+    transactions_topic: str
+    control_topic: str
+    model_dir: str
+    model_version: str | None
+    """The model to start with; ``None`` starts by rules alone, degraded, until a control message names one."""
+    execution_mode: str
+    state_ttl_days: int
+
+
+def keyed(key: str, value: str) -> str:
+    """Join a message key and its value for the sinks, which split at the first line feed."""
+    return f"{key}\n{value}"
+
+
+class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
+    """Decides the transactions of a customer against that customer's state."""
+
+    def __init__(self, settings: DetectorSettings) -> None:
+        """Keep the settings; everything else is made in ``open`` on the TaskManager."""
+        self._settings = settings
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Get state and metrics, load the model.
+
+        Raises:
+            RuntimeError: the job does not run in the execution mode that was asked for; PyFlink changes to process
+                mode silently for functions that thread mode cannot run, and state would cost a gRPC call per event.
+        """
+        mode = "thread" if ".embedded." in type(runtime_context).__module__ else "process"
+        if mode != self._settings.execution_mode:
+            raise RuntimeError(
+                f"the detector runs in {mode} mode, not in {self._settings.execution_mode} mode as configured; "
+                "set STREAMFLOW_EXECUTION_MODE to the mode you want and see that the job may use it"
+            )
+        descriptor = ValueStateDescriptor(CUSTOMER_STATE, Types.PICKLED_BYTE_ARRAY())
+        descriptor.enable_time_to_live(_time_to_live(self._settings.state_ttl_days))
+        self._state: ValueState = runtime_context.get_state(descriptor)
+        self._metrics = DetectorMetrics(runtime_context.get_metrics_group())
+        subtask, parallelism, attempt = _task_place(runtime_context, mode)
+        self._is_first_subtask = subtask == 0
+        self._evaluator = TransactionEvaluator()
+        self._config_is_loaded = False
+        self._records = 0
+        self._use_model(self._settings.model_version)
+        log_event(
+            "detector_open",
+            execution_mode=mode,
+            subtask=subtask,
+            parallelism=parallelism,
+            attempt=attempt,
+            model=self._evaluator.model.version if self._evaluator.model else None,
+        )
+
+    def process_element(self, value: str, ctx: Any) -> Iterator[Output]:
+        """Decide one record."""
+        if not self._config_is_loaded:
+            self._load_config(ctx)
+        self._records += 1
+        timed = not self._records & _TIMED_MASK
+        started_ns = time.perf_counter_ns() if timed else 0
+        now_ms = time.time_ns() // 1_000_000
+        record = unpack_record(value, self._settings.transactions_topic)
+        evaluator = self._evaluator
+        outcome = evaluator.evaluate(record, self._state.value, now_ms)
+        if outcome.state is not None:
+            self._state.update(outcome.state)
+            yield keyed(outcome.customer_id, outcome.decision)
+            if outcome.alert is not None:
+                yield ALERTS, keyed(outcome.customer_id, outcome.alert)
+        for letter in outcome.letters:
+            yield DEAD_LETTERS, keyed(letter.id, letter.body)
+        metrics = self._metrics
+        metrics.record(outcome, degraded=evaluator.model is None)
+        if timed:
+            timestamp_ms = record.timestamp_ms
+            metrics.timing(
+                (time.perf_counter_ns() - started_ns) / 1000, None if timestamp_ms is None else now_ms - timestamp_ms
+            )
+        if metrics.due(now_ms):
+            metrics.flush(now_ms)
+
+    def process_broadcast_element(self, value: Row, ctx: Any) -> Iterator[Output]:
+        """Apply a control message; every subtask does, the first one also reports."""
+        state = ctx.get_broadcast_state(CONFIG_STATE)
+        stored = state.get(CONFIG_KEY)
+        config = DetectionConfig() if stored is None else DetectionConfig.from_json(stored)
+        record = unpack_record(value[0], self._settings.control_topic)
+        now_ms = time.time_ns() // 1_000_000
+        message = parse_control(record.payload)
+        answer = apply_control(config, message) if isinstance(message, ControlMessage) else message
+        letters = []
+        if isinstance(answer, ControlRefusal):
+            outcome, detail = "rejected", answer.detail
+            letters.append(incident(record, answer.reason, Stage.CONTROL, answer.detail, now_ms))
+        elif answer is config:
+            outcome, detail = "duplicate", "this control_id has been applied already"
+        else:
+            outcome, detail = "applied", ""
+            state.put(CONFIG_KEY, answer.to_json())
+            problem = self._use_config(answer)
+            if problem is not None:
+                letters.append(incident(record, DeadLetterReason.MODEL_UNAVAILABLE, Stage.MODEL, problem, now_ms))
+        revision = answer.revision if isinstance(answer, DetectionConfig) else config.revision
+        self._metrics.gauge(catalogue.CONFIG_REVISION, revision)
+        if not self._is_first_subtask:
+            return
+        self._metrics.count(catalogue.CONTROL_MESSAGES, outcome)
+        log_event("control_message", outcome=outcome, revision=revision, detail=detail)
+        for letter in letters:
+            yield DEAD_LETTERS, keyed(letter.id, letter.body)
+        yield AUDIT, _audit_record(record, message, revision, outcome, detail, now_ms)
+
+    def _load_config(self, ctx: Any) -> None:
+        """Take over the configuration a savepoint brought, at the first record after ``open``."""
+        self._config_is_loaded = True
+        stored = ctx.get_broadcast_state(CONFIG_STATE).get(CONFIG_KEY)
+        if stored is not None:
+            self._use_config(DetectionConfig.from_json(stored))
+
+    def _use_config(self, config: DetectionConfig) -> str | None:
+        """Put a configuration into use; return what is wrong with its model, if anything."""
+        self._config_is_loaded = True
+        problem = None
+        model = self._evaluator.model
+        if config.model_version is not None and (model is None or model.version != config.model_version):
+            problem = self._use_model(config.model_version)
+        self._evaluator.configure(config)
+        return problem
+
+    def _use_model(self, version: str | None) -> str | None:
+        """Load a model, or go on without one and say why once."""
+        model: ForestModel | None = None
+        problem = None
+        if version is None:
+            problem = f"no model version is configured and none is current in {self._settings.model_dir}"
+        else:
+            try:
+                model = load_model(Path(self._settings.model_dir) / version, FEATURE_NAMES)
+            except ModelError as error:
+                problem = str(error)
+        self._evaluator.model = model
+        if problem is not None:
+            self._metrics.count(catalogue.MODEL_FAULTS)
+            log_event("model_unavailable", version=version, detail=problem, scoring="rules alone")
+        return problem
+
+
+def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:
+    """Return index, parallelism and attempt of this subtask.
+
+    PyFlink 2.2 asks the Java context for them by names that Flink 2.0 removed, so thread mode asks for itself.
+    """
+    task = context._runtime_context.getTaskInfo() if mode == "thread" else None  # noqa: SLF001
+    if task is None:
+        return (
+            context.get_index_of_this_subtask(),
+            context.get_number_of_parallel_subtasks(),
+            context.get_attempt_number(),
+        )
+    return task.getIndexOfThisSubtask(), task.getNumberOfParallelSubtasks(), task.getAttemptNumber()
+
+
+def _time_to_live(days: int) -> StateTtlConfig:
+    """Forget a customer after some days without a transaction (processing time; Flink has no other)."""
+    return (
+        StateTtlConfig.new_builder(Time.days(days))
+        .set_update_type(StateTtlConfig.UpdateType.OnCreateAndWrite)
+        .set_state_visibility(StateTtlConfig.StateVisibility.NeverReturnExpired)
+        .cleanup_in_rocksdb_compact_filter(10_000)
+        .build()
+    )
+
+
+def _audit_record(
+    record: SourceRecord,
+    message: ControlMessage | ControlRefusal,
+    revision: int,
+    outcome: str,
+    detail: str,
+    now_ms: int,
+) -> str:
+    """Build the audit record of a control message (contract ``audit`` v1), keyed by its id."""
+    told = message._asdict() if isinstance(message, ControlMessage) else {}
+    control_id = told.get("control_id") or f"{record.topic}-{record.partition}-{record.offset}"
+    document = {
+        "schema_version": AUDIT_SCHEMA_VERSION,
+        "control_id": control_id,
+        "revision": revision,
+        "outcome": outcome,
+        "detail": detail,
+        "issued_by": told.get("issued_by"),
+        "issued_at_ms": told.get("issued_at_ms"),
+        "reason": told.get("reason"),
+        "applied_at_ms": now_ms,
+        "changes": told.get("changes", {}),
+    }
+    return keyed(control_id, orjson.dumps(document).decode())

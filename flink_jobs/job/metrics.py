@@ -1,0 +1,126 @@
+"""The detector's metrics: counted in Python, handed to Flink's metric system a few times a second.
+
+Every call into the JVM costs more than a rule, so counts are gathered in plain integers and flushed together: every
+``FLUSH_EVERY`` records, or at the first record after ``FLUSH_MS``.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from typing import Final
+
+from pyflink.metrics import Counter, Distribution, MetricGroup
+
+from flink_jobs.core.evaluator import Outcome
+from flink_jobs.metrics import catalogue
+from flink_jobs.metrics.catalogue import Kind, Metric
+
+FLUSH_EVERY: Final = 1024
+FLUSH_MS: Final = 500
+
+
+class Histogram:
+    """A cumulative bucket histogram over Flink counters labelled ``le``."""
+
+    def __init__(self, group: MetricGroup, metric: Metric) -> None:
+        """Register a counter per bucket."""
+        self._bounds = metric.buckets
+        labels = [f"{bound:g}" for bound in metric.buckets] + ["+Inf"]
+        self._counters = [group.add_group("le", label).counter(f"{metric.name}_bucket") for label in labels]
+        self._pending = [0] * len(labels)
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self._pending[bisect_left(self._bounds, value)] += 1
+
+    def flush(self) -> None:
+        """Hand the pending counts to Flink, each bucket holding all below it."""
+        below = 0
+        for counter, pending in zip(self._counters, self._pending, strict=True):
+            below += pending
+            if below:
+                counter.inc(below)
+        self._pending = [0] * len(self._counters)
+
+
+class DetectorMetrics:
+    """All metrics of one parallel instance of the detector."""
+
+    def __init__(self, group: MetricGroup) -> None:
+        """Register every metric of the catalogue that the detector owns."""
+        self._group = group
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self._pending: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._gauges: dict[str, Distribution] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for metric in catalogue.DETECTOR_METRICS:
+            if metric.kind is Kind.HISTOGRAM:
+                self._histograms[metric.name] = Histogram(group, metric)
+            elif metric.kind is Kind.GAUGE:
+                self._gauges[metric.name] = group.distribution(metric.name)
+            elif metric.label is None:
+                self._counter(metric.name, "", "")
+        self._score = self._histograms[catalogue.SCORE.name]
+        self._processing_time = self._histograms[catalogue.PROCESSING_TIME_US.name]
+        self._latency = self._histograms[catalogue.LATENCY_MS.name]
+        self._state_bytes = self._histograms[catalogue.STATE_BYTES.name]
+        self._records = self._decisions = 0
+        self._flush_at_ms = 0
+
+    def _counter(self, name: str, label: str, value: str) -> Counter:
+        """Return the counter of a metric and label value, registered on first use."""
+        counter = self._counters.get((name, value))
+        if counter is None:
+            group = self._group.add_group(label, value) if label else self._group
+            counter = self._counters[name, value] = group.counter(name)
+        return counter
+
+    def count(self, metric: Metric, value: str = "", n: int = 1) -> None:
+        """Count something rare at once."""
+        self._counter(metric.name, metric.label or "", value).inc(n)
+
+    def gauge(self, metric: Metric, value: int) -> None:
+        """Set a gauge."""
+        self._gauges[metric.name].update(value)
+
+    def record(self, outcome: Outcome, *, degraded: bool) -> None:
+        """Take in what one record led to."""
+        self._records += 1
+        if outcome.state is not None:
+            self._decisions += 1
+            self._score.observe(outcome.score)
+            self._state_bytes.observe(len(outcome.state))
+            if degraded:
+                self._pending[catalogue.DEGRADED_DECISIONS.name, ""] += 1
+            if outcome.out_of_order_ms:
+                self._pending[catalogue.OUT_OF_ORDER.name, ""] += 1
+            if outcome.alert is not None:
+                self._pending[catalogue.ALERTS.name, ""] += 1
+                for reason in outcome.reasons:
+                    self._pending[catalogue.ALERT_REASONS.name, reason] += 1
+        for letter in outcome.letters:
+            self._pending[catalogue.DEAD_LETTERS.name, letter.reason] += 1
+
+    def timing(self, elapsed_us: float, latency_ms: float | None) -> None:
+        """Take in how long a (sampled) record took, and how old it was when decided."""
+        self._processing_time.observe(elapsed_us)
+        if latency_ms is not None:
+            self._latency.observe(latency_ms)
+
+    def due(self, now_ms: int) -> bool:
+        """Tell whether pending counts should be flushed now."""
+        return self._records >= FLUSH_EVERY or now_ms >= self._flush_at_ms
+
+    def flush(self, now_ms: int) -> None:
+        """Hand all pending counts to Flink."""
+        self._flush_at_ms = now_ms + FLUSH_MS
+        if self._records:
+            self.count(catalogue.RECORDS, n=self._records)
+        if self._decisions:
+            self.count(catalogue.DECISIONS, n=self._decisions)
+        self._records = self._decisions = 0
+        labels = {metric.name: metric.label or "" for metric in catalogue.DETECTOR_METRICS}
+        for (name, value), n in self._pending.items():
+            self._counter(name, labels[name], value).inc(n)
+        self._pending.clear()
+        for histogram in self._histograms.values():
+            histogram.flush()

@@ -1,0 +1,68 @@
+"""Give every operator of a graph a uid of ours.
+
+The SQL planner numbers its operators, and the numbers move when a query is added: a savepoint would no longer find its
+Kafka offsets. So the uids of sources and sinks, which have state, are set by the table they belong to, and every other
+operator gets one from its place downstream of them.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pyflink.datastream import StreamExecutionEnvironment
+
+_NOT_OPERATORS: Final = ("PartitionTransformation", "SideOutputTransformation")
+"""Edges that the graph keeps as nodes; they run nothing and take no uid."""
+
+
+def transformations(env: StreamExecutionEnvironment) -> Iterator[Any]:
+    """Yield every Java transformation of an environment, each once."""
+    seen: set[int] = set()
+    pending = list(env._j_stream_execution_environment.getTransformations())  # noqa: SLF001
+    while pending:
+        transformation = pending.pop()
+        if transformation.getId() not in seen:
+            seen.add(transformation.getId())
+            yield transformation
+            pending.extend(transformation.getInputs())
+
+
+def pin_uids(env: StreamExecutionEnvironment, sources: Mapping[str, str], sinks: Mapping[str, str]) -> None:
+    """Set a uid on every operator that has none.
+
+    Args:
+        env: the environment, its graph complete.
+        sources: uid by table name of each source.
+        sinks: uid by table name of each sink.
+
+    Raises:
+        RuntimeError: a table has no uid here, or a uid has no table: the graph and ``uids`` disagree.
+    """
+    everything = list(transformations(env))
+    expected = {"SourceTransformation": dict(sources), "SinkTransformation": dict(sinks)}
+    for transformation in everything:
+        uid_by_table = expected.get(transformation.getClass().getSimpleName())
+        if uid_by_table is None:
+            continue
+        table = transformation.getName().partition("[")[0]
+        if table not in uid_by_table:
+            raise RuntimeError(f"table {table} is in the graph, but has no uid")
+        transformation.setUid(uid_by_table.pop(table))
+    left = [table for uid_by_table in expected.values() for table in uid_by_table]
+    if left:
+        raise RuntimeError(f"no operator in the graph for the tables {', '.join(left)}")
+    for transformation in [item for item in everything if item.getUid() is not None]:
+        for number, upstream in enumerate(transformation.getInputs(), start=1):
+            _pin_chain(f"{transformation.getUid()}-input-{number}", upstream)
+
+
+def _pin_chain(prefix: str, transformation: Any) -> None:
+    """Number the operators from one that has a uid up to the next that has one."""
+    number = 0
+    while transformation.getUid() is None:
+        if transformation.getClass().getSimpleName() not in _NOT_OPERATORS:
+            number += 1
+            transformation.setUid(f"{prefix}-{number}")
+        inputs = transformation.getInputs()
+        if not inputs:
+            return
+        transformation = inputs[0]

@@ -1,0 +1,101 @@
+"""Kafka in: raw bytes with their coordinates, keyed in the JVM.
+
+The Table API's ``raw`` format is the only PyFlink source that keeps a record's bytes and gives its partition, offset,
+timestamp and headers. SQL packs them into the one string that ``core.source_record`` takes apart, and finds the key,
+so that no Python runs before the detector: a Python ``key_by`` would cost as much as the model.
+"""
+
+from typing import Final
+
+from pyflink.common import Types
+from pyflink.datastream import DataStream, KeyedStream
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment
+
+from flink_jobs.core.parsing import MAX_PAYLOAD_BYTES
+
+_START: Final = {
+    "committed": "'scan.startup.mode' = 'group-offsets', 'properties.auto.offset.reset' = 'earliest'",
+    "earliest": "'scan.startup.mode' = 'earliest-offset'",
+    "latest": "'scan.startup.mode' = 'latest-offset'",
+}
+
+# Field order and separators are those of core.source_record. A tombstone has no value, so a flag says which it is.
+# Headers become JSON with base64 values; almost no record has any, so the common case skips the conversion.
+_PACKED: Final = """
+    CAST(`partition` AS STRING) || U&'\\000A' || CAST(`offset` AS STRING) || U&'\\000A'
+    || COALESCE(CAST(record_time AS STRING), '') || U&'\\000A'
+    || CASE WHEN CARDINALITY(headers) > 0 THEN JSON_STRING(headers) ELSE '' END || U&'\\000A'
+    || routing_key || U&'\\000A'
+    || CASE WHEN payload IS NULL THEN 'N' ELSE 'V' || DECODE(payload, 'ISO-8859-1') END
+"""
+
+# Only the document itself says whose transaction it is. What has no readable customer id is spread over the subtasks
+# by its offset: it touches no state, and garbage must not gather on one of them. Line feeds end a packed field.
+_ROUTING_KEY: Final = f"""
+    REPLACE(COALESCE(
+        CASE WHEN CHAR_LENGTH(DECODE(payload, 'ISO-8859-1')) <= {MAX_PAYLOAD_BYTES}
+             THEN JSON_VALUE(DECODE(payload, 'UTF-8'), '$.customer_id' NULL ON EMPTY NULL ON ERROR) END,
+        'unroutable-' || CAST(`offset` AS STRING)), U&'\\000A', ' ')
+"""
+
+
+def kafka_table(
+    t_env: StreamTableEnvironment,
+    name: str,
+    topic: str,
+    bootstrap_servers: str,
+    group_id: str,
+    start_from: str,
+    idle_timeout_ms: int,
+    *,
+    bounded: bool = False,
+) -> None:
+    """Declare a source table over a topic: payload and coordinates, a watermark on Kafka's own timestamp.
+
+    A partition without records stops holding back the watermark after ``idle_timeout_ms``.
+    """
+    bound = ", 'scan.bounded.mode' = 'latest-offset'" if bounded else ""
+    t_env.execute_sql(f"""
+        CREATE TEMPORARY TABLE {name} (
+            payload BYTES,
+            `partition` INT METADATA VIRTUAL,
+            `offset` BIGINT METADATA VIRTUAL,
+            record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+            headers MAP<STRING, BYTES> METADATA VIRTUAL,
+            WATERMARK FOR record_time AS record_time - INTERVAL '5' SECOND
+        ) WITH (
+            'connector' = 'kafka', 'topic' = '{topic}', 'format' = 'raw',
+            'properties.bootstrap.servers' = '{bootstrap_servers}', 'properties.group.id' = '{group_id}',
+            'scan.topic-partition-discovery.interval' = '60 s',
+            'scan.watermark.idle-timeout' = '{idle_timeout_ms} ms', {_START[start_from]}{bound}
+        )""")
+
+
+def keyed_records(t_env: StreamTableEnvironment, table: str) -> KeyedStream:
+    """Return the packed records of a source table, keyed by customer id without a Python operator."""
+    keyed = t_env.sql_query(f"""
+        SELECT routing_key AS k, {_PACKED} AS v
+        FROM (SELECT *, {_ROUTING_KEY} AS routing_key FROM {table})""")
+    stream = t_env.to_data_stream(keyed)
+    value_type = Types.STRING()
+    # The planner's external row type means nothing to Python operators; the row type does, and the rows are the same.
+    _declare_type(stream, Types.ROW([Types.STRING(), value_type]))
+    j_keyed = stream._j_data_stream.keyBy(  # noqa: SLF001 - PyFlink offers no JVM key selector
+        get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.STRING()]).get_java_type_info()
+    )
+    return KeyedStream(j_keyed, value_type, stream)
+
+
+def packed_records(t_env: StreamTableEnvironment, table: str) -> DataStream:
+    """Return the packed records of a source table as rows of one string."""
+    stream = t_env.to_data_stream(
+        t_env.sql_query(f"SELECT {_PACKED} AS v FROM (SELECT *, '' AS routing_key FROM {table})")
+    )
+    _declare_type(stream, Types.ROW([Types.STRING()]))
+    return stream
+
+
+def _declare_type(stream: DataStream, row_type: object) -> None:
+    transformation = stream._j_data_stream.getTransformation()  # noqa: SLF001
+    transformation.setOutputType(row_type.get_java_type_info())  # type: ignore[attr-defined]  # PyFlink is untyped

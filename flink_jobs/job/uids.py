@@ -1,0 +1,28 @@
+"""Operator uids: the names under which savepoints keep state. Append-only; a test pins them.
+
+An operator that changes its uid loses its state on the next upgrade: a source its offsets, a sink its open
+transactions, the detector every customer.
+"""
+
+from typing import Final
+
+TRANSACTIONS_SOURCE: Final = "transactions-source"
+CONTROL_SOURCE: Final = "control-source"
+DETECTOR: Final = "fraud-detector"
+DECISIONS_SINK: Final = "decisions-sink"
+ALERTS_SINK: Final = "alerts-sink"
+DEAD_LETTERS_SINK: Final = "dead-letters-sink"
+AUDIT_SINK: Final = "audit-sink"
+
+DETECT_UIDS: Final = (
+    TRANSACTIONS_SOURCE,
+    CONTROL_SOURCE,
+    DETECTOR,
+    DECISIONS_SINK,
+    ALERTS_SINK,
+    DEAD_LETTERS_SINK,
+    AUDIT_SINK,
+)
+
+ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit")
+ARCHIVE_UIDS: Final = tuple(f"{name}-archive-{end}" for name in ARCHIVED for end in ("source", "sink"))

@@ -1,0 +1,75 @@
+"""The catalogue: every metric's name, kind, unit, labels and meaning.
+
+Code creates metrics only from here; dashboards and alerts may name only what is here. Flink's reporter prefixes the
+names of operator metrics with ``flink_taskmanager_job_task_operator_``.
+
+PyFlink has no histogram that can be aggregated, so histograms are counters per bucket with the label ``le``, cumulative
+as Prometheus has them: ``histogram_quantile`` works on them as on any other.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+FLINK_OPERATOR_PREFIX: Final = "flink_taskmanager_job_task_operator_"
+
+
+class Kind(StrEnum):
+    """How a metric behaves."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric of the product."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+    label: str | None = None
+    buckets: tuple[float, ...] = ()
+    """Upper bounds (inclusive) of a histogram, ascending; ``+Inf`` is added."""
+
+
+RECORDS: Final = Metric("records", Kind.COUNTER, "records", "records taken from the transactions topic")
+DECISIONS: Final = Metric("decisions", Kind.COUNTER, "decisions", "transactions decided")
+ALERTS: Final = Metric("alerts", Kind.COUNTER, "alerts", "decisions at or above the alert threshold")
+ALERT_REASONS: Final = Metric(
+    "alert_reasons", Kind.COUNTER, "alerts", "alerts that name a reason; one alert may name several", label="reason"
+)
+DEAD_LETTERS: Final = Metric(
+    "dead_letters", Kind.COUNTER, "letters", "records set aside, duplicates and incidents included", label="reason"
+)
+DEGRADED_DECISIONS: Final = Metric("degraded_decisions", Kind.COUNTER, "decisions", "decisions made without the model")
+OUT_OF_ORDER: Final = Metric("out_of_order_decisions", Kind.COUNTER, "decisions", "events older than one seen before")
+MODEL_FAULTS: Final = Metric("model_faults", Kind.COUNTER, "faults", "models that could not be loaded")
+CONTROL_MESSAGES: Final = Metric(
+    "control_messages", Kind.COUNTER, "messages", "control messages by what became of them", label="outcome"
+)
+CONFIG_REVISION: Final = Metric("config_revision", Kind.GAUGE, "revision", "revision of the configuration in force")
+SCORE: Final = Metric(
+    "score", Kind.HISTOGRAM, "score 0-1", "distribution of scores",
+    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+)  # fmt: skip
+PROCESSING_TIME_US: Final = Metric(
+    "processing_time_us", Kind.HISTOGRAM, "microseconds", "time the detector took for one record, state access included",
+    buckets=(25, 50, 75, 100, 150, 250, 500, 1000, 5000, 25000),
+)  # fmt: skip
+LATENCY_MS: Final = Metric(
+    "latency_ms", Kind.HISTOGRAM, "milliseconds",
+    "from Kafka's record timestamp to the decision (the commit of the output follows with the next checkpoint)",
+    buckets=(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000),
+)  # fmt: skip
+STATE_BYTES: Final = Metric(
+    "state_bytes", Kind.HISTOGRAM, "bytes", "size of a customer's encoded state when written",
+    buckets=(128, 256, 384, 512, 640, 768, 1024),
+)  # fmt: skip
+
+DETECTOR_METRICS: Final = (
+    RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
+    CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, STATE_BYTES,
+)  # fmt: skip
