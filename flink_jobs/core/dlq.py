@@ -1,7 +1,7 @@
 """Dead letters: what could not be decided, with everything needed to understand, redrive or replay it.
 
 A letter holds the payload byte for byte (as text where it is UTF-8 without NUL, which Postgres refuses; as base64
-otherwise) up to 10 KB, and always its full length and SHA-256.
+otherwise) up to 10 KB, and always its full length and SHA-256. A record without a value keeps ``null``.
 """
 
 from base64 import b64encode
@@ -41,19 +41,19 @@ def build_dlq_record(
     """
     payload = record.payload or b""
     kept = payload[:MAX_PAYLOAD_KEPT_BYTES]
-    text, encoding = _as_text(kept)
+    text, encoding = _as_text(kept) if record.payload is not None else (None, "utf-8")
     return {
         "schema_version": DLQ_SCHEMA_VERSION,
         "dlq_id": _dlq_id(record, reason),
         "disposition": disposition,
         "reason": reason,
         "stage": stage,
-        "detail": detail[:MAX_DETAIL_CHARS],
+        "detail": _storable(detail[:MAX_DETAIL_CHARS]),
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "timestamp_ms": record.timestamp_ms,
-        "headers": record.header_list,
+        "headers": [(_storable(name), value) for name, value in record.header_list],
         "payload": text,
         "payload_encoding": encoding,
         "payload_length": len(payload),
@@ -66,6 +66,11 @@ def build_dlq_record(
 def encode_dlq_record(letter: dict[str, Any]) -> str:
     """Encode a dead letter for the topic."""
     return orjson.dumps(letter).decode()
+
+
+def _storable(text: str) -> str:
+    """Replace what JSON in UTF-8 or a database cannot hold: lone surrogates and NUL."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _as_text(payload: bytes) -> tuple[str, str]:

@@ -25,10 +25,22 @@ MIN_EVENT_TIME_MS: Final = 946_684_800_000
 MAX_CLOCK_SKEW_MS: Final = 24 * 3600 * 1000
 """How far ahead of the job's clock an event time may be: a day covers local times sent as UTC."""
 
-_BEYOND_INT64: Final = 2.0**63
-_TEXT_LIMITS: Final = {"merchant": 128, "category": 64, "channel": 32}
+MAX_MERCHANT_CHARS: Final = 128
+MAX_CATEGORY_CHARS: Final = 64
+MAX_CHANNEL_CHARS: Final = 32
+MAX_LATITUDE: Final = 90.0
+MAX_LONGITUDE: Final = 180.0
 
-WireFormat = Callable[[bytes, int], Transaction | Rejection]
+_BEYOND_INT64: Final = 2.0**63
+_TEXT_LIMITS: Final = {
+    "merchant": MAX_MERCHANT_CHARS,
+    "category": MAX_CATEGORY_CHARS,
+    "channel": MAX_CHANNEL_CHARS,
+}
+_COUNTRY_CHARS: Final = 2
+_QUOTE, _BACKSLASH = b'"\\'
+
+WireFormat = Callable[[bytes | None, int], Transaction | Rejection]
 
 
 def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection:
@@ -50,7 +62,7 @@ def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection
     except (ValueError, RecursionError):
         return _why_not_json(raw)
     if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _depth(raw) > MAX_NESTING:
-        return Rejection(DeadLetterReason.TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
+        return _TOO_DEEP
     if type(document) is not dict:
         return Rejection(
             DeadLetterReason.NOT_AN_OBJECT, f"the document is a JSON {_json_type(document)}, not an object"
@@ -62,7 +74,9 @@ WIRE_FORMATS: Final[dict[str, WireFormat]] = {"json": parse_transaction}
 """The wire formats that a source may name; each maps bytes and a clock to a transaction or a rejection."""
 
 
-def _transaction(document: dict[str, Any], now_ms: int) -> Transaction | Rejection:
+def _transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, read from top to bottom
+    document: dict[str, Any], now_ms: int
+) -> Transaction | Rejection:
     """Check every field of a decoded document."""
     try:
         transaction_id = document["transaction_id"]
@@ -101,13 +115,18 @@ def _transaction(document: dict[str, Any], now_ms: int) -> Transaction | Rejecti
         return _bad_event_time(event_time_ms)
     get = document.get
     merchant, category, channel, country = get("merchant"), get("category"), get("channel"), get("country")
-    for name, text in (("merchant", merchant), ("category", category), ("channel", channel)):
-        if text is not None and not (
-            type(text) is str and 0 < len(text) <= _TEXT_LIMITS[name] and text.isprintable()
-        ):
-            return _bad_text(name, text)
+    if not (
+        _is_absent_or_text(merchant, MAX_MERCHANT_CHARS)
+        and _is_absent_or_text(category, MAX_CATEGORY_CHARS)
+        and _is_absent_or_text(channel, MAX_CHANNEL_CHARS)
+    ):
+        return _bad_text(document)
     if country is not None and not (
-        type(country) is str and len(country) == 2 and country.isascii() and country.isalpha() and country.isupper()
+        type(country) is str
+        and len(country) == _COUNTRY_CHARS
+        and country.isascii()
+        and country.isalpha()
+        and country.isupper()
     ):
         return _bad_country(country)
     location = get("location")
@@ -123,10 +142,12 @@ def _transaction(document: dict[str, Any], now_ms: int) -> Transaction | Rejecti
         problem = _bad_coordinate_type(latitude, longitude)
         if problem is not None:
             return problem
-        latitude, longitude = float(latitude), float(longitude)
-    if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
+        latitude, longitude = float(location["lat"]), float(location["lon"])
+    if not (-MAX_LATITUDE <= latitude <= MAX_LATITUDE and -MAX_LONGITUDE <= longitude <= MAX_LONGITUDE):
         return Rejection(
-            DeadLetterReason.COORDINATES_OUT_OF_RANGE, "lat must be in [-90, 90] and lon in [-180, 180]"
+            DeadLetterReason.COORDINATES_OUT_OF_RANGE,
+            f"lat must be in [-{MAX_LATITUDE:.0f}, {MAX_LATITUDE:.0f}] and lon in "
+            f"[-{MAX_LONGITUDE:.0f}, {MAX_LONGITUDE:.0f}]",
         )
     return Transaction(
         transaction_id, customer_id, amount_minor, currency, event_time_ms, merchant, category, latitude, longitude,
@@ -134,7 +155,13 @@ def _transaction(document: dict[str, Any], now_ms: int) -> Transaction | Rejecti
     )  # fmt: skip
 
 
+def _is_absent_or_text(value: object, limit: int) -> bool:
+    return value is None or (type(value) is str and 0 < len(value) <= limit and value.isprintable())
+
+
 # ---- below: only reached when something is wrong -------------------------------------------------------------
+
+_TOO_DEEP: Final = Rejection(DeadLetterReason.TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
 
 
 def _why_not_json(raw: bytes) -> Rejection:
@@ -143,22 +170,24 @@ def _why_not_json(raw: bytes) -> Rejection:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         return Rejection(DeadLetterReason.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}")
-    if _depth(raw) > MAX_NESTING:
-        return Rejection(DeadLetterReason.TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
-    infinite: list[str] = []
+    if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _depth(raw) > MAX_NESTING:
+        return _TOO_DEEP
+    non_finite = False
 
-    def note_infinite(number: str) -> float:
+    def note_non_finite(number: str) -> float:
+        nonlocal non_finite
         value = float(number)
-        if not math.isfinite(value):
-            infinite.append(number[:32])
+        non_finite = non_finite or not math.isfinite(value)
         return value
 
     try:
-        json.loads(text, parse_constant=note_infinite, parse_float=note_infinite, parse_int=note_infinite)
+        json.loads(text, parse_constant=note_non_finite, parse_float=note_non_finite, parse_int=note_non_finite)
     except json.JSONDecodeError as error:
         return Rejection(DeadLetterReason.MALFORMED_JSON, f"{error.msg} at character {error.pos}")
-    if infinite:
-        return Rejection(DeadLetterReason.NON_FINITE_NUMBER, f"{infinite[0]} is not a finite number")
+    if non_finite:  # the number itself stays out of the detail: too many digits are how a card number arrives
+        return Rejection(
+            DeadLetterReason.NON_FINITE_NUMBER, "a number is NaN, infinite or beyond the range of a double"
+        )
     # Python's reader takes what RFC 8259 and orjson do not: lone surrogates, raw control characters.
     return Rejection(DeadLetterReason.MALFORMED_JSON, "not strict JSON (lone surrogate or control character)")
 
@@ -171,11 +200,11 @@ def _depth(raw: bytes) -> int:
         if in_string:
             if escaped:
                 escaped = False
-            elif byte == 0x5C:
+            elif byte == _BACKSLASH:
                 escaped = True
-            elif byte == 0x22:
+            elif byte == _QUOTE:
                 in_string = False
-        elif byte == 0x22:
+        elif byte == _QUOTE:
             in_string = True
         elif byte in b"{[":
             depth += 1
@@ -226,12 +255,13 @@ def _bad_event_time(event_time_ms: int) -> Rejection:
     )
 
 
-def _bad_text(field: str, value: object) -> Rejection:
+def _bad_text(document: dict[str, Any]) -> Rejection:
+    """Name the first optional text that is wrong; there is one."""
+    field, limit = next((f, n) for f, n in _TEXT_LIMITS.items() if not _is_absent_or_text(document.get(f), n))
+    value = document[field]
     if type(value) is not str:
         return _wrong_type(field, "a string", value)
-    return Rejection(
-        DeadLetterReason.INVALID_TEXT, f"{field} must be 1 to {_TEXT_LIMITS[field]} printable characters"
-    )
+    return Rejection(DeadLetterReason.INVALID_TEXT, f"{field} must be 1 to {limit} printable characters")
 
 
 def _bad_country(value: object) -> Rejection:

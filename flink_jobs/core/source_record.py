@@ -7,9 +7,12 @@ are separated by line feeds, the payload comes last and may hold any byte: it is
     partition LF offset LF timestamp LF headers LF key LF flag payload
 
 ``flag`` is ``V`` when the record has a value and ``N`` for a tombstone; ``headers`` is a JSON object of base64 values
-or empty; ``key`` is the key that Flink routed by.
+or empty; ``key`` is the key that Flink routed by. A key is foreign text, so the source must take line feeds out of it
+*before* it routes by it (any other character will do: no customer id holds a line feed, so such a record ends as
+``KEY_MISMATCH`` either way). Otherwise a producer could write the payload's first bytes with its key.
 """
 
+from base64 import b64encode
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -30,15 +33,26 @@ class SourceRecord(NamedTuple):
 
     @property
     def timestamp_ms(self) -> int | None:
-        """Kafka's record timestamp in ms since the epoch, ``None`` when the record had none."""
+        """Kafka's record timestamp in ms since the epoch.
+
+        ``None`` when the record had none, or one that no calendar holds: a producer may send any 64-bit number.
+        """
         if not self.timestamp:
             return None
-        return round(datetime.fromisoformat(self.timestamp).replace(tzinfo=UTC).timestamp() * 1000)
+        try:
+            return round(datetime.fromisoformat(self.timestamp).replace(tzinfo=UTC).timestamp() * 1000)
+        except ValueError:
+            return None
 
     @property
-    def header_list(self) -> list[tuple[str, str]]:
-        """Headers as (name, base64 value), sorted by name."""
-        return sorted(orjson.loads(self.headers).items()) if self.headers else []
+    def header_list(self) -> list[tuple[str, str | None]]:
+        """Headers as (name, base64 value), sorted by name; one named "unreadable" if they are no JSON object."""
+        if not self.headers:
+            return []
+        try:
+            return sorted(orjson.loads(self.headers).items())
+        except (ValueError, AttributeError):
+            return [("unreadable", b64encode(self.headers.encode("utf-8", "replace")).decode("ascii"))]
 
 
 def unpack_record(line: str, topic: str) -> SourceRecord:
@@ -53,7 +67,13 @@ def unpack_record(line: str, topic: str) -> SourceRecord:
 
 
 def pack_record(record: SourceRecord) -> str:
-    """Write a record the way the source does (for tests and tools that feed the detector directly)."""
+    """Write a record the way the source does (for tests and tools that feed the detector directly).
+
+    Raises:
+        ValueError: the routing key holds a line feed.
+    """
     value = "N" if record.payload is None else "V" + record.payload.decode("latin-1")
+    if "\n" in record.routing_key:
+        raise ValueError("the routing key holds a line feed; the source replaces it before routing")
     fields = (str(record.partition), str(record.offset), record.timestamp, record.headers, record.routing_key, value)
     return "\n".join(fields)
