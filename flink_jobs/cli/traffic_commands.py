@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +12,10 @@ import orjson
 import typer
 
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
+from flink_jobs.cli.times import moment_ms
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings, load_settings
 from flink_jobs.traffic.balance import Balance, await_balance
-from flink_jobs.traffic.converters import CellError, time_converter
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.ledger import SentLedger
 from flink_jobs.traffic.pacing import parse_pace
@@ -127,7 +126,9 @@ def simulate(
 
       streamflow simulate --customers 5000 --events 200000 --out /tmp/cards.jsonl
     """
-    plan = SimulationPlan(customers, seed, fraud_rate, DEFAULT_START_MS if start is None else _start_ms(start))
+    plan = SimulationPlan(
+        customers, seed, fraud_rate, DEFAULT_START_MS if start is None else moment_ms(start, "--start", _now_ms())
+    )
     stream = itertools.islice(_until_now(simulated_events(plan)), events)
     if out_file is None:
         replay_plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, seed=seed), events)
@@ -225,7 +226,7 @@ def _print(ledger: SentLedger, balance: Balance | None) -> None:
 
 def _until_now(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
     """Pass events on until simulated time reaches the present: the detector refuses transactions of the future."""
-    now_ms = time.time() * 1_000
+    now_ms = _now_ms()
     for count, event in enumerate(events):
         if event.transaction["event_time_ms"] > now_ms:
             raise UserError(
@@ -235,8 +236,5 @@ def _until_now(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
         yield event
 
 
-def _start_ms(text: str) -> int:
-    try:
-        return time_converter("iso", UTC)(text)
-    except CellError as cause:
-        raise UserError(f"--start: {cause}", "write a date such as 2024-01-01 or 2024-01-01T08:00:00Z") from None
+def _now_ms() -> int:
+    return int(time.time() * 1_000)

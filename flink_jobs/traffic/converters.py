@@ -21,6 +21,7 @@ Cell = object
 
 EXPONENTS = {code: round(math.log10(units)) for code, units in MINOR_UNITS.items()}
 DEFAULT_EXPONENT = 2  # for a code nobody knows: the detector refuses it anyway
+TOO_LARGE = 2**63  # of what JSON integers the encoder writes; no amount and no time comes near
 TIME_FORMATS = ("unix_s", "unix_ms", "iso")
 
 
@@ -70,10 +71,13 @@ def minor_units(cell: Cell, exponent: int) -> int:
 def _whole(number: Decimal, shift: int) -> int:
     """Return ``number`` times ten to the ``shift``, rounded half up to a whole number."""
     try:
-        return int(number.scaleb(shift).quantize(Decimal(1), rounding=ROUND_HALF_UP))
-    except InvalidOperation:  # beyond the 28 digits of a decimal: no amount and no time is that large
+        whole = int(number.scaleb(shift).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    except InvalidOperation:  # beyond the 28 digits of a decimal
+        whole = TOO_LARGE
+    if abs(whole) >= TOO_LARGE:
         message = f"{number} is too large"
-        raise CellError(message) from None
+        raise CellError(message)
+    return whole
 
 
 def coordinate(cell: Cell) -> float:

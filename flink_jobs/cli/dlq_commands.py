@@ -1,0 +1,181 @@
+"""`streamflow dlq`: look at dead letters."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections import deque
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.cli.times import moment_ms, shown
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.errors import UserError
+from flink_jobs.settings import load_settings
+from flink_jobs.traffic.letters import (
+    Letter,
+    LetterFilter,
+    LetterStats,
+    complete_payload,
+    find_letter,
+    place_of,
+    read_letters,
+)
+from flink_jobs.traffic.outcomes import letter_payload
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Look at dead letters: the events that could not be handled, each with its reason and its exact bytes.",
+)
+
+# typer offers the values of an enum on the command line and refuses others with a list of them.
+Reasons = Annotated[list[DeadLetterReason] | None, typer.Option("--reason", help="only these reasons; may be repeated")]
+Stages = Annotated[list[Stage] | None, typer.Option("--stage", help="only these stages; may be repeated")]
+Dispositions = Annotated[list[Disposition] | None, typer.Option("--disposition", help="only these; may be repeated")]
+Since = Annotated[str | None, typer.Option(help="set aside since: 15m, 2h, 3d, or an ISO 8601 time (UTC)")]
+Until = Annotated[str | None, typer.Option(help="set aside before: the same")]
+
+
+@app.command("list")
+def list_letters(
+    reason: Reasons = None,
+    stage: Stages = None,
+    disposition: Dispositions = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=1, help="the newest so many")] = 50,
+    *,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """List dead letters, oldest first.
+
+    For example: streamflow dlq list --reason NEGATIVE_AMOUNT --since 1h
+    """
+    settings = load_settings()
+    chosen = _filter(reason, stage, disposition, since, until)
+    matching, newest = 0, deque[Letter]()
+    for letter in read_letters(settings.kafka_bootstrap_servers, settings.topic_prefix, chosen):
+        matching += 1
+        newest.append(letter)
+        if len(newest) > 2 * limit:  # partitions come one after the other: sort, then keep the newest
+            newest = deque(_newest(newest, limit))
+    letters = _newest(newest, limit)
+    columns = ["set aside", "reason", "disposition", "stage", "place", "bytes", "id", "detail"]
+    rows = [
+        [
+            shown(letter["processing_time_ms"]),
+            letter["reason"],
+            letter["disposition"],
+            letter["stage"],
+            place_of(letter),
+            f"{letter['payload_length']:,}",
+            letter["dlq_id"],
+            letter["detail"],
+        ]
+        for letter in letters
+    ]
+    emit(output, letters, lambda: table(columns, rows))
+    if matching > len(letters):
+        say(f"{len(letters):,} of {matching:,} are shown; more with --limit")
+    elif not letters:
+        say("There are no such dead letters.")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="id of the letter, the start of one, or the record's partition@offset")],
+    raw_out: Annotated[Path | None, typer.Option(help="write the payload there, byte for byte")] = None,
+    *,
+    truncated: Annotated[bool, typer.Option("--truncated", help="also if the letter keeps only the beginning")] = False,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Show one dead letter in full: coordinates, headers and the decoded payload."""
+    settings = load_settings()
+    letter = find_letter(read_letters(settings.kafka_bootstrap_servers, settings.topic_prefix), name)
+    if raw_out is not None:
+        payload = letter_payload(letter) if truncated else complete_payload(letter)
+        try:
+            raw_out.write_bytes(payload)
+        except OSError as cause:
+            raise UserError(
+                f"cannot write {raw_out} ({cause.strerror})", "choose another file with --raw-out"
+            ) from None
+        say(f"{len(payload):,} bytes are in {raw_out}")
+    emit(output, letter, lambda: _print_letter(letter))
+
+
+@app.command()
+def stats(
+    since: Since = None,
+    until: Until = None,
+    *,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Count dead letters by disposition, reason and stage."""
+    settings = load_settings()
+    counts = LetterStats()
+    chosen = _filter(None, None, None, since, until)
+    for letter in read_letters(settings.kafka_bootstrap_servers, settings.topic_prefix, chosen):
+        counts.add(letter)
+    rows = [[*key, count] for key, count in sorted(counts.by_reason.items(), key=lambda item: (-item[1], item[0]))]
+    names = ("disposition", "reason", "stage", "count")
+    value = {
+        "total": counts.total,
+        "truncated": counts.truncated,
+        "first": shown(counts.first_ms),
+        "last": shown(counts.last_ms),
+        "counts": [dict(zip(names, row, strict=True)) for row in rows],
+    }
+    emit(output, value, lambda: _print_stats(counts, names, rows))
+
+
+def _filter(
+    reason: list[DeadLetterReason] | None,
+    stage: list[Stage] | None,
+    disposition: list[Disposition] | None,
+    since: str | None,
+    until: str | None,
+) -> LetterFilter:
+    now_ms = int(time.time() * 1_000)
+    return LetterFilter(
+        reasons=frozenset(reason or ()),
+        stages=frozenset(stage or ()),
+        dispositions=frozenset(disposition or ()),
+        since_ms=None if since is None else moment_ms(since, "--since", now_ms),
+        until_ms=None if until is None else moment_ms(until, "--until", now_ms),
+    )
+
+
+def _newest(letters: deque[Letter], limit: int) -> list[Letter]:
+    return sorted(letters, key=lambda letter: (letter["processing_time_ms"], letter["offset"]))[-limit:]
+
+
+def _print_letter(letter: Letter) -> None:
+    kept = letter_payload(letter)
+    facts: list[tuple[str, Any]] = [
+        ("id", letter["dlq_id"]),
+        ("reason", f"{letter['reason']} ({letter['disposition']}, at {letter['stage']})"),
+        ("detail", letter["detail"]),
+        ("place", place_of(letter)),
+        ("record time", shown(letter["timestamp_ms"])),
+        ("set aside", shown(letter["processing_time_ms"])),
+        ("payload", f"{letter['payload_length']:,} bytes, SHA-256 {letter['payload_sha256']}"),
+    ]
+    facts += [(f"header {name}", base64.b64decode(value)) for name, value in letter["headers"]]
+    for name, value in facts:
+        out.print(f"{name:<12} {value}", markup=False, soft_wrap=True)
+    if letter["payload_truncated"]:
+        out.print(f"the first {len(kept):,} bytes:", markup=False)
+    # repr where it is not text: control characters must not reach the terminal.
+    text = letter["payload"] if letter["payload_encoding"] == "utf-8" else repr(kept)
+    out.print(text if text.isprintable() else repr(kept), markup=False, soft_wrap=True)
+
+
+def _print_stats(counts: LetterStats, names: tuple[str, ...], rows: list[list[Any]]) -> None:
+    table(names, rows)
+    period = f" between {shown(counts.first_ms)} and {shown(counts.last_ms)}" if counts.total else ""
+    out.print(f"{counts.total:,} dead letters{period}; {counts.truncated:,} keep only the beginning of their payload")

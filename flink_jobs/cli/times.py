@@ -1,0 +1,36 @@
+"""Times on the command line: moments given by people, and moments shown to them. Always UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from flink_jobs.errors import UserError
+from flink_jobs.traffic.converters import CellError, time_converter
+
+_AGO = re.compile(r"(\d+)([smhd])")
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def moment_ms(text: str, option: str, now_ms: int) -> int:
+    """Return milliseconds since the epoch for ``15m`` (so long ago; s, m, h, d) or an ISO 8601 time.
+
+    A time without a zone is UTC.
+
+    Raises:
+        UserError: the text is neither; ``option`` names where it came from.
+    """
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        return now_ms - int(ago[1]) * _UNIT_MS[ago[2]]
+    try:
+        return time_converter("iso", UTC)(text)
+    except CellError:
+        raise UserError(f"{option} {text} is not a time", "write 15m, 2h, 3d, or 2024-01-31T08:00:00Z") from None
+
+
+def shown(time_ms: int | None) -> str | None:
+    """Return a moment as ISO 8601 with milliseconds, UTC."""
+    if time_ms is None:
+        return None
+    return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
