@@ -223,6 +223,10 @@ ensure_uv() {
 sync_python() {
   # Without a usable HOME uv has nowhere for its cache.
   if [[ -z "${HOME:-}" || ! -w "${HOME:-/}" ]]; then export UV_CACHE_DIR="${UV_CACHE_DIR:-$tools/uv-cache}"; fi
+  # uv brings its own certificates; a machine behind a proxy has the right ones in the system's store.
+  if [[ -z "${SSL_CERT_FILE:-}" && -e /etc/ssl/certs/ca-certificates.crt ]]; then
+    export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-1}" # the second is the older name
+  fi
   cd "$root" && "$uv" sync --frozen --no-progress --python "$python" --no-python-downloads
 }
 
