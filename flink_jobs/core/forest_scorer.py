@@ -1,4 +1,4 @@
-"""Sums the path lengths of one row over a whole isolation forest in about three microseconds, without code generation.
+"""Scores one row through a whole isolation forest in a few microseconds, in plain Python and numpy.
 
 A leaf is a box: an interval per feature. A row is in exactly one box of every tree, so the sum of the path
 lengths is a sum over boxes that contain the row. Following QuickScorer (Lucchese et al., SIGIR 2015), every
@@ -8,9 +8,8 @@ and a count of the surviving bits. Where QuickScorer masks only the failed tests
 that exactly one bit per tree survives and no search for the exit leaf is needed.
 
 Bits of boxes with equal path length share 16-bit lanes, so the sum is (bits per lane) . (path length per lane).
-The commonest path length needs no bits: every tree without a bit has it. Path lengths are fixed-point
-integers held in float64 whose sums stay below 2^53; every addition is exact, so the score depends neither on
-the order of summation nor on the machine's vector width.
+Path lengths are fixed-point integers held in float64 whose sums stay below 2^53; every addition is exact, so
+the score depends neither on the order of summation nor on the machine's vector width.
 
 `tests/benchmarks/bench_model.py` compares this with the alternatives that were tried.
 """
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = "tuple[float, ...]"
 PathSum: TypeAlias = Callable[[Row], float]
-FeatureTable: TypeAlias = "tuple[list[float], list[int]]"
 
 TABLE_BYTES_GOAL: Final = 64 << 20
 """Trees are split into groups, each with tables of its own, until all tables together fit into this."""
@@ -46,7 +44,8 @@ LANE: Final = np.dtype("<u2")
 LANE_BITS: Final = 16
 EXACT_BITS: Final = 53
 """Integers up to 2^53 are exact in float64."""
-ROWS_PER_BLOCK: Final = 512
+RANKS_PER_BLOCK: Final = 512
+"""Masks built at a time: bounds the memory that building takes beyond the tables."""
 
 
 def compile_score(arrays: ForestArrays, feature_count: int) -> PathSum:
@@ -66,10 +65,7 @@ def compile_score(arrays: ForestArrays, feature_count: int) -> PathSum:
     forest = prune(arrays)
     longest = max(float(forest.path_length[forest.feature == LEAF].max()), 1.0)
     shift = EXACT_BITS - 1 - math.ceil(math.log2(longest * arrays.tree_count))
-    sums = [
-        _path_sum(boxes_of(forest, trees, feature_count), trees.stop - trees.start, shift)
-        for trees in _groups(forest, feature_count)
-    ]
+    sums = [_path_sum(boxes_of(forest, trees, feature_count), shift) for trees in _groups(forest, feature_count)]
     normal = float(average_path_length(arrays.max_samples)[0]) * arrays.tree_count
     if normal == 0.0:
         return lambda row: 2.0 ** (sums[0](row) * 0.0 - 1.0)  # trees of one row: scikit-learn fixes the exponent
@@ -84,11 +80,12 @@ def _groups(forest: PrunedForest, feature_count: int) -> list[slice]:
     """Cut the trees into the fewest groups whose tables fit the goal: bytes shrink with the number of groups."""
     tree_count = len(forest.roots)
     nodes = np.bincount(forest.tree, minlength=tree_count)  # before pruning: an upper bound
+    path_lengths = len(np.unique(forest.path_length[forest.feature == LEAF]))
     count = 1
     while True:
         edges = np.linspace(0, tree_count, count + 1).astype(int)
         groups = [slice(int(a), int(b)) for a, b in pairwise(edges)]
-        size = sum(_table_bytes(int(nodes[group].sum()), feature_count) for group in groups)
+        size = sum(_table_bytes(int(nodes[group].sum()), path_lengths, feature_count) for group in groups)
         if size <= TABLE_BYTES_GOAL:
             return groups
         if count == tree_count:
@@ -100,16 +97,22 @@ def _groups(forest: PrunedForest, feature_count: int) -> list[slice]:
     return groups
 
 
-def _table_bytes(nodes: int, feature_count: int) -> int:
-    """Bound the tables' size: half of the nodes are splits (a row each), half are leaves (a bit each)."""
+def _table_bytes(nodes: int, path_lengths: int, feature_count: int) -> int:
+    """Bound the tables' size: a row per split; in it a bit per leaf, and a lane begun for each path length."""
+    leaves = nodes // 2 + 1
     object_bytes = 64  # the int's header and the list's pointer
-    return (nodes // 2 + feature_count) * (nodes // 16 + object_bytes)
+    return (leaves + feature_count) * (leaves // 8 + LANE.itemsize * min(path_lengths, leaves) + object_bytes)
 
 
-def _path_sum(boxes: Boxes, tree_count: int, shift: int) -> PathSum:
+def _path_sum(boxes: Boxes, shift: int) -> PathSum:
     """Compile one group of trees; the function returns the sum of path lengths times 2^shift, exactly."""
-    tables, weights, base = _tables(boxes, np.rint(boxes.path_length * 2.0**shift), tree_count)
-    width = len(weights) * LANE.itemsize
+    lengths = np.rint(boxes.path_length * 2.0**shift)
+    positions, lane_lengths = _lanes(lengths)
+    width = len(lane_lengths) * LANE.itemsize
+    tables = [
+        (thresholds.tolist(), _masks(boxes.low[:, feature], boxes.high[:, feature], len(thresholds), positions, width))
+        for feature, thresholds in enumerate(boxes.thresholds)
+    ]
     feature_count = len(tables)
     bisect, from_bytes, count_bits, lane = bisect_left, np.frombuffer, np.bitwise_count, LANE  # locals are faster
 
@@ -125,39 +128,30 @@ def _path_sum(boxes: Boxes, tree_count: int, shift: int) -> PathSum:
                 message = "a feature is NaN; an absent feature is given its neutral value"
                 raise ValueError(message)
             bits &= masks[rank]
-        return base + float(count_bits(from_bytes(bits.to_bytes(width, "little"), lane)).dot(weights))
+        return float(count_bits(from_bytes(bits.to_bytes(width, "little"), lane)).dot(lane_lengths))
 
     return path_sum
 
 
-def _tables(
-    boxes: Boxes, lengths: NDArray[np.float64], tree_count: int
-) -> tuple[tuple[FeatureTable, ...], NDArray[np.float64], float]:
-    """Build the masks; returns a table per feature, the weight of a bit per lane, and the sum without any bit."""
-    values, counts = np.unique(lengths, return_counts=True)
-    commonest = float(values[counts.argmax()])
-    kept = np.flatnonzero(lengths != commonest)
-    kept = kept[np.argsort(lengths[kept], kind="stable")]
-    positions, weights = _lanes(lengths[kept])
-    tables = []
-    for feature, thresholds in enumerate(boxes.thresholds):
-        low, high = boxes.low[kept, feature], boxes.high[kept, feature]
-        masks: list[int] = []
-        for first in range(0, len(thresholds) + 1, ROWS_PER_BLOCK):
-            ranks = np.arange(first, min(first + ROWS_PER_BLOCK, len(thresholds) + 1))[:, None]
-            inside = np.zeros((len(ranks), len(weights) * LANE_BITS), dtype=np.bool_)
-            inside[:, positions] = (low <= ranks) & (ranks <= high)
-            masks += [int.from_bytes(row.tobytes(), "little") for row in np.packbits(inside, axis=1, bitorder="little")]
-        tables.append((thresholds.tolist(), masks))
-    return tuple(tables), weights - commonest, commonest * tree_count
-
-
 def _lanes(lengths: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Give every box (sorted by path length) a bit so that no lane mixes lengths; returns bits and lane lengths."""
-    if not len(lengths):
-        return np.empty(0, dtype=np.int64), np.zeros(1)
-    values, counts = np.unique(lengths, return_counts=True)
+    """Give every box a bit so that no lane mixes path lengths; returns the bit of each box, the length of each lane."""
+    values, which, counts = np.unique(lengths, return_inverse=True, return_counts=True)
     lanes = -(-counts // LANE_BITS)
-    first_lane = np.cumsum(lanes) - lanes
-    within = np.arange(len(lengths)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(first_lane * LANE_BITS, counts) + within, np.repeat(values, lanes)
+    first_bit = (np.cumsum(lanes) - lanes) * LANE_BITS
+    order = np.argsort(which, kind="stable")
+    nth_of_its_length = np.empty_like(order)
+    nth_of_its_length[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return first_bit[which] + nth_of_its_length, np.repeat(values, lanes)
+
+
+def _masks(
+    low: NDArray[np.int64], high: NDArray[np.int64], highest_rank: int, positions: NDArray[np.int64], width: int
+) -> list[int]:
+    """Return, for each rank of one feature, the bits of the boxes it lies in."""
+    masks: list[int] = []
+    for first in range(0, highest_rank + 1, RANKS_PER_BLOCK):
+        ranks = np.arange(first, min(first + RANKS_PER_BLOCK, highest_rank + 1))[:, None]
+        inside = np.zeros((len(ranks), width * 8), dtype=np.bool_)
+        inside[:, positions] = (low <= ranks) & (ranks <= high)
+        masks += [int.from_bytes(row.tobytes(), "little") for row in np.packbits(inside, axis=1, bitorder="little")]
+    return masks

@@ -1,0 +1,132 @@
+"""Measures ways to score one row at a time through the forest that `streamflow train` makes.
+
+Run it with: python -m tests.benchmarks.bench_model [--rounds N]
+
+All candidates take turns within each round, so that a busy moment of the machine hits all of them; the table gives
+medians over rounds and the ratio to the one that serves. "cold" is the median of single calls after 16 MiB of other
+memory was touched, which is what a call in the middle of a busy job is closer to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from sklearn.ensemble import IsolationForest
+
+from flink_jobs.core.forest_scorer import compile_score
+from flink_jobs.traffic.source_files import mapping_for, read_events
+from ml.dataset import build_dataset, split_by_time
+from ml.isolation_forest import export_forest
+from tests.benchmarks import forest_candidates as candidates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flink_jobs.core.forest_arrays import ForestArrays
+
+CARDS = Path(__file__).parents[1] / "data" / "card_transactions.csv.gz"
+ROWS_PER_ROUND = 1_000
+SLOW_ROWS = 20
+COLD_CALLS = 101
+SERVING = "bit masks, 16-bit lanes (serves)"
+
+FACTORIES: dict[str, Callable[[ForestArrays], candidates.Score]] = {
+    "numpy, level by level": candidates.numpy_walk,
+    "Python lists, tree by tree": candidates.list_walk,
+    "nested expressions, inputs rounded by struct": candidates.nested,
+    "nested expressions, rounding in the thresholds": candidates.nested_boundaries,
+    "  + pruned": candidates.nested_pruned,
+    "  + pruned, one sum": candidates.nested_one_sum,
+    "  + pruned, likely side first": candidates.nested_likely,
+    "  + pruned, ten trees a function": candidates.nested_functions,
+    "  + pruned, specialised for the common flag and count": candidates.nested_specialised,
+    "bit masks, numpy uint64": candidates.masks_numpy,
+    "bit masks, unpacked and looked up": candidates.masks_unpacked,
+    "bit masks, 8-bit lanes": candidates.masks_lanes(8),
+    "bit masks, 32-bit lanes": candidates.masks_lanes(32),
+    "bit masks, 64-bit lanes": candidates.masks_lanes(64),
+    SERVING: lambda arrays: compile_score(arrays, candidates.FEATURES),
+}
+
+
+class Result(NamedTuple):
+    """What one candidate took, in seconds, and how far its scores are from scikit-learn's."""
+
+    build: float
+    warm: float
+    cold: float
+    difference: float
+
+
+def measure(forest: IsolationForest, rows: np.ndarray, rounds: int) -> dict[str, Result]:  # type: ignore[type-arg]
+    """Build every candidate and let them take turns."""
+    arrays = export_forest(forest)
+    scorers: dict[str, candidates.Score] = {
+        "scikit-learn score_samples": lambda row: -float(forest.score_samples(np.array([row]))[0])
+    }
+    build = dict.fromkeys(scorers, 0.0)
+    for name, factory in FACTORIES.items():
+        started = time.perf_counter()
+        scorers[name] = factory(arrays)
+        build[name] = time.perf_counter() - started
+    given = [tuple(row) for row in rows.tolist()]
+    expected = -forest.score_samples(rows)
+    some = {name: given[:SLOW_ROWS] if name.startswith("scikit") else given for name in scorers}
+    difference = {
+        name: max(abs(score(row) - float(e)) for row, e in zip(some[name], expected, strict=False))
+        for name, score in scorers.items()
+    }
+    warm: dict[str, list[float]] = {name: [] for name in scorers}
+    for _, (name, score) in itertools.product(range(rounds), scorers.items()):
+        started = time.perf_counter()
+        for row in some[name]:
+            score(row)
+        warm[name].append((time.perf_counter() - started) / len(some[name]))
+    cold = _cold(scorers, given)
+    return {name: Result(build[name], statistics.median(warm[name]), cold[name], difference[name]) for name in scorers}
+
+
+def _cold(scorers: dict[str, candidates.Score], rows: list[tuple[float, ...]]) -> dict[str, float]:
+    other_memory = np.zeros((16 << 20) // 8)
+    times: dict[str, list[float]] = {name: [] for name in scorers}
+    for row, (name, score) in itertools.product(rows[:COLD_CALLS], scorers.items()):
+        other_memory += 1.0
+        started = time.perf_counter()
+        score(row)
+        times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> int:
+    """Print the table; fails when a candidate's scores are wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    rounds = parser.parse_args().rounds
+    dataset = build_dataset(read_events(CARDS, mapping_for(CARDS, None)), time.time_ns() // 1_000_000)
+    early, late = split_by_time(dataset, 0.7)
+    forest = IsolationForest(n_estimators=100, max_samples=256, random_state=7).fit(early.inputs)
+    results = measure(forest, late.inputs[:ROWS_PER_ROUND], rounds)
+    table = Table("candidate", title=f"one row, {len(forest.estimators_)} trees, {rounds} rounds", box=None)
+    for column in ("us", "x serving", "cold us", "build ms", "largest difference"):
+        table.add_column(column, justify="right")
+    for name, result in sorted(results.items(), key=lambda item: -item[1].warm):
+        ratio = result.warm / results[SERVING].warm
+        table.add_row(
+            name, f"{result.warm * 1e6:.2f}", f"{ratio:.2f}", f"{result.cold * 1e6:.1f}",
+            f"{result.build * 1e3:.0f}", f"{result.difference:.0e}",
+        )  # fmt: skip
+    Console(width=120).print(table)
+    return 0 if all(result.difference <= 1e-12 for result in results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
