@@ -59,7 +59,7 @@ class DetectionConfig:
         """Name of the rules in force: the table's version and, once changed by control, the revision."""
         return RULESET_VERSION if self.revision == 0 else f"{RULESET_VERSION}+r{self.revision}"
 
-    def next_revision(self, control_id: str, **changes: Any) -> Self:
+    def next_revision(self, control_id: str, **changes: Any) -> Self:  # noqa: ANN401 - the fields above
         """Return a copy with changes, the next revision, and the control id remembered."""
         remembered = (*self.control_ids, control_id)[-REMEMBERED_CONTROL_IDS:]
         return replace(self, revision=self.revision + 1, control_ids=remembered, **changes)
@@ -71,9 +71,7 @@ class DetectionConfig:
             "alpha": self.alpha,
             "alert_threshold": self.alert_threshold,
             "rules": self.rules,
-            "blacklist": {
-                kind: sorted(getattr(self.blacklist, kind)) for kind in ("customer", "merchant", "country")
-            },
+            "blacklist": {kind: sorted(getattr(self.blacklist, kind)) for kind in ("customer", "merchant", "country")},
             "model_version": self.model_version,
             "revision": self.revision,
             "control_ids": self.control_ids,

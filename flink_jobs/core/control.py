@@ -18,6 +18,10 @@ MAX_CONTROL_BYTES: Final = 262_144
 MAX_BLACKLIST_ENTRIES: Final = 10_000
 """Entries per kind: the whole configuration travels in broadcast state and in every checkpoint."""
 _MAX_TEXT: Final = 256
+_MAX_TIME_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+_MAX_NAMES_SHOWN: Final = 5
+_MAX_NAME_SHOWN: Final = 64
 _MODEL_VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BLACKLIST_KINDS: Final = ("customer", "merchant", "country")
 
@@ -40,7 +44,7 @@ class ControlRefusal(NamedTuple):
     detail: str
 
 
-class _Invalid(Exception):
+class _InvalidError(Exception):
     """A field of a control message is wrong; the message says which and why."""
 
 
@@ -48,7 +52,7 @@ def parse_control(raw: bytes | None) -> ControlMessage | ControlRefusal:
     """Validate the bytes of a control message (contract ``control`` v1) in full."""
     try:
         return _parse(raw)
-    except _Invalid as problem:
+    except _InvalidError as problem:
         return ControlRefusal(DeadLetterReason.CONTROL_INVALID, str(problem))
 
 
@@ -89,9 +93,7 @@ def _changed_rules(config: DetectionConfig, changes: dict[str, dict[str, Any]]) 
     }
 
 
-def _changed_blacklist(
-    blacklist: Blacklist, changes: dict[str, dict[str, list[str]]]
-) -> Blacklist | ControlRefusal:
+def _changed_blacklist(blacklist: Blacklist, changes: dict[str, dict[str, list[str]]]) -> Blacklist | ControlRefusal:
     entries = {kind: getattr(blacklist, kind) for kind in _BLACKLIST_KINDS}
     for kind, change in changes.items():
         entries[kind] = entries[kind].union(change.get("add", ())).difference(change.get("remove", ()))
@@ -108,21 +110,21 @@ def _changed_blacklist(
 
 def _parse(raw: bytes | None) -> ControlMessage:
     if not raw or len(raw) > MAX_CONTROL_BYTES:
-        raise _Invalid(f"a control message has 1 to {MAX_CONTROL_BYTES} bytes")
+        raise _InvalidError(f"a control message has 1 to {MAX_CONTROL_BYTES} bytes")
     try:
         document = orjson.loads(raw)
     except ValueError as error:
-        raise _Invalid(f"not JSON: {error}") from error
-    _object(document, "the message")
-    _only(document, "the message", set(ControlMessage._fields) | {"schema_version"})
-    if document.get("schema_version") != CONTROL_SCHEMA_VERSION:
-        raise _Invalid(f"schema_version must be {CONTROL_SCHEMA_VERSION}")
+        raise _InvalidError(f"not JSON: {error}") from error
+    document = _object(document, "the message", {*ControlMessage._fields, "schema_version"})
+    version = document.get("schema_version")
+    if type(version) is not int or version != CONTROL_SCHEMA_VERSION:
+        raise _InvalidError(f"schema_version must be {CONTROL_SCHEMA_VERSION}")
     issued_at_ms = document.get("issued_at_ms")
-    if type(issued_at_ms) is not int or issued_at_ms < 0:
-        raise _Invalid("issued_at_ms must be milliseconds since the epoch")
+    if type(issued_at_ms) is not int or not 0 <= issued_at_ms <= _MAX_TIME_MS:
+        raise _InvalidError("issued_at_ms must be milliseconds since the epoch, up to the year 9999")
     expected = document.get("expected_revision")
     if expected is not None and (type(expected) is not int or expected < 0):
-        raise _Invalid("expected_revision must be an integer from 0, or absent")
+        raise _InvalidError("expected_revision must be an integer from 0, or absent")
     return ControlMessage(
         _text(document, "control_id"),
         _text(document, "issued_by"),
@@ -133,69 +135,72 @@ def _parse(raw: bytes | None) -> ControlMessage:
     )
 
 
-def _changes(changes: Any) -> dict[str, Any]:
-    _object(changes, "changes")
-    if not changes:
-        raise _Invalid("changes must name at least one change")
-    _only(changes, "changes", {"alpha", "alert_threshold", "rules", "blacklist", "model_version"})
+def _changes(value: object) -> dict[str, Any]:
+    changes = _named(value, "changes", {"alpha", "alert_threshold", "rules", "blacklist", "model_version"})
     for name in ("alpha", "alert_threshold"):
         if name in changes:
             _ratio(changes[name], f"changes.{name}")
     if "model_version" in changes and not (
         type(changes["model_version"]) is str and _MODEL_VERSION.fullmatch(changes["model_version"])
     ):
-        raise _Invalid("changes.model_version must be 1 to 64 letters, digits, dots, dashes or underscores")
+        raise _InvalidError("changes.model_version must be 1 to 64 letters, digits, dots, dashes or underscores")
     if "rules" in changes:
         _rule_changes(changes["rules"])
     if "blacklist" in changes:
         _blacklist_changes(changes["blacklist"])
-    return dict(changes)
+    return changes
 
 
-def _rule_changes(rules: Any) -> None:
-    _object(rules, "changes.rules")
-    _only(rules, "changes.rules", set(RULE_BY_ID))
-    for rule_id, change in rules.items():
+def _rule_changes(value: object) -> None:
+    for rule_id, rule in _named(value, "changes.rules", set(RULE_BY_ID)).items():
         where = f"changes.rules.{rule_id}"
-        _object(change, where)
-        _only(change, where, {"enabled", "weight", "threshold"})
+        change = _named(rule, where, {"enabled", "weight", "threshold"})
         if type(change.get("enabled", True)) is not bool:
-            raise _Invalid(f"{where}.enabled must be true or false")
+            raise _InvalidError(f"{where}.enabled must be true or false")
         _ratio(change.get("weight", 0.0), f"{where}.weight")
         if type(change.get("threshold", 0.0)) not in (int, float):
-            raise _Invalid(f"{where}.threshold must be a number")
+            raise _InvalidError(f"{where}.threshold must be a number")
 
 
-def _blacklist_changes(blacklist: Any) -> None:
-    _object(blacklist, "changes.blacklist")
-    _only(blacklist, "changes.blacklist", set(_BLACKLIST_KINDS))
-    for kind, change in blacklist.items():
+def _blacklist_changes(value: object) -> None:
+    for kind, entries in _named(value, "changes.blacklist", set(_BLACKLIST_KINDS)).items():
         where = f"changes.blacklist.{kind}"
-        _object(change, where)
-        _only(change, where, {"add", "remove"})
-        for values in change.values():
-            if type(values) is not list or not all(type(v) is str and 0 < len(v) <= _MAX_TEXT for v in values):
-                raise _Invalid(f"{where} takes lists of 1 to {_MAX_TEXT} character strings")
+        for names in _named(entries, where, {"add", "remove"}).values():
+            if type(names) is not list or not all(map(_is_text, names)):
+                raise _InvalidError(f"{where} takes lists of strings of 1 to {_MAX_TEXT} printable characters")
 
 
-def _object(value: Any, where: str) -> None:
+def _object(value: object, where: str, known: set[str]) -> dict[str, Any]:
+    """Return a JSON object that has known fields only: a misspelt one must not be ignored."""
     if type(value) is not dict:
-        raise _Invalid(f"{where} must be a JSON object")
-
-
-def _only(document: dict[str, Any], where: str, known: set[str]) -> None:
-    unknown = sorted(set(document) - known)
+        raise _InvalidError(f"{where} must be a JSON object")
+    unknown = sorted(set(value) - known)
     if unknown:
-        raise _Invalid(f"{where} has unknown fields {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        named = ", ".join(repr(name[:_MAX_NAME_SHOWN]) for name in unknown[:_MAX_NAMES_SHOWN])
+        raise _InvalidError(f"{where} has unknown fields, such as {named}; known are {', '.join(sorted(known))}")
+    return value
+
+
+def _named(value: object, where: str, known: set[str]) -> dict[str, Any]:
+    """Return a JSON object that has at least one of the known fields, and no other."""
+    fields = _object(value, where, known)
+    if not fields:
+        raise _InvalidError(f"{where} is empty; name at least one of {', '.join(sorted(known))}")
+    return fields
+
+
+def _is_text(value: object) -> bool:
+    # What is not printable, such as NUL, has no place in a name, and a database refuses it.
+    return type(value) is str and 0 < len(value) <= _MAX_TEXT and value.isprintable()
 
 
 def _text(document: dict[str, Any], field: str) -> str:
     value = document.get(field)
-    if type(value) is not str or not 0 < len(value) <= _MAX_TEXT or not value.isprintable():
-        raise _Invalid(f"{field} must be 1 to {_MAX_TEXT} printable characters")
-    return value
+    if not _is_text(value):
+        raise _InvalidError(f"{field} must be 1 to {_MAX_TEXT} printable characters")
+    return str(value)
 
 
-def _ratio(value: Any, where: str) -> None:
-    if type(value) not in (int, float) or not 0.0 <= value <= 1.0:
-        raise _Invalid(f"{where} must be a number from 0 to 1")
+def _ratio(value: object, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+        raise _InvalidError(f"{where} must be a number from 0 to 1")

@@ -13,11 +13,15 @@ MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD 
 SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
 """
 
+_NO_DECIMALS: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE_DECIMALS: Final = "BHD IQD JOD KWD LYD OMR TND"
+_FOUR_DECIMALS: Final = "CLF UYW"
+
 MINOR_UNITS: Final[dict[str, float]] = {
     **dict.fromkeys(_TWO_DECIMALS.split(), 100.0),
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 1.0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 1000.0),
-    **dict.fromkeys("CLF UYW".split(), 10000.0),
+    **dict.fromkeys(_NO_DECIMALS.split(), 1.0),
+    **dict.fromkeys(_THREE_DECIMALS.split(), 1000.0),
+    **dict.fromkeys(_FOUR_DECIMALS.split(), 10000.0),
 }
 """Minor units in one major unit, by currency code."""
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.features import FeatureVector, absences
+from flink_jobs.core.features import FEATURE_NAMES, FeatureVector, absences
 from flink_jobs.core.rules import RuleVerdict
 from flink_jobs.core.scoring import Score
 from flink_jobs.core.source_record import SourceRecord
@@ -21,7 +21,7 @@ _ALERT_FIELDS: Final = (
 )  # fmt: skip
 
 
-def build_decision(
+def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it has that many
     transaction: Transaction,
     features: FeatureVector,
     verdict: RuleVerdict,
@@ -65,7 +65,7 @@ def build_decision(
         "alpha": score.alpha,
         "threshold": config.alert_threshold,
         "is_alert": score.score >= config.alert_threshold,
-        "features": features._asdict(),
+        "features": dict(zip(FEATURE_NAMES, features, strict=True)),
         "absent": absences(features, transaction) if None in features else {},
         "reasons": [{"code": code, "contribution": contribution} for code, contribution in score.reasons],
         "model": "degraded" if ml_score is None else "ok",

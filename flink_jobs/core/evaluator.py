@@ -1,11 +1,12 @@
 """The step: one record and a customer's state in, outcomes and the new state out.
 
 ``TransactionEvaluator`` is all of the detector that is not Flink. The operator hands it a record and a way to read the
-customer's state; it answers with what to emit and what to store. It never raises for any input: whatever goes wrong with
-one event becomes a dead letter, so no event can stop the job.
+customer's state; it answers with what to emit and what to store. It never raises for any input: whatever goes wrong
+with one event becomes a dead letter, so no event can stop the job.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePath
 from typing import NamedTuple, Protocol
 
 from flink_jobs.core.config import DetectionConfig
@@ -83,7 +84,9 @@ class TransactionEvaluator:
         self._rules = FraudRuleEvaluator(config.rules)
         self._is_blacklisted = config.blacklist.matches
 
-    def evaluate(self, record: SourceRecord, read_state: Callable[[], bytes | None], now_ms: int) -> Outcome:
+    def evaluate(  # noqa: PLR0911 - one for each way a record can end
+        self, record: SourceRecord, read_state: Callable[[], bytes | None], now_ms: int
+    ) -> Outcome:
         """Decide one record.
 
         Args:
@@ -91,19 +94,23 @@ class TransactionEvaluator:
             read_state: returns the stored state of the customer that ``record.routing_key`` names; called at most
                 once, and only for a record that parses.
             now_ms: the caller's clock, ms since the epoch, UTC.
+
+        Raises:
+            Exception: only what ``read_state`` raises. A state backend that fails must fail the task, which then goes
+                back to a checkpoint; setting events aside instead would lose them one after the other.
         """
-        stage = Stage.PARSE
         try:
-            transaction = self._parse(record.payload, now_ms)  # type: ignore[arg-type]
-            if type(transaction) is Rejection:
-                return _set_aside(record, transaction.reason, stage, transaction.detail, now_ms)
-            assert type(transaction) is Transaction
-            stage = Stage.ROUTE
-            if transaction.customer_id != record.routing_key:
-                return _set_aside(record, DeadLetterReason.KEY_MISMATCH, stage, _KEY_MISMATCH, now_ms)
-            stage = Stage.STATE
-            letters: tuple[DeadLetter, ...] = ()
-            blob = read_state()
+            transaction = self._parse(record.payload, now_ms)
+        except Exception as error:  # noqa: BLE001 - whatever one event does, the stream goes on
+            return _failed(record, Stage.PARSE, error, (), now_ms)
+        if isinstance(transaction, Rejection):
+            return _set_aside(record, transaction.reason, Stage.PARSE, transaction.detail, now_ms)
+        if transaction.customer_id != record.routing_key:
+            return _set_aside(record, DeadLetterReason.KEY_MISMATCH, Stage.ROUTE, _KEY_MISMATCH, now_ms)
+        blob = read_state()
+        letters: tuple[DeadLetter, ...] = ()
+        stage = Stage.STATE
+        try:
             try:
                 state = CustomerFraudState.from_bytes(blob) if blob is not None else CustomerFraudState()
             except StateCorrupt as problem:
@@ -111,16 +118,15 @@ class TransactionEvaluator:
                 letters = (
                     _letter(record, DeadLetterReason.STATE_CORRUPT, stage, str(problem), Disposition.INCIDENT, now_ms),
                 )
-            except StateVersionUnsupported as problem:
-                return _set_aside(record, DeadLetterReason.STATE_VERSION_UNSUPPORTED, stage, str(problem), now_ms)
             fingerprint = transaction_fingerprint(transaction.transaction_id)
-            if fingerprint in state.recent_ids:
+            if state.has_seen(fingerprint):
                 return _duplicate(record, now_ms)
             stage = Stage.SCORE
             return self._decide(transaction, state, fingerprint, record, letters, now_ms)
+        except StateVersionUnsupported as problem:
+            return _set_aside(record, DeadLetterReason.STATE_VERSION_UNSUPPORTED, stage, str(problem), now_ms)
         except Exception as error:  # noqa: BLE001 - whatever one event does, the stream goes on
-            detail = f"{type(error).__name__}: {error}"
-            return _set_aside(record, DeadLetterReason.PROCESSING_ERROR, stage, detail, now_ms)
+            return _failed(record, stage, error, letters, now_ms)
 
     def _decide(
         self,
@@ -153,17 +159,31 @@ class TransactionEvaluator:
             transaction.customer_id,
             score.score,
             behind,
-            tuple(reason.code for reason in score.reasons),
+            tuple([code for code, _ in score.reasons]),
         )
 
 
 _KEY_MISMATCH = "the key that routed the record is not its customer_id; produce with key = customer_id"
 
 
-def _set_aside(
-    record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int
-) -> Outcome:
+def _set_aside(record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int) -> Outcome:
     return Outcome(letters=(_letter(record, reason, stage, detail, Disposition.REJECTED, now_ms),))
+
+
+def _failed(
+    record: SourceRecord, stage: Stage, error: Exception, letters: tuple[DeadLetter, ...], now_ms: int
+) -> Outcome:
+    """Set a record aside that our own code failed on.
+
+    The detail names the place, never the message: a message may quote what it stumbled over, and that is card data.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{PurePath(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}" if trace else "unknown code"
+    detail = f"{type(error).__name__} in {place}: a defect of the job; mend it, then redrive"
+    letter = _letter(record, DeadLetterReason.PROCESSING_ERROR, stage, detail, Disposition.REJECTED, now_ms)
+    return Outcome(letters=(*letters, letter))
 
 
 def _duplicate(record: SourceRecord, now_ms: int) -> Outcome:
@@ -219,9 +239,6 @@ def replay_features(
         states[transaction.customer_id] = state.to_bytes()
 
 
-def incident(
-    record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int
-) -> DeadLetter:
+def incident(record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int) -> DeadLetter:
     """Return the letter of something that went wrong beside an event (a control message, a model)."""
     return _letter(record, reason, stage, detail, Disposition.INCIDENT, now_ms)
-

@@ -5,7 +5,7 @@ so what is trained is what is served. A feature without a value is ``None`` and 
 a number, gets the neutral value of the table below.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import asin, cos, radians, sin, sqrt
 from typing import Final, NamedTuple
 
@@ -70,7 +70,7 @@ FEATURES: Final = (
         f"share of the customer's history more than {USUAL_HOURS_RADIUS} hours of the clock away (circular)",
     ),
     FeatureSpec(
-        "geo_speed_kmh", "km/h", 0.0, 240_185.0, 0.0, "absent without a location now and before",
+        "geo_speed_kmh", "km/h", 0.0, 239_582.0, 0.0, "absent without a location now and before",
         f"great-circle distance from the last place, less {PLACE_UNCERTAINTY_KM:.0f} km, over the time between",
     ),
     FeatureSpec(
@@ -111,8 +111,7 @@ def extract_features(
         mean = stats.mean
         # A customer who always pays the same has no spread; one hundredth of the mean stands in for it.
         std = sqrt(stats.m2 / (count - 1))
-        floor = _SMALLEST_STD_RATIO * mean
-        spread = std if std > floor else floor
+        spread = max(std, _SMALLEST_STD_RATIO * mean)
         if spread > 0.0:
             zscore = max(-_MAX_ZSCORE, min(_MAX_ZSCORE, (amount - mean) / spread))
             ratio = min(_MAX_RATIO, amount / mean)
@@ -129,7 +128,7 @@ def extract_features(
     )
 
 
-def _velocity_count(times_ms: list[int], time_ms: int) -> float:
+def _velocity_count(times_ms: Sequence[int], time_ms: int) -> float:
     """Count the events in ``(time - window, time]``, plus this one; later events of a late one's future are not."""
     oldest = time_ms - VELOCITY_WINDOW_MS
     count = 1
@@ -141,7 +140,7 @@ def _velocity_count(times_ms: list[int], time_ms: int) -> float:
     return float(count)
 
 
-def _time_deviation(hour_counts: list[int], time_ms: int) -> float | None:
+def _time_deviation(hour_counts: Sequence[int], time_ms: int) -> float | None:
     total = sum(hour_counts)
     if total < MIN_HOURS:
         return None
@@ -177,10 +176,7 @@ def great_circle_km(latitude1: float, longitude1: float, latitude2: float, longi
     344
     """
     phi1, phi2 = radians(latitude1), radians(latitude2)
-    h = (
-        sin((phi2 - phi1) / 2.0) ** 2
-        + cos(phi1) * cos(phi2) * sin(radians(longitude2 - longitude1) / 2.0) ** 2
-    )
+    h = sin((phi2 - phi1) / 2.0) ** 2 + cos(phi1) * cos(phi2) * sin(radians(longitude2 - longitude1) / 2.0) ** 2
     return 2.0 * EARTH_RADIUS_KM * asin(sqrt(min(1.0, h)))
 
 
@@ -188,9 +184,7 @@ def model_input(features: FeatureVector) -> ModelInput:
     """Return the features as the model takes them, absent ones at their neutral value."""
     if None not in features:
         return features  # type: ignore[return-value]  # the check above is the proof mypy cannot see
-    return tuple(
-        neutral if value is None else value for value, neutral in zip(features, NEUTRAL_VALUES, strict=True)
-    )
+    return tuple(neutral if value is None else value for value, neutral in zip(features, NEUTRAL_VALUES, strict=True))
 
 
 def absences(features: FeatureVector, transaction: Transaction) -> dict[str, AbsenceReason]:
