@@ -165,14 +165,18 @@ def _print_letter(letter: Letter) -> None:
         ("set aside", shown(letter["processing_time_ms"])),
         ("payload", f"{letter['payload_length']:,} bytes, SHA-256 {letter['payload_sha256']}"),
     ]
-    facts += [(f"header {name}", base64.b64decode(value)) for name, value in letter["headers"]]
+    facts += [(f"header {name}", base64.b64decode(value or "")) for name, value in letter["headers"]]
     for name, value in facts:
         out.print(f"{name:<12} {value}", markup=False, soft_wrap=True)
     if letter["payload_truncated"]:
         out.print(f"the first {len(kept):,} bytes:", markup=False)
-    # repr where it is not text: control characters must not reach the terminal.
-    text = letter["payload"] if letter["payload_encoding"] == "utf-8" else repr(kept)
-    out.print(text if text.isprintable() else repr(kept), markup=False, soft_wrap=True)
+    if letter["payload"] is None:
+        text = "no value: a tombstone"
+    elif letter["payload_encoding"] == "utf-8" and letter["payload"].isprintable():
+        text = letter["payload"]
+    else:  # control characters must not reach the terminal
+        text = repr(kept)
+    out.print(text, markup=False, soft_wrap=True)
 
 
 def _print_stats(counts: LetterStats, names: tuple[str, ...], rows: list[list[Any]]) -> None:

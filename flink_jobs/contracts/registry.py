@@ -135,6 +135,9 @@ def load_contract(path: Path, prefix: str, schema_dir: Path) -> TopicContract:
     top.close()
     if contract.partitions < 1:
         raise top.error("partitions", f"is {contract.partitions}", "a topic has at least 1 partition")
+    for key, parties in (("producers", contract.producers), ("consumers", contract.consumers)):
+        if not parties:
+            raise top.error(key, "is empty", "name at least one; a topic that nobody writes or reads is not needed")
     return contract
 
 

@@ -81,9 +81,8 @@ def with_faults(events: Iterable[SourceEvent], plan: FaultPlan) -> Iterator[Outg
 def malformed(kind: Kind, event: SourceEvent, rng: Random) -> Outgoing:
     """Return a record of the kind, made from ``event``."""
     transaction = event.transaction
-    key = transaction["customer_id"].encode()
     return Outgoing(
-        key=b"not-" + key if kind.wrong_key else key,
+        key=transaction["customer_id"].encode(),
         value=kind.build(rng, transaction),
         event_time_ms=transaction["event_time_ms"],
         fate=Fate.REJECTED,

@@ -37,14 +37,12 @@ class Kind:
         name: of the fault, in ledgers and tests.
         reason: what the dead letter must say.
         build: makes the payload from a well-formed transaction; None is a tombstone.
-        wrong_key: send it under a message key that is not the customer's.
         weight: how often it is chosen, against the others; large payloads are rare.
     """
 
     name: str
     reason: Why
     build: Callable[[Random, Document], bytes | None]
-    wrong_key: bool = False
     weight: int = 10
 
 
@@ -91,11 +89,6 @@ def _oversize(rng: Random, document: Document) -> bytes:
     return _json({**document, "note": "x" * (MAX_PAYLOAD_BYTES + rng.randrange(1, 2_000))})
 
 
-def _fresh(_rng: Random, document: Document) -> bytes:
-    """Return a transaction that is good in itself: it is what surrounds it that is wrong."""
-    return _json({**document, "transaction_id": f"k-{document['transaction_id']}"[:MAX_IDENTIFIER_CHARS]})
-
-
 KINDS: tuple[Kind, ...] = (
     # the bytes
     Kind("empty_payload", Why.EMPTY_PAYLOAD, lambda _rng, _document: b""),
@@ -134,6 +127,4 @@ KINDS: tuple[Kind, ...] = (
     Kind("latitude_91", Why.COORDINATES_OUT_OF_RANGE, _set(location={"lat": 91.0, "lon": 8.5})),
     Kind("longitude_181", Why.COORDINATES_OUT_OF_RANGE, _set(location={"lat": 47.3, "lon": -181.0})),
     Kind("country_name", Why.INVALID_COUNTRY, _set(country="Switzerland")),
-    # what surrounds the payload
-    Kind("wrong_key", Why.KEY_MISMATCH, _fresh, wrong_key=True),
 )
