@@ -22,6 +22,7 @@ STACK_ENV_FILE = "stack.env"
 
 Guarantee = Literal["exactly_once", "at_least_once"]
 ExecutionMode = Literal["thread", "process"]
+StartFrom = Literal["committed", "earliest", "latest"]
 
 
 class Settings(BaseSettings):
@@ -43,8 +44,33 @@ class Settings(BaseSettings):
 
     model_dir: Path = Field(default=REPO_ROOT / "models", description="folder of model versions")
     topic_prefix: str = Field(default="streamflow", pattern=r"^[A-Za-z0-9._-]{1,64}$")
-    sink_guarantee: Guarantee = "exactly_once"
-    execution_mode: ExecutionMode = "thread"
+    model_version: str | None = Field(
+        default=None, description="model to start with; default: the version that the folder's `current` file names"
+    )
+    sink_guarantee: Guarantee = Field(
+        default="exactly_once",
+        description="exactly_once: results are readable after the next checkpoint; at_least_once: at once",
+    )
+    execution_mode: ExecutionMode = Field(
+        default="thread", description="thread: Python inside the TaskManager's JVM; process: a process beside it"
+    )
+    start_from: StartFrom = Field(
+        default="committed",
+        description="where a job without a savepoint begins; committed: where the last one stopped, else the earliest",
+    )
+    checkpoint_interval_ms: int = Field(
+        default=5_000, ge=100, description="also the time until exactly_once results can be read"
+    )
+    transaction_timeout_ms: int = Field(
+        default=600_000,
+        ge=10_000,
+        description="Kafka aborts what is not committed by then; above checkpoint and restart time, within the "
+        "broker's transaction.max.timeout.ms",
+    )
+    state_ttl_days: int = Field(default=180, ge=1, description="a customer not seen for so long is forgotten")
+    idle_timeout_ms: int = Field(
+        default=30_000, ge=100, description="a partition silent for so long no longer holds back the watermark"
+    )
 
     @property
     def postgres_jdbc_url(self) -> str:

@@ -13,6 +13,12 @@ from pyflink.datastream import StreamExecutionEnvironment
 _NOT_OPERATORS: Final = ("PartitionTransformation", "SideOutputTransformation")
 """Edges that the graph keeps as nodes; they run nothing and take no uid."""
 
+_ENDS: Final = {
+    "SourceTransformation": "source",
+    "SinkTransformation": "sink",
+    "LegacySinkTransformation": "sink",  # what the JDBC table sink still is
+}
+
 
 def transformations(env: StreamExecutionEnvironment) -> Iterator[Any]:
     """Yield every Java transformation of an environment, each once."""
@@ -38,11 +44,12 @@ def pin_uids(env: StreamExecutionEnvironment, sources: Mapping[str, str], sinks:
         RuntimeError: a table has no uid here, or a uid has no table: the graph and ``uids`` disagree.
     """
     everything = list(transformations(env))
-    expected = {"SourceTransformation": dict(sources), "SinkTransformation": dict(sinks)}
+    expected = {"source": dict(sources), "sink": dict(sinks)}
     for transformation in everything:
-        uid_by_table = expected.get(transformation.getClass().getSimpleName())
-        if uid_by_table is None:
+        end = _ENDS.get(transformation.getClass().getSimpleName())
+        if end is None:
             continue
+        uid_by_table = expected[end]
         table = transformation.getName().partition("[")[0]
         if table not in uid_by_table:
             raise RuntimeError(f"table {table} is in the graph, but has no uid")

@@ -102,7 +102,7 @@ CREATE INDEX dead_letters_reason ON raw.dead_letters (reason, processing_time);
 
 -- Grain: one control message and what became of it.
 CREATE TABLE ops.control_audit (
-    control_id          text PRIMARY KEY,
+    control_id          text NOT NULL,
     schema_version      integer NOT NULL,
     revision            bigint NOT NULL,
     outcome             text NOT NULL CHECK (outcome IN ('applied', 'rejected', 'duplicate')),
@@ -116,5 +116,6 @@ CREATE TABLE ops.control_audit (
     applied_at_ms       bigint NOT NULL,
     applied_at          timestamptz NOT NULL GENERATED ALWAYS AS (to_timestamp(applied_at_ms / 1000.0)) STORED,
     changes             jsonb NOT NULL,
-    loaded_at           timestamptz NOT NULL DEFAULT now()
+    loaded_at           timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (control_id, outcome) -- a redelivered message keeps the record of its first one
 );

@@ -1,0 +1,72 @@
+"""Main of the detector job: transactions in, decisions, alerts, dead letters and audit out.
+
+Run by ``streamflow submit detect``, or ``flink run -py flink_jobs/job/detect.py`` with ``STREAMFLOW_*`` set.
+"""
+
+from typing import Final
+
+from flink_jobs.contracts.registry import load_contracts
+from flink_jobs.core.model import ModelError, model_directory
+from flink_jobs.job.detector import DetectorSettings
+from flink_jobs.job.environment import check_transaction_timeout, run, stream_environment
+from flink_jobs.job.topology import Topics, Wiring, build_detector
+from flink_jobs.settings import Settings
+
+JOB_NAME: Final = "streamflow-detect"
+
+
+def topics(settings: Settings) -> Topics:
+    """Return the topic names of this installation."""
+    name = {suffix: contract.name for suffix, contract in load_contracts(settings.topic_prefix).items()}
+    return Topics(
+        transactions=name["transactions"],
+        control=name["control"],
+        decisions=name["decisions"],
+        alerts=name["alerts"],
+        dead_letters=name["dlq"],
+        audit=name["audit"],
+    )
+
+
+def wiring(settings: Settings) -> Wiring:
+    """Return how the graph meets Kafka under these settings."""
+    return Wiring(
+        topics=topics(settings),
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        group_id=f"{settings.topic_prefix}-detect",
+        start_from=settings.start_from,
+        guarantee=settings.sink_guarantee,
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        idle_timeout_ms=settings.idle_timeout_ms,
+    )
+
+
+def detector_settings(settings: Settings) -> DetectorSettings:
+    """Return what the operator needs; the ``current`` model is resolved now, so that a restart uses the same one."""
+    version = settings.model_version
+    if version is None:
+        try:
+            version = model_directory(settings.model_dir).name
+        except ModelError:
+            version = None  # the operator says so, counts it and scores by rules
+    names = topics(settings)
+    return DetectorSettings(
+        transactions_topic=names.transactions,
+        control_topic=names.control,
+        model_dir=str(settings.model_dir.resolve()),
+        model_version=version,
+        execution_mode=settings.execution_mode,
+        state_ttl_days=settings.state_ttl_days,
+    )
+
+
+def main(settings: Settings) -> None:
+    """Build and submit the job."""
+    check_transaction_timeout(settings)
+    env, t_env = stream_environment(settings)
+    build_detector(env, t_env, wiring(settings), detector_settings(settings))
+    env.execute_async(JOB_NAME)
+
+
+if __name__ == "__main__":
+    run(main, JOB_NAME)

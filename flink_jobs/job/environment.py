@@ -1,0 +1,92 @@
+"""What both jobs share: the Flink environment, and the checks before it is used."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from flink_jobs.errors import UserError
+from flink_jobs.settings import Settings, load_settings
+
+MAX_PARALLELISM: Final = 128
+"""Key groups; fixed for the life of a savepoint, so never derived from the parallelism."""
+_BROKER_LIMIT: Final = "transaction.max.timeout.ms"
+
+
+def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
+    """Return the stream environment and the table environment over it.
+
+    Only what belongs to the job is set here; the cluster's own configuration says where jars and Python are.
+    """
+    configuration = Configuration()
+    for key, value in {
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.interval": f"{settings.checkpoint_interval_ms} ms",
+        "execution.checkpointing.min-pause": f"{settings.checkpoint_interval_ms // 2} ms",
+        "execution.checkpointing.timeout": "2 min",
+        "execution.checkpointing.tolerable-failed-checkpoints": "3",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.incremental": "true",
+        "execution.checkpointing.dir": settings.checkpoint_dir,
+        "execution.checkpointing.savepoint-dir": settings.savepoint_dir,
+        "state.backend.type": "rocksdb",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.max-backoff": "30 s",
+        "pipeline.max-parallelism": str(MAX_PARALLELISM),
+        "pipeline.object-reuse": "true",
+        "python.execution-mode": settings.execution_mode,
+        "table.local-time-zone": "UTC",
+        # Ours are set by pin_uids and by the table names; the planner's would move with every added query.
+        "table.exec.uid.generation": "DISABLED",
+    }.items():
+        configuration.set_string(key, value)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    return env, StreamTableEnvironment.create(env)
+
+
+def check_transaction_timeout(settings: Settings) -> None:
+    """Compare our transaction timeout with the broker's limit before the job starts and dies of it.
+
+    Raises:
+        UserError: no broker answers, or its limit is below the timeout.
+    """
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers, bootstrap_timeout_ms=10_000)
+        try:
+            broker = str(admin.describe_cluster()["brokers"][0]["broker_id"])
+            resource = ConfigResource(ConfigResourceType.BROKER, broker, {_BROKER_LIMIT: None})
+            found = admin.describe_configs([resource], config_filter="all")
+        finally:
+            admin.close()
+    except KafkaError as error:
+        raise UserError(
+            f"no Kafka broker answers at {settings.kafka_bootstrap_servers} ({type(error).__name__})",
+            "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS",
+        ) from None
+    limit_ms = int(found["broker"][broker][_BROKER_LIMIT]["value"])
+    if settings.sink_guarantee == "exactly_once" and settings.transaction_timeout_ms > limit_ms:
+        raise UserError(
+            f"STREAMFLOW_TRANSACTION_TIMEOUT_MS is {settings.transaction_timeout_ms}, the broker allows {limit_ms}",
+            f"lower it, or raise the broker's {_BROKER_LIMIT}",
+        )
+
+
+def run(main: Callable[[Settings], None], job: str) -> None:
+    """Print the settings (secrets masked) and run a job's main; a user's mistake ends it with one line."""
+    try:
+        settings = load_settings()
+        for name, value in settings.masked().items():
+            sys.stdout.write(f"{job}: {name}={value}\n")
+        main(settings)
+    except UserError as error:
+        sys.stderr.write(f"{job}: {error}\n")
+        sys.exit(2)
