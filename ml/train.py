@@ -27,33 +27,13 @@ if TYPE_CHECKING:
 
     from flink_jobs.core.forest_arrays import ForestArrays
     from ml.dataset import Dataset
+    from ml.parameters import TrainingParameters
 
 MIN_TRAINING_ROWS: Final = 2
 PARITY_ROWS: Final = 2_000
 PARITY_TOLERANCE: Final = 1e-12
 QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 TOP_SHARE: Final = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingParameters:
-    """What decides the trees besides the data.
-
-    Attributes:
-        n_estimators: trees, 1 to 1,000; scoring time grows with it.
-        max_samples: rows per tree, at least 1; the paper's 256 isolates better than all rows (no swamping).
-        max_features: share of the features each tree sees, in (0, 1].
-        bootstrap: draw a tree's rows with replacement.
-        seed: of every random choice.
-        train_fraction: share of the rows, by event time, that train; the rest measures.
-    """
-
-    n_estimators: int = 100
-    max_samples: int = 256
-    max_features: float = 1.0
-    bootstrap: bool = False
-    seed: int = 7
-    train_fraction: float = 0.7
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from flink_jobs.core.model_faults import ModelError
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_events
+from ml.parameters import TrainingParameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ml.train import TrainedModel
 
 SHOW_EVERY = 1_000
-DEFAULT_SEED = 7
+DEFAULTS = TrainingParameters()
 
 
 def train(
@@ -42,12 +43,16 @@ def train(
     version: Annotated[
         str | None, typer.Option(help="name; default: day of the last training row and digest of the trees")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every random choice")] = DEFAULT_SEED,
-    trees: Annotated[int, typer.Option(min=1, max=1_000, help="trees; scoring time grows with them")] = 100,
-    max_samples: Annotated[int, typer.Option(min=2, max=4_096, help="rows each tree is grown on")] = 256,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every random choice")] = DEFAULTS.seed,
+    trees: Annotated[
+        int, typer.Option(min=1, max=1_000, help="trees; scoring time grows with them")
+    ] = DEFAULTS.n_estimators,
+    max_samples: Annotated[
+        int, typer.Option(min=2, max=4_096, help="rows each tree is grown on")
+    ] = DEFAULTS.max_samples,
     train_fraction: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="share of the rows, by event time, that train; the rest measures")
-    ] = 0.7,
+    ] = DEFAULTS.train_fraction,
     *,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out what cannot be mapped")] = False,
     make_current: Annotated[
@@ -64,7 +69,7 @@ def train(
     """
     # scikit-learn takes three seconds to import, and `streamflow train --help` does not need it.
     from ml.artifact_writer import set_current, write_artifact
-    from ml.train import Provenance, TrainingParameters, train_forest
+    from ml.train import Provenance, train_forest
 
     started = time.monotonic()
     dataset = _read(data, mapping, skip_bad_rows=skip_bad_rows)
@@ -95,9 +100,9 @@ def _read(data: Path, mapping: Path | None, *, skip_bad_rows: bool) -> Dataset:
     events = read_events(data, mapping_for(data, mapping), skipped)
     dataset = build_dataset(_with_progress(events), time.time_ns() // 1_000_000)
     if skipped is not None and skipped.count:
-        say(f"{skipped.count:,} rows could not be mapped and were left out; the first: {skipped.first}")
+        say(f"rows left out because they cannot be mapped: {skipped.count:,}; the first: {skipped.first}")
     if dataset.rejected:
-        say(f"{dataset.rejected:,} rows were left out because the stream would reject them")
+        say(f"rows left out because the stream would reject them: {dataset.rejected:,}")
     return dataset
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import zipfile
 import zlib
@@ -75,7 +76,8 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(limit + 1)
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(min(size, limit) + 1)  # read() sets aside all it is asked for
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(ModelFault.MISSING, f"no file {path}; train a model with `streamflow train`") from error
     except OSError as error:

@@ -1,10 +1,10 @@
 """Measures ways to score one row at a time through the forest that `streamflow train` makes.
 
-Run it with: python -m tests.benchmarks.bench_model [--rounds N]
+Run it with: python -m tests.benchmarks.bench_model [--rounds N] [--max-samples N]
 
-All candidates take turns within each round, so that a busy moment of the machine hits all of them; the table gives
-medians over rounds and the ratio to the one that serves. "cold" is the median of single calls after 16 MiB of other
-memory was touched, which is what a call in the middle of a busy job is closer to.
+Candidates take turns of a fraction of a millisecond, so that a busy moment of the machine hits all of them; the table
+gives medians over rounds and the ratio to the one that serves. "cold" is the median of single calls after 16 MiB of
+other memory was touched, which is what a call in the middle of a busy job is closer to.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from flink_jobs.core.forest_scorer import compile_score
 from flink_jobs.traffic.source_files import mapping_for, read_events
 from ml.dataset import build_dataset, split_by_time
 from ml.isolation_forest import export_forest
+from ml.parameters import TrainingParameters
 from tests.benchmarks import forest_candidates as candidates
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from flink_jobs.core.forest_arrays import ForestArrays
 
 CARDS = Path(__file__).parents[1] / "data" / "card_transactions.csv.gz"
-ROWS_PER_ROUND = 1_000
-SLOW_ROWS = 20
+ROWS = 1_000
+ROWS_PER_TURN = 100
+SLOW_ROWS_PER_TURN = 2
 COLD_CALLS = 101
 SERVING = "bit masks, 16-bit lanes (serves)"
 
@@ -80,17 +82,19 @@ def measure(forest: IsolationForest, rows: np.ndarray, rounds: int) -> dict[str,
         build[name] = time.perf_counter() - started
     given = [tuple(row) for row in rows.tolist()]
     expected = -forest.score_samples(rows)
-    some = {name: given[:SLOW_ROWS] if name.startswith("scikit") else given for name in scorers}
+    turn = {name: SLOW_ROWS_PER_TURN if name.startswith("scikit") else ROWS_PER_TURN for name in scorers}
     difference = {
-        name: max(abs(score(row) - float(e)) for row, e in zip(some[name], expected, strict=False))
+        name: max(abs(score(row) - float(e)) for row, e in zip(given[: turn[name] * 10], expected, strict=False))
         for name, score in scorers.items()
     }
     warm: dict[str, list[float]] = {name: [] for name in scorers}
-    for _, (name, score) in itertools.product(range(rounds), scorers.items()):
+    for number, (name, score) in itertools.product(range(rounds), scorers.items()):
+        first = number * ROWS_PER_TURN % ROWS
+        some = given[first : first + turn[name]]
         started = time.perf_counter()
-        for row in some[name]:
+        for row in some:
             score(row)
-        warm[name].append((time.perf_counter() - started) / len(some[name]))
+        warm[name].append((time.perf_counter() - started) / len(some))
     cold = _cold(scorers, given)
     return {name: Result(build[name], statistics.median(warm[name]), cold[name], difference[name]) for name in scorers}
 
@@ -109,13 +113,19 @@ def _cold(scorers: dict[str, candidates.Score], rows: list[tuple[float, ...]]) -
 def main() -> int:
     """Print the table; fails when a candidate's scores are wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--max-samples", type=int, default=TrainingParameters().max_samples, help="rows per tree")
+    options = parser.parse_args()
+    rounds = options.rounds
     dataset = build_dataset(read_events(CARDS, mapping_for(CARDS, None)), time.time_ns() // 1_000_000)
     early, late = split_by_time(dataset, 0.7)
-    forest = IsolationForest(n_estimators=100, max_samples=256, random_state=7).fit(early.inputs)
-    results = measure(forest, late.inputs[:ROWS_PER_ROUND], rounds)
-    table = Table("candidate", title=f"one row, {len(forest.estimators_)} trees, {rounds} rounds", box=None)
+    forest = IsolationForest(n_estimators=100, max_samples=options.max_samples, random_state=7).fit(early.inputs)
+    results = measure(forest, late.inputs[:ROWS], rounds)
+    table = Table(
+        "candidate",
+        title=f"one row, {len(forest.estimators_)} trees of {options.max_samples} rows, {rounds} rounds",
+        box=None,
+    )
     for column in ("us", "x serving", "cold us", "build ms", "largest difference"):
         table.add_column(column, justify="right")
     for name, result in sorted(results.items(), key=lambda item: -item[1].warm):

@@ -83,6 +83,17 @@ def test_a_taken_version_is_refused(card_file: Path, tmp_path: Path) -> None:
         run("--data", card_file, "--out", tmp_path, "--version", "v", "--trees", 6)
 
 
+def test_rows_left_out_are_reported(card_file: Path, tmp_path: Path) -> None:
+    good = card_file.read_text().splitlines()
+    unmapped = {key: value for key, value in json.loads(good[0]).items() if key != "amount_minor"}
+    rejected = json.loads(good[0]) | {"transaction_id": "negative", "amount_minor": -5}
+    card_file.write_text("\n".join([*good, json.dumps(unmapped), json.dumps(rejected)]))
+    arguments = ["train", "--data", str(card_file), "--out", str(tmp_path), "--trees", "5", "--skip-bad-rows"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "rows left out because they cannot be mapped: 1" in result.stderr
+    assert "rows left out because the stream would reject them: 1" in result.stderr
+
+
 def test_help_does_not_wait_for_scikit_learn() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from flink_jobs.cli.app import app;"

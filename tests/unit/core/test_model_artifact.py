@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from flink_jobs.core.forest_arrays import ForestArrays
+
 
 def fault_of(directory: Path, features: tuple[str, ...] = FEATURES) -> ModelFault:
     with pytest.raises(ModelError) as caught:
@@ -167,6 +169,18 @@ def test_hostile_npy(tmp_path: Path, content: bytes) -> None:
     assert fault_of(directory) is ModelFault.CORRUPT
 
 
+def test_an_encrypted_archive(tmp_path: Path) -> None:
+    path = write(tmp_path) / ARRAYS_FILE
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flags, beside each member and at the end
+        position = content.find(signature)
+        while position >= 0:
+            content[position + offset] |= 1
+            position = content.find(signature, position + 1)
+    path.write_bytes(content)
+    assert fault_of(path.parent) is ModelFault.CORRUPT
+
+
 def test_a_small_archive_that_unpacks_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_artifact, "MAX_ARRAY_BYTES", 100_000)
     directory = write(tmp_path)
@@ -218,6 +232,20 @@ def test_an_overlong_manifest(tmp_path: Path) -> None:
 def test_arrays_that_are_no_forest(tmp_path: Path, change: dict[str, Any], fault: ModelFault) -> None:
     """The digest fits: these come from a wrong writer, not from damage."""
     assert fault_of(write(tmp_path, forest(**change))) is fault
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        replace(forest(), feature=forest().feature.astype(np.int64)),
+        replace(forest(), threshold=forest().threshold.reshape(2, 3)),
+    ],
+    ids=["type", "shape"],
+)
+def test_the_check_does_not_rely_on_the_reader(arrays: ForestArrays) -> None:
+    with pytest.raises(ModelError) as caught:
+        forest_arrays.check_forest(arrays, len(FEATURES))
+    assert caught.value.reason is ModelFault.BAD_ARRAYS
 
 
 @pytest.mark.parametrize("cap", ["MAX_TREES", "MAX_NODES", "MAX_FEATURES"])

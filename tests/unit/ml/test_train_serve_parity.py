@@ -19,7 +19,8 @@ from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.traffic.source_files import SourceEvent, mapping_for, read_events
 from ml.artifact_writer import write_artifact
 from ml.dataset import build_dataset
-from ml.train import Provenance, TrainingParameters, train_forest
+from ml.parameters import TrainingParameters
+from ml.train import Provenance, train_forest
 from tests.unit.ml.synthetic import NOW_MS, events
 
 CARDS = Path("tests/data/card_transactions.csv.gz")
