@@ -13,7 +13,7 @@ from flink_jobs.core.forest_arrays import check_forest
 from flink_jobs.core.forest_scorer import compile_score
 from flink_jobs.core.model_artifact import model_directory, read_artifact
 from flink_jobs.core.model_faults import ModelError, ModelFault
-from flink_jobs.core.model_manifest import feature_hash
+from flink_jobs.core.model_manifest import feature_hash, is_model_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,8 @@ def load_model(directory: Path, expected_features: tuple[str, ...]) -> ForestMod
     Raises:
         ModelError: whatever is wrong with it; no other exception. The caller then scores by rules alone.
     """
+    if not is_model_version(directory.name):
+        raise ModelError(ModelFault.MISSING, f"{directory.name!r} is not a model version")
     manifest, arrays = read_artifact(directory)
     if manifest.version != directory.name:
         detail = f"{directory} holds model {manifest.version!r}; a version's directory carries its name"

@@ -358,6 +358,12 @@ def test_a_version_is_never_a_path(tmp_path: Path, version: str) -> None:
         assert caught.value.reason is ModelFault.MISSING
 
 
+def test_loading_climbs_out_of_no_directory(tmp_path: Path) -> None:
+    directory = write(tmp_path)
+    (directory / "inner").mkdir()
+    assert fault_of(directory / "inner" / "..") is ModelFault.MISSING
+
+
 def test_no_current(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         model_directory(tmp_path)
