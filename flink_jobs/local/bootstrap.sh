@@ -286,7 +286,8 @@ main() {
   local start=$SECONDS
   [[ "$(uname -s)-$(uname -m)" == Linux-x86_64 ]] ||
     die "this is $(uname -s) on $(uname -m); Flink's Python thread mode (PEMJA) has wheels for Linux on x86_64 only."
-  mkdir -p "$tools/stamps"
+  mkdir -p "$tools/stamps" 2>/dev/null || true
+  [[ -w "$tools" && -w "$root" ]] || die "cannot write to $root or its .tools: run as the owner of the checkout, or clone it anew."
   # Two runs at once (two terminals, parallel CI steps) take turns.
   exec 9>"$tools/.lock"
   if command -v flock >/dev/null && ! flock -n 9; then

@@ -64,6 +64,8 @@ def config(home: Home, rest_port: int, rpc_port: int) -> dict[str, str | int]:
         "metrics.fetcher.update-interval": 2000,
         "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
         "env.java.opts.all": _java_options(),
+        # The client lives for seconds: the optimising compiler would cost it more than it gains.
+        "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.local.stack import Stack
+from flink_jobs.settings import REPO_ROOT
+from tests.integration.jobs import CARD_FILE
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +31,12 @@ def stack() -> Iterator[Stack]:
             yield stack
         finally:
             stack.down(wipe=True)
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one trained model, which is current."""
+    folder = tmp_path_factory.mktemp("models")
+    command = [sys.executable, "-m", "flink_jobs.cli", "train", "--data", str(CARD_FILE), "--out", str(folder)]
+    subprocess.run([*command, "--trees", "100"], check=True, cwd=REPO_ROOT, capture_output=True)
+    return folder

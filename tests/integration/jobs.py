@@ -1,0 +1,97 @@
+"""What the tests of the whole job share: submit, send, wait for the account, read results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg.rows import dict_row
+
+from flink_jobs.cli.job_commands import JOBS
+from flink_jobs.contracts.registry import topic_name
+from flink_jobs.local.stack import Stack
+from flink_jobs.local.submit import Submission, submit
+from flink_jobs.settings import REPO_ROOT
+from flink_jobs.traffic.balance import Balance, await_balance
+from flink_jobs.traffic.consumer import CommittedReader
+from flink_jobs.traffic.faults import FaultPlan
+from flink_jobs.traffic.ledger import SentLedger
+from flink_jobs.traffic.mapping import load_mapping
+from flink_jobs.traffic.pacing import Pace
+from flink_jobs.traffic.replay import ReplayPlan, replay
+from flink_jobs.traffic.source_files import SourceEvent, read_events
+
+CARD_FILE = REPO_ROOT / "tests/data/card_transactions.csv.gz"
+CARD_MAPPING = REPO_ROOT / "tests/data/card_transactions.mapping.yaml"
+PREFIX = "streamflow"
+PATIENCE_S = 90.0
+"""Longest time without any new outcome; covers a failover on a busy machine."""
+
+
+def start_job(
+    stack: Stack, name: str, *, script: Path | None = None, savepoint: str | None = None, **environment: str
+) -> str:
+    """Submit ``detect``, ``archive`` or a script of a test, and return the job's id once it runs."""
+    chosen = script or REPO_ROOT / JOBS[name]
+    job = Submission(chosen, from_savepoint=savepoint, environment={**os.environ, **environment})
+    return submit(stack.home, stack.rest(), job, limit_s=150)
+
+
+@contextmanager
+def running_job(stack: Stack, name: str, **options: Any) -> Iterator[str]:
+    """Run a job for the length of a block; whatever is left of it afterwards is cancelled."""
+    job_id = start_job(stack, name, **options)
+    try:
+        yield job_id
+    finally:
+        if stack.rest().state(job_id) not in {"FINISHED", "CANCELED", "FAILED"}:
+            stack.rest().cancel(job_id)
+
+
+def card_events(run: str, count: int) -> list[SourceEvent]:
+    """Return the first events of the card file, customers and transactions renamed for one run."""
+    return [renamed(event, run) for event in islice(read_events(CARD_FILE, load_mapping(CARD_MAPPING)), count)]
+
+
+def renamed(event: SourceEvent, run: str) -> SourceEvent:
+    """Return an event under ids of its own, so that runs on one stack do not meet."""
+    ids = {name: f"{run}-{event.transaction[name]}" for name in ("transaction_id", "customer_id")}
+    return replace(event, transaction={**event.transaction, **ids})
+
+
+def send(
+    stack: Stack,
+    events: Iterable[SourceEvent],
+    *,
+    faults: FaultPlan | None = None,
+    rate: float | None = None,
+    on_progress: Any = None,
+) -> SentLedger:
+    """Replay events to the stack."""
+    plan = ReplayPlan(pace=Pace(rate=rate), faults=faults or FaultPlan())
+    bootstrap = stack.settings().kafka_bootstrap_servers
+    return replay(events, plan, bootstrap, PREFIX, on_progress=on_progress)
+
+
+def account(stack: Stack, ledger: SentLedger) -> Balance:
+    """Wait until all that was sent has an outcome, and return the account."""
+    return await_balance(stack.settings().kafka_bootstrap_servers, PREFIX, ledger, limit_s=PATIENCE_S)
+
+
+def committed(stack: Stack, suffix: str) -> list[dict[str, Any]]:
+    """Return every committed document of an output topic, in order within each partition."""
+    with CommittedReader(stack.settings().kafka_bootstrap_servers, [topic_name(PREFIX, suffix)]) as reader:
+        return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
+
+
+def rows(stack: Stack, query: str, *parameters: Any) -> list[dict[str, Any]]:
+    """Run a query against the stack's database."""
+    with psycopg.connect(stack.settings().postgres_dsn, row_factory=dict_row) as connection:
+        return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
