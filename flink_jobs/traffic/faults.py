@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
+from flink_jobs.core.state import RING_CAPACITY
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.malformed import KINDS, Kind
 from flink_jobs.traffic.outgoing import Fate, Outgoing, encode
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
     from flink_jobs.traffic.source_files import SourceEvent
 
-REDELIVERY_WINDOW = 256
-"""A redelivery repeats one of so many latest good records: what a producer's retry after a crash looks like."""
+REDELIVERY_WINDOW = RING_CAPACITY
+"""A redelivery repeats one of so many latest good records, as a producer's retry does.
+
+The detector remembers as many ids of each customer, so it recognises every redelivery planted here.
+"""
 MOST_EXTRA = 0.9
 """Largest share of extra records; beyond it a run would hardly contain an event."""
 
