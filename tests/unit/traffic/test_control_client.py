@@ -12,11 +12,11 @@ from flink_jobs.traffic.control_client import build_message, config_of, encode_c
 NOW_MS = 1_767_225_600_000
 
 
-def message(**changes: Any) -> dict[str, Any]:
+def message(**changes: object) -> dict[str, Any]:
     return build_message(changes, issued_by="ada", reason="test", expected_revision=None, now_ms=NOW_MS)
 
 
-def audit(revision: int, outcome: str = "applied", **changes: Any) -> dict[str, Any]:
+def audit(revision: int, outcome: str = "applied", **changes: object) -> dict[str, Any]:
     told = message(**changes)
     return {**told, "revision": revision, "outcome": outcome, "detail": "", "applied_at_ms": NOW_MS}
 
@@ -30,7 +30,7 @@ def test_a_built_message_is_what_the_detector_accepts() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({}, "at least one change"),
+        ({}, "changes is empty"),
         ({"alpha": 1.5}, "changes.alpha"),
         ({"rules": {"speeding": {"enabled": False}}}, "speeding"),
         ({"blacklist": {"colour": {"add": ["red"]}}}, "colour"),

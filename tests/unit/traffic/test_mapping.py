@@ -113,7 +113,7 @@ def test_an_empty_required_cell_is_an_error(tmp_path: Path, column: str, empty: 
         (lambda m: m["fields"].update(merchnt="x"), r"fields.merchnt is not a known key: did you mean `merchant`"),
         (
             lambda m: m["fields"]["event_time"].update(format="epoch"),
-            "fields.event_time.format is 'epoch': write unix_s",
+            "event_time.format is 'epoch': write unix_s",
         ),
         (lambda m: m["fields"]["event_time"].update(timezone="Mars"), "timezone 'Mars' is not a time zone"),
         (lambda m: m["fields"].update(currency={"constant": "USD", "column": "c"}), "either a column or a constant"),
