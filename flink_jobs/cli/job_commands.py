@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Annotated
 
@@ -55,15 +56,18 @@ def submit(
         raise UserError(
             "a savepoint belongs to one job", "name the job: `streamflow submit detect --from-savepoint ...`"
         )
-    environment = {"STREAMFLOW_SINK_GUARANTEE": guarantee} if guarantee else {}
-    started = {}
-    for name in names:
-        say(f"Submitting {name} ...")
+    environment: dict[str, str] = {"STREAMFLOW_SINK_GUARANTEE": guarantee} if guarantee else {}
+
+    def start(name: str) -> str:
         wide = parallelism if name == "detect" else None
-        started[name] = submit_job(
-            stack.home, rest, Submission(REPO_ROOT / JOBS[name], (), wide, from_savepoint, {}, dict(environment))
-        )
-        say(f"{name} runs as {started[name]}")
+        script = REPO_ROOT / JOBS[name]
+        job_id = submit_job(stack.home, rest, Submission(script, (), wide, from_savepoint, {}, environment))
+        say(f"{name} runs as {job_id}")
+        return job_id
+
+    say(f"Submitting {' and '.join(names)} ...")
+    with ThreadPoolExecutor(len(names)) as pool:  # a client mostly waits for its JVM to warm up
+        started = dict(zip(names, pool.map(start, names), strict=True))
     emit(
         output,
         {"jobs": started, "flink_ui": settings.flink_rest_url},

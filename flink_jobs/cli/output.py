@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 # Results go to standard output, progress and errors to standard error: `streamflow status --output json | jq` works.
-out = Console(highlight=False)
+# Not on a terminal nothing wraps and nothing is cut: the reader is a file or a program.
+_WIDTH = None if sys.stdout.isatty() else 240
+out = Console(highlight=False, width=_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
@@ -47,7 +49,9 @@ def emit(output: Output, value: object, plain: Callable[[], None]) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """Print a table without ornament. Empty cells show as a dash."""
-    grid = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column, no_wrap=column in {"id", "pid"}, overflow="fold")
     for row in rows:
         grid.add_row(*("-" if cell is None or cell == "" else str(cell) for cell in row))
     out.print(grid, soft_wrap=False)

@@ -137,8 +137,7 @@ first_available() { # of "a|b|c", the first package apt can install
 
 install_packages() {
   local wanted=() name alternatives
-  say "missing: ${missing[*]}"
-  say "installing with apt-get (log: $log)"
+  say "missing here: $(printf '%s; ' "${missing[@]%% (*}")installing with apt-get (log: $log)"
   apt-get update >>"$log" 2>&1 || say "apt-get update had errors; trying with the package lists there are"
   for alternatives in "${packages[@]}"; do
     if name=$(first_available "$alternatives"); then wanted+=("$name"); fi

@@ -81,7 +81,7 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
             "raw.decisions": ["customer_id", "transaction_id"],
             "raw.alerts": ["alert_id"],
             "raw.dead_letters": ["dlq_id"],
-            "ops.control_audit": ["control_id"],
+            "ops.control_audit": ["control_id", "outcome"],
             "ops.schema_migrations": ["version"],
         }
         connection.execute(
