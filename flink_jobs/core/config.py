@@ -65,12 +65,12 @@ class DetectionConfig:
         return replace(self, revision=self.revision + 1, control_ids=remembered, **changes)
 
     def to_json(self) -> str:
-        """Encode for the broadcast state."""
+        """Encode for the broadcast state; equal configurations give equal text."""
         document = {
             "schema_version": CONFIG_SCHEMA_VERSION,
             "alpha": self.alpha,
             "alert_threshold": self.alert_threshold,
-            "rules": self.rules,
+            "rules": {rule_id: self.rules[rule_id] for rule_id in RULE_BY_ID},
             "blacklist": {kind: sorted(getattr(self.blacklist, kind)) for kind in ("customer", "merchant", "country")},
             "model_version": self.model_version,
             "revision": self.revision,

@@ -1,0 +1,59 @@
+"""The configuration: round trip, releases that come and go, versions."""
+
+import json
+
+import pytest
+from hypothesis import given
+
+from flink_jobs.core.config import REMEMBERED_CONTROL_IDS, DetectionConfig
+from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULESET_VERSION
+from tests.strategies import configs
+
+
+@given(configs)
+def test_a_configuration_survives_its_json(config: DetectionConfig) -> None:
+    text = config.to_json()
+    assert DetectionConfig.from_json(text) == config
+    assert DetectionConfig.from_json(text).to_json() == text
+
+
+def test_the_stored_json_is_readable_by_every_later_release() -> None:
+    """What version 1 wrote; it is in savepoints, so it must be read for ever."""
+    text = (
+        '{"schema_version":1,"alpha":0.7,"alert_threshold":0.6,"rules":{"velocity":{"enabled":false,"weight":0.1,'
+        '"threshold":7.0}},"blacklist":{"customer":["c-1"],"merchant":[],"country":["KP"]},'
+        '"model_version":"if-1","revision":3,"control_ids":["a","b"]}'
+    )
+    config = DetectionConfig.from_json(text)
+    assert (config.alpha, config.alert_threshold, config.revision) == (0.7, 0.6, 3)
+    assert (config.rules["velocity"].enabled, config.rules["velocity"].threshold) == (False, 7.0)
+    assert config.rules["high_amount"] == DEFAULT_RULE_SETTINGS["high_amount"]
+    assert config.blacklist.customer == {"c-1"}
+    assert config.control_ids == ("a", "b")
+
+
+def test_a_rule_that_is_no_more_is_forgotten() -> None:
+    document = json.loads(DetectionConfig().to_json())
+    document["rules"]["retired"] = {"enabled": True, "weight": 1.0, "threshold": 0.0}
+    assert DetectionConfig.from_json(json.dumps(document)) == DetectionConfig()
+
+
+def test_a_newer_schema_is_refused_with_what_to_do() -> None:
+    document = json.loads(DetectionConfig().to_json()) | {"schema_version": 2}
+    with pytest.raises(ValueError, match=r"schema 2 .* newer than 1.* run the release that wrote it"):
+        DetectionConfig.from_json(json.dumps(document))
+
+
+def test_the_ruleset_version_tells_a_changed_table() -> None:
+    config = DetectionConfig()
+    assert config.ruleset_version == RULESET_VERSION
+    assert config.next_revision("a").ruleset_version == f"{RULESET_VERSION}+r1"
+
+
+def test_control_ids_are_bounded() -> None:
+    config = DetectionConfig()
+    for index in range(REMEMBERED_CONTROL_IDS + 10):
+        config = config.next_revision(f"id-{index}")
+    assert len(config.control_ids) == REMEMBERED_CONTROL_IDS
+    assert config.control_ids[-1] == f"id-{REMEMBERED_CONTROL_IDS + 9}"
+    assert config.revision == REMEMBERED_CONTROL_IDS + 10
