@@ -56,6 +56,14 @@ def parse_control(raw: bytes | None) -> ControlMessage | ControlRefusal:
         return ControlRefusal(DeadLetterReason.CONTROL_INVALID, str(problem))
 
 
+def control_id_of(raw: bytes | None) -> str | None:
+    """Return the id that a message of any validity claims, so that its sender finds it in the audit; else ``None``."""
+    try:
+        return _text(orjson.loads(raw or b""), "control_id")
+    except (ValueError, AttributeError, _InvalidError):
+        return None
+
+
 def apply_control(config: DetectionConfig, message: ControlMessage) -> DetectionConfig | ControlRefusal:
     """Return the configuration with all changes of a message, or why it was refused.
 

@@ -21,10 +21,10 @@ from pyflink.datastream.state import (
 )
 
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.control import ControlMessage, ControlRefusal, apply_control, parse_control
+from flink_jobs.core.control import ControlMessage, ControlRefusal, apply_control, control_id_of, parse_control
 from flink_jobs.core.evaluator import TransactionEvaluator, incident
 from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model import ForestModel, ModelError, load_model
+from flink_jobs.core.model import ForestModel, ModelError, load_model, model_directory
 from flink_jobs.core.reasons import DeadLetterReason, Stage
 from flink_jobs.core.source_record import SourceRecord, unpack_record
 from flink_jobs.job.log import log_event
@@ -186,7 +186,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             problem = f"no model version is configured and none is current in {self._settings.model_dir}"
         else:
             try:
-                model = load_model(Path(self._settings.model_dir) / version, FEATURE_NAMES)
+                model = load_model(model_directory(Path(self._settings.model_dir), version), FEATURE_NAMES)
             except ModelError as error:
                 problem = str(error)
         self._evaluator.model = model
@@ -232,7 +232,7 @@ def _audit_record(
 ) -> str:
     """Build the audit record of a control message (contract ``audit`` v1), keyed by its id."""
     told = message._asdict() if isinstance(message, ControlMessage) else {}
-    control_id = told.get("control_id") or f"{record.topic}-{record.partition}-{record.offset}"
+    control_id = control_id_of(record.payload) or f"{record.topic}-{record.partition}-{record.offset}"
     document = {
         "schema_version": AUDIT_SCHEMA_VERSION,
         "control_id": control_id,

@@ -73,3 +73,18 @@ DETECTOR_METRICS: Final = (
     RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
     CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, STATE_BYTES,
 )  # fmt: skip
+
+
+def prometheus_name(metric: Metric) -> str:
+    """Return the name under which Flink's Prometheus reporter shows a detector metric.
+
+    Flink puts the label's name before the metric's; the reporter shows counters with type gauge.
+
+    >>> prometheus_name(DEAD_LETTERS), prometheus_name(SCORE)
+    ... # doctest: +NORMALIZE_WHITESPACE
+    ('flink_taskmanager_job_task_operator_reason_dead_letters',
+     'flink_taskmanager_job_task_operator_le_score_bucket')
+    """
+    if metric.kind is Kind.HISTOGRAM:
+        return f"{FLINK_OPERATOR_PREFIX}le_{metric.name}_bucket"
+    return FLINK_OPERATOR_PREFIX + (f"{metric.label}_" if metric.label else "") + metric.name

@@ -223,5 +223,5 @@ def _assert_same_in_kafka(stack: Stack, count: int) -> None:
 def _scrape(stack: Stack) -> str:
     from urllib.request import urlopen  # noqa: PLC0415
 
-    ports = [item.ports["prometheus"] for item in stack.status() if "prometheus" in item.ports]
+    ports = [port for item in stack.status() for name, port in item.ports.items() if name.endswith("prometheus")]
     return "".join(urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode() for port in ports)
