@@ -1,0 +1,300 @@
+"""Every way a record can end, and that there is no other."""
+
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flink_jobs.core import evaluator as evaluator_module
+from flink_jobs.core.config import Blacklist, DetectionConfig
+from flink_jobs.core.decision import alert_id
+from flink_jobs.core.evaluator import Outcome, TransactionEvaluator, incident
+from flink_jobs.core.reasons import DeadLetterReason as Why
+from flink_jobs.core.reasons import Disposition, ReasonCode, Stage
+from flink_jobs.core.state import CustomerFraudState, transaction_fingerprint
+from tests.strategies import (
+    NOW_MS,
+    configs,
+    document_of,
+    documents,
+    histories,
+    mutated_documents,
+    record_of,
+    states,
+    wire,
+)
+from tests.unit.core.evaluation import FixedModel, Stream, parts
+
+HOUR_MS = 3_600_000
+
+
+def document(name: str = "t-1", **fields: object) -> dict[str, Any]:
+    return {
+        "transaction_id": name,
+        "customer_id": "c-1",
+        "amount_minor": 1_000,
+        "currency": "USD",
+        "event_time_ms": NOW_MS - HOUR_MS,
+        "merchant": "m-1",
+        **fields,
+    }
+
+
+def only_letter(outcome: Outcome) -> dict[str, Any]:
+    decision, alert, letters = parts(outcome)
+    assert decision is None
+    assert alert is None
+    [letter] = letters
+    return letter
+
+
+def test_the_first_transaction_of_a_customer() -> None:
+    stream = Stream()
+    outcome = stream.send(record_of(wire(document()), offset=42))
+    decision, alert, letters = parts(outcome)
+    assert decision == {
+        "schema_version": 1,
+        "transaction_id": "t-1",
+        "customer_id": "c-1",
+        "event_time_ms": NOW_MS - HOUR_MS,
+        "processing_time_ms": NOW_MS,
+        "amount_minor": 1_000,
+        "currency": "USD",
+        "merchant": "m-1",
+        "category": None,
+        "channel": None,
+        "country": None,
+        "score": 0.0,
+        "rule_score": 0.0,
+        "ml_score": None,
+        "alpha": 0.0,
+        "threshold": 0.5,
+        "is_alert": False,
+        "features": {
+            "amount_zscore": None,
+            "velocity_count": 1.0,
+            "time_deviation": None,
+            "geo_speed_kmh": None,
+            "is_blacklisted": 0.0,
+            "amount_ratio": None,
+        },
+        "absent": {
+            "amount_zscore": "insufficient_history",
+            "time_deviation": "insufficient_history",
+            "geo_speed_kmh": "no_location",
+            "amount_ratio": "insufficient_history",
+        },
+        "reasons": [],
+        "model": "degraded",
+        "model_version": None,
+        "ruleset_version": "1",
+        "config_revision": 0,
+        "out_of_order_ms": 0,
+        "source": {"topic": "streamflow.transactions", "partition": 2, "offset": 42},
+    }
+    assert (alert, letters) == (None, [])
+    state = CustomerFraudState.from_bytes(stream.states["c-1"])
+    assert state.has_seen(transaction_fingerprint("t-1"))
+
+
+def test_an_alert_names_its_reasons_in_order() -> None:
+    stream = Stream(TransactionEvaluator(DetectionConfig(blacklist=Blacklist(merchant=frozenset({"bad"})))))
+    for index in range(6):
+        stream.send(record_of(wire(document(f"t-{index}", event_time_ms=NOW_MS - HOUR_MS + index * 1_000))))
+    outcome = stream.send(record_of(wire(document("t-x", merchant="bad", amount_minor=10**9, country="US"))))
+    decision, alert, _ = parts(outcome)
+    assert decision is not None
+    assert alert is not None
+    assert [reason["code"] for reason in alert["reasons"]] == ["BLACKLISTED", "HIGH_AMOUNT"]
+    assert decision["score"] == 1.0
+    assert alert["alert_id"] == alert_id("c-1", "t-x") == alert_id("c-1", "t-x")
+    assert alert["country"] == "US"
+    assert outcome.reasons == (ReasonCode.BLACKLISTED, ReasonCode.HIGH_AMOUNT)
+
+
+def test_alert_ids_are_pinned_and_do_not_collide_where_names_are_joined() -> None:
+    assert alert_id("c-1", "t-1") == "al_9ba9afa6174925dd67cff89ddbac3575"
+    assert alert_id("a", "b c") != alert_id("a b", "c")
+
+
+def test_a_score_at_the_threshold_is_an_alert() -> None:
+    config = DetectionConfig(alpha=1.0, alert_threshold=0.7)
+    exactly = Stream(TransactionEvaluator(config, FixedModel(0.7))).send(record_of(wire(document())))
+    below = Stream(TransactionEvaluator(config, FixedModel(0.6999999))).send(record_of(wire(document())))
+    assert exactly.alert is not None
+    assert below.alert is None
+
+
+def test_the_model_gets_the_features_with_neutral_values() -> None:
+    model = FixedModel(0.25)
+    decision, _, _ = parts(Stream(TransactionEvaluator(model=model)).send(record_of(wire(document()))))
+    assert decision is not None
+    assert model.rows == [(0.0, 1.0, 0.5, 0.0, 0.0, 1.0)]
+    assert (decision["model"], decision["model_version"], decision["ml_score"]) == ("ok", "if-test", 0.25)
+    assert (decision["alpha"], decision["score"]) == (0.4, pytest.approx(0.1))
+
+
+def test_a_new_configuration_and_model_hold_from_the_next_record_on() -> None:
+    stream = Stream()
+    stream.send(record_of(wire(document("t-1"))))
+    config = DetectionConfig(revision=3, alert_threshold=0.1, blacklist=Blacklist(customer=frozenset({"c-1"})))
+    stream.evaluator.configure(config)
+    stream.evaluator.model = FixedModel(1.0)
+    decision, alert, _ = parts(stream.send(record_of(wire(document("t-2")))))
+    assert decision is not None
+    assert alert is not None
+    assert (decision["config_revision"], decision["ruleset_version"]) == (3, "1+r3")
+    assert decision["model"] == "ok"
+
+
+def test_a_redelivery_is_not_scored_twice() -> None:
+    stream = Stream()
+    stream.send(record_of(wire(document()), offset=1))
+    before = stream.states["c-1"]
+    letter = only_letter(stream.send(record_of(wire(document(amount_minor=99)), offset=2)))
+    assert (letter["reason"], letter["disposition"], letter["stage"]) == (
+        "DUPLICATE_TRANSACTION",
+        "duplicate",
+        "deduplicate",
+    )
+    assert stream.states["c-1"] == before
+
+
+def test_the_same_id_of_another_customer_is_another_transaction() -> None:
+    stream = Stream()
+    stream.send(record_of(wire(document())))
+    outcome = stream.send(record_of(wire(document(customer_id="c-2")), "c-2"))
+    assert outcome.decision is not None
+
+
+def test_a_late_event_says_how_late_it_is() -> None:
+    stream = Stream()
+    stream.send(record_of(wire(document("t-1", event_time_ms=NOW_MS))))
+    decision, _, _ = parts(stream.send(record_of(wire(document("t-2", event_time_ms=NOW_MS - 5_000)))))
+    assert decision is not None
+    assert decision["out_of_order_ms"] == 5_000
+    assert decision["features"]["velocity_count"] == 1.0
+
+
+@pytest.mark.parametrize("key", ["", "c-2", "C-1", "c-1 "])
+def test_a_record_under_another_key_touches_no_state(key: str) -> None:
+    stream = Stream()
+    letter = only_letter(stream.send(record_of(wire(document()), key)))
+    assert (letter["reason"], letter["stage"]) == ("KEY_MISMATCH", "route")
+    assert stream.reads == 0
+
+
+def test_a_reject_reads_no_state() -> None:
+    stream = Stream()
+    letter = only_letter(stream.send(record_of(b"{")))
+    assert (letter["reason"], letter["stage"], letter["disposition"]) == ("MALFORMED_JSON", "parse", "rejected")
+    assert stream.reads == 0
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 5, b"garbage", b"\x01" * 200])
+def test_a_corrupt_state_starts_fresh_and_is_an_incident(damage: bytes) -> None:
+    stream = Stream()
+    stream.states["c-1"] = damage
+    decision, _, [letter] = parts(stream.send(record_of(wire(document()))))
+    assert decision is not None
+    assert decision["features"]["velocity_count"] == 1.0
+    assert (letter["reason"], letter["stage"], letter["disposition"]) == ("STATE_CORRUPT", "state", "incident")
+    fresh = Stream()
+    fresh.send(record_of(wire(document())))
+    assert stream.states == fresh.states
+
+
+def test_a_newer_state_is_left_alone_and_the_event_set_aside() -> None:
+    body = CustomerFraudState().to_bytes()[5:]
+    newer = struct.pack("<BI", 2, zlib.crc32(body, 2)) + body
+    stream = Stream()
+    stream.states["c-1"] = newer
+    letter = only_letter(stream.send(record_of(wire(document()))))
+    assert (letter["reason"], letter["disposition"]) == ("STATE_VERSION_UNSUPPORTED", "rejected")
+    assert "version 2" in letter["detail"]
+    assert stream.states == {"c-1": newer}
+
+
+def test_a_model_that_raises_sets_the_event_aside() -> None:
+    secret = "4111111111111111"
+    stream = Stream(TransactionEvaluator(model=FixedModel(ValueError(f"cannot score {secret}"))))
+    letter = only_letter(stream.send(record_of(wire(document()))))
+    assert (letter["reason"], letter["stage"], letter["disposition"]) == ("PROCESSING_ERROR", "score", "rejected")
+    assert "ValueError in evaluation.py, line " in letter["detail"]
+    assert secret not in letter["detail"], "guards a defect: the message of an exception may quote card data"
+    assert stream.states == {}
+
+
+def test_an_error_after_a_corrupt_state_tells_both() -> None:
+    stream = Stream(TransactionEvaluator(model=FixedModel(RuntimeError())))
+    stream.states["c-1"] = b"garbage"
+    _, _, letters = parts(stream.send(record_of(wire(document()))))
+    assert [letter["reason"] for letter in letters] == ["STATE_CORRUPT", "PROCESSING_ERROR"]
+    assert stream.states == {"c-1": b"garbage"}
+
+
+def test_a_parser_that_raises_sets_the_event_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_raw: bytes | None, _now_ms: int) -> None:
+        raise RecursionError
+
+    monkeypatch.setitem(evaluator_module.WIRE_FORMATS, "broken", broken)
+    letter = only_letter(Stream(TransactionEvaluator(wire_format="broken")).send(record_of(b"x")))
+    assert (letter["reason"], letter["stage"]) == ("PROCESSING_ERROR", "parse")
+
+
+def test_an_error_without_a_trace_is_told_too() -> None:
+    outcome = evaluator_module._failed(record_of(b"x"), Stage.SCORE, ValueError("secret"), (), NOW_MS)
+    letter = only_letter(outcome)
+    assert "ValueError in unknown code" in letter["detail"]
+    assert "secret" not in letter["detail"]
+
+
+def test_a_state_backend_that_fails_fails_the_task() -> None:
+    """Guards a defect: the failure became a dead letter, so an outage of the backend lost every event."""
+
+    def read_state() -> bytes | None:
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        TransactionEvaluator().evaluate(record_of(wire(document())), read_state, NOW_MS)
+
+
+def test_an_incident_beside_an_event() -> None:
+    letter = incident(record_of(b"x"), Why.CONTROL_INVALID, Stage.CONTROL, "why", NOW_MS)
+    assert (letter.disposition, letter.reason) == (Disposition.INCIDENT, Why.CONTROL_INVALID)
+
+
+# ---- for anything --------------------------------------------------------------------------------------------
+
+
+@given(st.none() | st.binary(max_size=300), st.none() | st.binary(max_size=100) | states.map(CustomerFraudState.to_bytes))
+def test_no_bytes_and_no_state_raise(payload: bytes | None, blob: bytes | None) -> None:
+    stream = Stream()
+    if blob is not None:
+        stream.states["c-1"] = blob
+    stream.send(record_of(payload))
+
+
+@given(mutated_documents() | documents, configs, st.none() | st.floats(0, 1), states)
+def test_any_document_under_any_configuration(
+    fields: dict[str, Any], config: DetectionConfig, ml_score: float | None, state: CustomerFraudState
+) -> None:
+    model = None if ml_score is None else FixedModel(ml_score)
+    stream = Stream(TransactionEvaluator(config, model))
+    key = fields.get("customer_id")
+    key = key.replace("\n", " ") if isinstance(key, str) else ""
+    stream.states[key] = state.to_bytes()
+    outcome = stream.send(record_of(wire(fields), key))
+    assert outcome.decision is None or outcome.letters == ()
+
+
+@given(histories(), configs, st.floats(0, 1))
+def test_a_history_is_decided_once_each_and_again_the_same(history: list[Any], config: DetectionConfig, ml: float) -> None:
+    outcomes = []
+    for _ in range(2):
+        stream = Stream(TransactionEvaluator(config, FixedModel(ml)))
+        outcomes.append([stream.send(record_of(wire(document_of(event)))) for event in history])
+    assert outcomes[0] == outcomes[1]
