@@ -19,6 +19,10 @@ out = Console(highlight=False, width=_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
+# Columns whose cells people copy: they are never broken over lines.
+_WHOLE = frozenset({"id", "pid", "name", "state", "component"})
+
+
 class Output(StrEnum):
     """How results are printed."""
 
@@ -51,7 +55,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
     """Print a table without ornament. Empty cells show as a dash."""
     grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column, no_wrap=column in {"id", "pid"}, overflow="fold")
+        grid.add_column(column, no_wrap=column in _WHOLE, overflow="fold")
     for row in rows:
         grid.add_row(*("-" if cell is None or cell == "" else str(cell) for cell in row))
     out.print(grid, soft_wrap=False)

@@ -29,7 +29,8 @@ Say = Callable[[str], None]
 
 
 def _is_registered(rest: FlinkRest, resource: str) -> bool:
-    return any(item["id"] == resource for item in rest.taskmanagers())
+    # A TaskManager is listed a moment before its slots are.
+    return any(item["id"] == resource and item["slotsNumber"] > 0 for item in rest.taskmanagers())
 
 
 class Launcher:

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from kafka import KafkaProducer, TopicPartition
+from kafka.errors import KafkaError, NoError
+from kafka.structs import OffsetAndMetadata
 
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.errors import UserError
-from flink_jobs.local import envfile, ports, process, toolchain, topics
+from flink_jobs.local import envfile, lag, ports, process, toolchain, topics
 from flink_jobs.local.migrations import apply_migrations
 from flink_jobs.local.paths import MIGRATIONS, PYTHON
 from flink_jobs.local.stack import Stack
+from flink_jobs.local.waiting import wait_for
 from flink_jobs.settings import REPO_ROOT
 
 pytestmark = pytest.mark.stack
@@ -68,6 +72,29 @@ def test_topics_are_those_of_the_contracts(stack: Stack) -> None:
 def test_a_missing_topic_is_named(stack: Stack) -> None:
     with pytest.raises(UserError, match=r"no topic streamflow\.nonsense"):
         topics.require_topics(stack.settings().kafka_bootstrap_servers, ["streamflow.nonsense"])
+
+
+def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
+    """On a topic no job reads while this test runs: the position is one we commit ourselves."""
+    bootstrap, group, partition = stack.settings().kafka_bootstrap_servers, "lag-test", TopicPartition("lag-test", 0)
+    with topics.admin(bootstrap) as admin:
+        admin.create_topics({"lag-test": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+        producer = KafkaProducer(bootstrap_servers=bootstrap)
+        for _ in range(10):
+            producer.send("lag-test", b"x")
+        producer.close()
+
+        def commit() -> bool:
+            """Fail while the broker still creates its topic of offsets."""
+            try:
+                answer = admin.alter_group_offsets(group, {partition: OffsetAndMetadata(4, "", -1)})
+            except KafkaError:
+                return False
+            return bool(answer[partition] is NoError)
+
+        wait_for(commit, limit_s=30, what="the offset to be committed")
+    found = {item.group: item for item in lag.consumer_lag(bootstrap)}[group]
+    assert (found.topic, found.position, found.end, found.lag) == ("lag-test", 4, 10, 6)
 
 
 def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
