@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,14 +16,16 @@ from flink_jobs.cli.times import moment_ms
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings, load_settings
 from flink_jobs.traffic.balance import Balance, await_balance
+from flink_jobs.traffic.consumer import Position
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.ledger import SentLedger
+from flink_jobs.traffic.outcomes import output_ends
 from flink_jobs.traffic.pacing import parse_pace
 from flink_jobs.traffic.replay import ReplayPlan
 from flink_jobs.traffic.replay import replay as send_events
 from flink_jobs.traffic.simulate import DEFAULT_START_MS, SimulationPlan
 from flink_jobs.traffic.simulate import simulate as simulated_events
-from flink_jobs.traffic.source_files import SkippedRows, SourceEvent, mapping_for, read_events
+from flink_jobs.traffic.source_files import SkippedRows, SourceEvent, mapping_for, read_events, with_prefix
 
 NOT_BALANCED = 1
 PROGRESS_RECORDS = 50_000
@@ -31,6 +33,10 @@ PROGRESS_RECORDS = 50_000
 Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of all records sent, such as 0.05")]
 Speed = Annotated[str | None, typer.Option(help="multiple of event time, such as 100x, or max; default: max")]
 Rate = Annotated[float | None, typer.Option(help="records per second, instead of --speed")]
+Prefix = Annotated[
+    str,
+    typer.Option(help="put this before every customer and transaction id: what was sent before is new again"),
+]
 LedgerFileOption = Annotated[
     Path | None,
     typer.Option("--ledger", help="write one JSON line per record: where it landed, what should become of it"),
@@ -62,6 +68,7 @@ def replay(
     late: Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the transactions that are held back")] = 0.0,
     max_delay: Annotated[int, typer.Option(min=1, help="a late one is overtaken by 1 to so many others")] = 200,
     seed: Annotated[int, typer.Option(help="of the faults")] = 1,
+    prefix: Prefix = "",
     ledger: LedgerFileOption = None,
     account: Account = None,
     *,
@@ -86,7 +93,7 @@ def replay(
     if columns.assumes_currency:
         say(f"{columns.path} names no currency: amounts are taken as US dollars.")
     plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, max_delay, seed), limit)
-    _send(read_events(file, columns, skipped), plan, ledger, account, output)
+    _send(_renamed(read_events(file, columns, skipped), prefix), plan, ledger, account, output)
     if skipped is not None and skipped.count:
         say(f"{skipped.count:,} rows were not sent; the first: {skipped.first}")
 
@@ -108,6 +115,7 @@ def simulate(
     malformed: Share = 0.0,
     duplicates: Share = 0.0,
     late: Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the transactions that are held back")] = 0.0,
+    prefix: Prefix = "",
     ledger: LedgerFileOption = None,
     account: Account = None,
     *,
@@ -129,7 +137,7 @@ def simulate(
     plan = SimulationPlan(
         customers, seed, fraud_rate, DEFAULT_START_MS if start is None else moment_ms(start, "--start", _now_ms())
     )
-    stream = itertools.islice(_until_now(simulated_events(plan)), events)
+    stream = itertools.islice(_renamed(_until_now(simulated_events(plan)), prefix), events)
     if out_file is None:
         replay_plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, seed=seed), events)
         _send(stream, replay_plan, ledger, account, output)
@@ -175,7 +183,10 @@ def _send(
     settings = load_settings()
     if ledger_path is not None and not ledger_path.parent.is_dir():
         raise UserError(f"there is no folder {ledger_path.parent}", "make it, or choose another file with --ledger")
-    ledger, start = SentLedger(), time.monotonic()
+    ledger, ends = SentLedger(), None
+    if account is not None:
+        ends = output_ends(settings.kafka_bootstrap_servers, settings.topic_prefix)
+    start = time.monotonic()
     try:
         send_events(
             events, plan, settings.kafka_bootstrap_servers, settings.topic_prefix,
@@ -184,16 +195,18 @@ def _send(
     finally:
         seconds = time.monotonic() - start
         say(f"{ledger.sent:,} records delivered in {seconds:.1f} s ({ledger.sent / seconds:,.0f}/s)")
-    balance = None if account is None else _balance(settings, ledger, account)
+    balance = None if account is None else _balance(settings, ledger, account, ends)
     result: dict[str, Any] = {**ledger.as_dict(), "seconds": round(seconds, 3)}
     if balance is not None:
         result["account"] = balance.as_dict()
     emit(output, result, lambda: _print(ledger, balance))
     if balance is not None and not balance.is_as_expected:
+        if "duplicate instead of decided" in balance.unexpected:
+            say("Some transactions had been decided before. To send them again as new ones, use --prefix.")
         raise typer.Exit(NOT_BALANCED)
 
 
-def _balance(settings: Settings, ledger: SentLedger, limit_s: float) -> Balance:
+def _balance(settings: Settings, ledger: SentLedger, limit_s: float, start: Mapping[Position, int] | None) -> Balance:
     say("Waiting for the outcomes ...")
     shown = time.monotonic()
 
@@ -203,9 +216,8 @@ def _balance(settings: Settings, ledger: SentLedger, limit_s: float) -> Balance:
             shown = time.monotonic()
             say(f"{answered:,} of {sent:,} have an outcome")
 
-    return await_balance(
-        settings.kafka_bootstrap_servers, settings.topic_prefix, ledger, limit_s=limit_s, on_progress=progress
-    )
+    kafka, prefix = settings.kafka_bootstrap_servers, settings.topic_prefix
+    return await_balance(kafka, prefix, ledger, limit_s=limit_s, start=start, on_progress=progress)
 
 
 def _report(ledger: SentLedger, seconds: float) -> None:
@@ -222,6 +234,10 @@ def _print(ledger: SentLedger, balance: Balance | None) -> None:
     if balance is not None:
         for line in balance.lines():
             out.print(line, soft_wrap=True, markup=False)
+
+
+def _renamed(events: Iterator[SourceEvent], prefix: str) -> Iterator[SourceEvent]:
+    return with_prefix(events, prefix) if prefix else events
 
 
 def _until_now(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:

@@ -11,7 +11,9 @@ from flink_jobs.traffic.ledger import FATE_OF_CODE, NOTHING, Coordinate, SentLed
 from flink_jobs.traffic.outcomes import OutcomeReader, Outcomes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from flink_jobs.traffic.consumer import Position
 
 SHOWN = 10
 POLL_S = 0.5
@@ -98,6 +100,9 @@ class Balance:
         if self.detection is not None:
             result["detection"]["recall"] = self.detection.recall
             result["detection"]["precision"] = self.detection.precision
+            result["detection"]["patterns"] = {
+                name: {"sent": sent, "alerts": alerts} for name, (sent, alerts) in self.detection.patterns.items()
+            }
         return result
 
     def lines(self) -> list[str]:
@@ -137,7 +142,7 @@ def balance(ledger: SentLedger, outcomes: Outcomes) -> Balance:
             missing.append(at)
         elif got != expected:
             unexpected[f"{FATE_OF_CODE[got].value} instead of {FATE_OF_CODE[expected].value}"] += 1
-    alerts = outcomes.alert_ids_decided
+    alerts = outcomes.alerts_decided
     return Balance(
         sent=ledger.sent,
         decided=outcomes.fates["decided"],
@@ -149,8 +154,8 @@ def balance(ledger: SentLedger, outcomes: Outcomes) -> Balance:
         unexpected=dict(unexpected),
         problems=tuple(outcomes.problems),
         alerts=len(alerts),
-        alerts_missing=sum(1 for identity in alerts if identity not in outcomes.alert_ids_sent),
-        alerts_repeated=sum(outcomes.alert_ids_sent[identity] > 1 for identity in alerts),
+        alerts_missing=len(alerts - outcomes.alerts_sent.keys()),
+        alerts_repeated=sum(outcomes.alerts_sent[alert] > 1 for alert in alerts),
         incidents=outcomes.incidents,
         degraded=outcomes.degraded,
         reasons=dict(sorted(outcomes.reasons.items())),
@@ -164,6 +169,7 @@ def await_balance(
     ledger: SentLedger,
     *,
     limit_s: float,
+    start: Mapping[Position, int] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Balance:
     """Read the outputs until every record sent has an outcome and every alert is there, or the limit passed.
@@ -173,9 +179,10 @@ def await_balance(
         prefix: of the topics.
         ledger: what was sent.
         limit_s: longest time without any new outcome, in seconds.
+        start: where to begin reading (see `output_ends`); without it at the beginning of the topics.
         on_progress: called with outcomes so far and records sent.
     """
-    reader = OutcomeReader(bootstrap, prefix, ledger)
+    reader = OutcomeReader(bootstrap, prefix, ledger, start)
     try:
         answered, since = -1, time.monotonic()
         while True:
@@ -185,7 +192,7 @@ def await_balance(
             if on_progress is not None:
                 on_progress(answered, ledger.sent)
             # Alerts are committed with their decisions, but on another topic, read at another moment.
-            complete = answered >= ledger.sent and outcomes.alert_ids_decided <= outcomes.alert_ids_sent.keys()
+            complete = answered >= ledger.sent and outcomes.alerts_decided <= outcomes.alerts_sent.keys()
             if complete or time.monotonic() - since > limit_s:
                 return balance(ledger, outcomes)
             time.sleep(POLL_S)

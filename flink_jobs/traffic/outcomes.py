@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from flink_jobs.contracts.registry import topic_name
-from flink_jobs.traffic.consumer import CommittedReader, Record
+from flink_jobs.traffic.consumer import CommittedReader, Position, Record
 from flink_jobs.traffic.ledger import FATE_CODE, NOTHING, ByteMap, Coordinate
 from flink_jobs.traffic.outgoing import Fate
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from flink_jobs.traffic.ledger import SentLedger
 
+AlertKey = tuple[str, str, int]  # customer, transaction, time of scoring
+OUTPUTS = ("decisions", "alerts", "dlq")
 FATE_OF_DISPOSITION = {"rejected": Fate.REJECTED, "duplicate": Fate.DUPLICATE}
 
 
@@ -47,8 +49,8 @@ class Outcomes:
     incidents: int = 0
     degraded: int = 0
     foreign: int = 0
-    alert_ids_decided: set[str] = field(default_factory=set)
-    alert_ids_sent: Counter[str] = field(default_factory=Counter)
+    alerts_decided: set[AlertKey] = field(default_factory=set)
+    alerts_sent: Counter[AlertKey] = field(default_factory=Counter)
     _decided_ids: set[int] = field(default_factory=set)
     repeated_transactions: int = 0
 
@@ -67,15 +69,15 @@ class Outcomes:
             self.degraded += 1
         if document["is_alert"]:
             self.alerted.add(at)
-            self.alert_ids_decided.add(document["transaction_id"])
+            self.alerts_decided.add(_alert_key(document))
 
     def add_letter(self, document: Mapping[str, Any]) -> None:
         """Enter one dead letter."""
-        if document["disposition"] == "incident":
-            self.incidents += 1
-            return
         at = self._ours(document["topic"], document["partition"], document["offset"])
         if at is None:
+            return
+        if document["disposition"] == "incident":
+            self.incidents += 1
             return
         self._enter(at, FATE_OF_DISPOSITION[document["disposition"]])
         self.reasons[document["reason"]] += 1
@@ -88,8 +90,8 @@ class Outcomes:
                 self.problems.append(f"{where}: the dead letter does not keep the record's bytes")
 
     def add_alert(self, document: Mapping[str, Any]) -> None:
-        """Enter one alert; it has no coordinate, its transaction id says which decision it belongs to."""
-        self.alert_ids_sent[document["transaction_id"]] += 1
+        """Enter one alert; it has no coordinate, but shares ids and the time of scoring with its decision."""
+        self.alerts_sent[_alert_key(document)] += 1
 
     def _ours(self, topic: str, partition: int, offset: int) -> Coordinate | None:
         at = (partition, offset)
@@ -111,6 +113,10 @@ class Outcomes:
         return sum(self.fates.values())
 
 
+def _alert_key(document: Mapping[str, Any]) -> AlertKey:
+    return document["customer_id"], document["transaction_id"], document["processing_time_ms"]
+
+
 def keeps_bytes(letter: Mapping[str, Any], sha256: str, length: int) -> bool:
     """Tell whether a dead letter keeps a payload of this digest and length, byte for byte unless truncated."""
     if letter["payload_sha256"] != sha256 or letter["payload_length"] != length:
@@ -129,18 +135,26 @@ def letter_payload(letter: Mapping[str, Any]) -> bytes:
     return base64.b64decode(payload) if letter["payload_encoding"] == "base64" else payload.encode()
 
 
+def output_ends(bootstrap: str, prefix: str) -> dict[Position, int]:
+    """Return where the output topics end now: a reader that starts there skips the outcomes of earlier runs."""
+    with CommittedReader(bootstrap, [topic_name(prefix, suffix) for suffix in OUTPUTS]) as reader:
+        return reader.end_offsets()
+
+
 class OutcomeReader:
     """Follows the output topics and enters what it reads into `Outcomes`."""
 
-    def __init__(self, bootstrap: str, prefix: str, ledger: SentLedger) -> None:
-        """Connect; reading starts at the beginning of ``.decisions``, ``.alerts`` and ``.dlq``."""
+    def __init__(
+        self, bootstrap: str, prefix: str, ledger: SentLedger, start: Mapping[Position, int] | None = None
+    ) -> None:
+        """Connect; reading starts at ``start``, or at the beginning of ``.decisions``, ``.alerts`` and ``.dlq``."""
         self._enter = {
             topic_name(prefix, "decisions"): Outcomes.add_decision,
             topic_name(prefix, "alerts"): Outcomes.add_alert,
             topic_name(prefix, "dlq"): Outcomes.add_letter,
         }
         self.outcomes = Outcomes(ledger, topic_name(prefix, "transactions"))
-        self._reader = CommittedReader(bootstrap, list(self._enter))
+        self._reader = CommittedReader(bootstrap, list(self._enter), start)
 
     def read(self) -> Outcomes:
         """Enter everything committed by now and return the account so far."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from kafka import KafkaProducer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MAX_IN_FLIGHT = 50_000
 """Records sent but not acknowledged; kafka-python itself would buffer without bound when the broker is slow."""
 DELIVERY_LIMIT_S = 60.0
+HURRIED_LIMIT_S = 5.0
 CONNECT_LIMIT_S = 10.0
 LARGEST_REQUEST_BYTES = 1_048_576
 
@@ -85,12 +87,17 @@ class RecordProducer:
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Wait for every delivery and close; after an error, only close."""
+        """Wait for every delivery and close; after an error or Ctrl-C, wait for what is under way, but not long."""
         try:
             if kind is None:
                 self.flush()
+            else:
+                with suppress(KafkaError):
+                    self._producer.flush(timeout=HURRIED_LIMIT_S)
+                with suppress(UserError):
+                    self.settle()
         finally:
-            self._producer.close(timeout=DELIVERY_LIMIT_S if kind is None else 1)
+            self._producer.close(timeout=1)
 
     def send(self, record: Outgoing) -> None:
         """Send one record with the wall time as its timestamp; blocks while too many are not acknowledged."""

@@ -6,7 +6,7 @@ import csv
 import gzip
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from flink_jobs.traffic.converters import Cell, CellError
 from flink_jobs.traffic.mapping import ColumnMapping, load_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 WIRE_MAPPING = Path(__file__).parent / "mappings" / "wire.yaml"
 PARQUET_BATCH_ROWS = 4_096
@@ -33,6 +33,13 @@ class SourceEvent:
     transaction: dict[str, Any]
     label: bool | None = None
     pattern: str | None = None
+
+
+def with_prefix(events: Iterable[SourceEvent], prefix: str) -> Iterator[SourceEvent]:
+    """Yield the events with ``prefix`` before customer and transaction ids: a detector has never seen them."""
+    for event in events:
+        ids = {name: prefix + event.transaction[name] for name in ("transaction_id", "customer_id")}
+        yield replace(event, transaction={**event.transaction, **ids})
 
 
 @dataclass(slots=True)
@@ -52,8 +59,9 @@ def mapping_for(path: Path, mapping: Path | None) -> ColumnMapping:
     """Return the mapping to read ``path`` with: the one given, else ``<name>.mapping.yaml`` beside it, else the wire's.
 
     Raises:
-        UserError: no mapping was given or found and the file is not JSON lines.
+        UserError: there is no such file, or no mapping was given or found and the file is not JSON lines.
     """
+    _check_file(path)
     if mapping is not None:
         return load_mapping(mapping)
     stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
@@ -77,9 +85,7 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
     Raises:
         UserError: the file cannot be read, lacks a column of the mapping, or a row cannot be mapped.
     """
-    if not path.is_file():
-        what = f"there is no file {path}"
-        raise UserError(what, "check the path")
+    _check_file(path)
     readers: dict[str, Callable[[Path, ColumnMapping], Iterator[tuple[int, Mapping[str, Cell]]]]]
     readers = {"csv": _csv_rows, "jsonl": _json_rows, "parquet": _parquet_rows}
     for number, row in readers[_kind(path)](path, mapping):
@@ -95,6 +101,11 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
             skipped.add(problem)
             continue
         yield event
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"there is no file {path}", "check the path")
 
 
 def _kind(path: Path) -> str:

@@ -156,6 +156,14 @@ def test_an_incident_accompanies_a_decision_and_is_not_counted(run: Run) -> None
     assert account.incidents == 1
 
 
+def test_an_alert_of_an_earlier_run_of_the_same_traffic_is_not_a_second_one(run: Run) -> None:
+    run.alerts.append({**run.alerts[0], "processing_time_ms": NOW_MS - 60_000})
+    run.letters.append({**run.letters[0], "disposition": "incident", "topic": "streamflow.control"})
+    account = run.balance()
+    assert account.is_as_expected
+    assert account.incidents == 0
+
+
 def test_outcomes_of_another_run_or_topic_change_nothing(run: Run) -> None:
     first = run.decisions[0]
     run.decisions.append({**first, "source": {**first["source"], "offset": 5}})

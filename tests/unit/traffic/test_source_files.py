@@ -13,7 +13,7 @@ from pyarrow import parquet
 from flink_jobs.cli.traffic_commands import write_events
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
-from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_events
+from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_events, with_prefix
 
 if TYPE_CHECKING:
     from flink_jobs.traffic.source_files import SourceEvent
@@ -96,6 +96,16 @@ def test_simulated_traffic_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert events_of(path) == events
 
 
+def test_a_prefix_makes_every_event_new_and_changes_nothing_else(tmp_path: Path, mapping_file: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(CSV)
+    plain = events_of(path, mapping_file)
+    for before, after in zip(plain, with_prefix(plain, "run2-"), strict=True):
+        ids = {name: "run2-" + before.transaction[name] for name in ("transaction_id", "customer_id")}
+        assert after.transaction == {**before.transaction, **ids}
+        assert after.label == before.label
+
+
 def test_a_bad_row_names_file_row_and_cell_or_is_counted(tmp_path: Path, mapping_file: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(CSV.replace("99", "lots"))
@@ -134,5 +144,6 @@ def test_a_bad_file_says_what_is_wrong(
 
 
 def test_a_csv_without_mapping_says_where_one_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "cards.csv.gz").touch()
     with pytest.raises(UserError, match=r"has no column mapping: write .*cards.mapping.yaml or name one"):
         mapping_for(tmp_path / "cards.csv.gz", None)
