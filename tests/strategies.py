@@ -108,11 +108,8 @@ def mutated_documents(draw: st.DrawFn) -> Document:
 def as_transaction(document: Document) -> Transaction:
     """Return what a valid document means, by an independent reading of the contract."""
     location = document.get("location") or {}
-    return Transaction(
-        **{name: document.get(name) for name in Transaction._fields if name not in {"latitude", "longitude"}},
-        latitude=location.get("lat"),
-        longitude=location.get("lon"),
-    )
+    values = {**document, "latitude": location.get("lat"), "longitude": location.get("lon")}
+    return Transaction._make(values.get(name) for name in Transaction._fields)
 
 
 @st.composite

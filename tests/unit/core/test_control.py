@@ -15,6 +15,7 @@ from flink_jobs.core.control import (
     ControlMessage,
     ControlRefusal,
     apply_control,
+    control_id_of,
     parse_control,
 )
 from flink_jobs.core.reasons import DeadLetterReason
@@ -115,6 +116,24 @@ def test_what_is_not_valid_says_what_is_wrong(payload: bytes | None, detail: str
     assert detail in answer.detail
 
 
+@pytest.mark.parametrize(
+    ("payload", "control_id"),
+    [
+        (raw(), "ctl-1"),
+        (raw(changes={}), "ctl-1"),
+        (b'{"control_id":"x"}', "x"),
+        (raw(control_id="a\nb"), None),
+        (b"{}", None),
+        (b'["control_id"]', None),
+        (b"{", None),
+        (b"", None),
+        (None, None),
+    ],
+)
+def test_the_id_that_a_refused_message_claims(payload: bytes | None, control_id: str | None) -> None:
+    assert control_id_of(payload) == control_id
+
+
 def test_details_are_short_and_printable_whatever_the_names() -> None:
     answer = parse_control(raw(**{f"\0{'x' * 5_000}{index}": 1 for index in range(40)}))
     assert isinstance(answer, ControlRefusal)
@@ -211,7 +230,7 @@ def test_two_instances_agree_after_any_messages(config: DetectionConfig, kinds: 
     }
     one, other = config, DetectionConfig.from_json(config.to_json())
     for index, kind in enumerate(kinds):
-        control = message(f"generated {index}", **changes[kind])
+        control = message(f"generated {index}", None, **changes[kind])
         one, other = applied(one, control), DetectionConfig.from_json(applied(other, control).to_json())
     assert one == other
     assert one.to_json() == other.to_json()

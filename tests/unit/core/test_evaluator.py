@@ -12,6 +12,7 @@ from flink_jobs.core import evaluator as evaluator_module
 from flink_jobs.core.config import Blacklist, DetectionConfig
 from flink_jobs.core.decision import alert_id
 from flink_jobs.core.evaluator import Outcome, TransactionEvaluator, incident
+from flink_jobs.core.parsing import WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason as Why
 from flink_jobs.core.reasons import Disposition, ReasonCode, Stage
 from flink_jobs.core.state import CustomerFraudState, transaction_fingerprint
@@ -240,7 +241,7 @@ def test_a_parser_that_raises_sets_the_event_aside(monkeypatch: pytest.MonkeyPat
     def broken(_raw: bytes | None, _now_ms: int) -> None:
         raise RecursionError
 
-    monkeypatch.setitem(evaluator_module.WIRE_FORMATS, "broken", broken)
+    monkeypatch.setitem(WIRE_FORMATS, "broken", broken)
     letter = only_letter(Stream(TransactionEvaluator(wire_format="broken")).send(record_of(b"x")))
     assert (letter["reason"], letter["stage"]) == ("PROCESSING_ERROR", "parse")
 
@@ -270,7 +271,9 @@ def test_an_incident_beside_an_event() -> None:
 # ---- for anything --------------------------------------------------------------------------------------------
 
 
-@given(st.none() | st.binary(max_size=300), st.none() | st.binary(max_size=100) | states.map(CustomerFraudState.to_bytes))
+@given(
+    st.none() | st.binary(max_size=300), st.none() | st.binary(max_size=100) | states.map(CustomerFraudState.to_bytes)
+)
 def test_no_bytes_and_no_state_raise(payload: bytes | None, blob: bytes | None) -> None:
     stream = Stream()
     if blob is not None:
@@ -292,7 +295,9 @@ def test_any_document_under_any_configuration(
 
 
 @given(histories(), configs, st.floats(0, 1))
-def test_a_history_is_decided_once_each_and_again_the_same(history: list[Any], config: DetectionConfig, ml: float) -> None:
+def test_a_history_is_decided_once_each_and_again_the_same(
+    history: list[Any], config: DetectionConfig, ml: float
+) -> None:
     outcomes = []
     for _ in range(2):
         stream = Stream(TransactionEvaluator(config, FixedModel(ml)))

@@ -38,6 +38,8 @@ def nested(levels: int) -> bytes:
     return literal("extra", "[" * (levels - 1) + "]" * (levels - 1))
 
 
+NO_TEXTS: tuple[object, ...] = (1, 1.5, True, [], {})
+
 CASES: list[tuple[Why, str, bytes | None]] = [
     (Why.EMPTY_PAYLOAD, "tombstone", None),
     (Why.EMPTY_PAYLOAD, "no bytes", b""),
@@ -89,7 +91,7 @@ CASES: list[tuple[Why, str, bytes | None]] = [
     *[
         (Why.WRONG_TYPE, f"{field} {value!r}", payload(**{field: value}))
         for field in ("merchant", "category", "channel", "country")
-        for value in (1, 1.5, True, [], {})
+        for value in NO_TEXTS
     ],
     *[(Why.WRONG_TYPE, f"location {value!r}", payload(location=value)) for value in (1, "x", True, [1.0, 2.0])],
     (Why.WRONG_TYPE, "lat in quotes", payload(location={"lat": "1", "lon": 1.0})),

@@ -22,7 +22,9 @@ DATA = Path(__file__).parents[2] / "data"
 ROWS = 5_000
 
 
-def streamed(transactions: list[Transaction], config: DetectionConfig | None = None) -> list[tuple[str, dict[str, Any]]]:
+def streamed(
+    transactions: list[Transaction], config: DetectionConfig | None = None
+) -> list[tuple[str, dict[str, Any]]]:
     """The id and features of each decision of the evaluator, hexadecimal so that every bit counts."""
     stream = Stream(TransactionEvaluator(config))
     decided = []
@@ -34,7 +36,9 @@ def streamed(transactions: list[Transaction], config: DetectionConfig | None = N
     return decided
 
 
-def replayed(transactions: list[Transaction], config: DetectionConfig | None = None) -> list[tuple[str, dict[str, Any]]]:
+def replayed(
+    transactions: list[Transaction], config: DetectionConfig | None = None
+) -> list[tuple[str, dict[str, Any]]]:
     return [
         (transaction.transaction_id, bits(features._asdict()))
         for transaction, features in replay_features(transactions, config)

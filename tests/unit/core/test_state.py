@@ -109,9 +109,7 @@ def test_a_fifth_currency_takes_the_place_of_the_one_used_least() -> None:
 
 @pytest.mark.parametrize("order", list(permutations([(0, (1.0, 1.0)), (5, None), (9, (3.0, 3.0)), (4, (2.0, 2.0))])))
 def test_the_place_is_the_latest_in_event_time(order: list[tuple[int, tuple[float, float] | None]]) -> None:
-    state = observe(
-        CustomerFraudState(), *[transaction(f"t-{t}", START_MS + t, place=place) for t, place in order]
-    )
+    state = observe(CustomerFraudState(), *[transaction(f"t-{t}", START_MS + t, place=place) for t, place in order])
     assert (state.located_at_ms, state.latitude, state.longitude) == (START_MS + 9, 3.0, 3.0)
 
 
