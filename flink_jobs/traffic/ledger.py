@@ -120,13 +120,6 @@ class SentLedger:
             if record.label:
                 self.frauds[at] = record.pattern
 
-    def starts(self, topic: str) -> dict[tuple[str, int], int]:
-        """Return the first offset of each partition that was written to, for a reader of ``topic``."""
-        firsts: dict[tuple[str, int], int] = {}
-        for partition, offset in self.expected.coordinates():
-            firsts.setdefault((topic, partition), offset)
-        return firsts
-
     def as_dict(self) -> dict[str, Any]:
         """Return the counts for JSON output."""
         return {

@@ -172,10 +172,6 @@ def test_outcomes_of_another_run_or_topic_change_nothing(run: Run) -> None:
     assert run.balance().is_as_expected
 
 
-def test_a_reader_starts_at_the_first_record_of_each_partition(run: Run) -> None:
-    assert run.ledger.starts(TOPIC) == {(TOPIC, partition): 100 for partition in range(3)}
-
-
 @given(st.dictionaries(st.tuples(st.integers(0, 3), st.integers(0, 400)), st.integers(1, 255)))
 def test_a_byte_map_is_a_dictionary(values: dict[tuple[int, int], int]) -> None:
     cells = ByteMap()
