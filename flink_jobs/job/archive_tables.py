@@ -40,7 +40,8 @@ ARCHIVES: Final = (
             "out_of_order_ms": "BIGINT", "source_topic": _TEXT, "source_partition": "INT", "source_offset": "BIGINT",
         },
         {
-            "source_topic": "source.topic", "source_partition": "source.`partition`", "source_offset": "source.`offset`",
+            "source_topic": "source.topic", "source_partition": "source.`partition`",
+            "source_offset": "source.`offset`",
         },
     ),
     Archive(

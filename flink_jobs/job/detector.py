@@ -1,14 +1,14 @@
 """The operator: Flink's hands for the pure evaluator.
 
-``FraudDetectorFunction`` reads and writes keyed state, keeps the configuration from the control topic in broadcast state,
-and puts what the evaluator answers on the right output. It decides nothing itself.
+``FraudDetectorFunction`` reads and writes keyed state, keeps the configuration from the control topic in broadcast
+state, and puts what the evaluator answers on the right output. It decides nothing itself.
 """
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from pyflink.common import Row, Time, Types
@@ -102,7 +102,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             model=self._evaluator.model.version if self._evaluator.model else None,
         )
 
-    def process_element(self, value: str, ctx: Any) -> Iterator[Output]:
+    def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Output]:
         """Decide one record."""
         if not self._config_is_loaded:
             self._load_config(ctx)
@@ -113,7 +113,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         record = unpack_record(value, self._settings.transactions_topic)
         evaluator = self._evaluator
         outcome = evaluator.evaluate(record, self._state.value, now_ms)
-        if outcome.state is not None:
+        if outcome.decision is not None:
             self._state.update(outcome.state)
             yield keyed(outcome.customer_id, outcome.decision)
             if outcome.alert is not None:
@@ -130,7 +130,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         if metrics.due(now_ms):
             metrics.flush(now_ms)
 
-    def process_broadcast_element(self, value: Row, ctx: Any) -> Iterator[Output]:
+    def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Output]:
         """Apply a control message; every subtask does, the first one also reports."""
         state = ctx.get_broadcast_state(CONFIG_STATE)
         stored = state.get(CONFIG_KEY)
@@ -150,18 +150,19 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             state.put(CONFIG_KEY, answer.to_json())
             problem = self._use_config(answer)
             if problem is not None:
+                detail = problem
                 letters.append(incident(record, DeadLetterReason.MODEL_UNAVAILABLE, Stage.MODEL, problem, now_ms))
         revision = answer.revision if isinstance(answer, DetectionConfig) else config.revision
-        self._metrics.gauge(catalogue.CONFIG_REVISION, revision)
         if not self._is_first_subtask:
             return
         self._metrics.count(catalogue.CONTROL_MESSAGES, outcome)
         log_event("control_message", outcome=outcome, revision=revision, detail=detail)
         for letter in letters:
+            self._metrics.count(catalogue.DEAD_LETTERS, letter.reason)
             yield DEAD_LETTERS, keyed(letter.id, letter.body)
         yield AUDIT, _audit_record(record, message, revision, outcome, detail, now_ms)
 
-    def _load_config(self, ctx: Any) -> None:
+    def _load_config(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
         """Take over the configuration a savepoint brought, at the first record after ``open``."""
         self._config_is_loaded = True
         stored = ctx.get_broadcast_state(CONFIG_STATE).get(CONFIG_KEY)
@@ -176,6 +177,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         if config.model_version is not None and (model is None or model.version != config.model_version):
             problem = self._use_model(config.model_version)
         self._evaluator.configure(config)
+        self._metrics.gauge(catalogue.CONFIG_REVISION, config.revision)
         return problem
 
     def _use_model(self, version: str | None) -> str | None:

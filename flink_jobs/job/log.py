@@ -8,7 +8,7 @@ import orjson
 _LOGGER: Final = logging.getLogger("streamflow")
 
 
-def log_event(event: str, **fields: str | int | float | bool | None) -> None:
+def log_event(event: str, **fields: str | float | bool | None) -> None:
     """Log an event with its fields at level INFO; a ``detail`` that is not empty marks a WARNING."""
     level = logging.WARNING if fields.get("detail") else logging.INFO
     _LOGGER.log(level, orjson.dumps({"event": event, **fields}).decode())

@@ -6,8 +6,9 @@ operator gets one from its place downstream of them.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
+from py4j.java_gateway import JavaObject
 from pyflink.datastream import StreamExecutionEnvironment
 
 _NOT_OPERATORS: Final = ("PartitionTransformation", "SideOutputTransformation")
@@ -20,7 +21,7 @@ _ENDS: Final = {
 }
 
 
-def transformations(env: StreamExecutionEnvironment) -> Iterator[Any]:
+def transformations(env: StreamExecutionEnvironment) -> Iterator[JavaObject]:
     """Yield every Java transformation of an environment, each once."""
     seen: set[int] = set()
     pending = list(env._j_stream_execution_environment.getTransformations())  # noqa: SLF001
@@ -62,7 +63,7 @@ def pin_uids(env: StreamExecutionEnvironment, sources: Mapping[str, str], sinks:
             _pin_chain(f"{transformation.getUid()}-input-{number}", upstream)
 
 
-def _pin_chain(prefix: str, transformation: Any) -> None:
+def _pin_chain(prefix: str, transformation: JavaObject) -> None:
     """Number the operators from one that has a uid up to the next that has one."""
     number = 0
     while transformation.getUid() is None:

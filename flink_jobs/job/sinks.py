@@ -45,4 +45,4 @@ def kafka_sink(
     statements.add_insert_sql(f"""
         INSERT INTO {name}
         SELECT SUBSTR(line, 1, cut - 1), SUBSTR(line, cut + 1)
-        FROM (SELECT line, POSITION(U&'\\000A' IN line) AS cut FROM {name}_lines)""")
+        FROM (SELECT line, POSITION(U&'\\000A' IN line) AS cut FROM {name}_lines)""")  # noqa: S608 - our own names

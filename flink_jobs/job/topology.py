@@ -4,6 +4,8 @@
     control -------(broadcast)---------+                     +--> alerts
                                                              +--> dead letters
                                                              +--> audit
+
+The job in ``archive`` carries the four outputs on to Postgres.
 """
 
 from collections.abc import Callable
@@ -75,7 +77,14 @@ def build_detector(
         # A control message must never be missed: without a savepoint the topic is read from its beginning.
         start_from = "earliest" if name == "control" else wiring.start_from
         kafka_table(
-            t_env, name, topic, kafka, wiring.group_id, start_from, wiring.idle_timeout_ms, bounded=wiring.bounded
+            t_env,
+            name,
+            topic,
+            bootstrap_servers=kafka,
+            group_id=wiring.group_id,
+            start_from=start_from,
+            idle_timeout_ms=wiring.idle_timeout_ms,
+            bounded=wiring.bounded,
         )
     transactions = keyed_records(t_env, "transactions")
     control = packed_records(t_env, "control")

@@ -56,7 +56,7 @@ SCORE: Final = Metric(
     buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
 )  # fmt: skip
 PROCESSING_TIME_US: Final = Metric(
-    "processing_time_us", Kind.HISTOGRAM, "microseconds", "time the detector took for one record, state access included",
+    "processing_time_us", Kind.HISTOGRAM, "microseconds", "time the detector took for a record, state access included",
     buckets=(25, 50, 75, 100, 150, 250, 500, 1000, 5000, 25000),
 )  # fmt: skip
 LATENCY_MS: Final = Metric(
