@@ -132,6 +132,8 @@ class Stack:
                 launcher.start_together(components, java, password)
             except BaseException:
                 launcher.stop([name for name in record.processes if name not in before])
+                if not before:  # else what carries the marker may belong to those that stay
+                    process.end_leftovers(record.stack_id)
                 raise
         return self.settings()
 
