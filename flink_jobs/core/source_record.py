@@ -50,7 +50,8 @@ class SourceRecord(NamedTuple):
         if not self.headers:
             return []
         try:
-            return sorted(orjson.loads(self.headers).items())
+            # Postgres takes no NUL in a text; a header's name is shown with the replacement character for it.
+            return sorted((name.replace("\0", "\ufffd"), value) for name, value in orjson.loads(self.headers).items())
         except (ValueError, AttributeError):
             return [("unreadable", b64encode(self.headers.encode("utf-8", "replace")).decode("ascii"))]
 

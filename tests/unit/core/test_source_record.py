@@ -92,3 +92,9 @@ def test_unreadable_headers_are_kept_as_they_are(text: str) -> None:
     [(name, value)] = record_of(b"", headers=text).header_list
     assert name == "unreadable"
     assert b64decode(value or "") == text.encode("utf-8", "replace")
+
+
+def test_a_nul_in_a_header_name_does_not_reach_postgres() -> None:
+    """Guards the archive: jsonb refuses U+0000, and the job would restart on it forever."""
+    record = SourceRecord(b"{}", 0, 0, "", '{"trace\\u0000id":"AA=="}', "c", "t")
+    assert record.header_list == [("trace\ufffdid", "AA==")]
