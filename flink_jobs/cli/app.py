@@ -36,7 +36,7 @@ COMMANDS = {
     "control": Lazy(
         "flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA
     ),
-    "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "Look at dead letters and send them again.", DATA),
+    "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count and show dead letters.", DATA),
 }
 
 
