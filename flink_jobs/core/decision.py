@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.features import FEATURE_NAMES, FeatureVector, absences
+from flink_jobs.core.features import FeatureVector, absences
 from flink_jobs.core.rules import RuleVerdict
 from flink_jobs.core.scoring import Score
 from flink_jobs.core.source_record import SourceRecord
@@ -47,6 +47,7 @@ def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it
         out_of_order_ms: how far behind the customer's latest event this one is, 0 when in order.
         now_ms: the job's clock, ms since the epoch.
     """
+    zscore, velocity, time_deviation, speed_kmh, is_blacklisted, ratio = features
     return {
         "schema_version": DECISION_SCHEMA_VERSION,
         "transaction_id": transaction.transaction_id,
@@ -65,7 +66,14 @@ def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it
         "alpha": score.alpha,
         "threshold": config.alert_threshold,
         "is_alert": score.score >= config.alert_threshold,
-        "features": dict(zip(FEATURE_NAMES, features, strict=True)),
+        "features": {
+            "amount_zscore": zscore,
+            "velocity_count": velocity,
+            "time_deviation": time_deviation,
+            "geo_speed_kmh": speed_kmh,
+            "is_blacklisted": is_blacklisted,
+            "amount_ratio": ratio,
+        },
         "absent": absences(features, transaction) if None in features else {},
         "reasons": [{"code": code, "contribution": contribution} for code, contribution in score.reasons],
         "model": "degraded" if ml_score is None else "ok",

@@ -163,7 +163,7 @@ class TransactionEvaluator:
         )
 
 
-_KEY_MISMATCH = "the key that routed the record is not its customer_id; produce with key = customer_id"
+_KEY_MISMATCH = "the key that routed the record is not its customer_id; does it name customer_id twice?"
 
 
 def _set_aside(record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int) -> Outcome:

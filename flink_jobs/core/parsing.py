@@ -7,6 +7,7 @@ the reason, so precise diagnoses cost nothing while the input is good. A second 
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -38,7 +39,9 @@ _TEXT_LIMITS: Final = {
     "channel": MAX_CHANNEL_CHARS,
 }
 _COUNTRY_CHARS: Final = 2
-_QUOTE, _BACKSLASH = b'"\\'
+_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
+"""A whole string, cut off or not, or a bracket outside strings; possessive, so linear in the length."""
+_OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
 
 WireFormat = Callable[[bytes | None, int], Transaction | Rejection]
 
@@ -61,7 +64,7 @@ def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection
         document = orjson.loads(raw)
     except (ValueError, RecursionError):
         return _why_not_json(raw)
-    if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _depth(raw) > MAX_NESTING:
+    if _is_too_deep(raw):
         return _TOO_DEEP
     if type(document) is not dict:
         return Rejection(
@@ -170,7 +173,7 @@ def _why_not_json(raw: bytes) -> Rejection:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         return Rejection(DeadLetterReason.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}")
-    if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _depth(raw) > MAX_NESTING:
+    if _is_too_deep(raw):
         return _TOO_DEEP
     non_finite = False
 
@@ -192,26 +195,19 @@ def _why_not_json(raw: bytes) -> Rejection:
     return Rejection(DeadLetterReason.MALFORMED_JSON, "not strict JSON (lone surrogate or control character)")
 
 
-def _depth(raw: bytes) -> int:
-    """Greatest nesting of brackets outside strings, found without recursion."""
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == _BACKSLASH:
-                escaped = True
-            elif byte == _QUOTE:
-                in_string = False
-        elif byte == _QUOTE:
-            in_string = True
-        elif byte in b"{[":
+def _is_too_deep(raw: bytes) -> bool:
+    """Tell whether brackets outside strings nest deeper than allowed, found without recursion."""
+    if raw.count(b"{") + raw.count(b"[") <= MAX_NESTING:
+        return False
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(raw):
+        if token[0] in _OPENING:
             depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"}]":
+            if depth > MAX_NESTING:
+                return True
+        elif token[0] in _CLOSING:
             depth -= 1
-    return deepest
+    return False
 
 
 def _json_type(value: object) -> str:

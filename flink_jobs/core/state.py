@@ -34,15 +34,12 @@ _MAX_HOUR_COUNT: Final = 0xFFFF
 _NEVER: Final = -(2**63)
 
 _HEADER: Final = struct.Struct("<BI")
-_PLACE: Final = struct.Struct("<qdd")
-_COUNTS: Final = struct.Struct("<BB")
+_FIXED: Final = struct.Struct("<qdd48sBB")
+"""Time and place of the last location, the hours, the lengths of ring and currencies."""
 _CURRENCY: Final = struct.Struct("<3sqdd")
 _TIME, _ID, _HOUR = "q", "Q", "H"
 """Item types of the arrays: 8 bytes signed, 8 bytes unsigned, 2 bytes unsigned."""
-_HOURS_AT: Final = _HEADER.size + _PLACE.size
-_COUNTS_AT: Final = _HOURS_AT + 2 * HOURS
-_RING_AT: Final = _COUNTS_AT + _COUNTS.size
-MAX_STATE_BYTES: Final = _RING_AT + 16 * RING_CAPACITY + MAX_CURRENCIES * _CURRENCY.size
+MAX_STATE_BYTES: Final = _HEADER.size + _FIXED.size + 16 * RING_CAPACITY + MAX_CURRENCIES * _CURRENCY.size
 """No customer's state is larger."""
 if sys.byteorder != "little":  # pragma: no cover - no machine we could run on
     raise ImportError("the stored arrays are little-endian; give them a byteswap() before running on this machine")
@@ -134,9 +131,14 @@ class CustomerFraudState:
         """Encode as the current version, in at most ``MAX_STATE_BYTES``."""
         located_at_ms = self.located_at_ms
         parts = [
-            _PLACE.pack(_NEVER if located_at_ms is None else located_at_ms, self.latitude, self.longitude),
-            self.hour_counts.tobytes(),
-            _COUNTS.pack(len(self.recent_times_ms), len(self.amounts)),
+            _FIXED.pack(
+                _NEVER if located_at_ms is None else located_at_ms,
+                self.latitude,
+                self.longitude,
+                self.hour_counts.tobytes(),
+                len(self.recent_times_ms),
+                len(self.amounts),
+            ),
             self.recent_times_ms.tobytes(),
             self.recent_ids.tobytes(),
         ]
@@ -158,7 +160,8 @@ class CustomerFraudState:
         if len(blob) < _HEADER.size:
             raise StateCorrupt(f"{len(blob)} bytes, shorter than the header")
         version, checksum = _HEADER.unpack_from(blob)
-        if zlib.crc32(memoryview(blob)[_HEADER.size :], version) != checksum:
+        body = blob[_HEADER.size :]
+        if zlib.crc32(body, version) != checksum:
             raise StateCorrupt(f"checksum of {len(blob)} bytes differs")
         if version > STATE_VERSION:
             raise StateVersionUnsupported(
@@ -167,26 +170,25 @@ class CustomerFraudState:
         if version == 0:  # five bytes of zero pass their own checksum
             raise StateCorrupt("state version 0 was never written")
         try:
-            return cls._decode_v1(blob)
+            return cls._decode_v1(body)
         except (struct.error, ValueError) as error:
-            raise StateCorrupt(f"body of {len(blob)} bytes does not hold what it announces") from error
+            raise StateCorrupt(f"body of {len(body)} bytes does not hold what it announces") from error
 
     @classmethod
-    def _decode_v1(cls, blob: bytes) -> Self:
-        located_at_ms, latitude, longitude = _PLACE.unpack_from(blob, _HEADER.size)
-        n_recent, n_currencies = _COUNTS.unpack_from(blob, _COUNTS_AT)
-        ids_at = _RING_AT + 8 * n_recent
+    def _decode_v1(cls, body: bytes) -> Self:
+        located_at_ms, latitude, longitude, hours, n_recent, n_currencies = _FIXED.unpack_from(body)
+        ids_at = _FIXED.size + 8 * n_recent
         currency_at = ids_at + 8 * n_recent
-        if n_recent > RING_CAPACITY or len(blob) != currency_at + n_currencies * _CURRENCY.size:
+        if n_recent > RING_CAPACITY or len(body) != currency_at + n_currencies * _CURRENCY.size:
             raise ValueError("length")
         amounts = {}
-        for offset in range(currency_at, len(blob), _CURRENCY.size):
-            code, count, mean, m2 = _CURRENCY.unpack_from(blob, offset)
+        for offset in range(currency_at, len(body), _CURRENCY.size):
+            code, count, mean, m2 = _CURRENCY.unpack_from(body, offset)
             amounts[code.decode()] = RunningStats(count, mean, m2)
         return cls(
-            array(_TIME, blob[_RING_AT:ids_at]),
-            array(_ID, blob[ids_at:currency_at]),
-            array(_HOUR, blob[_HOURS_AT:_COUNTS_AT]),
+            array(_TIME, body[_FIXED.size : ids_at]),
+            array(_ID, body[ids_at:currency_at]),
+            array(_HOUR, hours),
             amounts,
             None if located_at_ms == _NEVER else located_at_ms,
             latitude,

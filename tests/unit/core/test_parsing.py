@@ -60,6 +60,7 @@ CASES: list[tuple[Why, str, bytes | None]] = [
     (Why.MALFORMED_JSON, "raw control character", literal("merchant", '"a\tb"')),
     (Why.MALFORMED_JSON, "leading zero", literal("amount_minor", "01")),
     (Why.MALFORMED_JSON, "brackets closed too often", b"]" * 40 + b"[" * 35),
+    (Why.MALFORMED_JSON, "cut inside a string of brackets", b'{"a":"' + b"[" * 50),
     (Why.TOO_DEEP, "33 levels", nested(MAX_NESTING + 1)),
     (Why.TOO_DEEP, "33 levels of objects", literal("extra", '{"a":' * 32 + "1" + "}" * 32)),
     (Why.TOO_DEEP, "stack bomb", b"[" * 60_000),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flink_jobs.core.parsing import parse_transaction
+from flink_jobs.core.parsing import MAX_NESTING, _is_too_deep, parse_transaction
 from flink_jobs.core.transaction import Rejection, Transaction
 from tests.strategies import (
     KNOWN_FIELDS,
@@ -36,6 +36,30 @@ def test_no_bytes_raise(raw: bytes) -> None:
 @given(st.text(st.sampled_from('{}[]":,\\ue0123456789-+.ENaIntfrls\n '), max_size=60))
 def test_nothing_like_json_raises(text: str) -> None:
     assert isinstance(parse_transaction(text.encode(), NOW_MS), Transaction | Rejection)
+
+
+def depth(text: str) -> int:
+    """The deepest nesting, by reading character after character."""
+    now = deepest = 0
+    in_string = escaped = False
+    for char in text:
+        if in_string:
+            in_string = escaped or char != '"'
+            escaped = char == "\\" and not escaped
+        elif char == '"':
+            in_string = True
+        elif char in "[{":
+            now += 1
+            deepest = max(deepest, now)
+        elif char in "]}":
+            now -= 1
+    return deepest
+
+
+@given(st.lists(st.sampled_from(["[" * 11, "{" * 17, '"', "\\", "]", "}" * 5, "[" * 33, "é", "\n"]), max_size=14))
+def test_nesting_is_counted_outside_strings(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert _is_too_deep(text.encode()) is (depth(text) > MAX_NESTING)
 
 
 @given(documents)
