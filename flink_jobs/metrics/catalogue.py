@@ -75,6 +75,27 @@ DETECTOR_METRICS: Final = (
 )  # fmt: skip
 
 
+TRAFFIC_PREFIX: Final = "streamflow_traffic_"
+SENT: Final = Metric(
+    "sent", Kind.COUNTER, "records", "records the broker has taken, by what should become of them", label="fate"
+)
+SEND_LATENCY_MS: Final = Metric(
+    "send_latency_ms", Kind.HISTOGRAM, "milliseconds", "from handing a record to the producer to the broker's answer",
+    buckets=(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000),
+)  # fmt: skip
+OUTCOMES: Final = Metric(
+    "outcomes", Kind.COUNTER, "records", "committed outcomes read back, by what became of the record", label="fate"
+)
+OUTCOME_LATENCY_MS: Final = Metric(
+    "outcome_latency_ms", Kind.HISTOGRAM, "milliseconds",
+    "from sending a record until its committed outcome could be read",
+    buckets=(50, 100, 250, 500, 1000, 2000, 3000, 5000, 10000, 30000, 60000),
+)  # fmt: skip
+
+TRAFFIC_METRICS: Final = (SENT, SEND_LATENCY_MS, OUTCOMES, OUTCOME_LATENCY_MS)
+"""Of the processes outside Flink that send traffic and watch what comes of it: replay, simulate and demo."""
+
+
 def prometheus_name(metric: Metric) -> str:
     """Return the name under which Flink's Prometheus reporter shows a detector metric.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,23 @@ LONGEST_NAP_S = 0.05  # so that Ctrl-C and progress never wait for a distant eve
 PROGRESS_EVERY_S = 1.0
 
 
+class Watcher:
+    """Told about every record, on the sender's thread: when it is sent and, in the same order, where it landed."""
+
+    def sending(self, record: Outgoing) -> None:
+        """Take note that a record is handed to the producer now."""
+
+    def delivered(self, record: Outgoing, partition: int, offset: int) -> None:
+        """Take note that the broker has it."""
+
+    def wants_end(self) -> bool:
+        """Tell whether to send no more; what is under way is still delivered and entered."""
+        return False
+
+
+NOBODY = Watcher()
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
     """How to send: the pace, the faults, and how many good events at most (None: all)."""
@@ -44,6 +62,7 @@ def replay(
     ledger_path: Path | None = None,
     on_progress: Progress | None = None,
     ledger: SentLedger | None = None,
+    watcher: Watcher = NOBODY,
 ) -> SentLedger:
     """Send ``events`` and return the ledger once the broker has them all.
 
@@ -55,6 +74,7 @@ def replay(
         ledger_path: also write one JSON line per record there.
         on_progress: called about once a second with the ledger and the seconds since the start.
         ledger: filled as deliveries come in, for a caller that watches; a new one without it.
+        watcher: told about each record after the ledger; may end the replay.
 
     Raises:
         UserError: no broker, no topic, or the broker refused a record.
@@ -62,26 +82,32 @@ def replay(
     ledger = SentLedger() if ledger is None else ledger
     topic = topic_name(prefix, "transactions")
     records = with_faults(itertools.islice(events, plan.limit), plan.faults)
-    if ledger_path is None:
-        _send(records, plan.pace, RecordProducer(bootstrap, topic, ledger.add), ledger, on_progress)
-        return ledger
-    with ledger_path.open("wb") as stream:
-        file = LedgerFile(stream, topic)
+    with ExitStack() as files:
+        file = None if ledger_path is None else LedgerFile(files.enter_context(ledger_path.open("wb")), topic)
 
         def enter(record: Outgoing, partition: int, offset: int) -> None:
             ledger.add(record, partition, offset)
-            file.add(record, partition, offset)
+            if file is not None:
+                file.add(record, partition, offset)
+            watcher.delivered(record, partition, offset)
 
-        _send(records, plan.pace, RecordProducer(bootstrap, topic, enter), ledger, on_progress)
+        producer = RecordProducer(bootstrap, topic, enter)
+        _send(records, plan.pace, producer, ledger, on_progress, watcher)
     return ledger
 
 
 def _send(
-    records: Iterable[Outgoing], pace: Pace, producer: RecordProducer, ledger: SentLedger, on_progress: Progress | None
+    records: Iterable[Outgoing],
+    pace: Pace,
+    producer: RecordProducer,
+    ledger: SentLedger,
+    on_progress: Progress | None,
+    watcher: Watcher,
 ) -> None:
     start = last_progress = time.monotonic()
     with producer:
-        for record in paced(records, pace, time.monotonic, _nap(producer)):
+        for record in paced(records, pace, time.monotonic, _nap(producer), watcher.wants_end):
+            watcher.sending(record)
             producer.send(record)
             if on_progress is not None and (now := time.monotonic()) - last_progress >= PROGRESS_EVERY_S:
                 last_progress = now
@@ -101,7 +127,11 @@ def _nap(producer: RecordProducer) -> Callable[[float], None]:
 
 
 def paced(
-    records: Iterable[Outgoing], pace: Pace, clock: Callable[[], float], sleep: Callable[[float], None]
+    records: Iterable[Outgoing],
+    pace: Pace,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outgoing]:
     """Yield each record when it is due.
 
@@ -110,12 +140,15 @@ def paced(
         pace: says when a record is due after the first.
         clock: monotonic seconds.
         sleep: waits so many seconds.
+        stopped: asked before each record and after each nap; True ends it.
     """
     start = clock()
     origin_ms: int | None = None
     for index, record in enumerate(records):
         origin_ms = record.event_time_ms if origin_ms is None else origin_ms
         due = start + pace.due_s(index, record.event_time_ms - origin_ms)
-        while (wait := due - clock()) > 0:
+        while not stopped() and (wait := due - clock()) > 0:
             sleep(min(wait, LONGEST_NAP_S))
+        if stopped():
+            return
         yield record
