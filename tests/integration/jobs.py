@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -36,18 +36,27 @@ PATIENCE_S = 90.0
 
 
 def start_job(
-    stack: Stack, name: str, *, script: Path | None = None, savepoint: str | None = None, **environment: str
+    stack: Stack,
+    name: str,
+    environment: Mapping[str, str],
+    *,
+    script: Path | None = None,
+    savepoint: str | None = None,
+    options: dict[str, str] | None = None,
 ) -> str:
-    """Submit ``detect``, ``archive`` or a script of a test, and return the job's id once it runs."""
+    """Submit ``detect``, ``archive`` or a script of a test, and return the job's id once it runs.
+
+    ``environment`` holds the job's settings, ``options`` Flink's own (``-D``).
+    """
     chosen = script or REPO_ROOT / JOBS[name]
-    job = Submission(chosen, from_savepoint=savepoint, environment={**os.environ, **environment})
+    job = Submission(chosen, from_savepoint=savepoint, options=options or {}, environment={**os.environ, **environment})
     return submit(stack.home, stack.rest(), job, limit_s=150)
 
 
 @contextmanager
-def running_job(stack: Stack, name: str, **options: Any) -> Iterator[str]:
+def running_job(stack: Stack, name: str, environment: Mapping[str, str]) -> Iterator[str]:
     """Run a job for the length of a block; whatever is left of it afterwards is cancelled."""
-    job_id = start_job(stack, name, **options)
+    job_id = start_job(stack, name, environment)
     try:
         yield job_id
     finally:
@@ -72,26 +81,27 @@ def send(
     *,
     faults: FaultPlan | None = None,
     rate: float | None = None,
-    on_progress: Any = None,
+    prefix: str = PREFIX,
+    on_progress: Callable[[SentLedger, float], None] | None = None,
 ) -> SentLedger:
-    """Replay events to the stack."""
+    """Replay events to the stack; ``on_progress`` hears the ledger and the seconds since the start."""
     plan = ReplayPlan(pace=Pace(rate=rate), faults=faults or FaultPlan())
     bootstrap = stack.settings().kafka_bootstrap_servers
-    return replay(events, plan, bootstrap, PREFIX, on_progress=on_progress)
+    return replay(events, plan, bootstrap, prefix, on_progress=on_progress)
 
 
-def account(stack: Stack, ledger: SentLedger) -> Balance:
+def account(stack: Stack, ledger: SentLedger, prefix: str = PREFIX) -> Balance:
     """Wait until all that was sent has an outcome, and return the account."""
-    return await_balance(stack.settings().kafka_bootstrap_servers, PREFIX, ledger, limit_s=PATIENCE_S)
+    return await_balance(stack.settings().kafka_bootstrap_servers, prefix, ledger, limit_s=PATIENCE_S)
 
 
-def committed(stack: Stack, suffix: str) -> list[dict[str, Any]]:
+def committed(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[dict[str, Any]]:
     """Return every committed document of an output topic, in order within each partition."""
-    with CommittedReader(stack.settings().kafka_bootstrap_servers, [topic_name(PREFIX, suffix)]) as reader:
+    with CommittedReader(stack.settings().kafka_bootstrap_servers, [topic_name(prefix, suffix)]) as reader:
         return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
 
 
-def rows(stack: Stack, query: str, *parameters: Any) -> list[dict[str, Any]]:
+def rows(stack: Stack, query: str, *parameters: object) -> list[dict[str, Any]]:
     """Run a query against the stack's database."""
     with psycopg.connect(stack.settings().postgres_dsn, row_factory=dict_row) as connection:
-        return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+        return connection.execute(query, parameters).fetchall()

@@ -21,6 +21,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.local.waiting import wait_for
 from flink_jobs.traffic.control_client import build_message, send_and_wait
 from flink_jobs.traffic.faults import FaultPlan
+from flink_jobs.traffic.ledger import SentLedger
 from flink_jobs.traffic.malformed import KINDS
 from flink_jobs.traffic.source_files import SourceEvent
 from tests.integration import jobs
@@ -40,15 +41,16 @@ def environment(model_dir: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def running(stack: Stack, environment: dict[str, str]) -> Iterator[dict[str, str]]:
     """Both jobs; a test that replaces one enters the new id."""
-    ids = {name: jobs.start_job(stack, name, **environment) for name in ("detect", "archive")}
+    ids = {name: jobs.start_job(stack, name, environment) for name in ("detect", "archive")}
     yield ids
     for job_id in ids.values():
         if stack.rest().state(job_id) not in {"FINISHED", "CANCELED", "FAILED"}:
             stack.rest().cancel(job_id)
 
 
-def test_every_record_has_one_outcome_with_a_third_of_it_garbage(stack: Stack, running: dict[str, str]) -> None:
-    """30 % garbage of every kind, duplicates and late events: all accounted for, byte for byte, in Kafka and Postgres."""
+@pytest.mark.usefixtures("running")
+def test_every_record_has_one_outcome_with_a_third_of_it_garbage(stack: Stack) -> None:
+    """30 % garbage of every kind, duplicates, late events: all accounted for, byte for byte, in Kafka and Postgres."""
     faults = FaultPlan(malformed=0.3, duplicates=0.05, late=0.05, seed=5)
     ledger = jobs.send(stack, jobs.card_events("garbage", 3000), faults=faults)
     assert {kind.name for kind in KINDS} <= set(ledger.faults), "the run holds every kind of bad input"
@@ -75,7 +77,8 @@ def test_every_record_has_one_outcome_with_a_third_of_it_garbage(stack: Stack, r
     wait_for(archived, limit_s=60, what="Postgres to hold what Kafka holds")
 
 
-def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack, running: dict[str, str]) -> None:
+@pytest.mark.usefixtures("running")
+def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack) -> None:
     """A control message applies with the next events, is audited; a bad one is a dead letter and changes nothing."""
     bootstrap = stack.settings().kafka_bootstrap_servers
 
@@ -113,7 +116,7 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
     killed_at: list[int] = []
     victim = _taskmanager_of(stack, running["detect"], "fraud detector")
 
-    def kill_in_mid_stream(ledger: Any, _elapsed_s: float) -> None:
+    def kill_in_mid_stream(ledger: SentLedger, _elapsed_s: float) -> None:
         if ledger.sent > count // 4 and not killed_at:
             killed_at.append(ledger.sent)
             stack.kill_taskmanager(victim)
@@ -151,7 +154,7 @@ def test_an_upgrade_from_a_savepoint_keeps_every_customer(
     savepoint = stack.rest().stop_with_savepoint(running["detect"], stack.settings().savepoint_dir)
     # Sent while no job runs: the new one finds them at the saved offsets.
     ledger = jobs.send(stack, after)
-    running["detect"] = jobs.start_job(stack, "detect", script=EXTENDED_JOB, savepoint=savepoint, **environment)
+    running["detect"] = jobs.start_job(stack, "detect", environment, script=EXTENDED_JOB, savepoint=savepoint)
     balance = jobs.account(stack, ledger)
 
     assert balance.is_as_expected, "\n".join(balance.lines())
