@@ -7,10 +7,10 @@ so that no Python runs before the detector: a Python ``key_by`` would cost as mu
 
 from typing import Final
 
-from pyflink.common import Types
+from pyflink.common import TypeInformation, Types
 from pyflink.datastream import DataStream, KeyedStream
 from pyflink.java_gateway import get_gateway
-from pyflink.table import StreamTableEnvironment
+from pyflink.table import ChangelogMode, DataTypes, Schema, StreamTableEnvironment
 
 from flink_jobs.core.parsing import MAX_PAYLOAD_BYTES
 
@@ -74,13 +74,10 @@ def kafka_table(
 
 def keyed_records(t_env: StreamTableEnvironment, table: str) -> KeyedStream:
     """Return the packed records of a source table, keyed by customer id without a Python operator."""
-    keyed = t_env.sql_query(f"""
-        SELECT routing_key AS k, {_PACKED} AS v
-        FROM (SELECT *, {_ROUTING_KEY} AS routing_key FROM {table})""")  # noqa: S608 - our own names
-    stream = t_env.to_data_stream(keyed)
     value_type = Types.STRING()
-    # The planner's external row type means nothing to Python operators; the row type does, and the rows are the same.
-    _declare_type(stream, Types.ROW([Types.STRING(), value_type]))
+    row_type = Types.ROW([Types.STRING(), value_type])
+    columns = {"k": "routing_key", "v": _PACKED}
+    stream = _stream(t_env, columns, f"(SELECT *, {_ROUTING_KEY} AS routing_key FROM {table})", row_type)  # noqa: S608
     j_keyed = stream._j_data_stream.keyBy(  # noqa: SLF001 - PyFlink offers no JVM key selector
         get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.STRING()]).get_java_type_info()
     )
@@ -89,12 +86,25 @@ def keyed_records(t_env: StreamTableEnvironment, table: str) -> KeyedStream:
 
 def packed_records(t_env: StreamTableEnvironment, table: str) -> DataStream:
     """Return the packed records of a source table as rows of one string."""
-    packed = f"SELECT {_PACKED} AS v FROM (SELECT *, '' AS routing_key FROM {table})"  # noqa: S608 - our own names
-    stream = t_env.to_data_stream(t_env.sql_query(packed))
-    _declare_type(stream, Types.ROW([Types.STRING()]))
+    origin = f"(SELECT *, '' AS routing_key FROM {table})"  # noqa: S608 - our own names
+    return _stream(t_env, {"v": _PACKED}, origin, Types.ROW([Types.STRING()]))
+
+
+def _stream(
+    t_env: StreamTableEnvironment, columns: dict[str, str], origin: str, row_type: TypeInformation
+) -> DataStream:
+    """Return string columns of a query as a stream of rows, with its timestamps and watermarks.
+
+    The conversion to a stream swallows watermarks unless it is given a rowtime, which it takes out of the row.
+    """
+    selected = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
+    table = t_env.sql_query(f"SELECT {selected}, record_time AS rowtime FROM {origin}")  # noqa: S608 - our own names
+    schema = Schema.new_builder()
+    for name in columns:
+        schema.column(name, DataTypes.STRING())
+    schema.column_by_metadata("rowtime", DataTypes.TIMESTAMP_LTZ(3))
+    stream = t_env.to_changelog_stream(table, schema.build(), ChangelogMode.insert_only())
+    # The planner's external row type means nothing to Python operators; the row type does, and the rows are the same.
+    transformation = stream._j_data_stream.getTransformation()  # noqa: SLF001 - no public way to name the type
+    transformation.setOutputType(row_type.get_java_type_info())
     return stream
-
-
-def _declare_type(stream: DataStream, row_type: object) -> None:
-    transformation = stream._j_data_stream.getTransformation()  # noqa: SLF001
-    transformation.setOutputType(row_type.get_java_type_info())  # type: ignore[attr-defined]  # PyFlink is untyped
