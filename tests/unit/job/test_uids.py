@@ -1,0 +1,43 @@
+"""Operator uids: a savepoint finds its state by them, so a released one never changes and never goes."""
+
+from __future__ import annotations
+
+from flink_jobs.job import uids
+from flink_jobs.job.archive_tables import ARCHIVES
+
+# Append only. A savepoint of any release must restore: never edit or remove a line.
+RELEASED_DETECT = (
+    "transactions-source",
+    "control-source",
+    "fraud-detector",
+    "decisions-sink",
+    "alerts-sink",
+    "dead-letters-sink",
+    "audit-sink",
+)
+RELEASED_ARCHIVE = (
+    "decisions-archive-source",
+    "decisions-archive-sink",
+    "alerts-archive-source",
+    "alerts-archive-sink",
+    "dlq-archive-source",
+    "dlq-archive-sink",
+    "audit-archive-source",
+    "audit-archive-sink",
+)
+
+
+def test_released_uids_are_still_there_in_their_order() -> None:
+    assert uids.DETECT_UIDS[: len(RELEASED_DETECT)] == RELEASED_DETECT
+    assert uids.ARCHIVE_UIDS[: len(RELEASED_ARCHIVE)] == RELEASED_ARCHIVE
+
+
+def test_uids_are_unique() -> None:
+    for names in (uids.DETECT_UIDS, uids.ARCHIVE_UIDS):
+        assert len(set(names)) == len(names)
+
+
+def test_every_constant_is_in_the_list_of_its_job() -> None:
+    constants = {value for name, value in vars(uids).items() if name.isupper() and isinstance(value, str)}
+    assert constants == set(uids.DETECT_UIDS)
+    assert {archive.topic for archive in ARCHIVES} == set(uids.ARCHIVED)
