@@ -18,7 +18,9 @@ from flink_jobs.errors import UserError
 STACK, JOB, TRAFFIC, DATA = "The local stack", "The job", "Card traffic", "Model, rules and dead letters"
 
 COMMANDS = {
-    "demo": Lazy("flink_jobs.cli.demo", "demo", "Start everything, send card traffic, watch decisions live.", STACK),
+    "demo": Lazy(
+        "flink_jobs.cli.demo_command", "demo", "Start everything, send card traffic, watch decisions live.", STACK
+    ),
     "up": Lazy("flink_jobs.cli.stack_commands", "up", "Start Postgres, Kafka and Flink on this machine.", STACK),
     "down": Lazy("flink_jobs.cli.stack_commands", "down", "Stop what `up` started.", STACK),
     "status": Lazy(

@@ -12,13 +12,11 @@ from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say
 from flink_jobs.cli.stack_commands import job_summary
 from flink_jobs.errors import UserError
 from flink_jobs.local.flink_rest import FlinkRest
+from flink_jobs.local.jobs import JOBS
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.submit import Submission
 from flink_jobs.local.submit import submit as submit_job
 from flink_jobs.settings import REPO_ROOT, Guarantee, Settings, load_settings
-
-# Name on the command line to the file with the job's main. Each job is named in Flink after the part it plays.
-JOBS = {"detect": "flink_jobs/job/detect.py", "archive": "flink_jobs/job/archive.py"}
 
 
 class Which(StrEnum):

@@ -14,8 +14,8 @@ import orjson
 import psycopg
 from psycopg.rows import dict_row
 
-from flink_jobs.cli.job_commands import JOBS
 from flink_jobs.contracts.registry import topic_name
+from flink_jobs.local.jobs import JOBS
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.submit import Submission, submit
 from flink_jobs.settings import REPO_ROOT

@@ -1,0 +1,258 @@
+"""What is known at the moment: the threads of the demo write here, the screen reads snapshots."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from flink_jobs.contracts.registry import topic_name
+from flink_jobs.demo.measures import LatencyLog, Percentiles, RateMeter
+from flink_jobs.traffic.ledger import NOTHING, Coordinate, SentLedger
+from flink_jobs.traffic.outcomes import FATE_OF_DISPOSITION, Outcomes
+from flink_jobs.traffic.outgoing import Fate
+from flink_jobs.traffic.replay import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flink_jobs.traffic.consumer import Record
+    from flink_jobs.traffic.metrics import TrafficMetrics
+    from flink_jobs.traffic.outgoing import Outgoing
+
+ALERTS_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """What Flink and Postgres said last; None where they have not answered (yet).
+
+    Attributes:
+        state: of the detector job, such as RUNNING or RESTARTING.
+        busy: share of the time the detector's task works, 0 to 1.
+        checkpoints: completed so far.
+        failed_checkpoints: failed so far.
+        checkpoint_age_s: since the last one completed.
+        checkpoint_ms: how long it took.
+        state_bytes: how large it is.
+        archived: outcomes of this run in Postgres.
+    """
+
+    state: str | None = None
+    busy: float | None = None
+    checkpoints: int = 0
+    failed_checkpoints: int = 0
+    checkpoint_age_s: float | None = None
+    checkpoint_ms: int | None = None
+    state_bytes: int | None = None
+    archived: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert, as far as the screen shows it."""
+
+    customer: str
+    merchant: str | None
+    amount_minor: int
+    currency: str
+    score: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """The latencies of a run.
+
+    Attributes:
+        readable: from sending a transaction until its committed decision could be read.
+        readable_warm: the same over the later half of the decisions.
+        decision: from a transaction's Kafka timestamp to the time of its decision.
+        decision_warm: the same over the later half.
+    """
+
+    readable: Percentiles
+    readable_warm: Percentiles
+    decision: Percentiles
+    decision_warm: Percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the screen shows, at one moment. Rates are per second over the last seconds."""
+
+    seconds: float
+    wanted: int
+    good: int
+    sent: int
+    sent_rate: float
+    decided: int
+    decided_rate: float
+    rejected: int
+    duplicates: int
+    readable: Percentiles
+    decision: Percentiles
+    alerts: int
+    latest: tuple[Alert, ...] = ()
+    reasons: dict[str, int] = field(default_factory=dict)
+    degraded: int = 0
+    cluster: ClusterView = field(default_factory=ClusterView)
+
+    @property
+    def lag(self) -> int:
+        """Records the broker has whose outcome cannot be read yet."""
+        return self.sent - self.decided - self.rejected - self.duplicates
+
+
+class Board(Watcher):
+    """Watches the replay, takes in the committed outcomes, and keeps the account of the run.
+
+    The sender's thread enters deliveries, the reader's thread outcomes, the main thread takes snapshots.
+    """
+
+    def __init__(self, prefix: str, run: str, wanted: int, metrics: TrafficMetrics) -> None:
+        """Start an account.
+
+        Args:
+            prefix: of the topics.
+            run: prefix of the run's customers.
+            wanted: good transactions to be sent.
+            metrics: told about everything too.
+        """
+        self.ledger = SentLedger()
+        self.outcomes = Outcomes(self.ledger, topic_name(prefix, "transactions"))
+        self.first_offsets: dict[int, int] = {}
+        self.cluster = ClusterView()
+        self.end = threading.Event()
+        self.all_sent = False
+        self.progress_at = time.monotonic()
+        self._alerts_topic = topic_name(prefix, "alerts")
+        self._run = run
+        self._wanted = wanted
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._sending_s: deque[float] = deque()
+        self._sent_s: dict[Coordinate, float] = {}
+        self._early: list[tuple[Record, float]] = []
+        self._latest: deque[Alert] = deque(maxlen=ALERTS_SHOWN)
+        self._readable, self._decision = LatencyLog(), LatencyLog()
+        self._sent_rate, self._decided_rate = RateMeter(), RateMeter()
+
+    # ---- on the sender's thread
+
+    def sending(self, record: Outgoing) -> None:
+        """Note the moment: it is also the record's Kafka timestamp, to the millisecond."""
+        self._metrics.sending(record)
+        self._sending_s.append(time.time())
+
+    def delivered(self, record: Outgoing, partition: int, offset: int) -> None:
+        """Enter where a record landed."""
+        self._metrics.delivered(record, partition, offset)
+        with self._lock:
+            self._sent_s[partition, offset] = self._sending_s.popleft()
+            self.first_offsets.setdefault(partition, offset)
+
+    def wants_end(self) -> bool:
+        """Tell the replay to end once ``end`` is set."""
+        return self.end.is_set()
+
+    # ---- on the reader's thread
+
+    def take(self, record: Record, seen_s: float) -> None:
+        """Take in one committed record of an output topic, seen at ``seen_s`` (seconds since the epoch)."""
+        with self._lock:
+            if not self._enter(record, seen_s):
+                self._early.append((record, seen_s))
+
+    def take_early(self) -> None:
+        """Take in what was decided before the producer had reported where the record landed."""
+        with self._lock:
+            self._early = [item for item in self._early if not self._enter(*item)]
+
+    def _enter(self, record: Record, seen_s: float) -> bool:
+        document = orjson.loads(record.value or b"null")
+        if record.topic == self._alerts_topic:
+            self._enter_alert(document)
+            return True
+        source = document.get("source", document)
+        at = source["partition"], source["offset"]
+        if not self._is_known(source["topic"], at):
+            return False
+        if "source" in document:
+            self._time(Fate.DECIDED, at, seen_s, document["processing_time_ms"])
+            self.outcomes.add_decision(document)
+        else:
+            fate = FATE_OF_DISPOSITION.get(document["disposition"])
+            if fate is not None:
+                self._time(fate, at, seen_s)
+            self.outcomes.add_letter(document)
+        return True
+
+    def _is_known(self, topic: str, at: Coordinate) -> bool:
+        """Tell whether it is clear whose outcome this is: ours, delivered already, or surely not ours."""
+        partition, offset = at
+        if self.all_sent or topic != self.outcomes.topic or at in self._sent_s:
+            return True
+        first = self.first_offsets.get(partition)
+        return first is not None and (offset < first or self.outcomes.seen.get(at) != NOTHING)
+
+    def _time(self, fate: Fate, at: Coordinate, seen_s: float, processing_time_ms: int | None = None) -> None:
+        sent_s = self._sent_s.pop(at, None)
+        if sent_s is None:
+            return
+        now = self.progress_at = time.monotonic()
+        latency_ms = (seen_s - sent_s) * 1_000
+        self._metrics.outcome(fate.value, latency_ms)
+        if processing_time_ms is not None:
+            self._readable.add(now, latency_ms)
+            self._decision.add(now, max(0.0, processing_time_ms - sent_s * 1_000))
+
+    def _enter_alert(self, document: Mapping[str, Any]) -> None:
+        self.outcomes.add_alert(document)
+        if document["customer_id"].startswith(self._run):
+            reasons = tuple(reason["code"] for reason in document["reasons"])
+            customer = document["customer_id"].removeprefix(self._run)
+            amount, currency = document["amount_minor"], document["currency"]
+            self._latest.append(Alert(customer, document["merchant"], amount, currency, document["score"], reasons))
+
+    # ---- on the main thread
+
+    def is_complete(self) -> bool:
+        """Tell whether everything was sent and has its outcome, alerts included."""
+        with self._lock:
+            answered = self.all_sent and self.outcomes.answered >= self.ledger.sent
+            return answered and self.outcomes.alerts_decided <= self.outcomes.alerts_sent.keys()
+
+    def latencies(self) -> Latencies:
+        """Return the latencies of the run."""
+        with self._lock:
+            readable, decision = self._readable, self._decision
+            return Latencies(readable.all(), readable.second_half(), decision.all(), decision.second_half())
+
+    def snapshot(self) -> Snapshot:
+        """Return what is known now."""
+        with self._lock:
+            now, fates, ledger = time.monotonic(), self.outcomes.fates, self.ledger
+            return Snapshot(
+                seconds=now - self._started,
+                wanted=self._wanted,
+                good=ledger.fates["decided"],
+                sent=ledger.sent,
+                sent_rate=self._sent_rate.update(now, ledger.sent),
+                decided=fates["decided"],
+                decided_rate=self._decided_rate.update(now, fates["decided"]),
+                rejected=fates["rejected"],
+                duplicates=fates["duplicate"],
+                readable=self._readable.recent(now),
+                decision=self._decision.recent(now),
+                alerts=len(self.outcomes.alerts_decided),
+                latest=tuple(self._latest),
+                reasons=dict(self.outcomes.reasons.most_common()),
+                degraded=self.outcomes.degraded,
+                cluster=self.cluster,
+            )

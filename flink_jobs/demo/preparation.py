@@ -1,0 +1,218 @@
+"""From nothing to a running detector: the model, the stack, the jobs; and back again at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+
+from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.model import ModelError, load_model
+from flink_jobs.core.model_manifest import CURRENT_FILE, MANIFEST_FILE
+from flink_jobs.demo.plan import CHECKPOINT_INTERVAL_MS
+from flink_jobs.errors import UserError
+from flink_jobs.local import process
+from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
+from flink_jobs.local.jobs import JOBS
+from flink_jobs.local.submit import Submission, submit
+from flink_jobs.settings import REPO_ROOT, Settings
+from ml.parameters import TrainingParameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from flink_jobs.local.launch import Say
+    from flink_jobs.local.stack import Stack
+
+STOP_LIMIT_S = 20.0
+TASKMANAGERS = 2
+"""One slot for the detector, one for the archive."""
+
+
+@dataclass(slots=True)
+class Timings:
+    """How long each part of the demo took, in seconds."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Measure a block, also one that fails."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - start, 2)
+
+
+# ---- the model
+
+
+def trained_version(model_dir: Path, data: Path, parameters: TrainingParameters) -> str | None:
+    """Return the newest version in ``model_dir`` that this data and these parameters gave, if it can be served."""
+    digest = sha256(data)
+    found = []
+    for path in model_dir.glob(f"*/{MANIFEST_FILE}"):
+        try:
+            manifest = load_model(path.parent, FEATURE_NAMES).manifest
+        except ModelError:
+            continue
+        if manifest.training_data.source_sha256 == digest and manifest.parameters == asdict(parameters):
+            found.append((manifest.created_at, manifest.version))
+    return max(found)[1] if found else None
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as cause:
+        raise UserError(f"{path} cannot be read ({cause.strerror})", "check the checkout: it should be there") from None
+
+
+def start_training(model_dir: Path, data: Path) -> subprocess.Popen[str]:
+    """Train in a process of its own, so that both cores work while the servers start."""
+    # What the person made current stays so; in a fresh checkout `streamflow submit` should find a model.
+    current = "--no-current" if (model_dir / CURRENT_FILE).exists() else "--current"
+    command = [sys.executable, "-P", "-m", "flink_jobs.cli", "train", "--data", str(data), "--out", str(model_dir)]
+    return subprocess.Popen(
+        [*command, current, "--output", "json"],
+        cwd=REPO_ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is ours to pass on
+    )
+
+
+def finish_training(training: subprocess.Popen[str]) -> str:
+    """Wait for the training and return the version.
+
+    Raises:
+        UserError: it failed; with its own last line.
+    """
+    answer, errors = training.communicate()
+    if training.returncode:
+        last = (errors.strip().splitlines() or ["no output"])[-1]
+        raise UserError(f"training the model failed: {last}", "run `streamflow train` by hand to see more")
+    return str(orjson.loads(answer)["version"])
+
+
+# ---- stack and jobs
+
+
+class Session:
+    """What the demo starts, and how to stop exactly that."""
+
+    def __init__(self, stack: Stack, *, keep: bool, say: Say) -> None:
+        """Look at what runs already; nothing starts yet. ``keep`` leaves everything running at the end."""
+        self.stack = stack
+        self.timings = Timings()
+        self.had_stack = stack.is_up()
+        self.jobs: dict[str, str] = {}
+        self._keep = keep
+        self._say = say
+        self._training: subprocess.Popen[str] | None = None
+        self._settings: Settings | None = None
+        self._others: set[str] = set()  # jobs that ran before: not ours to stop
+
+    @property
+    def leaves_stack(self) -> bool:
+        """Tell whether the stack runs on after the demo."""
+        return self._keep or self.had_stack
+
+    def prepare(self, model_dir: Path, data: Path) -> Settings:
+        """Start what is missing, and return the settings of the running stack.
+
+        Raises:
+            UserError: something cannot start.
+        """
+        version = os.environ.get("STREAMFLOW_MODEL_VERSION") or trained_version(model_dir, data, TrainingParameters())
+        if version is None:
+            self._say("Training the model beside it ...")
+            self._training = start_training(model_dir, data)
+        with self.timings.measure("stack"):
+            wanted = max(TASKMANAGERS, self.stack.record.taskmanagers)
+            settings = self._settings = self.stack.up(taskmanagers=wanted)
+        with self.timings.measure("model"):
+            if version is None and self._training is not None:
+                version = finish_training(self._training)
+        self._say(f"Model {version} is ready")
+        with self.timings.measure("jobs"):
+            self._submit(settings, str(version), model_dir)
+        return settings
+
+    def _submit(self, settings: Settings, version: str, model_dir: Path) -> None:
+        rest = FlinkRest(settings.flink_rest_url)
+        for job in rest.active_jobs():
+            self._others.add(job.job_id)
+            self.jobs.update({name: job.job_id for name in JOBS if job.name == f"streamflow-{name}"})
+        for name in self.jobs:
+            self._say(f"The {name} job runs already; its own settings stay")
+        environment = {
+            "STREAMFLOW_CHECKPOINT_INTERVAL_MS": str(CHECKPOINT_INTERVAL_MS),
+            **{name: value for name, value in os.environ.items() if name.startswith("STREAMFLOW_")},
+            "STREAMFLOW_MODEL_VERSION": version,
+            "STREAMFLOW_MODEL_DIR": str(model_dir),
+            process.MARKER: self.stack.record.stack_id,  # so that `down` ends a client that is still at work
+        }
+        missing = [name for name in JOBS if name not in self.jobs]
+        pool = ThreadPoolExecutor(len(JOBS))
+        try:
+            if missing:
+                self._say(f"Submitting {' and '.join(missing)} with `flink run` ...")
+            jobs = {
+                name: pool.submit(
+                    submit, self.stack.home, rest, Submission(REPO_ROOT / JOBS[name], environment=environment)
+                )
+                for name in missing
+            }
+            for name, future in jobs.items():
+                self.jobs[name] = future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """Stop what this session started, as far as it came; with ``keep``, nothing that runs on."""
+        with self.timings.measure("stopping"):
+            if self._training is not None and self._training.poll() is None:
+                self._training.terminate()
+                self._training.wait(STOP_LIMIT_S)
+            if self._keep:
+                return
+            if self._settings is not None:
+                self._stop_jobs(self._settings)
+            if not self.had_stack:
+                self.stack.down()
+
+    def _stop_jobs(self, settings: Settings) -> None:
+        """Stop our jobs with a savepoint: it commits what is open, so that the next run begins where this one ended."""
+        rest = FlinkRest(settings.flink_rest_url, timeout_s=5)
+
+        def stop(job_id: str) -> None:
+            with suppress(UserError, FlinkRestError, TimeoutError):
+                rest.stop_with_savepoint(job_id, settings.savepoint_dir, limit_s=STOP_LIMIT_S)
+                return
+            with suppress(UserError, FlinkRestError, TimeoutError):
+                rest.cancel(job_id, limit_s=STOP_LIMIT_S)
+
+        with suppress(UserError, FlinkRestError):
+            names = {f"streamflow-{name}" for name in JOBS}
+            ours = [job.job_id for job in rest.active_jobs() if job.name in names and job.job_id not in self._others]
+            with ThreadPoolExecutor(len(JOBS)) as pool:
+                list(pool.map(stop, ours))

@@ -1,0 +1,205 @@
+"""The demo as people see it: a live view on a terminal, one line every other second elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol, Self
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from flink_jobs.demo.board import Alert, Snapshot
+from flink_jobs.traffic.converters import DEFAULT_EXPONENT, EXPONENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from rich.console import Console, RenderableType
+
+    from flink_jobs.demo.board import ClusterView
+    from flink_jobs.demo.measures import Percentiles
+
+LINE_EVERY_S = 2.0
+FRAMES_PER_S = 4
+_MEGABYTE = 1e6
+
+
+class View(Protocol):
+    """Shows snapshots for the length of a ``with`` block."""
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Show no more."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show what is known now; called several times a second."""
+
+
+class LineView:
+    """One line every ``LINE_EVERY_S`` seconds."""
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """Write lines with ``say``; ``clock`` gives monotonic seconds."""
+        self._say = say
+        self._clock = clock
+        self._last_s: float | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Write a line if the last one is old enough."""
+        now = self._clock()
+        if self._last_s is None or now - self._last_s >= LINE_EVERY_S:
+            self._last_s = now
+            self._say(line(snapshot))
+
+
+class LiveView:
+    """A full view that is drawn over and over in place."""
+
+    def __init__(self, console: Console, flink_ui: str) -> None:
+        """Draw on ``console``; ``flink_ui`` is shown in the title."""
+        self._title = f"StreamFlow · Flink UI {flink_ui} · Ctrl-C stops"
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End; the summary takes the view's place."""
+        self._live.__exit__(kind, error, trace)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw."""
+        self._live.update(render(snapshot, self._title), refresh=True)
+
+
+def line(snapshot: Snapshot) -> str:
+    """Return a snapshot on one line."""
+    parts = [
+        f"{snapshot.seconds:5.0f} s",
+        f"sent {snapshot.sent:,} ({snapshot.sent_rate:,.0f}/s)",
+        f"decided {snapshot.decided:,} ({snapshot.decided_rate:,.0f}/s)",
+        f"lag {snapshot.lag:,}",
+        f"latency {_pair(snapshot.readable)} ms",
+        f"alerts {snapshot.alerts:,}" + (f" (last: {_alert(snapshot.latest[-1])})" if snapshot.latest else ""),
+        f"dead letters {snapshot.rejected + snapshot.duplicates:,}",
+        f"checkpoint {_age(snapshot.cluster)}",
+        f"in Postgres {_or_dash(snapshot.cluster.archived)}",
+    ]
+    return "  ".join(parts)
+
+
+def render(snapshot: Snapshot, title: str) -> RenderableType:
+    """Return a snapshot as a view of about 24 lines."""
+    return Group(
+        Rule(title, align="left", style="cyan"),
+        _flow(snapshot),
+        Rule(style="dim"),
+        _facts(snapshot),
+        Rule("latest alerts", align="left", style="dim"),
+        _alerts(snapshot.latest),
+        Rule("dead letters", align="left", style="dim"),
+        Text(", ".join(f"{reason} {count:,}" for reason, count in snapshot.reasons.items()) or "none yet"),
+    )
+
+
+def _flow(snapshot: Snapshot) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(justify="right", min_width=10)
+    grid.add_column(justify="right", min_width=10)
+    grid.add_column()
+    bar = ProgressBar(total=snapshot.wanted, completed=snapshot.good, width=36)
+    grid.add_row("sent", f"{snapshot.sent:,}", f"{snapshot.sent_rate:,.0f}/s", bar)
+    set_aside = f"{snapshot.rejected:,} rejected, {snapshot.duplicates:,} duplicates"
+    grid.add_row("decided", f"{snapshot.decided:,}", f"{snapshot.decided_rate:,.0f}/s", set_aside)
+    grid.add_row("lag", f"{snapshot.lag:,}", "", "sent, outcome not yet committed")
+    grid.add_row("in Postgres", _or_dash(snapshot.cluster.archived), "", f"after {snapshot.seconds:,.0f} s")
+    return grid
+
+
+def _facts(snapshot: Snapshot) -> Table:
+    cluster = snapshot.cluster
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column()
+    grid.add_row("latency", f"sending to readable decision: {snapshot.readable.text()}")
+    grid.add_row("", f"Kafka timestamp to decision:  {snapshot.decision.text()}")
+    style = "green" if cluster.state == "RUNNING" else "red bold"
+    state = Text.assemble((cluster.state or "no answer", style))
+    if cluster.busy is not None:
+        state.append(f", busy {cluster.busy:.0%}")
+    if snapshot.degraded:
+        state.append(f", {snapshot.degraded:,} decisions without the model", "red")
+    grid.add_row("detector", state)
+    grid.add_row("checkpoint", _checkpoint(cluster))
+    return grid
+
+
+def _checkpoint(cluster: ClusterView) -> str:
+    if cluster.checkpoint_age_s is None:
+        return "none yet"
+    size = f", {cluster.state_bytes / _MEGABYTE:.1f} MB" if cluster.state_bytes is not None else ""
+    took = f" took {cluster.checkpoint_ms} ms" if cluster.checkpoint_ms is not None else ""
+    failed = f", {cluster.failed_checkpoints} failed" if cluster.failed_checkpoints else ""
+    return f"{_age(cluster)},{took}{size}; {cluster.checkpoints:,} completed{failed}"
+
+
+def _alerts(latest: tuple[Alert, ...]) -> RenderableType:
+    if not latest:
+        return Text("none yet")
+    grid = Table.grid(padding=(0, 2))
+    for justify in ("right", "left", "right", "left", "left"):
+        grid.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
+    for alert in reversed(latest):
+        grid.add_row(
+            Text(f"{alert.score:.2f}", "red bold"), Text(", ".join(alert.reasons)), amount(alert), alert.customer,
+            Text(alert.merchant or "-"),
+        )  # fmt: skip
+    return grid
+
+
+def amount(alert: Alert) -> str:
+    """Return the amount in the currency's own unit: `12.34 USD`."""
+    exponent = EXPONENTS.get(alert.currency, DEFAULT_EXPONENT)
+    whole, rest = divmod(alert.amount_minor, 10**exponent)
+    return f"{whole:,}" + (f".{rest:0{exponent}}" if exponent else "") + f" {alert.currency}"
+
+
+def _alert(alert: Alert) -> str:
+    return f"{alert.score:.2f} {'+'.join(alert.reasons)}"
+
+
+def _pair(values: Percentiles) -> str:
+    if values.p50_ms is None or values.p99_ms is None:
+        return "-"
+    return f"p50 {values.p50_ms:,.0f} p99 {values.p99_ms:,.0f}"
+
+
+def _age(cluster: ClusterView) -> str:
+    return "none yet" if cluster.checkpoint_age_s is None else f"{cluster.checkpoint_age_s:.1f} s ago"
+
+
+def _or_dash(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"

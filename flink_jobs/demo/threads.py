@@ -1,0 +1,129 @@
+"""What goes on at once while the demo shows it: sending, reading outcomes, asking Flink and Postgres."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+import psycopg
+
+from flink_jobs.contracts.registry import topic_name
+from flink_jobs.demo.archived import archive
+from flink_jobs.demo.board import ClusterView
+from flink_jobs.demo.plan import card_events
+from flink_jobs.errors import UserError
+from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
+from flink_jobs.traffic.consumer import CommittedReader
+from flink_jobs.traffic.outcomes import OUTPUTS, output_ends
+from flink_jobs.traffic.replay import ReplayPlan, replay
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from flink_jobs.demo.archived import Archive
+    from flink_jobs.demo.board import Board
+    from flink_jobs.demo.plan import DemoPlan
+    from flink_jobs.settings import Settings
+    from flink_jobs.traffic.consumer import Position
+
+READ_EVERY_S = 0.05
+ASK_EVERY_S = 1.0
+DETECTOR_TASK = "fraud detector"
+
+
+class Traffic:
+    """Runs the three on threads of their own for the length of a ``with`` block.
+
+    Leaving the block ends the sending (what is under way is still delivered), then the rest.
+    """
+
+    def __init__(self, plan: DemoPlan, settings: Settings, run: str, board: Board, detector: str) -> None:
+        """Name what to do; nothing starts yet. ``detector`` is the id of the job to watch."""
+        self._plan = plan
+        self._settings = settings
+        self._run = run
+        self._board = board
+        self._detector = detector
+        self._pool = ThreadPoolExecutor(3, thread_name_prefix="demo")
+        self._stop = threading.Event()
+        self._running: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        """Start; the reader begins at the present end of the outputs, so earlier runs cost nothing."""
+        start = output_ends(self._settings.kafka_bootstrap_servers, self._settings.topic_prefix)
+        self._running = [
+            self._pool.submit(self._read, start),
+            self._pool.submit(self._ask),
+            self._pool.submit(self._send),
+        ]
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """End all three."""
+        self._board.end.set()
+        self._stop.set()
+        self._pool.shutdown()
+
+    def check(self) -> None:
+        """Raise what went wrong on one of the threads, if anything did."""
+        for future in self._running:
+            if future.done():
+                future.result()
+
+    def _send(self) -> None:
+        settings, plan = self._settings, self._plan
+        events = card_events(plan.data, self._run)
+        replay(
+            events,
+            ReplayPlan(plan.pace, plan.faults, plan.events),
+            settings.kafka_bootstrap_servers,
+            settings.topic_prefix,
+            ledger=self._board.ledger,
+            watcher=self._board,
+        )
+        self._board.progress_at = time.monotonic()
+        self._board.all_sent = True
+
+    def _read(self, start: dict[Position, int]) -> None:
+        topics = [topic_name(self._settings.topic_prefix, suffix) for suffix in OUTPUTS]
+        with CommittedReader(self._settings.kafka_bootstrap_servers, topics, start) as reader:
+            while not self._stop.wait(READ_EVERY_S):
+                self._board.take_early()
+                for record in reader.read_to_end():
+                    self._board.take(record, time.time())
+
+    def _ask(self) -> None:
+        rest = FlinkRest(self._settings.flink_rest_url, timeout_s=3)
+        topic = topic_name(self._settings.topic_prefix, "transactions")
+        with archive(self._settings.postgres_dsn, topic, self._run) as tables:
+            while not self._stop.wait(ASK_EVERY_S):
+                self._board.cluster = ask(rest, self._detector, tables, self._board)
+
+
+def ask(rest: FlinkRest, detector: str, tables: Archive, board: Board) -> ClusterView:
+    """Return how Flink and Postgres stand; what does not answer is left out, for a restart must not end the demo."""
+    try:
+        archived: int | None = tables.count(dict(board.first_offsets))
+    except psycopg.Error:
+        archived = None
+    try:
+        state, checkpoints = rest.state(detector), rest.checkpoints(detector)
+        task = rest.vertex_metrics(detector, lambda name: name.startswith(DETECTOR_TASK), ["busyTimeMsPerSecond"])
+    except (UserError, FlinkRestError):
+        return ClusterView(archived=archived)
+    busy = task.get("busyTimeMsPerSecond", math.nan)
+    return ClusterView(
+        state=state,
+        busy=None if math.isnan(busy) else min(1.0, busy / 1_000),
+        checkpoints=checkpoints.completed,
+        failed_checkpoints=checkpoints.failed,
+        checkpoint_age_s=checkpoints.age_s(time.time() * 1_000),
+        checkpoint_ms=checkpoints.last_duration_ms,
+        state_bytes=checkpoints.last_size_bytes,
+        archived=archived,
+    )
