@@ -9,6 +9,7 @@ Run by ``streamflow submit archive``, or ``flink run -py flink_jobs/job/archive.
 
 from typing import Final
 
+from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.contracts.registry import load_contracts
@@ -54,7 +55,7 @@ def insert_sql(archive: Archive) -> str:
     return f"INSERT INTO {archive.topic}_table SELECT {selected} FROM {archive.topic}_topic"  # noqa: S608
 
 
-def build_archive(t_env: StreamTableEnvironment, settings: Settings) -> None:
+def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment, settings: Settings) -> None:
     """Add the flow of every archived topic to an environment; ``env.execute()`` then runs them."""
     contracts = load_contracts(settings.topic_prefix)
     statements = t_env.create_statement_set()
@@ -63,17 +64,17 @@ def build_archive(t_env: StreamTableEnvironment, settings: Settings) -> None:
         t_env.execute_sql(sink_ddl(archive, settings))
         statements.add_insert_sql(insert_sql(archive))
     statements.attach_as_datastream()
-
-
-def main(settings: Settings) -> None:
-    """Build and submit the job."""
-    env, t_env = stream_environment(settings)
-    build_archive(t_env, settings)
     pin_uids(
         env,
         sources={f"{name}_topic": f"{name}-archive-source" for name in uids.ARCHIVED},
         sinks={f"{name}_table": f"{name}-archive-sink" for name in uids.ARCHIVED},
     )
+
+
+def main(settings: Settings) -> None:
+    """Build and submit the job."""
+    env, t_env = stream_environment(settings)
+    build_archive(env, t_env, settings)
     env.execute_async(JOB_NAME)
 
 

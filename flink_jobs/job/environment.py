@@ -44,6 +44,8 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
         "pipeline.object-reuse": "true",
         "python.execution-mode": settings.execution_mode,
         "table.local-time-zone": "UTC",
+        # Without a uid an operator's state is lost at the next upgrade: rather refuse to start.
+        "pipeline.auto-generate-uids": "false",
         # Ours are set by pin_uids and by the table names; the planner's would move with every added query.
         "table.exec.uid.generation": "DISABLED",
     }.items():

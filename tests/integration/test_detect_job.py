@@ -128,7 +128,7 @@ def test_idle_partitions_do_not_hold_back_the_watermark(stack: Stack, running: d
 
     def watermark_follows() -> bool:
         answer = rest.metrics(f"/jobs/{running['detect']}/vertices/{vertex}", [metric])
-        return answer.get(metric, 0.0) >= reached
+        return bool(answer.get(metric, 0.0) >= reached)
 
     wait_for(watermark_follows, limit_s=30, what="the watermark to pass the idle partitions")
 

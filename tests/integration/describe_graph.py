@@ -1,0 +1,50 @@
+"""Builds graphs of jobs through the Java gateway, runs nothing, and prints what they are made of as JSON.
+
+A process of its own: the gateway lives as long as the process, and brings a JVM.
+"""
+
+import sys
+from typing import Any
+
+import orjson
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+
+from flink_jobs.job import archive, detect
+from flink_jobs.job.environment import stream_environment
+from flink_jobs.job.pin import transformations
+from flink_jobs.job.topology import build_detector
+from flink_jobs.settings import Settings, load_settings
+
+
+def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
+    """Return an environment that holds the graph of ``detect``, ``detect in process mode`` or ``archive``."""
+    if job.endswith("process mode"):
+        settings = settings.model_copy(update={"execution_mode": "process"})
+    env, t_env = stream_environment(settings)
+    if job.startswith("detect"):
+        build_detector(env, t_env, detect.wiring(settings), detect.detector_settings(settings))
+    else:
+        archive.build_archive(env, t_env, settings)
+    return env
+
+
+def describe(env: StreamExecutionEnvironment) -> dict[str, list[dict[str, Any]]]:
+    """Return the transformations as we gave them, and the operators that Flink makes of them."""
+    given = [
+        {"kind": item.getClass().getSimpleName(), "uid": item.getUid(), "name": item.getName()}
+        for item in transformations(env)
+    ]
+    nodes = env._j_stream_execution_environment.getStreamGraph().getStreamNodes().toArray()
+    loader = get_gateway().jvm.java.lang.ClassLoader.getSystemClassLoader()
+    operators = []
+    for node in nodes:
+        factory = node.getOperatorFactory()
+        kind = "" if factory is None else factory.getStreamOperatorClass(loader).getSimpleName()
+        operators.append({"kind": kind, "uid": node.getTransformationUID(), "name": node.getOperatorName()})
+    return {"given": given, "operators": operators}
+
+
+if __name__ == "__main__":
+    graphs = {job: describe(build(job, load_settings())) for job in sys.argv[1:]}
+    sys.stdout.write(orjson.dumps(graphs).decode())

@@ -1,0 +1,90 @@
+"""The graphs as Flink would run them, built in a JVM of their own and not run: uids, mode, and nothing in between."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from flink_jobs.job import uids
+from flink_jobs.local import flink, toolchain
+from flink_jobs.local.paths import Home
+from flink_jobs.settings import REPO_ROOT
+
+SCRIPT = Path(__file__).parent / "describe_graph.py"
+SETTINGS = {
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
+    "POSTGRES_HOST": "127.0.0.1",
+    "POSTGRES_PORT": "9",
+    "POSTGRES_DATABASE": "d",
+    "POSTGRES_USER": "u",
+    "POSTGRES_PASSWORD": "p",
+    "FLINK_REST_URL": "http://127.0.0.1:9",
+    "CHECKPOINT_DIR": "file:///nowhere/checkpoints",
+    "SAVEPOINT_DIR": "file:///nowhere/savepoints",
+}
+IN_PROCESS = "detect in process mode"
+ENDS = {"SourceTransformation", "SinkTransformation", "LegacySinkTransformation"}
+EDGES = {"PartitionTransformation", "SideOutputTransformation"}
+DETECTOR_KIND = "PythonKeyedBroadcastStateTransformation"
+
+Graph = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
+    """What each job's graph is made of; one JVM builds them all."""
+    home = Home(tmp_path_factory.mktemp("graphs"))
+    flink.prepare(home, rest_port=9, rpc_port=9)
+    env = flink.environment(home, toolchain.find_java(), "graph")
+    env |= {f"STREAMFLOW_{name}": value for name, value in SETTINGS.items()}
+    command = [sys.executable, str(SCRIPT), "detect", IN_PROCESS, "archive"]
+    done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Graph] = orjson.loads(done.stdout.splitlines()[-1])
+    assert all(graph["given"] and graph["operators"] for graph in found.values())
+    return found
+
+
+def of_ours(graph: Graph) -> set[str]:
+    """Return the uids of what has state: sources, sinks and the detector."""
+    return {item["uid"] for item in graph["given"] if item["kind"] in ENDS | {DETECTOR_KIND}}
+
+
+def test_what_has_state_has_the_uids_of_the_list(graphs: dict[str, Graph]) -> None:
+    assert of_ours(graphs["detect"]) == set(uids.DETECT_UIDS)
+    assert of_ours(graphs["archive"]) == set(uids.ARCHIVE_UIDS)
+
+
+@pytest.mark.parametrize("job", ["detect", "archive"])
+def test_every_operator_has_a_uid_of_its_own(job: str, graphs: dict[str, Graph]) -> None:
+    graph = graphs[job]
+    given = [item for item in graph["given"] if item["kind"] not in EDGES]
+    assert [item["name"] for item in given if item["uid"] is None] == []
+    # A sink is one transformation and several operators, whose uids Flink derives from ours.
+    assert [item["name"] for item in graph["operators"] if not item["uid"]] == []
+    assert [uid for uid, count in Counter(item["uid"] for item in given).items() if count > 1] == []
+
+
+def test_the_detector_runs_in_the_jvm_and_is_the_only_python(graphs: dict[str, Graph]) -> None:
+    python = [item for item in graphs["detect"]["operators"] if "Python" in item["kind"]]
+    assert [(item["uid"], item["kind"]) for item in python] == [(uids.DETECTOR, "EmbeddedPythonKeyedCoProcessOperator")]
+
+
+def test_the_archive_has_no_python(graphs: dict[str, Graph]) -> None:
+    assert not [item for item in graphs["archive"]["operators"] if "Python" in item["kind"]]
+
+
+def test_process_mode_changes_the_detector_and_no_uid(graphs: dict[str, Graph]) -> None:
+    detect, other = graphs["detect"], graphs[IN_PROCESS]
+
+    def kinds(graph: Graph) -> Counter[tuple[str, str]]:
+        return Counter((item["uid"], item["kind"]) for item in graph["operators"])
+
+    assert kinds(detect) - kinds(other) == {(uids.DETECTOR, "EmbeddedPythonKeyedCoProcessOperator"): 1}
+    assert kinds(other) - kinds(detect) == {(uids.DETECTOR, "ExternalPythonKeyedCoProcessOperator"): 1}
