@@ -1,0 +1,124 @@
+"""Measure throughput, latency and memory, and compare with other engines.
+
+Everything runs on a stack of its own, which is gone afterwards. The machine should have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from flink_jobs.errors import UserError
+from flink_jobs.settings import REPO_ROOT
+from tests.benchmarks import engines, latency, machine, memory, report, variants
+from tests.benchmarks.outputs import WrongOutputError
+from tests.benchmarks.rig import open_rig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.benchmarks.report import Section
+    from tests.benchmarks.rig import Rig
+
+PARTS = ("engines", "garbage", "latency", "memory", "scaling")
+"""In the order they run: scaling comes last, because its second TaskManager stays."""
+RESULTS = REPO_ROOT / "benchmark-results"
+
+
+@dataclass
+class Options:
+    """What to measure, and how long."""
+
+    parts: tuple[str, ...]
+    events: int
+    rounds: int
+    customers: int
+    seconds: float
+    rate: float | None
+    out: Path
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(PARTS)}")
+    parser.add_argument("--events", type=int, default=200_000, help="records per run (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each engine or variant (default: %(default)s)")
+    parser.add_argument("--customers", type=int, default=200_000, help="for memory (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each latency run (default: %(default)s)")
+    parser.add_argument("--rate", type=float, help="transactions/s for latency (default: half of what is measured)")
+    parser.add_argument("--quick", action="store_true", help="few events, one round: shows that it works, no more")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results.md and results.json")
+    given = parser.parse_args(arguments)
+    parts = tuple(part.strip() for part in given.only.split(","))
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if given.events < 1_000 or given.rounds < 1 or given.customers < 1_000 or given.seconds <= 0:
+        parser.error("at least 1000 events, 1 round, 1000 customers and more than 0 seconds")
+    options = Options(parts, given.events, given.rounds, given.customers, given.seconds, given.rate, given.out)
+    if given.quick:
+        options.events, options.rounds, options.customers, options.seconds = 5_000, 1, 2_000, 5.0
+    return options
+
+
+def run(options: Options, rig: Rig, say: Callable[[str], None], show: Callable[[Section], None]) -> list[Section]:
+    """Run the chosen parts and return their tables, each shown as soon as it is there."""
+    sections: list[Section] = []
+    throughput: float | None = None
+
+    def done(found: list[Section]) -> None:
+        for section in found:
+            sections.append(section)
+            show(section)
+
+    for part in (part for part in PARTS if part in options.parts):
+        say(f"-- {part}")
+        if part == "engines":
+            done(engines.measure(rig, options.events, options.rounds, say))
+            throughput = engines.our_median(sections[0])
+        elif part == "garbage":
+            done(variants.measure_garbage(rig, options.events, options.rounds, say))
+        elif part == "latency":
+            rate = options.rate or latency.half_load(rig, options.events, throughput)
+            done(latency.measure(rig, rate, options.seconds, 1, say))
+        elif part == "memory":
+            done(memory.measure(rig, options.customers, say))
+        else:
+            done(variants.measure_scaling(rig, options.events, options.rounds, say))
+    return sections
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; 0 if all parts could be measured."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parse(given)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[{time.monotonic() - started:6.0f} s] {text}", markup=False, highlight=False)
+
+    def show(section: Section) -> None:
+        console.print(report.terminal_table(section))
+
+    command = shlex.join(["python", "-m", "tests.benchmarks", *given])
+    description = machine.describe()
+    try:
+        with open_rig(say) as rig:
+            sections = run(options, rig, say, show)
+    except (UserError, WrongOutputError) as error:
+        console.print(f"benchmark: {error}", markup=False, highlight=False)
+        return 1
+    text, data = report.write(options.out, sections, description, command)
+    for name, value in description.items():
+        console.print(f"{name}: {value}", markup=False, highlight=False)
+    say(f"written: {text} and {data.name}")
+    return 0
