@@ -15,7 +15,7 @@ from pyflink.table import StreamTableEnvironment
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.job import uids
 from flink_jobs.job.archive_tables import ARCHIVES, SOURCE_FIELDS, Archive
-from flink_jobs.job.environment import run, stream_environment
+from flink_jobs.job.environment import check_broker, run, stream_environment
 from flink_jobs.job.pin import pin_uids
 from flink_jobs.settings import Settings
 
@@ -73,6 +73,7 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
+    check_broker(settings)
     env, t_env = stream_environment(settings)
     build_archive(env, t_env, settings)
     env.execute_async(JOB_NAME)

@@ -8,7 +8,7 @@ from typing import Final
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.core.model import ModelError, model_directory
 from flink_jobs.job.detector import DetectorSettings
-from flink_jobs.job.environment import check_transaction_timeout, run, stream_environment
+from flink_jobs.job.environment import check_broker, run, stream_environment
 from flink_jobs.job.topology import Topics, Wiring, build_detector
 from flink_jobs.settings import Settings
 
@@ -62,7 +62,7 @@ def detector_settings(settings: Settings) -> DetectorSettings:
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_transaction_timeout(settings)
+    check_broker(settings)
     env, t_env = stream_environment(settings)
     build_detector(env, t_env, wiring(settings), detector_settings(settings))
     env.execute_async(JOB_NAME)

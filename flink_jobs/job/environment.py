@@ -54,11 +54,13 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
     return env, StreamTableEnvironment.create(env)
 
 
-def check_transaction_timeout(settings: Settings) -> None:
-    """Compare our transaction timeout with the broker's limit before the job starts and dies of it.
+def check_broker(settings: Settings) -> None:
+    """See that a broker answers and lets our transactions last as long as they may, before the job starts.
+
+    A job would not die of a broker that is not there, but wait for it unseen.
 
     Raises:
-        UserError: no broker answers, or its limit is below the timeout.
+        UserError: no broker answers, or its limit is below our transaction timeout.
     """
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:

@@ -18,6 +18,7 @@ from flink_jobs.contracts.registry import topic_name
 from flink_jobs.local.jobs import JOBS
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.submit import Submission, submit
+from flink_jobs.local.topics import create_topics
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.balance import Balance, await_balance
 from flink_jobs.traffic.consumer import CommittedReader
@@ -99,6 +100,18 @@ def committed(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[dict[str,
     """Return every committed document of an output topic, in order within each partition."""
     with CommittedReader(stack.settings().kafka_bootstrap_servers, [topic_name(prefix, suffix)]) as reader:
         return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
+
+
+def keys(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[bytes | None]:
+    """Return the message keys of an output topic."""
+    with CommittedReader(stack.settings().kafka_bootstrap_servers, [topic_name(prefix, suffix)]) as reader:
+        return [record.key for record in reader.read_to_end()]
+
+
+def own_topics(stack: Stack, prefix: str) -> str:
+    """Create topics that no other test writes to; give the prefix to the job as STREAMFLOW_TOPIC_PREFIX."""
+    create_topics(stack.settings().kafka_bootstrap_servers, prefix)
+    return prefix
 
 
 def rows(stack: Stack, query: str, *parameters: object) -> list[dict[str, Any]]:

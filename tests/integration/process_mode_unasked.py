@@ -1,0 +1,19 @@
+"""The detector as it would be if PyFlink fell back to process mode by itself: the operator was promised thread mode."""
+
+from dataclasses import replace
+
+from flink_jobs.job.detect import JOB_NAME, detector_settings, wiring
+from flink_jobs.job.environment import run, stream_environment
+from flink_jobs.job.topology import build_detector
+from flink_jobs.settings import Settings
+
+
+def main(settings: Settings) -> None:
+    """Build and submit the job with two opinions about its mode."""
+    env, t_env = stream_environment(settings.model_copy(update={"execution_mode": "process"}))
+    build_detector(env, t_env, wiring(settings), replace(detector_settings(settings), execution_mode="thread"))
+    env.execute_async(JOB_NAME)
+
+
+if __name__ == "__main__":
+    run(main, JOB_NAME)

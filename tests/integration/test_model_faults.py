@@ -1,0 +1,159 @@
+"""A model that is missing, damaged or of another kind never stops the job: it says so, and decides by rules.
+
+One job runs through the whole file, on topics of its own; the tests build on each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.local.stack import Stack
+from flink_jobs.traffic.control_client import build_message, encode_checked, send_and_wait
+from tests.integration import jobs
+from tests.unit.job.samples import write_model
+
+PREFIX = "model-faults"
+EVENTS = 5
+
+
+@dataclass
+class Lab:
+    """A running detector, its folder of models, and how to talk to it."""
+
+    stack: Stack
+    job_id: str
+    models: Path
+    runs: Iterator[int] = field(default_factory=lambda: iter(range(100)))
+
+    def use_model(self, version: str) -> dict[str, Any]:
+        """Ask for a model by a control message; return its audit record."""
+        message = build_message(
+            {"model_version": version}, issued_by="tester", reason="test", expected_revision=None, now_ms=0
+        )
+        bootstrap = self.stack.settings().kafka_bootstrap_servers
+        answer = send_and_wait(bootstrap, PREFIX, encode_checked(message), message["control_id"], 60)
+        assert answer is not None
+        return answer
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Send a few events and return the decisions on them."""
+        run = f"run{next(self.runs)}"
+        balance = jobs.account(self.stack, jobs.send(self.stack, jobs.card_events(run, EVENTS), prefix=PREFIX), PREFIX)
+        assert balance.is_as_expected, "\n".join(balance.lines())
+        mine = [
+            item
+            for item in jobs.committed(self.stack, "decisions", PREFIX)
+            if item["customer_id"].startswith(f"{run}-")
+        ]
+        assert len(mine) == EVENTS
+        return mine
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """Return all dead letters so far; they lie in several partitions, so their order means nothing."""
+        return jobs.committed(self.stack, "dlq", PREFIX)
+
+    def runs_without_a_restart(self) -> bool:
+        rest = self.stack.rest()
+        return rest.state(self.job_id) == "RUNNING" and rest.failures(self.job_id) == []
+
+
+@pytest.fixture(scope="module")
+def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    models = tmp_path_factory.mktemp("no-models-yet")
+    environment = {
+        "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
+        "STREAMFLOW_MODEL_DIR": str(models),
+        "STREAMFLOW_TOPIC_PREFIX": jobs.own_topics(stack, PREFIX),
+    }
+    with jobs.running_job(stack, "detect", environment) as job_id:
+        yield Lab(stack, job_id, models)
+
+
+def is_degraded(decisions: list[dict[str, Any]]) -> bool:
+    """Tell whether all were decided by rules alone, and say so."""
+    assert {item["model"] for item in decisions} <= {"ok", "degraded"}
+    return all(
+        item["model"] == "degraded" and item["model_version"] is None and item["ml_score"] is None
+        and item["score"] == item["rule_score"]
+        for item in decisions
+    )  # fmt: skip
+
+
+def test_without_any_model_the_job_runs_and_decides_by_rules(lab: Lab) -> None:
+    assert is_degraded(lab.decisions())
+    assert lab.incidents() == [], "told by log and metric: no message or event is to blame"
+    assert lab.runs_without_a_restart()
+
+
+def test_a_model_that_appears_later_is_taken_into_use_by_a_control_message(lab: Lab) -> None:
+    write_model(lab.models, "good")
+
+    answer = lab.use_model("good")
+
+    assert (answer["outcome"], answer["detail"]) == ("applied", "")
+    decisions = lab.decisions()
+    assert {(item["model"], item["model_version"]) for item in decisions} == {("ok", "good")}
+    assert all(0 < item["ml_score"] <= 1 for item in decisions)
+    assert lab.incidents() == []
+    assert lab.runs_without_a_restart()
+
+
+def corrupt(models: Path) -> None:
+    arrays = write_model(models, "corrupt") / "model.npz"
+    content = bytearray(arrays.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    arrays.write_bytes(content)
+
+
+def truncated(models: Path) -> None:
+    arrays = write_model(models, "truncated") / "model.npz"
+    arrays.write_bytes(arrays.read_bytes()[:200])
+
+
+def other_features(models: Path) -> None:
+    write_model(models, "other_features", tuple(reversed(FEATURE_NAMES)))
+
+
+def missing(models: Path) -> None:
+    assert not (models / "missing").exists()
+
+
+@pytest.mark.parametrize("damage", [corrupt, truncated, other_features, missing], ids=lambda damage: damage.__name__)
+def test_a_model_that_cannot_be_served_is_an_incident_and_the_next_good_one_ends_it(
+    lab: Lab, damage: Callable[[Path], None]
+) -> None:
+    damage(lab.models)
+    before = {item["dlq_id"] for item in lab.incidents()}
+
+    answer = lab.use_model(damage.__name__)
+
+    assert answer["outcome"] == "applied"
+    assert answer["detail"], "the audit tells what is wrong with the model"
+    assert is_degraded(lab.decisions())
+    (letter,) = (item for item in lab.incidents() if item["dlq_id"] not in before)
+    assert (letter["reason"], letter["stage"], letter["disposition"]) == ("MODEL_UNAVAILABLE", "model", "incident")
+    assert letter["topic"] == f"{PREFIX}.control"
+    assert letter["detail"] == answer["detail"][:500]
+    assert lab.runs_without_a_restart()
+
+    assert lab.use_model("good")["detail"] == ""
+    assert {item["model_version"] for item in lab.decisions()} == {"good"}
+
+
+def test_the_faults_are_counted_and_nothing_was_lost(lab: Lab) -> None:
+    assert lab.runs_without_a_restart()
+    audit = jobs.committed(lab.stack, "audit", PREFIX)
+    assert [item["revision"] for item in audit] == list(range(1, len(audit) + 1))
+    assert jobs.keys(lab.stack, "audit", PREFIX) == [item["control_id"].encode() for item in audit]
+    letters = lab.incidents()
+    assert sorted(jobs.keys(lab.stack, "dlq", PREFIX), key=str) == sorted(
+        [item["dlq_id"].encode() for item in letters], key=str
+    )
+    decided = jobs.committed(lab.stack, "decisions", PREFIX)
+    assert jobs.keys(lab.stack, "decisions", PREFIX) == [item["customer_id"].encode() for item in decided]
