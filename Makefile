@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 STREAMFLOW := .venv/bin/streamflow
-SHELL_SCRIPTS := flink_jobs/local/bootstrap.sh .ci/run
+SHELL_SCRIPTS := .ci/run $(shell find flink_jobs ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
@@ -46,11 +46,12 @@ gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0)
 	echo "coverage of $(1): $$total % (at least $(3) % wanted)" && \
 	{ [ "$$total" -ge $(3) ] || { $(PYTHON) -m coverage report $(2) --fail-under=0; exit 2; }; }
 
-lint: setup ## ruff (rules and format), import contracts, shell scripts
+lint: setup ## ruff (rules and format), import contracts, shell scripts, YAML
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/shellcheck $(SHELL_SCRIPTS)
+	@.venv/bin/yamllint --strict .
 
 types: setup ## mypy --strict
 	@$(PYTHON) -m mypy
