@@ -41,7 +41,7 @@ def model_directory(model_dir: Path, version: str | None = None) -> Path:
 
     Raises:
         ModelError: `MISSING` when there is no such version, or the name could not be one: a version
-            arrives in control messages and must never be a path.
+            arrives in control messages and must never be a path. `UNREADABLE` when we may not look.
     """
     if version is None:
         pointer = model_dir / CURRENT_FILE
@@ -49,7 +49,11 @@ def model_directory(model_dir: Path, version: str | None = None) -> Path:
     if not is_model_version(version):
         raise ModelError(ModelFault.MISSING, f"{version[:80]!r} is not a model version")
     directory = model_dir / version
-    if not directory.is_dir():
+    try:
+        exists = directory.is_dir()
+    except OSError as error:
+        raise ModelError(ModelFault.UNREADABLE, f"{directory}: {error.strerror}") from error
+    if not exists:
         raise ModelError(ModelFault.MISSING, f"no model {version!r} in {model_dir}; train one with `streamflow train`")
     return directory
 

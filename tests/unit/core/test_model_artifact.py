@@ -48,6 +48,19 @@ def test_missing_directory(tmp_path: Path) -> None:
     assert fault_of(tmp_path / "nowhere") is ModelFault.MISSING
 
 
+def test_a_folder_we_may_not_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: `Path.is_dir` raises for a forbidden parent, and the job would have restarted for ever."""
+
+    def refuse(_: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "is_dir", refuse)
+
+    with pytest.raises(ModelError, match="Permission denied") as error:
+        model_directory(tmp_path, "v1")
+    assert error.value.reason is ModelFault.UNREADABLE
+
+
 def test_a_directory_in_place_of_a_file(tmp_path: Path) -> None:
     directory = write(tmp_path)
     (directory / ARRAYS_FILE).unlink()
