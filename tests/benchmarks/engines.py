@@ -29,12 +29,12 @@ OURS, EVALUATOR = "StreamFlow, exactly-once, RocksDB", "the evaluator in a loop,
 BYTEWAX, QUIX = peers_env.BYTEWAX, peers_env.QUIX_EXACTLY_ONCE
 METHOD = (
     "Events per second between the output that ends the first tenth and the last output, by the broker's clock (when "
-    "it appended each output), the same for every engine; start-up is not counted, nor is a first run of "
-    "our job, in which the JVM compiles. Per core: events per CPU second of "
-    "the engine's own processes in the same time (the TaskManager; the peer's process), the broker's not counted. "
-    f"{CUSTOMERS:,} customers, rules and model on, one instance, one topic of four partitions filled beforehand, "
-    f"checkpoints or commits every {CHECKPOINT_INTERVAL_MS // 1000} s. Every engine's decisions were compared with the "
-    "evaluator's. Medians over the rounds, in which the engines take turns; ratios are taken within a round."
+    "it appended each output), the same for every engine; start-up is not counted, nor is a first run of our job, in "
+    "which the JVM compiles. Per core: events per CPU second of the engine's own processes in the same time (the "
+    "TaskManager; the peer's process), the broker's not counted. Rules and model on, one instance, one topic of four "
+    f"partitions filled beforehand, checkpoints or commits every {CHECKPOINT_INTERVAL_MS // 1000} s. Every engine's "
+    "decisions were compared with the evaluator's. Medians over the rounds, in which the engines take turns; ratios "
+    "are taken within a round."
 )
 
 
@@ -97,10 +97,12 @@ def run_peer(rig: Rig, messages: Sequence[Message], peer: peers_env.Peer, expect
         return Run(peer.name, steady_rate(written.appended_ms, meter))
 
 
-def measure(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
+def measure(
+    rig: Rig, events: int, rounds: int, say: Callable[[str], None], customers: int = CUSTOMERS
+) -> list[Section]:
     """Run every engine once a round."""
     peers_env.install()
-    messages = card_traffic(events)
+    messages = card_traffic(events, customers=customers)
     runs: list[Run] = []
     for round_number in range(1, rounds + 1):
         rate, expected = run_evaluator(messages, rig.model_dir)
@@ -114,17 +116,17 @@ def measure(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> l
         for start in starts:
             runs.append(start())
             say(f"round {round_number}: {_told(runs[-1])}")
-    return [_comparison(runs), _busy(runs)]
+    return [_comparison(runs, f"{events:,} events of {customers:,} customers"), _busy(runs)]
 
 
 def _told(run: Run) -> str:
     return f"{run.engine}: {run.rate.events_per_s:,.0f} events/s, {run.rate.events_per_cpu_s:,.0f} per core"
 
 
-def _comparison(runs: Sequence[Run]) -> Section:
+def _comparison(runs: Sequence[Run], what: str) -> Section:
     section = Section(
         "engines",
-        "Throughput on the same events with the same evaluator",
+        f"Throughput with the same evaluator on the same {what}",
         METHOD,
         ("engine", "events/s", "us/event", "events/s per core", "cores used", "ours / it", "ours / it, per core"),
     )

@@ -128,6 +128,7 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarra
         place = topic_name(prefix, "decisions")
         consumer = context.Process(target=follow, args=(rig.bootstrap, place, isolation, len(messages), theirs))
         consumer.start()
+        theirs.close()  # so that a consumer that died is noticed below
         try:
             wait_for(lambda: ours.poll() or not consumer.is_alive(), limit_s=60, what="the consumer of decisions")
             ours.recv()
@@ -135,6 +136,8 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarra
             if not ours.poll(LIMIT_S):
                 ours.send("stop")
             found = [Received(*pair) for pair in ours.recv()]
+        except EOFError:
+            raise UserError("the consumer of decisions ended early", "its error is printed above") from None
         finally:
             consumer.kill()
             consumer.join()

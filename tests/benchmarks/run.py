@@ -20,6 +20,7 @@ from flink_jobs.settings import REPO_ROOT
 from tests.benchmarks import engines, latency, machine, memory, report, variants
 from tests.benchmarks.outputs import WrongOutputError
 from tests.benchmarks.rig import open_rig
+from tests.benchmarks.workload import CUSTOMERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ class Options:
     events: int
     rounds: int
     customers: int
+    population: int
     seconds: float
     rate: float | None
     out: Path
@@ -52,6 +54,9 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--events", type=int, default=200_000, help="records per run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each engine or variant (default: %(default)s)")
     parser.add_argument("--customers", type=int, default=200_000, help="for memory (default: %(default)s)")
+    parser.add_argument(
+        "--population", type=int, default=CUSTOMERS, help="customers for engines (default: %(default)s)"
+    )
     parser.add_argument("--seconds", type=float, default=30.0, help="of each latency run (default: %(default)s)")
     parser.add_argument("--rate", type=float, help="transactions/s for latency (default: half of what is measured)")
     parser.add_argument("--quick", action="store_true", help="few events, one round: shows that it works, no more")
@@ -63,9 +68,12 @@ def parse(arguments: Sequence[str]) -> Options:
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
     if given.events < 1_000 or given.rounds < 1 or given.customers < 1_000 or given.seconds <= 0:
         parser.error("at least 1000 events, 1 round, 1000 customers and more than 0 seconds")
-    options = Options(parts, given.events, given.rounds, given.customers, given.seconds, given.rate, given.out)
+    options = Options(
+        parts, given.events, given.rounds, given.customers, given.population, given.seconds, given.rate, given.out
+    )
     if given.quick:
         options.events, options.rounds, options.customers, options.seconds = 5_000, 1, 2_000, 5.0
+        options.rate = options.rate or 500.0
     return options
 
 
@@ -82,7 +90,7 @@ def run(options: Options, rig: Rig, say: Callable[[str], None], show: Callable[[
     for part in (part for part in PARTS if part in options.parts):
         say(f"-- {part}")
         if part == "engines":
-            done(engines.measure(rig, options.events, options.rounds, say))
+            done(engines.measure(rig, options.events, options.rounds, say, options.population))
             throughput = engines.our_median(sections[0])
         elif part == "garbage":
             done(variants.measure_garbage(rig, options.events, options.rounds, say))
