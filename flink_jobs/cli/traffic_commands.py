@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
 
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.times import moment_ms
+from flink_jobs.cli.traffic_sending import Sending, send, teller
 from flink_jobs.errors import UserError
-from flink_jobs.settings import Settings, load_settings
-from flink_jobs.traffic.balance import Balance, await_balance
-from flink_jobs.traffic.consumer import Position
 from flink_jobs.traffic.faults import FaultPlan
-from flink_jobs.traffic.ledger import SentLedger
-from flink_jobs.traffic.outcomes import output_ends
 from flink_jobs.traffic.pacing import parse_pace
 from flink_jobs.traffic.replay import ReplayPlan
-from flink_jobs.traffic.replay import replay as send_events
 from flink_jobs.traffic.simulate import DEFAULT_START_MS, SimulationPlan
 from flink_jobs.traffic.simulate import simulate as simulated_events
 from flink_jobs.traffic.source_files import SkippedRows, SourceEvent, mapping_for, read_events, with_prefix
 
-NOT_BALANCED = 1
 PROGRESS_RECORDS = 50_000
 
 Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of all records sent, such as 0.05")]
@@ -50,6 +44,10 @@ Account = Annotated[
         "Exit code 1 if a record has no outcome, two, or another than planned",
     ),
 ]
+MetricsPort = Annotated[
+    int, typer.Option(min=0, max=65535, help="show Prometheus metrics on this port while it runs; 0: do not")
+]
+LogJson = Annotated[bool, typer.Option("--log-json", help="progress as JSON lines on standard error")]
 
 
 def replay(
@@ -71,7 +69,9 @@ def replay(
     prefix: Prefix = "",
     ledger: LedgerFileOption = None,
     account: Account = None,
+    metrics_port: MetricsPort = 0,
     *,
+    log_json: LogJson = False,
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="count rows that cannot be mapped and go on")
     ] = False,
@@ -93,7 +93,8 @@ def replay(
     if columns.assumes_currency:
         say(f"{columns.path} names no currency: amounts are taken as US dollars.")
     plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, max_delay, seed), limit)
-    _send(_renamed(read_events(file, columns, skipped), prefix), plan, ledger, account, output)
+    sending = Sending(plan, ledger, account, metrics_port, output, teller(log_json=log_json))
+    send(_renamed(read_events(file, columns, skipped), prefix), sending)
     if skipped is not None and skipped.count:
         say(f"{skipped.count:,} rows were not sent; the first: {skipped.first}")
 
@@ -118,7 +119,9 @@ def simulate(
     prefix: Prefix = "",
     ledger: LedgerFileOption = None,
     account: Account = None,
+    metrics_port: MetricsPort = 0,
     *,
+    log_json: LogJson = False,
     kafka: Annotated[bool, typer.Option("--kafka", help="send to Kafka: the default without --out")] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
@@ -140,9 +143,9 @@ def simulate(
     stream = itertools.islice(_renamed(_until_now(simulated_events(plan)), prefix), events)
     if out_file is None:
         replay_plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, seed=seed), events)
-        _send(stream, replay_plan, ledger, account, output)
+        send(stream, Sending(replay_plan, ledger, account, metrics_port, output, teller(log_json=log_json)))
         return
-    if kafka or speed or rate or malformed or duplicates or late or ledger or account is not None:
+    if kafka or speed or rate or malformed or duplicates or late or ledger or metrics_port or account is not None:
         raise UserError(
             "--out writes a file and sends nothing", "leave out the options of sending, and `replay` the file"
         )
@@ -175,65 +178,6 @@ def write_events(events: Iterable[SourceEvent], path: Path) -> dict[str, int]:
     except OSError as cause:
         raise UserError(f"cannot write {path} ({cause.strerror})", "choose another file with --out") from None
     return {"events": count, "frauds": frauds}
-
-
-def _send(
-    events: Iterable[SourceEvent], plan: ReplayPlan, ledger_path: Path | None, account: float | None, output: Output
-) -> None:
-    settings = load_settings()
-    if ledger_path is not None and not ledger_path.parent.is_dir():
-        raise UserError(f"there is no folder {ledger_path.parent}", "make it, or choose another file with --ledger")
-    ledger, ends = SentLedger(), None
-    if account is not None:
-        ends = output_ends(settings.kafka_bootstrap_servers, settings.topic_prefix)
-    start = time.monotonic()
-    try:
-        send_events(
-            events, plan, settings.kafka_bootstrap_servers, settings.topic_prefix,
-            ledger_path=ledger_path, on_progress=_report, ledger=ledger,
-        )  # fmt: skip
-    finally:
-        seconds = time.monotonic() - start
-        say(f"{ledger.sent:,} records delivered in {seconds:.1f} s ({ledger.sent / seconds:,.0f}/s)")
-    balance = None if account is None else _balance(settings, ledger, account, ends)
-    result: dict[str, Any] = {**ledger.as_dict(), "seconds": round(seconds, 3)}
-    if balance is not None:
-        result["account"] = balance.as_dict()
-    emit(output, result, lambda: _print(ledger, balance))
-    if balance is not None and not balance.is_as_expected:
-        if "duplicate instead of decided" in balance.unexpected:
-            say("Some transactions had been decided before. To send them again as new ones, use --prefix.")
-        raise typer.Exit(NOT_BALANCED)
-
-
-def _balance(settings: Settings, ledger: SentLedger, limit_s: float, start: Mapping[Position, int] | None) -> Balance:
-    say("Waiting for the outcomes ...")
-    shown = time.monotonic()
-
-    def progress(answered: int, sent: int) -> None:
-        nonlocal shown
-        if time.monotonic() - shown > 2.0:  # noqa: PLR2004 - seconds between two lines
-            shown = time.monotonic()
-            say(f"{answered:,} of {sent:,} have an outcome")
-
-    kafka, prefix = settings.kafka_bootstrap_servers, settings.topic_prefix
-    return await_balance(kafka, prefix, ledger, limit_s=limit_s, start=start, on_progress=progress)
-
-
-def _report(ledger: SentLedger, seconds: float) -> None:
-    say(f"{ledger.sent:>10,} delivered  {ledger.sent / max(seconds, 1e-9):>8,.0f}/s")
-
-
-def _print(ledger: SentLedger, balance: Balance | None) -> None:
-    counts = ledger.as_dict()
-    fates = counts["fates"]
-    out.print(
-        f"sent {ledger.sent:,}: {fates['decided']:,} good ({ledger.faults['late']:,} of them late), "
-        f"{fates['rejected']:,} malformed, {fates['duplicate']:,} redelivered"
-    )
-    if balance is not None:
-        for line in balance.lines():
-            out.print(line, soft_wrap=True, markup=False)
 
 
 def _renamed(events: Iterator[SourceEvent], prefix: str) -> Iterator[SourceEvent]:

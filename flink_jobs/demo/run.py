@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,7 @@ def run_demo(plan: DemoPlan, audience: Audience, model_dir: Path | None = None) 
         UserError: something cannot be started or does not answer.
         KeyboardInterrupt: Ctrl-C (or SIGTERM) before there was an account to make.
     """
-    say = audience.say
+    say = _unfailing(audience.say)
     stack = Stack(say=say)
     session = Session(stack, keep=plan.keep, say=say)
     with handled(interrupt), ExitStack() as files:
@@ -82,8 +82,9 @@ def run_demo(plan: DemoPlan, audience: Audience, model_dir: Path | None = None) 
             log.info("demo_started", events=plan.events, had_stack=session.had_stack, **session.timings.seconds)
             summary = _traffic(plan, settings, run, session, audience)
             _log(log, summary)
-            audience.report(summary, session.leaves_stack or plan.stay)
-            if plan.stay:
+            stays = plan.stay and not summary.interrupted
+            audience.report(summary, session.leaves_stack or stays)
+            if stays:
                 _wait_for_interrupt(say)
         finally:
             # Stopping takes seconds; another Ctrl-C must not leave half of it running.
@@ -149,6 +150,16 @@ def await_archive(settings: Settings, board: Board, run: str, patience_s: float)
                 if result.is_balanced or is_late:  # alerts may come a moment after the decisions
                     return result
             time.sleep(FRAME_S)
+
+
+def _unfailing(say: Say) -> Say:
+    """Return ``say`` for a terminal that may be closed: stopping goes on without anybody to tell."""
+
+    def said(text: str) -> None:
+        with suppress(OSError):
+            say(text)
+
+    return said
 
 
 def _wait_for_interrupt(say: Say) -> None:

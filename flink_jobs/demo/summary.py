@@ -120,8 +120,9 @@ class Summary:
             found = kafka.detection
             frauds = found.true_alerts + found.missed_frauds
             lines.append(f"          {found.true_alerts:,} of {frauds:,} labelled frauds among them")
-        reasons = ", ".join(f"{name} {count:,}" for name, count in kafka.reasons.items()) or "none"
-        wrapped = textwrap.wrap(reasons, WIDTH)
+        # A reason and its count stay on one line.
+        reasons = ", ".join(f"{name}\xa0{count:,}" for name, count in kafka.reasons.items()) or "none"
+        wrapped = [text.replace("\xa0", " ") for text in textwrap.wrap(reasons, WIDTH)]
         return [*lines, f"letters   {wrapped[0]}", *(f"          {text}" for text in wrapped[1:])]
 
     def next_steps(self, *, stack_runs: bool) -> list[str]:

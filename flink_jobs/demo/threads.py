@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import psycopg
@@ -101,8 +102,13 @@ class Traffic:
         rest = FlinkRest(self._settings.flink_rest_url, timeout_s=3)
         topic = topic_name(self._settings.topic_prefix, "transactions")
         with archive(self._settings.postgres_dsn, topic, self._run) as tables:
+            first: ClusterView | None = None
             while not self._stop.wait(ASK_EVERY_S):
-                self._board.cluster = ask(rest, self._detector, tables, self._board)
+                view = ask(rest, self._detector, tables, self._board)
+                # While tasks start, Flink tries checkpoints and counts each as failed: those are not of this run.
+                first = view if first is None and view.state is not None else first
+                before = 0 if first is None else first.failed_checkpoints
+                self._board.cluster = replace(view, failed_checkpoints=max(0, view.failed_checkpoints - before))
 
 
 def ask(rest: FlinkRest, detector: str, tables: Archive, board: Board) -> ClusterView:

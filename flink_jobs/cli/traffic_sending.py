@@ -1,0 +1,123 @@
+"""What `replay` and `simulate` share: send, report, and balance the account."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import typer
+
+from flink_jobs.cli.output import Output, emit, out, say
+from flink_jobs.errors import UserError
+from flink_jobs.logs import json_log
+from flink_jobs.settings import Settings, load_settings
+from flink_jobs.traffic.balance import Balance, await_balance
+from flink_jobs.traffic.consumer import Position
+from flink_jobs.traffic.ledger import SentLedger
+from flink_jobs.traffic.metrics import TrafficMetrics
+from flink_jobs.traffic.outcomes import output_ends
+from flink_jobs.traffic.replay import ReplayPlan
+from flink_jobs.traffic.replay import replay as send_events
+from flink_jobs.traffic.source_files import SourceEvent
+
+NOT_BALANCED = 1
+
+
+class Tell(Protocol):
+    """Reports progress: ``text`` to people, or ``event`` and ``fields`` as JSON to programs."""
+
+    def __call__(self, event: str, text: str, /, **fields: float) -> None:
+        """Report once."""
+
+
+def teller(*, log_json: bool) -> Tell:
+    """Return what reports progress, on standard error in both forms."""
+    if log_json:
+        log = json_log(sys.stderr)
+        return lambda event, _text, /, **fields: log.info(event, **fields)
+    return lambda _event, text, /, **_fields: say(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What `replay` and `simulate` have in common."""
+
+    plan: ReplayPlan
+    ledger_path: Path | None
+    account: float | None
+    metrics_port: int
+    output: Output
+    tell: Tell
+
+
+def send(events: Iterable[SourceEvent], sending: Sending) -> None:
+    """Send, print what was sent and, where asked for, the account.
+
+    Raises:
+        typer.Exit: with code 1, when the account does not come out as planned.
+        UserError: no broker, no topic, a taken port, a ledger file that cannot be written.
+    """
+    settings, path, tell = load_settings(), sending.ledger_path, sending.tell
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent}", "make it, or choose another file with --ledger")
+    metrics = TrafficMetrics()
+    metrics.serve(sending.metrics_port)
+    kafka, prefix = settings.kafka_bootstrap_servers, settings.topic_prefix
+    ledger, ends = SentLedger(), None
+    if sending.account is not None:
+        ends = output_ends(kafka, prefix)
+    start = time.monotonic()
+
+    def report(ledger: SentLedger, seconds: float) -> None:
+        rate = ledger.sent / max(seconds, 1e-9)
+        tell("delivered", f"{ledger.sent:>10,} delivered  {rate:>8,.0f}/s", records=ledger.sent, per_s=round(rate, 1))
+
+    try:
+        send_events(
+            events, sending.plan, kafka, prefix, ledger_path=path, on_progress=report, ledger=ledger, watcher=metrics
+        )
+    finally:
+        seconds = time.monotonic() - start
+        text = f"{ledger.sent:,} records delivered in {seconds:.1f} s ({ledger.sent / seconds:,.0f}/s)"
+        tell("sending_ended", text, records=ledger.sent, seconds=round(seconds, 3))
+    balance = None if sending.account is None else _balance(settings, ledger, sending.account, ends, tell)
+    result: dict[str, Any] = {**ledger.as_dict(), "seconds": round(seconds, 3)}
+    if balance is not None:
+        result["account"] = balance.as_dict()
+    emit(sending.output, result, lambda: _print(ledger, balance))
+    if balance is not None and not balance.is_as_expected:
+        if "duplicate instead of decided" in balance.unexpected:
+            say("Some transactions had been decided before. To send them again as new ones, use --prefix.")
+        raise typer.Exit(NOT_BALANCED)
+
+
+def _balance(
+    settings: Settings, ledger: SentLedger, limit_s: float, start: Mapping[Position, int] | None, tell: Tell
+) -> Balance:
+    tell("waiting_for_outcomes", "Waiting for the outcomes ...", records=ledger.sent)
+    shown = time.monotonic()
+
+    def progress(answered: int, sent: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > 2.0:  # noqa: PLR2004 - seconds between two lines
+            shown = time.monotonic()
+            tell("outcomes", f"{answered:,} of {sent:,} have an outcome", outcomes=answered, records=sent)
+
+    kafka, prefix = settings.kafka_bootstrap_servers, settings.topic_prefix
+    return await_balance(kafka, prefix, ledger, limit_s=limit_s, start=start, on_progress=progress)
+
+
+def _print(ledger: SentLedger, balance: Balance | None) -> None:
+    counts = ledger.as_dict()
+    fates = counts["fates"]
+    out.print(
+        f"sent {ledger.sent:,}: {fates['decided']:,} good ({ledger.faults['late']:,} of them late), "
+        f"{fates['rejected']:,} malformed, {fates['duplicate']:,} redelivered"
+    )
+    if balance is not None:
+        for line in balance.lines():
+            out.print(line, soft_wrap=True, markup=False)

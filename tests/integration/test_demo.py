@@ -1,0 +1,108 @@
+"""The demo as people start it: a process of its own, its exit code, its account, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flink_jobs.local import process
+from flink_jobs.local.record import StackRecord
+from flink_jobs.local.stack import Stack
+from flink_jobs.local.topics import create_topics
+from flink_jobs.settings import REPO_ROOT
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+DEMO = [sys.executable, "-P", "-m", "flink_jobs.cli", "demo", "--no-tty", "--output", "json"]
+LIMIT_S = 300
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder for a stack; where the test fails to end it, it is ended here."""
+    with tempfile.TemporaryDirectory(prefix="streamflow-demo-") as folder:
+        Path(folder).chmod(0o755)  # as root, Postgres runs as another account
+        stack = Stack(Path(folder) / "home")
+        try:
+            yield stack.home.root
+        finally:
+            stack.down(wipe=True)
+
+
+def environment(home: Path, model_dir: Path, **more: str) -> dict[str, str]:
+    others = {name: value for name, value in os.environ.items() if not name.startswith("STREAMFLOW_")}
+    tools = {name: value for name, value in os.environ.items() if name == "STREAMFLOW_TOOLS_DIR"}
+    return {**others, **tools, "STREAMFLOW_HOME": str(home), "STREAMFLOW_MODEL_DIR": str(model_dir), **more}
+
+
+def fates(account: dict[str, Any]) -> tuple[int, int, int]:
+    return account["decided"], account["rejected"], account["duplicates"]
+
+
+def test_it_starts_everything_accounts_for_every_record_and_leaves_nothing(home: Path, model_dir: Path) -> None:
+    done = subprocess.run(
+        [*DEMO, "--events", "2000"], env=environment(home, model_dir), cwd=REPO_ROOT, capture_output=True, text=True,
+        timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3_000:]
+    result = json.loads(done.stdout)
+    sent = result["sent"]["fates"]
+    assert sent["decided"] == 2_000
+    assert min(sent.values()) > 0, "no fault was planted"
+    assert fates(result["kafka"]) == fates(result["postgres"]) == (2_000, sent["rejected"], sent["duplicate"])
+    assert result["kafka"]["alerts"] == result["postgres"]["alerts"] > 0
+    assert result["kafka"]["degraded"] == 0, "the model was not used"
+    assert result["latency"]["readable"]["count"] == 2_000
+    assert (result["balanced"], result["interrupted"], result["exit_code"]) == (True, False, 0)
+
+    record = StackRecord.load(home / "stack.json")
+    assert process.marked(record.stack_id) == [], "processes were left behind"
+    assert record.processes == {}
+    log = [json.loads(line) for line in (home / "logs" / "demo.jsonl").read_text().splitlines()]
+    assert [entry["event"] for entry in log] == ["demo_started", "demo_account"]
+
+
+def test_an_interrupt_closes_the_account_and_leaves_a_stack_that_was_up(stack: Stack, model_dir: Path) -> None:
+    prefix = "demo-test"  # topics of its own on the stack that all tests share
+    create_topics(stack.settings().kafka_bootstrap_servers, prefix)
+    before = {item.name: item.pid for item in stack.status()}
+    demo = subprocess.Popen(
+        [*DEMO, "--events", "1000000", "--rate", "200"],
+        env=environment(stack.home.root, model_dir, STREAMFLOW_TOPIC_PREFIX=prefix),
+        cwd=REPO_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        seen = _read_until(demo, "  decided ")
+        demo.send_signal(signal.SIGINT)
+        answer, errors = demo.communicate(timeout=LIMIT_S)
+    finally:
+        if demo.poll() is None:
+            demo.terminate()
+            demo.wait(timeout=60)
+    assert demo.returncode == 0, seen + errors[-3_000:]
+    result = json.loads(answer)
+    assert (result["balanced"], result["interrupted"]) == (True, True)
+    assert 0 < result["sent"]["sent"] < 1_000_000
+    assert fates(result["kafka"]) == fates(result["postgres"])
+    assert {item.name: item.pid for item in stack.status()} == before, "the stack was up before the demo"
+    assert stack.rest().active_jobs() == [], "the jobs were the demo's"
+
+
+def _read_until(demo: subprocess.Popen[str], text: str) -> str:
+    """Return what the demo wrote until a line holds ``text`` with a number above zero behind it."""
+    assert demo.stderr is not None
+    seen = ""
+    for line in demo.stderr:
+        seen += line
+        if text in line and not line.partition(text)[2].startswith("0 "):
+            return seen
+    pytest.fail(f"the demo ended early: {seen[-3_000:]}")
