@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CARD_FILE = REPO_ROOT / "tests" / "data" / "card_transactions.csv.gz"
 EVENTS = 10_000
-RATE = 600.0
+RATE = 800.0
 FAULTS = FaultPlan(malformed=0.05, duplicates=0.02, late=0.01)
 CHECKPOINT_INTERVAL_MS = 1_000
 """Results can be read after the checkpoint that follows them, so this bounds the latency that is seen."""
