@@ -135,7 +135,7 @@ def _flow(snapshot: Snapshot) -> Table:
     set_aside = f"{snapshot.rejected:,} rejected, {snapshot.duplicates:,} duplicates"
     grid.add_row("decided", f"{snapshot.decided:,}", f"{snapshot.decided_rate:,.0f}/s", set_aside)
     grid.add_row("lag", f"{snapshot.lag:,}", "", "sent, outcome not yet committed")
-    grid.add_row("in Postgres", _or_dash(snapshot.cluster.archived), "", f"after {snapshot.seconds:,.0f} s")
+    grid.add_row("in Postgres", _or_dash(snapshot.cluster.archived), "", f"{snapshot.seconds:,.0f} s since the start")
     return grid
 
 
