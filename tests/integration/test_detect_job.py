@@ -78,7 +78,7 @@ def test_every_record_has_one_outcome_with_a_third_of_it_garbage(stack: Stack) -
             "alerts": balance.alerts,
         }
 
-    wait_for(archived, limit_s=60, what="Postgres to hold what Kafka holds")
+    wait_for(archived, limit_s=180, what="Postgres to hold what Kafka holds")
 
 
 @pytest.mark.usefixtures("running")
@@ -130,7 +130,7 @@ def test_idle_partitions_do_not_hold_back_the_watermark(stack: Stack, running: d
         answer = rest.metrics(f"/jobs/{running['detect']}/vertices/{vertex}", [metric])
         return bool(answer.get(metric, 0.0) >= reached)
 
-    wait_for(watermark_follows, limit_s=30, what="the watermark to pass the idle partitions")
+    wait_for(watermark_follows, limit_s=90, what="the watermark to pass the idle partitions")
 
 
 def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running: dict[str, str]) -> None:
@@ -160,7 +160,7 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
         query = "SELECT count(*) AS n FROM raw.decisions WHERE customer_id LIKE %s"
         return [jobs.rows(stack, query, f"{run}-%")[0]["n"] for run in ("calm", "kill")] == [count, count]
 
-    wait_for(archived, limit_s=90, what="Postgres to hold both runs")
+    wait_for(archived, limit_s=180, what="Postgres to hold both runs")
     for table in ("decisions", "alerts"):
         query = f"SELECT * FROM raw.{table} WHERE customer_id LIKE %s ORDER BY customer_id, transaction_id"  # noqa: S608
         calm_rows, killed_rows = (

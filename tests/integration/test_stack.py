@@ -113,9 +113,11 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
         }
         connection.execute(
             "INSERT INTO ops.control_audit (control_id, schema_version, revision, outcome, issued_at_ms, applied_at_ms,"
-            " changes) VALUES ('c1', 1, 1, 'applied', 1700000000123, 9000000000000, '{}')"
+            " changes) VALUES ('utc-times', 1, 1, 'applied', 1700000000123, 9000000000000, '{}')"
         )
-        row = connection.execute("SELECT issued_at, applied_at FROM ops.control_audit").fetchone()
+        row = connection.execute(
+            "SELECT issued_at, applied_at FROM ops.control_audit WHERE control_id = 'utc-times'"
+        ).fetchone()
         assert row is not None
         assert [moment.isoformat() for moment in row] == [
             "2023-11-14T22:13:20.123000+00:00",
