@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import NamedTuple, Protocol
 
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.currencies import MINOR_UNITS
+from flink_jobs.core.currencies import major_amount
 from flink_jobs.core.decision import build_alert, build_decision, encode
 from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
 from flink_jobs.core.features import FeatureVector, ModelInput, extract_features, model_input
@@ -138,7 +138,7 @@ class TransactionEvaluator:
         now_ms: int,
     ) -> Outcome:
         """Score a transaction against its customer's past and take it into that past."""
-        amount = transaction.amount_minor / MINOR_UNITS[transaction.currency]
+        amount = major_amount(transaction.amount_minor, transaction.currency)
         features = extract_features(state, transaction, amount, self._is_blacklisted)
         verdict = self._rules.evaluate(features)
         model, ml_score, model_version = self.model, None, None
@@ -233,7 +233,7 @@ def replay_features(
         fingerprint = transaction_fingerprint(transaction.transaction_id)
         if state.has_seen(fingerprint):
             continue
-        amount = transaction.amount_minor / MINOR_UNITS[transaction.currency]
+        amount = major_amount(transaction.amount_minor, transaction.currency)
         yield ReplayedTransaction(transaction, extract_features(state, transaction, amount, is_blacklisted))
         state.observe(transaction, amount, fingerprint)
         states[transaction.customer_id] = state.to_bytes()

@@ -16,6 +16,7 @@ from flink_jobs.metrics.catalogue import Kind, Metric
 
 FLUSH_EVERY: Final = 1024
 FLUSH_MS: Final = 500
+_LABELS: Final = {metric.name: metric.label or "" for metric in catalogue.DETECTOR_METRICS}
 
 
 class Histogram:
@@ -118,9 +119,8 @@ class DetectorMetrics:
         if self._decisions:
             self.count(catalogue.DECISIONS, n=self._decisions)
         self._records = self._decisions = 0
-        labels = {metric.name: metric.label or "" for metric in catalogue.DETECTOR_METRICS}
         for (name, value), n in self._pending.items():
-            self._counter(name, labels[name], value).inc(n)
+            self._counter(name, _LABELS[name], value).inc(n)
         self._pending.clear()
         for histogram in self._histograms.values():
             histogram.flush()
