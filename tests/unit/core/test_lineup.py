@@ -9,9 +9,11 @@ import pytest
 from flink_jobs.core.config import DetectionConfig
 from flink_jobs.core.evaluator import Outcome, TransactionEvaluator
 from flink_jobs.core.experiment import CustomerSplit, Experiment, GuardBand
+from flink_jobs.core.features import FeatureVector
 from flink_jobs.core.lineup import Lineup, Role
 from flink_jobs.core.model_faults import ModelFault
 from flink_jobs.core.model_slot import FAULT_LIMIT, FAULT_WINDOW, SLOW_LIMIT, TIMED_EVERY
+from flink_jobs.core.transaction import Transaction
 from tests.strategies import NOW_MS, record_of, wire
 from tests.unit.core.evaluation import FixedModel, Stream, parts
 
@@ -28,7 +30,7 @@ class SlowModel(FixedModel):
         super().__init__(0.5)
         self._tick, self.took_ns = tick, took_ns
 
-    def score(self, features: Any, transaction: Any) -> float:
+    def score(self, features: FeatureVector, transaction: Transaction) -> float:
         self._tick(self.took_ns)
         return super().score(features, transaction)
 
@@ -124,11 +126,11 @@ def test_a_fault_now_and_then_is_counted_and_forgiven() -> None:
     case.lineup.use_champion(model)
     for _ in range(FAULT_LIMIT * 2):
         model.answer = math.nan
-        assert case.decide("c-1")["model"] == "degraded"
+        assert case.decide()["model"] == "degraded"
         model.answer = 0.5
         for _ in range(FAULT_WINDOW // (FAULT_LIMIT - 1)):
             case.lineup.champion.score(None, None)  # type: ignore[arg-type]
-        assert case.decide("c-2")["model"] == "ok"
+        assert case.decide()["model"] == "ok"
 
 
 def test_a_model_named_again_starts_afresh() -> None:
@@ -143,7 +145,7 @@ def test_a_model_named_again_starts_afresh() -> None:
 
 
 def test_an_explanation_that_fails_costs_the_explanation_only() -> None:
-    case, model = Case(config=DetectionConfig(alpha=1.0, alert_threshold=0.5)), FixedModel(0.9)
+    case, model = Case(), FixedModel(0.9)
     case.lineup.use_champion(model)
     for broken in (lambda *_: {"amount_zscore": math.nan}, lambda *_: 1 / 0):
         model.contributions = broken  # type: ignore[method-assign, assignment]
