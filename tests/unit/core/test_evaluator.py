@@ -57,7 +57,7 @@ def test_the_first_transaction_of_a_customer() -> None:
     outcome = stream.send(record_of(wire(document()), offset=42))
     decision, alert, letters = parts(outcome)
     assert decision == {
-        "schema_version": 1,
+        "schema_version": 2,
         "transaction_id": "t-1",
         "customer_id": "c-1",
         "event_time_ms": NOW_MS - HOUR_MS,
@@ -91,6 +91,8 @@ def test_the_first_transaction_of_a_customer() -> None:
         "reasons": [],
         "model": "degraded",
         "model_version": None,
+        "variant": "champion",
+        "shadow": None,
         "ruleset_version": "1",
         "config_revision": 0,
         "out_of_order_ms": 0,
@@ -129,11 +131,11 @@ def test_a_score_at_the_threshold_is_an_alert() -> None:
     assert below.alert is None
 
 
-def test_the_model_gets_the_features_with_neutral_values() -> None:
+def test_the_model_gets_the_features_as_they_are() -> None:
     model = FixedModel(0.25)
     decision, _, _ = parts(Stream(TransactionEvaluator(model=model)).send(record_of(wire(document()))))
     assert decision is not None
-    assert model.rows == [(0.0, 1.0, 0.5, 0.0, 0.0, 1.0)]
+    assert model.seen == [(None, 1.0, None, None, 0.0, None)]
     assert (decision["model"], decision["model_version"], decision["ml_score"]) == ("ok", "if-test", 0.25)
     assert (decision["alpha"], decision["score"]) == (0.4, pytest.approx(0.1))
 
@@ -143,7 +145,7 @@ def test_a_new_configuration_and_model_hold_from_the_next_record_on() -> None:
     stream.send(record_of(wire(document("t-1"))))
     config = DetectionConfig(revision=3, alert_threshold=0.1, blacklist=Blacklist(customer=frozenset({"c-1"})))
     stream.evaluator.configure(config)
-    stream.evaluator.model = FixedModel(1.0)
+    stream.evaluator.lineup.use_champion(FixedModel(1.0))
     decision, alert, _ = parts(stream.send(record_of(wire(document("t-2")))))
     assert decision is not None
     assert alert is not None
@@ -219,21 +221,22 @@ def test_a_newer_state_is_left_alone_and_the_event_set_aside() -> None:
     assert stream.states == {"c-1": newer}
 
 
-def test_a_model_that_raises_sets_the_event_aside() -> None:
+def test_a_defect_of_ours_sets_the_event_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "4111111111111111"
-    stream = Stream(TransactionEvaluator(model=FixedModel(ValueError(f"cannot score {secret}"))))
+
+    def broken(*_: object) -> None:
+        raise ValueError(f"cannot blend {secret}")
+
+    monkeypatch.setattr(evaluator_module, "blend", broken)
+    stream = Stream()
     letter = only_letter(stream.send(record_of(wire(document()))))
     assert (letter["reason"], letter["stage"], letter["disposition"]) == ("PROCESSING_ERROR", "score", "rejected")
-    assert "ValueError in evaluation.py, line " in letter["detail"]
+    assert "ValueError in test_evaluator.py, line " in letter["detail"]
     assert secret not in letter["detail"], "guards a defect: the message of an exception may quote card data"
     assert stream.states == {}
-
-
-def test_an_error_after_a_corrupt_state_tells_both() -> None:
-    stream = Stream(TransactionEvaluator(model=FixedModel(RuntimeError())))
     stream.states["c-1"] = b"garbage"
     _, _, letters = parts(stream.send(record_of(wire(document()))))
-    assert [letter["reason"] for letter in letters] == ["STATE_CORRUPT", "PROCESSING_ERROR"]
+    assert [letter["reason"] for letter in letters] == ["STATE_CORRUPT", "PROCESSING_ERROR"], "both are told"
     assert stream.states == {"c-1": b"garbage"}
 
 

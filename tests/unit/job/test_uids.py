@@ -14,6 +14,7 @@ RELEASED_DETECT = (
     "alerts-sink",
     "dead-letters-sink",
     "audit-sink",
+    "control-sink",
 )
 RELEASED_ARCHIVE = (
     "decisions-archive-source",
@@ -24,6 +25,8 @@ RELEASED_ARCHIVE = (
     "dlq-archive-sink",
     "audit-archive-source",
     "audit-archive-sink",
+    "labels-archive-source",
+    "labels-archive-sink",
 )
 
 
