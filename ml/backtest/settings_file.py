@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from flink_jobs.contracts.document import read_document
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.control import ControlMessage, apply_control, parse_control
+from flink_jobs.core.control import CONTROL_SCHEMA_VERSION, ControlMessage, apply_control, parse_control
 from flink_jobs.errors import UserError
 
-_NOT_HERE = "model_version"
+_RULE_SETTINGS: Final = frozenset({"alpha", "alert_threshold", "rules", "blacklist"})
 
 
 class Settings:
@@ -29,7 +29,7 @@ class Settings:
             UserError: the job would refuse them.
         """
         document = {
-            "schema_version": 1, "control_id": "backtest", "issued_by": "backtest", "issued_at_ms": 0,
+            "schema_version": CONTROL_SCHEMA_VERSION, "control_id": "backtest", "issued_by": "backtest", "issued_at_ms": 0,
             "reason": "backtest", "changes": changes,
         }  # fmt: skip
         try:
@@ -68,6 +68,8 @@ def read_settings(path: Path) -> Settings:
     """
     document = read_document(path)
     changes = {name: document.raw(name) for name in document.names()}
-    if _NOT_HERE in changes:
-        raise UserError(f"{path}: {_NOT_HERE} is not a rule setting", "give the model with --model")
+    models = sorted(changes.keys() - _RULE_SETTINGS)
+    if models:
+        fix = f"a rule set has {', '.join(sorted(_RULE_SETTINGS))}; give a model with --model"
+        raise UserError(f"{path}: {models[0]} is not a rule setting", fix)
     return Settings(changes, str(path))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.control import ControlMessage, apply_control, parse_control
+from flink_jobs.core.control import CONTROL_SCHEMA_VERSION, ControlMessage, apply_control, parse_control
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,11 +40,12 @@ class Configurations:
         Raises:
             UserError: the audit has a gap, or holds a change that this release does not know.
         """
+        self._first = DetectionConfig()
         self._by_revision: dict[int, list[tuple[int, DetectionConfig]]] = defaultdict(list)
-        config = DetectionConfig()
+        config = self._first
         for row in applied:
             if row["revision"] != config.revision + 1:
-                config = DetectionConfig()  # another start of the job
+                config = self._first  # another start of the job
             if row["revision"] != config.revision + 1:
                 what = f"the control audit jumps from revision {config.revision} to {row['revision']}"
                 raise UserError(what, "wait until the archive job has caught up, or look for messages it lost")
@@ -58,7 +59,7 @@ class Configurations:
             UserError: the audit does not know the revision.
         """
         if revision == 0:
-            return DetectionConfig()
+            return self._first
         known = self._by_revision.get(revision)
         if not known:
             raise UserError(
@@ -78,7 +79,7 @@ def _applied(config: DetectionConfig, row: Mapping[str, Any]) -> DetectionConfig
     message = parse_control(
         orjson.dumps(
             {
-                "schema_version": 1,
+                "schema_version": CONTROL_SCHEMA_VERSION,
                 "control_id": row["control_id"],
                 "issued_by": row["issued_by"],
                 "issued_at_ms": row["issued_at_ms"],

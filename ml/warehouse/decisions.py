@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from flink_jobs.core.features import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class RecordedDecision(NamedTuple):
     ml_score: float | None
     threshold: float
     is_alert: bool
+    reasons: tuple[ReasonCode, ...]
     model_version: str | None
     config_revision: int
     processing_time_ms: int
@@ -112,6 +114,7 @@ def _decision(row: dict[str, Any]) -> RecordedDecision:
         ml_score=row["ml_score"],
         threshold=row["threshold"],
         is_alert=row["is_alert"],
+        reasons=tuple(ReasonCode(reason["code"]) for reason in row["reasons"]),
         model_version=row["model_version"],
         config_revision=row["config_revision"],
         processing_time_ms=row["processing_time_ms"],
