@@ -31,10 +31,13 @@ NO_MODEL = "none"
 def backtest(
     data: Annotated[Path | None, typer.Option(help="card file (.csv, .jsonl, both also .gz, .parquet)")] = None,
     mapping: Annotated[Path | None, typer.Option(help="column mapping; default: <data>.mapping.yaml beside it")] = None,
-    since: Annotated[str | None, typer.Option(help="recorded decisions from this event time on: 7d, or ISO 8601")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="recorded decisions from this event time on: 7d, or ISO 8601")
+    ] = None,
     until: Annotated[str | None, typer.Option(help="recorded decisions before this event time")] = None,
     rules: Annotated[
-        Path | None, typer.Option(help="YAML: alpha, alert_threshold, rules, blacklist, as in `streamflow control send`")
+        Path | None,
+        typer.Option(help="YAML: alpha, alert_threshold, rules, blacklist, as in `streamflow control send`"),
     ] = None,
     model: Annotated[str | None, typer.Option(help="model version to score with")] = None,
     against_rules: Annotated[Path | None, typer.Option(help="with --data: rule set of the other side")] = None,

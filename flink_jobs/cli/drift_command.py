@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 RETRAIN_EXIT, UNKNOWN_EXIT = 3, 4
 
 
-def drift(  # noqa: PLR0913 - one for each option
+def drift(
     model: Annotated[str | None, typer.Option(help="version; default: the one that made the newest decision")] = None,
-    since: Annotated[str | None, typer.Option(help="event time: 7d, or 2024-03-01T00:00Z; default: --days back")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="event time: 7d, or 2024-03-01T00:00Z; default: --days back")
+    ] = None,
     until: Annotated[str | None, typer.Option(help="event time it ends before; default: the newest decision")] = None,
     days: Annotated[float, typer.Option(min=0.01, help="length of the window without --since")] = 7.0,
     min_rows: Annotated[int, typer.Option(min=1, help="decisions below which nothing is judged")] = 500,
@@ -38,7 +40,9 @@ def drift(  # noqa: PLR0913 - one for each option
         int | None,
         typer.Option(min=0, max=65535, metavar="PORT", help="check again and again, and show Prometheus metrics there"),
     ] = None,
-    every: Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="with --serve: pause between checks")] = 300.0,
+    every: Annotated[
+        float, typer.Option(min=1.0, metavar="SECONDS", help="with --serve: pause between checks")
+    ] = 300.0,
     *,
     once: Annotated[bool, typer.Option("--once", help="check once and end: the default without --serve")] = False,
     output: OutputOption = Output.PLAIN,
@@ -124,7 +128,15 @@ def _print(check: DriftCheck) -> None:
         soft_wrap=True,
     )
     rows = [
-        [one.subject, one.measure, _number(one.value), _number(one.watch_at), _number(one.act_at), one.level, one.detail]
+        [
+            one.subject,
+            one.measure,
+            _number(one.value),
+            _number(one.watch_at),
+            _number(one.act_at),
+            one.level,
+            one.detail,
+        ]
         for one in check.measures
     ]
     table(["subject", "measure", "value", "watch at", "act at", "level", "detail"], rows)

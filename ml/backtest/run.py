@@ -37,9 +37,7 @@ class Plan:
         return config if self.settings is None else self.settings.on(config)
 
 
-def backtest_decisions(
-    decisions: Iterable[RecordedDecision], configurations: Configurations, plan: Plan
-) -> Comparison:
+def backtest_decisions(decisions: Iterable[RecordedDecision], configurations: Configurations, plan: Plan) -> Comparison:
     """Decide recorded decisions again, each under the settings that were in force then and the plan's changes to them.
 
     With an empty plan every score must come out exactly as it was recorded.

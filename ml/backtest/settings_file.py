@@ -29,8 +29,8 @@ class Settings:
             UserError: the job would refuse them.
         """
         document = {
-            "schema_version": CONTROL_SCHEMA_VERSION, "control_id": "backtest", "issued_by": "backtest", "issued_at_ms": 0,
-            "reason": "backtest", "changes": changes,
+            "schema_version": CONTROL_SCHEMA_VERSION, "control_id": "backtest", "issued_by": "backtest",
+            "issued_at_ms": 0, "reason": "backtest", "changes": changes,
         }  # fmt: skip
         try:
             message = parse_control(orjson.dumps(document))
@@ -55,7 +55,9 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Read a rule-set file::
+    """Read a rule-set file.
+
+    For example::
 
         alpha: 0.3
         alert_threshold: 0.45

@@ -141,9 +141,7 @@ def check_drift(observed: Observed, manifest: ModelManifest, thresholds: Thresho
     return DriftCheck(observed, measures, verdict, reasons)
 
 
-def _verdict(
-    observed: Observed, measures: tuple[Measure, ...], thresholds: Thresholds
-) -> tuple[Verdict, Level | None]:
+def _verdict(observed: Observed, measures: tuple[Measure, ...], thresholds: Thresholds) -> tuple[Verdict, Level | None]:
     levels = {one.level for one in measures}
     if Level.ACT in levels:
         return Verdict.RETRAIN, Level.ACT

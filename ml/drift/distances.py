@@ -3,8 +3,8 @@
 PSI: Siddiqi, "Credit Risk Scorecards" (2006); the sum over bins of `(a - e) ln(a / e)`. Its usual reading, below 0.1
 stable and above 0.25 changed, is a convention and not a test: with few rows chance alone gives about
 `(bins - 1)(1/n + 1/m)` (Yurdakul and Naranjo, "Statistical properties of the population stability index", 2020).
-KS: the largest distance of the two cumulative distributions, here at the edges of the reference's bins: exact there, and
-never above the true one.
+KS: the largest distance of the two cumulative distributions, here at the edges of the reference's bins: exact there,
+and never above the true one.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ class Watch:
     since_ms: int | None = None
     until_ms: int | None = None
     days: float = 7.0
-    thresholds: Thresholds = Thresholds()
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 def run_check(connection: Connection, watch: Watch, checked_at: datetime) -> DriftCheck:

@@ -61,9 +61,10 @@ def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> N
     return np.divide(numerator, denominator, out=np.full(np.shape(denominator), np.nan), where=denominator > 0.0)
 
 
-def per_customer(customers: NDArray[np.int64], groups: NDArray[np.int64], values: NDArray[np.float64],
-                 shape: tuple[int, int]) -> NDArray[np.float64]:  # fmt: skip
-    """Sum `values` by customer and group: `weights @ per_customer(...)` is then the sum in every resample.
+def per_customer(
+    customers: NDArray[np.int64], groups: NDArray[np.int64], values: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Sum `values` by customer and group; `weights @` the result is the sum in every resample.
 
     Args:
         customers: code of each row's customer, below `shape[0]`.

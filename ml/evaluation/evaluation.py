@@ -140,9 +140,7 @@ def judge(
         reference = values if reference is None else reference
         cards = card_precision(scores, rows.fraud, rows.customers, days, weights, options.alerts_per_day)
         threshold = budget_threshold(ranking, budget)
-        reports.append(
-            _report(rows, name, (values, reference, cards), threshold, weights, curves(ranking))
-        )
+        reports.append(_report(rows, name, (values, reference, cards), threshold, weights, curves(ranking)))
     return Evaluation(
         rows=len(rows.fraud),
         unlabelled=rows.unlabelled,
@@ -212,7 +210,5 @@ def _judge_rules(rows: JudgedRows, weights: Weights) -> tuple[Group, ...]:
 
 
 def _histogram(scores: NDArray[np.float64], fraud: NDArray[np.bool_]) -> Histogram:
-    genuine, frauds = (
-        np.histogram(scores[mask], bins=HISTOGRAM_BINS, range=(0.0, 1.0))[0] for mask in (~fraud, fraud)
-    )
+    genuine, frauds = (np.histogram(scores[mask], bins=HISTOGRAM_BINS, range=(0.0, 1.0))[0] for mask in (~fraud, fraud))
     return Histogram(tuple(map(int, genuine)), tuple(map(int, frauds)))

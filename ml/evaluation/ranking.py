@@ -1,7 +1,7 @@
 """What the order of the scores is worth: ROC AUC, average precision, recall at a budget; and the curves.
 
 All on one sort of the rows, for a whole matrix of customer weights at once. Rows of equal score are one group: no
-metric depends on the order in which they happen to lie. tests/unit/ml holds AUC and average precision to scikit-learn's.
+metric depends on the order in which they happen to lie. tests/unit/ml holds both areas to scikit-learn's.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def _values(ranking: Ranking, weights: Weights, budget: float) -> tuple[NDArray[
     precision = ratio(true, total)
     average = np.sum(gained * np.nan_to_num(precision), axis=1)
     # The share of each group that still fits into the budget.
-    found = np.sum(gained * np.clip(ratio(budget - before_total, total - before_total), 0.0, 1.0), axis=1, where=gained > 0)
+    found = np.sum(
+        gained * np.clip(ratio(budget - before_total, total - before_total), 0.0, 1.0), axis=1, where=gained > 0
+    )
     return (
         ratio(area, frauds * genuine),
         np.where(genuine > 0.0, ratio(average, frauds), np.nan),
@@ -123,7 +125,7 @@ def _before(cumulative: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def budget_threshold(ranking: Ranking, budget: float) -> float:
-    """Return the lowest score from which on no more than `budget` rows lie; the highest score where even that has more."""
+    """Return the lowest score from which on at most `budget` rows lie; the highest where even that has more."""
     ends = np.append(ranking.starts[1:], len(ranking.customers))
     fitting = int(np.searchsorted(ends, budget, side="right"))
     return float(ranking.scores[max(0, fitting - 1)])

@@ -1,7 +1,7 @@
 """Who is alerted, and who is missed: one row per group of customers or transactions.
 
-The table a model card asks for (Mitchell et al., "Model Cards for Model Reporting", FAT* 2019): the same rates for every
-group, with counts and intervals. Small groups are marked and stay in it.
+The table a model card asks for (Mitchell et al., "Model Cards for Model Reporting", FAT* 2019): the same rates for
+every group, with counts and intervals. Small groups are marked and stay in it.
 """
 
 from __future__ import annotations

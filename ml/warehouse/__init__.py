@@ -1,1 +1,1 @@
-"""What the job recorded, read back from Postgres: decisions with their features as served, labels, settings in force."""
+"""What the job recorded, read back from Postgres: decisions, features as served, labels, settings in force."""

@@ -1,4 +1,4 @@
-"""Recorded decisions, one by one: the transaction, its features as served, what was decided, and what is known of it."""
+"""Recorded decisions, one by one: transaction, features as served, what was decided, what is known of it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _decision(row: dict[str, Any]) -> RecordedDecision:
             merchant=row["merchant"], category=row["category"], channel=row["channel"], country=row["country"],
         ),
         # A feature that a decision of an older release does not have is absent. Whole numbers come back as int.
-        features=FeatureVector(*(None if (value := served.get(name)) is None else float(value) for name in FEATURE_NAMES)),
+        features=FeatureVector(*[None if served.get(name) is None else float(served[name]) for name in FEATURE_NAMES]),
         score=row["score"],
         rule_score=row["rule_score"],
         ml_score=row["ml_score"],

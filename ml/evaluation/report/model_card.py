@@ -40,8 +40,11 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
     lines += ["## Factors", "", *_factors(report), ""]
     lines += [
         "## Metrics", "",
-        f"Judged as `{contender}` beside the other contenders on the same rows; {resampling(judged)}. Groups are judged "
-        f"at the score {report.threshold:.3f}, the lowest whose alerts stay within {judged.options.alerts_per_day} a day.",
+        (
+            f"Judged as `{contender}` beside the other contenders on the same rows; {resampling(judged)}. Groups are "
+            f"judged at the score {report.threshold:.3f}, the lowest whose alerts stay within "
+            f"{judged.options.alerts_per_day} a day."
+        ),
         "",
     ]  # fmt: skip
     lines += ["## Evaluation data", "", f"`{document.source}`: {facts(judged)}.", *_evaluation_data(document), ""]
@@ -59,13 +62,13 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
 
 
 _INTENDED_USE = (
-    "- Ranks card transactions for the people of a fraud desk, as one part of `score = alpha * model + (1 - alpha) * rules`.",
+    "- Ranks card transactions for a fraud desk, as one part of `score = alpha * model + (1 - alpha) * rules`.",
     "- Users: the operators of this detector. Not made to decide on credit, prices or the closing of an account.",
     "- Without a person looking, a score may hold back one purchase; it is no evidence against a customer.",
 )
 _ETHICS = (
-    "- Inputs are habits of the customer (amounts, times, places, merchants). Name, age, sex, origin and address are none.",
-    "- Habits can stand for such properties all the same: the tables above are the check, for the segments this data has.",
+    "- Inputs are habits of the customer: amounts, times, places, kinds of purchase; never name, age, sex or origin.",
+    "- Habits can stand for such properties all the same: the tables above check the segments that this data has.",
 )
 
 
@@ -97,7 +100,7 @@ def _training_data(document: EvaluationDocument, manifest: ModelManifest) -> Ite
 
 
 def _unequal(groups: Sequence[Group]) -> Iterator[str]:
-    """Name, per grouping, the groups whose false-positive rates lie farthest apart, where the intervals do not overlap."""
+    """Name, per grouping, the two false-positive rates farthest apart, where their intervals do not overlap."""
     for name, members in groupby(groups, key=lambda group: group.grouping):
         known = [one for one in members if not one.is_small and one.false_positive_rate.low is not None]
         if len(known) < 2:  # noqa: PLR2004 - a pair
@@ -107,7 +110,8 @@ def _unequal(groups: Sequence[Group]) -> Iterator[str]:
         if (least.false_positive_rate.high or 0.0) < (most.false_positive_rate.low or 0.0):
             yield (
                 f"- Unequal by {name}: honest transactions of `{most.name}` are alerted at a rate of "
-                f"{number(most.false_positive_rate.value, 4)}, of `{least.name}` at {number(least.false_positive_rate.value, 4)}."
+                f"{number(most.false_positive_rate.value, 4)}, "
+                f"of `{least.name}` at {number(least.false_positive_rate.value, 4)}."
             )
 
 
@@ -121,11 +125,12 @@ def _caveats(document: EvaluationDocument, manifest: ModelManifest, report: Scor
     empty = [group.name for group in report.groups if not group.frauds]
     if empty:
         yield f"- No fraud, so nothing known of recall, in: {', '.join(empty)}."
-    error = report.calibration.expected_calibration_error.value
-    yield f"- Mean distance of score and fraud rate: {number(error)}. Above 0.05, do not read the score as a probability."
-    if report.average_precision_gain.low is not None and report.average_precision_gain.low <= 0.0 != report.average_precision_gain.value:
-        yield f"- Not shown to be better than `{judged.baseline}`: the interval of the gain reaches {number(report.average_precision_gain.low)}."
-    yield "- Watch it with `streamflow drift`; judge it again when the verdict says so, and on your own data before its first use."
+    error = number(report.calibration.expected_calibration_error.value)
+    yield f"- Mean distance of score and fraud rate: {error}. Above 0.05, do not read the score as a probability."
+    gain = report.average_precision_gain
+    if report.name != judged.baseline and gain.low is not None and gain.low <= 0.0:
+        yield f"- Not shown to be better than `{judged.baseline}`: the interval of the gain starts at {number(gain.low)}."
+    yield "- Watch it with `streamflow drift`, and judge it on your own data before its first use."
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

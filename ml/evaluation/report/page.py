@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ml.evaluation.segments import Group
 
 STYLE: Final = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+_READING: Final = (
+    "found before left out. Brier score and calibration error read a score as a probability; only a score trained on "
+    "labels can be one.</p>"
+)
 MIN_BIN_ROWS: Final = 20
 """Reliability bins with fewer rows are in the table of the JSON, not in the plot."""
 
@@ -43,8 +47,7 @@ def html_page(document: EvaluationDocument) -> str:
         "<h2>Scores</h2>",
         _table(SCORE_COLUMNS, [score_row(report, judged.baseline) for report in judged.scores]),
         f"<p>Card precision at k is over the {judged.options.alerts_per_day} cards of highest score of each day, cards "
-        "found before left out. Brier score and calibration error read a score as a probability; only a score trained "
-        "on labels can be one.</p>",
+        + _READING,
         "<div class='plots'>",
         *_curves(judged.scores),
         "</div><h2>Scores by class, and calibration</h2><div class='plots'>",
@@ -59,8 +62,8 @@ def html_page(document: EvaluationDocument) -> str:
         *(_segments(report) for report in judged.scores),
         "<h2>What was judged</h2>",
         _table(("contender", "model", "kind", "digest", "trained on"), _models(document)),
-        f"<p>{escape(document.created_at)}, code {escape(document.code_version)}, data SHA-256 "
-        f"{escape(document.source_sha256 or 'not a file')}.</p></main></body></html>\n",
+        f"<p>{escape(document.created_at)}, code {escape(document.code_version)}, ",
+        f"data SHA-256 {escape(document.source_sha256 or 'not a file')}.</p></main></body></html>\n",
     ]
     return "".join(parts)
 
@@ -104,7 +107,9 @@ def _segments(report: ScoreReport) -> str:
         members = list(groups)
         parts.append(f"<h3>By {escape(name)}</h3><div class='plots'>")
         parts.append(_intervals(f"Recall by {name}", "recall", members, "recall"))
-        parts.append(_intervals(f"False-positive rate by {name}", "false-positive rate", members, "false_positive_rate"))
+        parts.append(
+            _intervals(f"False-positive rate by {name}", "false-positive rate", members, "false_positive_rate")
+        )
         parts.append("</div>")
         parts.append(_table(GROUP_COLUMNS, [group_row(group) for group in members]))
     parts.append("</details>")

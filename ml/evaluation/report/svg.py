@@ -51,7 +51,9 @@ def line_plot(title: str, labels: tuple[str, str], series: Sequence[Series], *, 
     for number, one in enumerate(series):
         colour = COLOURS[number % len(COLOURS)]
         points = " ".join(f"{_x(x)},{_y(y)}" for x, y in zip(one.x, one.y, strict=True))
-        parts.append(f'<polyline class="line" stroke="{colour}" points="{points}"><title>{escape(one.name)}</title></polyline>')
+        parts.append(
+            f'<polyline class="line" stroke="{colour}" points="{points}"><title>{escape(one.name)}</title></polyline>'
+        )
         for x, y, low, high in zip(one.x, one.y, one.low, one.high, strict=False):
             parts.append(f'<line stroke="{colour}" x1="{_x(x)}" x2="{_x(x)}" y1="{_y(low)}" y2="{_y(high)}"/>')
             parts.append(f'<circle fill="{colour}" cx="{_x(x)}" cy="{_y(y)}" r="3"/>')
@@ -90,12 +92,16 @@ def interval_plot(title: str, label: str, rows: Sequence[Interval]) -> str:
     for number, row in enumerate(rows):
         y = TOP + ROW_H * (number + 0.5)
         name = escape(row.name if len(row.name) <= 34 else row.name[:33] + "…")  # noqa: PLR2004 - what fits
-        parts.append(f'<text x="{NAME_W - 8}" y="{y + 4:.1f}" text-anchor="end">{name}<title>{escape(row.note)}</title></text>')
+        parts.append(
+            f'<text x="{NAME_W - 8}" y="{y + 4:.1f}" text-anchor="end">{name}<title>{escape(row.note)}</title></text>'
+        )
         if row.value is None:
             continue
         if row.low is not None and row.high is not None:
             low, high = NAME_W + span * row.low, NAME_W + span * row.high
-            parts.append(f'<line stroke="{COLOURS[0]}" stroke-width="2" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>')
+            parts.append(
+                f'<line stroke="{COLOURS[0]}" stroke-width="2" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
+            )
         parts.append(f'<circle fill="{COLOURS[0]}" cx="{NAME_W + span * row.value:.1f}" cy="{y}" r="4"/>')
     parts.append(f'<text x="{NAME_W + span / 2:.1f}" y="{bottom + 36}" text-anchor="middle">{escape(label)}</text>')
     return _figure(title, parts, height, [])
@@ -121,7 +127,9 @@ def _axes(labels: tuple[str, str], x_ticks: Sequence[str], y_ticks: Sequence[str
         parts.append(f'<text x="{LEFT - 6}" y="{y}" dy="4" text-anchor="end">{text}</text>')
     middle = TOP + PLOT_H / 2
     parts.append(f'<text x="{LEFT + PLOT_W / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(labels[0])}</text>')
-    parts.append(f'<text transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">{escape(labels[1])}</text>')
+    parts.append(
+        f'<text transform="translate(12 {middle}) rotate(-90)" text-anchor="middle">{escape(labels[1])}</text>'
+    )
     return "".join(parts)
 
 

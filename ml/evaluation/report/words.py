@@ -60,9 +60,10 @@ def facts(evaluation: Evaluation) -> str:
     """Say in one line what was judged."""
     judged = evaluation
     return (
-        f"{judged.rows:,} labelled transactions of {judged.customers:,} customers, {day(judged.first_event_time_ms)} to "
-        f"{day(judged.last_event_time_ms)} ({judged.days} days), {judged.frauds:,} of them fraud "
-        f"({judged.frauds / judged.rows:.2%}); budget {judged.options.alerts_per_day} alerts a day"
+        f"{judged.rows:,} labelled transactions of {judged.customers:,} customers, "
+        f"{day(judged.first_event_time_ms)} to {day(judged.last_event_time_ms)} ({judged.days} days), "
+        f"{judged.frauds:,} of them fraud ({judged.frauds / judged.rows:.2%}); "
+        f"budget {judged.options.alerts_per_day} alerts a day"
     )
 
 

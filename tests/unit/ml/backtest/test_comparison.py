@@ -55,7 +55,13 @@ def test_every_kind_of_difference_is_counted_once_with_its_label() -> None:
     counts = comparison
     assert (counts.decisions, counts.labelled, counts.frauds, counts.changed_scores) == (4, 3, 2, 2)
     assert counts.largest_change == pytest.approx(0.8)
-    assert [one.alerts for one in (counts.before, counts.after, counts.kept, counts.gained, counts.lost)] == [2, 2, 1, 1, 1]
+    assert [one.alerts for one in (counts.before, counts.after, counts.kept, counts.gained, counts.lost)] == [
+        2,
+        2,
+        1,
+        1,
+        1,
+    ]
     assert counts.before.precision == 1.0
     assert counts.after.precision == 0.5
     assert counts.lost.precision is None
@@ -95,7 +101,11 @@ def test_a_changed_blacklist_is_looked_up_again() -> None:
 
 def test_each_decision_is_judged_under_the_settings_of_its_time() -> None:
     """Two starts of a job: revision 1 stands for two configurations."""
-    audit = [applied("a", 1, 1_000_000, alpha=0.1), applied("b", 2, 2_000_000, alpha=0.2), applied("c", 1, 9_000_000, alpha=0.9)]
+    audit = [
+        applied("a", 1, 1_000_000, alpha=0.1),
+        applied("b", 2, 2_000_000, alpha=0.2),
+        applied("c", 1, 9_000_000, alpha=0.9),
+    ]
     configurations = Configurations(audit)
     assert configurations.at(0, 5).alpha == DetectionConfig().alpha
     assert configurations.at(1, 1_500_000).alpha == 0.1

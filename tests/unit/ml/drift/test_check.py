@@ -69,7 +69,9 @@ def test_scores_that_move() -> None:
     assert level(result, SCORE, "ks") is Level.ACT
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(0.02, Level.OK), (0.028, Level.OK), (0.04, Level.WATCH), (0.1, Level.ACT), (0.0, Level.ACT)])
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(0.02, Level.OK), (0.028, Level.OK), (0.04, Level.WATCH), (0.1, Level.ACT), (0.0, Level.ACT)]
+)
 def test_alerts_that_become_more_or_fewer(rate: float, expected: Level) -> None:
     assert level(check(observed(alerts=round(4_000 * rate))), "alerts", "rate_ratio") is expected
 

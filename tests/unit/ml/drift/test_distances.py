@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_bins_hold_every_value_once(reference: np.ndarray, later: np.ndarray) ->
     assert list(bins.edges) == sorted(set(bins.edges))
     present = later[~np.isnan(later)]
     edges = [-math.inf, *bins.edges, math.inf]
-    counted = [((present > low) & (present <= high)).sum() for low, high in zip(edges, edges[1:], strict=False)]
+    counted = [((present > low) & (present <= high)).sum() for low, high in pairwise(edges)]
     assert [share * max(1, len(present)) for share in bins.shares] == pytest.approx(counted)
     assert bins.absent * max(1, len(later)) == pytest.approx(len(later) - len(present))
 

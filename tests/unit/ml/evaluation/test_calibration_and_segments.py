@@ -72,7 +72,9 @@ def test_rare_values_are_one_group_and_no_row_is_lost() -> None:
     assert grouping.names[-1] == OTHERS
     assert "v0" in grouping.names
     assert "v39" not in grouping.names
-    assert [grouping.names[code] for code, value in zip(grouping.codes, values, strict=True) if value == "v0"] == ["v0"] * 40
+    assert [grouping.names[code] for code, value in zip(grouping.codes, values, strict=True) if value == "v0"] == [
+        "v0"
+    ] * 40
     assert np.bincount(grouping.codes).sum() == len(values)
 
 

@@ -12,7 +12,7 @@ from ml.evaluation.bootstrap import customer_weights
 from ml.evaluation.card_precision import DAY_MS, card_precision, days_of
 
 
-def by_hand(  # noqa: PLR0913, PLR0917 - the arguments of the function it checks, and one resample
+def by_hand(
     scores: NDArray[np.float64],
     fraud: NDArray[np.bool_],
     customers: NDArray[np.int64],
@@ -27,9 +27,8 @@ def by_hand(  # noqa: PLR0913, PLR0917 - the arguments of the function it checks
         cards = []
         for card in sorted(set(customers[days == day].tolist())):
             mine = (days == day) & (customers == card)
-            for copy in range(int(weights[card])):
-                if (card, copy) not in blocked:
-                    cards.append((-scores[mine].max(), card, copy, bool(fraud[mine].any())))
+            copies = [copy for copy in range(int(weights[card])) if (card, copy) not in blocked]
+            cards += [(-scores[mine].max(), card, copy, bool(fraud[mine].any())) for copy in copies]
         found = [(card, copy) for _, card, copy, compromised in sorted(cards)[:k] if compromised]
         blocked.update(found)
         precisions.append(len(found) / k)
