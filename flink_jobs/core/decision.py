@@ -1,34 +1,63 @@
-"""Decisions and alerts as they leave the job (contracts ``decisions`` and ``alerts`` v1)."""
+"""Decisions and alerts as they leave the job (contracts ``decisions`` and ``alerts`` v2)."""
 
+from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.features import FeatureVector, absences
+from flink_jobs.core.features import FEATURE_NAMES, FeatureVector, absences
 from flink_jobs.core.rules import RuleVerdict
 from flink_jobs.core.scoring import Score
 from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.core.transaction import Transaction
 
-DECISION_SCHEMA_VERSION: Final = 1
-ALERT_SCHEMA_VERSION: Final = 1
+DECISION_SCHEMA_VERSION: Final = 2
+ALERT_SCHEMA_VERSION: Final = 2
 _ALERT_FIELDS: Final = (
     "transaction_id", "customer_id", "event_time_ms", "processing_time_ms", "amount_minor", "currency", "merchant",
-    "category", "country", "score", "rule_score", "ml_score", "threshold", "reasons", "model", "model_version",
-    "ruleset_version", "config_revision",
+    "category", "country", "score", "rule_score", "ml_score", "threshold", "reasons", "features", "model",
+    "model_version", "variant", "ruleset_version", "config_revision",
 )  # fmt: skip
+
+
+class Variant(StrEnum):
+    """Which model decided a transaction."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    """The model under trial in an experiment, for its share of the customers."""
+
+
+class ShadowScore(NamedTuple):
+    """What the shadow model would have decided; recorded, never acted on."""
+
+    model_version: str
+    ml_score: float
+    score: float
+    """The blend with the same rules and alpha."""
+    is_alert: bool
+
+
+class Opinion(NamedTuple):
+    """What the models said of one transaction."""
+
+    ml_score: float | None = None
+    """Score of the model that decides, 0 to 1; ``None`` when there is none or it failed: rules alone, degraded."""
+    model_version: str | None = None
+    """The model that decides; ``None`` when degraded."""
+    variant: Variant = Variant.CHAMPION
+    shadow: ShadowScore | None = None
 
 
 def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it has that many
     transaction: Transaction,
     features: FeatureVector,
     verdict: RuleVerdict,
-    ml_score: float | None,
+    opinion: Opinion,
     score: Score,
     config: DetectionConfig,
-    model_version: str | None,
     source: SourceRecord,
     out_of_order_ms: int,
     now_ms: int,
@@ -39,15 +68,14 @@ def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it
         transaction: the transaction decided on.
         features: its features against the customer's past.
         verdict: what the rules said.
-        ml_score: the model's anomaly score, ``None`` when it is degraded.
+        opinion: what the models said.
         score: the blend and its reasons.
         config: the configuration in force.
-        model_version: the model that scored, ``None`` when it is degraded.
         source: where the transaction came from.
         out_of_order_ms: how far behind the customer's latest event this one is, 0 when in order.
         now_ms: the job's clock, ms since the epoch.
     """
-    zscore, velocity, time_deviation, speed_kmh, is_blacklisted, ratio = features
+    ml_score, model_version, variant, shadow = opinion
     return {
         "schema_version": DECISION_SCHEMA_VERSION,
         "transaction_id": transaction.transaction_id,
@@ -66,18 +94,13 @@ def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it
         "alpha": score.alpha,
         "threshold": config.alert_threshold,
         "is_alert": score.score >= config.alert_threshold,
-        "features": {
-            "amount_zscore": zscore,
-            "velocity_count": velocity,
-            "time_deviation": time_deviation,
-            "geo_speed_kmh": speed_kmh,
-            "is_blacklisted": is_blacklisted,
-            "amount_ratio": ratio,
-        },
+        "features": dict(zip(FEATURE_NAMES, features, strict=True)),
         "absent": absences(features, transaction) if None in features else {},
         "reasons": [{"code": code, "contribution": contribution} for code, contribution in score.reasons],
         "model": "degraded" if ml_score is None else "ok",
         "model_version": model_version,
+        "variant": variant,
+        "shadow": None if shadow is None else shadow._asdict(),
         "ruleset_version": config.ruleset_version,
         "config_revision": config.revision,
         "out_of_order_ms": out_of_order_ms,
@@ -85,13 +108,19 @@ def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it
     }
 
 
-def build_alert(decision: dict[str, Any]) -> dict[str, Any]:
-    """Build the alert of a decision at or above the threshold."""
+def build_alert(decision: dict[str, Any], contributions: dict[str, float] | None) -> dict[str, Any]:
+    """Build the alert of a decision at or above the threshold.
+
+    Args:
+        decision: as ``build_decision`` made it.
+        contributions: share of each feature in ``ml_score``, ``None`` when no model decided.
+    """
     alert: dict[str, Any] = {
         "schema_version": ALERT_SCHEMA_VERSION,
         "alert_id": alert_id(decision["customer_id"], decision["transaction_id"]),
     }
     alert.update((name, decision[name]) for name in _ALERT_FIELDS)
+    alert["contributions"] = contributions
     return alert
 
 

@@ -7,13 +7,14 @@ with one event becomes a dead letter, so no event can stop the job.
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from flink_jobs.core.config import DetectionConfig
 from flink_jobs.core.currencies import major_amount
-from flink_jobs.core.decision import build_alert, build_decision, encode
+from flink_jobs.core.decision import Opinion, build_alert, build_decision, encode
 from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
-from flink_jobs.core.features import FeatureVector, ModelInput, extract_features, model_input
+from flink_jobs.core.features import FeatureVector, extract_features
+from flink_jobs.core.lineup import Model
 from flink_jobs.core.parsing import WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
 from flink_jobs.core.rules import FraudRuleEvaluator
@@ -26,18 +27,6 @@ from flink_jobs.core.state import (
     transaction_fingerprint,
 )
 from flink_jobs.core.transaction import Rejection, Transaction
-
-
-class Model(Protocol):
-    """What the evaluator needs of a model."""
-
-    @property
-    def version(self) -> str:
-        """Name of the model version."""
-
-    @property
-    def score(self) -> Callable[[ModelInput], float]:
-        """Anomaly score of one row, 0 to 1."""
 
 
 class DeadLetter(NamedTuple):
@@ -141,20 +130,24 @@ class TransactionEvaluator:
         amount = major_amount(transaction.amount_minor, transaction.currency)
         features = extract_features(state, transaction, amount, self._is_blacklisted)
         verdict = self._rules.evaluate(features)
-        model, ml_score, model_version = self.model, None, None
+        model, opinion = self.model, Opinion()
         if model is not None:
-            ml_score, model_version = model.score(model_input(features)), model.version
-        score = blend(verdict, ml_score, self.config.alpha)
+            opinion = Opinion(model.score(features, transaction), model.version)
+        score = blend(verdict, opinion.ml_score, self.config.alpha)
         latest = state.last_event_time_ms
         behind = 0 if latest is None else max(0, latest - transaction.event_time_ms)
         decision = build_decision(
-            transaction, features, verdict, ml_score, score, self.config, model_version, record, behind, now_ms
+            transaction, features, verdict, opinion, score, self.config, record, behind, now_ms
         )
+        alert = None
+        if decision["is_alert"]:
+            contributions = model.contributions(features, transaction) if model is not None else None
+            alert = encode(build_alert(decision, contributions))
         state.observe(transaction, amount, fingerprint)
         return Outcome(
             state.to_bytes(),
             encode(decision),
-            encode(build_alert(decision)) if decision["is_alert"] else None,
+            alert,
             letters,
             transaction.customer_id,
             score.score,

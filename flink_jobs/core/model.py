@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES, FeatureVector, model_input
 from flink_jobs.core.forest_arrays import check_forest
 from flink_jobs.core.forest_scorer import compile_score
 from flink_jobs.core.model_artifact import model_directory, read_artifact
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flink_jobs.core.model_manifest import ModelManifest
+    from flink_jobs.core.transaction import Transaction
 
 __all__ = ["ForestModel", "ModelError", "ModelFault", "load_model", "model_directory"]
 
@@ -30,19 +32,53 @@ class ForestModel:
 
     Attributes:
         manifest: where it came from.
-        score: row (features in the manifest's order) to anomaly score `s = 2^(-E[h] / c(n))` of Liu et al.
+        score_row: row (features in the manifest's order) to anomaly score `s = 2^(-E[h] / c(n))` of Liu et al.
             (2008), in (0, 1]; towards 1 the row is anomalous, about 0.5 and below it is ordinary. Equals
             `-IsolationForest.score_samples` to 1e-12, float32 rounding of the inputs included. Pure and
             thread-safe; `ValueError` for NaN or a row of another length.
     """
 
     manifest: ModelManifest
-    score: Callable[[tuple[float, ...]], float]
+    score_row: Callable[[tuple[float, ...]], float]
 
     @property
     def version(self) -> str:
         """Name of the model version."""
         return self.manifest.version
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the arrays."""
+        return self.manifest.arrays_sha256
+
+    @property
+    def kind(self) -> str:
+        """Model family."""
+        return self.manifest.kind
+
+    @property
+    def base(self) -> float:
+        """Score of a transaction all of whose features are neutral."""
+        return self.score_row(NEUTRAL_VALUES)
+
+    def score(self, features: FeatureVector, transaction: Transaction) -> float:  # noqa: ARG002 - of other families
+        """Return the anomaly score of a transaction, absent features at their neutral values."""
+        return self.score_row(model_input(features))
+
+    def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float]:  # noqa: ARG002
+        """Return each feature's share of the score, from `base` on.
+
+        Features take their values one after the other, in the table's order, and each is given what the score
+        moved by. The shares add up exactly; the split between features that act together depends on that order.
+        """
+        row, before = list(NEUTRAL_VALUES), self.base
+        shares = {}
+        for index, (name, value) in enumerate(zip(FEATURE_NAMES, model_input(features), strict=True)):
+            row[index] = value
+            after = self.score_row(tuple(row))
+            shares[name] = after - before
+            before = after
+        return shares
 
 
 def load_model(directory: Path, expected_features: tuple[str, ...]) -> ForestModel:

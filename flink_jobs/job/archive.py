@@ -26,13 +26,14 @@ def source_ddl(archive: Archive, topic: str, settings: Settings) -> str:
     """Return the declaration of an output topic as a source of committed JSON messages."""
     fields = {name: kind for name, kind in archive.columns.items() if name not in archive.renamed}
     columns = ", ".join(f"`{name}` {kind}" for name, kind in (fields | SOURCE_FIELDS.get(archive.topic, {})).items())
+    lenient = "" if archive.written_by_us else ", 'json.ignore-parse-errors' = 'true'"
     return f"""
         CREATE TEMPORARY TABLE {archive.topic}_topic ({columns}) WITH (
             'connector' = 'kafka', 'topic' = '{topic}', 'format' = 'json',
             'properties.bootstrap.servers' = '{settings.kafka_bootstrap_servers}',
             'properties.group.id' = '{settings.topic_prefix}-archive',
             'properties.isolation.level' = 'read_committed',
-            'scan.startup.mode' = 'group-offsets', 'properties.auto.offset.reset' = 'earliest'
+            'scan.startup.mode' = 'group-offsets', 'properties.auto.offset.reset' = 'earliest'{lenient}
         )"""
 
 
@@ -52,7 +53,8 @@ def sink_ddl(archive: Archive, settings: Settings) -> str:
 def insert_sql(archive: Archive) -> str:
     """Return the statement that carries a topic into its table."""
     selected = ", ".join(archive.renamed.get(name, f"`{name}`") for name in archive.columns)
-    return f"INSERT INTO {archive.topic}_table SELECT {selected} FROM {archive.topic}_topic"  # noqa: S608
+    where = f" WHERE {archive.only}" if archive.only else ""
+    return f"INSERT INTO {archive.topic}_table SELECT {selected} FROM {archive.topic}_topic{where}"  # noqa: S608
 
 
 def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment, settings: Settings) -> None:

@@ -20,6 +20,10 @@ class Archive:
     """Column of the database table to its SQL type; read from the JSON field of the same name."""
     renamed: dict[str, str]
     """Columns whose JSON field has another place, to the SQL expression over the source table."""
+    written_by_us: bool = True
+    """Other programs write to the topic too: a message that is not JSON must not stop the archive."""
+    only: str = ""
+    """SQL condition of the messages that get a row, where the database would refuse others."""
 
 
 _TEXT: Final = "STRING"
@@ -30,6 +34,9 @@ _VERSIONS: Final = {
 _MONEY: Final = {"amount_minor": "BIGINT", "currency": _TEXT, "merchant": _TEXT, "category": _TEXT}
 _TIMES: Final = {"event_time_ms": "BIGINT", "processing_time_ms": "BIGINT"}
 
+_VARIANT: Final = "COALESCE(variant, 'champion')"
+"""Version 1 of decisions and alerts had no experiments; its messages are read too."""
+
 ARCHIVES: Final = (
     Archive(
         "decisions", "raw.decisions", ("customer_id", "transaction_id"),
@@ -37,11 +44,12 @@ ARCHIVES: Final = (
             "schema_version": "INT", "customer_id": _TEXT, "transaction_id": _TEXT, **_TIMES, **_MONEY,
             "channel": _TEXT, "country": _TEXT, **_SCORES, "alpha": "DOUBLE", "threshold": "DOUBLE",
             "is_alert": "BOOLEAN", "features": _TEXT, "absent": _TEXT, "reasons": _TEXT, **_VERSIONS,
+            "variant": _TEXT, "shadow": _TEXT,
             "out_of_order_ms": "BIGINT", "source_topic": _TEXT, "source_partition": "INT", "source_offset": "BIGINT",
         },
         {
             "source_topic": "source.topic", "source_partition": "source.`partition`",
-            "source_offset": "source.`offset`",
+            "source_offset": "source.`offset`", "variant": _VARIANT,
         },
     ),
     Archive(
@@ -49,8 +57,9 @@ ARCHIVES: Final = (
         {
             "schema_version": "INT", "alert_id": _TEXT, "customer_id": _TEXT, "transaction_id": _TEXT, **_TIMES,
             **_MONEY, "country": _TEXT, **_SCORES, "threshold": "DOUBLE", "reasons": _TEXT, **_VERSIONS,
+            "variant": _TEXT, "contributions": _TEXT, "features": _TEXT,
         },
-        {},
+        {"variant": _VARIANT},
     ),
     Archive(
         "dlq", "raw.dead_letters", ("dlq_id",),
@@ -71,10 +80,23 @@ ARCHIVES: Final = (
         },
         {},
     ),
+    Archive(
+        "labels", "raw.labels", ("label_id",),
+        {
+            "schema_version": "INT", "label_id": _TEXT, "transaction_id": _TEXT, "customer_id": _TEXT, "label": _TEXT,
+            "source": _TEXT, "labelled_at_ms": "BIGINT", "labelled_by": _TEXT, "comment": _TEXT,
+        },
+        {},
+        written_by_us=False,
+        only="schema_version = 1 AND label_id IS NOT NULL AND transaction_id IS NOT NULL AND customer_id IS NOT NULL"
+        " AND label IN ('fraud', 'genuine') AND source IS NOT NULL AND labelled_by IS NOT NULL"
+        " AND labelled_at_ms BETWEEN 0 AND 253402300799999",
+    ),
 )  # fmt: skip
 
 SOURCE_FIELDS: Final = {
-    "decisions": {"source": "ROW<topic STRING, `partition` INT, `offset` BIGINT>"},
+    "decisions": {"source": "ROW<topic STRING, `partition` INT, `offset` BIGINT>", "variant": _TEXT},
+    "alerts": {"variant": _TEXT},
     "dlq": {"topic": _TEXT, "partition": "INT", "offset": "BIGINT"},
 }
 """JSON fields that no column has the name of, by topic."""

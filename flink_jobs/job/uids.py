@@ -24,5 +24,5 @@ DETECT_UIDS: Final = (
     AUDIT_SINK,
 )
 
-ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit")
+ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels")
 ARCHIVE_UIDS: Final = tuple(f"{name}-archive-{end}" for name in ARCHIVED for end in ("source", "sink"))

@@ -12,10 +12,11 @@ import pytest
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.core.control import ControlRefusal, parse_control
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.features import FEATURE_NAMES, FeatureVector
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
 from flink_jobs.core.rules import RULE_BY_ID
 from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.core.transaction import Transaction
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 
@@ -31,11 +32,15 @@ CONTROL = load_contracts()["control"]
 class SomeModel:
     """A model that finds everything somewhat odd."""
 
-    version = "if-1"
+    version, digest, kind, base = "if-1", "d" * 64, "fixed", 0.5
 
     @staticmethod
-    def score(_row: object) -> float:
+    def score(features: FeatureVector, transaction: Transaction) -> float:  # noqa: ARG004
         return 0.6
+
+    @staticmethod
+    def contributions(features: FeatureVector, transaction: Transaction) -> dict[str, float]:  # noqa: ARG004
+        return {"amount_ratio": 0.1}
 
 
 @pytest.mark.parametrize("model", [None, SomeModel()], ids=["degraded", "with a model"])
@@ -78,7 +83,7 @@ def test_the_schemas_know_the_words_of_the_core(contracts: dict[str, TopicContra
     rules = contracts["control"].schema()["properties"]["changes"]["properties"]["rules"]
     assert rules["propertyNames"]["enum"] == list(RULE_BY_ID)
     features = contracts["decisions"].schema()["properties"]["features"]
-    assert features["required"] == list(FEATURE_NAMES)
+    assert set(features["required"]) <= set(FEATURE_NAMES), "further features may come, these stay"
 
 
 def test_reasons_fit_the_schemas(

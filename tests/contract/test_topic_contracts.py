@@ -13,13 +13,14 @@ from jsonschema import Draft202012Validator
 
 from flink_jobs.contracts.document import DocumentError
 from flink_jobs.contracts.registry import CONTRACTS_DIR, load_contract, load_contracts
+from tests.contract.conftest import StrictValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flink_jobs.contracts.registry import TopicContract
 
-TOPICS = ("alerts", "audit", "control", "decisions", "dlq", "transactions")
+TOPICS = ("alerts", "audit", "control", "decisions", "dlq", "labels", "transactions")
 RELEASED = Path(__file__).parent / "released_schemas.yaml"
 DAY_MS = 24 * 3600 * 1000
 # The topic configs that a contract may set: a misspelt one would be refused by the broker only at creation.
@@ -58,7 +59,9 @@ def test_examples_are_valid_and_counter_examples_are_not(
 ) -> None:
     contract = contracts[suffix]
     for example in contract.examples:
-        assert problems(suffix, dict(example.document)) == [], example.name
+        schema = StrictValidator(contract.schema(example.version))
+        assert [error.message for error in schema.iter_errors(dict(example.document))] == [], example.name
+    assert contract.latest_version in {example.version for example in contract.examples}
     if suffix != "transactions":  # those are checked against the parser: not each of them is JSON
         for counter in contract.counter_examples:
             assert problems(suffix, json.loads(counter.payload)), counter.name

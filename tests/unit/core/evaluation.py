@@ -7,7 +7,9 @@ import orjson
 
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.core.evaluator import Outcome, TransactionEvaluator
+from flink_jobs.core.features import FeatureVector
 from flink_jobs.core.source_record import SourceRecord, pack_record, unpack_record
+from flink_jobs.core.transaction import Transaction
 from tests.strategies import NOW_MS
 
 _CONTRACTS = load_contracts()
@@ -20,16 +22,22 @@ class FixedModel:
     """A model that answers one number, or raises."""
 
     version = "if-test"
+    digest = "d" * 64
+    kind = "fixed"
+    base = 0.0
 
     def __init__(self, answer: float | Exception) -> None:
         self.answer = answer
-        self.rows: list[tuple[float, ...]] = []
+        self.seen: list[FeatureVector] = []
 
-    def score(self, row: tuple[float, ...]) -> float:
-        self.rows.append(row)
+    def score(self, features: FeatureVector, transaction: Transaction) -> float:  # noqa: ARG002
+        self.seen.append(features)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float]:
+        return {"amount_zscore": self.score(features, transaction)}
 
 
 class Stream:
@@ -72,7 +80,8 @@ class Stream:
             assert set(decision["absent"]) == absent
         if alert is not None and decision is not None:
             _VALIDATE["alerts"](alert)
-            shared = set(alert) - {"schema_version", "alert_id"}
+            assert (alert["contributions"] is None) is (decision["model"] == "degraded")
+            shared = set(alert) - {"schema_version", "alert_id", "contributions"}
             assert {name: alert[name] for name in shared} == {name: decision[name] for name in shared}
         for letter, label in zip(letters, outcome.letters, strict=True):
             _VALIDATE["dlq"](letter)

@@ -57,7 +57,7 @@ def test_the_first_transaction_of_a_customer() -> None:
     outcome = stream.send(record_of(wire(document()), offset=42))
     decision, alert, letters = parts(outcome)
     assert decision == {
-        "schema_version": 1,
+        "schema_version": 2,
         "transaction_id": "t-1",
         "customer_id": "c-1",
         "event_time_ms": NOW_MS - HOUR_MS,
@@ -91,6 +91,8 @@ def test_the_first_transaction_of_a_customer() -> None:
         "reasons": [],
         "model": "degraded",
         "model_version": None,
+        "variant": "champion",
+        "shadow": None,
         "ruleset_version": "1",
         "config_revision": 0,
         "out_of_order_ms": 0,
@@ -129,11 +131,11 @@ def test_a_score_at_the_threshold_is_an_alert() -> None:
     assert below.alert is None
 
 
-def test_the_model_gets_the_features_with_neutral_values() -> None:
+def test_the_model_gets_the_features_as_they_are() -> None:
     model = FixedModel(0.25)
     decision, _, _ = parts(Stream(TransactionEvaluator(model=model)).send(record_of(wire(document()))))
     assert decision is not None
-    assert model.rows == [(0.0, 1.0, 0.5, 0.0, 0.0, 1.0)]
+    assert model.seen == [(None, 1.0, None, None, 0.0, None)]
     assert (decision["model"], decision["model_version"], decision["ml_score"]) == ("ok", "if-test", 0.25)
     assert (decision["alpha"], decision["score"]) == (0.4, pytest.approx(0.1))
 

@@ -36,12 +36,12 @@ def c(n: int) -> float:
 def test_scores_are_those_of_the_paper(tmp_path: Path, row: tuple[float, ...], path_in_tree_0: float) -> None:
     model = load_model(write(tmp_path), FEATURES)
     expected = 2 ** (-((path_in_tree_0 + c(8)) / 2) / c(8))
-    assert model.score(row) == pytest.approx(expected, abs=1e-14)
+    assert model.score_row(row) == pytest.approx(expected, abs=1e-14)
 
 
 def test_an_anomaly_scores_higher_than_an_ordinary_row(tmp_path: Path) -> None:
     model = load_model(write(tmp_path), FEATURES)
-    assert 0.0 < model.score((0.0, 1.0)) < model.score((0.0, 9.0)) <= 1.0
+    assert 0.0 < model.score_row((0.0, 1.0)) < model.score_row((0.0, 9.0)) <= 1.0
 
 
 def test_a_model_knows_its_version(tmp_path: Path) -> None:
@@ -52,14 +52,14 @@ def test_a_model_knows_its_version(tmp_path: Path) -> None:
 def test_nan_is_refused_not_scored(tmp_path: Path, row: tuple[float, ...]) -> None:
     model = load_model(write(tmp_path), FEATURES)
     with pytest.raises(ValueError, match="NaN"):
-        model.score(row)
+        model.score_row(row)
 
 
 @pytest.mark.parametrize("row", [(), (1.0,), (1.0, 2.0, 3.0)])
 def test_a_row_of_another_length_is_refused(tmp_path: Path, row: tuple[float, ...]) -> None:
     model = load_model(write(tmp_path), FEATURES)
     with pytest.raises(ValueError, match="2 features"):
-        model.score(row)
+        model.score_row(row)
 
 
 def test_a_forest_of_bare_leaves_scores_one_half(tmp_path: Path) -> None:
@@ -67,15 +67,15 @@ def test_a_forest_of_bare_leaves_scores_one_half(tmp_path: Path) -> None:
         tree_offsets=[0, 1], feature=[-1], threshold=[0.0], left=[-1], right=[-1], n_samples=[8], max_samples=[8]
     )
     model = load_model(write(tmp_path, arrays, manifest(arrays)), FEATURES)
-    assert model.score((1.0, 2.0)) == 0.5
+    assert model.score_row((1.0, 2.0)) == 0.5
 
 
 def test_threads_share_a_model(tmp_path: Path) -> None:
     model = load_model(write(tmp_path), FEATURES)
     rows = [(amount / 10, float(velocity)) for amount in range(40) for velocity in range(6)]
-    alone = [model.score(row) for row in rows]
+    alone = [model.score_row(row) for row in rows]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda _: [model.score(row) for row in rows], range(16)))
+        together = list(pool.map(lambda _: [model.score_row(row) for row in rows], range(16)))
     assert all(scores == alone for scores in together)
 
 

@@ -80,14 +80,14 @@ def test_damage_at_any_byte_of_the_arrays_is_a_model_error_or_harmless(tmp_path:
     path = write(tmp_path) / ARRAYS_FILE
     content = path.read_bytes()
     choice = random.Random(1)  # noqa: S311
-    intact = load_model(path.parent, FEATURES).score((1.0, 1.0))
+    intact = load_model(path.parent, FEATURES).score_row((1.0, 1.0))
     refused = 0
     for position in range(len(content)):
         damaged = bytearray(content)
         damaged[position] ^= choice.randrange(1, 256)
         path.write_bytes(damaged)
         try:
-            assert load_model(path.parent, FEATURES).score((1.0, 1.0)) == intact
+            assert load_model(path.parent, FEATURES).score_row((1.0, 1.0)) == intact
         except ModelError as error:
             assert error.reason in {ModelFault.CORRUPT, ModelFault.BAD_ARRAYS}  # noqa: PT017
             refused += 1

@@ -24,6 +24,8 @@ RELEASED_ARCHIVE = (
     "dlq-archive-sink",
     "audit-archive-source",
     "audit-archive-sink",
+    "labels-archive-source",
+    "labels-archive-sink",
 )
 
 
