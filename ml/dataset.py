@@ -16,7 +16,7 @@ import orjson
 from flink_jobs.core.config import DetectionConfig
 from flink_jobs.core.currencies import major_amount
 from flink_jobs.core.evaluator import replay_features
-from flink_jobs.core.features import FEATURE_NAMES, model_input
+from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.parsing import parse_transaction
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES, FraudRuleEvaluator
@@ -44,10 +44,9 @@ class Dataset:
     """Rows in the order of the stream; every array has one entry per row.
 
     Attributes:
-        inputs: rows x `FEATURE_NAMES`, finite, absent features at their neutral value.
+        features: rows x `FEATURE_NAMES`, as served; NaN where a feature had no value.
         event_time_ms: UTC milliseconds.
         labels: `FRAUD`, `GENUINE` or `UNKNOWN`; never an input.
-        absent: rows x `FEATURE_NAMES`, true where the feature had no value.
         amount: major units of the row's currency.
         customer: who paid.
         currency: ISO 4217 code.
@@ -60,10 +59,9 @@ class Dataset:
         rejected: events the stream would have dead-lettered as unreadable; they are not rows.
     """
 
-    inputs: NDArray[np.float64]
+    features: NDArray[np.float64]
     event_time_ms: NDArray[np.int64]
     labels: NDArray[np.int8]
-    absent: NDArray[np.bool_]
     amount: NDArray[np.float64]
     customer: Coded
     currency: Coded
@@ -77,7 +75,12 @@ class Dataset:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.inputs)
+        return len(self.features)
+
+    @property
+    def inputs(self) -> NDArray[np.float64]:
+        """The features as a model takes them: rows x `FEATURE_NAMES`, finite, absent ones at their neutral value."""
+        return np.where(np.isnan(self.features), NEUTRAL_VALUES, self.features)
 
     def where(self, mask: NDArray[np.bool_]) -> Dataset:
         """Return the rows where `mask` is true."""
@@ -86,7 +89,7 @@ class Dataset:
 
     def digest(self) -> str:
         """SHA-256 (hex) of what can train without labels: names, features, event times, amounts and their kinds."""
-        digest = hashlib.sha256(orjson.dumps([FEATURE_NAMES, self.inputs.shape]))
+        digest = hashlib.sha256(orjson.dumps([FEATURE_NAMES, self.features.shape]))
         for values, dtype in ((self.inputs, "<f8"), (self.event_time_ms, "<i8"), (self.amount, "<f8")):
             digest.update(np.ascontiguousarray(values, dtype=dtype).tobytes())
         for column in (self.currency, self.category, self.merchant):
@@ -98,8 +101,7 @@ class Dataset:
 class _Rows:
     """What grows while history is replayed; arrays, so that a million rows stay a few hundred megabytes."""
 
-    inputs: Grower = field(default_factory=lambda: Grower("<f8", len(FEATURE_NAMES)))
-    absent: Grower = field(default_factory=lambda: Grower("?", len(FEATURE_NAMES)))
+    features: Grower = field(default_factory=lambda: Grower("<f8", len(FEATURE_NAMES)))
     rule_hits: Grower = field(default_factory=lambda: Grower("?", len(RULES)))
     event_time_ms: Grower = field(default_factory=lambda: Grower("<i8"))
     labels: Grower = field(default_factory=lambda: Grower("<i1"))
@@ -121,8 +123,7 @@ class _Rows:
         scenario: str | None,
     ) -> None:
         codes = {code for code, _ in verdict.hits}
-        self.inputs.append(model_input(features))
-        self.absent.append([value is None for value in features])
+        self.features.append([np.nan if value is None else value for value in features])
         self.rule_hits.append([code in codes for code in RULE_CODES])
         self.event_time_ms.append(transaction.event_time_ms)
         self.labels.append(label)
