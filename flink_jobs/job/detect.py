@@ -57,6 +57,8 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         model_version=version,
         execution_mode=settings.execution_mode,
         state_ttl_days=settings.state_ttl_days,
+        model_budget_ms=settings.model_budget_ms,
+        artifact_store=settings.artifact_store,
     )
 
 

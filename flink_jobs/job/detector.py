@@ -5,9 +5,8 @@ state, and puts what the evaluator answers on the right output. It decides nothi
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import orjson
@@ -21,19 +20,30 @@ from pyflink.datastream.state import (
 )
 
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.control import ControlMessage, ControlRefusal, apply_control, control_id_of, parse_control
-from flink_jobs.core.evaluator import TransactionEvaluator, incident
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model import ForestModel, ModelError, load_model, model_directory
+from flink_jobs.core.control import (
+    ControlMessage,
+    ControlRefusal,
+    apply_control,
+    control_id_of,
+    end_of_experiment,
+    parse_control,
+)
+from flink_jobs.core.evaluator import Outcome, TransactionEvaluator, incident
+from flink_jobs.core.experiment import Experiment
+from flink_jobs.core.lineup import Lineup, Model, Role
+from flink_jobs.core.model_faults import ModelError
 from flink_jobs.core.reasons import DeadLetterReason, Stage
 from flink_jobs.core.source_record import SourceRecord, unpack_record
 from flink_jobs.job.log import log_event
 from flink_jobs.job.metrics import DetectorMetrics
+from flink_jobs.job.models import find_model
 from flink_jobs.metrics import catalogue
 
 ALERTS: Final = OutputTag("alerts", Types.STRING())
 DEAD_LETTERS: Final = OutputTag("dead-letters", Types.STRING())
 AUDIT: Final = OutputTag("audit", Types.STRING())
+CONTROL: Final = OutputTag("control", Types.STRING())
+"""What the guard of an experiment tells every subtask, itself included."""
 
 CONFIG_STATE: Final = MapStateDescriptor("detection-config", Types.STRING(), Types.STRING())
 CONFIG_KEY: Final = "current"
@@ -43,6 +53,13 @@ _TIMED_MASK: Final = 0xF
 """One record in sixteen is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
 
 Output = str | tuple[OutputTag, str]
+ModelFinder = Callable[[str, str | None, str, str | None], Model]
+_ROLE_OF_CHANGE: Final = {
+    "model_version": Role.CHAMPION,
+    "shadow_model": Role.SHADOW,
+    "experiment": Role.CHALLENGER,
+}
+"""Which model a control message means by naming this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,12 @@ class DetectorSettings:
     """The model to start with; ``None`` starts by rules alone, degraded, until a control message names one."""
     execution_mode: str
     state_ttl_days: int
+    model_budget_ms: int
+    """Longest time a score may take; a model that keeps taking longer is cut off."""
+    artifact_store: str | None = None
+    """Where models are published that the folder may lack."""
+    find_model: ModelFinder = find_model
+    """Loads models; a test of faults brings its own."""
 
 
 def keyed(key: str, value: str) -> str:
@@ -89,17 +112,19 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._metrics = DetectorMetrics(runtime_context.get_metrics_group())
         subtask, parallelism, attempt = _task_place(runtime_context, mode)
         self._is_first_subtask = subtask == 0
-        self._evaluator = TransactionEvaluator()
+        self._lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
+        self._evaluator = TransactionEvaluator(lineup=self._lineup)
         self._config_is_loaded = False
         self._records = 0
-        self._use_model(self._settings.model_version)
+        self._use_model(Role.CHAMPION, self._settings.model_version, None)
+        champion = self._lineup.champion.model
         log_event(
             "detector_open",
             execution_mode=mode,
             subtask=subtask,
             parallelism=parallelism,
             attempt=attempt,
-            model=self._evaluator.model.version if self._evaluator.model else None,
+            model=champion.version if champion else None,
         )
 
     def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Output]:
@@ -111,8 +136,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         started_ns = time.perf_counter_ns() if timed else 0
         now_ms = time.time_ns() // 1_000_000
         record = unpack_record(value, self._settings.transactions_topic)
-        evaluator = self._evaluator
-        outcome = evaluator.evaluate(record, self._state.value, now_ms)
+        outcome = self._evaluator.evaluate(record, self._state.value, now_ms)
         if outcome.decision is not None:
             self._state.update(outcome.state)
             yield keyed(outcome.customer_id, outcome.decision)
@@ -120,8 +144,10 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
                 yield ALERTS, keyed(outcome.customer_id, outcome.alert)
         for letter in outcome.letters:
             yield DEAD_LETTERS, keyed(letter.id, letter.body)
+        if outcome.notices or outcome.stopped is not None:
+            yield from self._tell_of_models(outcome, now_ms)
         metrics = self._metrics
-        metrics.record(outcome, degraded=evaluator.model is None)
+        metrics.record(outcome)
         if timed:
             timestamp_ms = record.timestamp_ms
             metrics.timing(
@@ -148,8 +174,9 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         else:
             outcome, detail = "applied", ""
             state.put(CONFIG_KEY, answer.to_json())
-            problem = self._use_config(answer)
-            if problem is not None:
+            named = message.changes if isinstance(message, ControlMessage) else {}
+            problem = self._use_config(answer, [role for field, role in _ROLE_OF_CHANGE.items() if field in named])
+            if problem:
                 detail = problem
                 letters.append(incident(record, DeadLetterReason.MODEL_UNAVAILABLE, Stage.MODEL, problem, now_ms))
         revision = answer.revision if isinstance(answer, DetectionConfig) else config.revision
@@ -167,35 +194,68 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._config_is_loaded = True
         stored = ctx.get_broadcast_state(CONFIG_STATE).get(CONFIG_KEY)
         if stored is not None:
-            self._use_config(DetectionConfig.from_json(stored))
+            self._use_config(DetectionConfig.from_json(stored), Role)
 
-    def _use_config(self, config: DetectionConfig) -> str | None:
-        """Put a configuration into use; return what is wrong with its model, if anything."""
-        self._config_is_loaded = True
-        problem = None
-        model = self._evaluator.model
-        if config.model_version is not None and (model is None or model.version != config.model_version):
-            problem = self._use_model(config.model_version)
+    def _use_config(self, config: DetectionConfig, roles: Iterable[Role]) -> str:
+        """Put a configuration into use, models under some roles anew; return what is wrong with them, or nothing."""
+        if not self._config_is_loaded:
+            self._config_is_loaded, roles = True, Role  # a savepoint's models come with the first message
+        problems = []
+        shadow, experiment = config.shadow_model, config.experiment
+        for role in roles:
+            if role is Role.CHAMPION and config.model_version is not None:
+                problems.append(self._use_model(role, config.model_version, config.model_digest))
+            elif role is Role.SHADOW and shadow is not None:
+                problems.append(self._use_model(role, shadow.version, shadow.digest))
+            elif role is Role.SHADOW:
+                self._lineup.use_shadow(None)
+            elif role is Role.CHALLENGER and experiment is not None:
+                problems.append(self._use_model(role, experiment.version, experiment.digest, experiment))
+            elif role is Role.CHALLENGER:
+                self._lineup.use_challenger(None, None)
         self._evaluator.configure(config)
         self._metrics.gauge(catalogue.CONFIG_REVISION, config.revision)
-        return problem
+        return "; ".join(problem for problem in problems if problem is not None)
 
-    def _use_model(self, version: str | None) -> str | None:
-        """Load a model, or go on without one and say why once."""
-        model: ForestModel | None = None
+    def _use_model(
+        self, role: Role, version: str | None, digest: str | None, experiment: Experiment | None = None
+    ) -> str | None:
+        """Load a model for a role, or go on without one and say why once."""
+        model: Model | None = None
         problem = None
         if version is None:
             problem = f"no model version is configured and none is current in {self._settings.model_dir}"
         else:
             try:
-                model = load_model(model_directory(Path(self._settings.model_dir), version), FEATURE_NAMES)
+                model = self._settings.find_model(
+                    self._settings.model_dir, self._settings.artifact_store, version, digest
+                )
             except ModelError as error:
                 problem = str(error)
-        self._evaluator.model = model
+        if role is Role.CHAMPION:
+            self._lineup.use_champion(model)
+        elif role is Role.SHADOW:
+            self._lineup.use_shadow(model)
+        else:
+            self._lineup.use_challenger(model, experiment)
         if problem is not None:
             self._metrics.count(catalogue.MODEL_FAULTS)
-            log_event("model_unavailable", version=version, detail=problem, scoring="rules alone")
+            without = "rules alone" if role is Role.CHAMPION else "the champion"
+            log_event("model_unavailable", role=role, version=version, detail=problem, scoring=without)
         return problem
+
+    def _tell_of_models(self, outcome: Outcome, now_ms: int) -> Iterator[Output]:
+        """Log and count what happened to models; where the guard ended an experiment, tell every subtask."""
+        for notice in outcome.notices:
+            self._metrics.count(catalogue.MODEL_FAULTS)
+            if notice.is_cut_off:
+                self._metrics.count(catalogue.MODEL_CUT_OFFS, notice.role)
+            log_event("model_cut_off" if notice.is_cut_off else "model_fault", **notice._asdict())
+        if outcome.stopped is not None:
+            experiment, why = outcome.stopped
+            self._metrics.count(catalogue.EXPERIMENT_STOPS)
+            log_event("experiment_stopped", experiment=experiment.id, challenger=experiment.version, detail=why)
+            yield CONTROL, keyed(experiment.guard_control_id, end_of_experiment(experiment, why, now_ms))
 
 
 def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:

@@ -46,7 +46,22 @@ DEAD_LETTERS: Final = Metric(
 )
 DEGRADED_DECISIONS: Final = Metric("degraded_decisions", Kind.COUNTER, "decisions", "decisions made without the model")
 OUT_OF_ORDER: Final = Metric("out_of_order_decisions", Kind.COUNTER, "decisions", "events older than one seen before")
-MODEL_FAULTS: Final = Metric("model_faults", Kind.COUNTER, "faults", "models that could not be loaded")
+MODEL_FAULTS: Final = Metric(
+    "model_faults", Kind.COUNTER, "faults", "models not to be loaded, that raised, answered no score or were too slow"
+)
+MODEL_CUT_OFFS: Final = Metric(
+    "model_cut_offs", Kind.COUNTER, "models", "models no longer asked after repeated faults, by role",
+    label="role",
+)  # fmt: skip
+SHADOW_DECISIONS: Final = Metric("shadow_decisions", Kind.COUNTER, "decisions", "decisions the shadow model scored too")
+SHADOW_ALERTS: Final = Metric("shadow_alerts", Kind.COUNTER, "decisions", "of those, what it would have alerted on")
+CHALLENGER_DECISIONS: Final = Metric(
+    "challenger_decisions", Kind.COUNTER, "decisions", "decisions by the challenger of an experiment"
+)
+CHALLENGER_ALERTS: Final = Metric("challenger_alerts", Kind.COUNTER, "alerts", "alerts among them")
+EXPERIMENT_STOPS: Final = Metric(
+    "experiment_stops", Kind.COUNTER, "experiments", "experiments ended by their guard, counted in each subtask"
+)
 CONTROL_MESSAGES: Final = Metric(
     "control_messages", Kind.COUNTER, "messages", "control messages by what became of them", label="outcome"
 )
@@ -71,6 +86,7 @@ STATE_BYTES: Final = Metric(
 
 DETECTOR_METRICS: Final = (
     RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
+    MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
     CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, STATE_BYTES,
 )  # fmt: skip
 

@@ -39,8 +39,8 @@ def test_a_rule_that_is_no_more_is_forgotten() -> None:
 
 
 def test_a_newer_schema_is_refused_with_what_to_do() -> None:
-    document = json.loads(DetectionConfig().to_json()) | {"schema_version": 2}
-    with pytest.raises(ValueError, match=r"schema 2 .* newer than 1.* run the release that wrote it"):
+    document = json.loads(DetectionConfig().to_json()) | {"schema_version": 3}
+    with pytest.raises(ValueError, match=r"schema 3 .* newer than 2.* run the release that wrote it"):
         DetectionConfig.from_json(json.dumps(document))
 
 

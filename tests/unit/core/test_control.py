@@ -23,7 +23,7 @@ from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RuleSetting
 from tests.strategies import configs, json_values
 
 VALID: dict[str, Any] = {
-    "schema_version": 1,
+    "schema_version": 2,
     "control_id": "ctl-1",
     "issued_by": "analyst@example.org",
     "issued_at_ms": 1_767_225_600_000,
@@ -58,7 +58,7 @@ INVALID: dict[str, tuple[bytes | None, str]] = {
     "a list": (b"[]", "the message must be a JSON object"),
     "an unknown field": (raw(alpha=0.5), "unknown fields, such as 'alpha'"),
     "no schema version": (b"{}", "schema_version must be 1"),
-    "a later schema version": (raw(schema_version=2), "schema_version must be 1"),
+    "a later schema version": (raw(schema_version=3), "schema_version must be 1 or 2"),
     "true is no version": (raw(schema_version=True), "schema_version must be 1"),
     "no id": (raw(control_id=""), "control_id must be"),
     "a number as id": (raw(control_id=1), "control_id must be"),

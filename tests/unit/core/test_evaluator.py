@@ -145,7 +145,7 @@ def test_a_new_configuration_and_model_hold_from_the_next_record_on() -> None:
     stream.send(record_of(wire(document("t-1"))))
     config = DetectionConfig(revision=3, alert_threshold=0.1, blacklist=Blacklist(customer=frozenset({"c-1"})))
     stream.evaluator.configure(config)
-    stream.evaluator.model = FixedModel(1.0)
+    stream.evaluator.lineup.use_champion(FixedModel(1.0))
     decision, alert, _ = parts(stream.send(record_of(wire(document("t-2")))))
     assert decision is not None
     assert alert is not None
@@ -221,21 +221,22 @@ def test_a_newer_state_is_left_alone_and_the_event_set_aside() -> None:
     assert stream.states == {"c-1": newer}
 
 
-def test_a_model_that_raises_sets_the_event_aside() -> None:
+def test_a_defect_of_ours_sets_the_event_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "4111111111111111"
-    stream = Stream(TransactionEvaluator(model=FixedModel(ValueError(f"cannot score {secret}"))))
+
+    def broken(*_: object) -> None:
+        raise ValueError(f"cannot blend {secret}")
+
+    monkeypatch.setattr(evaluator_module, "blend", broken)
+    stream = Stream()
     letter = only_letter(stream.send(record_of(wire(document()))))
     assert (letter["reason"], letter["stage"], letter["disposition"]) == ("PROCESSING_ERROR", "score", "rejected")
-    assert "ValueError in evaluation.py, line " in letter["detail"]
+    assert "ValueError in test_evaluator.py, line " in letter["detail"]
     assert secret not in letter["detail"], "guards a defect: the message of an exception may quote card data"
     assert stream.states == {}
-
-
-def test_an_error_after_a_corrupt_state_tells_both() -> None:
-    stream = Stream(TransactionEvaluator(model=FixedModel(RuntimeError())))
     stream.states["c-1"] = b"garbage"
     _, _, letters = parts(stream.send(record_of(wire(document()))))
-    assert [letter["reason"] for letter in letters] == ["STATE_CORRUPT", "PROCESSING_ERROR"]
+    assert [letter["reason"] for letter in letters] == ["STATE_CORRUPT", "PROCESSING_ERROR"], "both are told"
     assert stream.states == {"c-1": b"garbage"}
 
 

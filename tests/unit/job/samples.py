@@ -82,6 +82,7 @@ def settings(
         model_version=model_version,
         execution_mode=mode,
         state_ttl_days=30,
+        model_budget_ms=5,
     )
 
 
