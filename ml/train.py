@@ -15,8 +15,8 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from flink_jobs.core.features import FEATURE_NAMES, FEATURES
-from flink_jobs.core.forest_arrays import arrays_digest
 from flink_jobs.core.forest_scorer import compile_score
+from flink_jobs.core.model_artifact import ModelArrays
 from flink_jobs.core.model_manifest import ModelManifest, TrainingData, feature_hash
 from flink_jobs.errors import UserError
 from ml.dataset import FRAUD, UNKNOWN, split_by_time
@@ -25,7 +25,6 @@ from ml.isolation_forest import export_forest
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from flink_jobs.core.forest_arrays import ForestArrays
     from ml.dataset import Dataset
     from ml.parameters import TrainingParameters
 
@@ -51,7 +50,7 @@ class TrainedModel:
     """A forest and everything known about it, not yet published."""
 
     manifest: ModelManifest
-    arrays: ForestArrays
+    arrays: ModelArrays
 
 
 def train_forest(
@@ -82,13 +81,13 @@ def train_forest(
         bootstrap=parameters.bootstrap,
         random_state=parameters.seed,
     ).fit(early.inputs)
-    arrays = export_forest(forest)
-    score = compile_score(arrays, len(FEATURE_NAMES))
+    arrays = ModelArrays(export_forest(forest))
+    score = compile_score(arrays.trees, len(FEATURE_NAMES))
     measured = late if len(late) else early
     scores = np.array([score(row) for row in map(tuple, measured.inputs.tolist())])
     _check_parity(forest, measured.inputs[:PARITY_ROWS], scores[:PARITY_ROWS])
 
-    digest = arrays_digest(arrays)
+    digest = arrays.digest()
     last_ms = int(early.event_time_ms.max())
     day = datetime.fromtimestamp(last_ms / 1000, UTC).strftime("%Y%m%d")
     manifest = ModelManifest(

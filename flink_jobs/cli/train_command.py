@@ -120,7 +120,7 @@ def _print(trained: TrainedModel, dataset: Dataset, directory: Path, seconds: fl
     manifest = trained.manifest
     out.print(f"Model {manifest.version} is in {directory}", soft_wrap=True)
     rows = manifest.training_data.rows
-    out.print(f"{rows:,} of {len(dataset):,} transactions trained {trained.arrays.tree_count} trees in {seconds:.1f} s")
+    out.print(f"{rows:,} of {len(dataset):,} transactions trained {trained.arrays.trees.tree_count} trees in {seconds:.1f} s")
     counts = {"rows", "labelled_rows"}
     measured = [(n.replace("_", " "), f"{v:,.0f}" if n in counts else f"{v:.3f}") for n, v in manifest.metrics.items()]
     table(["measured on the later ones", "the model alone"], measured or [("nothing: every row trained", "")])
