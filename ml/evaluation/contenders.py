@@ -41,8 +41,7 @@ def blended(ml_score: NDArray[np.float64], rule_score: NDArray[np.float64], alph
 
 def _served(dataset: Dataset) -> Iterator[tuple[FeatureVector, Transaction]]:
     """Yield rows as a model is given them; of the transaction, what models look at."""
-    rows = zip(dataset.inputs.tolist(), dataset.absent.tolist(), strict=True)
-    for row, (inputs, absent) in enumerate(rows):
+    for row, values in enumerate(dataset.features.tolist()):
         currency = dataset.currency.names[dataset.currency.codes[row]]
         transaction = Transaction(
             str(dataset.transaction_ids[row]),
@@ -53,7 +52,8 @@ def _served(dataset: Dataset) -> Iterator[tuple[FeatureVector, Transaction]]:
             merchant=dataset.merchant.text(row),
             category=dataset.category.text(row),
         )
-        yield FeatureVector(*(None if gone else value for value, gone in zip(inputs, absent, strict=True))), transaction
+        # NaN is the one value that is not itself: the mark of an absent feature.
+        yield FeatureVector(*[value if value == value else None for value in values]), transaction  # noqa: PLR0124
 
 
 def judged_rows(whole: Dataset, judged: NDArray[np.bool_], scores: Mapping[str, NDArray[np.float64]]) -> JudgedRows:
