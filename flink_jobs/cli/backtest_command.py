@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ml.backtest.settings_file import Settings
 
 NO_MODEL = "none"
+EXAMPLE_COLUMNS = ("transaction", "customer", "time", "score before", "score after", "reasons", "label")
 
 
 def backtest(
@@ -218,8 +219,7 @@ def _print(comparison: Comparison, sides: tuple[str, str]) -> None:
     for name, examples in (("gained", compared.gained_examples()), ("lost", compared.lost_examples())):
         if examples:
             cells = [_example_cells(one) for one in examples]
-            columns = ("transaction", "customer", "time", "score before", "score after", "reasons", "label")
-            table(columns, cells, f"Alerts {name}, the largest changes")
+            table(EXAMPLE_COLUMNS, cells, f"Alerts {name}, the largest changes")
 
 
 def _cells(count: AlertCount | None) -> list[str]:

@@ -114,9 +114,11 @@ class ColumnMapping:
 
     def columns(self) -> dict[str, str]:
         """Return every column the mapping reads, with the key that names it."""
-        sources = [self.transaction_id, self.customer_id, self.amount, self.currency, self.event_time]
-        sources += [source for _, source in self.texts] + list(self.location or ())
-        sources += [self.label_source, self.pattern, self.segment]
+        sources: list[Source | None] = [
+            self.transaction_id, self.customer_id, self.amount, self.currency, self.event_time,
+            *(source for _, source in self.texts), *(self.location or ()),
+            self.label_source, self.pattern, self.segment,
+        ]  # fmt: skip
         return {source.column: source.key for source in sources if source is not None and source.column is not None}
 
     def check_columns(self, present: Collection[str], where: str) -> None:

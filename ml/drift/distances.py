@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from flink_jobs.core.model_reference import Bins
 
 SMALLEST_SHARE: Final = 1e-4
@@ -60,10 +62,10 @@ def kolmogorov_p_value(distance: float, rows: int, reference_rows: int) -> float
 
 def chance_psi(expected: Bins, rows: int, reference_rows: int) -> float:
     """Return the PSI that two samples of one distribution have on average."""
-    bins = sum(share > 0.0 for share in _with_absent(expected))
+    bins = int(np.count_nonzero(_with_absent(expected)))
     return max(0, bins - 1) * (1.0 / max(1, rows) + 1.0 / max(1, reference_rows))
 
 
-def _with_absent(bins: Bins) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _with_absent(bins: Bins) -> NDArray[np.float64]:
     present = 1.0 - bins.absent
     return np.array([*(share * present for share in bins.shares), bins.absent])

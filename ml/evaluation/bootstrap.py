@@ -73,4 +73,4 @@ def per_customer(
         shape: customers x groups.
     """
     flat = np.bincount(customers * shape[1] + groups, weights=values, minlength=shape[0] * shape[1])
-    return flat.reshape(shape)
+    return flat.astype(np.float64).reshape(shape)

@@ -1,8 +1,8 @@
 """Does a score of 0.8 mean that eight in ten are fraud?
 
 Brier score: the mean squared distance of score and label (Brier, 1950). Expected calibration error: the mean distance
-of score and fraud rate over ten bins of equal width, weighted by their rows (Guo et al., "On Calibration of Modern Neural
-Networks", ICML 2017). Only a score trained on labels can be expected to be calibrated; rules and forests rank.
+of score and fraud rate over ten bins of equal width, weighted by their rows (Guo et al., "On Calibration of Modern
+Neural Networks", ICML 2017). Only a score trained on labels can be expected to be calibrated; rules and forests rank.
 """
 
 from __future__ import annotations

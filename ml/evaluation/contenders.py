@@ -56,13 +56,16 @@ def _served(dataset: Dataset) -> Iterator[tuple[FeatureVector, Transaction]]:
         yield FeatureVector(*[value if value == value else None for value in values]), transaction  # noqa: PLR0124
 
 
-def judged_rows(whole: Dataset, judged: NDArray[np.bool_], scores: Mapping[str, NDArray[np.float64]]) -> JudgedRows:
+def judged_rows(
+    whole: Dataset, judged: NDArray[np.bool_], scores: Mapping[str, NDArray[np.float64]], baseline: str
+) -> JudgedRows:
     """Assemble what is judged.
 
     Args:
         whole: all of history: how active and how new a customer is depends on what came before.
         judged: rows of it to judge on; those without a label are counted and left out.
         scores: contender to its score for the rows of `judged`, in their order.
+        baseline: one of them.
     """
     labelled = judged & (whole.labels != UNKNOWN)
     kept = labelled[judged]
@@ -75,6 +78,7 @@ def judged_rows(whole: Dataset, judged: NDArray[np.bool_], scores: Mapping[str, 
         fraud=rows.labels == FRAUD,
         scenarios=_texts(rows.scenario, ""),
         scores={name: values[kept] for name, values in scores.items()},
+        baseline=baseline,
         rule_hits={rule.id: rows.rule_hits[:, number] for number, rule in enumerate(RULES)},
         groupings=_groupings(whole, labelled, rows),
         unlabelled=int(judged.sum() - labelled.sum()),

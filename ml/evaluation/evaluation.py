@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -132,15 +133,17 @@ def judge(
     days = days_of(rows.event_time_ms)
     day_count = len(np.unique(days))
     budget = options.alerts_per_day * day_count
-    reports: list[ScoreReport] = []
-    baseline, reference = next(iter(rows.scores)), None
-    for name, scores in rows.scores.items():
-        ranking = rank(scores, rows.fraud, rows.customers)
-        values = ranking_values(ranking, weights, budget, lambda done, name=name: progress(name, done, len(weights)))
-        reference = values if reference is None else reference
+    rankings = {name: rank(scores, rows.fraud, rows.customers) for name, scores in rows.scores.items()}
+    values = {
+        name: ranking_values(ranking, weights, budget, partial(_tell, progress, name, len(weights)))
+        for name, ranking in rankings.items()
+    }
+    reports = []
+    for name, ranking in rankings.items():
+        scores = rows.scores[name]
         cards = card_precision(scores, rows.fraud, rows.customers, days, weights, options.alerts_per_day)
-        threshold = budget_threshold(ranking, budget)
-        reports.append(_report(rows, name, (values, reference, cards), threshold, weights, curves(ranking)))
+        measured = (values[name], values[rows.baseline], cards)
+        reports.append(_report(rows, name, measured, budget_threshold(ranking, budget), weights, curves(ranking)))
     return Evaluation(
         rows=len(rows.fraud),
         unlabelled=rows.unlabelled,
@@ -150,11 +153,15 @@ def judge(
         first_event_time_ms=int(rows.event_time_ms.min()),
         last_event_time_ms=int(rows.event_time_ms.max()),
         budget=budget,
-        baseline=baseline,
+        baseline=rows.baseline,
         options=options,
         scores=tuple(reports),
         rules=_judge_rules(rows, weights),
     )
+
+
+def _tell(progress: Callable[[str, int, int], None], name: str, total: int, done: int) -> None:
+    progress(name, done, total)
 
 
 def _report(

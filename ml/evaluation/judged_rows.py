@@ -26,7 +26,8 @@ class JudgedRows:
         customer_count: customers in the rows.
         fraud: the labels.
         scenarios: name of the fraud's pattern, "" where the data names none.
-        scores: contender to its score per row, 0 to 1; the first is the baseline of comparisons.
+        scores: contender to its score per row, 0 to 1.
+        baseline: contender that gains are measured over.
         rule_hits: rule id to where it fired.
         groupings: the segments.
         unlabelled: rows of the same time that nobody has labelled.
@@ -38,6 +39,7 @@ class JudgedRows:
     fraud: NDArray[np.bool_]
     scenarios: NDArray[np.str_]
     scores: Mapping[str, NDArray[np.float64]]
+    baseline: str
     rule_hits: Mapping[str, NDArray[np.bool_]]
     groupings: tuple[Grouping, ...]
     unlabelled: int = 0

@@ -83,17 +83,19 @@ def judge_groups(
     cells = [per_customer(customers, grouping.codes, mask.astype(np.float64), shape) for mask in masks]
     rows, frauds, alerts, hits = (weights @ cell for cell in cells)
     members = (cells[0] > 0.0).sum(axis=0)
-    rates = (
-        ratio(alerts, rows),
-        ratio(hits, frauds),
-        ratio(hits, alerts),
-        ratio(alerts - hits, rows - frauds),
-    )
     return tuple(
         Group(
-            grouping.name, name, int(rows[0, i]), int(members[i]), int(frauds[0, i]), int(alerts[0, i]),
-            *(estimate(rate[:, i]) for rate in rates),
+            grouping=grouping.name,
+            name=name,
+            rows=int(rows[0, i]),
+            customers=int(members[i]),
+            frauds=int(frauds[0, i]),
+            alerts=int(alerts[0, i]),
+            alert_rate=estimate(ratio(alerts[:, i], rows[:, i])),
+            recall=estimate(ratio(hits[:, i], frauds[:, i])),
+            precision=estimate(ratio(hits[:, i], alerts[:, i])),
+            false_positive_rate=estimate(ratio(alerts[:, i] - hits[:, i], rows[:, i] - frauds[:, i])),
             is_small=bool(frauds[0, i] < FEW_FRAUDS or rows[0, i] < FEW_ROWS or members[i] < FEW_CUSTOMERS),
         )
         for i, name in enumerate(grouping.names)
-    )  # fmt: skip
+    )

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from ml.evaluation.report.words import (
     GROUP_COLUMNS,
-    SCORE_COLUMNS,
     SMALL_GROUP,
     day,
     facts,
     group_row,
     number,
     resampling,
+    score_columns,
     score_row,
 )
 
@@ -50,7 +50,7 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
     lines += ["## Evaluation data", "", f"`{document.source}`: {facts(judged)}.", *_evaluation_data(document), ""]
     lines += ["## Training data", "", *_training_data(document, manifest), ""]
     lines += ["## Quantitative analyses", "", "### Unitary results", ""]
-    lines += _table(SCORE_COLUMNS, [score_row(one, judged.baseline) for one in judged.scores])
+    lines += _table(score_columns(judged.baseline), [score_row(one, judged.baseline) for one in judged.scores])
     if report.scenarios:
         lines += ["", "By fraud pattern:", "", *_table(GROUP_COLUMNS, [group_row(one) for one in report.scenarios])]
     lines += ["", "### By segment", "", SMALL_GROUP]
@@ -129,7 +129,7 @@ def _caveats(document: EvaluationDocument, manifest: ModelManifest, report: Scor
     yield f"- Mean distance of score and fraud rate: {error}. Above 0.05, do not read the score as a probability."
     gain = report.average_precision_gain
     if report.name != judged.baseline and gain.low is not None and gain.low <= 0.0:
-        yield f"- Not shown to be better than `{judged.baseline}`: the interval of the gain starts at {number(gain.low)}."
+        yield f"- Not shown to be better than `{judged.baseline}`: the gain's interval starts at {number(gain.low)}."
     yield "- Watch it with `streamflow drift`, and judge it on your own data before its first use."
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from ml.evaluation.report.svg import Interval, Series, histogram, interval_plot, line_plot
 from ml.evaluation.report.words import (
     GROUP_COLUMNS,
-    SCORE_COLUMNS,
     SMALL_GROUP,
     facts,
     group_row,
     resampling,
+    score_columns,
     score_row,
     with_interval,
 )
@@ -45,7 +45,7 @@ def html_page(document: EvaluationDocument) -> str:
         f"<h1>Evaluation on {escape(document.source)}</h1>",
         f"<p>{escape(facts(judged))}; {escape(resampling(judged))}.</p>",
         "<h2>Scores</h2>",
-        _table(SCORE_COLUMNS, [score_row(report, judged.baseline) for report in judged.scores]),
+        _table(score_columns(judged.baseline), [score_row(report, judged.baseline) for report in judged.scores]),
         f"<p>Card precision at k is over the {judged.options.alerts_per_day} cards of highest score of each day, cards "
         + _READING,
         "<div class='plots'>",
@@ -94,7 +94,7 @@ def _reliability(reports: Sequence[ScoreReport]) -> str:
             if one.rows >= MIN_BIN_ROWS and one.mean_score is not None and one.fraud_rate.value is not None
         ]
         columns = list(zip(*points, strict=True)) or [(), (), (), ()]
-        series.append(Series(report.name, *columns))  # type: ignore[arg-type]  # None was left out above
+        series.append(Series(report.name, *columns))
     return line_plot("Calibration", ("mean score of the bin", "fraud rate"), series, diagonal=True)
 
 

@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from ml.evaluation.evaluation import Evaluation, ScoreReport
     from ml.evaluation.segments import Group
 
-SCORE_COLUMNS = (
-    "score", "ROC AUC", "average precision", "gain over the first", "card precision at k", "recall at budget",
-    "precision at budget", "Brier", "calibration error",
-)  # fmt: skip
 GROUP_COLUMNS = (
     "group", "rows", "customers", "frauds", "alerts", "alert rate", "recall", "precision", "false-positive rate",
 )  # fmt: skip
@@ -36,8 +32,16 @@ def with_interval(estimate: Estimate, digits: int = 3) -> str:
     return f"{number(estimate.value, digits)} ({number(estimate.low, digits)} to {number(estimate.high, digits)})"
 
 
+def score_columns(baseline: str) -> tuple[str, ...]:
+    """Return the heads of `score_row`."""
+    return (
+        "score", "ROC AUC", "average precision", f"gain over {baseline}", "card precision at k", "recall at budget",
+        "precision at budget", "Brier", "calibration error",
+    )  # fmt: skip
+
+
 def score_row(report: ScoreReport, baseline: str) -> tuple[str, ...]:
-    """Return a contender's cells under `SCORE_COLUMNS`."""
+    """Return a contender's cells under `score_columns`."""
     return (
         report.name,
         with_interval(report.roc_auc),

@@ -48,6 +48,7 @@ def judged(rows: int = 3_000, seed: int = 0) -> JudgedRows:
         fraud=fraud,
         scenarios=np.where(fraud, np.where(noise < 0.5, "burst", ""), ""),
         scores={"fair": 0.3 * fraud + 0.7 * noise, "good": 0.7 * fraud + 0.3 * noise, "blind": noise},
+        baseline="fair",
         rule_hits={"high_amount": noise > 0.9, "velocity": fraud},
         groupings=(grouping_of("category", np.where(customers % 2 == 0, "food & <drink>", "tra|vel")),),
         unlabelled=5,
