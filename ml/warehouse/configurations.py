@@ -38,19 +38,18 @@ class Configurations:
             applied: rows of `ops.control_audit` with outcome `applied`, oldest first.
 
         Raises:
-            UserError: the audit has a gap, or holds a change that this release does not know.
+            UserError: the audit holds a change that this release does not know.
         """
         self._first = DetectionConfig()
         self._by_revision: dict[int, list[tuple[int, DetectionConfig]]] = defaultdict(list)
-        config = self._first
+        config: DetectionConfig | None = self._first
         for row in applied:
-            if row["revision"] != config.revision + 1:
-                config = self._first  # another start of the job
-            if row["revision"] != config.revision + 1:
-                what = f"the control audit jumps from revision {config.revision} to {row['revision']}"
-                raise UserError(what, "wait until the archive job has caught up, or look for messages it lost")
-            config = _applied(config, row)
-            self._by_revision[config.revision].append((row["applied_at_ms"], config))
+            if config is None or row["revision"] != config.revision + 1:
+                # Another start of the job; or a message is missing, and then nothing is known until the next start.
+                config = self._first if row["revision"] == 1 else None
+            if config is not None:
+                config = _applied(config, row)
+                self._by_revision[config.revision].append((row["applied_at_ms"], config))
 
     def at(self, revision: int, time_ms: int) -> DetectionConfig:
         """Return the configuration of `revision` at a moment (UTC milliseconds of the job's clock).
@@ -63,7 +62,7 @@ class Configurations:
         known = self._by_revision.get(revision)
         if not known:
             raise UserError(
-                f"decisions were made under revision {revision}, which the control audit does not have",
+                f"decisions were made under revision {revision}, which the control audit does not have whole",
                 "wait until the archive job has caught up",
             )
         place = bisect_right(known, time_ms + CLOCKS_APART_MS, key=lambda entry: entry[0])
