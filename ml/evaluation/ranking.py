@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ml.evaluation.bootstrap import Weights
 
 CELLS_AT_ONCE: Final = 250_000
-"""Rows x resamples at a time: the half dozen arrays of so many stay in a core's cache, which halves the time."""
+"""Rows x resamples at a time: so many stay in a core's cache."""
 CURVE_POINTS: Final = 400
 
 
@@ -73,8 +73,8 @@ def ranking_values(
     """Measure a ranking under every row of the weights.
 
     Args:
-        ranking: at least one row.
-        weights: resamples x customers.
+        ranking: at least one fraud.
+        weights: resamples x customers; whole numbers.
         budget: alerts that may be raised on these rows, above 0; the alerts are the highest scores, and of a group of
             equal scores that does not fit whole, the expected part.
         progress: told how many rows of the weights are done.
@@ -89,39 +89,49 @@ def ranking_values(
 
 
 def _values(ranking: Ranking, weights: Weights, budget: float) -> tuple[NDArray[np.float64], ...]:
-    true, total = _cumulative(ranking, weights)
-    false = total - true
-    frauds, genuine = true[:, -1], false[:, -1]
-    before_true, before_total = _before(true), _before(total)
-    gained = true - before_true
-    # Each group is one straight piece of the ROC curve: trapezoids are exact, ties count half.
-    area = np.sum((false - _before(false)) * (true + before_true), axis=1) / 2.0
-    precision = ratio(true, total)
-    average = np.sum(gained * np.nan_to_num(precision), axis=1)
+    """Measure at the groups that hold a fraud: the others add nothing to a sum over frauds, and are most of them."""
+    groups = _groups_with_fraud(ranking)
+    total = np.cumsum(weights[:, ranking.customers], axis=1)
+    all_rows = total[:, -1]
+    until = total[:, groups.ends]
+    before = np.where(groups.starts > 0, total[:, groups.starts - 1], 0.0)
+    gained = np.add.reduceat(weights[:, groups.customers], groups.first, axis=1)
+    true = np.cumsum(gained, axis=1)
+    frauds, genuine = true[:, -1], all_rows - true[:, -1]
+    # Genuine rows above a fraud, those of equal score for a half: what is missing of the area under the ROC curve.
+    above = (before - (true - gained)) + (until - before - gained) / 2.0
+    missing = np.sum(gained * above, axis=1)
+    average = np.sum(gained * true / np.maximum(until, 1.0), axis=1)
     # The share of each group that still fits into the budget.
-    found = np.sum(
-        gained * np.clip(ratio(budget - before_total, total - before_total), 0.0, 1.0), axis=1, where=gained > 0
-    )
+    fitting = np.clip((budget - before) / np.maximum(until - before, 1.0), 0.0, 1.0)
+    found = np.sum(gained * fitting, axis=1)
+    both = (frauds > 0.0) & (genuine > 0.0)
     return (
-        ratio(area, frauds * genuine),
-        np.where(genuine > 0.0, ratio(average, frauds), np.nan),
+        np.where(both, 1.0 - ratio(missing, frauds * genuine), np.nan),
+        np.where(both, ratio(average, frauds), np.nan),
         ratio(found, frauds),
-        ratio(found, np.minimum(budget, total[:, -1])),
+        ratio(found, np.minimum(budget, all_rows)),
     )
 
 
-def _cumulative(ranking: Ranking, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the weight of frauds and of all rows down to the end of each group, resamples x groups."""
-    rows = weights[:, ranking.customers]
-    frauds = rows * ranking.fraud
-    if len(ranking.starts) < len(ranking.customers):
-        rows = np.add.reduceat(rows, ranking.starts, axis=1)
-        frauds = np.add.reduceat(frauds, ranking.starts, axis=1)
-    return np.cumsum(frauds, axis=1), np.cumsum(rows, axis=1)
+class _FraudGroups(NamedTuple):
+    """Groups of equal scores that hold a fraud, by falling score."""
+
+    starts: NDArray[np.int64]
+    """First row of each."""
+    ends: NDArray[np.int64]
+    """Last row of each."""
+    customers: NDArray[np.int64]
+    """Customer of every fraud, by falling score."""
+    first: NDArray[np.int64]
+    """Place in `customers` of each group's first fraud."""
 
 
-def _before(cumulative: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.concatenate((np.zeros((len(cumulative), 1)), cumulative[:, :-1]), axis=1)
+def _groups_with_fraud(ranking: Ranking) -> _FraudGroups:
+    frauds = np.flatnonzero(ranking.fraud)
+    groups, first = np.unique(np.searchsorted(ranking.starts, frauds, side="right") - 1, return_index=True)
+    ends = np.append(ranking.starts[1:], len(ranking.customers)) - 1
+    return _FraudGroups(ranking.starts[groups], ends[groups], ranking.customers[frauds], first)
 
 
 def budget_threshold(ranking: Ranking, budget: float) -> float:
