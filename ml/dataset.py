@@ -14,13 +14,13 @@ import numpy as np
 import orjson
 
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.currencies import major_amount
+from flink_jobs.core.currencies import MINOR_UNITS, major_amount
 from flink_jobs.core.evaluator import replay_features
 from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.parsing import parse_transaction
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES, FraudRuleEvaluator
-from flink_jobs.core.transaction import Rejection
+from flink_jobs.core.transaction import Rejection, Transaction
 from ml.columns import Coded, Coder, Grower
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from flink_jobs.core.features import FeatureVector
     from flink_jobs.core.rules import RuleVerdict
-    from flink_jobs.core.transaction import Transaction
     from flink_jobs.traffic.source_files import SourceEvent
 
+DAY_MS = 86_400_000
 UNKNOWN, GENUINE, FRAUD = -1, 0, 1
 """Values of `Dataset.labels`."""
 RULE_CODES: tuple[ReasonCode, ...] = tuple(rule.code for rule in RULES)
@@ -88,6 +88,24 @@ class Dataset:
         """Return the rows where `mask` is true."""
         parts = {item.name: getattr(self, item.name)[mask] for item in fields(self) if item.name != "rejected"}
         return replace(self, **parts, rejected=0)
+
+    def transactions(self) -> Iterator[Transaction]:
+        """Yield a transaction per row, with what encodings look at: amount, currency, category, merchant, customer."""
+        for row in range(len(self)):
+            currency, amount = str(self.currency.text(row)), float(self.amount[row])
+            yield Transaction(
+                str(self.transaction_ids[row]),
+                str(self.customer.text(row)),
+                round(amount * MINOR_UNITS[currency]),
+                currency,
+                int(self.event_time_ms[row]),
+                self.merchant.text(row),
+                self.category.text(row),
+            )
+
+    def labels_digest(self) -> str:
+        """SHA-256 (hex) of the labels."""
+        return hashlib.sha256(np.ascontiguousarray(self.labels, dtype="<i1").tobytes()).hexdigest()
 
     def digest(self) -> str:
         """SHA-256 (hex) of what can train without labels: names, features, event times, amounts and their kinds."""
@@ -222,3 +240,15 @@ def split_by_time(dataset: Dataset, train_fraction: float) -> tuple[Dataset, Dat
         cut = later[0] if len(later) else cut + 1
     early = dataset.event_time_ms < cut
     return dataset.where(early), dataset.where(~early)
+
+
+def known_at(dataset: Dataset, cut_ms: int, label_delay_days: float) -> Dataset:
+    """Return the rows with only those labels that were known at a moment.
+
+    Args:
+        dataset: rows before the moment.
+        cut_ms: the moment, UTC milliseconds.
+        label_delay_days: a label becomes known this long after its transaction.
+    """
+    too_young = dataset.event_time_ms > cut_ms - round(label_delay_days * DAY_MS)
+    return replace(dataset, labels=np.where(too_young, UNKNOWN, dataset.labels).astype(np.int8))

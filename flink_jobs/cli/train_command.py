@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
 from flink_jobs.core.model import load_model
@@ -21,7 +21,7 @@ from flink_jobs.core.model_faults import ModelError
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_events
-from ml.parameters import TrainingParameters
+from ml.parameters import Kind, TrainingParameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,16 +43,28 @@ def train(
     version: Annotated[
         str | None, typer.Option(help="name; default: day of the last training row and digest of the trees")
     ] = None,
+    kind: Annotated[
+        Kind, typer.Option(help="isolation_forest learns without labels; gradient_boosting learns from them")
+    ] = Kind.ISOLATION_FOREST,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every random choice")] = DEFAULTS.seed,
     trees: Annotated[
         int, typer.Option(min=1, max=1_000, help="trees; scoring time grows with them")
     ] = DEFAULTS.n_estimators,
     max_samples: Annotated[
-        int, typer.Option(min=2, max=4_096, help="rows each tree is grown on")
+        int, typer.Option(min=2, max=4_096, help="rows each tree of a forest is grown on")
     ] = DEFAULTS.max_samples,
     train_fraction: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="share of the rows, by event time, that train; the rest measures")
     ] = DEFAULTS.train_fraction,
+    label_delay_days: Annotated[
+        float, typer.Option(min=0.0, help="days until a label is known; younger ones do not train")
+    ] = DEFAULTS.label_delay_days,
+    alerts_per_day: Annotated[
+        float | None, typer.Option(min=0.1, help="alert budget: the manifest then names the threshold that keeps it")
+    ] = None,
+    tune_seconds: Annotated[
+        float, typer.Option(min=0.0, help="search better parameters that long; gradient_boosting only")
+    ] = 0.0,
     *,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out what cannot be mapped")] = False,
     make_current: Annotated[
@@ -60,25 +72,34 @@ def train(
     ] = True,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Train an isolation forest on the earlier part of a card file and measure it on the later part.
+    """Train a model on the earlier part of a card file and measure it on the later part.
 
-    Labels are never used to train; where the file has them, they tell how well the model alone separates fraud.
-    The same file and options give the same model. A published version never changes.
+    An isolation forest never sees a label; where the file has them, they tell how well the model separates fraud.
+    Gradient boosting learns from the labels that were known when the earlier part ended.
+    The same file and options give the same model, unless time limits a search. A published version never changes.
 
     Example: streamflow train --data tests/data/card_transactions.csv.gz
     """
     # scikit-learn takes three seconds to import, and `streamflow train --help` does not need it.
     from ml.artifact_writer import set_current, write_artifact
-    from ml.train import Provenance, train_forest
+    from ml.train import Provenance, train_model
 
     started = time.monotonic()
     dataset = _read(data, mapping, skip_bad_rows=skip_bad_rows)
     parameters = TrainingParameters(
-        n_estimators=trees, max_samples=max_samples, seed=seed, train_fraction=train_fraction
+        kind=kind.value,
+        n_estimators=trees,
+        max_samples=max_samples,
+        seed=seed,
+        train_fraction=train_fraction,
+        label_delay_days=label_delay_days,
+        alerts_per_day=alerts_per_day,
     )
+    if tune_seconds:
+        parameters = _tuned(dataset, parameters, tune_seconds)
     provenance = Provenance(data.name, _sha256(data), _code_version(), datetime.now(UTC))
     try:
-        trained = train_forest(dataset, parameters, provenance, version)
+        trained = train_model(dataset, parameters, provenance, version)
         directory = write_artifact(out_dir, trained.manifest, trained.arrays)
         served = load_model(directory, trained.manifest.feature_names)
     except ModelError as error:
@@ -116,14 +137,35 @@ def _with_progress(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
             yield event
 
 
+def _tuned(dataset: Dataset, parameters: TrainingParameters, seconds: float) -> TrainingParameters:
+    from ml.tuning import tune
+
+    columns = SpinnerColumn(), TextColumn("searching parameters: {task.description}"), BarColumn(), TimeElapsedColumn()
+    started = time.monotonic()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("first trial", total=seconds)
+
+        def told(trials: int, best: float) -> None:
+            text = f"{trials} trials, average precision {best:.3f}"
+            progress.update(task, completed=time.monotonic() - started, description=text)
+
+        return tune(dataset, parameters, seconds, told)
+
+
 def _print(trained: TrainedModel, dataset: Dataset, directory: Path, seconds: float) -> None:
     manifest = trained.manifest
     out.print(f"Model {manifest.version} is in {directory}", soft_wrap=True)
     rows = manifest.training_data.rows
-    out.print(f"{rows:,} of {len(dataset):,} transactions trained {trained.arrays.trees.tree_count} trees in {seconds:.1f} s")
+    out.print(
+        f"{rows:,} of {len(dataset):,} transactions trained {trained.arrays.trees.tree_count} trees in {seconds:.1f} s"
+    )
+    if manifest.kind == Kind.GRADIENT_BOOSTING:
+        out.print(f"labels of {manifest.training_data.labelled_rows:,} of them were known by then and taught the trees")
+    if (budget := manifest.budget) is not None:
+        out.print(f"{budget.alerts_per_day:g} alerts a day: alert from a score of {budget.threshold:.3f} on")
     counts = {"rows", "labelled_rows"}
     measured = [(n.replace("_", " "), f"{v:,.0f}" if n in counts else f"{v:.3f}") for n, v in manifest.metrics.items()]
-    table(["measured on the later ones", "the model alone"], measured or [("nothing: every row trained", "")])
+    table(["measured on the later ones", "blend: with the rules"], measured or [("nothing: every row trained", "")])
 
 
 def _sha256(path: Path) -> str:

@@ -19,12 +19,12 @@ KEY, COUNT, NUMBER = "I", "H", "f"
 """Item types of the arrays: 4 bytes unsigned, 2 bytes unsigned, 4 bytes float."""
 
 
-def category_key(category: str | None, currency: str = "") -> int:
-    """Return 32 bits for a category (of amounts in a currency); no category has a key of its own.
+def category_key(category: str, currency: str) -> int:
+    """Return 32 bits for a category of amounts in a currency.
 
-    Two of a population's few hundred categories collide with a chance of one in 10^5, and then share a habit.
+    Two of a customer's sixteen collide with a chance below one in 10^7, and then share a habit.
     """
-    return zlib.crc32(f"{currency}\x1f{category}".encode() if category is not None else currency.encode())
+    return zlib.crc32(f"{currency}\x1f{category}".encode())
 
 
 def log_amount(amount: float) -> float:

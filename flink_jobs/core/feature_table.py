@@ -34,6 +34,7 @@ class FeatureSpec(NamedTuple):
 
 
 _FEW_AMOUNTS: Final = f"absent below {MIN_AMOUNTS} amounts in the currency"
+_FIRST_AMOUNT: Final = "absent for the first amount in the currency"
 
 FEATURES: Final = (
     FeatureSpec(
@@ -61,7 +62,7 @@ FEATURES: Final = (
         "amount over the customer's mean amount in this currency",
     ),
     FeatureSpec(
-        "category_surprise", "standard deviations", 0.0, MAX_SURPRISE, USUAL_SURPRISE, _FEW_AMOUNTS,
+        "category_surprise", "standard deviations", 0.0, MAX_SURPRISE, USUAL_SURPRISE, _FIRST_AMOUNT,
         "distance, up or down, of the amount's logarithm from what the customer usually pays in this category",
     ),
     FeatureSpec(
@@ -82,7 +83,7 @@ FEATURES: Final = (
         f"mean `category_surprise` of the last 24 hours, this one included, drawn towards {USUAL_SURPRISE:g}",
     ),
     FeatureSpec(
-        "spend_24h", "doublings", -MAX_DOUBLINGS, MAX_DOUBLINGS, 0.0, _FEW_AMOUNTS,
+        "spend_24h", "doublings", -MAX_DOUBLINGS, MAX_DOUBLINGS, 0.0, _FIRST_AMOUNT,
         "how often the amount of the last 24 hours, this one included, doubles what the customer spends in a day",
     ),
     FeatureSpec(

@@ -107,9 +107,10 @@ def extract_features(
     time_ms, currency = transaction.event_time_ms, transaction.currency
     zscore = ratio = surprise = None
     stats = state.amounts.get(currency)
-    if stats is not None and stats.count >= MIN_AMOUNTS:
-        zscore, ratio = _amount_habits(stats, amount)
+    if stats is not None:
         surprise = _surprise(state, transaction, amount)
+        if stats.count >= MIN_AMOUNTS:
+            zscore, ratio = _amount_habits(stats, amount)
     is_night = 1.0 if (time_ms // HOUR_MS - FIRST_NIGHT_HOUR) % 24 < NIGHT_HOURS else 0.0
     hour_count, day_count, nights, surprises, spent = _recent(state, time_ms)
     first_seen_ms = state.first_seen_ms
@@ -129,7 +130,9 @@ def extract_features(
         is_night,
         (nights + is_night + _BURST_PRIOR * _USUAL_NIGHT) / weight,
         (surprises + now_surprise + _BURST_PRIOR * USUAL_SURPRISE) / weight,
-        None if ratio is None else _doublings((spent + state.typical_multiple(currency, amount)) / max(per_day, 1.0)),
+        None
+        if surprise is None
+        else _doublings((spent + state.typical_multiple(currency, amount)) / max(per_day, 1.0)),
         min(100.0, (day_count + 1.0) / max(per_day, 1.0)),
     )
 
@@ -151,6 +154,7 @@ def _surprise(state: CustomerFraudState, transaction: Transaction, amount: float
     the sense of empirical Bayes, with fixed weights.
     """
     overall = state.log_amounts[transaction.currency]
+    overall_variance = (overall.m2 + _SPREAD_PRIOR * _USUAL_VARIANCE) / (overall.count - 1 + _SPREAD_PRIOR)
     habits, count, mean, m2 = state.habits, 0, 0.0, 0.0
     if transaction.category is not None:
         place = habits.place(category_key(transaction.category, transaction.currency))
@@ -160,7 +164,7 @@ def _surprise(state: CustomerFraudState, transaction: Transaction, amount: float
     counts = habits.counts
     freedom = sum(counts) - len(counts)
     pooled = (sum(habits.m2s) + _SPREAD_PRIOR * _USUAL_VARIANCE) / (freedom + _SPREAD_PRIOR)
-    variance = (m2 + _SPREAD_PRIOR * pooled) / (max(count - 1, 0) + _SPREAD_PRIOR) + (1.0 - own) * overall.m2 / (overall.count - 1)
+    variance = (m2 + _SPREAD_PRIOR * pooled) / (max(count - 1, 0) + _SPREAD_PRIOR) + (1.0 - own) * overall_variance
     expected = own * mean + (1.0 - own) * overall.mean
     return min(MAX_SURPRISE, abs(log_amount(amount) - expected) / sqrt(variance + _SMALLEST_VARIANCE))
 

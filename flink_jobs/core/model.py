@@ -43,11 +43,13 @@ class TreeModel:
         inputs: features and transaction to the row the trees take, in the manifest's order; absent features are at
             their neutral value.
         compiled: the trees.
+        extras: the optional arrays: tables of the encodings, calibration curve.
     """
 
     manifest: ModelManifest
     inputs: Inputs
     compiled: Compiled
+    extras: Arrays
 
     @property
     def version(self) -> str:
@@ -126,7 +128,7 @@ def build_model(
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     check_trees(arrays.trees, len(names))
     inputs = _compile_inputs(names, arrays.extras)
-    return TreeModel(manifest, inputs, compile_model(arrays.trees, arrays.extras, len(names)))
+    return TreeModel(manifest, inputs, compile_model(arrays.trees, arrays.extras, len(names)), arrays.extras)
 
 
 def _compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:

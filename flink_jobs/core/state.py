@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from flink_jobs.core import state_bytes
 from flink_jobs.core.category_habits import CategoryHabits, category_key, log_amount
-from flink_jobs.core.feature_table import MIN_AMOUNTS, USUAL_SURPRISE
+from flink_jobs.core.feature_table import USUAL_SURPRISE
 from flink_jobs.core.running_stats import RunningStats
 from flink_jobs.core.state_bytes import (
     HOUR,
@@ -126,9 +126,9 @@ class CustomerFraudState:
             self.located_at_ms, self.latitude, self.longitude = time_ms, latitude, longitude
 
     def typical_multiple(self, currency: str, amount: float) -> float:
-        """Return an amount over the geometric mean of the customer's amounts; 1 while those are too few."""
+        """Return an amount over the geometric mean of the customer's amounts; 1 for the first in a currency."""
         stats = self.log_amounts.get(currency)
-        if stats is None or stats.count < MIN_AMOUNTS:
+        if stats is None:
             return 1.0
         return exp(log_amount(amount) - stats.mean)
 

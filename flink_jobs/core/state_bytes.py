@@ -209,4 +209,6 @@ def _log_normal(stats: RunningStats) -> RunningStats:
     variance = 0.0
     if stats.count > 1 and stats.mean > 0.0 and stats.m2 > 0.0:
         variance = math.log1p(stats.m2 / (stats.count - 1) / stats.mean**2)
-    return RunningStats(stats.count, log_amount(max(stats.mean, 0.0)) - variance / 2.0, variance * max(stats.count - 1, 0))
+    return RunningStats(
+        stats.count, log_amount(max(stats.mean, 0.0)) - variance / 2.0, variance * max(stats.count - 1, 0)
+    )
