@@ -55,9 +55,16 @@ def start_job(
 
 
 @contextmanager
-def running_job(stack: Stack, name: str, environment: Mapping[str, str]) -> Iterator[str]:
+def running_job(
+    stack: Stack,
+    name: str,
+    environment: Mapping[str, str],
+    *,
+    script: Path | None = None,
+    options: dict[str, str] | None = None,
+) -> Iterator[str]:
     """Run a job for the length of a block; whatever is left of it afterwards is cancelled."""
-    job_id = start_job(stack, name, environment)
+    job_id = start_job(stack, name, environment, script=script, options=options)
     try:
         yield job_id
     finally:
