@@ -20,6 +20,7 @@ from flink_jobs.core.model import load_model, model_directory
 from flink_jobs.core.model_faults import ModelError
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
+from ml.parameters import TrainingParameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,20 +28,26 @@ if TYPE_CHECKING:
     from flink_jobs.core.model import TreeModel
     from ml.evaluation.document import EvaluationDocument
 
+DEFAULTS = TrainingParameters()
+
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="labelled card file (.csv, .jsonl, both also .gz, .parquet), oldest first")],
+    data: Annotated[
+        Path, typer.Option(help="labelled card file (.csv, .jsonl, both also .gz, .parquet), oldest first")
+    ],
     mapping: Annotated[Path | None, typer.Option(help="column mapping; default: <data>.mapping.yaml beside it")] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="version to judge, may be given again; default: train on the earlier part, judge on the later"),
+        typer.Option(
+            help="version to judge, may be given again; default: train on the earlier part, judge on the later"
+        ),
     ] = None,
     train_fraction: Annotated[
         float, typer.Option(min=0.01, max=0.99, help="share of the rows, by event time, that is not judged")
     ] = 0.5,
     label_delay_days: Annotated[
         float, typer.Option(min=0.0, help="without --model: labels that late in the earlier part are not yet known")
-    ] = 0.0,
+    ] = DEFAULTS.label_delay_days,
     alerts_per_day: Annotated[int, typer.Option(min=1, help="transactions, or cards, looked at in a day")] = 50,
     alpha: Annotated[float, typer.Option(min=0.0, max=1.0, help="weight of the model in the blend")] = DEFAULT_ALPHA,
     resamples: Annotated[int, typer.Option(min=0, max=100_000, help="of customers, for the intervals")] = 1_000,
@@ -76,7 +83,13 @@ def evaluate(
         from ml.evaluation.training import train_contenders
 
         say("training on the earlier part ...")
-        chosen = train_contenders(dataset, train_fraction, label_delay_days, alerts_per_day, seed, provenance)
+        parameters = TrainingParameters(
+            seed=seed,
+            train_fraction=train_fraction,
+            label_delay_days=label_delay_days,
+            alerts_per_day=float(alerts_per_day),
+        )
+        chosen = train_contenders(dataset, parameters, provenance)
     judged = Judged(
         models=chosen,
         config=config,

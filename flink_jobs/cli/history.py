@@ -1,4 +1,4 @@
-"""A card file as a data set, with what a report must say of where it came from."""
+"""History as a data set, with what a report must say of where it came from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from flink_jobs.cli.output import say
 from flink_jobs.cli.progress import counted
-from flink_jobs.settings import REPO_ROOT
+from flink_jobs.cli.times import moment_ms
+from flink_jobs.errors import UserError
+from flink_jobs.settings import REPO_ROOT, load_settings
 from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_events
 
 if TYPE_CHECKING:
@@ -44,6 +46,34 @@ def read_dataset(
     if dataset.rejected:
         say(f"rows left out because the stream would reject them: {dataset.rejected:,}")
     return dataset
+
+
+def read_recorded(since: str | None, until: str | None, labels_until: str | None) -> Dataset:
+    """Read what the job recorded as rows.
+
+    Args:
+        since: first event time, as `moment_ms` reads it; None: from the beginning.
+        until: event time they lie before, likewise.
+        labels_until: only labels given by then count, likewise.
+
+    Raises:
+        UserError: the database does not answer, a time is none, or nothing was recorded.
+    """
+    from ml.warehouse.connection import warehouse
+    from ml.warehouse.dataset import recorded_dataset
+    from ml.warehouse.decisions import Period, measure_period, read_decisions
+
+    now_ms = time.time_ns() // 1_000_000
+    period = Period(
+        since_ms=None if since is None else moment_ms(since, "--since", now_ms),
+        until_ms=None if until is None else moment_ms(until, "--until", now_ms),
+        labels_until_ms=None if labels_until is None else moment_ms(labels_until, "--labels-until", now_ms),
+    )
+    with warehouse(load_settings().postgres_dsn) as connection:
+        extent = measure_period(connection, period)
+        if not extent.decisions:
+            raise UserError("no decision is recorded in this period", "choose another, or wait for the archive job")
+        return recorded_dataset(counted(read_decisions(connection, period), "reading decisions", extent.decisions))
 
 
 def file_sha256(path: Path) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from flink_jobs.core.currencies import MINOR_UNITS
-from flink_jobs.core.features import FeatureVector
 from flink_jobs.core.rules import RULES
-from flink_jobs.core.transaction import Transaction
 from ml.columns import Coded
 from ml.dataset import FRAUD, UNKNOWN
 from ml.evaluation.judged_rows import JudgedRows
@@ -19,7 +16,6 @@ from ml.evaluation.segments import Grouping, grouping_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from flink_jobs.core.lineup import Model
     from ml.dataset import Dataset
 
 RULES_ALONE: Final = "rules"
@@ -29,31 +25,9 @@ ACTIVITY_BANDS: Final = ((1 / 3, "least active third"), (2 / 3, "middle third"),
 EXPERIENCE_BANDS: Final = ((10, "new: under 10 earlier"), (100, "10 to 99 earlier"), (None, "100 or more earlier"))
 
 
-def score_rows(model: Model, dataset: Dataset) -> NDArray[np.float64]:
-    """Score every row as the stream would."""
-    return np.fromiter((model.score(features, transaction) for features, transaction in _served(dataset)), np.float64)
-
-
 def blended(ml_score: NDArray[np.float64], rule_score: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
     """Blend as `core.scoring.blend` does, for all rows."""
     return alpha * ml_score + (1.0 - alpha) * rule_score
-
-
-def _served(dataset: Dataset) -> Iterator[tuple[FeatureVector, Transaction]]:
-    """Yield rows as a model is given them; of the transaction, what models look at."""
-    for row, values in enumerate(dataset.features.tolist()):
-        currency = dataset.currency.names[dataset.currency.codes[row]]
-        transaction = Transaction(
-            str(dataset.transaction_ids[row]),
-            dataset.customer.text(row) or "",
-            round(float(dataset.amount[row]) * MINOR_UNITS[currency]),
-            currency,
-            int(dataset.event_time_ms[row]),
-            merchant=dataset.merchant.text(row),
-            category=dataset.category.text(row),
-        )
-        # NaN is the one value that is not itself: the mark of an absent feature.
-        yield FeatureVector(*[value if value == value else None for value in values]), transaction  # noqa: PLR0124
 
 
 def judged_rows(

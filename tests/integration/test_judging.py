@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ class History:
 
 
 @pytest.fixture(scope="module")
-def history(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+def history(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> History:
     """Run the whole story once."""
     folder = tmp_path_factory.mktemp("judging")
     total = KNOWN + USUAL + CHANGED + SHIFTED
@@ -87,9 +86,9 @@ def history(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         account(stack, events[: KNOWN + USUAL])
         change_settings(stack)
         account(stack, events[KNOWN + USUAL :])
-        wait_for(lambda: recorded(stack, version) == total, "all decisions in Postgres", limit_s=jobs.PATIENCE_S)
+        wait_for(lambda: recorded(stack, version) == total, limit_s=jobs.PATIENCE_S, what="all decisions in Postgres")
     add_labels(stack, events)
-    yield History(stack, folder / "models", version, events[KNOWN : KNOWN + USUAL], events)
+    return History(stack, folder / "models", version, events[KNOWN : KNOWN + USUAL], events)
 
 
 def shifted(event: SourceEvent) -> SourceEvent:
@@ -153,7 +152,7 @@ def test_other_settings_gain_and_lose_what_they_should(history: History) -> None
         decisions = list(read_decisions(connection, Period(model_version=history.version)))
         comparison = backtest_decisions(decisions, read_configurations(connection), stricter)
     assert comparison.lost.alerts == 0
-    assert comparison.gained.alerts == sum(0.3 <= one.score and not one.is_alert for one in decisions) > 0
+    assert comparison.gained.alerts == sum(one.score >= 0.3 and not one.is_alert for one in decisions) > 0
     assert comparison.labelled == len(history.sent) // 2
     assert len(comparison.gained_examples()) > 0
 
@@ -169,6 +168,15 @@ def test_recorded_features_are_rows_to_train_on(history: History) -> None:
     for number, event in enumerate(history.sent):
         expected = UNKNOWN if number % 2 or number >= len(history.sent) / 2 else FRAUD if event.label else GENUINE
         assert known[event.transaction["transaction_id"]] == expected
+
+
+def test_a_model_is_trained_on_what_was_recorded(history: History, tmp_path: Path) -> None:
+    until = ("--until", moment(history.sent[-1]))
+    code, manifest = history.run("train", "--from-decisions", *until, "--out", str(tmp_path), "--trees", "10")
+    assert code == 0
+    assert manifest["training_data"]["source"] == "raw.decisions"
+    assert manifest["training_data"]["rows"] > len(history.sent) / 2
+    assert manifest["metrics"]["labelled_rows"] > 0
 
 
 def test_precision_counts_the_labels_that_hold_today(history: History) -> None:
@@ -206,9 +214,7 @@ def test_a_stream_like_the_one_before_is_not_drifting(history: History) -> None:
 
 def test_a_stream_that_shifted_asks_for_training(history: History) -> None:
     window = ("--since", moment(history.sent[-SHIFTED]))
-    code, check = history.run(
-        "drift", "--once", "--model", history.version, "--models", str(history.models), *window
-    )
+    code, check = history.run("drift", "--once", "--model", history.version, "--models", str(history.models), *window)
     assert check["verdict"] == "retrain"
     assert code == 3
     assert any(why.startswith("amount_ratio psi") for why in check["reasons"])
