@@ -48,7 +48,10 @@ def evaluate(
     label_delay_days: Annotated[
         float, typer.Option(min=0.0, help="without --model: labels that late in the earlier part are not yet known")
     ] = DEFAULTS.label_delay_days,
-    alerts_per_day: Annotated[int, typer.Option(min=1, help="transactions, or cards, looked at in a day")] = 50,
+    alerts_per_day: Annotated[int, typer.Option(min=1, help="transactions that can be looked at in a day")] = 50,
+    cards_per_day: Annotated[
+        int, typer.Option(min=1, help="cards that can be called in a day, for card precision")
+    ] = 10,
     alpha: Annotated[float, typer.Option(min=0.0, max=1.0, help="weight of the model in the blend")] = DEFAULT_ALPHA,
     resamples: Annotated[int, typer.Option(min=0, max=100_000, help="of customers, for the intervals")] = 1_000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of training and of the resamples")] = 7,
@@ -94,7 +97,7 @@ def evaluate(
         models=chosen,
         config=config,
         train_fraction=train_fraction,
-        options=JudgingOptions(alerts_per_day, resamples, seed),
+        options=JudgingOptions(alerts_per_day, cards_per_day, resamples, seed),
         trained_here=not model,
         label_delay_days=label_delay_days,
     )
@@ -131,7 +134,7 @@ def _print(document: EvaluationDocument, files: Sequence[Path], seconds: float) 
     judged = document.evaluation
     out.print(f"Judged on {facts(judged)}", markup=False, soft_wrap=True)
     rows = [score_row(report, judged.baseline) for report in judged.scores]
-    table(score_columns(judged.baseline), rows)
+    table(score_columns(judged), rows)
     columns = ("rule alone", "alerts", "recall", "precision", "false-positive rate")
     table(columns, [[group_row(one)[place] for place in (0, 4, 6, 7, 8)] for one in judged.rules])
     out.print(f"{resampling(judged)}; {seconds:.0f} s in all", markup=False)

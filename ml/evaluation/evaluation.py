@@ -29,12 +29,14 @@ class JudgingOptions:
     """How to judge.
 
     Attributes:
-        alerts_per_day: what the fraud desk can look at in a day: transactions for recall, cards for card precision.
+        alerts_per_day: transactions a fraud desk can look at in a day.
+        cards_per_day: cards it can call in a day, the k of card precision.
         resamples: of customers, for the intervals; 0 gives none.
         seed: of the resamples.
     """
 
-    alerts_per_day: int = 20
+    alerts_per_day: int = 50
+    cards_per_day: int = 10
     resamples: int = 1_000
     seed: int = 7
 
@@ -56,7 +58,7 @@ class ScoreReport:
         roc_auc: area under the ROC curve.
         average_precision: area under the precision-recall curve as a step function.
         average_precision_gain: over the baseline on the same resamples; an interval above 0 is a real gain.
-        card_precision: of the `alerts_per_day` cards of highest score per day, blocked ones left out.
+        card_precision: of the `cards_per_day` cards of highest score per day, blocked ones left out.
         recall_at_budget: share of the fraudulent transactions among the highest scores that fill the budget.
         precision_at_budget: share of frauds among those.
         threshold: lowest score whose alerts stay within the budget; the groups are judged at it.
@@ -141,7 +143,7 @@ def judge(
     reports = []
     for name, ranking in rankings.items():
         scores = rows.scores[name]
-        cards = card_precision(scores, rows.fraud, rows.customers, days, weights, options.alerts_per_day)
+        cards = card_precision(scores, rows.fraud, rows.customers, days, weights, options.cards_per_day)
         measured = (values[name], values[rows.baseline], cards)
         reports.append(_report(rows, name, measured, budget_threshold(ranking, budget), weights, curves(ranking)))
     return Evaluation(

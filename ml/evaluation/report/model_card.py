@@ -50,7 +50,7 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
     lines += ["## Evaluation data", "", f"`{document.source}`: {facts(judged)}.", *_evaluation_data(document), ""]
     lines += ["## Training data", "", *_training_data(document, manifest), ""]
     lines += ["## Quantitative analyses", "", "### Unitary results", ""]
-    lines += _table(score_columns(judged.baseline), [score_row(one, judged.baseline) for one in judged.scores])
+    lines += _table(score_columns(judged), [score_row(one, judged.baseline) for one in judged.scores])
     if report.scenarios:
         lines += ["", "By fraud pattern:", "", *_table(GROUP_COLUMNS, [group_row(one) for one in report.scenarios])]
     lines += ["", "### By segment", "", SMALL_GROUP]

@@ -45,8 +45,8 @@ def html_page(document: EvaluationDocument) -> str:
         f"<h1>Evaluation on {escape(document.source)}</h1>",
         f"<p>{escape(facts(judged))}; {escape(resampling(judged))}.</p>",
         "<h2>Scores</h2>",
-        _table(score_columns(judged.baseline), [score_row(report, judged.baseline) for report in judged.scores]),
-        f"<p>Card precision at k is over the {judged.options.alerts_per_day} cards of highest score of each day, cards "
+        _table(score_columns(judged), [score_row(report, judged.baseline) for report in judged.scores]),
+        f"<p>Card precision at k is over the {judged.options.cards_per_day} cards of highest score of each day, cards "
         + _READING,
         "<div class='plots'>",
         *_curves(judged.scores),

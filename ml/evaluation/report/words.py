@@ -32,10 +32,11 @@ def with_interval(estimate: Estimate, digits: int = 3) -> str:
     return f"{number(estimate.value, digits)} ({number(estimate.low, digits)} to {number(estimate.high, digits)})"
 
 
-def score_columns(baseline: str) -> tuple[str, ...]:
+def score_columns(judged: Evaluation) -> tuple[str, ...]:
     """Return the heads of `score_row`."""
     return (
-        "score", "ROC AUC", "average precision", f"gain over {baseline}", "card precision at k", "recall at budget",
+        "score", "ROC AUC", "average precision", f"gain over {judged.baseline}",
+        f"card precision at {judged.options.cards_per_day}", "recall at budget",
         "precision at budget", "Brier", "calibration error",
     )  # fmt: skip
 
@@ -67,7 +68,7 @@ def facts(evaluation: Evaluation) -> str:
         f"{judged.rows:,} labelled transactions of {judged.customers:,} customers, "
         f"{day(judged.first_event_time_ms)} to {day(judged.last_event_time_ms)} ({judged.days} days), "
         f"{judged.frauds:,} of them fraud ({judged.frauds / judged.rows:.2%}); "
-        f"budget {judged.options.alerts_per_day} alerts a day"
+        f"budget {judged.options.alerts_per_day} alerts and {judged.options.cards_per_day} cards a day"
     )
 
 

@@ -20,7 +20,7 @@ from ml.evaluation.report.model_card import model_card
 from ml.evaluation.report.page import html_page
 from tests.unit.ml.evaluation.samples import judged, manifest_of
 
-OPTIONS = JudgingOptions(alerts_per_day=5, resamples=100, seed=3)
+OPTIONS = JudgingOptions(alerts_per_day=5, cards_per_day=2, resamples=100, seed=3)
 
 
 @pytest.fixture(scope="module")
