@@ -9,7 +9,6 @@ from flink_jobs.core.features import FeatureVector
 from flink_jobs.core.lineup import Model
 from flink_jobs.core.transaction import Transaction
 
-
 MADE = ("raises", "nan", "slow", "wild", "steady")
 
 
