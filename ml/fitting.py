@@ -100,7 +100,7 @@ def fit_boosting(early: Dataset, parameters: TrainingParameters) -> Fitted:
     known = early.where(early.labels != UNKNOWN)
     fraud = known.labels == FRAUD
     if not fraud.any() or fraud.all():
-        what = f"{int(fraud.sum())} frauds and {int((~fraud).sum())} genuine transactions are labelled in the training part"
+        what = f"the training part has labels of {int(fraud.sum())} frauds and {int((~fraud).sum())} genuine ones"
         raise UserError(
             f"{what}; boosting needs both", "give labels with the mapping, lower --label-delay-days, or train a forest"
         )

@@ -50,7 +50,7 @@ def export_boosting(model: HistGradientBoostingClassifier) -> BoostingArrays:
     arrays = BoostingArrays(
         **{name: np.concatenate(values).astype(ARRAY_DTYPES[name]) for name, values in parts.items()},
         tree_offsets=np.cumsum(sizes).astype(ARRAY_DTYPES["tree_offsets"]),
-        base=np.asarray(model._baseline_prediction, dtype=ARRAY_DTYPES["base"]).reshape(1),  # noqa: SLF001 - same
+        base=np.asarray(model._baseline_prediction, dtype=np.float64).reshape(1),  # noqa: SLF001 - same
     )
     check_trees(arrays, model.n_features_in_)
     return arrays

@@ -150,8 +150,9 @@ def _amount_habits(stats: RunningStats, amount: float) -> tuple[float, float]:
 def _surprise(state: CustomerFraudState, transaction: Transaction, amount: float) -> float:
     """Return how many deviations the logarithm of the amount lies from the customer's habit in the category.
 
-    A category seen rarely borrows: its mean from all the customer's amounts in the currency, its spread from the customer's other categories and from people in general. This is shrinkage in
-    the sense of empirical Bayes, with fixed weights.
+    A category seen rarely borrows: its mean from all the customer's amounts in the currency, its spread from the
+    customer's other categories and from people in general. This is shrinkage in the sense of empirical Bayes, with
+    fixed weights.
     """
     overall = state.log_amounts[transaction.currency]
     overall_variance = (overall.m2 + _SPREAD_PRIOR * _USUAL_VARIANCE) / (overall.count - 1 + _SPREAD_PRIOR)
