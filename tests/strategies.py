@@ -128,8 +128,9 @@ def histories(draw: st.DrawFn, max_size: int = 60) -> list[Transaction]:
         latitude, longitude = place if place is not None else (None, None)
         amount = draw(st.sampled_from([0, 1, 999, 100_000, MAX_AMOUNT_MINOR]) | st.integers(0, 10_000))
         merchant = draw(st.sampled_from([None, "m-1", "m-2"]))
+        category = draw(st.sampled_from([None, *[f"k-{number}" for number in range(20)]]))
         history.append(
-            Transaction(name, "c-1", amount, draw(codes), time_ms, merchant, None, latitude, longitude, "pos", "US")
+            Transaction(name, "c-1", amount, draw(codes), time_ms, merchant, category, latitude, longitude, "pos", "US")
         )
     return history
 

@@ -15,8 +15,8 @@ from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULE_BY_ID, RULESET_VER
 from flink_jobs.core.transaction import Transaction
 
 CONFIG_SCHEMA_VERSION: Final = 2
-DEFAULT_ALPHA: Final = 0.4
-DEFAULT_ALERT_THRESHOLD: Final = 0.5
+DEFAULT_ALPHA: Final = 0.6
+DEFAULT_ALERT_THRESHOLD: Final = 0.4
 REMEMBERED_CONTROL_IDS: Final = 256
 """Control ids kept to recognise a redelivered control message."""
 

@@ -14,7 +14,7 @@ from flink_jobs.core.currencies import major_amount
 from flink_jobs.core.decision import Opinion, ShadowScore, Variant, build_alert, build_decision, encode
 from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
 from flink_jobs.core.experiment import Experiment
-from flink_jobs.core.features import FeatureVector, extract_features
+from flink_jobs.core.features import FeatureVector, extract_features, surprise_of
 from flink_jobs.core.lineup import Answer, Lineup, Model, Notice
 from flink_jobs.core.parsing import WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
@@ -178,7 +178,7 @@ class TransactionEvaluator:
         notices = lineup.take_notices()
         if notices or stopped:
             letters = (*letters, *_model_letters(record, notices, stopped, now_ms))
-        state.observe(transaction, amount, fingerprint)
+        state.observe(transaction, amount, fingerprint, surprise_of(features))
         return Outcome(
             state.to_bytes(),
             encode(decision),
@@ -303,8 +303,9 @@ def replay_features(
         if state.has_seen(fingerprint):
             continue
         amount = major_amount(transaction.amount_minor, transaction.currency)
-        yield ReplayedTransaction(transaction, extract_features(state, transaction, amount, is_blacklisted))
-        state.observe(transaction, amount, fingerprint)
+        features = extract_features(state, transaction, amount, is_blacklisted)
+        yield ReplayedTransaction(transaction, features)
+        state.observe(transaction, amount, fingerprint, surprise_of(features))
         states[transaction.customer_id] = state.to_bytes()
 
 

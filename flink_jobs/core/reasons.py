@@ -83,3 +83,4 @@ class AbsenceReason(StrEnum):
     INSUFFICIENT_HISTORY = "insufficient_history"
     NO_LOCATION = "no_location"
     NO_PREVIOUS_LOCATION = "no_previous_location"
+    NO_CATEGORY = "no_category"

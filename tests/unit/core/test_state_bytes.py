@@ -37,7 +37,7 @@ def resealed(version: int, body: bytes) -> bytes:
 
 
 def full() -> bytes:
-    return blob_of(next(path for path in GOLDEN if path.stem == "state_v1_full"))
+    return blob_of(next(path for path in GOLDEN if path.stem == "state_v2_full"))
 
 
 @given(states)
@@ -53,7 +53,7 @@ def test_the_largest_state_is_as_large_as_announced() -> None:
     state = CustomerFraudState.from_bytes(full())
     assert len(state.recent_ids) == RING_CAPACITY
     assert len(state.amounts) == MAX_CURRENCIES
-    assert len(full()) == MAX_STATE_BYTES == 699
+    assert len(full()) == MAX_STATE_BYTES == 1_260
 
 
 def test_there_are_golden_blobs_of_every_version_ever_written() -> None:
