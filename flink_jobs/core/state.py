@@ -57,7 +57,7 @@ class StateVersionUnsupported(StateError):  # noqa: N818 - same
     """The bytes were written by a newer release: they are kept, and the event is set aside for redrive."""
 
 
-@dataclass(slots=True)
+@dataclass
 class CustomerFraudState:
     """Running statistics and recent history of one customer."""
 
