@@ -127,10 +127,10 @@ class TransactionEvaluator:
         try:
             try:
                 state = CustomerFraudState.from_bytes(blob) if blob is not None else CustomerFraudState()
-            except StateCorrupt as problem:
+            except StateCorrupt as damage:
                 state = CustomerFraudState()
                 letters = (
-                    _letter(record, DeadLetterReason.STATE_CORRUPT, stage, str(problem), Disposition.INCIDENT, now_ms),
+                    _letter(record, DeadLetterReason.STATE_CORRUPT, stage, str(damage), Disposition.INCIDENT, now_ms),
                 )
             fingerprint = transaction_fingerprint(transaction.transaction_id)
             if state.has_seen(fingerprint):
