@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
+from threadpoolctl import threadpool_limits
 
 from flink_jobs.core.boosting_scorer import compile_score
 from flink_jobs.core.model_faults import ModelError
@@ -20,11 +21,12 @@ from ml.gradient_boosting import export_boosting
 def fit(seed: int, rows: int, columns: int, **parameters: Any) -> HistGradientBoostingClassifier:  # noqa: ANN401
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(rows, columns)).round(2)
-    inputs[:, 0] *= 1e6  # thresholds that float32 could not tell apart
     fraud = rng.random(rows) < 1.0 / (1.0 + np.exp(-inputs[:, -1]))
+    inputs[:, 0] *= 1e6  # thresholds that float32 could not tell apart
     fraud[:2] = [True, False]
     chosen = {"max_iter": 8, "min_samples_leaf": 2, "early_stopping": False, "random_state": seed} | parameters
-    return HistGradientBoostingClassifier(**chosen).fit(inputs, fraud)
+    with threadpool_limits(limits=1):  # many threads would wait for one another on a busy machine
+        return HistGradientBoostingClassifier(**chosen).fit(inputs, fraud)
 
 
 @settings(deadline=None, max_examples=25)
