@@ -58,7 +58,7 @@ class CustomerSplit:
 
     >>> split = CustomerSplit("spring", 0.25)
     >>> sum(split.has(f"c-{number}") for number in range(10_000))
-    2505
+    2489
     """
 
     def __init__(self, experiment_id: str, share: float) -> None:

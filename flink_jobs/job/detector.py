@@ -19,6 +19,7 @@ from pyflink.datastream.state import (
     ValueStateDescriptor,
 )
 
+from flink_jobs.artifacts.finder import find_model
 from flink_jobs.core.config import DetectionConfig
 from flink_jobs.core.control import (
     ControlMessage,
@@ -35,8 +36,7 @@ from flink_jobs.core.model_faults import ModelError
 from flink_jobs.core.reasons import DeadLetterReason, Stage
 from flink_jobs.core.source_record import SourceRecord, unpack_record
 from flink_jobs.job.log import log_event
-from flink_jobs.job.metrics import DetectorMetrics
-from flink_jobs.job.models import find_model
+from flink_jobs.job.metrics import FLUSH_MS, DetectorMetrics
 from flink_jobs.metrics import catalogue
 
 ALERTS: Final = OutputTag("alerts", Types.STRING())
@@ -116,6 +116,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._evaluator = TransactionEvaluator(lineup=self._lineup)
         self._config_is_loaded = False
         self._records = 0
+        self._flush_is_set = False
         self._use_model(Role.CHAMPION, self._settings.model_version, None)
         champion = self._lineup.champion.model
         log_event(
@@ -155,6 +156,16 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             )
         if metrics.due(now_ms):
             metrics.flush(now_ms)
+        elif not self._flush_is_set:
+            # Where traffic stops, no record comes to flush what is pending. One timer at a time, two a second at most.
+            self._flush_is_set = True
+            ctx.timer_service().register_processing_time_timer(now_ms + FLUSH_MS)
+
+    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator[Output]:  # noqa: ARG002
+        """Hand over counts that no later record has."""
+        self._flush_is_set = False
+        self._metrics.flush(timestamp)
+        yield from ()
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Output]:
         """Apply a control message; every subtask does, the first one also reports."""

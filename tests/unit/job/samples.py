@@ -57,9 +57,9 @@ def control(
     return SourceRecord(orjson.dumps(message), 0, offset, SENT_AT, "", "", CONTROL_TOPIC)
 
 
-def write_model(model_dir: Path, version: str, features: tuple[str, ...] = FEATURE_NAMES) -> Path:
-    """Write a small model that can be served."""
-    arrays = forest_samples.forest()
+def write_model(model_dir: Path, version: str, features: tuple[str, ...] = FEATURE_NAMES, **changes: object) -> Path:
+    """Write a small model that can be served; `changes` replaces arrays of its forest."""
+    arrays = forest_samples.forest(**changes)
     manifest = replace(
         forest_samples.manifest(arrays),
         version=version,

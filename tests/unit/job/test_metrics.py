@@ -108,6 +108,20 @@ def test_the_detector_flushes_by_time(clock: Clock) -> None:
     assert operator.runtime.count("decisions") == operator.runtime.count("degraded_decisions") == 4
 
 
+def test_what_is_pending_when_traffic_stops_is_flushed_by_one_timer() -> None:
+    operator = detector()
+    for number in range(5):
+        operator.send(record(transaction(f"t-{number}", f"c-{number}")))
+    assert operator.runtime.count("decisions") == 1
+    assert [timestamp for timestamp, _ in operator.timers.timers] == [NOW_MS + FLUSH_MS]
+
+    assert not operator.fire_timers()
+
+    assert operator.runtime.count("decisions") == 5
+    operator.send(record(transaction("t-last")))
+    assert len(operator.timers.timers) == 1, "the next pending count sets the next timer"
+
+
 def test_the_detector_flushes_by_number() -> None:
     operator = detector()
     for number in range(FLUSH_EVERY):

@@ -1,4 +1,4 @@
-"""Where the detector gets its models from: the local folder, and behind it the store they were published to."""
+"""Find a model version: in the local folder, and behind it in the store it was published to."""
 
 from pathlib import Path
 
