@@ -24,6 +24,8 @@ from flink_jobs.cli.app import app
 from flink_jobs.cli.traffic_commands import write_events
 from flink_jobs.core.features import FEATURE_NAMES
 from flink_jobs.core.model import load_model, model_directory
+from flink_jobs.core.model_manifest import MANIFEST_FILE
+from flink_jobs.errors import UserError
 from flink_jobs.local.ports import free_ports
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.waiting import wait_for
@@ -38,6 +40,7 @@ from ml.warehouse.configurations import read_configurations
 from ml.warehouse.connection import warehouse
 from ml.warehouse.dataset import recorded_dataset
 from ml.warehouse.decisions import Period, read_decisions
+from ml.warehouse.manifests import find_manifest
 from ml.warehouse.precision import read_precision
 from tests.integration import jobs
 
@@ -225,6 +228,20 @@ def test_a_stream_that_shifted_asks_for_training(history: History) -> None:
     assert code == 3
     assert any(why.startswith("amount_ratio psi") for why in check["reasons"])
     assert any(why.startswith("score psi") for why in check["reasons"])
+
+
+def test_a_manifest_is_found_in_the_registry_where_no_folder_has_it(history: History, tmp_path: Path) -> None:
+    manifest = (history.models / history.version / MANIFEST_FILE).read_text()
+    with psycopg.connect(history.stack.settings().postgres_dsn) as connection:
+        connection.execute(
+            "INSERT INTO ml.model_versions (version, kind, digest, artifact_uri, manifest, metrics, created_at)"
+            " VALUES (%s, 'isolation_forest', %s, 'file:///nowhere', %s, '{}', now()) ON CONFLICT DO NOTHING",
+            (history.version, "ab" * 32, manifest),
+        )
+    with warehouse(history.stack.settings().postgres_dsn) as connection:
+        assert find_manifest(connection, tmp_path, history.version).version == history.version
+        with pytest.raises(UserError, match="nobody"):
+            find_manifest(connection, tmp_path, "nobody")
 
 
 def test_the_watch_shows_its_checks_to_prometheus(history: History) -> None:
