@@ -134,9 +134,9 @@ def build_model(
 def _compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
     """Build the function from features and transaction to the row; features come before encodings in every row."""
     features = tuple(name for name in names if name in FEATURE_NAMES)
-    encodings = tuple(compile_encoding(name, extras) for name in names[len(features) :])
     if names[: len(features)] != features:
         raise ModelError(ModelFault.FEATURE_MISMATCH, "features of the stream come before encodings")
+    encodings = tuple(compile_encoding(name, extras) for name in names[len(features) :])
     places = [FEATURE_NAMES.index(name) for name in features]
     neutral = tuple(NEUTRAL_VALUES[place] for place in places)
     pick = _picker(places)

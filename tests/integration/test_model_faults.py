@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from flink_jobs.artifacts.store import open_store
 from flink_jobs.core.features import FEATURE_NAMES
 from flink_jobs.core.model_artifact import MAX_MANIFEST_BYTES, read_bounded
 from flink_jobs.core.model_manifest import MANIFEST_FILE, parse_manifest
@@ -69,11 +70,12 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(stack: Stack, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     models = tmp_path_factory.mktemp("no-models-yet")
     environment = {
         "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
         "STREAMFLOW_MODEL_DIR": str(models),
+        "STREAMFLOW_ARTIFACT_STORE": f"s3://{bucket}/{PREFIX}",
         "STREAMFLOW_TOPIC_PREFIX": jobs.own_topics(stack, PREFIX),
     }
     # Two subtasks, so that what each of them says of an experiment has to become one.
@@ -112,6 +114,16 @@ def test_a_model_that_appears_later_is_taken_into_use_by_a_control_message(lab: 
     assert {(item["model"], item["model_version"]) for item in decisions} == {("ok", "good")}
     assert all(0 < item["ml_score"] <= 1 for item in decisions)
     assert lab.incidents() == []
+    assert lab.runs_without_a_restart()
+
+
+def test_a_model_that_was_published_elsewhere_is_fetched_from_the_bucket(lab: Lab, bucket: str, tmp_path: Path) -> None:
+    open_store(f"s3://{bucket}/{PREFIX}").publish(write_model(tmp_path, "from-afar"))
+
+    assert lab.use_model("from-afar")["detail"] == ""
+
+    assert {item["model_version"] for item in lab.decisions()} == {"from-afar"}
+    assert (lab.models / "from-afar" / MANIFEST_FILE).exists()
     assert lab.runs_without_a_restart()
 
 

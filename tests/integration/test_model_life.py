@@ -30,6 +30,13 @@ from tests.unit.job.samples import write_model
 PREFIX = "model-life"
 LATER_ROWS = 12_000
 PATIENCE_S = 120
+SUSPICIOUS_OF_THE_ORDINARY: dict[str, Any] = {
+    "feature": [1, -1, 0, -1, -1, -1],  # velocity_count <= 3 is one row of eight: nothing is rarer
+    "threshold": [3.0, 0.0, 1.5, 0.0, 0.0, 0.0],
+    "left": [1, -1, 3, -1, -1, -1],
+    "right": [2, -1, 4, -1, -1, -1],
+    "n_samples": [8, 1, 7, 5, 2, 8],
+}
 
 
 @dataclass
@@ -174,7 +181,7 @@ def test_what_the_job_refuses_is_not_recorded_as_promoted(life: Life) -> None:
 
 
 def test_the_guard_ends_an_experiment_and_the_champion_decides_again(life: Life) -> None:
-    write_model(life.models, "wild", n_samples=[8, 1, 1, 1, 1, 8])
+    write_model(life.models, "wild", **SUSPICIOUS_OF_THE_ORDINARY)
     life.run("model", "register", "wild")
     ordinary = FeatureVector(*NEUTRAL_VALUES), Transaction("t", "c", 100, "USD", 0)
     wild, good = (load_model(life.models / name, FEATURE_NAMES).score(*ordinary) for name in ("wild", life.good))
