@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from flink_jobs.cli.history import code_version, file_sha256, read_dataset
+from flink_jobs.cli.history import From, LabelsUntil, Since, Until, code_version, read_history
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
 from flink_jobs.core.config import DEFAULT_ALPHA, DetectionConfig
 from flink_jobs.core.features import FEATURE_NAMES
@@ -33,8 +33,8 @@ DEFAULTS = TrainingParameters()
 
 def evaluate(
     data: Annotated[
-        Path, typer.Option(help="labelled card file (.csv, .jsonl, both also .gz, .parquet), oldest first")
-    ],
+        Path | None, typer.Option(help="labelled card file (.csv, .jsonl, both also .gz, .parquet), oldest first")
+    ] = None,
     mapping: Annotated[Path | None, typer.Option(help="column mapping; default: <data>.mapping.yaml beside it")] = None,
     model: Annotated[
         list[str] | None,
@@ -61,11 +61,15 @@ def evaluate(
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="folder for evaluation.json, evaluation.html and the model cards")
     ] = None,
+    since: Since = None,
+    until: Until = None,
+    labels_until: LabelsUntil = None,
     *,
+    from_decisions: From = False,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out what cannot be mapped")] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Judge rules alone, each model alone, and each blend, on the later part of a labelled card file.
+    """Judge rules alone, each model alone, and each blend, on the later part of labelled history.
 
     Intervals come from resampling customers, not rows. The same file, options and seed give the same numbers.
 
@@ -78,8 +82,11 @@ def evaluate(
 
     started = time.monotonic()
     config = DetectionConfig(alpha=alpha)
-    dataset = read_dataset(data, mapping, config, skip_bad_rows=skip_bad_rows)
-    provenance = Provenance(data.name, file_sha256(data), code_version(), datetime.now(UTC))
+    history = read_history(
+        data, mapping, (since, until, labels_until), config, from_decisions=from_decisions, skip_bad_rows=skip_bad_rows
+    )
+    dataset = history.dataset
+    provenance = Provenance(history.source, history.sha256, code_version(), datetime.now(UTC))
     if model:
         chosen = {version: _load(models, version) for version in model}
     else:

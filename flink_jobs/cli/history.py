@@ -8,7 +8,9 @@ import subprocess
 import time
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 from flink_jobs.cli.output import say
 from flink_jobs.cli.progress import counted
@@ -20,6 +22,59 @@ from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_event
 if TYPE_CHECKING:
     from flink_jobs.core.config import DetectionConfig
     from ml.dataset import Dataset
+
+
+From = Annotated[
+    bool,
+    typer.Option("--from-decisions", help="history is what the job recorded: features as served, labels in Postgres"),
+]
+Since = Annotated[str | None, typer.Option(help="recorded decisions from this event time on: 30d, or ISO 8601")]
+Until = Annotated[str | None, typer.Option(help="recorded decisions before this event time")]
+LabelsUntil = Annotated[str | None, typer.Option(help="of recorded decisions: only labels given by then; default: all")]
+RECORDED = "raw.decisions"
+
+
+class History(NamedTuple):
+    """Rows, and where they come from."""
+
+    dataset: Dataset
+    source: str
+    """Name of the file, or `RECORDED`."""
+    sha256: str | None
+    """Digest of the file's bytes; None of recorded decisions."""
+
+
+def read_history(
+    data: Path | None,
+    mapping: Path | None,
+    recorded: tuple[str | None, str | None, str | None],
+    config: DetectionConfig | None = None,
+    *,
+    from_decisions: bool,
+    skip_bad_rows: bool,
+) -> History:
+    """Read a card file, or what the job recorded; exactly one of them.
+
+    Args:
+        data: the file; None with `from_decisions`.
+        mapping: see `read_dataset`.
+        recorded: --since, --until and --labels-until.
+        config: see `read_dataset`.
+        from_decisions: read what the job recorded.
+        skip_bad_rows: see `read_dataset`.
+
+    Raises:
+        UserError: options contradict each other, or history cannot be read.
+    """
+    if from_decisions == (data is not None):
+        raise UserError("history is either a file or the recorded decisions", "give --data FILE or --from-decisions")
+    if data is None:
+        if mapping or skip_bad_rows:
+            raise UserError("--mapping and --skip-bad-rows are for a file", "leave them out with --from-decisions")
+        return History(read_recorded(*recorded, config), RECORDED, None)
+    if any(recorded):
+        raise UserError("--since, --until and --labels-until choose recorded decisions", "leave them out with --data")
+    return History(read_dataset(data, mapping, config, skip_bad_rows=skip_bad_rows), data.name, file_sha256(data))
 
 
 def read_dataset(
@@ -48,13 +103,16 @@ def read_dataset(
     return dataset
 
 
-def read_recorded(since: str | None, until: str | None, labels_until: str | None) -> Dataset:
+def read_recorded(
+    since: str | None, until: str | None, labels_until: str | None, config: DetectionConfig | None = None
+) -> Dataset:
     """Read what the job recorded as rows.
 
     Args:
         since: first event time, as `moment_ms` reads it; None: from the beginning.
         until: event time they lie before, likewise.
         labels_until: only labels given by then count, likewise.
+        config: see `read_dataset`.
 
     Raises:
         UserError: the database does not answer, a time is none, or nothing was recorded.
@@ -73,7 +131,8 @@ def read_recorded(since: str | None, until: str | None, labels_until: str | None
         extent = measure_period(connection, period)
         if not extent.decisions:
             raise UserError("no decision is recorded in this period", "choose another, or wait for the archive job")
-        return recorded_dataset(counted(read_decisions(connection, period), "reading decisions", extent.decisions))
+        decisions = counted(read_decisions(connection, period), "reading decisions", extent.decisions)
+        return recorded_dataset(decisions, config)
 
 
 def file_sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from flink_jobs.cli.history import code_version, file_sha256, read_dataset, read_recorded
+from flink_jobs.cli.history import From, LabelsUntil, Since, Until, code_version, read_history
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
 from flink_jobs.core.model import load_model
 from flink_jobs.core.model_faults import ModelError
@@ -59,17 +59,11 @@ def train(
     tune_seconds: Annotated[
         float, typer.Option(min=0.0, help="search better parameters that long; gradient_boosting only")
     ] = 0.0,
-    since: Annotated[
-        str | None, typer.Option(help="recorded decisions from this event time on: 30d, or ISO 8601")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="recorded decisions before this event time")] = None,
-    labels_until: Annotated[
-        str | None, typer.Option(help="of recorded decisions: only labels given by then; default: all")
-    ] = None,
+    since: Since = None,
+    until: Until = None,
+    labels_until: LabelsUntil = None,
     *,
-    from_decisions: Annotated[
-        bool, typer.Option("--from-decisions", help="train on the features the job served and the labels in Postgres")
-    ] = False,
+    from_decisions: From = False,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out what cannot be mapped")] = False,
     make_current: Annotated[
         bool, typer.Option("--current/--no-current", help="let `current` name it: what jobs load when they start")
@@ -91,16 +85,10 @@ def train(
     from ml.train import Provenance, train_model
 
     started = time.monotonic()
-    if from_decisions == (data is not None):
-        raise UserError("history is either a file or the recorded decisions", "give --data FILE or --from-decisions")
-    if data is not None:
-        if since or until or labels_until:
-            raise UserError("--since, --until and --labels-until choose recorded decisions", "leave them out")
-        dataset, source, digest = read_dataset(data, mapping, skip_bad_rows=skip_bad_rows), data.name, file_sha256(data)
-    else:
-        if mapping or skip_bad_rows:
-            raise UserError("--mapping and --skip-bad-rows are for a file", "leave them out with --from-decisions")
-        dataset, source, digest = read_recorded(since, until, labels_until), "raw.decisions", None
+    history = read_history(
+        data, mapping, (since, until, labels_until), from_decisions=from_decisions, skip_bad_rows=skip_bad_rows
+    )
+    dataset = history.dataset
     parameters = TrainingParameters(
         kind=kind.value,
         n_estimators=trees,
@@ -112,7 +100,7 @@ def train(
     )
     if tune_seconds:
         parameters = _tuned(dataset, parameters, tune_seconds)
-    provenance = Provenance(source, digest, code_version(), datetime.now(UTC))
+    provenance = Provenance(history.source, history.sha256, code_version(), datetime.now(UTC))
     try:
         trained = train_model(dataset, parameters, provenance, version)
         directory = write_artifact(out_dir, trained.manifest, trained.arrays)

@@ -47,7 +47,10 @@ class CategoryHabits:
 
     def place(self, key: int) -> int:
         """Return where a category is, or -1."""
-        return self.keys.index(key) if key in self.keys else -1
+        try:
+            return self.keys.index(key)
+        except ValueError:
+            return -1
 
     def push(self, key: int, log_amount: float) -> None:
         """Take one purchase in."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from math import asin, cos, log2, radians, sin, sqrt
 from typing import Final, NamedTuple
 
-from flink_jobs.core.category_habits import category_key, log_amount
+from flink_jobs.core.category_habits import CategoryHabits, category_key, log_amount
 from flink_jobs.core.feature_table import (
     FEATURE_NAMES,
     FEATURES,
@@ -105,10 +105,13 @@ def extract_features(
         is_blacklisted: tells whether the transaction touches a blacklisted customer, merchant or country.
     """
     time_ms, currency = transaction.event_time_ms, transaction.currency
+    category, habits = transaction.category, state.habits
+    place = -1 if category is None else habits.place(category_key(category, currency))
+    bought = sum(habits.counts)
     zscore = ratio = surprise = None
     stats = state.amounts.get(currency)
     if stats is not None:
-        surprise = _surprise(state, transaction, amount)
+        surprise = _surprise(state.log_amounts[currency], habits, place, bought, amount)
         if stats.count >= MIN_AMOUNTS:
             zscore, ratio = _amount_habits(stats, amount)
     is_night = 1.0 if (time_ms // HOUR_MS - FIRST_NIGHT_HOUR) % 24 < NIGHT_HOURS else 0.0
@@ -126,7 +129,7 @@ def extract_features(
         1.0 if is_blacklisted(transaction) else 0.0,
         ratio,
         surprise,
-        _category_share(state, transaction),
+        None if category is None or bought < MIN_HOURS else habits.counts[place] / bought if place >= 0 else 0.0,
         is_night,
         (nights + is_night + _BURST_PRIOR * _USUAL_NIGHT) / weight,
         (surprises + now_surprise + _BURST_PRIOR * USUAL_SURPRISE) / weight,
@@ -147,36 +150,30 @@ def _amount_habits(stats: RunningStats, amount: float) -> tuple[float, float]:
     return (MAX_ZSCORE, MAX_RATIO) if amount > 0.0 else (0.0, 1.0)  # only amounts of zero so far
 
 
-def _surprise(state: CustomerFraudState, transaction: Transaction, amount: float) -> float:
+def _surprise(overall: RunningStats, habits: CategoryHabits, place: int, bought: int, amount: float) -> float:
     """Return how many deviations the logarithm of the amount lies from the customer's habit in the category.
 
     A category seen rarely borrows: its mean from all the customer's amounts in the currency, its spread from the
     customer's other categories and from people in general. This is shrinkage in the sense of empirical Bayes, with
     fixed weights.
+
+    Args:
+        overall: logarithms of the customer's amounts in the currency, at least one.
+        habits: per category.
+        place: of this category in ``habits``, -1 when it was never seen.
+        bought: purchases in all categories.
+        amount: major units.
     """
-    overall = state.log_amounts[transaction.currency]
     overall_variance = (overall.m2 + _SPREAD_PRIOR * _USUAL_VARIANCE) / (overall.count - 1 + _SPREAD_PRIOR)
-    habits, count, mean, m2 = state.habits, 0, 0.0, 0.0
-    if transaction.category is not None:
-        place = habits.place(category_key(transaction.category, transaction.currency))
-        if place >= 0:
-            count, mean, m2 = habits.counts[place], habits.means[place], habits.m2s[place]
+    count, mean, m2 = 0, 0.0, 0.0
+    if place >= 0:
+        count, mean, m2 = habits.counts[place], habits.means[place], habits.m2s[place]
     own = count / (count + _CATEGORY_PRIOR)
-    counts = habits.counts
-    freedom = sum(counts) - len(counts)
+    freedom = bought - len(habits.keys)
     pooled = (sum(habits.m2s) + _SPREAD_PRIOR * _USUAL_VARIANCE) / (freedom + _SPREAD_PRIOR)
     variance = (m2 + _SPREAD_PRIOR * pooled) / (max(count - 1, 0) + _SPREAD_PRIOR) + (1.0 - own) * overall_variance
     expected = own * mean + (1.0 - own) * overall.mean
     return min(MAX_SURPRISE, abs(log_amount(amount) - expected) / sqrt(variance + _SMALLEST_VARIANCE))
-
-
-def _category_share(state: CustomerFraudState, transaction: Transaction) -> float | None:
-    counts = state.habits.counts
-    total = sum(counts)
-    if transaction.category is None or total < MIN_HOURS:
-        return None
-    place = state.habits.place(category_key(transaction.category, transaction.currency))
-    return counts[place] / total if place >= 0 else 0.0
 
 
 def _recent(state: CustomerFraudState, time_ms: int) -> tuple[int, int, int, float, float]:

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import subprocess
+import sys
+import urllib.request
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +24,12 @@ from flink_jobs.cli.app import app
 from flink_jobs.cli.traffic_commands import write_events
 from flink_jobs.core.features import FEATURE_NAMES
 from flink_jobs.core.model import load_model, model_directory
+from flink_jobs.core.model_manifest import MANIFEST_FILE
+from flink_jobs.errors import UserError
+from flink_jobs.local.ports import free_ports
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.waiting import wait_for
+from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.control_client import build_message, encode_checked, send_and_wait
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 from flink_jobs.traffic.source_files import SourceEvent
@@ -32,6 +40,7 @@ from ml.warehouse.configurations import read_configurations
 from ml.warehouse.connection import warehouse
 from ml.warehouse.dataset import recorded_dataset
 from ml.warehouse.decisions import Period, read_decisions
+from ml.warehouse.manifests import find_manifest
 from ml.warehouse.precision import read_precision
 from tests.integration import jobs
 
@@ -177,6 +186,11 @@ def test_a_model_is_trained_on_what_was_recorded(history: History, tmp_path: Pat
     assert manifest["training_data"]["source"] == "raw.decisions"
     assert manifest["training_data"]["rows"] > len(history.sent) / 2
     assert manifest["metrics"]["labelled_rows"] > 0
+    arguments = ("--model", history.version, "--models", str(history.models), "--resamples", "20", *until)
+    code, judged = history.run("evaluate", "--from-decisions", *arguments)
+    assert code == 0
+    assert judged["source"] == "raw.decisions"
+    assert judged["evaluation"]["rows"] + judged["evaluation"]["unlabelled"] >= len(history.sent) // 2
 
 
 def test_precision_counts_the_labels_that_hold_today(history: History) -> None:
@@ -219,3 +233,40 @@ def test_a_stream_that_shifted_asks_for_training(history: History) -> None:
     assert code == 3
     assert any(why.startswith("amount_ratio psi") for why in check["reasons"])
     assert any(why.startswith("score psi") for why in check["reasons"])
+
+
+def test_a_manifest_is_found_in_the_registry_where_no_folder_has_it(history: History, tmp_path: Path) -> None:
+    manifest = (history.models / history.version / MANIFEST_FILE).read_text()
+    with psycopg.connect(history.stack.settings().postgres_dsn) as connection:
+        connection.execute(
+            "INSERT INTO ml.model_versions (version, kind, digest, artifact_uri, manifest, metrics, created_at)"
+            " VALUES (%s, 'isolation_forest', %s, 'file:///nowhere', %s, '{}', now()) ON CONFLICT DO NOTHING",
+            (history.version, "ab" * 32, manifest),
+        )
+    with warehouse(history.stack.settings().postgres_dsn) as connection:
+        assert find_manifest(connection, tmp_path, history.version).version == history.version
+        with pytest.raises(UserError, match="nobody"):
+            find_manifest(connection, tmp_path, "nobody")
+
+
+def test_the_watch_shows_its_checks_to_prometheus(history: History) -> None:
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "flink_jobs.cli", "drift", "--serve", str(port), "--every", "60"]
+    command += ["--model", history.version, "--models", str(history.models), "--since", moment(history.sent[-SHIFTED])]
+    environment = {**os.environ, "STREAMFLOW_HOME": str(history.stack.home.root)}
+
+    def shown() -> str | None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                text: str = answer.read().decode()
+        except OSError:
+            return None
+        return text if "streamflow_model_watched{" in text else None
+
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=REPO_ROOT) as watch:
+        try:
+            text = wait_for(shown, limit_s=jobs.PATIENCE_S, what="a check among the metrics")
+        finally:
+            watch.terminate()
+    assert 'streamflow_model_verdict{verdict="retrain"} 1.0' in text
+    assert 'streamflow_model_psi{subject="amount_ratio"}' in text

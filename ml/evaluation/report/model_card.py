@@ -95,7 +95,7 @@ def _training_data(document: EvaluationDocument, manifest: ModelManifest) -> Ite
     data = manifest.training_data
     span = f"{day(data.first_event_time_ms)} to {day(data.last_event_time_ms)}"
     yield f"`{data.source}`: {data.rows:,} rows, {span}; features SHA-256 `{data.features_sha256}`."
-    if document.trained_here and document.label_delay_days:
+    if document.trained_here and document.label_delay_days and data.labelled_rows:
         yield f"Labels of the last {document.label_delay_days:g} days of it were unknown to training."
 
 

@@ -8,6 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from ml.evaluation.report.svg import Interval, Series, histogram, interval_plot, line_plot
 from ml.evaluation.report.words import (
     GROUP_COLUMNS,
@@ -70,14 +72,17 @@ def html_page(document: EvaluationDocument) -> str:
 
 def _curves(reports: Sequence[ScoreReport]) -> Iterable[str]:
     roc = [
-        Series(report.name, report.curves.false_positive_rate.tolist(), report.curves.recall.tolist())
+        Series(report.name, [0.0, *report.curves.false_positive_rate], [0.0, *report.curves.recall])
         for report in reports
     ]
     yield line_plot("ROC", ("false-positive rate", "recall"), roc, diagonal=True)
-    precision = [
-        Series(report.name, report.curves.recall.tolist(), report.curves.precision.tolist()) for report in reports
-    ]
-    yield line_plot("Precision and recall", ("recall", "precision"), precision)
+    yield line_plot("Precision and recall", ("recall", "precision"), [_steps(report) for report in reports])
+
+
+def _steps(report: ScoreReport) -> Series:
+    """Return precision over recall as steps: a straight line between two thresholds would promise too much."""
+    recall, precision = report.curves.recall, report.curves.precision
+    return Series(report.name, [0.0, *np.repeat(recall, 2)[:-1]], np.repeat(precision, 2).tolist())
 
 
 def _histogram(report: ScoreReport) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from flink_jobs.core.currencies import MINOR_UNITS
 from flink_jobs.core.encodings import (
     POPULATION_KEY,
     POPULATION_MEAN,
@@ -16,7 +17,6 @@ from flink_jobs.core.encodings import (
     compile_encoding,
     population_key,
 )
-from flink_jobs.core.currencies import MINOR_UNITS
 from flink_jobs.core.features import FEATURE_NAMES, FeatureVector
 from flink_jobs.core.model import build_model
 from flink_jobs.core.model_artifact import ModelArrays

@@ -21,7 +21,7 @@ def manifest_of(version: str, *, last_event_time_ms: int = 0) -> ModelManifest:
         feature_hash=feature_hash(names),
         arrays_sha256="ab" * 32,
         training_data=TrainingData(
-            "cards.csv", "cd" * 32, "ef" * 32, 1_000, last_event_time_ms - DAY_MS, last_event_time_ms
+            "cards.csv", "cd" * 32, "ef" * 32, 1_000, last_event_time_ms - DAY_MS, last_event_time_ms, 900
         ),
         parameters={"seed": 7},
         metrics={},
