@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from flink_jobs.core.model_faults import ModelError, ModelFault
@@ -62,7 +63,7 @@ def _bins(name: str, document: Any) -> Bins:  # noqa: ANN401 - JSON, checked her
         raise _bad(f"{name!r} is not an object")
     edges, shares = _numbers(name, document.get("edges")), _numbers(name, document.get("shares"))
     (absent,) = _numbers(name, [document.get("absent")])
-    if len(edges) > MAX_EDGES or any(left >= right for left, right in zip(edges, edges[1:], strict=False)):
+    if len(edges) > MAX_EDGES or any(left >= right for left, right in pairwise(edges)):
         raise _bad(f"{name!r}: edges must increase, at most {MAX_EDGES} of them")
     if len(shares) != len(edges) + 1 or min(shares) < 0.0 or not 0.0 <= absent <= 1.0:
         raise _bad(f"{name!r}: needs one share per bin, none negative, and `absent` from 0 to 1")
