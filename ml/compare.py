@@ -17,7 +17,7 @@ from flink_jobs.core.evaluator import replay_features
 from flink_jobs.core.rules import FraudRuleEvaluator
 from flink_jobs.core.scoring import blend
 from flink_jobs.registry.gate import Measured
-from ml.dataset import FRAUD, UNKNOWN, _Feed
+from ml.dataset import FRAUD, UNKNOWN, Feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ def measure_together(
     """
     cut_ms = max(contender.trained_until_ms for contender in contenders)
     rules = FraudRuleEvaluator(config.rules)
-    feed, labels = _Feed(events, now_ms), []
+    feed, labels = Feed(events, now_ms), []
     scores: list[list[float]] = [[] for _ in contenders]
     for transaction, features in replay_features(feed, config):
         if transaction.event_time_ms <= cut_ms or feed.label == UNKNOWN:

@@ -53,6 +53,7 @@ class Dataset:
         category: of the purchase; None where the source has none.
         merchant: likewise.
         scenario: name of the fraud pattern where the source has one (mapping key `pattern`).
+        segment: group to compare with the others where the source has one (mapping key `segment`).
         transaction_ids: one text per row.
         rule_score: what the rules gave under the configuration of `build_dataset`, 0 to 1.
         rule_hits: rows x `RULE_CODES`, true where the rule fired.
@@ -68,6 +69,7 @@ class Dataset:
     category: Coded
     merchant: Coded
     scenario: Coded
+    segment: Coded
     transaction_ids: NDArray[np.object_]
     rule_score: NDArray[np.float64]
     rule_hits: NDArray[np.bool_]
@@ -116,8 +118,8 @@ class Dataset:
 
 
 @dataclass(slots=True)
-class _Rows:
-    """What grows while history is replayed; arrays, so that a million rows stay a few hundred megabytes."""
+class DatasetRows:
+    """Grows a data set row by row; in arrays, so that a million rows stay a few hundred megabytes."""
 
     features: Grower = field(default_factory=lambda: Grower("<f8", len(FEATURE_NAMES)))
     rule_hits: Grower = field(default_factory=lambda: Grower("?", len(RULES)))
@@ -131,6 +133,7 @@ class _Rows:
     category: Coder = field(default_factory=Coder)
     merchant: Coder = field(default_factory=Coder)
     scenario: Coder = field(default_factory=Coder)
+    segment: Coder = field(default_factory=Coder)
 
     def add(
         self,
@@ -138,8 +141,20 @@ class _Rows:
         features: FeatureVector,
         verdict: RuleVerdict,
         label: int,
-        scenario: str | None,
+        *,
+        scenario: str | None = None,
+        segment: str | None = None,
     ) -> None:
+        """Add one row.
+
+        Args:
+            transaction: what was bought.
+            features: as served.
+            verdict: of the rules.
+            label: `FRAUD`, `GENUINE` or `UNKNOWN`.
+            scenario: see `Dataset`.
+            segment: see `Dataset`.
+        """
         codes = {code for code, _ in verdict.hits}
         self.features.append([np.nan if value is None else value for value in features])
         self.rule_hits.append([code in codes for code in RULE_CODES])
@@ -153,8 +168,10 @@ class _Rows:
         self.category.append(transaction.category)
         self.merchant.append(transaction.merchant)
         self.scenario.append(scenario)
+        self.segment.append(segment)
 
-    def dataset(self, rejected: int) -> Dataset:
+    def dataset(self, rejected: int = 0) -> Dataset:
+        """Return the rows so far; `rejected` were none."""
         ids = np.empty(len(self.transaction_ids), dtype=np.object_)
         ids[:] = self.transaction_ids
         parts: dict[str, Any] = {
@@ -163,24 +180,27 @@ class _Rows:
         return Dataset(**parts, transaction_ids=ids, rejected=rejected)
 
 
-class _Feed:
+class Feed:
     """Hands transactions to the replay one by one and keeps what belongs to the latest: the replay may skip some."""
 
     def __init__(self, events: Iterable[SourceEvent], now_ms: int) -> None:
+        """Take the events in the order of the stream, and the clock the parser holds event times against."""
         self.label = UNKNOWN
         self.scenario: str | None = None
+        self.segment: str | None = None
         self.rejected = 0
         self._events = events
         self._now_ms = now_ms
 
     def __iter__(self) -> Iterator[Transaction]:
+        """Yield what the parser takes, and count what it does not."""
         for event in self._events:
             parsed = parse_transaction(orjson.dumps(event.transaction), self._now_ms)
             if isinstance(parsed, Rejection):
                 self.rejected += 1
                 continue
             self.label = UNKNOWN if event.label is None else FRAUD if event.label else GENUINE
-            self.scenario = event.pattern
+            self.scenario, self.segment = event.pattern, event.segment
             yield parsed
 
 
@@ -193,10 +213,11 @@ def build_dataset(events: Iterable[SourceEvent], now_ms: int, config: DetectionC
         config: decides blacklist, `rule_score` and `rule_hits`; by default what a job starts with.
     """
     config = config or DetectionConfig()
-    feed, rows = _Feed(events, now_ms), _Rows()
+    feed, rows = Feed(events, now_ms), DatasetRows()
     rules = FraudRuleEvaluator(config.rules)
     for transaction, features in replay_features(feed, config):
-        rows.add(transaction, features, rules.evaluate(features), feed.label, feed.scenario)
+        verdict = rules.evaluate(features)
+        rows.add(transaction, features, verdict, feed.label, scenario=feed.scenario, segment=feed.segment)
     return rows.dataset(feed.rejected)
 
 

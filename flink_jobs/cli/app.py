@@ -35,6 +35,16 @@ COMMANDS = {
         "flink_jobs.cli.traffic_commands", "simulate", "Send seeded card traffic with planted fraud.", TRAFFIC
     ),
     "train": Lazy("flink_jobs.cli.train_command", "train", "Train the model and write its artefact.", DATA),
+    "evaluate": Lazy(
+        "flink_jobs.cli.evaluate_command", "evaluate", "Judge models and rules on a labelled card file.", DATA
+    ),
+    "backtest": Lazy(
+        "flink_jobs.cli.backtest_command", "backtest", "Try other rules or another model on history.", DATA
+    ),
+    "drift": Lazy("flink_jobs.cli.drift_command", "drift", "Tell whether a model should be trained again.", DATA),
+    "precision": Lazy(
+        "flink_jobs.cli.precision_command", "precision", "Show how right alerts were, by reason and by model.", DATA
+    ),
     "model": Lazy(
         "flink_jobs.cli.model_commands", "app", "Register, promote, roll back and look at model versions.", DATA
     ),

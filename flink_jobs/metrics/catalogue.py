@@ -112,6 +112,37 @@ TRAFFIC_METRICS: Final = (SENT, SEND_LATENCY_MS, OUTCOMES, OUTCOME_LATENCY_MS)
 """Of the processes outside Flink that send traffic and watch what comes of it: replay, simulate and demo."""
 
 
+MODEL_WATCH_PREFIX: Final = "streamflow_model_"
+DRIFT_PSI: Final = Metric(
+    "psi", Kind.GAUGE, "PSI", "population stability index against the reference, chance taken off", label="subject"
+)
+DRIFT_KS: Final = Metric(
+    "ks", Kind.GAUGE, "distance 0-1", "Kolmogorov-Smirnov distance from the reference", label="subject"
+)
+ALERT_RATE_RATIO: Final = Metric(
+    "alert_rate_ratio", Kind.GAUGE, "ratio", "alert rate against the manifest's, the larger over the smaller"
+)
+PRECISION_DROP: Final = Metric(
+    "precision_drop", Kind.GAUGE, "share", "the manifest's precision of alerts less the one that labels show"
+)
+MODEL_AGE_DAYS: Final = Metric("age_days", Kind.GAUGE, "days", "from the last row trained on to the end of the window")
+ROWS_SINCE_TRAINING: Final = Metric(
+    "rows_since_training", Kind.GAUGE, "decisions", "decisions of the model later than its last training row"
+)
+WINDOW_DECISIONS: Final = Metric("window_decisions", Kind.GAUGE, "decisions", "decisions that the last check looked at")
+DRIFT_VERDICT: Final = Metric(
+    "verdict", Kind.GAUGE, "0 or 1", "1 for the verdict of the last check, 0 for the others", label="verdict"
+)
+WATCHED_VERSION: Final = Metric("watched", Kind.GAUGE, "0 or 1", "1 for the version checked last", label="version")
+LAST_CHECK: Final = Metric("last_check_time_seconds", Kind.GAUGE, "seconds", "when the last check ended, Unix time")
+
+MODEL_WATCH_METRICS: Final = (
+    DRIFT_PSI, DRIFT_KS, ALERT_RATE_RATIO, PRECISION_DROP, MODEL_AGE_DAYS, ROWS_SINCE_TRAINING, WINDOW_DECISIONS,
+    DRIFT_VERDICT, WATCHED_VERSION, LAST_CHECK,
+)  # fmt: skip
+"""Of `streamflow drift --serve`."""
+
+
 def prometheus_name(metric: Metric) -> str:
     """Return the name under which Flink's Prometheus reporter shows a detector metric.
 

@@ -23,6 +23,7 @@ def dataset(rows: int, seed: int = 0, *, fraud_share: float = 0.05, labelled: bo
     inputs = rng.normal(size=(rows, len(FEATURE_NAMES))) + 4.0 * fraud[:, None]
     labels = fraud.astype(np.int8) if labelled else np.full(rows, -1, dtype=np.int8)
     one = Coded(np.zeros(rows, dtype=np.int32), ("only",))
+    none = Coded(np.full(rows, NOTHING, dtype=np.int32), ())
     return Dataset(
         features=inputs,
         event_time_ms=START_MS + (np.arange(rows, dtype=np.int64) // 5) * 1_000,
@@ -32,7 +33,8 @@ def dataset(rows: int, seed: int = 0, *, fraud_share: float = 0.05, labelled: bo
         currency=replace(one, names=("USD",)),
         category=one,
         merchant=one,
-        scenario=Coded(np.full(rows, NOTHING, dtype=np.int32), ()),
+        scenario=none,
+        segment=none,
         transaction_ids=np.array([f"t{number}" for number in range(rows)], dtype=np.object_),
         rule_score=np.zeros(rows),
         rule_hits=np.zeros((rows, len(RULES)), dtype=np.bool_),

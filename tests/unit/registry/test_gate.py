@@ -1,6 +1,7 @@
 """The gate: each bound refuses on its own, with the numbers."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_an_equal_model_passes() -> None:
         ({"alert_rate": 0.0}, "alert rate: 0.000%, the champion 1.000%; at most 2 times more or less"),
     ],
 )
-def test_each_bound_refuses_alone(change: dict[str, float], reason: str) -> None:
+def test_each_bound_refuses_alone(change: dict[str, Any], reason: str) -> None:
     assert refusals(compare(replace(CHAMPION, **change), CHAMPION, BOUNDS)) == [reason]
 
 
