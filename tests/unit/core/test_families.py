@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -53,9 +53,9 @@ def test_boosted_trees_equal_a_walk_whatever_the_grouping(
 @settings(max_examples=120)
 @given(st.one_of(forests, boosted), rows)
 def test_base_and_contributions_add_up_to_the_score(
-    curve: dict[str, np.ndarray],
+    curve: dict[str, Any],
     arrays: TreeArrays,
-    given_rows: list[tuple[float, ...]],  # type: ignore[type-arg]
+    given_rows: list[tuple[float, ...]],
 ) -> None:
     model = compile_model(arrays, curve, FEATURE_COUNT)
     for row in given_rows:

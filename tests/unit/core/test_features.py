@@ -71,7 +71,11 @@ def test_the_table_and_the_vector_name_the_same_features_in_the_same_order() -> 
 
 def test_without_any_history() -> None:
     vector = features([], transaction())
-    assert vector == (None, 1.0, None, None, 0.0, None, None, None, 1.0, 0.5, pytest.approx(0.8), None, 1.0)
+    assert vector.surprise_24h == pytest.approx(0.8)
+    rest = vector._replace(surprise_24h=None)
+    assert rest == FeatureVector(
+        None, 1.0, None, None, 0.0, None, is_night=1.0, night_share_24h=0.5, velocity_24h_ratio=1.0
+    )
     assert absences(vector, transaction()) == {
         "amount_zscore": AbsenceReason.INSUFFICIENT_HISTORY,
         "time_deviation": AbsenceReason.INSUFFICIENT_HISTORY,
