@@ -15,7 +15,7 @@ from flink_jobs.settings import load_settings
 if TYPE_CHECKING:
     from flink_jobs.core.lineup import Model
     from flink_jobs.settings import Settings
-    from flink_jobs.traffic.explanation import Explanation
+    from flink_jobs.traffic.explanation import Explanation, FeatureShare
 
 
 def explain(
@@ -103,12 +103,17 @@ def _print_model(found: Explanation) -> None:
     told = found.decision
     out.print(f"the model {told['model_version']} starts at {found.base:.3f} and ends at {told['ml_score']:.3f}:")
     rows = [
-        [item.feature, _number(item.value) if item.absent is None else f"none ({item.absent.replace('_', ' ')})",
-         item.unit, f"{item.adds:+.3f}", item.meaning]
+        [item.feature, _value(item), item.unit, f"{item.adds:+.3f}", item.meaning]
         for item in found.shares
     ]  # fmt: skip
     table(["feature", "value", "unit", "adds", "what it is"], rows)
     out.print()
+
+
+def _value(item: FeatureShare) -> str | None:
+    if item.absent is not None:
+        return f"none ({item.absent.replace('_', ' ')})"
+    return None if item.value is None else _number(item.value)
 
 
 def _number(value: float | None) -> str:

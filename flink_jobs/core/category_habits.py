@@ -32,7 +32,7 @@ def log_amount(amount: float) -> float:
     return math.log1p(amount)
 
 
-@dataclass(slots=True)
+@dataclass
 class CategoryHabits:
     """Habits of one customer; place `i` of every array is one category."""
 

@@ -15,7 +15,7 @@ from flink_jobs.core.decision import Opinion, ShadowScore, Variant, build_alert,
 from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
 from flink_jobs.core.experiment import Experiment
 from flink_jobs.core.features import FeatureVector, extract_features, surprise_of
-from flink_jobs.core.lineup import Answer, Lineup, Model, Notice
+from flink_jobs.core.lineup import Lineup, Model, Notice
 from flink_jobs.core.parsing import WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
@@ -127,10 +127,10 @@ class TransactionEvaluator:
         try:
             try:
                 state = CustomerFraudState.from_bytes(blob) if blob is not None else CustomerFraudState()
-            except StateCorrupt as problem:
+            except StateCorrupt as damage:
                 state = CustomerFraudState()
                 letters = (
-                    _letter(record, DeadLetterReason.STATE_CORRUPT, stage, str(problem), Disposition.INCIDENT, now_ms),
+                    _letter(record, DeadLetterReason.STATE_CORRUPT, stage, str(damage), Disposition.INCIDENT, now_ms),
                 )
             fingerprint = transaction_fingerprint(transaction.transaction_id)
             if state.has_seen(fingerprint):
@@ -156,25 +156,21 @@ class TransactionEvaluator:
         features = extract_features(state, transaction, amount, self._is_blacklisted)
         verdict = self._rules.evaluate(features)
         lineup = self.lineup
-        answer = lineup.ask(features, transaction)
-        score = blend(verdict, answer.ml_score, self.config.alpha)
-        opinion = Opinion(
-            answer.ml_score,
-            answer.model_version,
-            answer.variant,
-            None if lineup.shadow is None else self._shadow_score(features, transaction, verdict),
-        )
+        opinion, slot, is_trial = lineup.ask(features, transaction)
+        score = blend(verdict, opinion.ml_score, self.config.alpha)
+        if lineup.shadow is not None:
+            opinion = opinion._replace(shadow=self._shadow_score(features, transaction, verdict))
         latest = state.last_event_time_ms
         behind = 0 if latest is None else max(0, latest - transaction.event_time_ms)
         decision = build_decision(transaction, features, verdict, opinion, score, self.config, record, behind, now_ms)
         is_alert = decision["is_alert"]
         alert = None
         if is_alert:
-            contributions = None if answer.ml_score is None else answer.slot.contributions(features, transaction)
+            contributions = None if opinion.ml_score is None else slot.contributions(features, transaction)
             alert = encode(build_alert(decision, contributions))
         stopped = None
         if lineup.experiment is not None:
-            stopped = self._guarded(answer, lineup.experiment, is_alert=is_alert)
+            stopped = self._guarded(opinion, lineup.experiment, is_trial=is_trial, is_alert=is_alert)
         notices = lineup.take_notices()
         if notices or stopped:
             letters = (*letters, *_model_letters(record, notices, stopped, now_ms))
@@ -188,7 +184,7 @@ class TransactionEvaluator:
             score.score,
             behind,
             tuple([code for code, _ in score.reasons]),
-            answer.ml_score is None,
+            opinion.ml_score is None,
             opinion.variant,
             None if opinion.shadow is None else opinion.shadow.is_alert,
             notices,
@@ -207,9 +203,11 @@ class TransactionEvaluator:
         score = blend(verdict, ml_score, self.config.alpha).score
         return ShadowScore(model.version, ml_score, score, score >= self.config.alert_threshold)
 
-    def _guarded(self, answer: Answer, experiment: Experiment, *, is_alert: bool) -> StoppedExperiment | None:
+    def _guarded(
+        self, opinion: Opinion, experiment: Experiment, *, is_trial: bool, is_alert: bool
+    ) -> StoppedExperiment | None:
         """Show a decision to the guard; where it trips, the champion decides again from the next event on."""
-        why = self.lineup.decided(answer, is_alert=is_alert)
+        why = self.lineup.decided(opinion, is_trial=is_trial, is_alert=is_alert)
         if why is None:
             return None
         self.lineup.use_challenger(None, None)

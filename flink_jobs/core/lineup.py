@@ -6,33 +6,15 @@ a decision its model and never the event; after a few faults it is not asked any
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
-from flink_jobs.core.decision import Variant
+from flink_jobs.core.decision import Opinion, Variant
 from flink_jobs.core.experiment import CustomerSplit, Experiment
 from flink_jobs.core.features import FeatureVector
 from flink_jobs.core.guard import ExperimentGuard
 from flink_jobs.core.model_slot import Model, Notice, Role, Slot
 from flink_jobs.core.transaction import Transaction
 
-__all__ = ["Answer", "Lineup", "Model", "Notice", "Role", "Slot"]
-
-
-class Answer(NamedTuple):
-    """What the model that decides said of one transaction."""
-
-    ml_score: float | None
-    model_version: str | None
-    """The model that answered, ``None`` when none did."""
-    slot: Slot
-    """Where it works; the alert's contributions come from there."""
-    is_trial: bool
-    """Whether the customer belongs to the challenger's share."""
-
-    @property
-    def variant(self) -> Variant:
-        """Which model decides: the champion too where the challenger failed."""
-        return Variant.CHALLENGER if self.slot.role is Role.CHALLENGER else Variant.CHAMPION
+__all__ = ["Lineup", "Model", "Notice", "Role", "Slot"]
 
 
 class Lineup:
@@ -70,22 +52,27 @@ class Lineup:
         self._is_in_experiment = CustomerSplit(experiment.id, experiment.share).has
         self._guard = ExperimentGuard(experiment.guard)
 
-    def ask(self, features: FeatureVector, transaction: Transaction) -> Answer:
-        """Ask the model that decides for this customer; the champion stands in for a challenger that fails."""
-        is_trial = False
-        if self.challenger is not None and self._is_in_experiment(transaction.customer_id):
-            is_trial = True
-            answer = _ask(self.challenger, features, transaction, is_trial)
-            if answer.ml_score is not None:
-                return answer
-        return _ask(self.champion, features, transaction, is_trial)
+    def ask(self, features: FeatureVector, transaction: Transaction) -> tuple[Opinion, Slot, bool]:
+        """Ask the model that decides for this customer; the champion stands in for a challenger that fails.
 
-    def decided(self, answer: Answer, *, is_alert: bool) -> str | None:
+        Returns:
+            What it says, the slot it works in (for an alert's contributions), and whether the customer belongs to the
+            challenger's share. A plain tuple: this runs for every event.
+        """
+        champion, challenger, is_trial = self.champion, self.challenger, False
+        if challenger is not None and self._is_in_experiment(transaction.customer_id):
+            is_trial = True
+            opinion = challenger.opinion(features, transaction)
+            if opinion.ml_score is not None:
+                return opinion, challenger, is_trial
+        return champion.opinion(features, transaction), champion, is_trial
+
+    def decided(self, opinion: Opinion, *, is_trial: bool, is_alert: bool) -> str | None:
         """Tell the guard of a decision while an experiment is on; return why it must end, if it must."""
-        if not answer.is_trial:
+        if not is_trial:
             self._guard.champion_decided(is_alert=is_alert)
             return None
-        is_error = answer.slot is self.champion
+        is_error = opinion.variant is Variant.CHAMPION
         problem = self._guard.challenger_decided(is_alert=is_alert, is_error=is_error)
         if problem is None and self.challenger is not None and self.challenger.model is None:
             problem = "the challenger was cut off because of its faults"
@@ -101,9 +88,3 @@ class Lineup:
 
     def _slot(self, role: Role, model: Model | None) -> Slot:
         return Slot(role, model, self._notices.append, self._clock_ns, self._budget_ns)
-
-
-def _ask(slot: Slot, features: FeatureVector, transaction: Transaction, is_trial: bool) -> Answer:  # noqa: FBT001 - hot
-    model = slot.model
-    score = slot.score(features, transaction)
-    return Answer(score, None if score is None or model is None else model.version, slot, is_trial)

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Final, NamedTuple, Protocol
 
 from flink_jobs.core.breaker import FaultBreaker
+from flink_jobs.core.decision import Opinion, Variant
 from flink_jobs.core.features import FeatureVector
 from flink_jobs.core.model_faults import ModelFault
 from flink_jobs.core.transaction import Transaction
@@ -16,6 +17,7 @@ FAULT_WINDOW: Final = 1_000
 SLOW_LIMIT: Final = 8
 SLOW_WINDOW: Final = 10
 """Likewise for timed scores over the budget: a pause of the machine hits one or two in a row, not eight of ten."""
+NO_OPINION: Final = Opinion()
 TIMED_EVERY: Final = 64
 """One score in so many is timed; after a slow one each of the next ``SLOW_WINDOW`` is."""
 
@@ -88,6 +90,7 @@ class Slot:
         """
         self.role = role
         self.model = model
+        self._variant = Variant.CHALLENGER if role is Role.CHALLENGER else Variant.CHAMPION
         self._notify = tell
         self._clock_ns = clock_ns
         self._budget_ns = budget_ns
@@ -117,6 +120,14 @@ class Slot:
             return score
         self._fault(model, ModelFault.BAD_SCORE, f"it answered {score!r}, which is no score from 0 to 1")
         return None
+
+    def opinion(self, features: FeatureVector, transaction: Transaction) -> Opinion:
+        """Return the score under the model's name; an opinion without a score where there is no model or it failed."""
+        model = self.model
+        score = self.score(features, transaction)
+        if model is None or score is None:
+            return NO_OPINION
+        return Opinion(score, model.version, self._variant)
 
     def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float] | None:
         """Return each feature's share of the score, or ``None`` when there is no model or it failed."""

@@ -50,7 +50,7 @@ _MAX_HOUR_COUNT: Final = 0xFFFF
 _MAX_COUNT: Final = 0xFFFF_FFFF
 
 
-@dataclass(slots=True)
+@dataclass
 class CustomerFraudState:
     """Running statistics and recent history of one customer."""
 

@@ -38,6 +38,7 @@ from flink_jobs.core.source_record import SourceRecord, unpack_record
 from flink_jobs.job.log import log_event
 from flink_jobs.job.metrics import FLUSH_MS, DetectorMetrics
 from flink_jobs.metrics import catalogue
+from flink_jobs.native.loader import core_in_use
 
 ALERTS: Final = OutputTag("alerts", Types.STRING())
 DEAD_LETTERS: Final = OutputTag("dead-letters", Types.STRING())
@@ -122,6 +123,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         log_event(
             "detector_open",
             execution_mode=mode,
+            core=core_in_use(),
             subtask=subtask,
             parallelism=parallelism,
             attempt=attempt,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import isclose
 from typing import TYPE_CHECKING, Any, Final
 
+from flink_jobs.core.encodings import ENCODINGS
 from flink_jobs.core.features import FEATURES, FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 SAME_SCORE: Final = 1e-9
 """A model that is asked again must answer what it answered then, to this."""
-_SPECS: Final = {spec.name: spec for spec in FEATURES}
+_SPECS: Final = {spec.name: spec for spec in (*FEATURES, *ENCODINGS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class FeatureShare:
 
     feature: str
     value: float | None
-    """``None`` where it had none; ``absent`` says why."""
+    """``None`` where it had none (``absent`` says why), and for inputs that the model itself makes of a transaction."""
     absent: str | None
     unit: str
     meaning: str

@@ -243,7 +243,8 @@ def test_explain_tells_an_alert_and_an_ordinary_decision(life: Life) -> None:
         assert told["decision"]["is_alert"] is is_alert
         total = told["base"] + sum(share["adds"] for share in told["shares"])
         assert total == pytest.approx(decision["ml_score"], abs=1e-9)
-        assert {share["feature"] for share in told["shares"]} <= set(FEATURE_NAMES)
+        assert {share["feature"] for share in told["shares"]} & set(FEATURE_NAMES)
+        assert all(share["meaning"] for share in told["shares"])
         plain = CliRunner().invoke(app, ["explain", key[0], "--customer", key[1]])
         assert plain.exit_code == 0, plain.output
         assert f"the model {life.good} starts at" in plain.output
