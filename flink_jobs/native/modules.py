@@ -13,8 +13,6 @@ COMPILED: Final = (
     "decision",
     "evaluator",
     "features",
-    "lineup",
-    "model_slot",
     "parsing",
     "running_stats",
     "scoring",
