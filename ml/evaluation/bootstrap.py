@@ -8,6 +8,7 @@ metric of this package takes a whole matrix of them. Row 0 of that matrix is the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,10 +17,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Weights = NDArray[np.float64]
-    """Resamples x customers; row 0 is all ones."""
+    Weights = NDArray[np.uint8] | NDArray[np.float64]
+    """Resamples x customers, whole numbers; row 0 is all ones. One byte each: customers may be many."""
 
 CONFIDENCE: Final = 0.95
+CELLS_AT_ONCE: Final = 250_000
+"""Numbers per block of resamples: so many stay in a core's cache, and no block needs much memory."""
+_MOST: Final = 255
+"""A customer is drawn once on average; so often never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,28 @@ class Estimate:
 
 def customer_weights(customers: int, resamples: int, seed: int) -> Weights:
     """Return how often each resample drew each customer; the same arguments give the same draws."""
-    weights = np.ones((resamples + 1, customers))
+    weights = np.ones((resamples + 1, customers), dtype=np.uint8)
     rng = np.random.default_rng(seed)
     for row in weights[1:]:
-        row[:] = np.bincount(rng.integers(customers, size=customers), minlength=customers)
+        row[:] = np.minimum(np.bincount(rng.integers(customers, size=customers), minlength=customers), _MOST)
     return weights
+
+
+def blocks(weights: Weights, width: int) -> Iterator[Weights]:
+    """Yield the resamples in blocks; `width` numbers are worked on per resample."""
+    at_once = max(1, CELLS_AT_ONCE // max(1, width))
+    for first in range(0, len(weights), at_once):
+        yield weights[first : first + at_once]
+
+
+def sums(weights: Weights, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sum of each group in every resample, resamples x groups.
+
+    Args:
+        weights: see `customer_weights`.
+        cells: see `per_customer`.
+    """
+    return np.concatenate([block.astype(np.float64) @ cells for block in blocks(weights, weights.shape[1])])
 
 
 def estimate(values: NDArray[np.float64]) -> Estimate:
@@ -64,7 +86,7 @@ def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> N
 def per_customer(
     customers: NDArray[np.int64], groups: NDArray[np.int64], values: NDArray[np.float64], shape: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Sum `values` by customer and group; `weights @` the result is the sum in every resample.
+    """Sum `values` by customer and group, for `sums`.
 
     Args:
         customers: code of each row's customer, below `shape[0]`.

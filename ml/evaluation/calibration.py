@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ml.evaluation.bootstrap import Estimate, estimate, per_customer, ratio
+from ml.evaluation.bootstrap import Estimate, estimate, per_customer, ratio, sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,21 +48,21 @@ def calibrate(
     """Measure the calibration of scores in 0 to 1 under every row of the weights."""
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     shape = (weights.shape[1], BINS)
-    rows, sums, frauds, squares = (
-        weights @ per_customer(customers, bins, values, shape)
+    rows, scored, frauds, squares = (
+        sums(weights, per_customer(customers, bins, values, shape))
         for values in (np.ones(len(scores)), scores, fraud.astype(np.float64), (scores - fraud) ** 2)
     )
     total = rows.sum(axis=1)
     rates = ratio(frauds, rows)
     return Calibration(
         brier=estimate(ratio(squares.sum(axis=1), total)),
-        expected_calibration_error=estimate(ratio(np.abs(frauds - sums).sum(axis=1), total)),
+        expected_calibration_error=estimate(ratio(np.abs(frauds - scored).sum(axis=1), total)),
         reliability=tuple(
             ReliabilityBin(
                 low=number / BINS,
                 high=(number + 1) / BINS,
                 rows=int(rows[0, number]),
-                mean_score=float(sums[0, number] / rows[0, number]) if rows[0, number] else None,
+                mean_score=float(scored[0, number] / rows[0, number]) if rows[0, number] else None,
                 fraud_rate=estimate(rates[:, number]),
             )
             for number in range(BINS)

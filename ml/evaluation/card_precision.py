@@ -8,9 +8,11 @@ transaction metrics it does not count one thief's tenth purchase as a tenth succ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
+
+from ml.evaluation.bootstrap import blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,27 +46,38 @@ def card_precision(
         k: cards looked at per day, 1 or more. On a day with fewer cards the precision is still over `k`, as in the
             handbook: idle capacity is not precision.
     """
-    blocked = np.zeros(weights.shape)
+    ranked = [_cards_of_day(days == day, scores, fraud, customers) for day in np.unique(days)]
+    parts = [_over_days(ranked, block.astype(np.float64), k) for block in blocks(weights, weights.shape[1])]
+    return np.concatenate(parts) / len(ranked)
+
+
+def _over_days(ranked: list[_Day], weights: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Return the sum of the days' precision for each row of the weights."""
+    left = weights.copy()  # cards not blocked yet
     precision = np.zeros(len(weights))
-    different = np.unique(days)
-    for day in different:
-        cards, highest, compromised = _cards_of_day(days == day, scores, fraud, customers)
-        order = np.argsort(-highest, kind="stable")
-        cards, compromised = cards[order], compromised[order]
-        open_cards = weights[:, cards] - blocked[:, cards]
+    for cards, compromised in ranked:
+        open_cards = left[:, cards]
         before = np.cumsum(open_cards, axis=1) - open_cards
-        looked_at = np.clip(k - before, 0.0, open_cards) * compromised
-        precision += looked_at.sum(axis=1) / k
-        blocked[:, cards] += looked_at
-    return precision / len(different)
+        found = np.clip(k - before, 0.0, open_cards) * compromised
+        precision += found.sum(axis=1) / k
+        left[:, cards] -= found
+    return precision
+
+
+class _Day(NamedTuple):
+    """The cards of one day by falling score, and which of them were compromised."""
+
+    cards: NDArray[np.int64]
+    compromised: NDArray[np.bool_]
 
 
 def _cards_of_day(
     today: NDArray[np.bool_], scores: NDArray[np.float64], fraud: NDArray[np.bool_], customers: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+) -> _Day:
     cards, place = np.unique(customers[today], return_inverse=True)
     highest = np.full(len(cards), -np.inf)
     np.maximum.at(highest, place, scores[today])
     compromised = np.zeros(len(cards), dtype=np.bool_)
     np.logical_or.at(compromised, place, fraud[today])
-    return cards, highest, compromised
+    order = np.argsort(-highest, kind="stable")
+    return _Day(cards[order], compromised[order])

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from ml.evaluation.bootstrap import ratio
+from ml.evaluation.bootstrap import blocks, ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ml.evaluation.bootstrap import Weights
 
-CELLS_AT_ONCE: Final = 250_000
-"""Rows x resamples at a time: so many stay in a core's cache."""
 CURVE_POINTS: Final = 400
 
 
@@ -79,23 +77,22 @@ def ranking_values(
             equal scores that does not fit whole, the expected part.
         progress: told how many rows of the weights are done.
     """
-    at_once = max(1, CELLS_AT_ONCE // len(ranking.customers))
-    parts = []
-    for first in range(0, len(weights), at_once):
-        part = weights[first : first + at_once]
-        parts.append(_values(ranking, part, budget))
-        progress(first + len(part))
+    parts, done = [], 0
+    for block in blocks(weights, len(ranking.customers)):
+        parts.append(_values(ranking, block, budget))
+        done += len(block)
+        progress(done)
     return RankingValues(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _values(ranking: Ranking, weights: Weights, budget: float) -> tuple[NDArray[np.float64], ...]:
     """Measure at the groups that hold a fraud: the others add nothing to a sum over frauds, and are most of them."""
     groups = _groups_with_fraud(ranking)
-    total = np.cumsum(weights[:, ranking.customers], axis=1)
+    total = np.cumsum(weights[:, ranking.customers], axis=1, dtype=np.float64)
     all_rows = total[:, -1]
     until = total[:, groups.ends]
     before = np.where(groups.starts > 0, total[:, groups.starts - 1], 0.0)
-    gained = np.add.reduceat(weights[:, groups.customers], groups.first, axis=1)
+    gained = np.add.reduceat(weights[:, groups.customers].astype(np.float64), groups.first, axis=1)
     true = np.cumsum(gained, axis=1)
     frauds, genuine = true[:, -1], all_rows - true[:, -1]
     # Genuine rows above a fraud, those of equal score for a half: what is missing of the area under the ROC curve.

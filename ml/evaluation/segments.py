@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ml.evaluation.bootstrap import Estimate, estimate, per_customer, ratio
+from ml.evaluation.bootstrap import Estimate, estimate, per_customer, ratio, sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +81,7 @@ def judge_groups(
     shape = (weights.shape[1], len(grouping.names))
     masks = (np.ones(len(fraud), dtype=np.bool_), fraud, alerted, alerted & fraud)
     cells = [per_customer(customers, grouping.codes, mask.astype(np.float64), shape) for mask in masks]
-    rows, frauds, alerts, hits = (weights @ cell for cell in cells)
+    rows, frauds, alerts, hits = (sums(weights, cell) for cell in cells)
     members = (cells[0] > 0.0).sum(axis=0)
     return tuple(
         Group(

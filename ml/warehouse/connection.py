@@ -30,6 +30,8 @@ def warehouse(dsn: str) -> Iterator[Connection]:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with connection:
             yield connection
+    except psycopg.OperationalError:
+        raise UserError("Postgres ended the connection", "see `streamflow status` and its log") from None
     except psycopg.errors.UndefinedTable as error:
         what = f"the database lacks a table ({str(error).splitlines()[0]})"
         raise UserError(what, "run `streamflow up`: it applies the migrations") from error

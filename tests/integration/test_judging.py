@@ -166,6 +166,18 @@ def test_other_settings_gain_and_lose_what_they_should(history: History) -> None
     assert len(comparison.gained_examples()) > 0
 
 
+def test_the_commands_read_the_same_tables(history: History) -> None:
+    window = ("--since", moment(history.sent[0]), "--until", moment(history.sent[-1]))
+    code, document = history.run("backtest", "--from-decisions", *window)
+    assert (code, document["changed_scores"]) == (0, 0)
+    assert document["decisions"] >= len(history.sent) - 2
+    code, document = history.run("precision")
+    assert code == 0
+    (mine,) = [one for one in document["models"] if one["name"] == history.version]
+    low, high = mine["interval"]
+    assert low <= mine["precision"] <= high
+
+
 def test_recorded_features_are_rows_to_train_on(history: History) -> None:
     """Labels known by a moment: later ones are unknown, and the one that was changed later holds its first."""
     with warehouse(history.stack.settings().postgres_dsn) as connection:

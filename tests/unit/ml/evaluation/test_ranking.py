@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from ml.evaluation import ranking as module
+from ml.evaluation import bootstrap as module
 from ml.evaluation.bootstrap import customer_weights, estimate
 from ml.evaluation.ranking import budget_threshold, curves, rank, ranking_values
 
