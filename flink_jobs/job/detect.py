@@ -7,7 +7,7 @@ from typing import Final
 
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.core.model import ModelError, model_directory
-from flink_jobs.job.detector import DetectorSettings
+from flink_jobs.job.detector_settings import DetectorSettings
 from flink_jobs.job.environment import check_broker, run, stream_environment
 from flink_jobs.job.topology import Topics, Wiring, build_detector
 from flink_jobs.settings import Settings

@@ -5,8 +5,7 @@ state, and puts what the evaluator answers on the right output. It decides nothi
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import orjson
@@ -19,24 +18,22 @@ from pyflink.datastream.state import (
     ValueStateDescriptor,
 )
 
-from flink_jobs.artifacts.finder import find_model
 from flink_jobs.core.config import DetectionConfig
 from flink_jobs.core.control import (
     ControlMessage,
     ControlRefusal,
     apply_control,
     control_id_of,
-    end_of_experiment,
     parse_control,
 )
-from flink_jobs.core.evaluator import Outcome, TransactionEvaluator, incident
-from flink_jobs.core.experiment import Experiment
-from flink_jobs.core.lineup import Lineup, Model, Role
-from flink_jobs.core.model_faults import ModelError
+from flink_jobs.core.evaluator import TransactionEvaluator, incident
+from flink_jobs.core.lineup import Lineup, Role
 from flink_jobs.core.reasons import DeadLetterReason, Stage
 from flink_jobs.core.source_record import SourceRecord, unpack_record
+from flink_jobs.job.detector_settings import DetectorSettings
 from flink_jobs.job.log import log_event
 from flink_jobs.job.metrics import FLUSH_MS, DetectorMetrics
+from flink_jobs.job.models import JobModels, keyed
 from flink_jobs.metrics import catalogue
 from flink_jobs.native.loader import core_in_use
 
@@ -54,37 +51,12 @@ _TIMED_MASK: Final = 0xF
 """One record in sixteen is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
 
 Output = str | tuple[OutputTag, str]
-ModelFinder = Callable[[str, str | None, str, str | None], Model]
 _ROLE_OF_CHANGE: Final = {
     "model_version": Role.CHAMPION,
     "shadow_model": Role.SHADOW,
     "experiment": Role.CHALLENGER,
 }
 """Which model a control message means by naming this."""
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorSettings:
-    """What the operator needs to know; travels pickled inside the job graph."""
-
-    transactions_topic: str
-    control_topic: str
-    model_dir: str
-    model_version: str | None
-    """The model to start with; ``None`` starts by rules alone, degraded, until a control message names one."""
-    execution_mode: str
-    state_ttl_days: int
-    model_budget_ms: int
-    """Longest time a score may take; a model that keeps taking longer is cut off."""
-    artifact_store: str | None = None
-    """Where models are published that the folder may lack."""
-    find_model: ModelFinder = find_model
-    """Loads models; a test of faults brings its own."""
-
-
-def keyed(key: str, value: str) -> str:
-    """Join a message key and its value for the sinks, which split at the first line feed."""
-    return f"{key}\n{value}"
 
 
 class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
@@ -113,13 +85,14 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._metrics = DetectorMetrics(runtime_context.get_metrics_group())
         subtask, parallelism, attempt = _task_place(runtime_context, mode)
         self._is_first_subtask = subtask == 0
-        self._lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
-        self._evaluator = TransactionEvaluator(lineup=self._lineup)
+        lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
+        self._models = JobModels(self._settings, self._metrics, lineup)
+        self._evaluator = TransactionEvaluator(lineup=lineup)
         self._config_is_loaded = False
         self._records = 0
         self._flush_is_set = False
-        self._use_model(Role.CHAMPION, self._settings.model_version, None)
-        champion = self._lineup.champion.model
+        self._models.put(Role.CHAMPION, self._settings.model_version, None)
+        champion = lineup.champion.model
         log_event(
             "detector_open",
             execution_mode=mode,
@@ -148,7 +121,8 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         for letter in outcome.letters:
             yield DEAD_LETTERS, keyed(letter.id, letter.body)
         if outcome.notices or outcome.stopped is not None:
-            yield from self._tell_of_models(outcome, now_ms)
+            for line in self._models.tell(outcome, now_ms):
+                yield CONTROL, line
         metrics = self._metrics
         metrics.record(outcome)
         if timed:
@@ -213,62 +187,10 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         """Put a configuration into use, models under some roles anew; return what is wrong with them, or nothing."""
         if not self._config_is_loaded:
             self._config_is_loaded, roles = True, Role  # a savepoint's models come with the first message
-        problems = []
-        shadow, experiment = config.shadow_model, config.experiment
-        for role in roles:
-            if role is Role.CHAMPION and config.model_version is not None:
-                problems.append(self._use_model(role, config.model_version, config.model_digest))
-            elif role is Role.SHADOW and shadow is not None:
-                problems.append(self._use_model(role, shadow.version, shadow.digest))
-            elif role is Role.SHADOW:
-                self._lineup.use_shadow(None)
-            elif role is Role.CHALLENGER and experiment is not None:
-                problems.append(self._use_model(role, experiment.version, experiment.digest, experiment))
-            elif role is Role.CHALLENGER:
-                self._lineup.use_challenger(None, None)
+        problems = self._models.use(config, roles)
         self._evaluator.configure(config)
         self._metrics.gauge(catalogue.CONFIG_REVISION, config.revision)
-        return "; ".join(problem for problem in problems if problem is not None)
-
-    def _use_model(
-        self, role: Role, version: str | None, digest: str | None, experiment: Experiment | None = None
-    ) -> str | None:
-        """Load a model for a role, or go on without one and say why once."""
-        model: Model | None = None
-        problem = None
-        if version is None:
-            problem = f"no model version is configured and none is current in {self._settings.model_dir}"
-        else:
-            try:
-                model = self._settings.find_model(
-                    self._settings.model_dir, self._settings.artifact_store, version, digest
-                )
-            except ModelError as error:
-                problem = str(error)
-        if role is Role.CHAMPION:
-            self._lineup.use_champion(model)
-        elif role is Role.SHADOW:
-            self._lineup.use_shadow(model)
-        else:
-            self._lineup.use_challenger(model, experiment)
-        if problem is not None:
-            self._metrics.count(catalogue.MODEL_FAULTS)
-            without = "rules alone" if role is Role.CHAMPION else "the champion"
-            log_event("model_unavailable", role=role, version=version, detail=problem, scoring=without)
-        return problem
-
-    def _tell_of_models(self, outcome: Outcome, now_ms: int) -> Iterator[Output]:
-        """Log and count what happened to models; where the guard ended an experiment, tell every subtask."""
-        for notice in outcome.notices:
-            self._metrics.count(catalogue.MODEL_FAULTS)
-            if notice.is_cut_off:
-                self._metrics.count(catalogue.MODEL_CUT_OFFS, notice.role)
-            log_event("model_cut_off" if notice.is_cut_off else "model_fault", **notice._asdict())
-        if outcome.stopped is not None:
-            experiment, why = outcome.stopped
-            self._metrics.count(catalogue.EXPERIMENT_STOPS)
-            log_event("experiment_stopped", experiment=experiment.id, challenger=experiment.version, detail=why)
-            yield CONTROL, keyed(experiment.guard_control_id, end_of_experiment(experiment, why, now_ms))
+        return problems
 
 
 def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:

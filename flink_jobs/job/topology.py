@@ -23,9 +23,9 @@ from flink_jobs.job.detector import (
     CONFIG_STATE,
     CONTROL,
     DEAD_LETTERS,
-    DetectorSettings,
     FraudDetectorFunction,
 )
+from flink_jobs.job.detector_settings import DetectorSettings
 from flink_jobs.job.pin import pin_uids
 from flink_jobs.job.sinks import kafka_sink, table_name
 from flink_jobs.job.sources import kafka_table, keyed_records, packed_records

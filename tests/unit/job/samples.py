@@ -11,7 +11,8 @@ import orjson
 from flink_jobs.core.features import FEATURE_NAMES
 from flink_jobs.core.model_manifest import feature_hash
 from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.job.detector import DetectorSettings, FraudDetectorFunction
+from flink_jobs.job.detector import FraudDetectorFunction
+from flink_jobs.job.detector_settings import DetectorSettings
 from tests.strategies import NOW_MS, TOPIC
 from tests.unit.core import forest_samples
 from tests.unit.job.fake_runtime import Operator, Runtime
