@@ -14,9 +14,11 @@ from typing import Any
 import orjson
 import pytest
 
+from flink_jobs.core.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA
 from flink_jobs.core.decision import alert_id
 from flink_jobs.core.evaluator import replay_features
 from flink_jobs.core.parsing import parse_transaction
+from flink_jobs.core.rules import RULE_BY_ID, RULESET_VERSION
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.waiting import wait_for
@@ -106,12 +108,13 @@ def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack
     mine = [item for item in jobs.committed(stack, "decisions") if item["customer_id"].startswith("control-")]
     assert len(mine) == 50
     assert {item["config_revision"] for item in mine} == {1}
-    assert {item["ruleset_version"] for item in mine} == {"1+r1"}
+    assert {item["ruleset_version"] for item in mine} == {f"{RULESET_VERSION}+r1"}
     assert all(item["is_alert"] and item["score"] == item["rule_score"] for item in mine), "alpha 0: rules alone"
     letters = [item for item in jobs.committed(stack, "dlq") if item["stage"] == "control"]
     assert [(item["reason"], item["disposition"]) for item in letters] == [("CONTROL_INVALID", "incident")]
 
-    back = {"alpha": 0.4, "alert_threshold": 0.5, "rules": {"velocity": {"threshold": 5.0}}}
+    back: dict[str, Any] = {"alpha": DEFAULT_ALPHA, "alert_threshold": DEFAULT_ALERT_THRESHOLD}
+    back["rules"] = {"velocity": {"threshold": RULE_BY_ID["velocity"].threshold}}
     assert control("c-3", back)["revision"] == 2
 
 
