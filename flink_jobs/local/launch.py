@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -19,6 +20,7 @@ from flink_jobs.local.process import Command, ProcessRecord
 from flink_jobs.local.record import StackRecord
 from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.settings import REPO_ROOT
+from warehouse.partitions import roll_partitions
 
 Component = Literal["postgres", "kafka", "flink"]
 COMPONENTS: tuple[Component, ...] = get_args(Component)
@@ -57,10 +59,13 @@ class Launcher:
         self._record.ports |= ports.choose(needed, {**known, **self._record.ports})
         self._record.save()
 
-    def start_together(self, components: Sequence[Component], java: Path, password: str) -> None:
-        """Start the components side by side: each spends most of its start waiting for one core."""
+    def start_together(self, components: Sequence[Component], java: Path, passwords: Mapping[str, str]) -> None:
+        """Start the components side by side: each spends most of its start waiting for one core.
+
+        ``passwords`` are those of Postgres, by the name of their variable.
+        """
         starters: dict[Component, Callable[[], None]] = {
-            "postgres": lambda: self._start_postgres(password),
+            "postgres": lambda: self._start_postgres(passwords),
             "kafka": lambda: self._start_kafka(java),
             "flink": lambda: self._start_flink(java),
         }
@@ -73,7 +78,8 @@ class Launcher:
                 self._cancel.set()
                 raise
 
-    def _start_postgres(self, password: str) -> None:
+    def _start_postgres(self, passwords: Mapping[str, str]) -> None:
+        password = passwords["STREAMFLOW_POSTGRES_PASSWORD"]
         if not self._record.alive("postgres"):
             bin_dir, major = toolchain.find_postgres()
             user = toolchain.postgres_user()
@@ -83,7 +89,10 @@ class Launcher:
             self._start(postgres.command(folder, bin_dir, port, self._home.logs / "postgres.log", user))
             self.await_ready("postgres", postgres.ready_probe(port, password))
             postgres.create_database(port, password)
-        applied = migrations.apply_migrations(postgres.dsn(self._record.ports["postgres"], password), paths.MIGRATIONS)
+        owner = postgres.dsn(self._record.ports["postgres"], password)
+        applied = migrations.apply_migrations(owner, paths.MIGRATIONS)
+        postgres.let_in(owner, {role: passwords[name] for name, role in postgres.PASSWORDS.items()})
+        roll_partitions(owner, datetime.now(UTC).date())
         self._say(
             f"Postgres is ready at {HOST}:{self._record.ports['postgres']}"
             + (f" ({len(applied)} migrations)" if applied else "")
@@ -149,8 +158,8 @@ class Launcher:
         tail = process.log_tail(item.log, 1).strip()
         return f"see {item.log}" + (f", which ends: {tail}" if tail else "")
 
-    def write_env(self, password: str) -> None:
-        """Write the settings of everything the stack has ports for."""
+    def write_env(self, passwords: Mapping[str, str]) -> None:
+        """Write the settings of everything the stack has ports for, and Postgres's passwords."""
         values = {
             "STREAMFLOW_TOPIC_PREFIX": self._topic_prefix,
             "STREAMFLOW_CHECKPOINT_DIR": self._home.checkpoints.as_uri(),
@@ -161,7 +170,7 @@ class Launcher:
             "STREAMFLOW_POSTGRES_PORT": str(self._record.ports.get("postgres", 5432)),
             "STREAMFLOW_POSTGRES_DATABASE": postgres.DATABASE,
             "STREAMFLOW_POSTGRES_USER": postgres.USER,
-            "STREAMFLOW_POSTGRES_PASSWORD": password,
+            **passwords,
         }
         envfile.write(self._home.env_file, values)
 

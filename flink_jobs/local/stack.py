@@ -126,10 +126,10 @@ class Stack:
             try:
                 launcher.choose_ports(components, wanted_ports or {})
                 record.taskmanagers = taskmanagers if "flink" in components else record.taskmanagers
-                known = envfile.read(self.home.env_file).get("STREAMFLOW_POSTGRES_PASSWORD")
-                password = known or secrets.token_urlsafe(24)
-                launcher.write_env(password)
-                launcher.start_together(components, java, password)
+                known = envfile.read(self.home.env_file)
+                passwords = {name: known.get(name) or secrets.token_urlsafe(24) for name in postgres.PASSWORDS}
+                launcher.write_env(passwords)
+                launcher.start_together(components, java, passwords)
             except BaseException:
                 launcher.stop([name for name in record.processes if name not in before])
                 if not before:  # else what carries the marker may belong to those that stay
