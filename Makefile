@@ -13,19 +13,26 @@ ALL_COVERAGE := 80
 
 UP_FLAGS ?=
 DEMO_FLAGS ?=
+MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts marts up down status demo test lint types check ci bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
 	@flink_jobs/local/bootstrap.sh
 
 demo: setup ## start everything, send card transactions, watch decisions live (DEMO_FLAGS="--events 3000 --no-tty")
 	@$(STREAMFLOW) demo $(DEMO_FLAGS)
+
+setup-marts: ## the same, and dbt and Airflow in an environment of their own
+	@flink_jobs/local/bootstrap.sh marts
+
+marts: setup-marts ## after the demo: gold marts with dbt, yesterday's fraud, the analyst's page (MARTS_FLAGS="--day 2024-01-08")
+	@$(STREAMFLOW) marts $(MARTS_FLAGS)
 
 up: setup ## start Postgres, Kafka and Flink (UP_FLAGS="--taskmanagers 2")
 	@$(STREAMFLOW) up $(UP_FLAGS)

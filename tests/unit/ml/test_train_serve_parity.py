@@ -72,5 +72,7 @@ def test_features_and_scores_are_the_same_bit_for_bit(source: str, tmp_path: Pat
         ]
     )
     assert served.tobytes() == trained_on.inputs.tobytes()
-    assert [decision["ml_score"] for decision in decisions] == [model.score_row(row) for row in map(tuple, served.tolist())]
+    assert [decision["ml_score"] for decision in decisions] == [
+        model.score_row(row) for row in map(tuple, served.tolist())
+    ]
     assert {decision["model_version"] for decision in decisions} == {trained.manifest.version}
