@@ -27,7 +27,15 @@ INSERT INTO ops.partition_policy (table_name, day_column, keep_days) VALUES
 DO $$
 DECLARE
     item record;
+    views record;
 BEGIN
+    -- A view goes with the table it was made on, whatever that is called later: those on the old tables are made again.
+    CREATE TEMPORARY TABLE views_on_raw ON COMMIT DROP AS
+    SELECT DISTINCT ev_class::regclass AS name, pg_get_viewdef(ev_class) AS definition
+    FROM pg_rewrite JOIN pg_depend ON pg_depend.objid = pg_rewrite.oid
+    WHERE refobjid IN ('raw.decisions'::regclass, 'raw.alerts'::regclass, 'raw.dead_letters'::regclass)
+        AND ev_class <> refobjid;
+
     FOR item IN
         SELECT * FROM (VALUES
             ('decisions', 'customer_id, transaction_id', 'event_time_ms'),
@@ -45,6 +53,9 @@ BEGIN
         EXECUTE format('ALTER TABLE raw.%I ADD PRIMARY KEY (%s, %I)', item.name, item.identity, item.day_column);
         EXECUTE format(
             'ALTER TABLE raw.%I ATTACH PARTITION partitions.%I DEFAULT', item.name, item.name || '_default');
+    END LOOP;
+    FOR views IN SELECT * FROM views_on_raw LOOP
+        EXECUTE format('CREATE OR REPLACE VIEW %s AS %s', views.name, views.definition);
     END LOOP;
 END
 $$;

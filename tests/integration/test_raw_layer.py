@@ -57,6 +57,7 @@ def test_an_old_database_keeps_its_rows(fresh_database: Settings, cards: Decided
         shutil.copy(path, tmp_path)
     apply_migrations(dsn, tmp_path)
     with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE VIEW ml.alarming AS SELECT * FROM raw.decisions WHERE is_alert")
         for topic, key in (("decisions", 2), ("alerts", 1), ("dlq", 1)):
             table = ARCHIVE[topic]
             columns = {name: kind for name, kind in table.columns.items() if name != "received_ms"}
@@ -73,6 +74,7 @@ def test_an_old_database_keeps_its_rows(fresh_database: Settings, cards: Decided
 
     archive(dsn, cards)  # the same messages again meet their rows
     assert raw_rows(dsn) == before
+    assert len(query(dsn, "SELECT FROM ml.alarming")) == len(cards.alerts) > 0, "a view sees every partition"
 
 
 def test_rows_of_the_same_day_share_a_partition_and_absurd_ones_do_not_fail(
