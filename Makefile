@@ -49,8 +49,14 @@ status: setup ## show processes, ports, jobs, checkpoints and lag
 test: setup-marts ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(PYTEST_FLAGS)
+	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))
 	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest $(DAG_TESTS))
 	@$(if $(PYTEST_FLAGS),echo "coverage is not judged for a part of the tests",$(call gate,core,--include='flink_jobs/core/*',$(CORE_COVERAGE)) && $(call gate,all,,$(ALL_COVERAGE)))
+
+# The same tests of the core once more, on what a job really runs.
+compiled-core-tests = if STREAMFLOW_CORE=compiled $(PYTHON) -c 'import flink_jobs' 2>/dev/null; \
+	then STREAMFLOW_CORE=compiled $(PYTHON) -m pytest -q tests/unit/core tests/unit/ml/test_train_serve_parity.py; \
+	else echo "no C compiler was there at set-up: the compiled core is not tested"; fi
 
 # gate(name, options, lowest): one line when it holds, the table of what is not covered when it does not.
 gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0) && \

@@ -58,6 +58,15 @@ class Settings(BaseSettings):
     model_version: str | None = Field(
         default=None, description="model to start with; default: the version that the folder's `current` file names"
     )
+    artifact_store: str | None = Field(
+        default=None,
+        pattern=r"^(s3://[^/]+|file:///|/).*",
+        description="where models are published: a folder or s3://bucket/prefix, from which the job fetches into its "
+        "model folder what that lacks; default: the model folder itself",
+    )
+    model_budget_ms: int = Field(
+        default=5, ge=1, description="longest time a score may take; a model that keeps taking longer is cut off"
+    )
     sink_guarantee: Guarantee = Field(
         default="exactly_once",
         description="exactly_once: results are readable after the next checkpoint; at_least_once: at once",

@@ -6,13 +6,11 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flink_jobs.core.forest_arrays import arrays_digest
 from flink_jobs.core.model import load_model
 from flink_jobs.core.model_artifact import read_artifact
 from flink_jobs.core.model_faults import ModelError
@@ -20,11 +18,11 @@ from flink_jobs.core.model_manifest import ARRAYS_FILE, CURRENT_FILE, MANIFEST_F
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
-    from flink_jobs.core.forest_arrays import ForestArrays
+    from flink_jobs.core.model_artifact import ModelArrays
     from flink_jobs.core.model_manifest import ModelManifest
 
 
-def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ForestArrays) -> Path:
+def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ModelArrays) -> Path:
     """Write one version, read it back as the stream will, and only then give it its name.
 
     A version never changes. Writing the same arrays again is no error and leaves the first one in place.
@@ -82,24 +80,24 @@ def set_current(model_dir: Path, version: str) -> None:
     _sync_directory(model_dir)
 
 
-def _existing(target: Path, arrays: ForestArrays) -> Path:
+def _existing(target: Path, arrays: ModelArrays) -> Path:
     try:
         _, published = read_artifact(target)
     except ModelError as error:
         what = f"{target} exists and is not a readable model ({error.detail})"
         raise UserError(what, "remove it or choose another --version") from error
-    if arrays_digest(published) != arrays_digest(arrays):
+    if published.digest() != arrays.digest():
         what = f"{target} is another model, and a version never changes"
         raise UserError(what, "choose another --version")
     return target
 
 
-def _write(path: Path, content: ForestArrays | bytes) -> None:
+def _write(path: Path, content: ModelArrays | bytes) -> None:
     with path.open("xb") as file:
         if isinstance(content, bytes):
             file.write(content)
         else:
-            np.savez(file, **{field.name: getattr(content, field.name) for field in fields(content)})
+            np.savez(file, **content.named())
         file.flush()
         os.fsync(file.fileno())
 

@@ -1,4 +1,4 @@
-"""Training rows: history replayed through the very code that computes the stream's features.
+"""Rows to train on and to judge by: history replayed through the very code that computes the stream's features.
 
 Nothing here computes a feature. A transaction becomes bytes as a producer would send them, the stream's parser
 reads them, and the stream's replay turns them into a feature vector: what is trained is what is served.
@@ -7,97 +7,218 @@ reads them, and the stream's replay turns them into a feature vector: what is tr
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
+from flink_jobs.core.config import DetectionConfig
+from flink_jobs.core.currencies import MINOR_UNITS, major_amount
 from flink_jobs.core.evaluator import replay_features
-from flink_jobs.core.features import FEATURE_NAMES, model_input
+from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.parsing import parse_transaction
-from flink_jobs.core.transaction import Rejection
+from flink_jobs.core.reasons import ReasonCode
+from flink_jobs.core.rules import RULES, FraudRuleEvaluator
+from flink_jobs.core.transaction import Rejection, Transaction
+from ml.columns import Coded, Coder, Grower
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from flink_jobs.core.transaction import Transaction
+    from flink_jobs.core.features import FeatureVector
+    from flink_jobs.core.rules import RuleVerdict
     from flink_jobs.traffic.source_files import SourceEvent
 
+DAY_MS = 86_400_000
 UNKNOWN, GENUINE, FRAUD = -1, 0, 1
 """Values of `Dataset.labels`."""
+RULE_CODES: tuple[ReasonCode, ...] = tuple(rule.code for rule in RULES)
+"""The columns of `Dataset.rule_hits`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Feature rows in the order of the stream.
+    """Rows in the order of the stream; every array has one entry per row.
 
     Attributes:
-        inputs: rows x `FEATURE_NAMES`, finite, absent features at their neutral value.
-        event_time_ms: UTC milliseconds, one per row.
-        labels: `FRAUD`, `GENUINE` or `UNKNOWN` per row; never an input.
+        features: rows x `FEATURE_NAMES`, as served; NaN where a feature had no value.
+        event_time_ms: UTC milliseconds.
+        labels: `FRAUD`, `GENUINE` or `UNKNOWN`; never an input.
+        amount: major units of the row's currency.
+        customer: who paid.
+        currency: ISO 4217 code.
+        category: of the purchase; None where the source has none.
+        merchant: likewise.
+        scenario: name of the fraud pattern where the source has one (mapping key `pattern`).
+        segment: group to compare with the others where the source has one (mapping key `segment`).
+        transaction_ids: one text per row.
+        rule_score: what the rules gave under the configuration of `build_dataset`, 0 to 1.
+        rule_hits: rows x `RULE_CODES`, true where the rule fired.
         rejected: events the stream would have dead-lettered as unreadable; they are not rows.
     """
 
-    inputs: NDArray[np.float64]
+    features: NDArray[np.float64]
     event_time_ms: NDArray[np.int64]
     labels: NDArray[np.int8]
+    amount: NDArray[np.float64]
+    customer: Coded
+    currency: Coded
+    category: Coded
+    merchant: Coded
+    scenario: Coded
+    segment: Coded
+    transaction_ids: NDArray[np.object_]
+    rule_score: NDArray[np.float64]
+    rule_hits: NDArray[np.bool_]
     rejected: int = 0
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.inputs)
+        return len(self.features)
+
+    @property
+    def inputs(self) -> NDArray[np.float64]:
+        """The features as a model takes them: rows x `FEATURE_NAMES`, finite, absent ones at their neutral value."""
+        return np.where(np.isnan(self.features), NEUTRAL_VALUES, self.features)
 
     def where(self, mask: NDArray[np.bool_]) -> Dataset:
         """Return the rows where `mask` is true."""
-        return Dataset(self.inputs[mask], self.event_time_ms[mask], self.labels[mask])
+        parts = {item.name: getattr(self, item.name)[mask] for item in fields(self) if item.name != "rejected"}
+        return replace(self, **parts, rejected=0)
+
+    def transactions(self) -> Iterator[Transaction]:
+        """Yield a transaction per row, with what encodings look at: amount, currency, category, merchant, customer."""
+        for row in range(len(self)):
+            currency, amount = str(self.currency.text(row)), float(self.amount[row])
+            yield Transaction(
+                str(self.transaction_ids[row]),
+                str(self.customer.text(row)),
+                round(amount * MINOR_UNITS[currency]),
+                currency,
+                int(self.event_time_ms[row]),
+                self.merchant.text(row),
+                self.category.text(row),
+            )
+
+    def labels_digest(self) -> str:
+        """SHA-256 (hex) of the labels."""
+        return hashlib.sha256(np.ascontiguousarray(self.labels, dtype="<i1").tobytes()).hexdigest()
 
     def digest(self) -> str:
-        """SHA-256 (hex) of names, features and event times; labels do not train and do not count."""
-        digest = hashlib.sha256(orjson.dumps([FEATURE_NAMES, self.inputs.shape]))
-        digest.update(np.ascontiguousarray(self.inputs, dtype="<f8").tobytes())
-        digest.update(np.ascontiguousarray(self.event_time_ms, dtype="<i8").tobytes())
+        """SHA-256 (hex) of what can train without labels: names, features, event times, amounts and their kinds."""
+        digest = hashlib.sha256(orjson.dumps([FEATURE_NAMES, self.features.shape]))
+        for values, dtype in ((self.inputs, "<f8"), (self.event_time_ms, "<i8"), (self.amount, "<f8")):
+            digest.update(np.ascontiguousarray(values, dtype=dtype).tobytes())
+        for column in (self.currency, self.category, self.merchant):
+            column.update(digest)
         return digest.hexdigest()
 
 
-class _Feed:
-    """Hands transactions to the replay one by one and keeps the label of the latest: the replay may skip some."""
+@dataclass(slots=True)
+class DatasetRows:
+    """Grows a data set row by row; in arrays, so that a million rows stay a few hundred megabytes."""
+
+    features: Grower = field(default_factory=lambda: Grower("<f8", len(FEATURE_NAMES)))
+    rule_hits: Grower = field(default_factory=lambda: Grower("?", len(RULES)))
+    event_time_ms: Grower = field(default_factory=lambda: Grower("<i8"))
+    labels: Grower = field(default_factory=lambda: Grower("<i1"))
+    amount: Grower = field(default_factory=lambda: Grower("<f8"))
+    rule_score: Grower = field(default_factory=lambda: Grower("<f8"))
+    transaction_ids: list[str] = field(default_factory=list)
+    customer: Coder = field(default_factory=Coder)
+    currency: Coder = field(default_factory=Coder)
+    category: Coder = field(default_factory=Coder)
+    merchant: Coder = field(default_factory=Coder)
+    scenario: Coder = field(default_factory=Coder)
+    segment: Coder = field(default_factory=Coder)
+
+    def add(
+        self,
+        transaction: Transaction,
+        features: FeatureVector,
+        verdict: RuleVerdict,
+        label: int,
+        *,
+        scenario: str | None = None,
+        segment: str | None = None,
+    ) -> None:
+        """Add one row.
+
+        Args:
+            transaction: what was bought.
+            features: as served.
+            verdict: of the rules.
+            label: `FRAUD`, `GENUINE` or `UNKNOWN`.
+            scenario: see `Dataset`.
+            segment: see `Dataset`.
+        """
+        codes = {code for code, _ in verdict.hits}
+        self.features.append([np.nan if value is None else value for value in features])
+        self.rule_hits.append([code in codes for code in RULE_CODES])
+        self.event_time_ms.append(transaction.event_time_ms)
+        self.labels.append(label)
+        self.amount.append(major_amount(transaction.amount_minor, transaction.currency))
+        self.rule_score.append(verdict.score)
+        self.transaction_ids.append(transaction.transaction_id)
+        self.customer.append(transaction.customer_id)
+        self.currency.append(transaction.currency)
+        self.category.append(transaction.category)
+        self.merchant.append(transaction.merchant)
+        self.scenario.append(scenario)
+        self.segment.append(segment)
+
+    def dataset(self, rejected: int = 0) -> Dataset:
+        """Return the rows so far; `rejected` were none."""
+        ids = np.empty(len(self.transaction_ids), dtype=np.object_)
+        ids[:] = self.transaction_ids
+        parts: dict[str, Any] = {
+            item.name: getattr(self, item.name).array() for item in fields(self) if item.name != "transaction_ids"
+        }
+        return Dataset(**parts, transaction_ids=ids, rejected=rejected)
+
+
+class Feed:
+    """Hands transactions to the replay one by one and keeps what belongs to the latest: the replay may skip some."""
 
     def __init__(self, events: Iterable[SourceEvent], now_ms: int) -> None:
+        """Take the events in the order of the stream, and the clock the parser holds event times against."""
         self.label = UNKNOWN
+        self.scenario: str | None = None
+        self.segment: str | None = None
         self.rejected = 0
         self._events = events
         self._now_ms = now_ms
 
     def __iter__(self) -> Iterator[Transaction]:
+        """Yield what the parser takes, and count what it does not."""
         for event in self._events:
             parsed = parse_transaction(orjson.dumps(event.transaction), self._now_ms)
             if isinstance(parsed, Rejection):
                 self.rejected += 1
                 continue
             self.label = UNKNOWN if event.label is None else FRAUD if event.label else GENUINE
+            self.scenario, self.segment = event.pattern, event.segment
             yield parsed
 
 
-def build_dataset(events: Iterable[SourceEvent], now_ms: int) -> Dataset:
-    """Replay history into training rows.
+def build_dataset(events: Iterable[SourceEvent], now_ms: int, config: DetectionConfig | None = None) -> Dataset:
+    """Replay history into rows.
 
     Args:
         events: in the order the stream would receive them.
         now_ms: the wall clock the parser holds event times against, UTC milliseconds.
+        config: decides blacklist, `rule_score` and `rule_hits`; by default what a job starts with.
     """
-    feed = _Feed(events, now_ms)
-    rows: list[tuple[float, ...]] = []
-    times: list[int] = []
-    labels: list[int] = []
-    for replayed in replay_features(feed):
-        rows.append(model_input(replayed.features))
-        times.append(replayed.transaction.event_time_ms)
-        labels.append(feed.label)
-    inputs = np.array(rows, dtype=np.float64).reshape(len(rows), len(FEATURE_NAMES))
-    return Dataset(inputs, np.array(times, dtype=np.int64), np.array(labels, dtype=np.int8), feed.rejected)
+    config = config or DetectionConfig()
+    feed, rows = Feed(events, now_ms), DatasetRows()
+    rules = FraudRuleEvaluator(config.rules)
+    for transaction, features in replay_features(feed, config):
+        verdict = rules.evaluate(features)
+        rows.add(transaction, features, verdict, feed.label, scenario=feed.scenario, segment=feed.segment)
+    return rows.dataset(feed.rejected)
 
 
 def split_by_time(dataset: Dataset, train_fraction: float) -> tuple[Dataset, Dataset]:
@@ -119,3 +240,15 @@ def split_by_time(dataset: Dataset, train_fraction: float) -> tuple[Dataset, Dat
         cut = later[0] if len(later) else cut + 1
     early = dataset.event_time_ms < cut
     return dataset.where(early), dataset.where(~early)
+
+
+def known_at(dataset: Dataset, cut_ms: int, label_delay_days: float) -> Dataset:
+    """Return the rows with only those labels that were known at a moment.
+
+    Args:
+        dataset: rows before the moment.
+        cut_ms: the moment, UTC milliseconds.
+        label_delay_days: a label becomes known this long after its transaction.
+    """
+    too_young = dataset.event_time_ms > cut_ms - round(label_delay_days * DAY_MS)
+    return replace(dataset, labels=np.where(too_young, UNKNOWN, dataset.labels).astype(np.int8))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from flink_jobs.core.forest_arrays import ARRAY_DTYPES, LEAF, ForestArrays, check_forest
+from flink_jobs.core.tree_arrays import ARRAY_DTYPES, LEAF, ForestArrays, check_trees
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,5 +46,5 @@ def export_forest(model: IsolationForest) -> ForestArrays:
         tree_offsets=np.cumsum(sizes).astype(ARRAY_DTYPES["tree_offsets"]),
         max_samples=np.array([model.max_samples_], dtype=ARRAY_DTYPES["max_samples"]),
     )
-    check_forest(arrays, model.n_features_in_)
+    check_trees(arrays, model.n_features_in_)
     return arrays

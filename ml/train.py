@@ -1,39 +1,32 @@
-"""Trains an isolation forest on the earlier part of a data set and measures it on the later part.
+"""Trains a model on the earlier part of a data set and measures it on the later part.
 
-Liu, Ting and Zhou, "Isolation Forest", ICDM 2008. Unsupervised: labels, where there are any, only measure.
-The same rows and the same parameters give the same arrays, byte for byte.
+An isolation forest (Liu, Ting and Zhou, ICDM 2008) needs no labels: where there are any, they only measure. Boosted
+trees (scikit-learn's histogram boosting, after LightGBM: Ke et al., NIPS 2017) learn from the labels that were known
+at the cut. The same rows and the same parameters give the same arrays, byte for byte.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from sklearn.ensemble import IsolationForest
-from sklearn.metrics import average_precision_score, roc_auc_score
-
-from flink_jobs.core.features import FEATURE_NAMES, FEATURES
-from flink_jobs.core.forest_arrays import arrays_digest
-from flink_jobs.core.forest_scorer import compile_score
+from flink_jobs.core.encodings import ENCODING_NEUTRALS
+from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.model import build_model
+from flink_jobs.core.model_artifact import ModelArrays
 from flink_jobs.core.model_manifest import ModelManifest, TrainingData, feature_hash
 from flink_jobs.errors import UserError
-from ml.dataset import FRAUD, UNKNOWN, split_by_time
-from ml.isolation_forest import export_forest
+from ml.dataset import UNKNOWN, known_at, split_by_time
+from ml.fitting import FITTERS, Fitted
+from ml.measures import measure_model
+from ml.scoring import score_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from flink_jobs.core.forest_arrays import ForestArrays
     from ml.dataset import Dataset
     from ml.parameters import TrainingParameters
 
 MIN_TRAINING_ROWS: Final = 2
-PARITY_ROWS: Final = 2_000
-PARITY_TOLERANCE: Final = 1e-12
-QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-TOP_SHARE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +41,13 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A forest and everything known about it, not yet published."""
+    """A model and everything known about it, not yet published."""
 
     manifest: ModelManifest
-    arrays: ForestArrays
+    arrays: ModelArrays
 
 
-def train_forest(
+def train_model(
     dataset: Dataset, parameters: TrainingParameters, provenance: Provenance, version: str | None = None
 ) -> TrainedModel:
     """Train, export, prove the export against scikit-learn, and measure.
@@ -67,81 +60,72 @@ def train_forest(
             so that the same training gives the same name.
 
     Raises:
-        UserError: too few rows.
-        ModelError: the forest breaks a cap of the serving side.
-        ArithmeticError: the exported forest does not reproduce scikit-learn's scores; a bug here or a new scikit-learn.
+        UserError: too few rows, or no labels for a family that needs them.
+        ModelError: the model breaks a cap of the serving side.
+        ArithmeticError: the exported model does not reproduce scikit-learn's scores; a bug here or a new scikit-learn.
     """
-    if len(dataset) < MIN_TRAINING_ROWS:
-        what = f"{len(dataset)} usable rows in {provenance.source} ({dataset.rejected} were rejected)"
-        raise UserError(what, "give a file with more transactions, or correct its mapping")
-    early, late = split_by_time(dataset, parameters.train_fraction)
-    forest = IsolationForest(
-        n_estimators=parameters.n_estimators,
-        max_samples=min(parameters.max_samples, len(early)),
-        max_features=parameters.max_features,
-        bootstrap=parameters.bootstrap,
-        random_state=parameters.seed,
-    ).fit(early.inputs)
-    arrays = export_forest(forest)
-    score = compile_score(arrays, len(FEATURE_NAMES))
-    measured = late if len(late) else early
-    scores = np.array([score(row) for row in map(tuple, measured.inputs.tolist())])
-    _check_parity(forest, measured.inputs[:PARITY_ROWS], scores[:PARITY_ROWS])
-
-    digest = arrays_digest(arrays)
+    early, late = training_parts(dataset, parameters, provenance.source)
+    fitted = FITTERS[parameters.kind](early, parameters)
+    digest = fitted.arrays.digest()
     last_ms = int(early.event_time_ms.max())
     day = datetime.fromtimestamp(last_ms / 1000, UTC).strftime("%Y%m%d")
-    manifest = ModelManifest(
+    draft = ModelManifest(
         version=version or f"{day}-{digest[:10]}",
         created_at=provenance.created_at.astimezone(UTC).isoformat(timespec="seconds"),
-        feature_names=FEATURE_NAMES,
-        feature_hash=feature_hash(FEATURE_NAMES),
+        feature_names=fitted.names,
+        feature_hash=feature_hash(fitted.names),
         arrays_sha256=digest,
-        training_data=TrainingData(
-            source=provenance.source,
-            source_sha256=provenance.source_sha256,
-            features_sha256=early.digest(),
-            rows=len(early),
-            first_event_time_ms=int(early.event_time_ms.min()),
-            last_event_time_ms=last_ms,
-        ),
-        parameters=asdict(parameters),
-        metrics=measure(scores, late.labels) if len(late) else {},
-        score_quantiles=_quantiles(scores),
-        feature_quantiles={name: _quantiles(measured.inputs[:, column]) for column, name in enumerate(FEATURE_NAMES)},
-        neutral_values={spec.name: spec.neutral for spec in FEATURES},
+        training_data=_training_data(early, fitted, provenance),
+        parameters=parameters.relevant(),
+        metrics={},
+        score_quantiles={},
+        feature_quantiles={},
+        neutral_values={name: _NEUTRALS[name] for name in fitted.names},
         code_version=provenance.code_version,
+        kind=fitted.arrays.trees.KIND,
     )
-    return TrainedModel(manifest, arrays)
+    measured = late if len(late) else early
+    scores = score_rows(build_model(draft, fitted.arrays), measured)
+    fitted.check_parity(measured, scores)
+    measures = measure_model(measured, scores, fitted.names, fitted.arrays.extras, parameters)
+    manifest = replace(
+        draft,
+        metrics=measures.metrics if len(late) else {},
+        score_quantiles=measures.score_quantiles,
+        feature_quantiles=measures.input_quantiles,
+        budget=measures.budget,
+        reference=measures.reference,
+    )
+    return TrainedModel(manifest, fitted.arrays)
 
 
-def measure(scores: NDArray[np.float64], labels: NDArray[np.int8]) -> dict[str, float]:
-    """Measure the model alone, without rules.
+def training_parts(dataset: Dataset, parameters: TrainingParameters, source: str) -> tuple[Dataset, Dataset]:
+    """Return the part that trains, with the labels known at the cut, and the later part that measures.
 
-    Returns:
-        `rows`, and where both kinds are labelled: `fraud_rate` (what a coin's average precision would be),
-        `roc_auc`, `average_precision`, and `precision_at_top_1_percent` (frauds among the highest scores).
+    Raises:
+        UserError: too few rows.
     """
-    known = labels != UNKNOWN
-    metrics = {"rows": float(len(scores)), "labelled_rows": float(known.sum())}
-    fraud = labels[known] == FRAUD
-    if not fraud.any() or fraud.all():
-        return metrics
-    ranked = np.argsort(-scores[known], kind="stable")[: max(1, int(fraud.size * TOP_SHARE))]
-    return metrics | {
-        "fraud_rate": float(fraud.mean()),
-        "roc_auc": float(roc_auc_score(fraud, scores[known])),
-        "average_precision": float(average_precision_score(fraud, scores[known])),
-        "precision_at_top_1_percent": float(fraud[ranked].mean()),
-    }
+    if len(dataset) < MIN_TRAINING_ROWS:
+        what = f"{len(dataset)} usable rows in {source} ({dataset.rejected} were rejected)"
+        raise UserError(what, "give a file with more transactions, or correct its mapping")
+    early, late = split_by_time(dataset, parameters.train_fraction)
+    if len(late):
+        early = known_at(early, int(late.event_time_ms.min()), parameters.label_delay_days)
+    return early, late
 
 
-def _check_parity(forest: IsolationForest, inputs: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
-    difference = float(np.abs(scores + forest.score_samples(inputs)).max())
-    if not difference <= PARITY_TOLERANCE:
-        message = f"the exported forest differs from scikit-learn by {difference:.3g}; it is not published"
-        raise ArithmeticError(message)
+def _training_data(early: Dataset, fitted: Fitted, provenance: Provenance) -> TrainingData:
+    labelled = int((early.labels != UNKNOWN).sum()) if fitted.learns_labels else 0
+    return TrainingData(
+        source=provenance.source,
+        source_sha256=provenance.source_sha256,
+        features_sha256=early.digest(),
+        rows=len(early),
+        first_event_time_ms=int(early.event_time_ms.min()),
+        last_event_time_ms=int(early.event_time_ms.max()),
+        labelled_rows=labelled,
+        labels_sha256=early.labels_digest() if fitted.learns_labels else None,
+    )
 
 
-def _quantiles(values: NDArray[np.float64]) -> dict[str, float]:
-    return {str(level): float(value) for level, value in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)}
+_NEUTRALS: Final = dict(zip(FEATURE_NAMES, NEUTRAL_VALUES, strict=True)) | ENCODING_NEUTRALS

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from flink_jobs.core.config import Blacklist, DetectionConfig
 from flink_jobs.core.currencies import MINOR_UNITS
+from flink_jobs.core.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.parsing import (
     MAX_AMOUNT_MINOR,
     MAX_CATEGORY_CHARS,
@@ -128,8 +129,9 @@ def histories(draw: st.DrawFn, max_size: int = 60) -> list[Transaction]:
         latitude, longitude = place if place is not None else (None, None)
         amount = draw(st.sampled_from([0, 1, 999, 100_000, MAX_AMOUNT_MINOR]) | st.integers(0, 10_000))
         merchant = draw(st.sampled_from([None, "m-1", "m-2"]))
+        category = draw(st.sampled_from([None, *[f"k-{number}" for number in range(20)]]))
         history.append(
-            Transaction(name, "c-1", amount, draw(codes), time_ms, merchant, None, latitude, longitude, "pos", "US")
+            Transaction(name, "c-1", amount, draw(codes), time_ms, merchant, category, latitude, longitude, "pos", "US")
         )
     return history
 
@@ -170,6 +172,17 @@ configs = st.builds(
         country=st.frozensets(countries, max_size=3),
     ),
     model_version=st.none() | st.just("if-20260101"),
+    model_digest=st.none() | st.just("0" * 64),
+    shadow_model=st.none() | st.builds(ModelRef, st.just("if-20260102"), st.just("1" * 64)),
+    experiment=st.none()
+    | st.builds(
+        Experiment,
+        st.just("spring"),
+        st.just("gb-1"),
+        st.just("2" * 64),
+        ratios,
+        st.builds(GuardBand, st.integers(20, 10**5), st.floats(1, 1e3), st.floats(1e-3, 1), ratios),
+    ),
     revision=st.integers(0, 10**6),
     control_ids=st.lists(printable(20), max_size=5).map(tuple),
 )

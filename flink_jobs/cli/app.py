@@ -35,6 +35,24 @@ COMMANDS = {
         "flink_jobs.cli.traffic_commands", "simulate", "Send seeded card traffic with planted fraud.", TRAFFIC
     ),
     "train": Lazy("flink_jobs.cli.train_command", "train", "Train the model and write its artefact.", DATA),
+    "evaluate": Lazy(
+        "flink_jobs.cli.evaluate_command", "evaluate", "Judge models and rules on a labelled card file.", DATA
+    ),
+    "backtest": Lazy(
+        "flink_jobs.cli.backtest_command", "backtest", "Try other rules or another model on history.", DATA
+    ),
+    "drift": Lazy("flink_jobs.cli.drift_command", "drift", "Tell whether a model should be trained again.", DATA),
+    "precision": Lazy(
+        "flink_jobs.cli.precision_command", "precision", "Show how right alerts were, by reason and by model.", DATA
+    ),
+    "model": Lazy(
+        "flink_jobs.cli.model_commands", "app", "Register, promote, roll back and look at model versions.", DATA
+    ),
+    "experiment": Lazy(
+        "flink_jobs.cli.experiment_commands", "app", "Let a challenger decide for some customers, guarded.", DATA
+    ),
+    "label": Lazy("flink_jobs.cli.label_command", "label", "Say of transactions whether they were fraud.", DATA),
+    "explain": Lazy("flink_jobs.cli.explain_command", "explain", "Tell why a transaction was decided as it was.", DATA),
     "control": Lazy(
         "flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from flink_jobs.cli.actor import By, Why, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.times import shown
 from flink_jobs.core.rules import RULE_BY_ID
@@ -42,8 +42,6 @@ class Kind(StrEnum):
     COUNTRY = "country"
 
 
-Why = Annotated[str, typer.Option("--reason", "-r", help="why, for the audit", prompt="Why (for the audit)")]
-By = Annotated[str | None, typer.Option("--by", help="who answers for it; default: your login name")]
 Expect = Annotated[
     int | None,
     typer.Option("--expect-revision", min=0, help="apply only if this revision is in force"),
@@ -171,18 +169,11 @@ def _send(
 def _message(changes: dict[str, Any], reason: str, by: str | None, expect: int | None) -> dict[str, Any]:
     return build_message(
         changes,
-        issued_by=by or _login(),
+        issued_by=actor(by),
         reason=reason,
         expected_revision=expect,
         now_ms=int(time.time() * 1_000),
     )
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        raise UserError("your login has no name", "say who you are with --by") from None
 
 
 def _deliver(message: dict[str, Any], wait: float, output: Output) -> None:
@@ -215,6 +206,13 @@ def _print_state(state: ControlState) -> None:
         f"model {model_version}",
         markup=False,
     )
+    if config.shadow_model is not None:
+        out.print(f"shadow {config.shadow_model.version}: asked beside it, recorded only", markup=False)
+    if config.experiment is not None:
+        trial = config.experiment
+        out.print(
+            f"experiment {trial.id}: {trial.version} decides for {trial.share:.1%} of the customers", markup=False
+        )
     rules = [
         [name, "on" if setting.enabled else "off", setting.weight, setting.threshold]
         for name, setting in config.rules.items()

@@ -63,6 +63,10 @@ def submit(
         say(f"{name} runs as {job_id}")
         return job_id
 
+    problem = _model_problem(settings) if "detect" in names and from_savepoint is None else None
+    if problem is not None:
+        say(f"No model can be used ({problem}): the detector will decide by rules alone, degraded.")
+        say("Mend it, then name the model with `streamflow control model` or `streamflow model promote`.")
     say(f"Submitting {' and '.join(names)} ...")
     with ThreadPoolExecutor(len(names)) as pool:  # a client mostly waits for its JVM to warm up
         started = dict(zip(names, pool.map(start, names), strict=True))
@@ -71,6 +75,19 @@ def submit(
         {"jobs": started, "flink_ui": settings.flink_rest_url},
         lambda: out.print(f"Flink UI: {settings.flink_rest_url}"),
     )
+
+
+def _model_problem(settings: Settings) -> str | None:
+    """Return what is wrong with the model that the detector will start with, ``None`` when it can be used."""
+    from flink_jobs.artifacts.finder import find_model
+    from flink_jobs.core.model import ModelError, model_directory
+
+    try:
+        version = settings.model_version or model_directory(settings.model_dir).name
+        find_model(str(settings.model_dir), settings.artifact_store, version, None)
+    except ModelError as error:
+        return error.detail
+    return None
 
 
 def jobs(*, output: OutputOption = Output.PLAIN) -> None:

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import subprocess
 import time
-import tomllib
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
+from flink_jobs.cli.history import From, LabelsUntil, Since, Until, code_version, read_history
+from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
 from flink_jobs.core.model import load_model
 from flink_jobs.core.model_faults import ModelError
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
-from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_events
-from ml.parameters import TrainingParameters
+from ml.parameters import Kind, TrainingParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from flink_jobs.traffic.source_files import SourceEvent
     from ml.dataset import Dataset
     from ml.train import TrainedModel
 
-SHOW_EVERY = 1_000
 DEFAULTS = TrainingParameters()
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="card file (.csv, .jsonl, both also .gz, .parquet), oldest first")],
+    data: Annotated[
+        Path | None, typer.Option(help="card file (.csv, .jsonl, both also .gz, .parquet), oldest first")
+    ] = None,
     mapping: Annotated[Path | None, typer.Option(help="column mapping; default: <data>.mapping.yaml beside it")] = None,
     out_dir: Annotated[
         Path, typer.Option("--out", envvar="STREAMFLOW_MODEL_DIR", help="folder of model versions")
@@ -43,42 +37,72 @@ def train(
     version: Annotated[
         str | None, typer.Option(help="name; default: day of the last training row and digest of the trees")
     ] = None,
+    kind: Annotated[
+        Kind, typer.Option(help="isolation_forest learns without labels; gradient_boosting learns from them")
+    ] = Kind.ISOLATION_FOREST,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every random choice")] = DEFAULTS.seed,
     trees: Annotated[
         int, typer.Option(min=1, max=1_000, help="trees; scoring time grows with them")
     ] = DEFAULTS.n_estimators,
     max_samples: Annotated[
-        int, typer.Option(min=2, max=4_096, help="rows each tree is grown on")
+        int, typer.Option(min=2, max=4_096, help="rows each tree of a forest is grown on")
     ] = DEFAULTS.max_samples,
     train_fraction: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="share of the rows, by event time, that train; the rest measures")
     ] = DEFAULTS.train_fraction,
+    label_delay_days: Annotated[
+        float, typer.Option(min=0.0, help="days until a label is known; younger ones do not train")
+    ] = DEFAULTS.label_delay_days,
+    alerts_per_day: Annotated[
+        float | None, typer.Option(min=0.1, help="alert budget: the manifest then names the threshold that keeps it")
+    ] = None,
+    tune_seconds: Annotated[
+        float, typer.Option(min=0.0, help="search better parameters that long; gradient_boosting only")
+    ] = 0.0,
+    since: Since = None,
+    until: Until = None,
+    labels_until: LabelsUntil = None,
     *,
+    from_decisions: From = False,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out what cannot be mapped")] = False,
     make_current: Annotated[
         bool, typer.Option("--current/--no-current", help="let `current` name it: what jobs load when they start")
     ] = True,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Train an isolation forest on the earlier part of a card file and measure it on the later part.
+    """Train a model on the earlier part of history and measure it on the later part.
 
-    Labels are never used to train; where the file has them, they tell how well the model alone separates fraud.
-    The same file and options give the same model. A published version never changes.
+    History is a card file, or what the job recorded (--from-decisions).
+
+    An isolation forest never sees a label; where the file has them, they tell how well the model separates fraud.
+    Gradient boosting learns from the labels that were known when the earlier part ended.
+    The same file and options give the same model, unless time limits a search. A published version never changes.
 
     Example: streamflow train --data tests/data/card_transactions.csv.gz
     """
     # scikit-learn takes three seconds to import, and `streamflow train --help` does not need it.
     from ml.artifact_writer import set_current, write_artifact
-    from ml.train import Provenance, train_forest
+    from ml.train import Provenance, train_model
 
     started = time.monotonic()
-    dataset = _read(data, mapping, skip_bad_rows=skip_bad_rows)
-    parameters = TrainingParameters(
-        n_estimators=trees, max_samples=max_samples, seed=seed, train_fraction=train_fraction
+    history = read_history(
+        data, mapping, (since, until, labels_until), from_decisions=from_decisions, skip_bad_rows=skip_bad_rows
     )
-    provenance = Provenance(data.name, _sha256(data), _code_version(), datetime.now(UTC))
+    dataset = history.dataset
+    parameters = TrainingParameters(
+        kind=kind.value,
+        n_estimators=trees,
+        max_samples=max_samples,
+        seed=seed,
+        train_fraction=train_fraction,
+        label_delay_days=label_delay_days,
+        alerts_per_day=alerts_per_day,
+    )
+    if tune_seconds:
+        parameters = _tuned(dataset, parameters, tune_seconds)
+    provenance = Provenance(history.source, history.sha256, code_version(), datetime.now(UTC))
     try:
-        trained = train_forest(dataset, parameters, provenance, version)
+        trained = train_model(dataset, parameters, provenance, version)
         directory = write_artifact(out_dir, trained.manifest, trained.arrays)
         served = load_model(directory, trained.manifest.feature_names)
     except ModelError as error:
@@ -93,53 +117,32 @@ def train(
     emit(output, value, lambda: _print(trained, dataset, directory, seconds))
 
 
-def _read(data: Path, mapping: Path | None, *, skip_bad_rows: bool) -> Dataset:
-    from ml.dataset import build_dataset
+def _tuned(dataset: Dataset, parameters: TrainingParameters, seconds: float) -> TrainingParameters:
+    from ml.tuning import tune
 
-    skipped = SkippedRows() if skip_bad_rows else None
-    events = read_events(data, mapping_for(data, mapping), skipped)
-    dataset = build_dataset(_with_progress(events), time.time_ns() // 1_000_000)
-    if skipped is not None and skipped.count:
-        say(f"rows left out because they cannot be mapped: {skipped.count:,}; the first: {skipped.first}")
-    if dataset.rejected:
-        say(f"rows left out because the stream would reject them: {dataset.rejected:,}")
-    return dataset
-
-
-def _with_progress(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
-    columns = SpinnerColumn(), TextColumn("replaying history: {task.completed:,.0f} transactions"), TimeElapsedColumn()
+    columns = SpinnerColumn(), TextColumn("searching parameters: {task.description}"), BarColumn(), TimeElapsedColumn()
+    started = time.monotonic()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("replay", total=None)
-        for count, event in enumerate(events, start=1):
-            if count % SHOW_EVERY == 0:
-                progress.update(task, completed=count)
-            yield event
+        task = progress.add_task("first trial", total=seconds)
+
+        def told(trials: int, best: float) -> None:
+            text = f"{trials} trials, average precision {best:.3f}"
+            progress.update(task, completed=time.monotonic() - started, description=text)
+
+        return tune(dataset, parameters, seconds, told)
 
 
 def _print(trained: TrainedModel, dataset: Dataset, directory: Path, seconds: float) -> None:
     manifest = trained.manifest
     out.print(f"Model {manifest.version} is in {directory}", soft_wrap=True)
     rows = manifest.training_data.rows
-    out.print(f"{rows:,} of {len(dataset):,} transactions trained {trained.arrays.tree_count} trees in {seconds:.1f} s")
+    out.print(
+        f"{rows:,} of {len(dataset):,} transactions trained {trained.arrays.trees.tree_count} trees in {seconds:.1f} s"
+    )
+    if manifest.kind == Kind.GRADIENT_BOOSTING:
+        out.print(f"labels of {manifest.training_data.labelled_rows:,} of them were known by then and taught the trees")
+    if (budget := manifest.budget) is not None:
+        out.print(f"{budget.alerts_per_day:g} alerts a day: alert from a score of {budget.threshold:.3f} on")
     counts = {"rows", "labelled_rows"}
     measured = [(n.replace("_", " "), f"{v:,.0f}" if n in counts else f"{v:.3f}") for n, v in manifest.metrics.items()]
-    table(["measured on the later ones", "the model alone"], measured or [("nothing: every row trained", "")])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _code_version() -> str:
-    """Return the release, and the commit where this is a git checkout."""
-    with (REPO_ROOT / "pyproject.toml").open("rb") as file:
-        release = str(tomllib.load(file)["project"]["version"])
-    git = shutil.which("git")
-    if git is None or not (REPO_ROOT / ".git").exists():
-        return release
-    answer = subprocess.run(
-        [git, "-C", str(REPO_ROOT), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-    )
-    commit = answer.stdout.strip()
-    return f"{release}+{commit}" if answer.returncode == 0 and commit else release
+    table(["measured on the later ones", "blend: with the rules"], measured or [("nothing: every row trained", "")])

@@ -1,21 +1,22 @@
-"""What a person may change while the job runs: blend, threshold, rules, blacklists, model version.
+"""What a person may change while the job runs: blend, threshold, rules, blacklists, models, an experiment.
 
 A ``DetectionConfig`` is immutable; a control message makes a new one with the next revision. It is kept as JSON in
 Flink's broadcast state, so a restored job goes on with the revision it had.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
 import orjson
 
+from flink_jobs.core.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULE_BY_ID, RULESET_VERSION, RuleSetting
 from flink_jobs.core.transaction import Transaction
 
-CONFIG_SCHEMA_VERSION: Final = 1
-DEFAULT_ALPHA: Final = 0.4
-DEFAULT_ALERT_THRESHOLD: Final = 0.5
+CONFIG_SCHEMA_VERSION: Final = 2
+DEFAULT_ALPHA: Final = 0.6
+DEFAULT_ALERT_THRESHOLD: Final = 0.4
 REMEMBERED_CONTROL_IDS: Final = 256
 """Control ids kept to recognise a redelivered control message."""
 
@@ -49,6 +50,12 @@ class DetectionConfig:
     blacklist: Blacklist = Blacklist()
     model_version: str | None = None
     """The model asked for by a control message; ``None`` means the one the job was started with."""
+    model_digest: str | None = None
+    """Digest of its arrays, where the message gave one: others under this version are not used."""
+    shadow_model: ModelRef | None = None
+    """A model that scores beside the champion and decides nothing."""
+    experiment: Experiment | None = None
+    """A model that decides for a share of the customers."""
     revision: int = 0
     """Control messages applied since the job's first start."""
     control_ids: tuple[str, ...] = ()
@@ -73,6 +80,9 @@ class DetectionConfig:
             "rules": {rule_id: self.rules[rule_id] for rule_id in RULE_BY_ID},
             "blacklist": {kind: sorted(getattr(self.blacklist, kind)) for kind in ("customer", "merchant", "country")},
             "model_version": self.model_version,
+            "model_digest": self.model_digest,
+            "shadow_model": None if self.shadow_model is None else asdict(self.shadow_model),
+            "experiment": None if self.experiment is None else asdict(self.experiment),
             "revision": self.revision,
             "control_ids": self.control_ids,
         }
@@ -98,6 +108,22 @@ class DetectionConfig:
             rules={**DEFAULT_RULE_SETTINGS, **stored},
             blacklist=Blacklist(**{kind: frozenset(values) for kind, values in document["blacklist"].items()}),
             model_version=document["model_version"],
+            **_models(document),
             revision=document["revision"],
             control_ids=tuple(document["control_ids"]),
         )
+
+
+def _models(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what schema version 1 did not know: it had a champion only."""
+    shadow, experiment = document.get("shadow_model"), document.get("experiment")
+    return {
+        "model_digest": document.get("model_digest"),
+        "shadow_model": None if shadow is None else ModelRef(**shadow),
+        "experiment": None if experiment is None else experiment_of(experiment),
+    }
+
+
+def experiment_of(document: dict[str, Any]) -> Experiment:
+    """Return an experiment from its JSON; bounds of the guard that are not given take their defaults."""
+    return Experiment(**{**document, "guard": GuardBand(**document.get("guard", {}))})

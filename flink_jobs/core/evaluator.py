@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from flink_jobs.core.config import DetectionConfig
 from flink_jobs.core.currencies import major_amount
-from flink_jobs.core.decision import Opinion, build_alert, build_decision, encode
+from flink_jobs.core.decision import Opinion, ShadowScore, Variant, build_alert, build_decision, encode
 from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
-from flink_jobs.core.features import FeatureVector, extract_features
-from flink_jobs.core.lineup import Model
+from flink_jobs.core.experiment import Experiment
+from flink_jobs.core.features import FeatureVector, extract_features, surprise_of
+from flink_jobs.core.lineup import Lineup, Model, Notice
 from flink_jobs.core.parsing import WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
-from flink_jobs.core.rules import FraudRuleEvaluator
+from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
 from flink_jobs.core.scoring import blend
 from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.core.state import (
@@ -39,6 +40,13 @@ class DeadLetter(NamedTuple):
     body: str
 
 
+class StoppedExperiment(NamedTuple):
+    """An experiment that its guard has just ended, in this subtask."""
+
+    experiment: Experiment
+    why: str
+
+
 class Outcome(NamedTuple):
     """What one record led to."""
 
@@ -51,6 +59,14 @@ class Outcome(NamedTuple):
     score: float = 0.0
     out_of_order_ms: int = 0
     reasons: tuple[ReasonCode, ...] = ()
+    is_degraded: bool = False
+    """Decided without a model."""
+    variant: Variant = Variant.CHAMPION
+    is_shadow_alert: bool | None = None
+    """What the shadow model would have made of it; ``None`` without one."""
+    notices: tuple[Notice, ...] = ()
+    """What happened to the models meanwhile."""
+    stopped: StoppedExperiment | None = None
 
 
 class TransactionEvaluator:
@@ -61,10 +77,19 @@ class TransactionEvaluator:
         config: DetectionConfig | None = None,
         model: Model | None = None,
         wire_format: str = "json",
+        lineup: Lineup | None = None,
     ) -> None:
-        """Compile the configuration; ``model=None`` scores by rules alone and marks decisions degraded."""
+        """Compile the configuration; without a model it decides by rules alone and marks decisions degraded.
+
+        Args:
+            config: the configuration to start with.
+            model: the champion.
+            wire_format: of the payloads.
+            lineup: made by the caller where models are timed.
+        """
         self._parse = WIRE_FORMATS[wire_format]
-        self.model = model
+        self.lineup = lineup or Lineup()
+        self.lineup.use_champion(model)
         self.configure(config or DetectionConfig())
 
     def configure(self, config: DetectionConfig) -> None:
@@ -102,10 +127,10 @@ class TransactionEvaluator:
         try:
             try:
                 state = CustomerFraudState.from_bytes(blob) if blob is not None else CustomerFraudState()
-            except StateCorrupt as problem:
+            except StateCorrupt as damage:
                 state = CustomerFraudState()
                 letters = (
-                    _letter(record, DeadLetterReason.STATE_CORRUPT, stage, str(problem), Disposition.INCIDENT, now_ms),
+                    _letter(record, DeadLetterReason.STATE_CORRUPT, stage, str(damage), Disposition.INCIDENT, now_ms),
                 )
             fingerprint = transaction_fingerprint(transaction.transaction_id)
             if state.has_seen(fingerprint):
@@ -130,20 +155,26 @@ class TransactionEvaluator:
         amount = major_amount(transaction.amount_minor, transaction.currency)
         features = extract_features(state, transaction, amount, self._is_blacklisted)
         verdict = self._rules.evaluate(features)
-        model, opinion = self.model, Opinion()
-        if model is not None:
-            opinion = Opinion(model.score(features, transaction), model.version)
+        lineup = self.lineup
+        opinion, slot, is_trial = lineup.ask(features, transaction)
         score = blend(verdict, opinion.ml_score, self.config.alpha)
+        if lineup.shadow is not None:
+            opinion = opinion._replace(shadow=self._shadow_score(features, transaction, verdict))
         latest = state.last_event_time_ms
         behind = 0 if latest is None else max(0, latest - transaction.event_time_ms)
-        decision = build_decision(
-            transaction, features, verdict, opinion, score, self.config, record, behind, now_ms
-        )
+        decision = build_decision(transaction, features, verdict, opinion, score, self.config, record, behind, now_ms)
+        is_alert = decision["is_alert"]
         alert = None
-        if decision["is_alert"]:
-            contributions = model.contributions(features, transaction) if model is not None else None
+        if is_alert:
+            contributions = None if opinion.ml_score is None else slot.contributions(features, transaction)
             alert = encode(build_alert(decision, contributions))
-        state.observe(transaction, amount, fingerprint)
+        stopped = None
+        if lineup.experiment is not None:
+            stopped = self._guarded(opinion, lineup.experiment, is_trial=is_trial, is_alert=is_alert)
+        notices = lineup.take_notices()
+        if notices or stopped:
+            letters = (*letters, *_model_letters(record, notices, stopped, now_ms))
+        state.observe(transaction, amount, fingerprint, surprise_of(features))
         return Outcome(
             state.to_bytes(),
             encode(decision),
@@ -153,7 +184,34 @@ class TransactionEvaluator:
             score.score,
             behind,
             tuple([code for code, _ in score.reasons]),
+            opinion.ml_score is None,
+            opinion.variant,
+            None if opinion.shadow is None else opinion.shadow.is_alert,
+            notices,
+            stopped,
         )
+
+    def _shadow_score(
+        self, features: FeatureVector, transaction: Transaction, verdict: RuleVerdict
+    ) -> ShadowScore | None:
+        """Return what the shadow model would have made of it."""
+        slot = self.lineup.shadow
+        model = None if slot is None else slot.model
+        ml_score = None if slot is None else slot.score(features, transaction)
+        if model is None or ml_score is None:
+            return None
+        score = blend(verdict, ml_score, self.config.alpha).score
+        return ShadowScore(model.version, ml_score, score, score >= self.config.alert_threshold)
+
+    def _guarded(
+        self, opinion: Opinion, experiment: Experiment, *, is_trial: bool, is_alert: bool
+    ) -> StoppedExperiment | None:
+        """Show a decision to the guard; where it trips, the champion decides again from the next event on."""
+        why = self.lineup.decided(opinion, is_trial=is_trial, is_alert=is_alert)
+        if why is None:
+            return None
+        self.lineup.use_challenger(None, None)
+        return StoppedExperiment(experiment, why)
 
 
 _KEY_MISMATCH = "the key that routed the record is not its customer_id; does it name customer_id twice?"
@@ -161,6 +219,22 @@ _KEY_MISMATCH = "the key that routed the record is not its customer_id; does it 
 
 def _set_aside(record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int) -> Outcome:
     return Outcome(letters=(_letter(record, reason, stage, detail, Disposition.REJECTED, now_ms),))
+
+
+def _model_letters(
+    record: SourceRecord, notices: Iterable[Notice], stopped: StoppedExperiment | None, now_ms: int
+) -> Iterator[DeadLetter]:
+    """Yield the incidents of models that were cut off, and of an experiment that was ended.
+
+    The event at which that happened is decided; its letter gives the place in the stream.
+    """
+    cut_off = [f"{item.role} {item.version}: {item.detail}" for item in notices if item.is_cut_off]
+    if cut_off:
+        detail = f"cut off until a control message names it again: {'; '.join(cut_off)}"
+        yield incident(record, DeadLetterReason.MODEL_CUT_OFF, Stage.MODEL, detail, now_ms)
+    if stopped is not None:
+        detail = f"experiment {stopped.experiment.id} with {stopped.experiment.version} is over: {stopped.why}"
+        yield incident(record, DeadLetterReason.EXPERIMENT_STOPPED, Stage.MODEL, detail, now_ms)
 
 
 def _failed(
@@ -227,8 +301,9 @@ def replay_features(
         if state.has_seen(fingerprint):
             continue
         amount = major_amount(transaction.amount_minor, transaction.currency)
-        yield ReplayedTransaction(transaction, extract_features(state, transaction, amount, is_blacklisted))
-        state.observe(transaction, amount, fingerprint)
+        features = extract_features(state, transaction, amount, is_blacklisted)
+        yield ReplayedTransaction(transaction, features)
+        state.observe(transaction, amount, fingerprint, surprise_of(features))
         states[transaction.customer_id] = state.to_bytes()
 
 

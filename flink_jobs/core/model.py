@@ -1,4 +1,4 @@
-"""The model as the stream uses it: load once, score one row at a time.
+"""The model as the stream uses it: load once, score one transaction at a time.
 
 Runs inside the TaskManager's JVM: nothing but the standard library, numpy and orjson may be imported here,
 because a C extension that takes the GIL by itself would deadlock.
@@ -7,39 +7,49 @@ because a C extension that takes the GIL by itself would deadlock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
-from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES, FeatureVector, model_input
-from flink_jobs.core.forest_arrays import check_forest
-from flink_jobs.core.forest_scorer import compile_score
+from flink_jobs.core.encodings import ENCODING_NAMES, compile_encoding
+from flink_jobs.core.families import Compiled, compile_model
+from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.model_artifact import model_directory, read_artifact
 from flink_jobs.core.model_faults import ModelError, ModelFault
 from flink_jobs.core.model_manifest import feature_hash, is_model_version
+from flink_jobs.core.tree_arrays import check_trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from flink_jobs.core.features import FeatureVector
+    from flink_jobs.core.model_artifact import ModelArrays
     from flink_jobs.core.model_manifest import ModelManifest
     from flink_jobs.core.transaction import Transaction
+    from flink_jobs.core.tree_arrays import Arrays
+    from flink_jobs.core.tree_masks import Row, RowScore
 
-__all__ = ["ForestModel", "ModelError", "ModelFault", "load_model", "model_directory"]
+    Inputs = Callable[[FeatureVector, Transaction], Row]
+
+__all__ = ["ModelError", "ModelFault", "TreeModel", "build_model", "load_model", "model_directory"]
 
 
 @dataclass(frozen=True, slots=True)
-class ForestModel:
-    """An isolation forest ready to score.
+class TreeModel:
+    """A model of either family, ready to score.
 
     Attributes:
         manifest: where it came from.
-        score_row: row (features in the manifest's order) to anomaly score `s = 2^(-E[h] / c(n))` of Liu et al.
-            (2008), in (0, 1]; towards 1 the row is anomalous, about 0.5 and below it is ordinary. Equals
-            `-IsolationForest.score_samples` to 1e-12, float32 rounding of the inputs included. Pure and
-            thread-safe; `ValueError` for NaN or a row of another length.
+        inputs: features and transaction to the row the trees take, in the manifest's order; absent features are at
+            their neutral value.
+        compiled: the trees.
+        extras: the optional arrays: tables of the encodings, calibration curve.
     """
 
     manifest: ModelManifest
-    score_row: Callable[[tuple[float, ...]], float]
+    inputs: Inputs
+    compiled: Compiled
+    extras: Arrays
 
     @property
     def version(self) -> str:
@@ -58,35 +68,35 @@ class ForestModel:
 
     @property
     def base(self) -> float:
-        """Score of a transaction all of whose features are neutral."""
-        return self.score_row(NEUTRAL_VALUES)
+        """Score of the mean training row: what the contributions add to."""
+        return self.compiled.base
 
-    def score(self, features: FeatureVector, transaction: Transaction) -> float:  # noqa: ARG002 - of other families
-        """Return the anomaly score of a transaction, absent features at their neutral values."""
-        return self.score_row(model_input(features))
+    @property
+    def score_row(self) -> RowScore:
+        """The score of a row in the manifest's order of inputs."""
+        return self.compiled.score
 
-    def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float]:  # noqa: ARG002
-        """Return each feature's share of the score, from `base` on.
+    def score(self, features: FeatureVector, transaction: Transaction) -> float:
+        """Return how suspicious a transaction is, 0 to 1.
 
-        Features take their values one after the other, in the table's order, and each is given what the score
-        moved by. The shares add up exactly; the split between features that act together depends on that order.
+        A forest answers `s = 2^(-E[h] / c(n))` of Liu et al. (2008), calibrated if its artefact says so; boosted trees
+        answer a probability. Pure and thread-safe; `ValueError` for NaN.
         """
-        row, before = list(NEUTRAL_VALUES), self.base
-        shares = {}
-        for index, (name, value) in enumerate(zip(FEATURE_NAMES, model_input(features), strict=True)):
-            row[index] = value
-            after = self.score_row(tuple(row))
-            shares[name] = after - before
-            before = after
-        return shares
+        return self.compiled.score(self.inputs(features, transaction))
+
+    def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float]:
+        """Return each input's share of the score; `base` and all of them add up to it (see `path_attribution`)."""
+        row = self.inputs(features, transaction)
+        shares = self.compiled.contributions(row, self.compiled.score(row))
+        return dict(zip(self.manifest.feature_names, shares, strict=True))
 
 
-def load_model(directory: Path, expected_features: tuple[str, ...]) -> ForestModel:
+def load_model(directory: Path, known_features: tuple[str, ...]) -> TreeModel:
     """Load one model version; takes well under a second for 100 trees.
 
     Args:
         directory: `<model_dir>/<version>`, see `model_directory`.
-        expected_features: the features this program computes, in order.
+        known_features: the features this program computes, in order; the model may use some of them.
 
     Raises:
         ModelError: whatever is wrong with it; no other exception. The caller then scores by rules alone.
@@ -97,11 +107,57 @@ def load_model(directory: Path, expected_features: tuple[str, ...]) -> ForestMod
     if manifest.version != directory.name:
         detail = f"{directory} holds model {manifest.version!r}; a version's directory carries its name"
         raise ModelError(ModelFault.BAD_MANIFEST, detail)
-    if manifest.feature_names != expected_features or manifest.feature_hash != feature_hash(expected_features):
+    return build_model(manifest, arrays, known_features)
+
+
+def build_model(
+    manifest: ModelManifest, arrays: ModelArrays, known_features: tuple[str, ...] = FEATURE_NAMES
+) -> TreeModel:
+    """Check and compile what an artefact holds.
+
+    Raises:
+        ModelError: whatever is wrong with it.
+    """
+    names = manifest.feature_names
+    unknown = [name for name in names if name not in known_features and name not in ENCODING_NAMES]
+    if unknown or len(set(names)) != len(names) or manifest.feature_hash != feature_hash(names):
         detail = (
-            f"model {manifest.version!r} was trained on {', '.join(manifest.feature_names)}; this program computes "
-            f"{', '.join(expected_features)}; train again"
+            f"model {manifest.version!r} takes {', '.join(names)}; this program knows "
+            f"{', '.join((*known_features, *ENCODING_NAMES))}; train again"
         )
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
-    check_forest(arrays, len(expected_features))
-    return ForestModel(manifest, compile_score(arrays, len(expected_features)))
+    check_trees(arrays.trees, len(names))
+    inputs = _compile_inputs(names, arrays.extras)
+    return TreeModel(manifest, inputs, compile_model(arrays.trees, arrays.extras, len(names)), arrays.extras)
+
+
+def _compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
+    """Build the function from features and transaction to the row; features come before encodings in every row."""
+    features = tuple(name for name in names if name in FEATURE_NAMES)
+    if names[: len(features)] != features:
+        raise ModelError(ModelFault.FEATURE_MISMATCH, "features of the stream come before encodings")
+    encodings = tuple(compile_encoding(name, extras) for name in names[len(features) :])
+    places = [FEATURE_NAMES.index(name) for name in features]
+    neutral = tuple(NEUTRAL_VALUES[place] for place in places)
+    pick = _picker(places)
+
+    def from_features(vector: FeatureVector, _: Transaction) -> Row:
+        row = pick(vector)
+        if None in row:
+            return tuple([other if value is None else value for value, other in zip(row, neutral, strict=True)])
+        return row
+
+    if not encodings:
+        return from_features
+
+    def with_encodings(vector: FeatureVector, transaction: Transaction) -> Row:
+        return (*from_features(vector, transaction), *[encode(transaction) for encode in encodings])
+
+    return with_encodings
+
+
+def _picker(places: list[int]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that picks places of a tuple as a tuple, whatever their number."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda vector: tuple([vector[place] for place in places])

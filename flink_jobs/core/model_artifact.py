@@ -2,7 +2,8 @@
 
 - `<model_dir>/current`: plain text, the version to serve
 - `<model_dir>/<version>/manifest.json`: see model_manifest.py
-- `<model_dir>/<version>/model.npz`: a zip of .npy files, see forest_arrays.py
+- `<model_dir>/<version>/model.npz`: a zip of .npy files: the trees (tree_arrays.py), and whole groups of optional
+  arrays (calibration.py, encodings.py)
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import os
 import struct
 import zipfile
 import zlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from flink_jobs.core.forest_arrays import ARRAY_DTYPES, ForestArrays, arrays_digest
+from flink_jobs.core.calibration import CURVE_ARRAYS
+from flink_jobs.core.encodings import ENCODING_ARRAYS
 from flink_jobs.core.model_faults import ModelError, ModelFault
 from flink_jobs.core.model_manifest import ARRAYS_FILE, CURRENT_FILE, MANIFEST_FILE, is_model_version, parse_manifest
+from flink_jobs.core.tree_arrays import ARRAY_DTYPES, FAMILIES, TreeArrays, array_names, arrays_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from flink_jobs.core.model_manifest import ModelManifest
+    from flink_jobs.core.tree_arrays import Arrays
 
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_ARRAYS_FILE_BYTES: Final = 64 << 20
@@ -34,6 +39,33 @@ MAX_ARRAY_BYTES: Final = 16 << 20
 """Uncompressed, per array: a small archive that unpacks to gigabytes is refused."""
 MAX_POINTER_BYTES: Final = 256
 _FLAG_ENCRYPTED: Final = 0x1
+OPTIONAL_ARRAYS: Final[tuple[dict[str, np.dtype[np.generic]], ...]] = (
+    {name: np.dtype("<f8") for name in CURVE_ARRAYS},
+    *ENCODING_ARRAYS,
+)
+"""Groups of arrays that an artefact holds whole or not at all, each name with its type."""
+DTYPES: Final = ARRAY_DTYPES | {name: dtype for group in OPTIONAL_ARRAYS for name, dtype in group.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelArrays:
+    """Everything in `model.npz`.
+
+    Attributes:
+        trees: the family's own arrays.
+        extras: of the optional groups, those that are there.
+    """
+
+    trees: TreeArrays
+    extras: Arrays = field(default_factory=dict)
+
+    def named(self) -> dict[str, NDArray[np.generic]]:
+        """Return all arrays by the names they are stored under."""
+        return self.trees.named() | dict(self.extras)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of all arrays: what tells two models apart."""
+        return arrays_digest(self.named())
 
 
 def model_directory(model_dir: Path, version: str | None = None) -> Path:
@@ -58,15 +90,15 @@ def model_directory(model_dir: Path, version: str | None = None) -> Path:
     return directory
 
 
-def read_artifact(directory: Path) -> tuple[ModelManifest, ForestArrays]:
+def read_artifact(directory: Path) -> tuple[ModelManifest, ModelArrays]:
     """Read both files and hold the arrays to the manifest's digest.
 
     Raises:
         ModelError: with the first fault found.
     """
     manifest = parse_manifest(read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES))
-    arrays = parse_arrays(read_bounded(directory / ARRAYS_FILE, MAX_ARRAYS_FILE_BYTES))
-    if arrays_digest(arrays) != manifest.arrays_sha256:
+    arrays = parse_arrays(read_bounded(directory / ARRAYS_FILE, MAX_ARRAYS_FILE_BYTES), FAMILIES[manifest.kind])
+    if arrays.digest() != manifest.arrays_sha256:
         detail = f"{directory / ARRAYS_FILE} is not the file its manifest describes (digest differs); train again"
         raise ModelError(ModelFault.CORRUPT, detail)
     return manifest, arrays
@@ -91,21 +123,24 @@ def read_bounded(path: Path, limit: int) -> bytes:
     return content
 
 
-def parse_arrays(content: bytes) -> ForestArrays:
-    """Read the arrays out of an `.npz`; their meaning is `check_forest`'s business.
+def parse_arrays(content: bytes, family: type[TreeArrays]) -> ModelArrays:
+    """Read the arrays out of an `.npz`; their meaning is the business of `check_trees` and its like.
 
     Raises:
         ModelError: `CORRUPT`, `BAD_ARRAYS` or `TOO_LARGE`.
     """
+    required = array_names(family)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = sorted(entry.filename for entry in archive.infolist())
-            expected = sorted(f"{name}.npy" for name in ARRAY_DTYPES)
+            extras = [name for group in OPTIONAL_ARRAYS if f"{next(iter(group))}.npy" in members for name in group]
+            expected = sorted(f"{name}.npy" for name in (*required, *extras))
             if members != expected:
                 raise ModelError(ModelFault.BAD_ARRAYS, f"{ARRAYS_FILE} holds {members[:20]}, not {expected}")
-            return ForestArrays(**{name: _parse_array(name, _member(archive, name)) for name in ARRAY_DTYPES})
+            read = {name: _parse_array(name, _member(archive, name)) for name in (*required, *extras)}
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError, OSError) as error:
         raise ModelError(ModelFault.CORRUPT, f"{ARRAYS_FILE} is damaged: {error}; train again") from error
+    return ModelArrays(family(**{name: read[name] for name in required}), {name: read[name] for name in extras})
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -126,8 +161,8 @@ def _parse_array(name: str, content: bytes) -> NDArray[Any]:
     if version != (1, 0):
         raise ModelError(ModelFault.BAD_ARRAYS, f"array {name!r} is in .npy format {version}, not 1.0")
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
-    if dtype != ARRAY_DTYPES[name] or len(shape) != 1:
-        detail = f"array {name!r} is {dtype} of shape {shape}, not a vector of {ARRAY_DTYPES[name]}"
+    if dtype != DTYPES[name] or len(shape) != 1:
+        detail = f"array {name!r} is {dtype} of shape {shape}, not a vector of {DTYPES[name]}"
         raise ModelError(ModelFault.BAD_ARRAYS, detail)
     data = content[file.tell() :]
     if math.prod(shape) * dtype.itemsize != len(data):

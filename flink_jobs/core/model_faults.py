@@ -28,6 +28,14 @@ class ModelFault(StrEnum):
     """Not an isolation forest."""
     NEWER_SCHEMA = "newer_schema"
     """Written by a newer version of this program."""
+    DIGEST_MISMATCH = "digest_mismatch"
+    """Sound, but not the arrays that the control message meant by this version."""
+    RAISED = "raised"
+    """At work: it raised instead of answering."""
+    BAD_SCORE = "bad_score"
+    """At work: it answered something that is no number from 0 to 1."""
+    TOO_SLOW = "too_slow"
+    """At work: its scores took longer than the budget."""
 
 
 class ModelError(Exception):

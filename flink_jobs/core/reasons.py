@@ -73,6 +73,8 @@ class DeadLetterReason(StrEnum):
     CONTROL_INVALID = "CONTROL_INVALID"
     CONTROL_REVISION_CONFLICT = "CONTROL_REVISION_CONFLICT"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
+    MODEL_CUT_OFF = "MODEL_CUT_OFF"
+    EXPERIMENT_STOPPED = "EXPERIMENT_STOPPED"
 
 
 class AbsenceReason(StrEnum):
@@ -81,3 +83,4 @@ class AbsenceReason(StrEnum):
     INSUFFICIENT_HISTORY = "insufficient_history"
     NO_LOCATION = "no_location"
     NO_PREVIOUS_LOCATION = "no_previous_location"
+    NO_CATEGORY = "no_category"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 
-@dataclass(slots=True)
+@dataclass
 class RunningStats:
     """Count, mean and sum of squared deviations of the numbers seen.
 

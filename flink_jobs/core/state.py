@@ -1,71 +1,64 @@
-"""What the job remembers of one customer, and its bytes in RocksDB.
+"""What the job remembers of one customer.
 
-The state is bounded: one ring of recent transactions, one histogram of hours, a handful of currencies, one place.
-It is stored as our own versioned bytes, never as a pickled class, so a savepoint outlives any refactoring:
-
-    version (u8) | crc32 of version and body (u32) | body
-
-The header never changes, so a damaged version byte is told from a newer release. A version is decoded forever once
-released (golden blobs in the tests hold that). Bytes that fail their checksum are ``StateCorrupt``; bytes of a newer
-version are ``StateVersionUnsupported`` and are left as they are.
-
-The lists of numbers are ``array``s: their bytes are copied in and out as a whole, which halves the cost of a state.
+The state is bounded: one ring of recent transactions, one histogram of hours, a handful of currencies and categories,
+one place. It is stored as our own versioned bytes (``state_bytes``), never as a pickled class, so a savepoint outlives
+any refactoring. The lists of numbers are ``array``s: their bytes are copied in and out as a whole, which halves the
+cost of a state.
 """
 
-import struct
-import sys
-import zlib
 from array import array
-from bisect import insort_right
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import exp
 from typing import Final, Self
 
+from flink_jobs.core import state_bytes
+from flink_jobs.core.category_habits import CategoryHabits, category_key, log_amount
+from flink_jobs.core.feature_table import USUAL_SURPRISE
 from flink_jobs.core.running_stats import RunningStats
+from flink_jobs.core.state_bytes import (
+    HOUR,
+    HOURS,
+    ID,
+    MARK,
+    MAX_CURRENCIES,
+    MAX_STATE_BYTES,
+    RING_CAPACITY,
+    STATE_VERSION,
+    TIME,
+    StateCorrupt,
+    StateError,
+    StateVersionUnsupported,
+)
 from flink_jobs.core.transaction import Transaction
 
-STATE_VERSION: Final = 1
-RING_CAPACITY: Final = 32
-"""Recent transactions kept per customer, for velocity and for recognising redelivered ones."""
-MAX_CURRENCIES: Final = 4
-"""Currencies whose amounts are tracked per customer; a fifth takes the place of the one used least."""
-HOURS: Final = 24
+__all__ = [
+    "HOURS",
+    "MAX_CURRENCIES",
+    "MAX_STATE_BYTES",
+    "RING_CAPACITY",
+    "STATE_VERSION",
+    "CustomerFraudState",
+    "StateCorrupt",
+    "StateError",
+    "StateVersionUnsupported",
+    "transaction_fingerprint",
+]
+
 _MAX_HOUR_COUNT: Final = 0xFFFF
-_NEVER: Final = -(2**63)
-
-_HEADER: Final = struct.Struct("<BI")
-_FIXED: Final = struct.Struct("<qdd48sBB")
-"""Time and place of the last location, the hours, the lengths of ring and currencies."""
-_CURRENCY: Final = struct.Struct("<3sqdd")
-_TIME, _ID, _HOUR = "q", "Q", "H"
-"""Item types of the arrays: 8 bytes signed, 8 bytes unsigned, 2 bytes unsigned."""
-MAX_STATE_BYTES: Final = _HEADER.size + _FIXED.size + 16 * RING_CAPACITY + MAX_CURRENCIES * _CURRENCY.size
-"""No customer's state is larger."""
-if sys.byteorder != "little":  # pragma: no cover - no machine we could run on
-    raise ImportError("the stored arrays are little-endian; give them a byteswap() before running on this machine")
+_MAX_COUNT: Final = 0xFFFF_FFFF
 
 
-class StateError(Exception):
-    """The stored bytes of a customer cannot be used; the message says why."""
-
-
-class StateCorrupt(StateError):  # noqa: N818 - it names what the bytes are
-    """The bytes are damaged: the customer restarts fresh and the incident is recorded."""
-
-
-class StateVersionUnsupported(StateError):  # noqa: N818 - same
-    """The bytes were written by a newer release: they are kept, and the event is set aside for redrive."""
-
-
-@dataclass(slots=True)
+@dataclass
 class CustomerFraudState:
     """Running statistics and recent history of one customer."""
 
-    recent_times_ms: "array[int]" = field(default_factory=lambda: array(_TIME))
+    recent_times_ms: "array[int]" = field(default_factory=lambda: array(TIME))
     """The ``RING_CAPACITY`` latest event times, ascending (ms, UTC)."""
-    recent_ids: "array[int]" = field(default_factory=lambda: array(_ID))
+    recent_ids: "array[int]" = field(default_factory=lambda: array(ID))
     """64-bit fingerprints of the last ``RING_CAPACITY`` transaction ids, in order of arrival."""
-    hour_counts: "array[int]" = field(default_factory=lambda: array(_HOUR, bytes(2 * HOURS)))
+    hour_counts: "array[int]" = field(default_factory=lambda: array(HOUR, bytes(2 * HOURS)))
     """Transactions per hour of the day (UTC); all halved when one would overflow 16 bits."""
     amounts: dict[str, RunningStats] = field(default_factory=dict)
     """Amounts in major units, per currency."""
@@ -73,6 +66,18 @@ class CustomerFraudState:
     """Event time of the latest transaction that had a location, or ``None``."""
     latitude: float = 0.0
     longitude: float = 0.0
+    recent_surprises: "array[float]" = field(default_factory=lambda: array(MARK))
+    """How unusual each of the recent transactions was when it arrived, in the order of ``recent_times_ms``."""
+    recent_multiples: "array[float]" = field(default_factory=lambda: array(MARK))
+    """The amount of each over what the customer typically paid at that time (geometric mean), likewise."""
+    log_amounts: dict[str, RunningStats] = field(default_factory=dict)
+    """Logarithms of the amounts, of the same currencies as ``amounts``."""
+    habits: CategoryHabits = field(default_factory=CategoryHabits)
+    """What the customer usually pays per category."""
+    first_seen_ms: int | None = None
+    """The earliest event time seen, or ``None`` for a new customer."""
+    seen_count: int = 0
+    """Transactions seen since then."""
 
     @property
     def last_event_time_ms(self) -> int | None:
@@ -83,7 +88,9 @@ class CustomerFraudState:
         """Tell whether a transaction id is among the recent ones (a redelivery)."""
         return fingerprint in self.recent_ids
 
-    def observe(self, transaction: Transaction, amount: float, fingerprint: int) -> None:
+    def observe(
+        self, transaction: Transaction, amount: float, fingerprint: int, surprise: float = USUAL_SURPRISE
+    ) -> None:
         """Take one transaction into the history, in whatever order it arrives.
 
         Statistics do not depend on order. Event times stay sorted, so a late event is counted where it belongs, and
@@ -94,25 +101,22 @@ class CustomerFraudState:
             transaction: the transaction, already scored against the state before it.
             amount: its amount in major units of its currency.
             fingerprint: ``transaction_fingerprint`` of its id.
+            surprise: its ``category_surprise``.
         """
-        time_ms = transaction.event_time_ms
-        times, ids = self.recent_times_ms, self.recent_ids
-        if not times or time_ms >= times[-1]:
-            times.append(time_ms)
-        else:
-            insort_right(times, time_ms)
-        ids.append(fingerprint)
-        if len(times) > RING_CAPACITY:
-            del times[0], ids[0]
+        time_ms, currency = transaction.event_time_ms, transaction.currency
+        self._remember(time_ms, fingerprint, surprise, self.typical_multiple(currency, amount))
         counts = self.hour_counts
         hour = time_ms // 3_600_000 % HOURS
         if counts[hour] == _MAX_HOUR_COUNT:
-            self.hour_counts = counts = array(_HOUR, [count // 2 for count in counts])
+            self.hour_counts = counts = array(HOUR, [count // 2 for count in counts])
         counts[hour] += 1
-        stats = self.amounts.get(transaction.currency)
-        if stats is None:
-            stats = self._start_currency(transaction.currency)
-        stats.push(amount)
+        if currency not in self.amounts:
+            self._start_currency(currency)
+        logarithm = log_amount(amount)
+        self.amounts[currency].push(amount)
+        self.log_amounts[currency].push(logarithm)
+        if transaction.category is not None:
+            self.habits.push(category_key(transaction.category, currency), logarithm)
         latitude, longitude = transaction.latitude, transaction.longitude
         if (
             latitude is not None
@@ -121,33 +125,43 @@ class CustomerFraudState:
         ):
             self.located_at_ms, self.latitude, self.longitude = time_ms, latitude, longitude
 
-    def _start_currency(self, currency: str) -> RunningStats:
+    def typical_multiple(self, currency: str, amount: float) -> float:
+        """Return an amount over the geometric mean of the customer's amounts; 1 for the first in a currency."""
+        stats = self.log_amounts.get(currency)
+        if stats is None:
+            return 1.0
+        return exp(log_amount(amount) - stats.mean)
+
+    def _remember(self, time_ms: int, fingerprint: int, surprise: float, multiple: float) -> None:
+        """Put the transaction into the ring, and count it."""
+        times, ids = self.recent_times_ms, self.recent_ids
+        surprises, multiples = self.recent_surprises, self.recent_multiples
+        if not times or time_ms >= times[-1]:
+            times.append(time_ms)
+            surprises.append(surprise)
+            multiples.append(multiple)
+        else:
+            place = bisect_right(times, time_ms)
+            times.insert(place, time_ms)
+            surprises.insert(place, surprise)
+            multiples.insert(place, multiple)
+        ids.append(fingerprint)
+        if len(times) > RING_CAPACITY:
+            del times[0], ids[0], surprises[0], multiples[0]
+        if self.first_seen_ms is None or time_ms < self.first_seen_ms:
+            self.first_seen_ms = time_ms
+        self.seen_count = min(self.seen_count + 1, _MAX_COUNT)
+
+    def _start_currency(self, currency: str) -> None:
         if len(self.amounts) == MAX_CURRENCIES:
-            del self.amounts[min(self.amounts, key=lambda code: self.amounts[code].count)]
-        stats = self.amounts[currency] = RunningStats()
-        return stats
+            rarest = min(self.amounts, key=lambda code: self.amounts[code].count)
+            del self.amounts[rarest], self.log_amounts[rarest]
+        self.amounts[currency] = RunningStats()
+        self.log_amounts[currency] = RunningStats()
 
     def to_bytes(self) -> bytes:
         """Encode as the current version, in at most ``MAX_STATE_BYTES``."""
-        located_at_ms = self.located_at_ms
-        parts = [
-            _FIXED.pack(
-                _NEVER if located_at_ms is None else located_at_ms,
-                self.latitude,
-                self.longitude,
-                self.hour_counts.tobytes(),
-                len(self.recent_times_ms),
-                len(self.amounts),
-            ),
-            self.recent_times_ms.tobytes(),
-            self.recent_ids.tobytes(),
-        ]
-        parts += [
-            _CURRENCY.pack(currency.encode(), stats.count, stats.mean, stats.m2)
-            for currency, stats in self.amounts.items()
-        ]
-        body = b"".join(parts)
-        return _HEADER.pack(STATE_VERSION, zlib.crc32(body, STATE_VERSION)) + body
+        return state_bytes.encode(self)
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> Self:
@@ -157,43 +171,7 @@ class CustomerFraudState:
             StateCorrupt: too short, of the wrong length for what it announces, or the checksum differs.
             StateVersionUnsupported: written by a release newer than this one.
         """
-        if len(blob) < _HEADER.size:
-            raise StateCorrupt(f"{len(blob)} bytes, shorter than the header")
-        version, checksum = _HEADER.unpack_from(blob)
-        body = blob[_HEADER.size :]
-        if zlib.crc32(body, version) != checksum:
-            raise StateCorrupt(f"checksum of {len(blob)} bytes differs")
-        if version > STATE_VERSION:
-            raise StateVersionUnsupported(
-                f"state version {version} is not among those this release reads (up to {STATE_VERSION})"
-            )
-        if version == 0:  # five bytes of zero pass their own checksum
-            raise StateCorrupt("state version 0 was never written")
-        try:
-            return cls._decode_v1(body)
-        except (struct.error, ValueError) as error:
-            raise StateCorrupt(f"body of {len(body)} bytes does not hold what it announces") from error
-
-    @classmethod
-    def _decode_v1(cls, body: bytes) -> Self:
-        located_at_ms, latitude, longitude, hours, n_recent, n_currencies = _FIXED.unpack_from(body)
-        ids_at = _FIXED.size + 8 * n_recent
-        currency_at = ids_at + 8 * n_recent
-        if n_recent > RING_CAPACITY or len(body) != currency_at + n_currencies * _CURRENCY.size:
-            raise ValueError("length")
-        amounts = {}
-        for offset in range(currency_at, len(body), _CURRENCY.size):
-            code, count, mean, m2 = _CURRENCY.unpack_from(body, offset)
-            amounts[code.decode()] = RunningStats(count, mean, m2)
-        return cls(
-            array(_TIME, body[_FIXED.size : ids_at]),
-            array(_ID, body[ids_at:currency_at]),
-            array(_HOUR, hours),
-            amounts,
-            None if located_at_ms == _NEVER else located_at_ms,
-            latitude,
-            longitude,
-        )
+        return cls(**state_bytes.decode(blob))
 
 
 def transaction_fingerprint(transaction_id: str) -> int:

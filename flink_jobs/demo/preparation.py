@@ -9,7 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
@@ -66,7 +66,7 @@ def trained_version(model_dir: Path, data: Path, parameters: TrainingParameters)
             manifest = load_model(path.parent, FEATURE_NAMES).manifest
         except ModelError:
             continue
-        if manifest.training_data.source_sha256 == digest and manifest.parameters == asdict(parameters):
+        if manifest.training_data.source_sha256 == digest and manifest.parameters == parameters.relevant():
             found.append((manifest.created_at, manifest.version))
     return max(found)[1] if found else None
 

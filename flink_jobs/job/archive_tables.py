@@ -34,7 +34,7 @@ _VERSIONS: Final = {
 _MONEY: Final = {"amount_minor": "BIGINT", "currency": _TEXT, "merchant": _TEXT, "category": _TEXT}
 _TIMES: Final = {"event_time_ms": "BIGINT", "processing_time_ms": "BIGINT"}
 
-_VARIANT: Final = "COALESCE(variant, 'champion')"
+_VARIANT: Final = "COALESCE(`variant`, 'champion')"
 """Version 1 of decisions and alerts had no experiments; its messages are read too."""
 
 ARCHIVES: Final = (

@@ -7,7 +7,7 @@ from typing import Final
 
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.core.model import ModelError, model_directory
-from flink_jobs.job.detector import DetectorSettings
+from flink_jobs.job.detector_settings import DetectorSettings
 from flink_jobs.job.environment import check_broker, run, stream_environment
 from flink_jobs.job.topology import Topics, Wiring, build_detector
 from flink_jobs.settings import Settings
@@ -57,6 +57,8 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         model_version=version,
         execution_mode=settings.execution_mode,
         state_ttl_days=settings.state_ttl_days,
+        model_budget_ms=settings.model_budget_ms,
+        artifact_store=settings.artifact_store,
     )
 
 

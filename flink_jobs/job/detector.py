@@ -5,9 +5,7 @@ state, and puts what the evaluator answers on the right output. It decides nothi
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import orjson
@@ -21,19 +19,29 @@ from pyflink.datastream.state import (
 )
 
 from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.control import ControlMessage, ControlRefusal, apply_control, control_id_of, parse_control
+from flink_jobs.core.control import (
+    ControlMessage,
+    ControlRefusal,
+    apply_control,
+    control_id_of,
+    parse_control,
+)
 from flink_jobs.core.evaluator import TransactionEvaluator, incident
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model import ForestModel, ModelError, load_model, model_directory
+from flink_jobs.core.lineup import Lineup, Role
 from flink_jobs.core.reasons import DeadLetterReason, Stage
 from flink_jobs.core.source_record import SourceRecord, unpack_record
+from flink_jobs.job.detector_settings import DetectorSettings
 from flink_jobs.job.log import log_event
-from flink_jobs.job.metrics import DetectorMetrics
+from flink_jobs.job.metrics import FLUSH_MS, DetectorMetrics
+from flink_jobs.job.models import JobModels, keyed
 from flink_jobs.metrics import catalogue
+from flink_jobs.native.loader import core_in_use
 
 ALERTS: Final = OutputTag("alerts", Types.STRING())
 DEAD_LETTERS: Final = OutputTag("dead-letters", Types.STRING())
 AUDIT: Final = OutputTag("audit", Types.STRING())
+CONTROL: Final = OutputTag("control", Types.STRING())
+"""What the guard of an experiment tells every subtask, itself included."""
 
 CONFIG_STATE: Final = MapStateDescriptor("detection-config", Types.STRING(), Types.STRING())
 CONFIG_KEY: Final = "current"
@@ -43,24 +51,12 @@ _TIMED_MASK: Final = 0xF
 """One record in sixteen is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
 
 Output = str | tuple[OutputTag, str]
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorSettings:
-    """What the operator needs to know; travels pickled inside the job graph."""
-
-    transactions_topic: str
-    control_topic: str
-    model_dir: str
-    model_version: str | None
-    """The model to start with; ``None`` starts by rules alone, degraded, until a control message names one."""
-    execution_mode: str
-    state_ttl_days: int
-
-
-def keyed(key: str, value: str) -> str:
-    """Join a message key and its value for the sinks, which split at the first line feed."""
-    return f"{key}\n{value}"
+_ROLE_OF_CHANGE: Final = {
+    "model_version": Role.CHAMPION,
+    "shadow_model": Role.SHADOW,
+    "experiment": Role.CHALLENGER,
+}
+"""Which model a control message means by naming this."""
 
 
 class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
@@ -89,17 +85,22 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._metrics = DetectorMetrics(runtime_context.get_metrics_group())
         subtask, parallelism, attempt = _task_place(runtime_context, mode)
         self._is_first_subtask = subtask == 0
-        self._evaluator = TransactionEvaluator()
+        lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
+        self._models = JobModels(self._settings, self._metrics, lineup)
+        self._evaluator = TransactionEvaluator(lineup=lineup)
         self._config_is_loaded = False
         self._records = 0
-        self._use_model(self._settings.model_version)
+        self._flush_is_set = False
+        self._models.put(Role.CHAMPION, self._settings.model_version, None)
+        champion = lineup.champion.model
         log_event(
             "detector_open",
             execution_mode=mode,
+            core=core_in_use(),
             subtask=subtask,
             parallelism=parallelism,
             attempt=attempt,
-            model=self._evaluator.model.version if self._evaluator.model else None,
+            model=champion.version if champion else None,
         )
 
     def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator[Output]:
@@ -111,8 +112,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         started_ns = time.perf_counter_ns() if timed else 0
         now_ms = time.time_ns() // 1_000_000
         record = unpack_record(value, self._settings.transactions_topic)
-        evaluator = self._evaluator
-        outcome = evaluator.evaluate(record, self._state.value, now_ms)
+        outcome = self._evaluator.evaluate(record, self._state.value, now_ms)
         if outcome.decision is not None:
             self._state.update(outcome.state)
             yield keyed(outcome.customer_id, outcome.decision)
@@ -120,8 +120,11 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
                 yield ALERTS, keyed(outcome.customer_id, outcome.alert)
         for letter in outcome.letters:
             yield DEAD_LETTERS, keyed(letter.id, letter.body)
+        if outcome.notices or outcome.stopped is not None:
+            for line in self._models.tell(outcome, now_ms):
+                yield CONTROL, line
         metrics = self._metrics
-        metrics.record(outcome, degraded=evaluator.model is None)
+        metrics.record(outcome)
         if timed:
             timestamp_ms = record.timestamp_ms
             metrics.timing(
@@ -129,6 +132,16 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             )
         if metrics.due(now_ms):
             metrics.flush(now_ms)
+        elif not self._flush_is_set:
+            # Where traffic stops, no record comes to flush what is pending. One timer at a time, two a second at most.
+            self._flush_is_set = True
+            ctx.timer_service().register_processing_time_timer(now_ms + FLUSH_MS)
+
+    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator[Output]:  # noqa: ARG002
+        """Hand over counts that no later record has."""
+        self._flush_is_set = False
+        self._metrics.flush(timestamp)
+        yield from ()
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Output]:
         """Apply a control message; every subtask does, the first one also reports."""
@@ -148,8 +161,9 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         else:
             outcome, detail = "applied", ""
             state.put(CONFIG_KEY, answer.to_json())
-            problem = self._use_config(answer)
-            if problem is not None:
+            named = message.changes if isinstance(message, ControlMessage) else {}
+            problem = self._use_config(answer, [role for field, role in _ROLE_OF_CHANGE.items() if field in named])
+            if problem:
                 detail = problem
                 letters.append(incident(record, DeadLetterReason.MODEL_UNAVAILABLE, Stage.MODEL, problem, now_ms))
         revision = answer.revision if isinstance(answer, DetectionConfig) else config.revision
@@ -167,35 +181,16 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._config_is_loaded = True
         stored = ctx.get_broadcast_state(CONFIG_STATE).get(CONFIG_KEY)
         if stored is not None:
-            self._use_config(DetectionConfig.from_json(stored))
+            self._use_config(DetectionConfig.from_json(stored), Role)
 
-    def _use_config(self, config: DetectionConfig) -> str | None:
-        """Put a configuration into use; return what is wrong with its model, if anything."""
-        self._config_is_loaded = True
-        problem = None
-        model = self._evaluator.model
-        if config.model_version is not None and (model is None or model.version != config.model_version):
-            problem = self._use_model(config.model_version)
+    def _use_config(self, config: DetectionConfig, roles: Iterable[Role]) -> str:
+        """Put a configuration into use, models under some roles anew; return what is wrong with them, or nothing."""
+        if not self._config_is_loaded:
+            self._config_is_loaded, roles = True, Role  # a savepoint's models come with the first message
+        problems = self._models.use(config, roles)
         self._evaluator.configure(config)
         self._metrics.gauge(catalogue.CONFIG_REVISION, config.revision)
-        return problem
-
-    def _use_model(self, version: str | None) -> str | None:
-        """Load a model, or go on without one and say why once."""
-        model: ForestModel | None = None
-        problem = None
-        if version is None:
-            problem = f"no model version is configured and none is current in {self._settings.model_dir}"
-        else:
-            try:
-                model = load_model(model_directory(Path(self._settings.model_dir), version), FEATURE_NAMES)
-            except ModelError as error:
-                problem = str(error)
-        self._evaluator.model = model
-        if problem is not None:
-            self._metrics.count(catalogue.MODEL_FAULTS)
-            log_event("model_unavailable", version=version, detail=problem, scoring="rules alone")
-        return problem
+        return problems
 
 
 def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from pyflink.metrics import Counter, Distribution, MetricGroup
 
+from flink_jobs.core.decision import Variant
 from flink_jobs.core.evaluator import Outcome
 from flink_jobs.metrics import catalogue
 from flink_jobs.metrics.catalogue import Kind, Metric
@@ -83,14 +84,14 @@ class DetectorMetrics:
         """Set a gauge."""
         self._gauges[metric.name].update(value)
 
-    def record(self, outcome: Outcome, *, degraded: bool) -> None:
+    def record(self, outcome: Outcome) -> None:
         """Take in what one record led to."""
         self._records += 1
         if outcome.state is not None:
             self._decisions += 1
             self._score.observe(outcome.score)
             self._state_bytes.observe(len(outcome.state))
-            if degraded:
+            if outcome.is_degraded:
                 self._pending[catalogue.DEGRADED_DECISIONS.name, ""] += 1
             if outcome.out_of_order_ms:
                 self._pending[catalogue.OUT_OF_ORDER.name, ""] += 1
@@ -98,8 +99,19 @@ class DetectorMetrics:
                 self._pending[catalogue.ALERTS.name, ""] += 1
                 for reason in outcome.reasons:
                     self._pending[catalogue.ALERT_REASONS.name, reason] += 1
+            if outcome.is_shadow_alert is not None or outcome.variant is not Variant.CHAMPION:
+                self._record_trial(outcome)
         for letter in outcome.letters:
             self._pending[catalogue.DEAD_LETTERS.name, letter.reason] += 1
+
+    def _record_trial(self, outcome: Outcome) -> None:
+        """Count what models under trial made of a decision."""
+        if outcome.is_shadow_alert is not None:
+            self._pending[catalogue.SHADOW_DECISIONS.name, ""] += 1
+            self._pending[catalogue.SHADOW_ALERTS.name, ""] += outcome.is_shadow_alert
+        if outcome.variant is not Variant.CHAMPION:
+            self._pending[catalogue.CHALLENGER_DECISIONS.name, ""] += 1
+            self._pending[catalogue.CHALLENGER_ALERTS.name, ""] += outcome.alert is not None
 
     def timing(self, elapsed_us: float, latency_ms: float | None) -> None:
         """Take in how long a (sampled) record took, and how old it was when decided."""

@@ -53,6 +53,7 @@ def kafka_table(
 ) -> None:
     """Declare a source table over a topic: payload and coordinates, a watermark on Kafka's own timestamp.
 
+    Committed records only: the detector itself writes to the control topic, in the transactions of its checkpoints.
     A partition without records stops holding back the watermark after ``idle_timeout_ms``.
     """
     bound = ", 'scan.bounded.mode' = 'latest-offset'" if bounded else ""
@@ -67,6 +68,7 @@ def kafka_table(
         ) WITH (
             'connector' = 'kafka', 'topic' = '{topic}', 'format' = 'raw',
             'properties.bootstrap.servers' = '{bootstrap_servers}', 'properties.group.id' = '{group_id}',
+            'properties.isolation.level' = 'read_committed',
             'scan.topic-partition-discovery.interval' = '60 s',
             'scan.watermark.idle-timeout' = '{idle_timeout_ms} ms', {_START[start_from]}{bound}
         )""")

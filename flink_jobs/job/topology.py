@@ -2,8 +2,9 @@
 
     transactions --(key: customer id)--+--> fraud detector --+--> decisions
     control -------(broadcast)---------+                     +--> alerts
-                                                             +--> dead letters
-                                                             +--> audit
+       ^                                                     +--> dead letters
+       |                                                     +--> audit
+       +--------(the guard of an experiment ends it)---------+
 
 The job in ``archive`` carries the four outputs on to Postgres.
 """
@@ -20,10 +21,11 @@ from flink_jobs.job.detector import (
     ALERTS,
     AUDIT,
     CONFIG_STATE,
+    CONTROL,
     DEAD_LETTERS,
-    DetectorSettings,
     FraudDetectorFunction,
 )
+from flink_jobs.job.detector_settings import DetectorSettings
 from flink_jobs.job.pin import pin_uids
 from flink_jobs.job.sinks import kafka_sink, table_name
 from flink_jobs.job.sources import kafka_table, keyed_records, packed_records
@@ -98,6 +100,7 @@ def build_detector(
     alerts = _side_output(decisions, ALERTS)
     dead_letters = _side_output(decisions, DEAD_LETTERS)
     audit = _side_output(decisions, AUDIT)
+    guard = _side_output(decisions, CONTROL)
     if extend is not None:
         decisions = extend(decisions)
 
@@ -107,6 +110,7 @@ def build_detector(
         (alerts, topics.alerts),
         (dead_letters, topics.dead_letters),
         (audit, topics.audit),
+        (guard, topics.control),
     ):
         kafka_sink(
             t_env,
@@ -127,6 +131,7 @@ def build_detector(
             table_name(topics.alerts): uids.ALERTS_SINK,
             table_name(topics.dead_letters): uids.DEAD_LETTERS_SINK,
             table_name(topics.audit): uids.AUDIT_SINK,
+            table_name(topics.control): uids.CONTROL_SINK,
         },
     )
 

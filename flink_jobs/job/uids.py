@@ -13,6 +13,7 @@ DECISIONS_SINK: Final = "decisions-sink"
 ALERTS_SINK: Final = "alerts-sink"
 DEAD_LETTERS_SINK: Final = "dead-letters-sink"
 AUDIT_SINK: Final = "audit-sink"
+CONTROL_SINK: Final = "control-sink"
 
 DETECT_UIDS: Final = (
     TRANSACTIONS_SOURCE,
@@ -22,6 +23,7 @@ DETECT_UIDS: Final = (
     ALERTS_SINK,
     DEAD_LETTERS_SINK,
     AUDIT_SINK,
+    CONTROL_SINK,
 )
 
 ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels")

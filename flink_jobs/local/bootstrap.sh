@@ -294,6 +294,19 @@ ensure_flink_lib() {
     "linking the Flink class path" link_flink_lib
 }
 
+compile_core() { # the core runs as Python too: no compiler is no reason to stop
+  cd "$root" || return 1
+  "$root/.venv/bin/python" -P -m flink_jobs.native.build >>"$log" 2>&1 ||
+    say "the core is not compiled and runs as Python, slower and with the same results: $(tail -n 1 "$log")"
+}
+
+ensure_native_core() {
+  local folder
+  folder=$("$root/.venv/bin/python" -P -c 'from flink_jobs.native.modules import build_folder; print(build_folder())')
+  [[ -d $folder ]] || rm -f "$tools/stamps/native"
+  step native "$(digest "$folder")" "compiling the core" compile_core
+}
+
 main() {
   local start=$SECONDS
   [[ "$(uname -s)-$(uname -m)" == Linux-x86_64 ]] ||
@@ -312,6 +325,7 @@ main() {
   ensure_python
   ensure_jars
   ensure_flink_lib
+  ensure_native_core
   if [[ "${1:-}" == marts ]]; then ensure_marts; fi
   say "ready in $((SECONDS - start)) s"
 }

@@ -46,7 +46,22 @@ DEAD_LETTERS: Final = Metric(
 )
 DEGRADED_DECISIONS: Final = Metric("degraded_decisions", Kind.COUNTER, "decisions", "decisions made without the model")
 OUT_OF_ORDER: Final = Metric("out_of_order_decisions", Kind.COUNTER, "decisions", "events older than one seen before")
-MODEL_FAULTS: Final = Metric("model_faults", Kind.COUNTER, "faults", "models that could not be loaded")
+MODEL_FAULTS: Final = Metric(
+    "model_faults", Kind.COUNTER, "faults", "models not to be loaded, that raised, answered no score or were too slow"
+)
+MODEL_CUT_OFFS: Final = Metric(
+    "model_cut_offs", Kind.COUNTER, "models", "models no longer asked after repeated faults, by role",
+    label="role",
+)  # fmt: skip
+SHADOW_DECISIONS: Final = Metric("shadow_decisions", Kind.COUNTER, "decisions", "decisions the shadow model scored too")
+SHADOW_ALERTS: Final = Metric("shadow_alerts", Kind.COUNTER, "decisions", "of those, what it would have alerted on")
+CHALLENGER_DECISIONS: Final = Metric(
+    "challenger_decisions", Kind.COUNTER, "decisions", "decisions by the challenger of an experiment"
+)
+CHALLENGER_ALERTS: Final = Metric("challenger_alerts", Kind.COUNTER, "alerts", "alerts among them")
+EXPERIMENT_STOPS: Final = Metric(
+    "experiment_stops", Kind.COUNTER, "experiments", "experiments ended by their guard, counted in each subtask"
+)
 CONTROL_MESSAGES: Final = Metric(
     "control_messages", Kind.COUNTER, "messages", "control messages by what became of them", label="outcome"
 )
@@ -71,6 +86,7 @@ STATE_BYTES: Final = Metric(
 
 DETECTOR_METRICS: Final = (
     RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
+    MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
     CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, STATE_BYTES,
 )  # fmt: skip
 
@@ -94,6 +110,37 @@ OUTCOME_LATENCY_MS: Final = Metric(
 
 TRAFFIC_METRICS: Final = (SENT, SEND_LATENCY_MS, OUTCOMES, OUTCOME_LATENCY_MS)
 """Of the processes outside Flink that send traffic and watch what comes of it: replay, simulate and demo."""
+
+
+MODEL_WATCH_PREFIX: Final = "streamflow_model_"
+DRIFT_PSI: Final = Metric(
+    "psi", Kind.GAUGE, "PSI", "population stability index against the reference, chance taken off", label="subject"
+)
+DRIFT_KS: Final = Metric(
+    "ks", Kind.GAUGE, "distance 0-1", "Kolmogorov-Smirnov distance from the reference", label="subject"
+)
+ALERT_RATE_RATIO: Final = Metric(
+    "alert_rate_ratio", Kind.GAUGE, "ratio", "alert rate against the manifest's, the larger over the smaller"
+)
+PRECISION_DROP: Final = Metric(
+    "precision_drop", Kind.GAUGE, "share", "the manifest's precision of alerts less the one that labels show"
+)
+MODEL_AGE_DAYS: Final = Metric("age_days", Kind.GAUGE, "days", "from the last row trained on to the end of the window")
+ROWS_SINCE_TRAINING: Final = Metric(
+    "rows_since_training", Kind.GAUGE, "decisions", "decisions of the model later than its last training row"
+)
+WINDOW_DECISIONS: Final = Metric("window_decisions", Kind.GAUGE, "decisions", "decisions that the last check looked at")
+DRIFT_VERDICT: Final = Metric(
+    "verdict", Kind.GAUGE, "0 or 1", "1 for the verdict of the last check, 0 for the others", label="verdict"
+)
+WATCHED_VERSION: Final = Metric("watched", Kind.GAUGE, "0 or 1", "1 for the version checked last", label="version")
+LAST_CHECK: Final = Metric("last_check_time_seconds", Kind.GAUGE, "seconds", "when the last check ended, Unix time")
+
+MODEL_WATCH_METRICS: Final = (
+    DRIFT_PSI, DRIFT_KS, ALERT_RATE_RATIO, PRECISION_DROP, MODEL_AGE_DAYS, ROWS_SINCE_TRAINING, WINDOW_DECISIONS,
+    DRIFT_VERDICT, WATCHED_VERSION, LAST_CHECK,
+)  # fmt: skip
+"""Of `streamflow drift --serve`."""
 
 
 def prometheus_name(metric: Metric) -> str:

@@ -10,10 +10,12 @@ A mapping is a small YAML file (``docs`` and ``tests/data/card_transactions.mapp
       event_time: {column: unix_time, format: unix_s}   # unix_ms, iso or a strptime pattern; timezone: UTC
       location: {lat: merch_lat, lon: merch_long}
     label: {column: is_fraud, fraud_values: ["1"]}
+    segment: age_group                        # groups that `streamflow evaluate` compares
 
 Only ``transaction_id``, ``customer_id``, ``amount`` and ``event_time`` are required. Without a currency US dollars are
 assumed (``ColumnMapping.assumes_currency`` says so). ``unit: major`` uses the number of decimals of the row's
-currency; ``exponent`` overrides it. The label never becomes part of a transaction: it is kept beside it.
+currency; ``exponent`` overrides it. Label, ``pattern`` (the kind of fraud) and ``segment`` never become part of a
+transaction: they are kept beside it.
 In JSON lines and nested Parquet, ``a.b`` names the field ``b`` inside ``a``.
 """
 
@@ -76,6 +78,7 @@ class ColumnMapping:
     label_source: Source | None
     fraud_values: frozenset[str]
     pattern: Source | None
+    segment: Source | None
 
     def transaction(self, row: Mapping[str, Cell]) -> dict[str, Any]:
         """Return the wire document of ``row``; optional fields that hold nothing are left out.
@@ -111,8 +114,11 @@ class ColumnMapping:
 
     def columns(self) -> dict[str, str]:
         """Return every column the mapping reads, with the key that names it."""
-        sources = [self.transaction_id, self.customer_id, self.amount, self.currency, self.event_time, self.pattern]
-        sources += [source for _, source in self.texts] + list(self.location or ()) + [self.label_source]
+        sources: list[Source | None] = [
+            self.transaction_id, self.customer_id, self.amount, self.currency, self.event_time,
+            *(source for _, source in self.texts), *(self.location or ()),
+            self.label_source, self.pattern, self.segment,
+        ]  # fmt: skip
         return {source.column: source.key for source in sources if source is not None and source.column is not None}
 
     def check_columns(self, present: Collection[str], where: str) -> None:
@@ -149,6 +155,7 @@ def load_mapping(path: Path) -> ColumnMapping:
         label_source=label,
         fraud_values=fraud_values,
         pattern=_optional(top, "pattern"),
+        segment=_optional(top, "segment"),
     )
     fields.close()
     top.close()

@@ -6,11 +6,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from flink_jobs.errors import UserError
 from flink_jobs.metrics import catalogue
 from flink_jobs.metrics.catalogue import Kind, Metric
+from flink_jobs.metrics.exposition import serve_metrics
 from flink_jobs.traffic.replay import Watcher
 
 if TYPE_CHECKING:
@@ -34,19 +34,8 @@ class TrafficMetrics(Watcher):
         self._sent_at: deque[float] = deque()
 
     def serve(self, port: int) -> None:
-        """Answer Prometheus on this port of the loopback interface until the process ends; 0 serves nothing.
-
-        Raises:
-            UserError: the port is taken.
-        """
-        if port == 0:
-            return
-        try:
-            start_http_server(port, "127.0.0.1", self.registry)
-        except OSError as cause:
-            raise UserError(
-                f"port {port} for metrics cannot be opened ({cause.strerror})", "choose another with --metrics-port"
-            ) from None
+        """Show the metrics on this port; see `serve_metrics`."""
+        serve_metrics(self.registry, port, "--metrics-port")
 
     def sending(self, record: Outgoing) -> None:  # noqa: ARG002 - only the moment counts
         """Note when a record is sent."""

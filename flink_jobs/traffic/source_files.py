@@ -27,12 +27,14 @@ PARQUET_BATCH_ROWS = 4_096
 class SourceEvent:
     """One transaction of a source, ready to send, with what must not be sent beside it.
 
-    ``label`` is True for fraud and None where the source has no label; ``pattern`` names a planted fraud pattern.
+    ``label`` is True for fraud and None where the source has no label; ``pattern`` names a planted fraud pattern;
+    ``segment`` is a group that an evaluation compares with the others.
     """
 
     transaction: dict[str, Any]
     label: bool | None = None
     pattern: str | None = None
+    segment: str | None = None
 
 
 def with_prefix(events: Iterable[SourceEvent], prefix: str) -> Iterator[SourceEvent]:
@@ -91,7 +93,10 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
     for number, row in readers[_kind(path)](path, mapping):
         try:
             event = SourceEvent(
-                mapping.transaction(row), mapping.label(row), mapping.pattern.text(row) if mapping.pattern else None
+                mapping.transaction(row),
+                mapping.label(row),
+                mapping.pattern.text(row) if mapping.pattern else None,
+                mapping.segment.text(row) if mapping.segment else None,
             )
         except CellError as cause:
             problem = f"{path}, row {number}: {cause}"

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flink_jobs.core.forest_arrays import LEAF, ForestArrays
-from flink_jobs.core.forest_boxes import PrunedForest, average_path_length, boxes_of, float32_boundary, prune
+from flink_jobs.core.tree_arrays import LEAF, ForestArrays
+from flink_jobs.core.tree_boxes import Trees, average_path_length, boxes_of, float32_boundary, forest_trees
+from ml.fitting import FOREST_INPUTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Score = Callable[[tuple[float, ...]], float]
-FEATURES = 6
+FEATURES = len(FOREST_INPUTS)
 NAMES = tuple(f"x{feature}" for feature in range(FEATURES))
-FLAG, COUNT = 4, 1
-"""`is_blacklisted` and `velocity_count`: features of few values, for the specialised forests."""
+FLAG = FOREST_INPUTS.index("is_night")
+"""A feature of two values, for the specialised forests."""
 
 
 def numpy_walk(arrays: ForestArrays) -> Score:
@@ -35,7 +36,7 @@ def numpy_walk(arrays: ForestArrays) -> Score:
     children = np.column_stack([np.where(leaf, here, arrays.left + start), np.where(leaf, here, arrays.right + start)])
     flat, feature = children.ravel(), np.where(leaf, 0, arrays.feature).astype(np.int64)
     threshold = np.where(leaf, np.inf, float32_boundary(arrays.threshold))
-    length = prune(arrays).path_length
+    length = forest_trees(arrays).value
     roots = arrays.tree_offsets[:-1].astype(np.int64)
     exponent = _exponent(arrays)
     levels = 0
@@ -60,7 +61,7 @@ def list_walk(arrays: ForestArrays) -> Score:
     start = np.repeat(arrays.tree_offsets[:-1], sizes)
     left, right = (arrays.left + start).tolist(), (arrays.right + start).tolist()
     feature, threshold = arrays.feature.tolist(), float32_boundary(arrays.threshold).tolist()
-    length, roots, exponent = prune(arrays).path_length.tolist(), arrays.tree_offsets[:-1].tolist(), _exponent(arrays)
+    length, roots, exponent = forest_trees(arrays).value.tolist(), arrays.tree_offsets[:-1].tolist(), _exponent(arrays)
 
     def score(row: tuple[float, ...]) -> float:
         total = 0.0
@@ -94,19 +95,19 @@ def nested_boundaries(arrays: ForestArrays) -> Score:
 
 def nested_pruned(arrays: ForestArrays) -> Score:
     """The same over the pruned forest."""
-    return _compile(_statements(prune(arrays), range(arrays.tree_count)), _exponent(arrays))
+    return _compile(_statements(forest_trees(arrays), range(arrays.tree_count)), _exponent(arrays))
 
 
 def nested_one_sum(arrays: ForestArrays) -> Score:
     """Pruned, and one sum of all trees instead of a hundred statements."""
-    forest = prune(arrays)
+    forest = forest_trees(arrays)
     trees = [_expression(forest, int(root), arrays, {}, likely=False) for root in forest.roots]
     return _compile([f"s = {'+'.join(trees)}"], _exponent(arrays))
 
 
 def nested_likely(arrays: ForestArrays) -> Score:
     """Pruned, the side that more training rows took first."""
-    forest = prune(arrays)
+    forest = forest_trees(arrays)
     body = ["s = 0.0", *(f"s += {_expression(forest, int(root), arrays, {}, likely=True)}" for root in forest.roots)]
     return _compile(body, _exponent(arrays))
 
@@ -114,7 +115,7 @@ def nested_likely(arrays: ForestArrays) -> Score:
 def nested_functions(arrays: ForestArrays) -> Score:
     """Pruned, ten trees per function."""
     parts = [
-        _compile([*_statements(prune(arrays), range(first, min(first + 10, arrays.tree_count)))], None)
+        _compile([*_statements(forest_trees(arrays), range(first, min(first + 10, arrays.tree_count)))], None)
         for first in range(0, arrays.tree_count, 10)
     ]
     exponent = _exponent(arrays)
@@ -122,36 +123,32 @@ def nested_functions(arrays: ForestArrays) -> Score:
 
 
 def nested_specialised(arrays: ForestArrays) -> Score:
-    """Pruned, and one forest for (not blacklisted, first in its window), which most rows are, and one for the rest."""
-    forest = prune(arrays)
-    known = {FLAG: 0.0, COUNT: 1.0}
+    """Pruned, and one forest for the day, when most rows are, and one for the night."""
+    forest = forest_trees(arrays)
+    known = {FLAG: 0.0}
     trees = [_expression(forest, int(root), arrays, known, likely=False) for root in forest.roots]
     constant = sum(float(tree) for tree in trees if not tree.startswith("("))
     body = [f"s = {constant!r}", *(f"s += {tree}" for tree in trees if tree.startswith("("))]
     common, rest = _compile(body, _exponent(arrays)), nested_pruned(arrays)
-    return lambda row: common(row) if row[FLAG] == 0.0 and row[COUNT] == 1.0 else rest(row)
+    return lambda row: common(row) if row[FLAG] == 0.0 else rest(row)
 
 
-def _unpruned(arrays: ForestArrays, threshold: NDArray[np.float64]) -> PrunedForest:
-    pruned = prune(arrays)
-    return PrunedForest(
-        pruned.roots, arrays.feature, threshold, pruned.left, pruned.right, pruned.path_length, pruned.tree
-    )
+def _unpruned(arrays: ForestArrays, threshold: NDArray[np.float64]) -> Trees:
+    pruned = forest_trees(arrays)
+    return Trees(pruned.roots, arrays.feature, threshold, pruned.left, pruned.right, pruned.value, pruned.tree)
 
 
-def _statements(forest: PrunedForest, trees: range) -> list[str]:
+def _statements(forest: Trees, trees: range) -> list[str]:
     return [
         "s = 0.0",
         *(f"s += {_expression(forest, int(forest.roots[tree]), None, {}, likely=False)}" for tree in trees),
     ]
 
 
-def _expression(
-    forest: PrunedForest, node: int, arrays: ForestArrays | None, known: dict[int, float], *, likely: bool
-) -> str:
+def _expression(forest: Trees, node: int, arrays: ForestArrays | None, known: dict[int, float], *, likely: bool) -> str:
     feature = int(forest.feature[node])
     if feature == LEAF:
-        return repr(float(forest.path_length[node]))
+        return repr(float(forest.value[node]))
     left, right = int(forest.left[node]), int(forest.right[node])
     boundary = float(forest.boundary[node])
     if feature in known:
@@ -217,15 +214,15 @@ def masks_lanes(lane_bits: int) -> Callable[[ForestArrays], Score]:
 
 def masks_unpacked(arrays: ForestArrays) -> Score:
     """Bit masks as big integers, one bit per box in any order; unpacked to bytes to look the lengths up."""
-    boxes = boxes_of(prune(arrays), slice(0, arrays.tree_count), FEATURES)
-    count = len(boxes.path_length)
+    boxes = boxes_of(forest_trees(arrays), slice(0, arrays.tree_count), FEATURES)
+    count = len(boxes.value)
     tables = []
     for feature, thresholds in enumerate(boxes.thresholds):
         ranks = np.arange(len(thresholds) + 1)[:, None]
         inside = (boxes.low[:, feature] <= ranks) & (ranks <= boxes.high[:, feature])
         rows = np.packbits(inside, axis=1, bitorder="little")
         tables.append((thresholds.tolist(), [int.from_bytes(row.tobytes(), "little") for row in rows]))
-    width, lengths, exponent = -(-count // 8), boxes.path_length, _exponent(arrays)
+    width, lengths, exponent = -(-count // 8), boxes.value, _exponent(arrays)
 
     def score(row: tuple[float, ...]) -> float:
         bits = -1
@@ -242,9 +239,9 @@ def masks_unpacked(arrays: ForestArrays) -> Score:
 def _mask_rows(
     arrays: ForestArrays, lane_bits: int
 ) -> tuple[list[tuple[list[float], list[NDArray[Any]]]], NDArray[np.float64]]:
-    boxes = boxes_of(prune(arrays), slice(0, arrays.tree_count), FEATURES)
-    order = np.argsort(boxes.path_length, kind="stable")
-    values, counts = np.unique(boxes.path_length, return_counts=True)
+    boxes = boxes_of(forest_trees(arrays), slice(0, arrays.tree_count), FEATURES)
+    order = np.argsort(boxes.value, kind="stable")
+    values, counts = np.unique(boxes.value, return_counts=True)
     lanes = -(-counts // lane_bits)
     within = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     position = np.repeat((np.cumsum(lanes) - lanes) * lane_bits, counts) + within

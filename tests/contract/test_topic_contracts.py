@@ -54,9 +54,7 @@ def test_key_is_a_field_of_the_schema(contracts: dict[str, TopicContract], suffi
 
 
 @pytest.mark.parametrize("suffix", TOPICS)
-def test_examples_are_valid_and_counter_examples_are_not(
-    contracts: dict[str, TopicContract], problems: Callable[[str, object], list[str]], suffix: str
-) -> None:
+def test_examples_are_valid_and_counter_examples_are_not(contracts: dict[str, TopicContract], suffix: str) -> None:
     contract = contracts[suffix]
     for example in contract.examples:
         schema = StrictValidator(contract.schema(example.version))
@@ -64,7 +62,8 @@ def test_examples_are_valid_and_counter_examples_are_not(
     assert contract.latest_version in {example.version for example in contract.examples}
     if suffix != "transactions":  # those are checked against the parser: not each of them is JSON
         for counter in contract.counter_examples:
-            assert problems(suffix, json.loads(counter.payload)), counter.name
+            refusing = StrictValidator(contract.schema(counter.version))
+            assert list(refusing.iter_errors(json.loads(counter.payload))), counter.name
 
 
 @pytest.mark.parametrize("suffix", TOPICS)

@@ -9,8 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import psycopg
 import pytest
+from moto.server import ThreadedMotoServer
 from psycopg import sql
 
 from flink_jobs.local.stack import Stack
@@ -19,7 +21,25 @@ from tests.integration.jobs import CARD_FILE
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
+def bucket() -> Iterator[str]:
+    """A bucket behind an HTTP server that speaks S3; the TaskManagers have its address in their environment."""
+    server, patch = ThreadedMotoServer(port=0), pytest.MonkeyPatch()
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        boto3.client("s3").create_bucket(Bucket="models")
+        yield "models"
+    finally:
+        patch.undo()
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(bucket: str) -> Iterator[Stack]:  # noqa: ARG001 - its address is in the environment of what starts here
     """A running Postgres, Kafka and Flink cluster with two TaskManagers, on free ports, with topics and tables.
 
     Tests share it: use customers, consumer groups and job names of your own, end the jobs you start, and leave both

@@ -26,6 +26,7 @@ from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.ledger import SentLedger
 from flink_jobs.traffic.mapping import load_mapping
 from flink_jobs.traffic.pacing import Pace
+from flink_jobs.traffic.producer import connect
 from flink_jobs.traffic.replay import ReplayPlan, replay
 from flink_jobs.traffic.source_files import SourceEvent, read_events
 
@@ -55,9 +56,16 @@ def start_job(
 
 
 @contextmanager
-def running_job(stack: Stack, name: str, environment: Mapping[str, str]) -> Iterator[str]:
+def running_job(
+    stack: Stack,
+    name: str,
+    environment: Mapping[str, str],
+    *,
+    script: Path | None = None,
+    options: dict[str, str] | None = None,
+) -> Iterator[str]:
     """Run a job for the length of a block; whatever is left of it afterwards is cancelled."""
-    job_id = start_job(stack, name, environment)
+    job_id = start_job(stack, name, environment, script=script, options=options)
     try:
         yield job_id
     finally:
@@ -112,6 +120,16 @@ def own_topics(stack: Stack, prefix: str) -> str:
     """Create topics that no other test writes to; give the prefix to the job as STREAMFLOW_TOPIC_PREFIX."""
     create_topics(stack.settings().kafka_bootstrap_servers, prefix)
     return prefix
+
+
+def send_raw(stack: Stack, topic: str, payloads: Iterable[bytes]) -> None:
+    """Send bytes as another program might."""
+    producer = connect(stack.settings().kafka_bootstrap_servers)
+    try:
+        for payload in payloads:
+            producer.send(topic, value=payload).get(timeout=30)
+    finally:
+        producer.close()
 
 
 def rows(stack: Stack, query: str, *parameters: object) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A model that is missing, damaged or of another kind never stops the job: it says so, and decides by rules.
+"""A model that is missing, damaged or fails at work never stops the job: it says so, and decides without it.
 
 One job runs through the whole file, on topics of its own; the tests build on each other.
 """
@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from flink_jobs.artifacts.store import open_store
 from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.model_artifact import MAX_MANIFEST_BYTES, read_bounded
+from flink_jobs.core.model_manifest import MANIFEST_FILE, parse_manifest
 from flink_jobs.local.stack import Stack
+from flink_jobs.local.waiting import wait_for
 from flink_jobs.traffic.control_client import build_message, encode_checked, send_and_wait
 from tests.integration import jobs
 from tests.unit.job.samples import write_model
@@ -33,25 +37,27 @@ class Lab:
 
     def use_model(self, version: str) -> dict[str, Any]:
         """Ask for a model by a control message; return its audit record."""
-        message = build_message(
-            {"model_version": version}, issued_by="tester", reason="test", expected_revision=None, now_ms=0
-        )
+        return self.change({"model_version": version})
+
+    def change(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Send a control message; return its audit record."""
+        message = build_message(changes, issued_by="tester", reason="test", expected_revision=None, now_ms=0)
         bootstrap = self.stack.settings().kafka_bootstrap_servers
         answer = send_and_wait(bootstrap, PREFIX, encode_checked(message), message["control_id"], 60)
         assert answer is not None
         return answer
 
-    def decisions(self) -> list[dict[str, Any]]:
+    def decisions(self, events: int = EVENTS) -> list[dict[str, Any]]:
         """Send a few events and return the decisions on them."""
         run = f"run{next(self.runs)}"
-        balance = jobs.account(self.stack, jobs.send(self.stack, jobs.card_events(run, EVENTS), prefix=PREFIX), PREFIX)
+        balance = jobs.account(self.stack, jobs.send(self.stack, jobs.card_events(run, events), prefix=PREFIX), PREFIX)
         assert balance.is_as_expected, "\n".join(balance.lines())
         mine = [
             item
             for item in jobs.committed(self.stack, "decisions", PREFIX)
             if item["customer_id"].startswith(f"{run}-")
         ]
-        assert len(mine) == EVENTS
+        assert len(mine) == events
         return mine
 
     def incidents(self) -> list[dict[str, Any]]:
@@ -64,15 +70,22 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(stack: Stack, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     models = tmp_path_factory.mktemp("no-models-yet")
     environment = {
         "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
         "STREAMFLOW_MODEL_DIR": str(models),
+        "STREAMFLOW_ARTIFACT_STORE": f"s3://{bucket}/{PREFIX}",
         "STREAMFLOW_TOPIC_PREFIX": jobs.own_topics(stack, PREFIX),
     }
-    with jobs.running_job(stack, "detect", environment) as job_id:
+    # Two subtasks, so that what each of them says of an experiment has to become one.
+    script, options = Path(__file__).parent / "faulty_detect.py", {"parallelism.default": "2"}
+    with jobs.running_job(stack, "detect", environment, script=script, options=options) as job_id:
         yield Lab(stack, job_id, models)
+
+
+def arrays_digest_of(directory: Path) -> str:
+    return parse_manifest(read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES)).arrays_sha256
 
 
 def is_degraded(decisions: list[dict[str, Any]]) -> bool:
@@ -101,6 +114,16 @@ def test_a_model_that_appears_later_is_taken_into_use_by_a_control_message(lab: 
     assert {(item["model"], item["model_version"]) for item in decisions} == {("ok", "good")}
     assert all(0 < item["ml_score"] <= 1 for item in decisions)
     assert lab.incidents() == []
+    assert lab.runs_without_a_restart()
+
+
+def test_a_model_that_was_published_elsewhere_is_fetched_from_the_bucket(lab: Lab, bucket: str, tmp_path: Path) -> None:
+    open_store(f"s3://{bucket}/{PREFIX}").publish(write_model(tmp_path, "from-afar"))
+
+    assert lab.use_model("from-afar")["detail"] == ""
+
+    assert {item["model_version"] for item in lab.decisions()} == {"from-afar"}
+    assert (lab.models / "from-afar" / MANIFEST_FILE).exists()
     assert lab.runs_without_a_restart()
 
 
@@ -146,10 +169,86 @@ def test_a_model_that_cannot_be_served_is_an_incident_and_the_next_good_one_ends
     assert {item["model_version"] for item in lab.decisions()} == {"good"}
 
 
+def test_arrays_of_another_digest_are_not_used(lab: Lab) -> None:
+    answer = lab.change({"model_version": "good", "model_digest": "0" * 64})
+
+    assert "digest_mismatch" in answer["detail"]
+    assert is_degraded(lab.decisions())
+    digest = arrays_digest_of(lab.models / "good")
+    assert lab.change({"model_version": "good", "model_digest": digest})["detail"] == ""
+    assert {item["model_version"] for item in lab.decisions()} == {"good"}
+
+
+@pytest.mark.parametrize("fault", ["raises", "nan", "slow"])
+def test_a_champion_that_fails_at_work_is_cut_off_and_the_next_good_one_ends_it(lab: Lab, fault: str) -> None:
+    before = {item["dlq_id"] for item in lab.incidents()}
+    version = f"{fault}-1"
+
+    assert lab.use_model(version)["detail"] == "", "it loads: nothing is known yet"
+    decided = lab.decisions(60)
+
+    late = [item for item in decided if item["model"] == "degraded"]
+    assert late, "cut off within a few events"
+    assert is_degraded(late)
+    letters = [item for item in lab.incidents() if item["dlq_id"] not in before]
+    assert {(item["reason"], item["stage"], item["disposition"]) for item in letters} == {
+        ("MODEL_CUT_OFF", "model", "incident")
+    }, "and no event was set aside because of it"
+    assert 1 <= len(letters) <= 2, "one from each subtask that met it"
+    assert all(version in item["detail"] for item in letters)
+
+    lab.change({"alpha": 0.4})
+    assert is_degraded(lab.decisions()), "a message that names no model brings none back"
+    assert lab.use_model("good")["detail"] == ""
+    assert {item["model_version"] for item in lab.decisions()} == {"good"}
+    assert lab.runs_without_a_restart()
+
+
+def test_a_shadow_that_fails_leaves_no_trace_in_the_decisions(lab: Lab) -> None:
+    lab.change({"shadow_model": {"version": "steady-1", "digest": "f" * 64}})
+    assert {item["shadow"]["model_version"] for item in lab.decisions()} == {"steady-1"}
+
+    lab.change({"shadow_model": {"version": "raises-2", "digest": "f" * 64}})
+    decided = lab.decisions(30)
+
+    assert {(item["model"], item["model_version"], item["shadow"]) for item in decided} == {("ok", "good", None)}
+    lab.change({"shadow_model": None})
+
+
+def test_the_guard_ends_an_experiment_for_every_subtask_by_one_message(lab: Lab) -> None:
+    guard = {"min_decisions": 20, "max_alert_rate_ratio": 2, "min_alert_rate_ratio": 0.5, "max_error_share": 0.1}
+    trial = {"id": "wild", "version": "wild-1", "digest": "f" * 64, "share": 0.5, "guard": guard}
+    assert lab.change({"alpha": 1.0, "alert_threshold": 0.99, "experiment": trial})["detail"] == ""
+
+    decided = lab.decisions(600)
+
+    variants = {item["customer_id"]: item["variant"] for item in decided}
+    assert set(variants.values()) == {"champion", "challenger"}
+    assert all((item["model_version"] == "wild-1") is (item["variant"] == "challenger") for item in decided)
+
+    def ended() -> list[dict[str, Any]]:
+        return [item for item in jobs.committed(lab.stack, "audit", PREFIX) if item["control_id"] == "guard-wild"]
+
+    told = wait_for(ended, limit_s=60, what="the guard's message in the audit")
+    assert told[0]["outcome"] == "applied"
+    assert told[0]["changes"] == {"experiment": None}
+    assert "times as often" in told[0]["reason"]
+    assert {item["variant"] for item in lab.decisions(60)} == {"champion"}
+    assert {item["outcome"] for item in ended()[1:]} <= {"duplicate"}, "what the other subtask said changes nothing"
+    letters = [item for item in lab.incidents() if item["reason"] == "EXPERIMENT_STOPPED"]
+    assert 1 <= len(letters) <= 2
+    again = lab.change({"experiment": trial})
+    assert (again["outcome"], again["detail"]) == (
+        "rejected", "the guard has ended experiment wild; give the next one an id of its own",
+    )  # fmt: skip
+    assert lab.runs_without_a_restart()
+
+
 def test_the_faults_are_counted_and_nothing_was_lost(lab: Lab) -> None:
     assert lab.runs_without_a_restart()
     audit = jobs.committed(lab.stack, "audit", PREFIX)
-    assert [item["revision"] for item in audit] == list(range(1, len(audit) + 1))
+    applied = [item["revision"] for item in audit if item["outcome"] == "applied"]
+    assert applied == list(range(1, len(applied) + 1))
     assert jobs.keys(lab.stack, "audit", PREFIX) == [item["control_id"].encode() for item in audit]
     letters = lab.incidents()
     assert sorted(jobs.keys(lab.stack, "dlq", PREFIX), key=str) == sorted(

@@ -21,7 +21,7 @@ from warehouse.partitions import roll_partitions
 
 pytestmark = pytest.mark.stack
 
-BEFORE_PARTITIONS = 2
+BEFORE_PARTITIONS = 3
 """Migrations of a database that knew no partitions."""
 TABLES = {"decisions": "raw.decisions", "alerts": "raw.alerts", "dlq": "raw.dead_letters"}
 

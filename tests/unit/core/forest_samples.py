@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flink_jobs.core.forest_arrays import ARRAY_DTYPES, ForestArrays, arrays_digest
 from flink_jobs.core.model_manifest import ARRAYS_FILE, MANIFEST_FILE, ModelManifest, TrainingData, feature_hash
+from flink_jobs.core.tree_arrays import ARRAY_DTYPES, ForestArrays, TreeArrays, arrays_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def forest(**changes: object) -> ForestArrays:
     return ForestArrays(**arrays)
 
 
-def manifest(arrays: ForestArrays, **changes: Any) -> ModelManifest:  # noqa: ANN401 - any field of the manifest
+def manifest(arrays: TreeArrays, **changes: Any) -> ModelManifest:  # noqa: ANN401 - any field of the manifest
     """A manifest that fits `arrays`, with `changes`."""
     return replace(
         ModelManifest(
@@ -43,7 +43,7 @@ def manifest(arrays: ForestArrays, **changes: Any) -> ModelManifest:  # noqa: AN
             created_at="2026-01-01T00:00:00+00:00",
             feature_names=FEATURES,
             feature_hash=feature_hash(FEATURES),
-            arrays_sha256=arrays_digest(arrays),
+            arrays_sha256=arrays_digest(arrays.named()),
             training_data=TrainingData("hand-made", None, "0" * 64, 8, 1, 2),
             parameters={"seed": 7},
             metrics={"rows": 8.0},
@@ -56,11 +56,11 @@ def manifest(arrays: ForestArrays, **changes: Any) -> ModelManifest:  # noqa: AN
     )
 
 
-def write(model_dir: Path, arrays: ForestArrays | None = None, content: ModelManifest | None = None) -> Path:
+def write(model_dir: Path, arrays: TreeArrays | None = None, content: ModelManifest | None = None) -> Path:
     """Write an artefact without any of the writer's checks; returns its directory."""
     arrays = forest() if arrays is None else arrays
     directory = model_dir / VERSION
     directory.mkdir(parents=True)
-    np.savez(directory / ARRAYS_FILE, **{field.name: getattr(arrays, field.name) for field in fields(arrays)})
+    np.savez(directory / ARRAYS_FILE, **arrays.named())
     (directory / MANIFEST_FILE).write_bytes((content or manifest(arrays)).to_json())
     return directory

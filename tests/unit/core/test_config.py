@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 
 from flink_jobs.core.config import REMEMBERED_CONTROL_IDS, DetectionConfig
+from flink_jobs.core.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULESET_VERSION
 from tests.strategies import configs
 
@@ -31,6 +32,21 @@ def test_the_stored_json_is_readable_by_every_later_release() -> None:
     assert config.blacklist.customer == {"c-1"}
     assert config.control_ids == ("a", "b")
 
+    assert (config.model_digest, config.shadow_model, config.experiment) == (None, None, None)
+
+
+def test_what_version_2_wrote_is_read_for_ever() -> None:
+    text = (
+        '{"schema_version":2,"alpha":0.7,"alert_threshold":0.6,"rules":{},"blacklist":{"customer":[],"merchant":[],'
+        '"country":[]},"model_version":"if-1","model_digest":"d1","shadow_model":{"version":"if-2","digest":"d2"},'
+        '"experiment":{"id":"spring","version":"if-3","digest":"d3","share":0.1,"guard":{"min_decisions":100,'
+        '"max_alert_rate_ratio":2.0,"min_alert_rate_ratio":0.5,"max_error_share":0.01}},"revision":3,'
+        '"control_ids":["a"]}'
+    )
+    config = DetectionConfig.from_json(text)
+    assert (config.model_digest, config.shadow_model) == ("d1", ModelRef("if-2", "d2"))
+    assert config.experiment == Experiment("spring", "if-3", "d3", 0.1, GuardBand(100, 2.0, 0.5, 0.01))
+
 
 def test_a_rule_that_is_no_more_is_forgotten() -> None:
     document = json.loads(DetectionConfig().to_json())
@@ -39,8 +55,8 @@ def test_a_rule_that_is_no_more_is_forgotten() -> None:
 
 
 def test_a_newer_schema_is_refused_with_what_to_do() -> None:
-    document = json.loads(DetectionConfig().to_json()) | {"schema_version": 2}
-    with pytest.raises(ValueError, match=r"schema 2 .* newer than 1.* run the release that wrote it"):
+    document = json.loads(DetectionConfig().to_json()) | {"schema_version": 3}
+    with pytest.raises(ValueError, match=r"schema 3 .* newer than 2.* run the release that wrote it"):
         DetectionConfig.from_json(json.dumps(document))
 
 

@@ -16,14 +16,16 @@ from flink_jobs.core.control import (
     ControlRefusal,
     apply_control,
     control_id_of,
+    end_of_experiment,
     parse_control,
 )
+from flink_jobs.core.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RuleSetting
 from tests.strategies import configs, json_values
 
 VALID: dict[str, Any] = {
-    "schema_version": 1,
+    "schema_version": 2,
     "control_id": "ctl-1",
     "issued_by": "analyst@example.org",
     "issued_at_ms": 1_767_225_600_000,
@@ -49,7 +51,42 @@ def applied(config: DetectionConfig, control: ControlMessage) -> DetectionConfig
     return answer
 
 
+DIGEST = "ab" * 32
+GUARD = {"min_decisions": 100, "max_alert_rate_ratio": 2, "min_alert_rate_ratio": 0.5, "max_error_share": 0.01}
+TRIAL = {"id": "spring", "version": "gb-1", "digest": DIGEST, "share": 0.1, "guard": GUARD}
+
+
+def trial(**fields: object) -> bytes:
+    return raw(changes={"experiment": {**TRIAL, **fields}})
+
+
 INVALID: dict[str, tuple[bytes | None, str]] = {
+    "a shadow in version 1": (raw(schema_version=1, changes={"shadow_model": None}), "unknown fields"),
+    "an expected experiment in version 1": (raw(schema_version=1, expected_experiment="x"), "came with schema_version"),
+    "an experiment as a number": (raw(expected_experiment=7), "expected_experiment must be 1 to 64"),
+    "a digest alone": (raw(changes={"model_digest": DIGEST}), "beside changes.model_version, never alone"),
+    "half a digest": (raw(changes={"model_version": "v", "model_digest": "ab"}), "64 hexadecimal digits"),
+    "a shadow without digest": (raw(changes={"shadow_model": {"version": "v"}}), "shadow_model lacks digest"),
+    "a shadow of its own kind": (
+        raw(changes={"shadow_model": {"version": "v", "digest": DIGEST, "share": 1}}),
+        "unknown fields, such as 'share'",
+    ),
+    "a shadow that is a path": (
+        raw(changes={"shadow_model": {"version": "../v", "digest": DIGEST}}),
+        "shadow_model.version must be",
+    ),
+    "an experiment without a guard": (
+        raw(changes={"experiment": {key: TRIAL[key] for key in TRIAL if key != "guard"}}),
+        "experiment lacks guard",
+    ),
+    "more than all customers": (trial(share=1.1), "experiment.share must be a number from 0 to 1"),
+    "an id that is a sentence": (trial(id="a b"), "experiment.id must be"),
+    "few decisions": (trial(guard={**GUARD, "min_decisions": 19}), "a whole number from 20 to 100000"),
+    "decisions and a half": (trial(guard={**GUARD, "min_decisions": 99.5}), "a whole number from 20 to 100000"),
+    "a band upside down": (trial(guard={**GUARD, "min_alert_rate_ratio": 3}), "min_alert_rate_ratio <= max"),
+    "a band down to nothing": (trial(guard={**GUARD, "min_alert_rate_ratio": 0}), "0.001 <= min_alert_rate_ratio"),
+    "a band of truth": (trial(guard={**GUARD, "max_alert_rate_ratio": True}), "max_alert_rate_ratio <= 1000"),
+    "errors beyond all": (trial(guard={**GUARD, "max_error_share": 2}), "max_error_share must be"),
     "tombstone": (None, "1 to 262144 bytes"),
     "no bytes": (b"", "1 to 262144 bytes"),
     "too large": (raw(reason="x" * MAX_CONTROL_BYTES), "1 to 262144 bytes"),
@@ -58,7 +95,7 @@ INVALID: dict[str, tuple[bytes | None, str]] = {
     "a list": (b"[]", "the message must be a JSON object"),
     "an unknown field": (raw(alpha=0.5), "unknown fields, such as 'alpha'"),
     "no schema version": (b"{}", "schema_version must be 1"),
-    "a later schema version": (raw(schema_version=2), "schema_version must be 1"),
+    "a later schema version": (raw(schema_version=3), "schema_version must be 1 or 2"),
     "true is no version": (raw(schema_version=True), "schema_version must be 1"),
     "no id": (raw(control_id=""), "control_id must be"),
     "a number as id": (raw(control_id=1), "control_id must be"),
@@ -219,6 +256,41 @@ def test_a_blacklist_is_bounded_and_the_whole_message_falls_with_it() -> None:
     assert "one more" in applied(full, swapped).blacklist.merchant
 
 
+def test_models_are_named_and_let_go() -> None:
+    shadow = {"version": "gb-2", "digest": DIGEST}
+    config = applied(
+        DetectionConfig(), message(model_version="gb-1", model_digest=DIGEST, shadow_model=shadow, experiment=TRIAL)
+    )
+    assert (config.model_version, config.model_digest) == ("gb-1", DIGEST)
+    assert config.shadow_model == ModelRef("gb-2", DIGEST)
+    assert config.experiment == Experiment("spring", "gb-1", DIGEST, 0.1, GuardBand(100, 2, 0.5, 0.01))
+    after = applied(config, message("ctl-2", model_version="gb-3", shadow_model=None, experiment=None))
+    assert (after.model_digest, after.shadow_model, after.experiment) == (None, None, None)
+
+
+def refused(config: DetectionConfig, control: ControlMessage) -> ControlRefusal:
+    answer = apply_control(config, control)
+    assert isinstance(answer, ControlRefusal)
+    return answer
+
+
+def test_the_guard_ends_its_own_experiment_and_no_other() -> None:
+    on = applied(DetectionConfig(), message(experiment=TRIAL))
+    assert on.experiment is not None
+    end = parse_control(end_of_experiment(on.experiment, "x" * 500, 7).encode())
+    assert isinstance(end, ControlMessage)
+    over = applied(on, end)
+    assert (over.experiment, over.revision) == (None, 2)
+    assert apply_control(over, end) is over, "the same from another subtask changes nothing"
+
+    other = applied(DetectionConfig(), message(experiment={**TRIAL, "id": "summer"}))
+    assert "experiment spring is not on; summer is" in refused(other, end).detail
+    assert "experiment spring is not on; none is" in refused(DetectionConfig(), end).detail
+    assert "the guard has ended experiment spring" in refused(over, message("ctl-9", experiment=TRIAL)).detail
+    assert applied(over, message("ctl-9", experiment={**TRIAL, "id": "autumn"})).experiment is not None
+    assert "experiment spring is on; stop it first" in refused(on, message("ctl-9", experiment=TRIAL)).detail
+
+
 @given(configs, st.lists(st.sampled_from(["alpha", "threshold", "rule", "list", "model"]), min_size=1, max_size=6))
 def test_two_instances_agree_after_any_messages(config: DetectionConfig, kinds: list[str]) -> None:
     changes: dict[str, dict[str, object]] = {
@@ -247,7 +319,10 @@ def test_any_value_in_any_place_is_a_message_or_a_refusal(field: str, value: obj
     assert isinstance(parse_control(json.dumps({**VALID, field: value}).encode()), ControlMessage | ControlRefusal)
 
 
-@given(st.sampled_from(["alpha", "alert_threshold", "rules", "blacklist", "model_version"]), json_values)
+@given(
+    st.sampled_from(["alpha", "alert_threshold", "rules", "blacklist", "model_version", "shadow_model", "experiment"]),
+    json_values,
+)
 def test_any_value_as_a_change_is_applied_or_refused(field: str, value: object) -> None:
     parsed = parse_control(raw(changes={field: value}))
     if isinstance(parsed, ControlMessage):

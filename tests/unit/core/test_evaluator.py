@@ -72,7 +72,7 @@ def test_the_first_transaction_of_a_customer() -> None:
         "rule_score": 0.0,
         "ml_score": None,
         "alpha": 0.0,
-        "threshold": 0.5,
+        "threshold": 0.4,
         "is_alert": False,
         "features": {
             "amount_zscore": None,
@@ -81,19 +81,29 @@ def test_the_first_transaction_of_a_customer() -> None:
             "geo_speed_kmh": None,
             "is_blacklisted": 0.0,
             "amount_ratio": None,
+            "category_surprise": None,
+            "category_share": None,
+            "is_night": 1.0,
+            "night_share_24h": 0.5,
+            "surprise_24h": pytest.approx(0.8),
+            "spend_24h": None,
+            "velocity_24h_ratio": 1.0,
         },
         "absent": {
             "amount_zscore": "insufficient_history",
             "time_deviation": "insufficient_history",
             "geo_speed_kmh": "no_location",
             "amount_ratio": "insufficient_history",
+            "category_surprise": "insufficient_history",
+            "category_share": "no_category",
+            "spend_24h": "insufficient_history",
         },
         "reasons": [],
         "model": "degraded",
         "model_version": None,
         "variant": "champion",
         "shadow": None,
-        "ruleset_version": "1",
+        "ruleset_version": "2",
         "config_revision": 0,
         "out_of_order_ms": 0,
         "source": {"topic": "streamflow.transactions", "partition": 2, "offset": 42},
@@ -135,9 +145,9 @@ def test_the_model_gets_the_features_as_they_are() -> None:
     model = FixedModel(0.25)
     decision, _, _ = parts(Stream(TransactionEvaluator(model=model)).send(record_of(wire(document()))))
     assert decision is not None
-    assert model.seen == [(None, 1.0, None, None, 0.0, None)]
+    assert [features._asdict() for features in model.seen] == [decision["features"]]
     assert (decision["model"], decision["model_version"], decision["ml_score"]) == ("ok", "if-test", 0.25)
-    assert (decision["alpha"], decision["score"]) == (0.4, pytest.approx(0.1))
+    assert (decision["alpha"], decision["score"]) == (0.6, pytest.approx(0.15))
 
 
 def test_a_new_configuration_and_model_hold_from_the_next_record_on() -> None:
@@ -145,11 +155,11 @@ def test_a_new_configuration_and_model_hold_from_the_next_record_on() -> None:
     stream.send(record_of(wire(document("t-1"))))
     config = DetectionConfig(revision=3, alert_threshold=0.1, blacklist=Blacklist(customer=frozenset({"c-1"})))
     stream.evaluator.configure(config)
-    stream.evaluator.model = FixedModel(1.0)
+    stream.evaluator.lineup.use_champion(FixedModel(1.0))
     decision, alert, _ = parts(stream.send(record_of(wire(document("t-2")))))
     assert decision is not None
     assert alert is not None
-    assert (decision["config_revision"], decision["ruleset_version"]) == (3, "1+r3")
+    assert (decision["config_revision"], decision["ruleset_version"]) == (3, "2+r3")
     assert decision["model"] == "ok"
 
 
@@ -212,30 +222,31 @@ def test_a_corrupt_state_starts_fresh_and_is_an_incident(damage: bytes) -> None:
 
 def test_a_newer_state_is_left_alone_and_the_event_set_aside() -> None:
     body = CustomerFraudState().to_bytes()[5:]
-    newer = struct.pack("<BI", 2, zlib.crc32(body, 2)) + body
+    newer = struct.pack("<BI", 3, zlib.crc32(body, 3)) + body
     stream = Stream()
     stream.states["c-1"] = newer
     letter = only_letter(stream.send(record_of(wire(document()))))
     assert (letter["reason"], letter["disposition"]) == ("STATE_VERSION_UNSUPPORTED", "rejected")
-    assert "version 2" in letter["detail"]
+    assert "version 3" in letter["detail"]
     assert stream.states == {"c-1": newer}
 
 
-def test_a_model_that_raises_sets_the_event_aside() -> None:
+def test_a_defect_of_ours_sets_the_event_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "4111111111111111"
-    stream = Stream(TransactionEvaluator(model=FixedModel(ValueError(f"cannot score {secret}"))))
+
+    def broken(*_: object) -> None:
+        raise ValueError(f"cannot blend {secret}")
+
+    monkeypatch.setattr(evaluator_module, "blend", broken)
+    stream = Stream()
     letter = only_letter(stream.send(record_of(wire(document()))))
     assert (letter["reason"], letter["stage"], letter["disposition"]) == ("PROCESSING_ERROR", "score", "rejected")
-    assert "ValueError in evaluation.py, line " in letter["detail"]
+    assert "ValueError in test_evaluator.py, line " in letter["detail"]
     assert secret not in letter["detail"], "guards a defect: the message of an exception may quote card data"
     assert stream.states == {}
-
-
-def test_an_error_after_a_corrupt_state_tells_both() -> None:
-    stream = Stream(TransactionEvaluator(model=FixedModel(RuntimeError())))
     stream.states["c-1"] = b"garbage"
     _, _, letters = parts(stream.send(record_of(wire(document()))))
-    assert [letter["reason"] for letter in letters] == ["STATE_CORRUPT", "PROCESSING_ERROR"]
+    assert [letter["reason"] for letter in letters] == ["STATE_CORRUPT", "PROCESSING_ERROR"], "both are told"
     assert stream.states == {"c-1": b"garbage"}
 
 

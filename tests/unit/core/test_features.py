@@ -58,6 +58,8 @@ def test_the_table_and_the_vector_name_the_same_features_in_the_same_order() -> 
         == FeatureVector._fields
         == (
             "amount_zscore", "velocity_count", "time_deviation", "geo_speed_kmh", "is_blacklisted", "amount_ratio",
+            "category_surprise", "category_share", "is_night", "night_share_24h", "surprise_24h", "spend_24h",
+            "velocity_24h_ratio",
         )
     )  # fmt: skip
     for spec in FEATURES:
@@ -69,14 +71,24 @@ def test_the_table_and_the_vector_name_the_same_features_in_the_same_order() -> 
 
 def test_without_any_history() -> None:
     vector = features([], transaction())
-    assert vector == FeatureVector(None, 1.0, None, None, 0.0, None)
+    assert vector.surprise_24h == pytest.approx(0.8)
+    rest = vector._replace(surprise_24h=None)
+    assert rest == FeatureVector(
+        None, 1.0, None, None, 0.0, None, is_night=1.0, night_share_24h=0.5, velocity_24h_ratio=1.0
+    )
     assert absences(vector, transaction()) == {
         "amount_zscore": AbsenceReason.INSUFFICIENT_HISTORY,
         "time_deviation": AbsenceReason.INSUFFICIENT_HISTORY,
         "geo_speed_kmh": AbsenceReason.NO_LOCATION,
         "amount_ratio": AbsenceReason.INSUFFICIENT_HISTORY,
+        "category_surprise": AbsenceReason.INSUFFICIENT_HISTORY,
+        "category_share": AbsenceReason.NO_CATEGORY,
+        "spend_24h": AbsenceReason.INSUFFICIENT_HISTORY,
     }
-    assert model_input(vector) == NEUTRAL_VALUES
+    absent = [value is None for value in vector]
+    assert [value for value, is_absent in zip(model_input(vector), absent, strict=True) if is_absent] == [
+        value for value, is_absent in zip(NEUTRAL_VALUES, absent, strict=True) if is_absent
+    ]
 
 
 # ---- amount_zscore, amount_ratio -----------------------------------------------------------------------------
@@ -303,6 +315,104 @@ def test_an_absent_merchant_or_country_is_on_no_list() -> None:
     anonymous = transaction()._replace(merchant=None, country=None)
     blacklist = Blacklist(merchant=frozenset({"", "None"}), country=frozenset({"", "None"}))
     assert features([], anonymous, blacklist).is_blacklisted == 0.0
+
+
+# ---- habits and bursts ---------------------------------------------------------------------------------------
+
+DAY_MS = 24 * HOUR_MS
+
+
+def bought(category: str | None, amount: int, time_ms: int, name: str = "now") -> Transaction:
+    return transaction(amount, time_ms, name=name)._replace(category=category)
+
+
+def routine(days: int = 40, amounts: tuple[int, ...] = (4_000, 6_000)) -> list[Transaction]:
+    """One purchase of groceries a day at noon, amounts in turn."""
+    return [
+        bought("grocery", amounts[day % len(amounts)], START_MS + day * DAY_MS + 12 * HOUR_MS, f"t-{day}")
+        for day in range(days)
+    ]
+
+
+def test_surprise_is_the_distance_from_the_habit_in_this_category() -> None:
+    """With a long history the customer's own mean and spread are all that counts."""
+    past, now_ms = routine(150), START_MS + 150 * DAY_MS
+    logs = [math.log1p(event.amount_minor / 100) for event in past]
+    m2 = sum((value - mean(logs)) ** 2 for value in logs)
+    count, usual = len(logs), 0.7
+    pooled = (m2 + 4 * usual) / (count - 1 + 4)
+    overall = pooled
+    own = count / (count + 2)
+    deviation = math.sqrt((m2 + 4 * pooled) / (count - 1 + 4) + (1 - own) * overall + 0.05)
+    for amount in (1_000, 5_000, 90_000):
+        expected = abs(math.log1p(amount / 100) - mean(logs)) / deviation
+        surprise = features(past, bought("grocery", amount, now_ms)).category_surprise
+        assert surprise == pytest.approx(min(10.0, expected), rel=1e-5)
+
+
+def test_the_same_amount_surprises_where_it_is_not_usual() -> None:
+    cheap = [bought("coffee", 300 + day % 50, START_MS + day * DAY_MS, f"c-{day}") for day in range(40)]
+    dear = [bought("travel", 60_000 + day % 5_000, START_MS + day * DAY_MS + 1, f"v-{day}") for day in range(40)]
+    past, now_ms = sorted([*cheap, *dear], key=lambda event: event.event_time_ms), START_MS + 41 * DAY_MS
+    at_coffee = features(past, bought("coffee", 60_000, now_ms)).category_surprise
+    at_travel = features(past, bought("travel", 60_000, now_ms)).category_surprise
+    elsewhere = features(past, bought("books", 60_000, now_ms)).category_surprise
+    assert at_coffee is not None
+    assert at_travel is not None
+    assert elsewhere is not None
+    assert at_travel < 0.5 < elsewhere < 5.0 < at_coffee
+
+
+def test_a_category_without_a_name_is_judged_by_all_amounts() -> None:
+    vector = features(routine(), bought(None, 500_000, START_MS + 41 * DAY_MS))
+    assert vector.category_surprise is not None
+    assert vector.category_surprise > 2.0
+    assert vector.category_share is None
+
+
+@pytest.mark.parametrize(("category", "share"), [("grocery", 0.75), ("books", 0.25), ("travel", 0.0)])
+def test_share_of_the_category(category: str, share: float) -> None:
+    past = [
+        bought("books" if day % 4 == 0 else "grocery", 1_000, START_MS + day * DAY_MS, f"t-{day}") for day in range(20)
+    ]
+    assert features(past, bought(category, 1_000, START_MS + 30 * DAY_MS)).category_share == share
+
+
+@pytest.mark.parametrize(("hour", "night"), [(21, 0.0), (22, 1.0), (23, 1.0), (0, 1.0), (3, 1.0), (4, 0.0), (12, 0.0)])
+def test_night(hour: int, night: float) -> None:
+    assert features([], transaction(time_ms=START_MS + hour * HOUR_MS)).is_night == night
+
+
+@given(st.lists(st.integers(-2 * DAY_MS, DAY_MS), max_size=20))
+def test_a_day_is_counted_whatever_the_order_of_arrival(offsets: list[int]) -> None:
+    """Against a count by hand: the window is open on the old side, and a late event does not see its future."""
+    now = transaction(time_ms=START_MS + 7 * HOUR_MS)
+    past = [transaction(time_ms=now.event_time_ms + offset, name=f"t-{i}") for i, offset in enumerate(offsets)]
+    vector = features(past, now)
+    inside = [event for event in past if -DAY_MS < event.event_time_ms - now.event_time_ms <= 0]
+    nights = sum((event.event_time_ms // HOUR_MS % 24) in {22, 23, 0, 1, 2, 3} for event in inside)
+    assert vector.night_share_24h == pytest.approx((nights + 0.5) / (len(inside) + 3))
+    first = min([event.event_time_ms for event in past], default=now.event_time_ms)
+    per_day = (len(past) + 1) / (max(0, now.event_time_ms - first) / DAY_MS + 3)
+    assert vector.velocity_24h_ratio == pytest.approx((len(inside) + 1) / max(per_day, 1.0))
+
+
+def test_a_burst_of_surprises_is_remembered_for_a_day() -> None:
+    history, start = routine(), START_MS + 40 * DAY_MS
+    calm = features(history, bought("grocery", 5_000, start))
+    stream = list(replay_features([*history, *[bought("web", 90_000, start + i, f"b-{i}") for i in range(5)],
+                                   bought("grocery", 5_000, start + HOUR_MS, "n-1"),
+                                   bought("grocery", 5_000, start + 2 * DAY_MS, "n-2")]))  # fmt: skip
+    burst, later = stream[-2].features, stream[-1].features
+    for name in ("surprise_24h", "spend_24h", "velocity_24h_ratio"):
+        assert getattr(burst, name) > 1.4 * getattr(calm, name) + 0.5, name
+        assert getattr(later, name) < getattr(burst, name) / 1.4, name
+
+
+def test_spend_counts_doublings_of_a_usual_day() -> None:
+    past = [bought("grocery", 5_000, START_MS + day * DAY_MS, f"t-{day}") for day in range(57)]
+    vector = features(past, bought("grocery", 5_000 * 8, START_MS + 57 * DAY_MS))
+    assert vector.spend_24h == pytest.approx(math.log2((40_000 / 100 + 1) / 51), abs=1e-6)
 
 
 # ---- all of them ---------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from flink_jobs.core import forest_arrays, forest_scorer, model_artifact
+from flink_jobs.core import model_artifact, tree_arrays, tree_masks
 from flink_jobs.core.model import ModelError, ModelFault, load_model, model_directory
 from flink_jobs.core.model_manifest import ARRAYS_FILE, MANIFEST_FILE, feature_hash, parse_manifest
 from tests.unit.core.forest_samples import FEATURES, VERSION, forest, manifest, write
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from flink_jobs.core.forest_arrays import ForestArrays
+    from flink_jobs.core.tree_arrays import ForestArrays
 
 
 def fault_of(directory: Path, features: tuple[str, ...] = FEATURES) -> ModelFault:
@@ -257,24 +257,24 @@ def test_arrays_that_are_no_forest(tmp_path: Path, change: dict[str, Any], fault
 )
 def test_the_check_does_not_rely_on_the_reader(arrays: ForestArrays) -> None:
     with pytest.raises(ModelError) as caught:
-        forest_arrays.check_forest(arrays, len(FEATURES))
+        tree_arrays.check_trees(arrays, len(FEATURES))
     assert caught.value.reason is ModelFault.BAD_ARRAYS
 
 
 @pytest.mark.parametrize("cap", ["MAX_TREES", "MAX_NODES", "MAX_FEATURES"])
 def test_caps_on_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap: str) -> None:
-    monkeypatch.setattr(forest_arrays, cap, 1)
+    monkeypatch.setattr(tree_arrays, cap, 1)
     assert fault_of(write(tmp_path)) is ModelFault.TOO_LARGE
 
 
 def test_cap_on_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forest_scorer, "TABLE_BYTES_GOAL", 10)
-    monkeypatch.setattr(forest_scorer, "TABLE_BYTES_LIMIT", 20)
+    monkeypatch.setattr(tree_masks, "TABLE_BYTES_GOAL", 10)
+    monkeypatch.setattr(tree_masks, "TABLE_BYTES_LIMIT", 20)
     assert fault_of(write(tmp_path)) is ModelFault.TOO_LARGE
 
 
 def test_a_chain_of_splits_is_too_deep(tmp_path: Path) -> None:
-    depth = forest_arrays.MAX_DEPTH + 2
+    depth = tree_arrays.MAX_DEPTH + 2
     feature, left, right, samples = [], [], [], []
     for level in range(depth):  # node 2k splits, node 2k + 1 is its left leaf
         feature += [0, -1]
@@ -299,13 +299,20 @@ def test_a_chain_of_splits_is_too_deep(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"schema_version": 2}, ModelFault.NEWER_SCHEMA),
+        ({"schema_version": 3}, ModelFault.NEWER_SCHEMA),
         ({"schema_version": 0}, ModelFault.BAD_MANIFEST),
         ({"schema_version": True}, ModelFault.BAD_MANIFEST),
         ({"kind": "neural_network"}, ModelFault.UNKNOWN_KIND),
         ({"kind": None}, ModelFault.BAD_MANIFEST),
         ({"version": "v2"}, ModelFault.BAD_MANIFEST),
         ({"feature_names": list(FEATURES[::-1])}, ModelFault.FEATURE_MISMATCH),
+        ({"feature_names": [*FEATURES, FEATURES[0]]}, ModelFault.FEATURE_MISMATCH),
+        ({"kind": "gradient_boosting", "schema_version": 1}, ModelFault.UNKNOWN_KIND),
+        ({"kind": "gradient_boosting"}, ModelFault.BAD_ARRAYS),
+        ({"budget": {"alerts_per_day": 5}}, ModelFault.BAD_MANIFEST),
+        ({"budget": []}, ModelFault.BAD_MANIFEST),
+        ({"reference": []}, ModelFault.BAD_MANIFEST),
+        ({"reference": {"rows": -1, "bins": {}}}, ModelFault.BAD_MANIFEST),
         ({"feature_names": [*FEATURES, "surplus"]}, ModelFault.FEATURE_MISMATCH),
         ({"feature_hash": "0" * 64}, ModelFault.FEATURE_MISMATCH),
         ({"feature_names": [1, 2]}, ModelFault.BAD_MANIFEST),
@@ -332,8 +339,8 @@ def test_a_manifest_that_is_no_json_object(tmp_path: Path, content: bytes) -> No
 def test_every_manifest_field_is_required(tmp_path: Path) -> None:
     path = write(tmp_path) / MANIFEST_FILE
     complete = json.loads(path.read_bytes())
-    assert len(complete) == 14
-    for key in complete:
+    assert len(complete) == 16
+    for key in complete.keys() - {"budget", "reference"}:
         path.write_text(json.dumps({name: value for name, value in complete.items() if name != key}))
         assert fault_of(path.parent) is ModelFault.BAD_MANIFEST, key
 
@@ -344,7 +351,8 @@ def test_a_manifest_survives_writing_and_reading() -> None:
 
 
 def test_the_serving_side_decides_which_features_it_computes(tmp_path: Path) -> None:
-    assert fault_of(write(tmp_path), (*FEATURES, "geo_speed_kmh")) is ModelFault.FEATURE_MISMATCH
+    assert fault_of(write(tmp_path), FEATURES[:1]) is ModelFault.FEATURE_MISMATCH
+    assert load_model(tmp_path / VERSION, ("geo_speed_kmh", *FEATURES)).version == VERSION
 
 
 def test_the_feature_hash_sees_order_and_borders() -> None:
@@ -385,9 +393,9 @@ def test_no_current(tmp_path: Path) -> None:
 
 def test_the_digest_covers_every_array() -> None:
     original = forest()
-    digests = {forest_arrays.arrays_digest(original)}
+    digests = {tree_arrays.arrays_digest(original.named())}
     for field in fields(original):
         changed = getattr(original, field.name).copy()
         changed[-1] += 1
-        digests.add(forest_arrays.arrays_digest(replace(original, **{field.name: changed})))
+        digests.add(tree_arrays.arrays_digest(replace(original, **{field.name: changed}).named()))
     assert len(digests) == 1 + len(fields(original))

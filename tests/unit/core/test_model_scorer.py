@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_jobs.core import forest_scorer
-from flink_jobs.core.forest_arrays import ARRAY_DTYPES, LEAF, MAX_FLOAT32, ForestArrays, check_forest
-from flink_jobs.core.forest_boxes import average_path_length, float32_boundary
+from flink_jobs.core import tree_masks
 from flink_jobs.core.forest_scorer import compile_score
+from flink_jobs.core.tree_arrays import ARRAY_DTYPES, LEAF, MAX_FLOAT32, ForestArrays, check_trees
+from flink_jobs.core.tree_boxes import average_path_length, float32_boundary
 from tests.unit.core.forest_samples import forest
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ rows = st.lists(
 @given(forests(), rows, st.sampled_from([10**9, 400, 1]))
 def test_equals_a_walk_down_every_tree(arrays: ForestArrays, given_rows: list[tuple[float, ...]], goal: int) -> None:
     """Whatever the grouping of the trees."""
-    check_forest(arrays, FEATURE_COUNT)
+    check_trees(arrays, FEATURE_COUNT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forest_scorer, "TABLE_BYTES_GOAL", goal)
+        patch.setattr(tree_masks, "TABLE_BYTES_GOAL", goal)
         score = compile_score(arrays, FEATURE_COUNT)
     normal = float(average_path_length(arrays.max_samples)[0]) * arrays.tree_count
     shift = 40
@@ -91,7 +91,7 @@ def test_equals_a_walk_down_every_tree(arrays: ForestArrays, given_rows: list[tu
 def test_grouping_the_trees_does_not_change_one_bit(arrays: ForestArrays, given_rows: list[tuple[float, ...]]) -> None:
     whole = compile_score(arrays, FEATURE_COUNT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forest_scorer, "TABLE_BYTES_GOAL", 1)
+        patch.setattr(tree_masks, "TABLE_BYTES_GOAL", 1)
         parts = compile_score(arrays, FEATURE_COUNT)
     assert [whole(row) for row in given_rows] == [parts(row) for row in given_rows]
 
@@ -113,7 +113,7 @@ def test_the_order_of_the_trees_does_not_change_one_bit(
         right=np.concatenate([arrays.right[cut] for cut in cuts]),
         n_samples=np.concatenate([arrays.n_samples[cut] for cut in cuts]),
     )
-    check_forest(shuffled, FEATURE_COUNT)
+    check_trees(shuffled, FEATURE_COUNT)
     one, other = compile_score(arrays, FEATURE_COUNT), compile_score(shuffled, FEATURE_COUNT)
     assert [one(row) for row in given_rows] == [other(row) for row in given_rows]
 

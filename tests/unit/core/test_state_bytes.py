@@ -1,5 +1,7 @@
 """The bytes of a state: round trip, versions of the past, damage of every byte, bytes of the future."""
 
+import contextlib
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -8,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flink_jobs.core.category_habits import MAX_CATEGORIES, category_key
+from flink_jobs.core.feature_table import USUAL_SURPRISE
 from flink_jobs.core.running_stats import RunningStats
 from flink_jobs.core.state import (
     HOURS,
@@ -37,7 +41,7 @@ def resealed(version: int, body: bytes) -> bytes:
 
 
 def full() -> bytes:
-    return blob_of(next(path for path in GOLDEN if path.stem == "state_v1_full"))
+    return blob_of(next(path for path in GOLDEN if path.stem == "state_v2_full"))
 
 
 @given(states)
@@ -53,7 +57,7 @@ def test_the_largest_state_is_as_large_as_announced() -> None:
     state = CustomerFraudState.from_bytes(full())
     assert len(state.recent_ids) == RING_CAPACITY
     assert len(state.amounts) == MAX_CURRENCIES
-    assert len(full()) == MAX_STATE_BYTES == 699
+    assert len(full()) == MAX_STATE_BYTES == 1_256
 
 
 def test_there_are_golden_blobs_of_every_version_ever_written() -> None:
@@ -94,6 +98,42 @@ def test_the_golden_values_of_version_1() -> None:
     assert (overflow.hour_counts[0], overflow.hour_counts[23]) == (0x8000, 3)
 
 
+def test_a_version_1_state_is_upgraded_with_what_it_knew() -> None:
+    """Regression net for savepoints of the first release: nothing is invented, the usual rate is known at once."""
+    whole = CustomerFraudState.from_bytes(blob_of(next(path for path in GOLDEN if path.stem == "state_v1_full")))
+    assert (whole.first_seen_ms, whole.seen_count) == (whole.recent_times_ms[0], RING_CAPACITY)
+    assert list(whole.recent_surprises) == pytest.approx([USUAL_SURPRISE] * RING_CAPACITY)
+    assert set(whole.recent_multiples) == {1.0}
+    assert len(whole.habits.keys) == 0
+    for currency, stats in whole.amounts.items():
+        logs = whole.log_amounts[currency]
+        variance = math.log1p(stats.variance / stats.mean**2) if stats.count > 1 else 0.0
+        assert logs.count == stats.count
+        assert logs.mean == pytest.approx(math.log1p(stats.mean) - variance / 2)
+        assert logs.m2 == pytest.approx(variance * (stats.count - 1))
+    assert CustomerFraudState.from_bytes(whole.to_bytes()) == whole
+
+
+def test_the_golden_values_of_version_2() -> None:
+    by_name = {path.stem: CustomerFraudState.from_bytes(blob_of(path)) for path in GOLDEN}
+    assert by_name["state_v2_new_customer"] == CustomerFraudState()
+
+    one = by_name["state_v2_one_without_category"]
+    assert (one.first_seen_ms, one.seen_count, len(one.habits.keys)) == (1_704_067_202_000, 1, 0)
+    assert one.log_amounts == {"USD": RunningStats(1, math.log1p(19.99), 0.0)}
+    assert list(one.recent_surprises) == pytest.approx([0.8])
+    assert list(one.recent_multiples) == [1.0]
+
+    whole = by_name["state_v2_full"]
+    assert (whole.first_seen_ms, whole.seen_count) == (1_704_067_202_000, 50)
+    assert list(whole.recent_surprises) == [index / 8 for index in range(18, 50)]
+    assert len(whole.habits.keys) == MAX_CATEGORIES
+    place = whole.habits.place(category_key("k-3", "GBP"))  # purchases 3 and 39 of 4.0 and 5.0
+    assert whole.habits.counts[place] == 2
+    assert whole.habits.means[place] == pytest.approx((math.log1p(4.0) + math.log1p(5.0)) / 2)
+    assert whole.habits.m2s[place] == pytest.approx((math.log1p(5.0) - math.log1p(4.0)) ** 2 / 2)
+
+
 @pytest.mark.parametrize("path", GOLDEN, ids=NAMES)
 def test_damage_of_any_byte_is_noticed(path: Path) -> None:
     blob = blob_of(path)
@@ -125,6 +165,8 @@ def test_foreign_bytes_are_corrupt_whatever_they_are(blob: bytes) -> None:
 @given(st.binary(max_size=720))
 def test_a_body_with_a_right_checksum_is_decoded_or_corrupt(body: bytes) -> None:
     """No other exception: struct.error, IndexError or UnicodeDecodeError would leave the customer stuck."""
+    with contextlib.suppress(StateCorrupt):
+        CustomerFraudState.from_bytes(resealed(2, body))
     try:
         state = CustomerFraudState.from_bytes(resealed(1, body))
     except StateCorrupt:
@@ -148,7 +190,7 @@ def test_a_body_that_is_not_as_long_as_it_says_is_corrupt(n_recent: int, n_curre
 
 
 def test_a_currency_that_is_no_text_is_corrupt() -> None:
-    body = bytearray(full()[5:])
+    body = bytearray(blob_of(next(path for path in GOLDEN if path.stem == "state_v1_full"))[5:])
     body[-27:-24] = b"\xff\xfe\xfd"
     with pytest.raises(StateCorrupt):
         CustomerFraudState.from_bytes(resealed(1, bytes(body)))

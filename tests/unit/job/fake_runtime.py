@@ -75,12 +75,30 @@ class BroadcastState(ReadOnlyBroadcastState):
         self._content[key] = value
 
 
-class Context:
-    """Hands out broadcast state, writable or not."""
+class TimerService:
+    """Keeps processing-time timers; each belongs to the key at hand."""
 
-    def __init__(self, broadcast: dict[str, dict[str, str]], state: type[ReadOnlyBroadcastState]) -> None:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.timers: list[tuple[int, str]] = []
+
+    def register_processing_time_timer(self, timestamp: int) -> None:
+        assert isinstance(timestamp, int)
+        self.timers.append((timestamp, self._backend.key()))
+
+
+class Context:
+    """Hands out broadcast state, writable or not, and timers."""
+
+    def __init__(
+        self, broadcast: dict[str, dict[str, str]], state: type[ReadOnlyBroadcastState], timers: TimerService
+    ) -> None:
         self._broadcast = broadcast
         self._state = state
+        self._timers = timers
+
+    def timer_service(self) -> TimerService:
+        return self._timers
 
     def get_broadcast_state(self, descriptor: MapStateDescriptor) -> ReadOnlyBroadcastState:
         return self._state(self._broadcast[descriptor.name])
@@ -253,6 +271,7 @@ class Operator:
 
     def __init__(self, function: FraudDetectorFunction, runtime: Runtime | None = None) -> None:
         self.runtime = runtime or Runtime()
+        self.timers = TimerService(self.runtime.backend)
         self.function: FraudDetectorFunction = cloudpickle.loads(cloudpickle.dumps(function))
         self.function.open(self.runtime.context())
 
@@ -266,14 +285,25 @@ class Operator:
         """Process a transaction record under its key."""
         self.runtime.backend.current_key = record.routing_key
         try:
-            context = Context(self.runtime.broadcast, ReadOnlyBroadcastState)
+            context = Context(self.runtime.broadcast, ReadOnlyBroadcastState, self.timers)
             return Outputs.of(self.function.process_element(pack_record(record), context))
         finally:
             self.runtime.backend.current_key = None
 
+    def fire_timers(self) -> Outputs:
+        """Let every timer that was set go off, in order, under its key."""
+        due, self.timers.timers = sorted(self.timers.timers), []
+        outputs: list[Any] = []
+        for timestamp, key in due:
+            self.runtime.backend.current_key = key
+            context = Context(self.runtime.broadcast, ReadOnlyBroadcastState, self.timers)
+            outputs.extend(self.function.on_timer(timestamp, context))
+        self.runtime.backend.current_key = None
+        return Outputs.of(outputs)
+
     def control(self, record: SourceRecord) -> Outputs:
         """Process a control record; no key is set."""
-        context = Context(self.runtime.broadcast, BroadcastState)
+        context = Context(self.runtime.broadcast, BroadcastState, self.timers)
         return Outputs.of(self.function.process_broadcast_element(Row(pack_record(record)), context))
 
 

@@ -11,7 +11,8 @@ import orjson
 from flink_jobs.core.features import FEATURE_NAMES
 from flink_jobs.core.model_manifest import feature_hash
 from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.job.detector import DetectorSettings, FraudDetectorFunction
+from flink_jobs.job.detector import FraudDetectorFunction
+from flink_jobs.job.detector_settings import DetectorSettings
 from tests.strategies import NOW_MS, TOPIC
 from tests.unit.core import forest_samples
 from tests.unit.job.fake_runtime import Operator, Runtime
@@ -57,9 +58,9 @@ def control(
     return SourceRecord(orjson.dumps(message), 0, offset, SENT_AT, "", "", CONTROL_TOPIC)
 
 
-def write_model(model_dir: Path, version: str, features: tuple[str, ...] = FEATURE_NAMES) -> Path:
-    """Write a small model that can be served."""
-    arrays = forest_samples.forest()
+def write_model(model_dir: Path, version: str, features: tuple[str, ...] = FEATURE_NAMES, **changes: object) -> Path:
+    """Write a small model that can be served; `changes` replaces arrays of its forest."""
+    arrays = forest_samples.forest(**changes)
     manifest = replace(
         forest_samples.manifest(arrays),
         version=version,
@@ -82,6 +83,7 @@ def settings(
         model_version=model_version,
         execution_mode=mode,
         state_ttl_days=30,
+        model_budget_ms=5,
     )
 
 

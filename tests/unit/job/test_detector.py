@@ -15,7 +15,8 @@ from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.core.decision import alert_id
 from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.core.state import STATE_VERSION
-from flink_jobs.job.detector import CUSTOMER_STATE, FraudDetectorFunction, keyed
+from flink_jobs.job.detector import CUSTOMER_STATE, FraudDetectorFunction
+from flink_jobs.job.models import keyed
 from tests.unit.job.fake_runtime import PROCESS_MODULE, THREAD_MODULE, Operator, Outputs, Runtime, lines
 from tests.unit.job.samples import control, detector, record, settings, transaction
 

@@ -14,6 +14,7 @@ from tests.unit.job.fake_runtime import Clock, MetricGroup, Runtime
 from tests.unit.job.samples import control, detector, record, transaction
 
 DECIDED = Outcome(b"s" * 300, "{}", customer_id="c-1", score=0.35)
+DEGRADED = DECIDED._replace(is_degraded=True)
 
 
 @pytest.fixture
@@ -52,9 +53,9 @@ def test_what_has_no_label_is_there_from_the_start(runtime: Runtime) -> None:
 
 def test_each_kind_of_outcome_is_counted(runtime: Runtime, metrics: DetectorMetrics) -> None:
     reasons = (ReasonCode.HIGH_AMOUNT, ReasonCode.BLACKLISTED)
-    metrics.record(DECIDED, degraded=False)
-    metrics.record(DECIDED._replace(alert="{}", reasons=reasons, out_of_order_ms=5), degraded=True)
-    metrics.record(redelivery(), degraded=True)
+    metrics.record(DECIDED)
+    metrics.record(DECIDED._replace(alert="{}", reasons=reasons, out_of_order_ms=5, is_degraded=True))
+    metrics.record(redelivery())
     metrics.flush(NOW_MS)
 
     counted = {name: runtime.count(name) for name in ("records", "decisions", "alerts", "degraded_decisions")}
@@ -65,7 +66,7 @@ def test_each_kind_of_outcome_is_counted(runtime: Runtime, metrics: DetectorMetr
 
 
 def test_a_flush_hands_over_once(runtime: Runtime, metrics: DetectorMetrics) -> None:
-    metrics.record(DECIDED, degraded=True)
+    metrics.record(DEGRADED)
     metrics.flush(NOW_MS)
     metrics.flush(NOW_MS)
 
@@ -77,7 +78,7 @@ def test_histogram_buckets_are_cumulative_and_their_bounds_inclusive(
     runtime: Runtime, metrics: DetectorMetrics
 ) -> None:
     for score in (0.0, 0.1, 0.35, 0.95):
-        metrics.record(DECIDED._replace(score=score), degraded=False)
+        metrics.record(DECIDED._replace(score=score))
     metrics.flush(NOW_MS)
 
     assert catalogue.SCORE.buckets[:4] == (0.1, 0.2, 0.3, 0.4)
@@ -91,9 +92,9 @@ def test_counts_are_due_by_number_and_by_time(metrics: DetectorMetrics) -> None:
     assert not metrics.due(NOW_MS + FLUSH_MS - 1)
     assert metrics.due(NOW_MS + FLUSH_MS)
     for _ in range(FLUSH_EVERY - 1):
-        metrics.record(DECIDED, degraded=False)
+        metrics.record(DECIDED)
     assert not metrics.due(NOW_MS)
-    metrics.record(DECIDED, degraded=False)
+    metrics.record(DECIDED)
     assert metrics.due(NOW_MS)
 
 
@@ -105,6 +106,20 @@ def test_the_detector_flushes_by_time(clock: Clock) -> None:
     clock.now_ms += FLUSH_MS
     operator.send(record(transaction("t-3")))
     assert operator.runtime.count("decisions") == operator.runtime.count("degraded_decisions") == 4
+
+
+def test_what_is_pending_when_traffic_stops_is_flushed_by_one_timer() -> None:
+    operator = detector()
+    for number in range(5):
+        operator.send(record(transaction(f"t-{number}", f"c-{number}")))
+    assert operator.runtime.count("decisions") == 1
+    assert [timestamp for timestamp, _ in operator.timers.timers] == [NOW_MS + FLUSH_MS]
+
+    assert not operator.fire_timers()
+
+    assert operator.runtime.count("decisions") == 5
+    operator.send(record(transaction("t-last")))
+    assert len(operator.timers.timers) == 1, "the next pending count sets the next timer"
 
 
 def test_the_detector_flushes_by_number() -> None:
@@ -154,9 +169,10 @@ def test_control_outcomes_are_counted_by_what_became_of_them() -> None:
 
 def test_the_name_in_prometheus_is_built_from_the_registered_groups(runtime: Runtime, metrics: DetectorMetrics) -> None:
     """Flink puts the names of the groups before the metric's own; the catalogue says the same."""
-    metrics.record(redelivery(), degraded=False)
-    metrics.record(DECIDED._replace(alert="{}", reasons=(ReasonCode.BLACKLISTED,)), degraded=True)
+    metrics.record(redelivery())
+    metrics.record(DECIDED._replace(alert="{}", reasons=(ReasonCode.BLACKLISTED,), is_degraded=True))
     metrics.count(catalogue.CONTROL_MESSAGES, "applied")
+    metrics.count(catalogue.MODEL_CUT_OFFS, "shadow")
     metrics.flush(NOW_MS)
 
     registered = {

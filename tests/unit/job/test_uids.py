@@ -14,6 +14,7 @@ RELEASED_DETECT = (
     "alerts-sink",
     "dead-letters-sink",
     "audit-sink",
+    "control-sink",
 )
 RELEASED_ARCHIVE = (
     "decisions-archive-source",

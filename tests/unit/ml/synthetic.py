@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.rules import RULES
 from flink_jobs.traffic.source_files import SourceEvent
+from ml.columns import NOTHING, Coded
 from ml.dataset import Dataset
 
 START_MS = 1_750_000_000_000
@@ -18,7 +22,23 @@ def dataset(rows: int, seed: int = 0, *, fraud_share: float = 0.05, labelled: bo
     fraud = rng.random(rows) < fraud_share
     inputs = rng.normal(size=(rows, len(FEATURE_NAMES))) + 4.0 * fraud[:, None]
     labels = fraud.astype(np.int8) if labelled else np.full(rows, -1, dtype=np.int8)
-    return Dataset(inputs, START_MS + (np.arange(rows, dtype=np.int64) // 5) * 1_000, labels)
+    one = Coded(np.zeros(rows, dtype=np.int32), ("only",))
+    none = Coded(np.full(rows, NOTHING, dtype=np.int32), ())
+    return Dataset(
+        features=inputs,
+        event_time_ms=START_MS + (np.arange(rows, dtype=np.int64) // 5) * 1_000,
+        labels=labels,
+        amount=np.round(np.exp(rng.normal(4.0, 1.0, rows)), 2),
+        customer=Coded((np.arange(rows) % 10).astype(np.int32), tuple(f"c{number}" for number in range(10))),
+        currency=replace(one, names=("USD",)),
+        category=one,
+        merchant=one,
+        scenario=none,
+        segment=none,
+        transaction_ids=np.array([f"t{number}" for number in range(rows)], dtype=np.object_),
+        rule_score=np.zeros(rows),
+        rule_hits=np.zeros((rows, len(RULES)), dtype=np.bool_),
+    )
 
 
 def events(count: int, seed: int = 0) -> list[SourceEvent]:
@@ -37,6 +57,8 @@ def events(count: int, seed: int = 0) -> list[SourceEvent]:
             "event_time_ms": START_MS + number * 60_000 - int(rng.random() < 0.05) * 3_600_000,
             "merchant": f"m{rng.integers(50)}",
         }
+        if rng.random() < 0.9:
+            transaction["category"] = f"k{rng.integers(20)}"
         if rng.random() < 0.8:
             transaction["location"] = {"lat": float(rng.normal(45, 3)), "lon": float(rng.normal(7, 3))}
         made.append(SourceEvent(transaction, bool(rng.random() < 0.1)))

@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flink_jobs.core.forest_arrays import arrays_digest
 from flink_jobs.core.model import ModelError, ModelFault, load_model, model_directory
-from flink_jobs.core.model_artifact import read_artifact
+from flink_jobs.core.model_artifact import ModelArrays, read_artifact
 from flink_jobs.core.model_manifest import ARRAYS_FILE, MANIFEST_FILE
 from flink_jobs.errors import UserError
 from ml import artifact_writer
 from ml.artifact_writer import set_current, write_artifact
 from tests.unit.core.forest_samples import FEATURES, forest, manifest
 
-ARRAYS = forest()
-MANIFEST = manifest(ARRAYS)
+ARRAYS = ModelArrays(forest())
+MANIFEST = manifest(ARRAYS.trees)
 
 
 def names(directory: Path) -> list[str]:
@@ -30,7 +29,7 @@ def test_what_is_written_can_be_served(tmp_path: Path) -> None:
     assert directory == tmp_path / "new" / "models" / "v1"
     written_manifest, written_arrays = read_artifact(directory)
     assert written_manifest == MANIFEST
-    assert arrays_digest(written_arrays) == MANIFEST.arrays_sha256
+    assert written_arrays.digest() == MANIFEST.arrays_sha256
     assert load_model(directory, FEATURES).version == "v1"
 
 
@@ -57,8 +56,8 @@ def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     write_artifact(tmp_path, MANIFEST, ARRAYS)
     other = forest(threshold=[9.0, 1.5, 0.0, 0.0, 0.0, 0.0])
     with pytest.raises(UserError, match="never changes"):
-        write_artifact(tmp_path, manifest(other), other)
-    assert arrays_digest(read_artifact(tmp_path / "v1")[1]) == arrays_digest(ARRAYS)
+        write_artifact(tmp_path, manifest(other), ModelArrays(other))
+    assert read_artifact(tmp_path / "v1")[1].digest() == ARRAYS.digest()
 
 
 def test_a_broken_version_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.unit.ml.synthetic import NOW_MS, START_MS, dataset, events
 
 def timed(times: list[int]) -> Dataset:
     count = len(times)
-    return Dataset(np.zeros((count, len(FEATURE_NAMES))), np.array(times, dtype=np.int64), np.zeros(count, np.int8))
+    return replace(dataset(count), event_time_ms=np.array(times, dtype=np.int64))
 
 
 def test_every_event_the_stream_would_score_is_a_row() -> None:
@@ -58,11 +58,11 @@ def test_labels_never_reach_the_features() -> None:
 
 def test_the_digest_sees_rows_and_times() -> None:
     original = dataset(50)
-    changed_input = original.inputs.copy()
+    changed_input = original.features.copy()
     changed_input[3, 2] = np.nextafter(changed_input[3, 2], 9.0)
     variants = [
         original,
-        replace(original, inputs=changed_input),
+        replace(original, features=changed_input),
         replace(original, event_time_ms=original.event_time_ms + 1),
         original.where(np.arange(50) < 49),
     ]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 
-from flink_jobs.core.forest_arrays import LEAF, arrays_digest, check_forest
 from flink_jobs.core.forest_scorer import compile_score
 from flink_jobs.core.model_faults import ModelError
+from flink_jobs.core.tree_arrays import LEAF, arrays_digest, check_trees
 from ml.isolation_forest import export_forest
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_random_forests(rows: int, columns: int, seed: int, **parameters: Any) -
     if int(parameters["max_samples"] * rows if isinstance(parameters["max_samples"], float) else 1) < 1:
         parameters["max_samples"] = "auto"
     model = fit(data(rows, seed, columns=columns), random_state=seed % 1000, **parameters)
-    check_forest(export_forest(model), columns)
+    check_trees(export_forest(model), columns)
     assert largest_difference(model, data(50, seed + 1, columns=columns)) <= TOLERANCE
     assert largest_difference(model, on_and_around_thresholds(model, 50, seed)) <= TOLERANCE
 
@@ -145,8 +145,8 @@ def test_a_forest_in_several_groups() -> None:
 
 def test_the_same_training_gives_the_same_arrays() -> None:
     one, other = (export_forest(fit(data(500, 1), random_state=3)) for _ in range(2))
-    assert arrays_digest(one) == arrays_digest(other)
-    assert arrays_digest(one) != arrays_digest(export_forest(fit(data(500, 1), random_state=4)))
+    assert arrays_digest(one.named()) == arrays_digest(other.named())
+    assert arrays_digest(one.named()) != arrays_digest(export_forest(fit(data(500, 1), random_state=4)).named())
 
 
 def test_an_unfitted_forest_is_refused() -> None:

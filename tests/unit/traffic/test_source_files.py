@@ -147,3 +147,15 @@ def test_a_csv_without_mapping_says_where_one_is_looked_for(tmp_path: Path) -> N
     (tmp_path / "cards.csv.gz").touch()
     with pytest.raises(UserError, match=r"has no column mapping: write .*cards.mapping.yaml or name one"):
         mapping_for(tmp_path / "cards.csv.gz", None)
+
+
+def test_pattern_and_segment_stay_beside_the_transaction(tmp_path: Path, mapping_file: Path) -> None:
+    mapping_file.write_text(MAPPING + "pattern: kind\nsegment: {column: region, prefix: r-}\n")
+    path = tmp_path / "cards.csv"
+    path.write_text("id,card,amt,when,shop,fraud,kind,region\nt1,7,1,2024-01-01T00:00:00Z,,1,burst,north\n")
+    (event,) = events_of(path, mapping_file)
+    assert (event.pattern, event.segment) == ("burst", "r-north")
+    assert not {"burst", "r-north", "north"} & set(map(str, event.transaction.values()))
+    path.write_text("id,card,amt,when,shop,fraud,kind\nt1,7,1,2024-01-01T00:00:00Z,,1,burst\n")
+    with pytest.raises(UserError, match="segment"):
+        events_of(path, mapping_file)

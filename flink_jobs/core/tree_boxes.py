@@ -1,7 +1,8 @@
-"""From trees to boxes: path lengths, pruning, float32-exact thresholds, and one interval of ranks per feature.
+"""From trees to boxes: a value per leaf, exact thresholds, and one interval of ranks per feature.
 
-Path length of a leaf (Liu, Ting and Zhou, "Isolation Forest", ICDM 2008): `h = depth + c(n)`, where `n` is the
-number of training rows that ended in the leaf and
+The value of a leaf is what it adds to the sum over trees. In boosting it is stored. In an isolation forest it is the
+path length (Liu, Ting and Zhou, "Isolation Forest", ICDM 2008): `h = depth + c(n)`, where `n` is the number of
+training rows that ended in the leaf and
 
     c(n) = 2 (ln(n - 1) + gamma) - 2 (n - 1) / n      c(2) = 1      c(1) = 0
 
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flink_jobs.core.forest_arrays import LEAF, MAX_DEPTH
 from flink_jobs.core.model_faults import ModelError, ModelFault
+from flink_jobs.core.tree_arrays import LEAF, MAX_DEPTH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from flink_jobs.core.forest_arrays import ForestArrays
+    from flink_jobs.core.tree_arrays import BoostingArrays, ForestArrays, TreeArrays
 
 
 def average_path_length(n_samples: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -52,8 +53,8 @@ def float32_boundary(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, slots=True)
-class PrunedForest:
-    """Nodes with links counted from the start of the arrays, and every subtree of one path length cut to a leaf.
+class Trees:
+    """Nodes of a model of either family, with links counted from the start of the arrays.
 
     Attributes:
         roots: node index of every tree's root.
@@ -61,7 +62,7 @@ class PrunedForest:
         boundary: a double `<= boundary` goes left.
         left: left child.
         right: right child.
-        path_length: `depth + c(n)` at a leaf, in tree levels; elsewhere meaningless.
+        value: at a leaf, what it adds to the sum over trees; elsewhere the mean over the training rows below.
         tree: which tree a node belongs to.
     """
 
@@ -70,40 +71,72 @@ class PrunedForest:
     boundary: NDArray[np.float64]
     left: NDArray[np.int64]
     right: NDArray[np.int64]
-    path_length: NDArray[np.float64]
+    value: NDArray[np.float64]
     tree: NDArray[np.int64]
 
 
-def prune(arrays: ForestArrays) -> PrunedForest:
-    """Compute path lengths and cut splits that cannot change them.
+def forest_trees(arrays: ForestArrays) -> Trees:
+    """Return a forest's trees, with path lengths (in tree levels) as values.
 
-    The commonest such split parts two rows: both sides are leaves of the same depth.
+    Splits that cannot change the path length are cut. The commonest parts two rows: both sides are leaves of the
+    same depth.
 
     Raises:
         ModelError: `TOO_LARGE` when a tree is deeper than `MAX_DEPTH`.
     """
+    trees, levels = _linked(arrays, float32_boundary(arrays.threshold))
+    path_length = trees.value
+    path_length[:] = average_path_length(arrays.n_samples)
+    nodes = trees.roots
+    for depth, splits in enumerate(levels):
+        path_length[nodes] += depth
+        nodes = np.concatenate([trees.left[splits], trees.right[splits]])
+    _fill_means(trees, levels, arrays.n_samples)
+    feature = trees.feature
+    for splits in reversed(levels):
+        one, other = trees.left[splits], trees.right[splits]
+        same = (feature[one] == LEAF) & (feature[other] == LEAF) & (path_length[one] == path_length[other])
+        feature[splits[same]] = LEAF
+        path_length[splits[same]] = path_length[one[same]]
+    return trees
+
+
+def boosting_trees(arrays: BoostingArrays) -> Trees:
+    """Return a boosted model's trees, with log-odds as values.
+
+    Raises:
+        ModelError: `TOO_LARGE` when a tree is deeper than `MAX_DEPTH`.
+    """
+    trees, levels = _linked(arrays, arrays.threshold)
+    trees.value[:] = arrays.value
+    _fill_means(trees, levels, arrays.n_samples)
+    return trees
+
+
+def _linked(arrays: TreeArrays, boundary: NDArray[np.float64]) -> tuple[Trees, list[NDArray[np.int64]]]:
+    """Return the trees without values, and the splits of each depth over all trees."""
     sizes = np.diff(arrays.tree_offsets)
     start = np.repeat(arrays.tree_offsets[:-1], sizes).astype(np.int64)
     left, right = arrays.left + start, arrays.right + start
-    feature = arrays.feature.copy()
-    roots = arrays.tree_offsets[:-1].astype(np.int64)
-    path_length = average_path_length(arrays.n_samples)
-    levels: list[NDArray[np.int64]] = []  # the splits of each depth, over all trees
+    feature, roots = arrays.feature.copy(), arrays.tree_offsets[:-1].astype(np.int64)
+    levels: list[NDArray[np.int64]] = []
     nodes = roots
     while len(nodes):
         if len(levels) > MAX_DEPTH:
             raise ModelError(ModelFault.TOO_LARGE, f"a tree is deeper than {MAX_DEPTH} levels")
-        path_length[nodes] += len(levels)
         splits = nodes[feature[nodes] != LEAF]
         levels.append(splits)
         nodes = np.concatenate([left[splits], right[splits]])
-    for splits in reversed(levels):
-        one, other = left[splits], right[splits]
-        same = (feature[one] == LEAF) & (feature[other] == LEAF) & (path_length[one] == path_length[other])
-        feature[splits[same]] = LEAF
-        path_length[splits[same]] = path_length[one[same]]
     tree = np.repeat(np.arange(arrays.tree_count, dtype=np.int64), sizes)
-    return PrunedForest(roots, feature, float32_boundary(arrays.threshold), left, right, path_length, tree)
+    return Trees(roots, feature, boundary, left, right, np.zeros(arrays.node_count), tree), levels
+
+
+def _fill_means(trees: Trees, levels: list[NDArray[np.int64]], n_samples: NDArray[np.int32]) -> None:
+    """Give every split the mean of its children, weighted by the training rows that went there."""
+    for splits in reversed(levels):
+        one, other = trees.left[splits], trees.right[splits]
+        weighted = trees.value[one] * n_samples[one] + trees.value[other] * n_samples[other]
+        trees.value[splits] = weighted / n_samples[splits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +150,19 @@ class Boxes:
         thresholds: per feature, ascending and distinct.
         low: lowest rank inside; boxes x features.
         high: highest rank inside; boxes x features.
-        path_length: one per box.
+        value: one per box.
+        tree: which tree a box belongs to, counted from the first of the chosen ones.
     """
 
     thresholds: tuple[NDArray[np.float64], ...]
     low: NDArray[np.int64]
     high: NDArray[np.int64]
-    path_length: NDArray[np.float64]
+    value: NDArray[np.float64]
+    tree: NDArray[np.int64]
 
 
-def boxes_of(forest: PrunedForest, trees: slice, feature_count: int) -> Boxes:
-    """Return the boxes of the chosen trees."""
+def boxes_of(forest: Trees, trees: slice, feature_count: int) -> Boxes:
+    """Return the boxes of the chosen trees, of either family."""
     roots = forest.roots[trees]
     levels = [roots]
     while len(splits := levels[-1][forest.feature[levels[-1]] != LEAF]):
@@ -149,4 +184,4 @@ def boxes_of(forest: PrunedForest, trees: slice, feature_count: int) -> Boxes:
             high[left, feature] = np.minimum(high[splits, feature], rank)
             low[right, feature] = np.maximum(low[splits, feature], rank + 1)
     leaves = nodes[kinds == LEAF]
-    return Boxes(thresholds, low[leaves], high[leaves], forest.path_length[leaves])
+    return Boxes(thresholds, low[leaves], high[leaves], forest.value[leaves], forest.tree[leaves] - (trees.start or 0))

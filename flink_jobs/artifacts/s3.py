@@ -1,0 +1,75 @@
+"""Model artefacts in a bucket of anything that speaks S3.
+
+Endpoint, region and credentials are boto3's own business: AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and so on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from flink_jobs.artifacts.store import FILES
+from flink_jobs.core.model_artifact import read_bounded
+from flink_jobs.core.model_faults import ModelError, ModelFault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# A control message waits for this, and the stream for the control message.
+_PATIENCE: Final = Config(connect_timeout=3, read_timeout=10, retries={"max_attempts": 2})
+_NOT_THERE: Final = {"NoSuchKey", "NoSuchBucket", "404"}
+
+
+class S3Store:
+    """Objects ``<prefix>/<version>/<file>`` of a bucket."""
+
+    def __init__(self, uri: str) -> None:
+        """Take ``s3://bucket`` or ``s3://bucket/prefix``; nothing is asked yet."""
+        self._bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._client = boto3.client("s3", config=_PATIENCE)
+
+    def publish(self, directory: Path) -> str:
+        """Upload a version; the manifest comes last, so that a version without one is not there yet."""
+        version = directory.name
+        content = {file: read_bounded(directory / file, limit) for file, limit in FILES.items()}
+        for file in reversed(list(FILES)):
+            try:
+                present = self.read(version, file)
+            except ModelError as error:
+                if error.reason is not ModelFault.MISSING:
+                    raise
+                self._call(version, file, "put_object", Body=content[file])
+            else:
+                if present != content[file]:
+                    detail = f"{self._uri(version)} holds another model; a version never changes"
+                    raise ModelError(ModelFault.DIGEST_MISMATCH, detail)
+        return self._uri(version)
+
+    def read(self, version: str, file: str) -> bytes:
+        """Return an object, at most as long as it may be."""
+        answer = self._call(version, file, "get_object")
+        try:
+            content: bytes = answer["Body"].read(FILES[file] + 1)
+        except BotoCoreError as error:
+            raise ModelError(ModelFault.UNREADABLE, f"{self._uri(version)}/{file}: {type(error).__name__}") from error
+        if len(content) > FILES[file]:
+            raise ModelError(ModelFault.TOO_LARGE, f"{self._uri(version)}/{file} is longer than {FILES[file]:,} bytes")
+        return content
+
+    def _call(self, version: str, file: str, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - untyped
+        key = f"{self._prefix}{version}/{file}"
+        try:
+            return getattr(self._client, operation)(Bucket=self._bucket, Key=key, **arguments)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            fault = ModelFault.MISSING if code in _NOT_THERE else ModelFault.UNREADABLE
+            raise ModelError(fault, f"s3://{self._bucket}/{key}: {code}") from error
+        except BotoCoreError as error:
+            raise ModelError(ModelFault.UNREADABLE, f"s3://{self._bucket}/{key}: {type(error).__name__}") from error
+
+    def _uri(self, version: str) -> str:
+        return f"s3://{self._bucket}/{self._prefix}{version}"

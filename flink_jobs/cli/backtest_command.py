@@ -1,0 +1,239 @@
+"""`streamflow backtest`: other rules or another model on history."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.cli.progress import counted
+from flink_jobs.cli.times import moment_ms, shown
+from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.model import load_model, model_directory
+from flink_jobs.core.model_faults import ModelError, ModelFault
+from flink_jobs.errors import UserError
+from flink_jobs.settings import REPO_ROOT, load_settings
+from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_events
+
+if TYPE_CHECKING:
+    from flink_jobs.core.lineup import Model
+    from ml.backtest.comparison import AlertCount, Comparison, Example
+    from ml.backtest.run import Plan
+    from ml.backtest.settings_file import Settings
+
+NO_MODEL = "none"
+EXAMPLE_COLUMNS = ("transaction", "customer", "time", "score before", "score after", "reasons", "label")
+
+
+def backtest(
+    data: Annotated[Path | None, typer.Option(help="card file (.csv, .jsonl, both also .gz, .parquet)")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="column mapping; default: <data>.mapping.yaml beside it")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="recorded decisions from this event time on: 7d, or ISO 8601")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="recorded decisions before this event time")] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="YAML: alpha, alert_threshold, rules, blacklist, as in `streamflow control send`"),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="model version to score with")] = None,
+    against_rules: Annotated[Path | None, typer.Option(help="with --data: rule set of the other side")] = None,
+    against_model: Annotated[
+        str | None, typer.Option(help="with --data: model of the other side, or `none`; default: `current`")
+    ] = None,
+    models: Annotated[
+        Path, typer.Option("--models", envvar="STREAMFLOW_MODEL_DIR", help="folder of model versions")
+    ] = REPO_ROOT / "models",
+    *,
+    from_decisions: Annotated[
+        bool, typer.Option("--from-decisions", help="decide what the job recorded again, on the features it served")
+    ] = False,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out what cannot be mapped")] = False,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Tell what a rule set or a model would have alerted, and how that differs from what did.
+
+    History is what the job recorded (--from-decisions: each decision under the settings that were in force then, with
+    your changes on top; without changes every score must come out as recorded), or a card file (--data: both sides on
+    the settings a job starts with; without --rules and --model there is nothing to compare).
+
+    For example:
+
+      streamflow backtest --from-decisions --since 7d --rules stricter.yaml
+
+      streamflow backtest --data tests/data/card_transactions.csv.gz --rules stricter.yaml
+    """
+    if from_decisions == (data is not None):
+        raise UserError("history is either a file or the recorded decisions", "give --data FILE or --from-decisions")
+    started = time.monotonic()
+    if data is None:
+        if mapping or skip_bad_rows or against_rules or against_model:
+            fix = "leave out --mapping, --skip-bad-rows, --against-rules and --against-model"
+            raise UserError("--from-decisions compares with what was recorded", fix)
+        plan = _plan(rules, None if model is None else _model(models, model))
+        comparison = _recorded(plan, since, until)
+        sides = ("as recorded", "backtest")
+    else:
+        if since or until:
+            raise UserError("--since and --until choose recorded decisions", "leave them out with --data")
+        other = _other_model(models, against_model)
+        before = _plan(against_rules, other)
+        after = _plan(rules, other if model is None else _model(models, model))
+        comparison = _file(data, mapping, before, after, skip_bad_rows=skip_bad_rows)
+        sides = ("before", "after")
+    if not comparison.decisions:
+        raise UserError("there is nothing in this period", "choose another one, or wait for the archive job")
+    seconds = time.monotonic() - started
+    emit(output, _document(comparison, seconds), lambda: _print(comparison, sides))
+
+
+def _plan(rules: Path | None, model: Model | None) -> Plan:
+    from ml.backtest.run import Plan
+
+    return Plan(None if rules is None else _settings(rules), model)
+
+
+def _settings(path: Path) -> Settings:
+    from ml.backtest.settings_file import read_settings
+
+    return read_settings(path)
+
+
+def _model(models: Path, version: str | None) -> Model:
+    try:
+        return load_model(model_directory(models, version), FEATURE_NAMES)
+    except ModelError as error:
+        raise UserError(f"the model cannot be used ({error.detail})", "choose another version or --models") from error
+
+
+def _other_model(models: Path, version: str | None) -> Model | None:
+    """Return the model a job would start with; a folder without any is a job that runs on rules alone."""
+    if version == NO_MODEL:
+        return None
+    try:
+        model_directory(models, version)
+    except ModelError as error:
+        if version is None and error.reason is ModelFault.MISSING:
+            say(f"{models} has no current model: rules alone decide.")
+            return None
+    return _model(models, version)
+
+
+def _recorded(plan: Plan, since: str | None, until: str | None) -> Comparison:
+    from ml.backtest.run import backtest_decisions
+    from ml.warehouse.configurations import read_configurations
+    from ml.warehouse.connection import warehouse
+    from ml.warehouse.decisions import Period, measure_period, read_decisions
+
+    now_ms = time.time_ns() // 1_000_000
+    period = Period(
+        None if since is None else moment_ms(since, "--since", now_ms),
+        None if until is None else moment_ms(until, "--until", now_ms),
+    )
+    with warehouse(load_settings().postgres_dsn) as connection:
+        extent = measure_period(connection, period)
+        decisions = counted(read_decisions(connection, period), "decided again", extent.decisions)
+        return backtest_decisions(decisions, read_configurations(connection), plan)
+
+
+def _file(data: Path, mapping: Path | None, before: Plan, after: Plan, *, skip_bad_rows: bool) -> Comparison:
+    from ml.backtest.run import backtest_events
+    from ml.dataset import Feed
+
+    skipped = SkippedRows() if skip_bad_rows else None
+    events = read_events(data, mapping_for(data, mapping), skipped)
+    feed = Feed(counted(events, "replaying history"), time.time_ns() // 1_000_000)
+    comparison = backtest_events(feed, before, after)
+    if skipped is not None and skipped.count:
+        say(f"rows left out because they cannot be mapped: {skipped.count:,}; the first: {skipped.first}")
+    if feed.rejected:
+        say(f"rows left out because the stream would reject them: {feed.rejected:,}")
+    return comparison
+
+
+def _document(comparison: Comparison, seconds: float) -> dict[str, Any]:
+    counts = {name: _count(getattr(comparison, name)) for name in ("before", "after", "kept", "gained", "lost")}
+    rules = {
+        code: {
+            "before": _count(comparison.rules_before.get(code)),
+            "after": _count(comparison.rules_after.get(code)),
+        }
+        for code in sorted({*comparison.rules_before, *comparison.rules_after})
+    }
+    return {
+        "decisions": comparison.decisions,
+        "labelled": comparison.labelled,
+        "frauds": comparison.frauds,
+        "changed_scores": comparison.changed_scores,
+        "largest_change": comparison.largest_change,
+        "degraded": dict(comparison.degraded),
+        "alerts": counts,
+        "rules": rules,
+        "examples": {
+            "gained": [_example(one) for one in comparison.gained_examples()],
+            "lost": [_example(one) for one in comparison.lost_examples()],
+        },
+        "seconds": seconds,
+    }
+
+
+def _count(count: AlertCount | None) -> dict[str, Any]:
+    if count is None:
+        return {"alerts": 0, "fraud": 0, "genuine": 0, "precision": None}
+    return {**asdict(count), "precision": count.precision}
+
+
+def _example(one: Example) -> dict[str, Any]:
+    return {
+        "customer_id": one.transaction.customer_id,
+        "transaction_id": one.transaction.transaction_id,
+        "event_time": shown(one.transaction.event_time_ms),
+        "is_fraud": one.is_fraud,
+        "before": one.before._asdict(),
+        "after": one.after._asdict(),
+    }
+
+
+def _print(comparison: Comparison, sides: tuple[str, str]) -> None:
+    compared = comparison
+    out.print(
+        f"{compared.decisions:,} transactions, {compared.labelled:,} labelled, {compared.frauds:,} of them fraud; "
+        f"{compared.changed_scores:,} scores changed, by {compared.largest_change:.3g} at most",
+        soft_wrap=True,
+    )
+    named = ((sides[0], compared.before), (sides[1], compared.after), ("kept", compared.kept),
+             ("gained", compared.gained), ("lost", compared.lost))  # fmt: skip
+    columns = ("alerts", "fraud", "genuine", "precision")
+    table(["", *columns], [[name, *_cells(count)] for name, count in named])
+    rows = [
+        [code, *_cells(compared.rules_before.get(code)), *_cells(compared.rules_after.get(code))]
+        for code in sorted({*compared.rules_before, *compared.rules_after})
+    ]
+    if rows:
+        header = ["alerts that name", *(f"{name} {side}" for side in sides for name in columns)]
+        table(header, rows)
+    for name, examples in (("gained", compared.gained_examples()), ("lost", compared.lost_examples())):
+        if examples:
+            cells = [_example_cells(one) for one in examples]
+            table(EXAMPLE_COLUMNS, cells, f"Alerts {name}, the largest changes")
+
+
+def _cells(count: AlertCount | None) -> list[str]:
+    if count is None:
+        return ["0", "0", "0", ""]
+    precision = "" if count.precision is None else f"{count.precision:.1%}"
+    return [f"{count.alerts:,}", f"{count.fraud:,}", f"{count.genuine:,}", precision]
+
+
+def _example_cells(one: Example) -> list[str]:
+    reasons = one.after.reasons if one.after.is_alert else one.before.reasons
+    label = "" if one.is_fraud is None else "fraud" if one.is_fraud else "genuine"
+    transaction = one.transaction
+    return [
+        transaction.transaction_id, transaction.customer_id, shown(transaction.event_time_ms) or "",
+        f"{one.before.score:.3f}", f"{one.after.score:.3f}", "+".join(reasons), label,
+    ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""`streamflow drift`: is the model still in the world it was measured in?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.cli.times import moment_ms, shown
+from flink_jobs.errors import UserError
+from flink_jobs.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from ml.drift.check import DriftCheck
+    from ml.drift.run import Watch
+
+RETRAIN_EXIT, UNKNOWN_EXIT = 3, 4
+
+
+def drift(
+    model: Annotated[str | None, typer.Option(help="version; default: the one that made the newest decision")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="event time: 7d, or 2024-03-01T00:00Z; default: --days back")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="event time it ends before; default: the newest decision")] = None,
+    days: Annotated[float, typer.Option(min=0.01, help="length of the window without --since")] = 7.0,
+    min_rows: Annotated[int, typer.Option(min=1, help="decisions below which nothing is judged")] = 500,
+    max_age_days: Annotated[
+        float, typer.Option(min=0.01, help="age of the training data at which to retrain; a third of it: watch")
+    ] = 90.0,
+    models: Annotated[
+        Path | None, typer.Option("--models", help="folder of model versions; default: STREAMFLOW_MODEL_DIR")
+    ] = None,
+    serve: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, metavar="PORT", help="check again and again, and show Prometheus metrics there"),
+    ] = None,
+    every: Annotated[
+        float, typer.Option(min=1.0, metavar="SECONDS", help="with --serve: pause between checks")
+    ] = 300.0,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="check once and end: the default without --serve")] = False,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Compare what a model serves with what its manifest says it was measured on.
+
+    Every check is kept in ops.model_drift. Exit code 0: stable, or to be watched; 3: train again; 4: too few decisions
+    to tell.
+
+    Example: streamflow drift --once --output json
+    """
+    from ml.drift.check import Thresholds, Verdict
+    from ml.drift.run import Watch
+
+    if once and serve is not None:
+        raise UserError("--once and --serve exclude each other", "leave one of them out")
+    settings, now_ms = load_settings(), time.time_ns() // 1_000_000
+    watch = Watch(
+        model_dir=models or settings.model_dir,
+        version=model,
+        since_ms=None if since is None else moment_ms(since, "--since", now_ms),
+        until_ms=None if until is None else moment_ms(until, "--until", now_ms),
+        days=days,
+        thresholds=Thresholds(min_rows=min_rows, age_days=(max_age_days / 3.0, max_age_days)),
+    )
+    if serve is not None:
+        _serve(settings, watch, serve, every)
+        return
+    check = _check(settings, watch)
+    emit(output, _document(check), lambda: _print(check))
+    if check.verdict is Verdict.RETRAIN:
+        raise typer.Exit(RETRAIN_EXIT)
+    if check.verdict is Verdict.UNKNOWN:
+        raise typer.Exit(UNKNOWN_EXIT)
+
+
+def _check(settings: Settings, watch: Watch) -> DriftCheck:
+    from ml.drift.run import run_check
+    from ml.warehouse.connection import warehouse
+
+    with warehouse(settings.postgres_dsn) as connection:
+        return run_check(connection, watch, datetime.now(UTC))
+
+
+def _serve(settings: Settings, watch: Watch, port: int, every: float) -> None:
+    from flink_jobs.metrics.exposition import serve_metrics
+    from ml.drift.metrics import DriftMetrics
+
+    metrics = DriftMetrics()
+    serve_metrics(metrics.registry, port, "--serve")
+    say(f"Metrics on http://127.0.0.1:{port}/metrics, a check every {every:g} s; Ctrl-C ends it.")
+    while True:
+        try:
+            check = _check(settings, watch)
+        except UserError as problem:  # a database that restarts must not end the watch
+            say(f"no check: {problem.what}")
+        else:
+            metrics.show(check, time.time())
+            say(f"{check.observed.model_version}: {check.verdict}" + "".join(f"; {why}" for why in check.reasons))
+        time.sleep(every)
+
+
+def _document(check: DriftCheck) -> dict[str, Any]:
+    observed = check.observed
+    return {
+        "verdict": check.verdict,
+        "reasons": list(check.reasons),
+        "model_version": observed.model_version,
+        "since": shown(observed.since_ms),
+        "until": shown(observed.until_ms),
+        "decisions": observed.rows,
+        "alerts": observed.alerts,
+        "measures": [asdict(one) for one in check.measures],
+    }
+
+
+def _print(check: DriftCheck) -> None:
+    observed = check.observed
+    out.print(
+        f"Model {observed.model_version}: {observed.rows:,} decisions from {shown(observed.since_ms)} to "
+        f"{shown(observed.until_ms)}",
+        markup=False,
+        soft_wrap=True,
+    )
+    rows = [
+        [
+            one.subject,
+            one.measure,
+            _number(one.value),
+            _number(one.watch_at),
+            _number(one.act_at),
+            one.level,
+            one.detail,
+        ]
+        for one in check.measures
+    ]
+    table(["subject", "measure", "value", "watch at", "act at", "level", "detail"], rows)
+    out.print(f"Verdict: {check.verdict}", markup=False)
+    for why in check.reasons:
+        out.print(f"  {why}", markup=False, soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.3g}"

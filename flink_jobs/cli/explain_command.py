@@ -1,0 +1,120 @@
+"""`streamflow explain`: one decision, for a person."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flink_jobs.cli.output import Output, OutputOption, emit, out, table
+from flink_jobs.cli.times import shown
+from flink_jobs.core.currencies import major_amount
+from flink_jobs.settings import load_settings
+
+if TYPE_CHECKING:
+    from flink_jobs.core.lineup import Model
+    from flink_jobs.settings import Settings
+    from flink_jobs.traffic.explanation import Explanation, FeatureShare
+
+
+def explain(
+    transaction: Annotated[str, typer.Argument(help="transaction id")],
+    customer: Annotated[str | None, typer.Option(help="whose; needed where two customers have this id")] = None,
+    *,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Tell why a transaction was decided as it was: rules with their values, the model feature by feature."""
+    from flink_jobs.traffic.explanation import explain as explained
+    from flink_jobs.traffic.recorded import find_recorded
+
+    settings = load_settings()
+    where = settings.postgres_dsn, settings.kafka_bootstrap_servers, settings.topic_prefix
+    recorded = find_recorded(*where, transaction, customer)
+    decision = recorded.decision
+    model, problem = None, ""
+    if recorded.contributions is None and decision["model_version"] is not None:
+        model, problem = _load(settings, decision["model_version"])
+    found = explained(decision, recorded.contributions, recorded.config, model, problem)
+    emit(output, {**asdict(found), "found_in": recorded.found_in}, lambda: _print(found, recorded.found_in))
+
+
+def _load(settings: Settings, version: str) -> tuple[Model | None, str]:
+    from flink_jobs.artifacts.finder import find_model
+    from flink_jobs.core.model import ModelError
+
+    try:
+        return find_model(str(settings.model_dir), settings.artifact_store, version, None), ""
+    except ModelError as error:
+        return None, f"{version} cannot be asked again ({error.detail})"
+
+
+def _print(found: Explanation, found_in: str) -> None:
+    told = found.decision
+    verdict = "ALERT" if told["is_alert"] else "no alert"
+    out.print(
+        f"{told['transaction_id']} of {told['customer_id']}: {verdict}, score {told['score']:.3f} "
+        f"(an alert from {told['threshold']:g})",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    amount = major_amount(told["amount_minor"], told["currency"])
+    place = ", ".join(str(told[name]) for name in ("merchant", "category", "channel", "country") if told.get(name))
+    out.print(f"{amount:,.2f} {told['currency']} {f'at {place} ' if place else ''}on {shown(told['event_time_ms'])}",
+              markup=False, soft_wrap=True)  # fmt: skip
+    if told["ml_score"] is None:
+        out.print(f"score = rules {told['rule_score']:.3f}; no model decided (degraded)")
+    else:
+        alpha = told["alpha"]
+        out.print(f"score = {alpha:g} x model {told['ml_score']:.3f} + {1 - alpha:g} x rules {told['rule_score']:.3f}")
+    _print_rules(found)
+    _print_model(found)
+    shadow = told.get("shadow")
+    if shadow:
+        would = "would have alerted" if shadow["is_alert"] else "would not have alerted"
+        out.print(
+            f"shadow {shadow['model_version']}: model {shadow['ml_score']:.3f}, score {shadow['score']:.3f}, {would}"
+        )
+    out.print(
+        f"rule set {told['ruleset_version']}, configuration revision {told['config_revision']}, "
+        f"model {told['model_version'] or 'none'} ({told.get('variant') or 'champion'}), "
+        f"decided {shown(told['processing_time_ms'])}, read from {found_in}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _print_rules(found: Explanation) -> None:
+    if not found.rules:
+        out.print("\nno rule fired")
+        return
+    rows = [
+        [rule.code, f"{rule.feature} {_number(rule.value)} >= {rule.threshold:g} {rule.unit}", f"{rule.weight:g}",
+         f"+{rule.adds:.3f}"]
+        for rule in found.rules
+    ]  # fmt: skip
+    out.print()
+    table(["rule fired", "because", "weight", "adds to the score"], rows)
+
+
+def _print_model(found: Explanation) -> None:
+    out.print()
+    if found.base is None:
+        out.print(f"the model: {found.why_no_shares}", markup=False, soft_wrap=True)
+        return
+    told = found.decision
+    out.print(f"the model {told['model_version']} starts at {found.base:.3f} and ends at {told['ml_score']:.3f}:")
+    rows = [
+        [item.feature, _value(item), item.unit, f"{item.adds:+.3f}", item.meaning]
+        for item in found.shares
+    ]  # fmt: skip
+    table(["feature", "value", "unit", "adds", "what it is"], rows)
+    out.print()
+
+
+def _value(item: FeatureShare) -> str | None:
+    if item.absent is not None:
+        return f"none ({item.absent.replace('_', ' ')})"
+    return None if item.value is None else _number(item.value)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:,.4g}" if abs(value) < 1_000 else f"{value:,.0f}"  # noqa: PLR2004

@@ -1,0 +1,62 @@
+"""`streamflow label`: say what became of a transaction."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flink_jobs.cli.actor import By, actor
+from flink_jobs.cli.output import Output, OutputOption, emit, out, say
+from flink_jobs.cli.times import moment_ms
+from flink_jobs.errors import UserError
+from flink_jobs.settings import load_settings
+from flink_jobs.traffic.labels import Finding, Label, labels_of, send_labels
+from flink_jobs.traffic.source_files import mapping_for, read_events
+
+
+def label(
+    transaction: Annotated[str | None, typer.Argument(help="transaction id; leave out with --from-file")] = None,
+    customer: Annotated[str | None, typer.Option(help="whose transaction it is")] = None,
+    finding: Annotated[Finding | None, typer.Option("--as", help="fraud: confirmed; genuine: a false positive")] = None,
+    source: Annotated[str, typer.Option(help="where it comes from: chargeback, analyst, cardholder, ...")] = "analyst",
+    comment: Annotated[str | None, typer.Option(help="what to remember of it")] = None,
+    at: Annotated[str, typer.Option(help="when it became known: 15m, 2h, 3d ago, or an ISO 8601 time (UTC)")] = "0s",
+    from_file: Annotated[Path | None, typer.Option(help="send the labels of a card file, as for `replay`")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="which column is which field, as for `replay`")] = None,
+    delay_days: Annotated[float, typer.Option(min=0.0, help="a file's labels became known so long after")] = 7.0,
+    prefix: Annotated[str, typer.Option(help="put before the file's ids, as for `replay`")] = "",
+    by: By = None,
+    *,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Label one transaction as fraud or genuine, or send all labels of a card file as a fraud desk would, late.
+
+    A transaction may be labelled again: the latest label holds, all are kept.
+    """
+    settings, who = load_settings(), actor(by)
+    where = settings.kafka_bootstrap_servers, settings.topic_prefix
+    if from_file is not None:
+        from flink_jobs.traffic.source_files import with_prefix
+
+        if transaction is not None:
+            raise UserError("both a transaction and --from-file are given", "give one of them")
+        events = with_prefix(read_events(from_file, mapping_for(from_file, mapping)), prefix)
+        count = send_labels(*where, labels_of(events, source, who, delay_days), lambda n: say(f"{n:,} labels sent"))
+        if not count:
+            raise UserError(
+                f"{from_file} holds no labels", "name the label's column in the mapping: `label: {column: ...}`"
+            )
+        emit(output, {"sent": count}, lambda: out.print(f"{count:,} labels sent"))
+        return
+    if transaction is None or customer is None or finding is None:
+        raise UserError("a label needs a transaction, --customer and --as", "give all three, or --from-file")
+    known_ms = moment_ms(at, "--at", time.time_ns() // 1_000_000)
+    try:
+        one = Label(transaction, customer, finding, source, known_ms, who, comment)
+    except ValueError as error:
+        raise UserError(f"this is no label ({error})", "correct it; nothing was sent") from None
+    send_labels(*where, [one])
+    emit(output, one.document(), lambda: out.print(f"{transaction} of {customer} is labelled {finding} ({one.id})"))

@@ -1,0 +1,198 @@
+"""`streamflow model`: register versions, promote them through the gate, roll back, look at what happened."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from flink_jobs.cli.actor import By, Why, why_of
+from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.settings import load_settings
+
+if TYPE_CHECKING:
+    from flink_jobs.registry.gate import Check
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The life of a model: register it, promote it through the gate, watch it as a shadow, roll it back.",
+)
+WAIT_S = 60.0
+REFUSED = 1
+Wait = Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="wait so long for the running job's answer")]
+Version = Annotated[str, typer.Argument(help="name of the model version")]
+
+
+class Target(StrEnum):
+    """Where a version can be promoted to."""
+
+    SHADOW = "shadow"
+    CHAMPION = "champion"
+
+
+@app.command()
+def register(
+    model: Annotated[str, typer.Argument(help="a version in the model folder, or the directory of an artefact")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="why, for the history")] = "trained",
+    by: By = None,
+    *,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Check an artefact, publish it to the store and enter it as a candidate."""
+    from flink_jobs.registry.promotion import register_model
+
+    settings = load_settings()
+    directory = Path(model) if Path(model).is_dir() else settings.model_dir / model
+    registered, is_new = register_model(settings, directory, why_of(by, reason))
+    value = {"version": registered.version, "digest": registered.digest, "artifact_uri": registered.artifact_uri}
+    told = "is registered as a candidate" if is_new else f"was registered before; it is {registered.stage}"
+    emit(output, {**value, "new": is_new, "stage": registered.stage}, lambda: out.print(f"{registered.version} {told}"))
+
+
+@app.command("list")
+def list_models(*, output: OutputOption = Output.PLAIN) -> None:
+    """List the registered versions, the latest first."""
+    from flink_jobs.registry.store import open_registry
+
+    with open_registry(load_settings().postgres_dsn) as registry:
+        found = registry.all()
+    rows = [
+        [item.version, item.stage, item.kind, _moment(item.created_at), item.digest[:12], _metrics(item.metrics)]
+        for item in found
+    ]
+    value = [{key: part for key, part in asdict(item).items() if key != "manifest"} for item in found]
+    emit(output, value, lambda: table(["name", "stage", "kind", "trained", "digest", "measured"], rows))
+
+
+@app.command()
+def show(version: Version, *, output: OutputOption = Output.PLAIN) -> None:
+    """Show one version: what it is, where it lies, what happened to it."""
+    from flink_jobs.registry.store import open_registry
+
+    with open_registry(load_settings().postgres_dsn) as registry:
+        item, events = registry.get(version), registry.history(version)
+
+    def plain() -> None:
+        out.print(f"{item.version}: {item.stage}, {item.kind}, digest {item.digest}", soft_wrap=True)
+        out.print(f"artefact {item.artifact_uri}", soft_wrap=True)
+        out.print(f"trained {_moment(item.created_at)} on {item.manifest['training_data']['source']}", soft_wrap=True)
+        table(["metric", "value"], [[name, f"{value:g}"] for name, value in item.metrics.items()])
+        _print_events(events)
+
+    emit(output, {**asdict(item), "history": events}, plain)
+
+
+@app.command()
+def history(
+    version: Annotated[str | None, typer.Argument(help="one version; default: all")] = None,
+    *,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Tell who did what to which version, when and why."""
+    from flink_jobs.registry.store import open_registry
+
+    with open_registry(load_settings().postgres_dsn) as registry:
+        events = registry.history(version)
+    emit(output, events, lambda: _print_events(events))
+
+
+@app.command()
+def promote(
+    version: Version,
+    reason: Why,
+    to: Annotated[Target, typer.Option("--to", help="champion decides; shadow is asked and recorded only")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="labelled card file on which candidate and champion are compared, as for `replay`"),
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="which column is which field, as for `replay`")] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="how far below the champion its metrics may lie")
+    ] = 0.005,
+    max_score_us: Annotated[float, typer.Option(min=1.0, help="median time of a score, microseconds")] = 500.0,
+    by: By = None,
+    wait: Wait = WAIT_S,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="promote against the gate; that is recorded too")] = False,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Promote a version: through the gate, to the running job, and into the registry once the job has it."""
+    from flink_jobs.registry.gate import GateBounds
+    from flink_jobs.registry.promotion import Promotion, promote_model
+    from flink_jobs.registry.stages import Stage
+
+    settings = load_settings()
+    bounds = GateBounds(tolerance=tolerance, max_score_us=max_score_us)
+    asked = Promotion(version, Stage(to.value), why_of(by, reason), bounds, data, mapping, wait, force)
+    done = promote_model(settings, asked, _now_ms(), say)
+    value = {"version": version, "stage": to.value, "promoted": done.promoted, "forced": done.forced,
+             "checks": [asdict(check) for check in done.checks], "control_id": done.control_id}  # fmt: skip
+
+    def plain() -> None:
+        _print_checks(done.checks)
+        if done.promoted:
+            out.print(f"{version} is {to.value}: the running job confirmed it ({done.control_id})", soft_wrap=True)
+        else:
+            out.print(f"{version} is refused: {'; '.join(done.refusals)}", soft_wrap=True)
+
+    emit(output, value, plain)
+    if not done.promoted:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def rollback(reason: Why, by: By = None, wait: Wait = WAIT_S, *, output: OutputOption = Output.PLAIN) -> None:
+    """Make the champion before this one champion again."""
+    from flink_jobs.registry.promotion import roll_back
+
+    before, after, control_id = roll_back(load_settings(), why_of(by, reason), _now_ms(), wait)
+    value = {"from": before, "to": after, "control_id": control_id}
+    emit(output, value, lambda: out.print(f"{after} is champion again; {before} is archived ({control_id})"))
+
+
+@app.command()
+def archive(version: Version, reason: Why, by: By = None, wait: Wait = WAIT_S) -> None:
+    """Give a version up; if it is the shadow, the job stops asking it."""
+    from flink_jobs.registry.promotion import archive_model
+
+    archive_model(load_settings(), version, why_of(by, reason), _now_ms(), wait)
+    say(f"{version} is archived.")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _moment(value: Any) -> str:  # noqa: ANN401 - psycopg's datetime
+    return str(value.strftime("%Y-%m-%d %H:%M"))
+
+
+def _metrics(metrics: dict[str, float]) -> str:
+    shown = ("roc_auc", "average_precision")
+    return ", ".join(f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in shown if name in metrics)
+
+
+def _print_checks(checks: list[Check]) -> None:
+    table(["check", "", "found"], [[check.name, "ok" if check.passed else "REFUSED", check.detail] for check in checks])
+
+
+def _print_events(events: list[dict[str, Any]]) -> None:
+    rows = [
+        [
+            _moment(event["happened_at"]),
+            event["version"],
+            event["event"].replace("_", " "),
+            f"{event['from_stage'] or ''} -> {event['to_stage']}" if event["to_stage"] else None,
+            event["actor"],
+            event["reason"],
+            orjson.dumps(event["details"]["refusals"]).decode() if "refusals" in event["details"] else None,
+        ]
+        for event in events
+    ]
+    table(["time", "name", "what", "stage", "by", "reason", "refused because"], rows)

@@ -1,0 +1,80 @@
+"""Compiles the hot modules of the core: ``python -m flink_jobs.native.build`` (``make setup`` does).
+
+All of it happens beside the folder that the loader looks at, which then appears at once: a build that was cut short is
+never used. Builds of other sources are removed.
+"""
+
+import ast
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from flink_jobs.native.modules import BUILDS, COMPILED, CORE, GROUP, build_folder
+
+
+def refuse_what_crashes(path: Path) -> None:
+    """Refuse the dataclasses that the compiler makes wrong code of.
+
+    Raises:
+        SystemExit: names the file and line.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+            if isinstance(decorator, ast.Call) and {"frozen", "slots"} & {item.arg for item in decorator.keywords}:
+                raise SystemExit(
+                    f"{path}:{decorator.lineno}: a frozen or slotted dataclass crashes when compiled; use a plain "
+                    "dataclass or a NamedTuple, or take the module out of COMPILED"
+                )
+
+
+def build() -> Path:
+    """Compile, and return the folder of the build.
+
+    Raises:
+        SystemExit: there is no C compiler or the sources cannot be compiled; the message says which.
+    """
+    target = build_folder()
+    if target.is_dir():
+        return target
+    sources = [CORE / f"{name}.py" for name in COMPILED]
+    for source in sources:
+        refuse_what_crashes(source)
+    # Only whoever builds has these.
+    from mypyc.build import mypycify  # noqa: PLC0415
+    from setuptools import Distribution, Extension  # noqa: PLC0415
+
+    BUILDS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=BUILDS) as scratch:
+        os.chdir(CORE.parent.parent)  # mypyc names modules by their path from here
+        extensions: list[Extension] = mypycify(
+            [str(source.relative_to(Path.cwd())) for source in sources],
+            opt_level="3",
+            group_name=GROUP,
+            target_dir=f"{scratch}/c",
+        )
+        distribution = Distribution({"name": GROUP, "packages": [], "ext_modules": extensions})
+        command = distribution.get_command_obj("build_ext")
+        command.build_lib, command.build_temp = f"{scratch}/lib", f"{scratch}/temp"
+        command.ensure_finalized()
+        command.run()
+        if not target.is_dir():
+            Path(scratch, "lib").rename(target)
+    for other in BUILDS.iterdir():
+        if other != target:
+            shutil.rmtree(other, ignore_errors=True)
+    return target
+
+
+def main() -> None:
+    """Build, or say plainly why the core stays Python: that is slower and decides the same."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if not shutil.which(compiler):
+        sys.exit(f"no C compiler ({compiler}): the core runs as Python, slower and with the same results")
+    sys.stdout.write(f"{build()}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Lets ``import flink_jobs.core.state`` find the compiled module where there is a build of the present sources."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from flink_jobs.native.modules import COMPILED, GROUP, build_folder
+
+VARIABLE: Final = "STREAMFLOW_CORE"
+CHOICES: Final = ("auto", "compiled", "python")
+
+
+class NativeFinder(MetaPathFinder):
+    """Finds the compiled modules of one build."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look at what the build holds, once."""
+        suffix = EXTENSION_SUFFIXES[0]
+        library = f"{GROUP}__mypyc"
+        self._files = {f"flink_jobs.core.{name}": folder / f"flink_jobs/core/{name}{suffix}" for name in COMPILED}
+        self._files[library] = folder / f"{library}{suffix}"
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return where a compiled module is; ``None`` leaves all others to Python."""
+        del path, target
+        file = self._files.get(fullname)
+        return None if file is None else spec_from_file_location(fullname, file)
+
+
+def install() -> None:
+    """Put the compiled core in use for this process, as ``STREAMFLOW_CORE`` says.
+
+    ``auto`` (the default) takes a build where there is one; ``python`` never does; ``compiled`` insists.
+
+    Raises:
+        ImportError: the variable has another value, or it insists and there is no build of these sources.
+    """
+    choice = os.environ.get(VARIABLE, "auto")
+    if choice not in CHOICES:
+        raise ImportError(f"{VARIABLE} is {choice!r}; set it to one of {', '.join(CHOICES)}")
+    if choice == "python":
+        return
+    folder = build_folder()
+    if folder.is_dir():
+        sys.meta_path.insert(0, NativeFinder(folder))
+    elif choice == "compiled":
+        raise ImportError(
+            f"{VARIABLE} is compiled, and there is no build of these sources in {folder}; run `make setup` "
+            "on a machine with gcc, or unset it"
+        )
+
+
+def core_in_use() -> str:
+    """Return ``compiled`` or ``python``: what this process runs, for logs and reports."""
+    return "compiled" if any(isinstance(finder, NativeFinder) for finder in sys.meta_path) else "python"

@@ -1,0 +1,77 @@
+"""A rule set as a YAML file, in the words of a control message's `changes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from flink_jobs.contracts.document import read_document
+from flink_jobs.core.config import DetectionConfig
+from flink_jobs.core.control import CONTROL_SCHEMA_VERSION, ControlMessage, apply_control, parse_control
+from flink_jobs.errors import UserError
+
+_RULE_SETTINGS: Final = frozenset({"alpha", "alert_threshold", "rules", "blacklist"})
+
+
+class Settings:
+    """Changes to try on any configuration, checked as the running job would check them."""
+
+    def __init__(self, changes: dict[str, Any], name: str) -> None:
+        """Check the changes.
+
+        Args:
+            changes: `alpha`, `alert_threshold`, `rules`, `blacklist`, as in a control message.
+            name: of where they come from, for errors.
+
+        Raises:
+            UserError: the job would refuse them.
+        """
+        document = {
+            "schema_version": CONTROL_SCHEMA_VERSION, "control_id": "backtest", "issued_by": "backtest",
+            "issued_at_ms": 0, "reason": "backtest", "changes": changes,
+        }  # fmt: skip
+        try:
+            message = parse_control(orjson.dumps(document))
+        except TypeError as error:  # YAML knows dates and numbers as keys; a control message does not
+            raise UserError(f"{name}: {error}", "use texts, numbers, true and false only") from None
+        if not isinstance(message, ControlMessage):
+            raise UserError(f"{name}: {message.detail}", "use the words of `streamflow control send`")
+        self._message = message
+        self.changes = changes
+        self.has_blacklist = "blacklist" in changes
+
+    def on(self, config: DetectionConfig) -> DetectionConfig:
+        """Return the configuration with the changes.
+
+        Raises:
+            UserError: they do not fit together with it.
+        """
+        changed = apply_control(config, self._message)
+        if not isinstance(changed, DetectionConfig):
+            raise UserError(f"the settings cannot be applied: {changed.detail}", "correct them")
+        return changed
+
+
+def read_settings(path: Path) -> Settings:
+    """Read a rule-set file.
+
+    For example::
+
+        alpha: 0.3
+        alert_threshold: 0.45
+        rules:
+          velocity: {threshold: 4, weight: 0.4}
+          unusual_time: {enabled: false}
+
+    Raises:
+        UserError: it cannot be read, or names something the job does not know.
+    """
+    document = read_document(path)
+    changes = {name: document.raw(name) for name in document.names()}
+    models = sorted(changes.keys() - _RULE_SETTINGS)
+    if models:
+        fix = f"a rule set has {', '.join(sorted(_RULE_SETTINGS))}; give a model with --model"
+        raise UserError(f"{path}: {models[0]} is not a rule setting", fix)
+    return Settings(changes, str(path))

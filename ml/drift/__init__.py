@@ -1,0 +1,1 @@
+"""Is the world still the one the model was measured in? Distances, thresholds and a verdict a scheduler can act on."""

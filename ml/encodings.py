@@ -1,0 +1,29 @@
+"""Fits the tables that an artefact carries: what a population pays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from flink_jobs.core.category_habits import log_amount
+from flink_jobs.core.encodings import ENCODING_ARRAYS, POPULATION_KEY, POPULATION_MEAN, POPULATION_STD, population_key
+
+if TYPE_CHECKING:
+    from flink_jobs.core.tree_arrays import Arrays
+    from ml.dataset import Dataset
+
+SMALLEST_STD: Final = 0.1
+
+
+def fit_population(dataset: Dataset) -> Arrays:
+    """Learn mean and deviation of the logarithm of the amount per currency; labels are not looked at."""
+    logs = np.array([log_amount(amount) for amount in dataset.amount.tolist()])  # the one logarithm that serves
+    rows: list[tuple[int, float, float]] = []
+    for code in np.unique(dataset.currency.codes).tolist():
+        mine = logs[dataset.currency.codes == code]
+        rows.append((population_key(dataset.currency.names[code]), mine.mean(), max(mine.std(), SMALLEST_STD)))
+    (dtypes,) = ENCODING_ARRAYS
+    columns = zip(*sorted(rows), strict=True)
+    names = (POPULATION_KEY, POPULATION_MEAN, POPULATION_STD)
+    return {name: np.array(column, dtype=dtypes[name]) for name, column in zip(names, columns, strict=True)}

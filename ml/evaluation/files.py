@@ -1,0 +1,35 @@
+"""Writes an evaluation: one folder with JSON, page and cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from flink_jobs.errors import UserError
+from ml.evaluation.report.model_card import model_card
+from ml.evaluation.report.page import html_page
+
+if TYPE_CHECKING:
+    from ml.evaluation.document import EvaluationDocument
+
+JSON_FILE: Final = "evaluation.json"
+PAGE_FILE: Final = "evaluation.html"
+CARD_FILE: Final = "model_card.{version}.md"
+
+
+def write_evaluation(document: EvaluationDocument, folder: Path) -> list[Path]:
+    """Write all files, each card under its model's version, and return their paths.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    contents = {JSON_FILE: document.to_json(), PAGE_FILE: html_page(document).encode()}
+    for contender, manifest in document.models.items():
+        contents.setdefault(CARD_FILE.format(version=manifest.version), model_card(document, contender).encode())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror})", "choose another folder with --out") from None
+    return [folder / name for name in contents]

@@ -1,0 +1,95 @@
+"""How numbers of an evaluation are written, the same in the terminal, the page and the card."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ml.evaluation.bootstrap import Estimate
+    from ml.evaluation.evaluation import Evaluation, ScoreReport
+    from ml.evaluation.segments import Group
+
+GROUP_COLUMNS = (
+    "group", "rows", "customers", "frauds", "alerts", "alert rate", "recall", "precision", "false-positive rate",
+)  # fmt: skip
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number; what is not defined is a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def with_interval(estimate: Estimate, digits: int = 3) -> str:
+    """Write a number and its interval.
+
+    >>> from ml.evaluation.bootstrap import Estimate
+    >>> with_interval(Estimate(0.91, 0.9, 0.925)), with_interval(Estimate(None, None, None))
+    ('0.910 (0.900 to 0.925)', '-')
+    """
+    if estimate.value is None or estimate.low is None:
+        return number(estimate.value, digits)
+    return f"{number(estimate.value, digits)} ({number(estimate.low, digits)} to {number(estimate.high, digits)})"
+
+
+def score_columns(judged: Evaluation) -> tuple[str, ...]:
+    """Return the heads of `score_row`."""
+    return (
+        "score", "ROC AUC", "average precision", f"gain over {judged.baseline}",
+        f"card precision at {judged.options.cards_per_day}", "recall at budget",
+        "precision at budget", "Brier", "calibration error",
+    )  # fmt: skip
+
+
+def score_row(report: ScoreReport, baseline: str) -> tuple[str, ...]:
+    """Return a contender's cells under `score_columns`."""
+    return (
+        report.name,
+        with_interval(report.roc_auc),
+        with_interval(report.average_precision),
+        "" if report.name == baseline else with_interval(report.average_precision_gain),
+        with_interval(report.card_precision),
+        with_interval(report.recall_at_budget),
+        with_interval(report.precision_at_budget),
+        with_interval(report.calibration.brier),
+        with_interval(report.calibration.expected_calibration_error),
+    )
+
+
+def day(time_ms: int) -> str:
+    """Write a moment's UTC day."""
+    return datetime.fromtimestamp(time_ms / 1_000, UTC).date().isoformat()
+
+
+def facts(evaluation: Evaluation) -> str:
+    """Say in one line what was judged."""
+    judged = evaluation
+    return (
+        f"{judged.rows:,} labelled transactions of {judged.customers:,} customers, "
+        f"{day(judged.first_event_time_ms)} to {day(judged.last_event_time_ms)} ({judged.days} days), "
+        f"{judged.frauds:,} of them fraud ({judged.frauds / judged.rows:.2%}); "
+        f"budget {judged.options.alerts_per_day} alerts and {judged.options.cards_per_day} cards a day"
+    )
+
+
+def resampling(evaluation: Evaluation) -> str:
+    """Say where the intervals come from."""
+    options = evaluation.options
+    if not options.resamples:
+        return "no intervals: no resamples were asked for"
+    return f"95 % intervals from {options.resamples:,} resamples of customers, seed {options.seed}"
+
+
+def group_row(group: Group) -> tuple[str, ...]:
+    """Return a group's cells under `GROUP_COLUMNS`; a small group is marked."""
+    return (
+        f"{group.name} †" if group.is_small else group.name,
+        *(f"{count:,}" for count in (group.rows, group.customers, group.frauds, group.alerts)),
+        with_interval(group.alert_rate, 4),
+        with_interval(group.recall),
+        with_interval(group.precision),
+        with_interval(group.false_positive_rate, 4),
+    )
+
+
+SMALL_GROUP = "† small group: fewer than 20 frauds, 200 rows or 10 customers. Read its interval, not its number."

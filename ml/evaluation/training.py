@@ -1,0 +1,47 @@
+"""Trains what an evaluation without given models compares: the forest, and where labels allow it the challenger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from flink_jobs.core.model import build_model
+from ml.dataset import FRAUD, GENUINE
+from ml.parameters import Kind
+from ml.train import train_model, training_parts
+
+if TYPE_CHECKING:
+    from flink_jobs.core.model import TreeModel
+    from ml.dataset import Dataset
+    from ml.parameters import TrainingParameters
+    from ml.train import Provenance
+
+NAMES: Final = {Kind.ISOLATION_FOREST: "forest", Kind.GRADIENT_BOOSTING: "challenger"}
+
+
+def train_contenders(dataset: Dataset, parameters: TrainingParameters, provenance: Provenance) -> dict[str, TreeModel]:
+    """Train one model of each family on the earlier part, and publish none.
+
+    Args:
+        dataset: all of history.
+        parameters: of both families; `kind` does not count.
+        provenance: of the data set.
+
+    Returns:
+        The forest, and the challenger where frauds and others were labelled before the split.
+
+    Raises:
+        UserError: too few rows.
+        ModelError: what was trained cannot be served.
+    """
+    early, _ = training_parts(dataset, parameters, provenance.source)
+    kinds = [Kind.ISOLATION_FOREST]
+    if np.isin([FRAUD, GENUINE], early.labels).all():
+        kinds.append(Kind.GRADIENT_BOOSTING)
+    models = {}
+    for kind in kinds:
+        trained = train_model(dataset, replace(parameters, kind=kind.value), provenance)
+        models[NAMES[kind]] = build_model(trained.manifest, trained.arrays)
+    return models

@@ -1,0 +1,118 @@
+"""What a manifest says of a model: how well it ranks, how many alerts it makes, and the distributions it saw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from flink_jobs.core.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA
+from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.model_manifest import AlertBudget
+from flink_jobs.core.model_reference import SCORE, Reference
+from ml.dataset import FRAUD, UNKNOWN
+from ml.drift.reference import take_reference
+from ml.scoring import input_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from flink_jobs.core.tree_arrays import Arrays
+    from ml.dataset import Dataset
+    from ml.parameters import TrainingParameters
+
+QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+TOP_SHARE: Final = 0.01
+DAY_MS: Final = 86_400_000
+
+
+class Measures(NamedTuple):
+    """The manifest's fields of the same names, taken from the part of the data that measures."""
+
+    metrics: dict[str, float]
+    score_quantiles: dict[str, float]
+    input_quantiles: dict[str, dict[str, float]]
+    budget: AlertBudget | None
+    reference: Reference
+
+
+def measure_model(
+    rows: Dataset, scores: NDArray[np.float64], names: tuple[str, ...], extras: Arrays, parameters: TrainingParameters
+) -> Measures:
+    """Measure a model, alone and blended with the rules.
+
+    Args:
+        rows: at least one.
+        scores: the model's score of each.
+        names: its inputs.
+        extras: its optional arrays.
+        parameters: state the alert budget.
+    """
+    blend = DEFAULT_ALPHA * scores + (1.0 - DEFAULT_ALPHA) * rows.rule_score
+    budget = None
+    if parameters.alerts_per_day is not None:
+        threshold = threshold_for(blend, rows.event_time_ms, parameters.alerts_per_day)
+        budget = AlertBudget(parameters.alerts_per_day, DEFAULT_ALPHA, threshold)
+    inputs = input_rows(names, extras, rows)
+    metrics = ranking(scores, rows.labels)
+    blended = ranking(blend, rows.labels)
+    metrics |= {f"blend_{name}": blended[name] for name in ("roc_auc", "average_precision") if name in blended}
+    metrics |= alerting(blend, rows.labels, DEFAULT_ALERT_THRESHOLD if budget is None else budget.threshold)
+    bins = {name: take_reference(rows.features[:, place]) for place, name in enumerate(FEATURE_NAMES)}
+    return Measures(
+        metrics,
+        quantiles(scores),
+        {name: quantiles(inputs[:, column]) for column, name in enumerate(names)},
+        budget,
+        Reference(len(rows), bins | {SCORE: take_reference(scores)}),
+    )
+
+
+def ranking(scores: NDArray[np.float64], labels: NDArray[np.int8]) -> dict[str, float]:
+    """Measure how well scores rank frauds.
+
+    Returns:
+        `rows`, and where both kinds are labelled: `fraud_rate` (what a coin's average precision would be),
+        `roc_auc`, `average_precision`, and `precision_at_top_1_percent` (frauds among the highest scores).
+    """
+    known = labels != UNKNOWN
+    metrics = {"rows": float(len(scores)), "labelled_rows": float(known.sum())}
+    fraud = labels[known] == FRAUD
+    if not fraud.any() or fraud.all():
+        return metrics
+    ranked = np.argsort(-scores[known], kind="stable")[: max(1, int(fraud.size * TOP_SHARE))]
+    return metrics | {
+        "fraud_rate": float(fraud.mean()),
+        "roc_auc": float(roc_auc_score(fraud, scores[known])),
+        "average_precision": float(average_precision_score(fraud, scores[known])),
+        "precision_at_top_1_percent": float(fraud[ranked].mean()),
+    }
+
+
+def alerting(blend: NDArray[np.float64], labels: NDArray[np.int8], threshold: float) -> dict[str, float]:
+    """Return `alert_rate`, and where labels are: `alert_precision` and `alert_recall` at a threshold."""
+    alert, known, fraud = blend >= threshold, labels != UNKNOWN, labels == FRAUD
+    metrics = {"alert_threshold": float(threshold), "alert_rate": float(alert.mean())}
+    if (alert & known).any():
+        metrics["alert_precision"] = float(fraud[alert & known].mean())
+    if fraud.any():
+        metrics["alert_recall"] = float(alert[fraud].mean())
+    return metrics
+
+
+def threshold_for(blend: NDArray[np.float64], event_time_ms: NDArray[np.int64], alerts_per_day: float) -> float:
+    """Return the lowest score that leads to at most so many alerts a day on average; 1 when none does.
+
+    Rows of equal score alert together or not at all.
+    """
+    days = max((int(event_time_ms.max()) - int(event_time_ms.min())) / DAY_MS, 1.0 / 24.0)
+    values, counts = np.unique(blend, return_counts=True)
+    at_or_above = np.cumsum(counts[::-1])[::-1]
+    affordable = values[at_or_above <= alerts_per_day * days]
+    return float(affordable[0]) if len(affordable) else 1.0
+
+
+def quantiles(values: NDArray[np.float64]) -> dict[str, float]:
+    """Return the quantiles that a manifest keeps, by level."""
+    return {str(level): float(value) for level, value in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)}

@@ -1,0 +1,51 @@
+"""Scores all rows of a data set with a model, by the very function that scores in the stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flink_jobs.core.encodings import ENCODING_NAMES, compile_encoding
+from flink_jobs.core.features import FEATURE_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from flink_jobs.core.model import TreeModel
+    from flink_jobs.core.tree_arrays import Arrays
+    from flink_jobs.core.tree_masks import Row
+    from ml.dataset import Dataset
+
+
+def score_rows(model: TreeModel, dataset: Dataset) -> NDArray[np.float64]:
+    """Return the model's score of every row, 0 to 1: what the stream would have given it."""
+    return apply_rows(model.score_row, input_rows(model.manifest.feature_names, model.extras, dataset))
+
+
+def apply_rows(score: Callable[[Row], float], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Score the rows of a matrix one by one."""
+    return np.fromiter((score(tuple(row)) for row in rows.tolist()), dtype=np.float64, count=len(rows))
+
+
+def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArray[np.float64]:
+    """Return a model's inputs: rows x `names`, features and encodings.
+
+    Args:
+        names: in the order of the model.
+        extras: the artefact's optional arrays, where the tables of the encodings are.
+        dataset: the rows.
+    """
+    inputs = dataset.inputs
+    columns = [
+        _encoded(name, extras, dataset) if name in ENCODING_NAMES else inputs[:, FEATURE_NAMES.index(name)]
+        for name in names
+    ]
+    return np.column_stack(columns)
+
+
+def _encoded(name: str, extras: Arrays, dataset: Dataset) -> NDArray[np.float64]:
+    encode = compile_encoding(name, extras)
+    return np.fromiter((encode(transaction) for transaction in dataset.transactions()), np.float64, len(dataset))

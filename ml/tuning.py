@@ -1,0 +1,91 @@
+"""Searches the boosted trees' parameters with Optuna, on a validation part that lies after what it trains on.
+
+The part that trains is cut again at a moment: the earlier rows train with the labels known by then, the later ones
+are ranked. The criterion is average precision: what counts is the top of the ranking. How many trials fit the time
+depends on the machine; the parameters found are in the manifest, and training with them again gives the same model.
+A forest is not tuned: without labels there is nothing to rank by, and labels must not reach an unsupervised model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import optuna
+from sklearn.metrics import average_precision_score
+
+from flink_jobs.errors import UserError
+from ml.dataset import FRAUD, UNKNOWN
+from ml.encodings import fit_population
+from ml.fitting import BOOSTING_INPUTS, fit_trees
+from ml.parameters import Kind
+from ml.scoring import input_rows
+from ml.train import training_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ml.dataset import Dataset
+    from ml.parameters import TrainingParameters
+
+VALIDATION_FRACTION: Final = 0.7
+"""Share of the training part that trains while parameters are searched."""
+
+
+def tune(
+    dataset: Dataset,
+    parameters: TrainingParameters,
+    seconds: float,
+    progress: Callable[[int, float], None],
+    max_trials: int | None = None,
+) -> TrainingParameters:
+    """Return the parameters that ranked the validation part best; the given ones are the first trial.
+
+    Args:
+        dataset: all rows; what is kept to measure the model is not looked at.
+        parameters: where to start; seed, split and label delay stay.
+        seconds: time budget; the trial that is running when it ends is finished.
+        progress: told after each trial how many there were, and the best average precision so far.
+        max_trials: end earlier after so many.
+
+    Raises:
+        UserError: the family is not tuned, or the labels do not allow it.
+    """
+    if parameters.kind != Kind.GRADIENT_BOOSTING:
+        raise UserError("an isolation forest has no labels to be tuned by", "leave out --tune-seconds")
+    early, _ = training_parts(dataset, parameters, "the training part")
+    fit, check = training_parts(early, replace(parameters, train_fraction=VALIDATION_FRACTION), "the training part")
+    fit, check = (part.where(part.labels != UNKNOWN) for part in (fit, check))
+    for part, what in ((fit, "earlier"), (check, "later")):
+        if not 0 < (part.labels == FRAUD).sum() < len(part):
+            raise UserError(f"the {what} part of the training rows lacks frauds or genuine ones", "do not tune")
+    extras = fit_population(fit)
+    fit_rows, check_rows = (input_rows(BOOSTING_INPUTS, extras, part) for part in (fit, check))
+
+    def objective(trial: optuna.Trial) -> float:
+        model = fit_trees(_suggest(trial, parameters), fit_rows, fit.labels == FRAUD)
+        return float(average_precision_score(check.labels == FRAUD, model.predict_proba(check_rows)[:, 1]))
+
+    def told(study: optuna.Study, _: optuna.trial.FrozenTrial) -> None:
+        progress(len(study.trials), study.best_value)
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=parameters.seed))
+    study.enqueue_trial({name: getattr(parameters, name) for name in SEARCHED})
+    study.optimize(objective, n_trials=max_trials, timeout=seconds, callbacks=[told])
+    return replace(parameters, **study.best_params)
+
+
+SEARCHED: Final = ("n_estimators", "learning_rate", "max_leaf_nodes", "min_samples_leaf", "l2_regularization")
+
+
+def _suggest(trial: optuna.Trial, parameters: TrainingParameters) -> TrainingParameters:
+    """Draw parameters; trees stay few and small enough to be served in microseconds."""
+    drawn: dict[str, Any] = {
+        "n_estimators": trial.suggest_int("n_estimators", 50, 200, step=10),
+        "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
+        "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 4, 31),
+        "min_samples_leaf": trial.suggest_int("min_samples_leaf", 5, 200, log=True),
+        "l2_regularization": trial.suggest_float("l2_regularization", 0.01, 100.0, log=True),
+    }
+    return replace(parameters, **drawn)

@@ -1,0 +1,35 @@
+"""One way to the database for everything that reads history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from flink_jobs.errors import UserError
+
+Connection = psycopg.Connection[dict[str, Any]]
+
+
+@contextmanager
+def warehouse(dsn: str) -> Iterator[Connection]:
+    """Connect for the length of a block, which is one transaction: all reads see the same moment.
+
+    Raises:
+        UserError: the database does not answer, or lacks a table. The text never holds the connection string, which has
+            the password.
+    """
+    try:
+        connection = psycopg.connect(dsn, row_factory=dict_row, connect_timeout=5)
+    except psycopg.OperationalError:
+        raise UserError("Postgres does not answer", "see `streamflow status` and its log") from None
+    try:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with connection:
+            yield connection
+    except psycopg.errors.UndefinedTable as error:
+        what = f"the database lacks a table ({str(error).splitlines()[0]})"
+        raise UserError(what, "run `streamflow up`: it applies the migrations") from error

@@ -1,0 +1,252 @@
+"""A model's life against a running job and its archive, by the commands a person uses. Nothing is restarted.
+
+The tests build on each other, in the order of the file; the two jobs run through it.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from flink_jobs.cli.app import app
+from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES, FeatureVector
+from flink_jobs.core.model import load_model
+from flink_jobs.core.transaction import Transaction
+from flink_jobs.errors import UserError
+from flink_jobs.local.stack import Stack
+from flink_jobs.local.waiting import wait_for
+from tests.integration import jobs
+from tests.unit.job.samples import write_model
+
+PREFIX = "model-life"
+LATER_ROWS = 12_000
+PATIENCE_S = 120
+SUSPICIOUS_OF_THE_ORDINARY: dict[str, Any] = {
+    "feature": [1, -1, 0, -1, -1, -1],  # velocity_count <= 3 is one row of eight: nothing is rarer
+    "threshold": [3.0, 0.0, 1.5, 0.0, 0.0, 0.0],
+    "left": [1, -1, 3, -1, -1, -1],
+    "right": [2, -1, 4, -1, -1, -1],
+    "n_samples": [8, 1, 7, 5, 2, 8],
+}
+
+
+@dataclass
+class Life:
+    """The running jobs, and the command line in front of them."""
+
+    stack: Stack
+    job_id: str
+    models: Path
+    good: str
+    runs: Iterator[int]
+
+    def run(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
+        """Run a command and return its JSON."""
+        result = CliRunner().invoke(app, [*arguments, "--output", "json"])
+        if isinstance(result.exception, UserError):
+            raise result.exception
+        assert result.exit_code in {0, 1}, result.output
+        answer = orjson.loads(result.stdout)
+        return (result.exit_code, answer) if result.exit_code else answer
+
+    def decisions(self, events: int = 5) -> list[dict[str, Any]]:
+        """Send events of new customers; return the decisions."""
+        run = f"life{next(self.runs)}"
+        ledger = jobs.send(self.stack, jobs.card_events(run, events), prefix=PREFIX)
+        assert jobs.account(self.stack, ledger, PREFIX).is_as_expected
+        decided = jobs.committed(self.stack, "decisions", PREFIX)
+        mine = [item for item in decided if item["customer_id"].startswith(f"{run}-")]
+        assert len(mine) == events
+        return mine
+
+    def stages(self) -> dict[str, str]:
+        return {item["version"]: item["stage"] for item in self.run("model", "list")}
+
+    def wait_rows(self, query: str, *parameters: object, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until the archive has written so many rows."""
+
+        def found() -> list[dict[str, Any]] | None:
+            rows = jobs.rows(self.stack, query, *parameters)
+            return rows if len(rows) >= count else None
+
+        return wait_for(found, limit_s=PATIENCE_S, what=f"{count} rows in Postgres")
+
+
+@pytest.fixture(scope="module")
+def life(stack: Stack, model_dir: Path) -> Iterator[Life]:
+    patch = pytest.MonkeyPatch()
+    environment = {
+        "STREAMFLOW_HOME": str(stack.home.root),
+        "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
+        "STREAMFLOW_MODEL_DIR": str(model_dir),
+        "STREAMFLOW_TOPIC_PREFIX": jobs.own_topics(stack, PREFIX),
+    }
+    for name, value in environment.items():
+        patch.setenv(name, value)
+    try:
+        with jobs.running_job(stack, "detect", environment) as job_id, jobs.running_job(stack, "archive", environment):
+            yield Life(stack, job_id, model_dir, (model_dir / "current").read_text().strip(), itertools.count())
+    finally:
+        patch.undo()
+
+
+@pytest.fixture(scope="module")
+def later_cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The last rows of the card file, none of which trained the model of `model_dir`."""
+    target = tmp_path_factory.mktemp("cards") / "later.csv"
+    with gzip.open(jobs.CARD_FILE, "rt", newline="") as file:
+        rows = list(csv.reader(file))
+    with target.open("w", newline="") as file:
+        csv.writer(file).writerows([rows[0], *rows[-LATER_ROWS:]])
+    return target
+
+
+def test_a_registered_model_becomes_champion_once_the_job_confirms_it(life: Life) -> None:
+    assert life.run("model", "register", life.good)["new"] is True
+    assert life.run("model", "register", life.good)["new"] is False
+
+    done = life.run("model", "promote", life.good, "--to", "champion", "--reason", "the first")
+
+    assert done["promoted"]
+    assert life.stages() == {life.good: "champion"}
+    assert {(item["model_version"], item["variant"]) for item in life.decisions()} == {(life.good, "champion")}
+
+
+def test_a_shadow_scores_beside_it_without_a_restart(life: Life) -> None:
+    write_model(life.models, "poor")
+    life.run("model", "register", "poor")
+
+    life.run("model", "promote", "poor", "--to", "shadow", "--reason", "to watch it")
+
+    decided = life.decisions()
+    assert {item["model_version"] for item in decided} == {life.good}
+    assert {item["shadow"]["model_version"] for item in decided} == {"poor"}
+    assert life.stages() == {life.good: "champion", "poor": "shadow"}
+
+
+def test_the_gate_refuses_a_worse_model_with_its_reasons(life: Life, later_cards: Path) -> None:
+    promotion = ("model", "promote", "poor", "--to", "champion", "--reason", "hope")
+    code, blind = life.run(*promotion)
+    assert (code, [check["name"] for check in blind["checks"] if not check["passed"]]) == (1, ["comparison"])
+
+    code, refused = life.run(*promotion, "--data", str(later_cards), "--mapping", str(jobs.CARD_MAPPING))
+
+    failed = {check["name"]: check["detail"] for check in refused["checks"] if not check["passed"]}
+    assert (code, refused["promoted"]) == (1, False)
+    assert "average precision" in failed
+    assert "the champion 0." in failed["average precision"]
+    assert life.stages()["poor"] == "shadow"
+    events = life.run("model", "history", "poor")
+    assert [event["event"] for event in events][-2:] == ["gate_refused", "gate_refused"]
+    assert {item["model_version"] for item in life.decisions()} == {life.good}
+
+
+def test_who_forces_it_is_recorded_and_one_command_rolls_back(life: Life) -> None:
+    done = life.run("model", "promote", "poor", "--to", "champion", "--reason", "a drill", "--force", "--by", "drill")
+
+    assert (done["promoted"], done["forced"]) == (True, True)
+    assert life.stages() == {life.good: "archived", "poor": "champion"}
+    decided = life.decisions()
+    assert {(item["model_version"], item["shadow"]) for item in decided} == {("poor", None)}, "no longer its own shadow"
+    overruled = [event for event in life.run("model", "history", "poor") if event["event"] == "gate_overruled"]
+    assert [(event["actor"], event["reason"]) for event in overruled] == [("drill", "a drill")]
+
+    back = life.run("model", "rollback", "--reason", "the drill is over")
+
+    assert (back["from"], back["to"]) == ("poor", life.good)
+    assert life.stages() == {life.good: "champion", "poor": "archived"}
+    assert {item["model_version"] for item in life.decisions()} == {life.good}
+
+
+def test_what_the_job_refuses_is_not_recorded_as_promoted(life: Life) -> None:
+    write_model(life.models, "vanished")
+    life.run("model", "register", "vanished")
+    (life.models / "vanished" / "model.npz").write_bytes(b"not what was registered")
+
+    for stage in ("shadow", "champion"):
+        with pytest.raises(UserError, match=f"did not take vanished as {stage} .*what was before is in force again"):
+            life.run("model", "promote", "vanished", "--to", stage, "--reason", "test", "--force")
+    assert life.stages()["vanished"] == "candidate"
+    assert [item["event"] for item in life.run("model", "history", "vanished")].count("job_refused") == 2
+    assert {item["model_version"] for item in life.decisions()} == {life.good}
+
+
+def test_the_guard_ends_an_experiment_and_the_champion_decides_again(life: Life) -> None:
+    write_model(life.models, "wild", **SUSPICIOUS_OF_THE_ORDINARY)
+    life.run("model", "register", "wild")
+    ordinary = FeatureVector(*NEUTRAL_VALUES), Transaction("t", "c", 100, "USD", 0)
+    wild, good = (load_model(life.models / name, FEATURE_NAMES).score(*ordinary) for name in ("wild", life.good))
+    assert wild > good + 0.1
+    life.run("control", "set-alpha", "1", "--reason", "test")
+    life.run("control", "set-threshold", str(wild - 0.05), "--reason", "test")
+
+    trial = ("--id", "spring", "--share", "0.5", "--min-decisions", "40", "--reason", "test")
+    life.run("experiment", "start", "wild", *trial)
+    assert {item["variant"] for item in life.decisions(400)} == {"champion", "challenger"}
+
+    def ended() -> bool:
+        return not life.run("experiment", "status")["is_on"]
+
+    wait_for(ended, limit_s=PATIENCE_S, what="the guard's message to come back")
+    status = life.run("experiment", "status")
+    assert (status["ended_by_guard"], status["experiment"]["id"]) == (True, "spring")
+    assert "times as often" in status["why_ended"]
+    assert {item["variant"] for item in life.decisions(40)} == {"champion"}
+    with pytest.raises(UserError, match="the guard has ended experiment spring"):
+        life.run("experiment", "start", "wild", *trial)
+    life.wait_rows("SELECT 1 FROM ops.control_audit WHERE control_id = 'guard-spring' AND outcome = 'applied'")
+    assert life.stack.rest().failures(life.job_id) == []
+
+
+def test_labels_arrive_late_and_the_latest_holds(life: Life, tmp_path: Path) -> None:
+    cards = tmp_path / "cards.csv"
+    with gzip.open(jobs.CARD_FILE, "rt") as file:
+        cards.write_text("".join(itertools.islice(file, 51)))
+    arguments = ("--mapping", str(jobs.CARD_MAPPING), "--delay-days", "10", "--prefix", "lab-")
+    assert life.run("label", "--from-file", str(cards), *arguments)["sent"] == 50
+    rows = life.wait_rows("SELECT * FROM raw.labels WHERE customer_id LIKE 'lab-%%'", count=50)
+    one = rows[0]
+    assert {row["label"] for row in rows} <= {"fraud", "genuine"}
+
+    jobs.send_raw(life.stack, f"{PREFIX}.labels", [b"not a label", b'{"label_id": "lb_x", "label": "maybe"}', b""])
+    other = "genuine" if one["label"] == "fraud" else "fraud"
+    life.run("label", one["transaction_id"], "--customer", one["customer_id"], "--as", other, "--source", "chargeback")
+
+    key = (one["customer_id"], one["transaction_id"])
+    life.wait_rows("SELECT 1 FROM raw.labels WHERE customer_id = %s AND transaction_id = %s", *key, count=2)
+    query = "SELECT label, source FROM raw.latest_labels WHERE customer_id = %s AND transaction_id = %s"
+    assert jobs.rows(life.stack, query, *key) == [{"label": other, "source": "chargeback"}]
+    with pytest.raises(UserError, match="this is no label"):
+        life.run("label", "t-1", "--customer", "x" * 65, "--as", "fraud")
+
+
+def test_explain_tells_an_alert_and_an_ordinary_decision(life: Life) -> None:
+    life.run("control", "set-alpha", "0.5", "--reason", "test")
+    life.run("control", "set-threshold", "0.01", "--reason", "test")
+    (alert, *_) = life.decisions(2)
+    life.run("control", "set-threshold", "1", "--reason", "test")
+    (quiet, *_) = life.decisions(2)
+    for decision, is_alert in ((alert, True), (quiet, False)):
+        key = decision["transaction_id"], decision["customer_id"]
+        life.wait_rows("SELECT 1 FROM raw.decisions WHERE transaction_id = %s AND customer_id = %s", *key)
+        told = life.run("explain", key[0], "--customer", key[1])
+        assert told["found_in"] == "Postgres"
+        assert told["decision"]["is_alert"] is is_alert
+        total = told["base"] + sum(share["adds"] for share in told["shares"])
+        assert total == pytest.approx(decision["ml_score"], abs=1e-9)
+        assert {share["feature"] for share in told["shares"]} & set(FEATURE_NAMES)
+        assert all(share["meaning"] for share in told["shares"])
+        plain = CliRunner().invoke(app, ["explain", key[0], "--customer", key[1]])
+        assert plain.exit_code == 0, plain.output
+        assert f"the model {life.good} starts at" in plain.output
+    with pytest.raises(UserError, match="no decision on nobody"):
+        life.run("explain", "nobody")

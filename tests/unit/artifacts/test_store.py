@@ -1,0 +1,102 @@
+"""Both stores, one suite: a directory, and a bucket behind a real HTTP server that speaks S3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from flink_jobs.artifacts.finder import find_model
+from flink_jobs.artifacts.store import ArtifactStore, fetch, open_store
+from flink_jobs.core.model import ModelError, ModelFault
+from flink_jobs.core.model_manifest import ARRAYS_FILE, MANIFEST_FILE
+from tests.unit.job.samples import write_model
+
+Places = dict[str, Callable[[], str]]
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["directory", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where a store is, empty."""
+    if request.param == "directory":
+        return str(tmp_path / "store")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3_endpoint"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    bucket = f"models-{abs(hash(tmp_path)):x}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/some/prefix"
+
+
+@pytest.fixture
+def store(place: str) -> ArtifactStore:
+    return open_store(place)
+
+
+def fault(error: pytest.ExceptionInfo[ModelError]) -> ModelFault:
+    return error.value.reason
+
+
+def test_what_was_published_is_fetched_and_served(tmp_path: Path, place: str, store: ArtifactStore) -> None:
+    uri = store.publish(write_model(tmp_path / "here", "v1"))
+    assert uri.endswith("/v1")
+    assert open_store(uri.rpartition("/")[0]).read("v1", MANIFEST_FILE)
+
+    there = tmp_path / "there"
+    model = find_model(str(there), place, "v1", None)
+
+    assert model.version == "v1"
+    assert sorted(path.name for path in there.iterdir()) == ["v1"], "nothing half done is left beside it"
+    assert find_model(str(there), None, "v1", model.digest).digest == model.digest, "the second time it is there"
+
+
+def test_publishing_again_is_nothing_new_and_another_model_is_refused(tmp_path: Path, store: ArtifactStore) -> None:
+    directory = write_model(tmp_path / "here", "v1")
+    assert store.publish(directory) == store.publish(directory)
+
+    other = write_model(tmp_path / "elsewhere", "v1", n_samples=[8, 7, 6, 1, 1, 8])
+    with pytest.raises(ModelError, match="holds another model") as caught:
+        store.publish(other)
+    assert fault(caught) is ModelFault.DIGEST_MISMATCH
+    assert store.read("v1", ARRAYS_FILE) == (directory / ARRAYS_FILE).read_bytes()
+
+
+def test_a_version_that_is_not_there(tmp_path: Path, place: str, store: ArtifactStore) -> None:
+    with pytest.raises(ModelError) as caught:
+        fetch(store, "v9", tmp_path / "there")
+    assert fault(caught) is ModelFault.MISSING
+    assert not list((tmp_path / "there").glob("*"))
+    with pytest.raises(ModelError) as caught:
+        find_model(str(tmp_path), place, "../v1", None)
+    assert fault(caught) is ModelFault.MISSING
+
+
+def test_a_store_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "test")
+    with pytest.raises(ModelError) as caught:
+        find_model(str(tmp_path), "s3://models", "v1", None)
+    assert fault(caught) is ModelFault.UNREADABLE
+
+
+def test_other_arrays_than_meant_are_refused(tmp_path: Path) -> None:
+    write_model(tmp_path, "v1")
+    with pytest.raises(ModelError, match="the control message means 000000000000") as caught:
+        find_model(str(tmp_path), None, "v1", "0" * 64)
+    assert fault(caught) is ModelFault.DIGEST_MISMATCH

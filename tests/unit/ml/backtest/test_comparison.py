@@ -1,0 +1,167 @@
+"""Backtests: settings are checked as the job checks them, sides are counted, examples are the plainest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flink_jobs.core.config import DetectionConfig
+from flink_jobs.core.features import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.reasons import ReasonCode
+from flink_jobs.core.transaction import Transaction
+from flink_jobs.errors import UserError
+from ml.backtest.comparison import EXAMPLES, Comparison
+from ml.backtest.rescoring import Decided, Side
+from ml.backtest.run import Plan, backtest_decisions
+from ml.backtest.settings_file import Settings, read_settings
+from ml.warehouse.configurations import CLOCKS_APART_MS, Configurations
+from ml.warehouse.decisions import RecordedDecision
+
+PURCHASE = Transaction("t-1", "c-1", 1_000, "USD", 1_700_000_000_000, merchant="Shop", country="US")
+QUIET = FeatureVector(**{**dict.fromkeys(FEATURE_NAMES), "velocity_count": 1.0, "is_blacklisted": 0.0})
+LARGE = QUIET._replace(amount_zscore=5.0)
+
+
+def decided(score: float, *, alert: bool, reasons: Iterable[ReasonCode] = ()) -> Decided:
+    return Decided(score, alert, score, None, tuple(reasons))
+
+
+def recorded(features: FeatureVector, side: Decided, revision: int = 0, at_ms: int = 0) -> RecordedDecision:
+    return RecordedDecision(
+        PURCHASE, features, side.score, side.rule_score, side.ml_score, 0.5, side.is_alert, side.reasons,
+        None, revision, at_ms, is_fraud=True,
+    )  # fmt: skip
+
+
+def applied(control_id: str, revision: int, at_ms: int, **changes: object) -> dict[str, object]:
+    return {
+        "control_id": control_id, "revision": revision, "issued_by": "x", "issued_at_ms": 1, "reason": "y",
+        "applied_at_ms": at_ms, "changes": changes,
+    }  # fmt: skip
+
+
+def test_every_kind_of_difference_is_counted_once_with_its_label() -> None:
+    comparison = Comparison()
+    high, low = decided(0.9, alert=True, reasons=[ReasonCode.HIGH_AMOUNT]), decided(0.1, alert=False)
+    comparison.add(PURCHASE, high, high, is_fraud=True)
+    comparison.add(PURCHASE, low, high, is_fraud=False)
+    comparison.add(PURCHASE, high, low, is_fraud=None)
+    comparison.add(PURCHASE, low, low, is_fraud=True)
+    counts = comparison
+    assert (counts.decisions, counts.labelled, counts.frauds, counts.changed_scores) == (4, 3, 2, 2)
+    assert counts.largest_change == pytest.approx(0.8)
+    assert [one.alerts for one in (counts.before, counts.after, counts.kept, counts.gained, counts.lost)] == [
+        2,
+        2,
+        1,
+        1,
+        1,
+    ]
+    assert counts.before.precision == 1.0
+    assert counts.after.precision == 0.5
+    assert counts.lost.precision is None
+    assert counts.rules_before[ReasonCode.HIGH_AMOUNT].alerts == 2
+    assert counts.rules_after[ReasonCode.HIGH_AMOUNT].genuine == 1
+    assert [one.is_fraud for one in counts.gained_examples()] == [False]
+    assert [one.is_fraud for one in counts.lost_examples()] == [None]
+
+
+@given(st.lists(st.floats(0.5, 1.0), max_size=40))
+def test_examples_are_the_largest_changes_the_earlier_first_among_equals(scores: list[float]) -> None:
+    comparison = Comparison()
+    for number, score in enumerate(scores):
+        transaction = PURCHASE._replace(transaction_id=f"t{number}")
+        comparison.add(transaction, decided(0.0, alert=False), decided(score, alert=True), is_fraud=None)
+    ranked = sorted(range(len(scores)), key=lambda number: (-scores[number], number))[:EXAMPLES]
+    assert [one.transaction.transaction_id for one in comparison.gained_examples()] == [f"t{n}" for n in ranked]
+
+
+def test_no_changes_reproduce_what_was_decided() -> None:
+    side = Side()
+    decisions = [recorded(row, side.decide(PURCHASE, row, 0.4, DetectionConfig())) for row in (QUIET, LARGE)]
+    comparison = backtest_decisions(decisions, Configurations([]), Plan())
+    assert comparison.decisions == 2
+    assert comparison.changed_scores == 0
+    changed = backtest_decisions(decisions, Configurations([]), Plan(Settings({"alpha": 0.0}, "test")))
+    assert changed.changed_scores == 2
+
+
+def test_a_changed_blacklist_is_looked_up_again() -> None:
+    quiet = Side().decide(PURCHASE, QUIET, None, DetectionConfig())
+    listed = Settings({"blacklist": {"merchant": {"add": ["Shop"]}}}, "test")
+    comparison = backtest_decisions([recorded(QUIET, quiet)], Configurations([]), Plan(listed))
+    assert comparison.gained.fraud == 1
+    assert comparison.rules_after[ReasonCode.BLACKLISTED].alerts == 1
+
+
+def test_each_decision_is_judged_under_the_settings_of_its_time() -> None:
+    """Two starts of a job: revision 1 stands for two configurations."""
+    audit = [
+        applied("a", 1, 1_000_000, alpha=0.1),
+        applied("b", 2, 2_000_000, alpha=0.2),
+        applied("c", 1, 9_000_000, alpha=0.9),
+    ]
+    configurations = Configurations(audit)
+    assert configurations.at(0, 5).alpha == DetectionConfig().alpha
+    assert configurations.at(1, 1_500_000).alpha == 0.1
+    assert configurations.at(2, 8_000_000).alpha == 0.2
+    assert configurations.at(1, 9_500_000).alpha == 0.9
+    # Another instance of the job may have applied the message a moment before the one that wrote the audit.
+    assert configurations.at(1, 9_000_000 - CLOCKS_APART_MS).alpha == 0.9
+    assert configurations.at(1, 1_000).alpha == 0.1
+
+
+def test_a_change_of_another_release_says_so() -> None:
+    with pytest.raises(UserError, match="cannot read control message 'a'"):
+        Configurations([applied("a", 1, 1, tomorrow=0.1)])
+
+
+def test_after_a_gap_nothing_is_known_until_the_next_start() -> None:
+    audit = [applied("b", 2, 1, alpha=0.2), applied("c", 3, 2, alpha=0.3), applied("d", 1, 3, alpha=0.4)]
+    configurations = Configurations(audit)
+    assert configurations.at(1, 3).alpha == 0.4
+    with pytest.raises(UserError, match="revision 3"):
+        configurations.at(3, 2)
+
+
+def test_an_unknown_revision_says_so() -> None:
+    with pytest.raises(UserError, match="revision 3"):
+        Configurations([]).at(3, 1)
+
+
+def test_a_rule_set_is_read_in_the_words_of_control(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("alpha: 0.25\nalert_threshold: 0.6\nrules:\n  velocity: {threshold: 3, weight: 0.9}\n")
+    config = read_settings(path).on(DetectionConfig())
+    assert (config.alpha, config.alert_threshold, config.rules["velocity"].threshold) == (0.25, 0.6, 3)
+    assert config.rules["velocity"].enabled
+    assert config.rules["high_amount"] == DetectionConfig().rules["high_amount"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("alpha: 2", "alpha must be a number from 0 to 1"),
+        ("alhpa: 0.5", "alhpa is not a rule setting"),
+        ("model_version: v1", "model_version is not a rule setting"),
+        ("rules: {speed: {weight: 1}}", "unknown fields"),
+        ("rules: {velocity: {weight: 2024-01-01}}", "must be a number"),
+        ("- alpha", "should be a mapping"),
+        ("{}", "is empty"),
+    ],
+)
+def test_a_rule_set_the_job_would_refuse_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=problem):
+        read_settings(path)
+
+
+def test_changes_survive_json() -> None:
+    settings = Settings({"rules": {"velocity": {"enabled": False}}}, "test")
+    assert orjson.loads(settings.on(DetectionConfig()).to_json())["rules"]["velocity"]["enabled"] is False

@@ -1,0 +1,81 @@
+"""The compiled core is found when it belongs to these sources, and only then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flink_jobs.native import build, modules
+from flink_jobs.native.loader import VARIABLE, NativeFinder
+from flink_jobs.settings import REPO_ROOT
+
+IS_BUILT = modules.build_folder().is_dir()
+needs_build = pytest.mark.skipif(not IS_BUILT, reason="no C compiler was there when `make setup` ran")
+
+
+def core_of(choice: str, code: str = "import flink_jobs.core.state as module; print(module.__file__)") -> str:
+    """Return what a new process prints under ``STREAMFLOW_CORE=choice``; its last line of error if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env={**os.environ, VARIABLE: choice, "PYTHONPATH": str(REPO_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+
+
+def test_python_is_always_to_be_had() -> None:
+    assert core_of("python").endswith("flink_jobs/core/state.py")
+
+
+def test_a_choice_nobody_knows_is_refused() -> None:
+    assert "STREAMFLOW_CORE is 'fast'; set it to one of auto, compiled, python" in core_of("fast")
+
+
+@needs_build
+def test_the_build_of_these_sources_is_taken_unasked() -> None:
+    assert core_of("auto").startswith(str(modules.build_folder()))
+
+
+def test_an_edited_file_finds_no_build_of_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = modules.build_folder()
+    for path in modules.CORE.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(modules, "CORE", tmp_path)
+    assert modules.build_folder() == before
+    with (tmp_path / "rules.py").open("a") as file:  # not compiled itself, but the compiled ones know its shape
+        file.write("# another word\n")
+    assert modules.build_folder() != before
+
+
+def test_the_finder_finds_the_compiled_modules_and_leaves_the_rest(tmp_path: Path) -> None:
+    finder = NativeFinder(tmp_path)
+    found = finder.find_spec("flink_jobs.core.state")
+    assert found is not None
+    assert found.origin is not None
+    assert found.origin.startswith(str(tmp_path))
+    assert finder.find_spec("flink_jobs.core.config") is None
+    assert finder.find_spec("flink_jobs.job.detector") is None
+
+
+@pytest.mark.parametrize("options", ["frozen=True", "slots=True"])
+def test_what_crashes_when_compiled_is_refused_with_its_line(tmp_path: Path, options: str) -> None:
+    source = tmp_path / "state.py"
+    source.write_text(f"from dataclasses import dataclass\n\n@dataclass({options})\nclass A:\n    a: int\n")
+    with pytest.raises(SystemExit, match=r"state\.py:3: a frozen or slotted dataclass crashes when compiled"):
+        build.refuse_what_crashes(source)
+
+
+def test_every_module_that_is_compiled_exists_and_may_be() -> None:
+    for name in modules.COMPILED:
+        build.refuse_what_crashes(modules.CORE / f"{name}.py")
+
+
+@needs_build
+def test_a_build_that_is_there_is_not_made_again() -> None:
+    assert build.build() == modules.build_folder()
