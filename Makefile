@@ -20,7 +20,7 @@ MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup setup-marts marts up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts marts airflow airflow-down up down status demo test lint types check ci bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,12 @@ setup-marts: ## the same, and dbt and Airflow in an environment of their own
 
 marts: setup-marts ## after the demo: gold marts with dbt, yesterday's fraud, the analyst's page (MARTS_FLAGS="--day 2024-01-08")
 	@$(STREAMFLOW) marts $(MARTS_FLAGS)
+
+airflow: setup-marts ## start Airflow on the local stack's Postgres: the DAGs that keep the marts
+	@$(STREAMFLOW) airflow up
+
+airflow-down: setup ## stop Airflow
+	@$(STREAMFLOW) airflow down
 
 up: setup ## start Postgres, Kafka and Flink (UP_FLAGS="--taskmanagers 2")
 	@$(STREAMFLOW) up $(UP_FLAGS)

@@ -9,24 +9,39 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from flink_jobs.errors import UserError
-from flink_jobs.local import envfile, flink, kafka, migrations, paths, ports, postgres, process, toolchain, topics
+from flink_jobs.local import (
+    airflow,
+    envfile,
+    flink,
+    kafka,
+    migrations,
+    paths,
+    ports,
+    postgres,
+    process,
+    toolchain,
+    topics,
+)
 from flink_jobs.local.flink_rest import FlinkRest
 from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command, ProcessRecord
 from flink_jobs.local.record import StackRecord
 from flink_jobs.local.waiting import WaitTimeoutError, wait_for
-from flink_jobs.settings import REPO_ROOT
+from flink_jobs.settings import REPO_ROOT, Settings
 from warehouse.partitions import roll_partitions
 
-Component = Literal["postgres", "kafka", "flink"]
-COMPONENTS: tuple[Component, ...] = get_args(Component)
+Component = Literal["postgres", "kafka", "flink", "airflow"]
+COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
+"""What is started unless somebody asks for less, or for Airflow."""
 START_LIMIT_S = 120.0
+AIRFLOW_LIMIT_S = 600.0
+"""It makes some eighty tables first, and imports half of Python four times."""
 # Taken when free and none was used before; only for the repository's own stack, so that no test races for them.
-WELL_KNOWN_PORTS = {"flink": 8081, "kafka": 29092, "postgres": 25432}
+WELL_KNOWN_PORTS = {"airflow": 28080, "flink": 8081, "kafka": 29092, "postgres": 25432}
 Say = Callable[[str], None]
 
 
@@ -55,6 +70,8 @@ class Launcher:
             needed |= {"kafka": wanted.get("kafka"), "kafka.controller": None}
         if "flink" in components and not self._record.alive(flink.JOB_MANAGER):
             needed |= {"flink": wanted.get("flink"), "jobmanager.rpc": None, "jobmanager.prometheus": None}
+        if "airflow" in components and not self._record.alive(airflow.NAME):
+            needed["airflow"] = wanted.get("airflow")
         known = WELL_KNOWN_PORTS if self._home.root == REPO_ROOT / ".streamflow" else {}
         self._record.ports |= ports.choose(needed, {**known, **self._record.ports})
         self._record.save()
@@ -98,6 +115,16 @@ class Launcher:
             + (f" ({len(applied)} migrations)" if applied else "")
         )
 
+    def start_airflow(self, settings: Settings) -> None:
+        """Start Airflow; Postgres must be up."""
+        port = self._record.ports[airflow.NAME]
+        server = airflow.Airflow(port)
+        if not self._record.alive(airflow.NAME):
+            airflow.create_database(settings)
+            self._start(airflow.command(self._home, port, settings))
+            self.await_ready(airflow.NAME, server.is_healthy, limit_s=AIRFLOW_LIMIT_S)
+            server.ensure_pool()
+
     def _start_kafka(self, java: Path) -> None:
         bootstrap = f"{HOST}:{self._record.ports['kafka']}"
         if not self._record.alive("kafka"):
@@ -138,7 +165,7 @@ class Launcher:
     def _start(self, command: Command) -> None:
         self._record.add(process.spawn(command, self._record.stack_id))
 
-    def await_ready(self, name: str, probe: Callable[[], bool]) -> None:
+    def await_ready(self, name: str, probe: Callable[[], bool], limit_s: float = START_LIMIT_S) -> None:
         """Wait until a process serves; give up as soon as it is dead."""
 
         def ready() -> bool:
@@ -147,10 +174,10 @@ class Launcher:
             return probe()
 
         try:
-            wait_for(ready, limit_s=START_LIMIT_S, what=name, cancel=self._cancel)
+            wait_for(ready, limit_s=limit_s, what=name, cancel=self._cancel)
         except WaitTimeoutError:
             raise UserError(
-                f"{name} was not ready after {START_LIMIT_S:g} s", self._advice(self._record.processes[name])
+                f"{name} was not ready after {limit_s:g} s", self._advice(self._record.processes[name])
             ) from None
 
     @staticmethod
