@@ -39,7 +39,7 @@ def create_database(settings: Settings) -> None:
 
 def settings_of_airflow(home: Home, port: int, settings: Settings) -> dict[str, str]:
     """Return Airflow's settings as environment variables, the password of its database among them."""
-    owner = f"{quote(settings.postgres_user)}:{quote(settings.postgres_password.get_secret_value())}"
+    owner = f"{quote(settings.postgres_user, safe='')}:{quote(settings.postgres_password.get_secret_value(), safe='')}"
     return {
         "AIRFLOW_HOME": str(home.airflow),
         "AIRFLOW__API__HOST": HOST,
