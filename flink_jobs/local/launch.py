@@ -38,6 +38,8 @@ Component = Literal["postgres", "kafka", "flink", "airflow"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
 """What is started unless somebody asks for less, or for Airflow."""
 START_LIMIT_S = 120.0
+STOP_LIMIT_S = 15.0
+AIRFLOW_STOP_LIMIT_S = 90.0
 AIRFLOW_LIMIT_S = 600.0
 """It makes some eighty tables first, and imports half of Python four times."""
 # Taken when free and none was used before; only for the repository's own stack, so that no test races for them.
@@ -207,6 +209,8 @@ class Launcher:
         workers = [item for item in items if item.name.startswith("taskmanager-")]
         others = [item for item in items if not item.name.startswith("taskmanager-")]
         for group in (workers, others):
-            for item in process.stop(group):
+            # Airflow waits for its tasks and its four parts; killed, it would leave them behind.
+            patience = AIRFLOW_STOP_LIMIT_S if any(item.name == airflow.NAME for item in group) else STOP_LIMIT_S
+            for item in process.stop(group, limit_s=patience):
                 self._say(f"{item.name} (pid {item.pid}) did not stop in time and was killed")
             self._record.remove(*(item.name for item in group))
