@@ -5,27 +5,43 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
+ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
+# In an environment and a process of their own; Airflow and dbt warn of their own insides, which are not ours to mend.
+DAG_TESTS := tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
-SHELL_SCRIPTS := .ci/run $(shell find flink_jobs ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
+SHELL_SCRIPTS := .ci/run $(shell find flink_jobs ml sql warehouse tests docs -name '*.sh' -not -path '*/.venv/*')
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
 
 UP_FLAGS ?=
 DEMO_FLAGS ?=
+MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts marts airflow airflow-down up down status demo test lint types check ci bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
 	@flink_jobs/local/bootstrap.sh
 
 demo: setup ## start everything, send card transactions, watch decisions live (DEMO_FLAGS="--events 3000 --no-tty")
 	@$(STREAMFLOW) demo $(DEMO_FLAGS)
+
+setup-marts: ## the same, and dbt and Airflow in an environment of their own
+	@flink_jobs/local/bootstrap.sh marts
+
+marts: setup-marts ## after the demo: gold marts with dbt, yesterday's fraud, the analyst's page (MARTS_FLAGS="--day 2024-01-08")
+	@$(STREAMFLOW) marts $(MARTS_FLAGS)
+
+airflow: setup-marts ## start Airflow on the local stack's Postgres: the DAGs that keep the marts
+	@$(STREAMFLOW) airflow up
+
+airflow-down: setup ## stop Airflow
+	@$(STREAMFLOW) airflow down
 
 up: setup ## start Postgres, Kafka and Flink (UP_FLAGS="--taskmanagers 2")
 	@$(STREAMFLOW) up $(UP_FLAGS)
@@ -36,10 +52,11 @@ down: setup ## stop what `make up` started
 status: setup ## show processes, ports, jobs, checkpoints and lag
 	@$(STREAMFLOW) status
 
-test: setup ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
+test: setup-marts ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(PYTEST_FLAGS)
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))
+	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest $(DAG_TESTS))
 	@$(if $(PYTEST_FLAGS),echo "coverage is not judged for a part of the tests",$(call gate,core,--include='flink_jobs/core/*',$(CORE_COVERAGE)) && $(call gate,all,,$(ALL_COVERAGE)))
 
 # The same tests of the core once more, on what a job really runs.
@@ -52,15 +69,18 @@ gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0)
 	echo "coverage of $(1): $$total % (at least $(3) % wanted)" && \
 	{ [ "$$total" -ge $(3) ] || { $(PYTHON) -m coverage report $(2) --fail-under=0; exit 2; }; }
 
-lint: setup ## ruff (rules and format), import contracts, shell scripts, YAML
+lint: setup-marts ## ruff (rules and format), import contracts, shell scripts, YAML, SQL
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/shellcheck $(SHELL_SCRIPTS)
 	@.venv/bin/yamllint --strict .
+	@cd dbt && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar models tests
+	@cd sql && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar analysis quality
 
-types: setup ## mypy --strict
+types: setup-marts ## mypy --strict, in each environment what belongs to it
 	@$(PYTHON) -m mypy
+	@$(ORCHESTRATION_PYTHON) -m mypy --exclude nothing dags warehouse/orchestration.py tests/orchestration
 
 check: lint types ## all checks that run nothing
 
@@ -73,4 +93,5 @@ bench: setup ## measure throughput and latency (BENCH_FLAGS)
 clean: ## stop the stack and delete its data and all caches (.venv and .tools stay)
 	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi
 	@rm -rf .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	@find flink_jobs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf dbt/target dbt/logs
+	@find flink_jobs ml warehouse tests -name __pycache__ -type d -prune -exec rm -rf {} +

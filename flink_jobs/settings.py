@@ -23,6 +23,8 @@ STACK_ENV_FILE = "stack.env"
 Guarantee = Literal["exactly_once", "at_least_once"]
 ExecutionMode = Literal["thread", "process"]
 StartFrom = Literal["committed", "earliest", "latest"]
+DatabaseRole = Literal["writer", "transformer", "analyst"]
+"""Who may do what in the database: see sql/migrations, roles and layers."""
 
 
 class Settings(BaseSettings):
@@ -41,6 +43,15 @@ class Settings(BaseSettings):
     flink_rest_url: str = Field(description="URL of the JobManager's REST API and web UI, without a final slash")
     checkpoint_dir: str = Field(description="URI Flink writes checkpoints to, such as file:///... or s3://...")
     savepoint_dir: str = Field(description="URI Flink writes savepoints to")
+
+    postgres_writer_user: str = Field(default="streamflow_writer", description="account of the archive job")
+    postgres_writer_password: SecretStr | None = Field(
+        default=None, description="without it the job uses the account of `postgres_user`; so for the next two"
+    )
+    postgres_transformer_user: str = Field(default="streamflow_transformer", description="account of dbt and Airflow")
+    postgres_transformer_password: SecretStr | None = None
+    postgres_analyst_user: str = Field(default="streamflow_analyst", description="account that reports read gold with")
+    postgres_analyst_password: SecretStr | None = None
 
     model_dir: Path = Field(default=REPO_ROOT / "models", description="folder of model versions")
     topic_prefix: str = Field(default="streamflow", pattern=r"^[A-Za-z0-9._-]{1,64}$")
@@ -89,10 +100,23 @@ class Settings(BaseSettings):
 
     @property
     def postgres_dsn(self) -> str:
-        """The libpq connection string, with the password: never log it."""
+        """The libpq connection string of the owner, with the password: never log it."""
+        return self._dsn(self.postgres_user, self.postgres_password)
+
+    def postgres_login(self, role: DatabaseRole) -> tuple[str, SecretStr]:
+        """Return user and password of a role; the owner's where the role has no password of its own."""
+        user: str = getattr(self, f"postgres_{role}_user")
+        password: SecretStr | None = getattr(self, f"postgres_{role}_password")
+        return (self.postgres_user, self.postgres_password) if password is None else (user, password)
+
+    def postgres_dsn_as(self, role: DatabaseRole) -> str:
+        """Return the libpq connection string of a role, with its password: never log it."""
+        return self._dsn(*self.postgres_login(role))
+
+    def _dsn(self, user: str, password: SecretStr) -> str:
         return (
             f"host={self.postgres_host} port={self.postgres_port} dbname={self.postgres_database} "
-            f"user={self.postgres_user} password={self.postgres_password.get_secret_value()}"
+            f"user={user} password={password.get_secret_value()}"
         )
 
     def masked(self) -> dict[str, str]:

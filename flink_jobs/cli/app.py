@@ -15,7 +15,7 @@ import typer
 from flink_jobs.cli.lazy import Lazy, LazyGroup
 from flink_jobs.errors import UserError
 
-STACK, JOB, TRAFFIC, DATA = "The local stack", "The job", "Card traffic", "Model, rules and dead letters"
+STACK, JOB, TRAFFIC, DATA = "The local stack", "The job", "Card traffic", "Model, rules and data"
 
 COMMANDS = {
     "demo": Lazy(
@@ -56,6 +56,8 @@ COMMANDS = {
     "control": Lazy(
         "flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA
     ),
+    "marts": Lazy("flink_jobs.cli.marts_command", "marts", "Build the gold marts and the analyst's page.", DATA),
+    "airflow": Lazy("flink_jobs.cli.airflow_commands", "app", "Start and stop Airflow with the DAGs.", DATA),
     "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count and show dead letters.", DATA),
 }
 

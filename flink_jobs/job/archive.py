@@ -41,11 +41,12 @@ def sink_ddl(archive: Archive, settings: Settings) -> str:
     """Return the declaration of the database table. The password is in it: never log it."""
     columns = ", ".join(f"`{name}` {kind}" for name, kind in archive.columns.items())
     key = ", ".join(f"`{name}`" for name in archive.primary_key)
-    password = settings.postgres_password.get_secret_value().replace("'", "''")
+    user, secret = settings.postgres_login("writer")
+    password = secret.get_secret_value().replace("'", "''")
     return f"""
         CREATE TEMPORARY TABLE {archive.topic}_table ({columns}, PRIMARY KEY ({key}) NOT ENFORCED) WITH (
             'connector' = 'jdbc', 'url' = '{settings.postgres_jdbc_url}', 'table-name' = '{archive.table}',
-            'username' = '{settings.postgres_user}', 'password' = '{password}',
+            'username' = '{user}', 'password' = '{password}',
             'sink.buffer-flush.max-rows' = '1000', 'sink.buffer-flush.interval' = '1 s', 'sink.max-retries' = '3'
         )"""
 

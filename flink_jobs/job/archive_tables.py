@@ -39,7 +39,7 @@ _VARIANT: Final = "COALESCE(`variant`, 'champion')"
 
 ARCHIVES: Final = (
     Archive(
-        "decisions", "raw.decisions", ("customer_id", "transaction_id"),
+        "decisions", "raw.decisions", ("customer_id", "transaction_id", "event_time_ms"),
         {
             "schema_version": "INT", "customer_id": _TEXT, "transaction_id": _TEXT, **_TIMES, **_MONEY,
             "channel": _TEXT, "country": _TEXT, **_SCORES, "alpha": "DOUBLE", "threshold": "DOUBLE",
@@ -53,7 +53,7 @@ ARCHIVES: Final = (
         },
     ),
     Archive(
-        "alerts", "raw.alerts", ("alert_id",),
+        "alerts", "raw.alerts", ("alert_id", "event_time_ms"),
         {
             "schema_version": "INT", "alert_id": _TEXT, "customer_id": _TEXT, "transaction_id": _TEXT, **_TIMES,
             **_MONEY, "country": _TEXT, **_SCORES, "threshold": "DOUBLE", "reasons": _TEXT, **_VERSIONS,
@@ -62,15 +62,18 @@ ARCHIVES: Final = (
         {"variant": _VARIANT},
     ),
     Archive(
-        "dlq", "raw.dead_letters", ("dlq_id",),
+        "dlq", "raw.dead_letters", ("dlq_id", "received_ms"),
         {
             "schema_version": "INT", "dlq_id": _TEXT, "disposition": _TEXT, "reason": _TEXT, "stage": _TEXT,
             "detail": _TEXT, "source_topic": _TEXT, "source_partition": "INT", "source_offset": "BIGINT",
             "timestamp_ms": "BIGINT", "headers": _TEXT, "payload": _TEXT, "payload_encoding": _TEXT,
             "payload_length": "BIGINT", "payload_sha256": _TEXT, "payload_truncated": "BOOLEAN",
-            "processing_time_ms": "BIGINT",
+            "processing_time_ms": "BIGINT", "received_ms": "BIGINT",
         },
-        {"source_topic": "topic", "source_partition": "`partition`", "source_offset": "`offset`"},
+        {
+            "source_topic": "topic", "source_partition": "`partition`", "source_offset": "`offset`",
+            "received_ms": "COALESCE(`timestamp_ms`, CAST(0 AS BIGINT))",  # the day of its partition
+        },
     ),
     Archive(
         "audit", "ops.control_audit", ("control_id", "outcome"),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a fresh clone runnable: system tools, Python environment, jars. Run it as often as you like; when nothing
-# changed it only compares a few hashes. Everything it makes lives in .venv and .tools.
+# changed it only compares a few hashes. Everything it makes lives in .venv and .tools; with the argument `marts` it
+# also makes .venv-orchestration, which has dbt and Airflow.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -10,7 +11,7 @@ log="$tools/bootstrap.log"
 
 readonly UV_PIN=0.13.8
 readonly UV_MINIMUM=0.9
-readonly POSTGRES_MINIMUM=14
+readonly POSTGRES_MINIMUM=15 # the marts use MERGE
 readonly JAVA_MINIMUM=17 # Kafka 4 brokers need 17
 readonly JAVA_MAXIMUM=21 # Flink 2.2 is tested up to 21; its start script's flags stop a JVM of 24 or newer
 readonly DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
@@ -219,20 +220,32 @@ ensure_uv() {
   step uv "$(digest "$UV_PIN" "$python")" "installing uv $UV_PIN" install_uv
 }
 
-sync_python() {
+uv_sync() { # uv_sync ENVIRONMENT OPTIONS...: what the lock says, into that environment
   # Without a usable HOME uv has nowhere for its cache.
   if [[ -z "${HOME:-}" || ! -w "${HOME:-/}" ]]; then export UV_CACHE_DIR="${UV_CACHE_DIR:-$tools/uv-cache}"; fi
   # uv brings its own certificates; a machine behind a proxy has the right ones in the system's store.
   if [[ -z "${SSL_CERT_FILE:-}" && -e /etc/ssl/certs/ca-certificates.crt ]]; then
     export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-1}" # the second is the older name
   fi
-  cd "$root" && "$uv" sync --frozen --no-progress --python "$python" --no-python-downloads
+  local environment=$1
+  shift
+  cd "$root" && UV_PROJECT_ENVIRONMENT="$environment" \
+    "$uv" sync --frozen --no-progress --python "$python" --no-python-downloads "$@"
+}
+
+ensure_marts() { # Flink and dbt want different protobufs, so they cannot share an environment
+  local environment="$root/.venv-orchestration"
+  [[ -x "$environment/bin/dbt" ]] || rm -f "$tools/stamps/marts"
+  step marts "$(digest "$root/uv.lock" "$root/pyproject.toml" "$python")" \
+    "installing dbt and Airflow (about 370 MB the first time)" \
+    uv_sync "$environment" --no-default-groups --group orchestration
+  echo "$root" >"$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/streamflow.pth"
 }
 
 ensure_python() {
   [[ -x "$root/.venv/bin/python" ]] || rm -f "$tools/stamps/python"
   step python "$(digest "$root/uv.lock" "$root/pyproject.toml" "$python")" \
-    "installing Python packages (about 500 MB the first time)" sync_python
+    "installing Python packages (about 500 MB the first time)" uv_sync "$root/.venv"
   site=$("$root/.venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   # The project is not a package: this one line makes `import flink_jobs` work from any folder.
   echo "$root" >"$site/streamflow.pth"
@@ -313,6 +326,7 @@ main() {
   ensure_jars
   ensure_flink_lib
   ensure_native_core
+  if [[ "${1:-}" == marts ]]; then ensure_marts; fi
   say "ready in $((SECONDS - start)) s"
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_HEADER = "# Written by `streamflow up`; holds a password. Variables of the environment win over these.\n"
+_HEADER = "# Written by `streamflow up`; holds passwords. Variables of the environment win over these.\n"
 
 
 def render(values: dict[str, str]) -> str:

@@ -5,26 +5,45 @@ from __future__ import annotations
 import functools
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from flink_jobs.errors import UserError
-from flink_jobs.local import envfile, flink, kafka, migrations, paths, ports, postgres, process, toolchain, topics
+from flink_jobs.local import (
+    airflow,
+    envfile,
+    flink,
+    kafka,
+    migrations,
+    paths,
+    ports,
+    postgres,
+    process,
+    toolchain,
+    topics,
+)
 from flink_jobs.local.flink_rest import FlinkRest
 from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command, ProcessRecord
 from flink_jobs.local.record import StackRecord
 from flink_jobs.local.waiting import WaitTimeoutError, wait_for
-from flink_jobs.settings import REPO_ROOT
+from flink_jobs.settings import REPO_ROOT, Settings
+from warehouse.partitions import roll_partitions
 
-Component = Literal["postgres", "kafka", "flink"]
-COMPONENTS: tuple[Component, ...] = get_args(Component)
+Component = Literal["postgres", "kafka", "flink", "airflow"]
+COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
+"""What is started unless somebody asks for less, or for Airflow."""
 START_LIMIT_S = 120.0
+STOP_LIMIT_S = 15.0
+AIRFLOW_STOP_LIMIT_S = 90.0
+AIRFLOW_LIMIT_S = 600.0
+"""It makes some eighty tables first, and imports half of Python four times."""
 # Taken when free and none was used before; only for the repository's own stack, so that no test races for them.
-WELL_KNOWN_PORTS = {"flink": 8081, "kafka": 29092, "postgres": 25432}
+WELL_KNOWN_PORTS = {"airflow": 28080, "flink": 8081, "kafka": 29092, "postgres": 25432}
 Say = Callable[[str], None]
 
 
@@ -53,14 +72,19 @@ class Launcher:
             needed |= {"kafka": wanted.get("kafka"), "kafka.controller": None}
         if "flink" in components and not self._record.alive(flink.JOB_MANAGER):
             needed |= {"flink": wanted.get("flink"), "jobmanager.rpc": None, "jobmanager.prometheus": None}
+        if "airflow" in components and not self._record.alive(airflow.NAME):
+            needed["airflow"] = wanted.get("airflow")
         known = WELL_KNOWN_PORTS if self._home.root == REPO_ROOT / ".streamflow" else {}
         self._record.ports |= ports.choose(needed, {**known, **self._record.ports})
         self._record.save()
 
-    def start_together(self, components: Sequence[Component], java: Path, password: str) -> None:
-        """Start the components side by side: each spends most of its start waiting for one core."""
+    def start_together(self, components: Sequence[Component], java: Path, passwords: Mapping[str, str]) -> None:
+        """Start the components side by side: each spends most of its start waiting for one core.
+
+        ``passwords`` are those of Postgres, by the name of their variable.
+        """
         starters: dict[Component, Callable[[], None]] = {
-            "postgres": lambda: self._start_postgres(password),
+            "postgres": lambda: self._start_postgres(passwords),
             "kafka": lambda: self._start_kafka(java),
             "flink": lambda: self._start_flink(java),
         }
@@ -73,7 +97,8 @@ class Launcher:
                 self._cancel.set()
                 raise
 
-    def _start_postgres(self, password: str) -> None:
+    def _start_postgres(self, passwords: Mapping[str, str]) -> None:
+        password = passwords["STREAMFLOW_POSTGRES_PASSWORD"]
         if not self._record.alive("postgres"):
             bin_dir, major = toolchain.find_postgres()
             user = toolchain.postgres_user()
@@ -83,11 +108,24 @@ class Launcher:
             self._start(postgres.command(folder, bin_dir, port, self._home.logs / "postgres.log", user))
             self.await_ready("postgres", postgres.ready_probe(port, password))
             postgres.create_database(port, password)
-        applied = migrations.apply_migrations(postgres.dsn(self._record.ports["postgres"], password), paths.MIGRATIONS)
+        owner = postgres.dsn(self._record.ports["postgres"], password)
+        applied = migrations.apply_migrations(owner, paths.MIGRATIONS)
+        postgres.let_in(owner, {role: passwords[name] for name, role in postgres.PASSWORDS.items()})
+        roll_partitions(owner, datetime.now(UTC).date())
         self._say(
             f"Postgres is ready at {HOST}:{self._record.ports['postgres']}"
             + (f" ({len(applied)} migrations)" if applied else "")
         )
+
+    def start_airflow(self, settings: Settings) -> None:
+        """Start Airflow; Postgres must be up."""
+        port = self._record.ports[airflow.NAME]
+        server = airflow.Airflow(port)
+        if not self._record.alive(airflow.NAME):
+            airflow.create_database(settings)
+            self._start(airflow.command(self._home, port, settings))
+            self.await_ready(airflow.NAME, server.is_healthy, limit_s=AIRFLOW_LIMIT_S)
+            server.ensure_pool()
 
     def _start_kafka(self, java: Path) -> None:
         bootstrap = f"{HOST}:{self._record.ports['kafka']}"
@@ -129,7 +167,7 @@ class Launcher:
     def _start(self, command: Command) -> None:
         self._record.add(process.spawn(command, self._record.stack_id))
 
-    def await_ready(self, name: str, probe: Callable[[], bool]) -> None:
+    def await_ready(self, name: str, probe: Callable[[], bool], limit_s: float = START_LIMIT_S) -> None:
         """Wait until a process serves; give up as soon as it is dead."""
 
         def ready() -> bool:
@@ -138,10 +176,10 @@ class Launcher:
             return probe()
 
         try:
-            wait_for(ready, limit_s=START_LIMIT_S, what=name, cancel=self._cancel)
+            wait_for(ready, limit_s=limit_s, what=name, cancel=self._cancel)
         except WaitTimeoutError:
             raise UserError(
-                f"{name} was not ready after {START_LIMIT_S:g} s", self._advice(self._record.processes[name])
+                f"{name} was not ready after {limit_s:g} s", self._advice(self._record.processes[name])
             ) from None
 
     @staticmethod
@@ -149,8 +187,8 @@ class Launcher:
         tail = process.log_tail(item.log, 1).strip()
         return f"see {item.log}" + (f", which ends: {tail}" if tail else "")
 
-    def write_env(self, password: str) -> None:
-        """Write the settings of everything the stack has ports for."""
+    def write_env(self, passwords: Mapping[str, str]) -> None:
+        """Write the settings of everything the stack has ports for, and Postgres's passwords."""
         values = {
             "STREAMFLOW_TOPIC_PREFIX": self._topic_prefix,
             "STREAMFLOW_CHECKPOINT_DIR": self._home.checkpoints.as_uri(),
@@ -161,7 +199,7 @@ class Launcher:
             "STREAMFLOW_POSTGRES_PORT": str(self._record.ports.get("postgres", 5432)),
             "STREAMFLOW_POSTGRES_DATABASE": postgres.DATABASE,
             "STREAMFLOW_POSTGRES_USER": postgres.USER,
-            "STREAMFLOW_POSTGRES_PASSWORD": password,
+            **passwords,
         }
         envfile.write(self._home.env_file, values)
 
@@ -171,6 +209,8 @@ class Launcher:
         workers = [item for item in items if item.name.startswith("taskmanager-")]
         others = [item for item in items if not item.name.startswith("taskmanager-")]
         for group in (workers, others):
-            for item in process.stop(group):
+            # Airflow waits for its tasks and its four parts; killed, it would leave them behind.
+            patience = AIRFLOW_STOP_LIMIT_S if any(item.name == airflow.NAME for item in group) else STOP_LIMIT_S
+            for item in process.stop(group, limit_s=patience):
                 self._say(f"{item.name} (pid {item.pid}) did not stop in time and was killed")
             self._record.remove(*(item.name for item in group))

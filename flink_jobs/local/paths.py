@@ -66,6 +66,11 @@ class Home:
         return self.root / "flink"
 
     @property
+    def airflow(self) -> Path:
+        """Airflow's logs and lineage events."""
+        return self.root / "airflow"
+
+    @property
     def checkpoints(self) -> Path:
         """Flink's checkpoints."""
         return self.flink / "checkpoints"

@@ -9,17 +9,25 @@ import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from flink_jobs.errors import UserError
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command, run_as
 
 DATABASE = USER = "streamflow"
+# The variable of stack.env that holds each account's password.
+PASSWORDS = {
+    "STREAMFLOW_POSTGRES_PASSWORD": USER,
+    "STREAMFLOW_POSTGRES_WRITER_PASSWORD": "streamflow_writer",
+    "STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD": "streamflow_transformer",
+    "STREAMFLOW_POSTGRES_ANALYST_PASSWORD": "streamflow_analyst",
+}
 # fsync off: a crash of the machine may lose this database, a crash of a process cannot.
 SERVER_SETTINGS = {
     "listen_addresses": HOST,
@@ -158,6 +166,20 @@ def create_database(port: int, password: str) -> None:
         suppress(psycopg.errors.DuplicateDatabase),
     ):
         connection.execute(f'CREATE DATABASE "{DATABASE}"')
+
+
+def let_in(dsn_of_owner: str, logins: Mapping[str, str]) -> None:
+    """Give roles of the migrations a login with a password.
+
+    Args:
+        dsn_of_owner: of the database, as an account that may change roles.
+        logins: role to password.
+    """
+    with psycopg.connect(dsn_of_owner) as connection:
+        for role, password in logins.items():
+            connection.execute(
+                sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
+            )
 
 
 def ready_probe(port: int, password: str) -> Callable[[], bool]:

@@ -110,7 +110,7 @@ class Stack:
         Args:
             components: which parts to start.
             taskmanagers: how many TaskManagers, 1 to 16; one task slot and about 1.7 GiB each.
-            wanted_ports: fixed ports for ``postgres``, ``kafka`` or ``flink``; any free one otherwise.
+            wanted_ports: fixed ports for the components; any free one otherwise.
 
         Raises:
             UserError: a port is taken, a tool is missing, or a process did not come up. What this call started is
@@ -126,10 +126,12 @@ class Stack:
             try:
                 launcher.choose_ports(components, wanted_ports or {})
                 record.taskmanagers = taskmanagers if "flink" in components else record.taskmanagers
-                known = envfile.read(self.home.env_file).get("STREAMFLOW_POSTGRES_PASSWORD")
-                password = known or secrets.token_urlsafe(24)
-                launcher.write_env(password)
-                launcher.start_together(components, java, password)
+                known = envfile.read(self.home.env_file)
+                passwords = {name: known.get(name) or secrets.token_urlsafe(24) for name in postgres.PASSWORDS}
+                launcher.write_env(passwords)
+                launcher.start_together(components, java, passwords)
+                if "airflow" in components:
+                    launcher.start_airflow(self.settings())
             except BaseException:
                 launcher.stop([name for name in record.processes if name not in before])
                 if not before:  # else what carries the marker may belong to those that stay
@@ -154,6 +156,14 @@ class Stack:
         if wipe:
             self.wipe()
         return running
+
+    def stop(self, name: str) -> bool:
+        """Stop one process of the stack by its name; return whether it had run."""
+        with self._locked():
+            record = self.record
+            runs = record.alive(name)
+            self._launcher(record).stop([name])
+        return runs
 
     def wipe(self) -> None:
         """Delete the home folder and the database of a stack that is down.

@@ -15,7 +15,7 @@ from flink_jobs.local import paths
 
 # bootstrap.sh states the same limits with their reasons.
 JAVA_MINIMUM, JAVA_MAXIMUM = 17, 21
-POSTGRES_MINIMUM = 14
+POSTGRES_MINIMUM = 15
 BOOTSTRAP = "run `make setup`"
 
 

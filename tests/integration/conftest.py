@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -9,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import psycopg
 import pytest
 from moto.server import ThreadedMotoServer
+from psycopg import sql
 
 from flink_jobs.local.stack import Stack
-from flink_jobs.settings import REPO_ROOT
+from flink_jobs.settings import REPO_ROOT, Settings
 from tests.integration.jobs import CARD_FILE
 
 
@@ -60,3 +63,27 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "flink_jobs.cli", "train", "--data", str(CARD_FILE), "--out", str(folder)]
     subprocess.run([*command, "--trees", "100"], check=True, cwd=REPO_ROOT, capture_output=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[Stack]:
+    """A Postgres alone, with the migrations applied and nothing in the tables: what tests of the warehouse fill."""
+    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
+        Path(folder).chmod(0o755)
+        stack = Stack(Path(folder) / "home")
+        try:
+            stack.up(["postgres"])
+            yield stack
+        finally:
+            stack.down(wipe=True)
+
+
+@pytest.fixture
+def fresh_database(database: Stack) -> Iterator[Settings]:
+    """Settings of an empty database of the test's own on that server, without any migration."""
+    settings = database.settings()
+    name = f"test_{secrets.token_hex(4)}"
+    with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield settings.model_copy(update={"postgres_database": name})
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

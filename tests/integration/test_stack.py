@@ -105,11 +105,16 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
     """
     with psycopg.connect(stack.settings().postgres_dsn) as connection:
         assert dict(connection.execute(keys).fetchall()) == {
-            "raw.decisions": ["customer_id", "transaction_id"],
-            "raw.alerts": ["alert_id"],
-            "raw.dead_letters": ["dlq_id"],
+            "raw.decisions": ["customer_id", "transaction_id", "event_time_ms"],
+            "raw.alerts": ["alert_id", "event_time_ms"],
+            "raw.dead_letters": ["dlq_id", "received_ms"],
+            "raw.labels": ["label_id"],
             "ops.control_audit": ["control_id", "outcome"],
             "ops.schema_migrations": ["version"],
+            "ops.partition_policy": ["table_name"],
+            "ops.quality_results": ["check_name", "checked_day"],
+            "ops.dbt_results": ["invocation_id", "node"],
+            "ops.incidents": ["incident_id"],
         }
         connection.execute(
             "INSERT INTO ops.control_audit (control_id, schema_version, revision, outcome, issued_at_ms, applied_at_ms,"

@@ -1,0 +1,79 @@
+"""Run every check of `sql/quality` on the last closed day, or on `day` (UTC) when triggered by hand.
+
+A check with severity `error` that finds something fails its task, and the gold build does not start: gold keeps what
+it had. All results are in `ops.quality_results`, each with the first row it found.
+
+**If it fails**: run the query of the failed check, mend the cause (redrive dead letters, let the archive catch up),
+clear the failed tasks. Nothing has to be undone.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pendulum
+from airflow.sdk import Param, dag, task, task_group
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from warehouse.orchestration import DAY_TRUSTED, DEFAULTS, RAW_SEEN, note_missed_deadline
+
+
+@dag(
+    schedule=[RAW_SEEN],
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["warehouse", "quality"],
+    doc_md=__doc__,
+    params={
+        "day": Param(None, type=["null", "string"], format="date", description="UTC day; default: the last closed")
+    },
+    deadline=DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=30),
+        callback=SyncCallback(note_missed_deadline),
+    ),
+)
+def data_quality() -> None:
+    """Wire the gates in front of gold."""
+
+    @task
+    def choose_day(params: dict[str, str | None] | None = None) -> str:
+        from warehouse.orchestration import raw_closed_day, transformer_dsn
+
+        return (params or {}).get("day") or raw_closed_day(transformer_dsn())
+
+    @task
+    def list_checks() -> list[str]:
+        from warehouse.paths import QUALITY_CHECKS
+        from warehouse.queries import read_sql_files
+
+        return list(read_sql_files(QUALITY_CHECKS))
+
+    @task_group
+    def gates(day: str) -> None:
+        @task(retries=0, map_index_template="{{ name }}")
+        def check(name: str, day: str) -> int:
+            from datetime import date
+
+            from airflow.sdk import get_current_context
+
+            from warehouse.orchestration import transformer_dsn
+            from warehouse.records import check_day
+
+            get_current_context()["name"] = name  # type: ignore[typeddict-unknown-key]  # shown in place of the index
+            return check_day(transformer_dsn(), name, date.fromisoformat(day))
+
+        check.partial(day=day).expand(name=list_checks())
+
+    @task(outlets=[DAY_TRUSTED])
+    def trust(day: str) -> str:
+        return day
+
+    day = choose_day()
+    gates(day) >> trust(day)  # type: ignore[arg-type]  # a value when it runs, the promise of one here
+
+
+data_quality()

@@ -1,0 +1,63 @@
+"""Look after the raw tables every hour.
+
+Makes the partitions of the days to come, moves rows that waited for theirs, drops days beyond the retention of
+`ops.partition_policy`, and notes how fresh the newest decision is (`ops.quality_results`; a stale feed warns, it
+fails nothing). Then data quality looks at the last closed day.
+
+**If it fails**: a table was in use for longer than ten seconds. The next try is usually enough; else end the long
+query.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pendulum
+from airflow.sdk import dag, task
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from warehouse.orchestration import DEFAULTS, RAW_SEEN, note_missed_deadline
+
+
+@dag(
+    schedule="7 * * * *",
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["warehouse", "raw"],
+    doc_md=__doc__,
+    deadline=DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(minutes=30),
+        callback=SyncCallback(note_missed_deadline),
+    ),
+)
+def ingestion_health() -> None:
+    """Wire the hourly look at the raw tables."""
+
+    @task
+    def roll() -> list[str]:
+        from datetime import UTC, datetime
+
+        from warehouse.orchestration import transformer_dsn
+        from warehouse.partitions import roll_partitions
+
+        changes = roll_partitions(transformer_dsn(), datetime.now(UTC).date())
+        return [f"{change.action} {change.partition}" for change in changes]
+
+    @task(outlets=[RAW_SEEN])
+    def note_freshness() -> int:
+        from datetime import date
+
+        from warehouse.orchestration import raw_closed_day, transformer_dsn
+        from warehouse.records import check_day
+
+        dsn = transformer_dsn()
+        return check_day(dsn, "freshness", date.fromisoformat(raw_closed_day(dsn)))
+
+    roll() >> note_freshness()
+
+
+ingestion_health()

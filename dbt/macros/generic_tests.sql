@@ -1,0 +1,34 @@
+{#- Own generic tests: packages cannot be fetched everywhere, and these are short. Each selects what is wrong. -#}
+
+{% test unique_together(model, columns) %}
+    select {{ columns | join(', ') }}, count(*) as copies
+    from {{ model }}
+    group by {{ columns | join(', ') }}
+    having count(*) > 1
+{% endtest %}
+
+{% test between(model, column_name, low=none, high=none) %}
+    select {{ column_name }}
+    from {{ model }}
+    where false
+        {%- if low is not none %} or {{ column_name }} < {{ low }}{% endif %}
+        {%- if high is not none %} or {{ column_name }} > {{ high }}{% endif %}
+{% endtest %}
+
+{% test holds(model, expression) %}
+    select *
+    from {{ model }}
+    where not coalesce({{ expression }}, false)
+{% endtest %}
+
+{#- Rows arrive while we build: what was loaded in the last seconds before the model's newest row may be in one only. -#}
+{% test same_count(model, of) %}
+    with settled as (
+        select max(loaded_at) - interval '5 seconds' as until from {{ model }}
+    )
+
+    select ours.total as here, theirs.total as there
+    from (select count(*) as total from {{ model }}, settled where loaded_at <= until) as ours
+    cross join (select count(*) as total from {{ of }}, settled where loaded_at <= until) as theirs
+    where ours.total <> theirs.total
+{% endtest %}

@@ -1,0 +1,50 @@
+with decisions as (
+
+    select * from {{ ref('stg_decisions') }}
+
+),
+
+currency_units as (
+
+    select * from {{ ref('currency_units') }}
+
+)
+
+select
+    {{ key_of(['decisions.customer_id', 'decisions.transaction_id', 'decisions.event_time_ms']) }} as transaction_key,
+    decisions.customer_id,
+    decisions.transaction_id,
+    case when decisions.merchant_name is not null then {{ key_of(['decisions.merchant_name']) }} end as merchant_key,
+    decisions.merchant_name,
+    decisions.merchant_category,
+    decisions.channel,
+    decisions.country_code,
+    decisions.occurred_at,
+    (decisions.occurred_at at time zone 'UTC')::date as occurred_on,
+    extract(hour from decisions.occurred_at at time zone 'UTC')::integer as occurred_hour,
+    decisions.decided_at,
+    (decisions.amount_minor::numeric / currency_units.minor_units)::numeric(18, 4) as amount,
+    decisions.currency,
+    decisions.fraud_score,
+    decisions.rule_score,
+    decisions.model_score,
+    decisions.alert_threshold,
+    decisions.is_alert,
+    decisions.model_state = 'degraded' as is_degraded,
+    decisions.out_of_order_ms > 0 as is_out_of_order,
+    (decisions.features ->> 'amount_zscore')::double precision as amount_zscore,
+    (decisions.features ->> 'velocity_count')::double precision as velocity_count,
+    (decisions.features ->> 'time_deviation')::double precision as time_deviation,
+    (decisions.features ->> 'geo_speed_kmh')::double precision as geo_speed_kmh,
+    (decisions.features ->> 'is_blacklisted')::double precision = 1 as is_blacklisted,
+    (decisions.features ->> 'amount_ratio')::double precision as amount_ratio,
+    decisions.reasons,
+    decisions.reasons -> 0 ->> 'code' as main_reason_code,
+    jsonb_array_length(decisions.reasons) as reason_count,
+    decisions.model_version,
+    decisions.variant,
+    decisions.ruleset_version,
+    decisions.config_revision,
+    decisions.loaded_at
+from decisions
+left join currency_units on decisions.currency = currency_units.currency

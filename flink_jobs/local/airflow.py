@@ -1,0 +1,116 @@
+"""Airflow of the local stack: scheduler, triggerer, DAG processor and web server in one command, tasks as processes.
+
+Its own tables are in a database of the stack's Postgres. It runs in .venv-orchestration and listens on the loopback
+interface only, where everybody is an administrator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from flink_jobs.local.paths import Home
+from flink_jobs.local.ports import HOST
+from flink_jobs.local.process import Command
+from flink_jobs.settings import REPO_ROOT, Settings
+from warehouse.dbt_project import environment
+from warehouse.paths import ORCHESTRATION_ENVIRONMENT
+
+NAME = "airflow"
+DATABASE = "airflow"
+POOL = {"name": "warehouse", "slots": 2, "description": "tasks that use the database", "include_deferred": False}
+TIMEOUT_S = 10.0
+
+
+def create_database(settings: Settings) -> None:
+    """Create the database of Airflow's own tables unless it is there."""
+    with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def settings_of_airflow(home: Home, port: int, settings: Settings) -> dict[str, str]:
+    """Return Airflow's settings as environment variables, the password of its database among them."""
+    owner = f"{quote(settings.postgres_user, safe='')}:{quote(settings.postgres_password.get_secret_value(), safe='')}"
+    return {
+        "AIRFLOW_HOME": str(home.airflow),
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPO_ROOT / "dags"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{port}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
+            f"postgresql+psycopg2://{owner}@{settings.postgres_host}:{settings.postgres_port}/{DATABASE}"
+        ),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "5",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "2",
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": "streamflow",
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
+            {"type": "file", "log_file_path": str(home.airflow / "lineage.jsonl"), "append": True}
+        ),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
+    }
+
+
+def command(home: Home, port: int, settings: Settings) -> Command:
+    """Return the command line."""
+    programs = ORCHESTRATION_ENVIRONMENT / "bin"
+    base = {"PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}", "STREAMFLOW_HOME": str(home.root)}
+    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    return Command(
+        name=NAME,
+        argv=[str(programs / "airflow"), "standalone"],
+        log=home.logs / "airflow.log",
+        env={**kept, **environment(settings, base), **settings_of_airflow(home, port, settings)},
+        cwd=REPO_ROOT,
+        stop_signal=signal.SIGINT,  # at SIGTERM it would leave its children behind
+    )
+
+
+class Airflow:
+    """The few calls of Airflow's REST interface that the local stack makes."""
+
+    def __init__(self, port: int) -> None:
+        """Name the port of the web server."""
+        self.url = f"http://{HOST}:{port}"
+
+    def is_healthy(self) -> bool:
+        """Say whether scheduler, triggerer, DAG processor and database all are."""
+        try:
+            answer: dict[str, dict[str, str]] = self._call("/api/v2/monitor/health")
+        except (OSError, ValueError):
+            return False
+        return all(part["status"] == "healthy" for part in answer.values())
+
+    def ensure_pool(self) -> None:
+        """Make the pool that the DAGs' tasks run in unless it is there."""
+        token = self._call("/auth/token")["access_token"]
+        try:
+            self._call("/api/v2/pools", POOL, token)
+        except urllib.error.HTTPError as error:
+            if error.code != 409:  # noqa: PLR2004 - conflict: it is there
+                raise
+
+    def _call(self, path: str, body: dict[str, Any] | None = None, token: str | None = None) -> Any:  # noqa: ANN401
+        request = urllib.request.Request(  # noqa: S310 - our own server
+            self.url + path, data=None if body is None else json.dumps(body).encode()
+        )
+        request.add_header("Content-Type", "application/json")
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+            return json.load(response)

@@ -1,0 +1,19 @@
+-- Check: scores and thresholds of the day are in 0 to 1, amounts are not negative, and alerts are at the threshold.
+-- Severity: error
+select
+    customer_id,
+    transaction_id,
+    score,
+    amount_minor
+from raw.decisions
+where
+    event_time >= %(day)s::timestamp at time zone 'UTC'
+    and event_time < (%(day)s::date + 1)::timestamp at time zone 'UTC'
+    and (
+        score not between 0 and 1
+        or rule_score not between 0 and 1
+        or ml_score not between 0 and 1
+        or threshold not between 0 and 1
+        or amount_minor < 0
+        or is_alert <> (score >= threshold)
+    )

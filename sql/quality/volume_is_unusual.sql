@@ -1,0 +1,26 @@
+-- Check: the day has between a third and three times the transactions of the median of the fourteen days before it.
+-- Severity: warn
+with days as (
+    select
+        (event_time at time zone 'UTC')::date as occurred_on,
+        count(*) as transactions
+    from raw.decisions
+    where
+        event_time >= (%(day)s::date - 14)::timestamp at time zone 'UTC'
+        and event_time < (%(day)s::date + 1)::timestamp at time zone 'UTC'
+    group by 1
+),
+
+usual as (
+    select percentile_cont(0.5) within group (order by transactions) as median_count
+    from days
+    where occurred_on < %(day)s
+)
+
+select
+    %(day)s::date as occurred_on,
+    coalesce(days.transactions, 0) as transactions,
+    usual.median_count
+from usual
+left join days on days.occurred_on = %(day)s
+where coalesce(days.transactions, 0) not between usual.median_count / 3 and usual.median_count * 3

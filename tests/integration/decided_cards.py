@@ -1,0 +1,117 @@
+"""Raw tables filled without Kafka and Flink: the card file through the evaluator, its outcomes through the columns of
+the archive. What the marts are built from and, in Python, compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg import sql
+
+from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.job.archive_tables import ARCHIVES, Archive
+from flink_jobs.traffic.mapping import load_mapping
+from flink_jobs.traffic.source_files import read_events
+from tests.integration.jobs import CARD_FILE, CARD_MAPPING
+
+TOPIC = "streamflow.transactions"
+ARCHIVE = {archive.topic: archive for archive in ARCHIVES}
+Document = dict[str, Any]
+
+
+@dataclass(slots=True)
+class DecidedCards:
+    """The documents the detector would have written, by topic."""
+
+    decisions: list[Document] = field(default_factory=list)
+    alerts: list[Document] = field(default_factory=list)
+    dlq: list[Document] = field(default_factory=list)
+    labels: list[Document] = field(default_factory=list)
+
+
+def decide(count: int, *, skip: int = 0, now_ms: int = 1_767_225_600_000) -> DecidedCards:
+    """Decide the first transactions of the card file by rules; every 50th record comes twice, every 40th is broken.
+
+    Every labelled transaction that raised an alert, and every labelled fraud, gets its label.
+    """
+    evaluator, states, cards = TransactionEvaluator(), dict[str, bytes](), DecidedCards()
+    events = islice(read_events(CARD_FILE, load_mapping(CARD_MAPPING)), count)
+    offset = 0
+    for number, event in enumerate(events):
+        payload = orjson.dumps(event.transaction)
+        copies = 2 if number % 50 == 0 else 1
+        records = [payload] * copies + ([payload[:-9]] if number % 40 == 0 else [])
+        decision = None
+        sent = datetime.fromtimestamp((now_ms + number) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        for record in records:
+            customer = event.transaction["customer_id"]
+            source = SourceRecord(record, 0, offset, sent, "", customer, TOPIC)
+            outcome = evaluator.evaluate(source, lambda: states.get(customer), now_ms + number)  # noqa: B023
+            offset += 1
+            if outcome.state is not None:
+                states[customer] = outcome.state
+            if number < skip:
+                continue
+            if outcome.decision is not None:
+                decision = orjson.loads(outcome.decision)
+                cards.decisions.append(decision)
+            if outcome.alert is not None:
+                cards.alerts.append(orjson.loads(outcome.alert))
+            cards.dlq += [orjson.loads(letter.body) for letter in outcome.letters]
+        if decision is not None and event.label is not None and (event.label or decision["is_alert"]):
+            cards.labels.append(label_of(decision, is_fraud=event.label))
+    return cards
+
+
+def label_of(decision: Document, *, is_fraud: bool) -> Document:
+    """Return the label that a fraud desk would give a decided transaction a day later."""
+    return {
+        "schema_version": 1,
+        "label_id": f"lb_{decision['customer_id']}_{decision['transaction_id']}",
+        "transaction_id": decision["transaction_id"],
+        "customer_id": decision["customer_id"],
+        "label": "fraud" if is_fraud else "genuine",
+        "source": "test",
+        "labelled_at_ms": decision["event_time_ms"] + 86_400_000,
+        "labelled_by": "tests",
+        "comment": None,
+    }
+
+
+def archive(dsn: str, cards: DecidedCards) -> None:
+    """Write all documents as the archive job does: an upsert by the table's key."""
+    with psycopg.connect(dsn) as connection:
+        for topic in ("decisions", "alerts", "dlq", "labels"):
+            upsert(connection, ARCHIVE[topic], getattr(cards, topic))
+
+
+def upsert(connection: psycopg.Connection[Any], table: Archive, documents: Iterable[Mapping[str, Any]]) -> None:
+    """Upsert the rows of one table."""
+    names = list(table.columns)
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}").format(
+        sql.Identifier(*table.table.split(".")),
+        sql.SQL(", ").join(map(sql.Identifier, names)),
+        sql.SQL(", ").join(sql.Placeholder() for _ in names),
+        sql.SQL(", ").join(map(sql.Identifier, table.primary_key)),
+        sql.SQL(", ").join(sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in names),
+    )
+    rows = [[_cell(name, document) for name in names] for document in documents]
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, rows)
+
+
+def _cell(name: str, document: Mapping[str, Any]) -> object:
+    """Return what the archive's SQL puts into a column."""
+    if name.startswith("source_"):
+        return document.get("source", document)[name.removeprefix("source_")]
+    if name == "received_ms":
+        return document["timestamp_ms"] or 0
+    value = document.get(name)
+    return json.dumps(value) if isinstance(value, dict | list) else value

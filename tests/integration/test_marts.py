@@ -1,0 +1,257 @@
+"""The gold marts, built by dbt from decided cards, against the same figures counted in Python; and what happens when
+a day is bad, late or built twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from flink_jobs.errors import UserError
+from flink_jobs.local.stack import Stack
+from flink_jobs.settings import Settings
+from tests.integration.decided_cards import DecidedCards, Document, archive, decide
+from warehouse.dbt_project import DBT, Dbt
+from warehouse.paths import QUALITY_CHECKS
+from warehouse.queries import ask, read_sql_files
+from warehouse.report import find, page
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.marts]
+
+EVENTS = 4_000
+BUILD = ("build", "--exclude-resource-type", "unit_test", "test")
+"""Without the tests of the data, which the first build ran."""
+EVERY_ROW = """
+    SELECT table_name, query_to_xml(format('SELECT md5(string_agg(t::text, '','' ORDER BY t::text)) FROM gold.%I t',
+        table_name), false, false, '')::text
+    FROM information_schema.tables WHERE table_schema = 'gold'"""
+
+
+@pytest.fixture(scope="module")
+def cards() -> DecidedCards:
+    return decide(EVENTS)
+
+
+@pytest.fixture(scope="module")
+def warehouse(cards: DecidedCards, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Dbt]]:
+    """A database of this module's own with one build of everything, and the dbt that built it."""
+    assert DBT.exists(), "make setup-marts"
+    folder = tmp_path_factory.mktemp("stack")
+    for part in (folder, *folder.parents[:2]):  # as root, Postgres runs as another account
+        part.chmod(0o755)
+    stack = Stack(folder / "home")
+    try:
+        settings = stack.up(["postgres"])
+        archive(settings.postgres_dsn_as("writer"), cards)
+        dbt = Dbt(settings, folder / "dbt", lambda _: None)
+        dbt.run("build")
+        yield settings, dbt
+    finally:
+        stack.down(wipe=True)
+
+
+def gold(settings: Settings, text: str) -> list[tuple[Any, ...]]:
+    """Ask as the analyst: what the tests see, an analyst sees."""
+    with psycopg.connect(settings.postgres_dsn_as("analyst")) as connection:
+        return connection.execute(text.encode()).fetchall()
+
+
+def moment(decision: Document) -> datetime:
+    return datetime.fromtimestamp(decision["event_time_ms"] / 1000, UTC)
+
+
+def test_everything_was_built_and_tested(warehouse: tuple[Settings, Dbt]) -> None:
+    results = warehouse[1].results()
+    assert {result["status"] for result in results} <= {"pass", "success", "no-op"}
+    kinds = Counter(result["unique_id"].split(".")[0] for result in results)
+    assert kinds["model"] >= 20
+    assert kinds["unit_test"] >= 15
+    assert kinds["test"] >= 50
+
+
+def test_transactions_are_the_decisions_row_by_row(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
+    columns = (
+        "customer_id, transaction_id, occurred_at, amount, fraud_score, is_alert, velocity_count, main_reason_code"
+    )
+    found = gold(warehouse[0], f"SELECT {columns} FROM gold.fct_transactions")  # noqa: S608
+    expected = [
+        (
+            d["customer_id"], d["transaction_id"], moment(d), Decimal(d["amount_minor"]) / 100, d["score"],
+            d["is_alert"], d["features"]["velocity_count"],
+            d["reasons"][0]["code"] if d["reasons"] else None,
+        )
+        for d in cards.decisions
+    ]  # fmt: skip
+    assert len(expected) == EVENTS
+    assert sorted(found, key=str) == sorted(expected, key=str)
+
+
+def test_daily_summary_is_what_counting_in_python_gives(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
+    days: dict[tuple[date, str], list[Document]] = defaultdict(list)
+    for decision in cards.decisions:
+        days[moment(decision).date(), decision["currency"]].append(decision)
+    assert len(days) > 3
+    found = gold(
+        warehouse[0],
+        "SELECT occurred_on, currency, transaction_count, transaction_amount, alert_count, customer_count, mean_score"
+        " FROM gold.fct_daily_fraud_summary ORDER BY 1, 2",
+    )
+    assert [row[:6] for row in found] == [
+        (
+            *key, len(of_day), Decimal(sum(d["amount_minor"] for d in of_day)) / 100,
+            sum(d["is_alert"] for d in of_day), len({d["customer_id"] for d in of_day}),
+        )
+        for key, of_day in sorted(days.items())
+    ]  # fmt: skip
+    means = [sum(d["score"] for d in of_day) / len(of_day) for _, of_day in sorted(days.items())]
+    assert [row[6] for row in found] == pytest.approx(means)
+
+
+def test_hours_and_dead_letters_are_all_there(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
+    hours = Counter(moment(decision).replace(minute=0, second=0, microsecond=0) for decision in cards.decisions)
+    assert dict(gold(warehouse[0], "SELECT hour_start, transaction_count FROM gold.fct_hourly_volume")) == hours
+    letters = Counter((letter["reason"], letter["disposition"]) for letter in cards.dlq)
+    assert len(letters) > 1
+    found = gold(warehouse[0], "SELECT reason_code, disposition, count(*) FROM gold.fct_dead_letters GROUP BY 1, 2")
+    assert {row[:2]: row[2] for row in found} == letters
+
+
+def test_rule_precision_comes_from_the_labels(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
+    labels = {(label["customer_id"], label["transaction_id"]): label["label"] == "fraud" for label in cards.labels}
+    judged: dict[tuple[date, str], list[bool | None]] = defaultdict(list)
+    for decision in cards.decisions:
+        for reason in decision["reasons"]:
+            label = labels.get((decision["customer_id"], decision["transaction_id"]))
+            judged[moment(decision).date(), reason["code"]].append(label)
+    found = gold(
+        warehouse[0],
+        "SELECT occurred_on, reason_code, hit_count, labelled_count, fraud_count FROM gold.fct_rule_performance",
+    )
+    assert {row[:2]: row[2:] for row in found} == {
+        key: (len(hits), sum(hit is not None for hit in hits), sum(hit is True for hit in hits))
+        for key, hits in judged.items()
+    }
+    assert sum(row[4] for row in found) > 0, "no labelled fraud: the test would show nothing"
+
+
+def test_the_second_build_changes_nothing(warehouse: tuple[Settings, Dbt]) -> None:
+    before = dict(gold(warehouse[0], EVERY_ROW))
+    assert len(before) >= 9
+    warehouse[1].run(*BUILD)
+    assert dict(gold(warehouse[0], EVERY_ROW)) == before
+
+
+def test_the_page_answers_every_question_and_needs_no_network(warehouse: tuple[Settings, Dbt]) -> None:
+    findings = find(warehouse[0].postgres_dsn_as("analyst"))
+    days = [row[0] for row in gold(warehouse[0], "SELECT date_day FROM gold.dim_date ORDER BY 1 DESC LIMIT 2")]
+    assert findings.day == days[1], "yesterday is the day before the newest"
+    text = page(findings)
+    assert text.count("<svg") == 3
+    assert "http" not in text
+    assert "<script" not in text
+    for query, answer in findings.answers.values():
+        assert answer.rows, f"{query.name} has nothing to show"
+        assert query.name in text
+    with pytest.raises(UserError, match="no transaction is of 1999-01-01"):
+        find(warehouse[0].postgres_dsn_as("analyst"), date(1999, 1, 1))
+
+
+def test_a_bad_day_stops_before_gold_and_the_next_build_repairs(
+    warehouse: tuple[Settings, Dbt], cards: DecidedCards
+) -> None:
+    settings, dbt = warehouse
+    before = dict(gold(settings, EVERY_ROW))
+    bad = {**cards.decisions[0], "transaction_id": "bad", "score": 7.5}
+    good = {**bad, "score": 0.0}
+    archive(settings.postgres_dsn_as("writer"), DecidedCards(decisions=[bad]))
+    with pytest.raises(UserError, match="stg_decisions"):
+        dbt.run("build", "--exclude-resource-type", "unit_test")
+    published = {"fct_transactions", "fct_daily_fraud_summary", "fct_hourly_volume", "mart_customer_risk"}
+    after = dict(gold(settings, EVERY_ROW))
+    assert {name: after[name] for name in published} == {name: before[name] for name in published}
+
+    archive(settings.postgres_dsn_as("writer"), DecidedCards(decisions=[good]))
+    dbt.run(*BUILD)
+    assert gold(settings, "SELECT fraud_score FROM gold.fct_transactions WHERE transaction_id = 'bad'") == [(0.0,)]
+
+
+def test_a_late_transaction_is_merged_into_its_day(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
+    settings, dbt = warehouse
+    first_day = min(map(moment, cards.decisions)).date()
+    count = f"SELECT transaction_count FROM gold.fct_daily_fraud_summary WHERE occurred_on = '{first_day}'"  # noqa: S608
+    before = gold(settings, count)[0][0]
+    late = {**cards.decisions[0], "transaction_id": "late", "out_of_order_ms": 10**8}
+    assert moment(late).date() == first_day
+    archive(settings.postgres_dsn_as("writer"), DecidedCards(decisions=[late]))
+    with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:  # everything else is long seen
+        connection.execute("UPDATE gold.fct_transactions SET loaded_at = loaded_at - interval '1 day'")
+        connection.execute("UPDATE gold.fct_daily_fraud_summary SET loaded_at = loaded_at - interval '1 hour'")
+    dbt.run("run", "--select", "+fct_daily_fraud_summary")
+    assert gold(settings, count)[0][0] == before + 1
+
+
+def test_a_killed_build_is_repaired_by_the_next(warehouse: tuple[Settings, Dbt]) -> None:
+    settings, dbt = warehouse
+    before = dict(gold(settings, EVERY_ROW))
+    target = dbt.target.parent / "killed"
+    killed: list[int] = []
+
+    def kill(_: str) -> None:
+        """End dbt in the middle of its work."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if not killed and str(target).encode() in (folder / "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    killed.append(int(folder.name))
+
+    with pytest.raises(UserError, match="exit code -9"):
+        Dbt(settings, target, kill).run(*BUILD, "--full-refresh")
+    assert killed
+    dbt.run(*BUILD)
+    after = dict(gold(settings, EVERY_ROW))
+    assert after["fct_transactions"] == before["fct_transactions"]
+    assert after["fct_daily_fraud_summary"] == before["fct_daily_fraud_summary"]
+
+
+def test_the_checks_of_a_good_day_find_nothing_and_those_of_a_bad_one_do(
+    warehouse: tuple[Settings, Dbt], cards: DecidedCards
+) -> None:
+    settings, day = warehouse[0], moment(cards.decisions[-1]).date() - timedelta(days=1)
+    checks = read_sql_files(QUALITY_CHECKS)
+
+    def failing(connection: psycopg.Connection[Any]) -> set[str]:
+        return {name for name, check in checks.items() if ask(connection, check, day).rows}
+
+    of_day = f"event_time::date = '{day}'"
+    one = f"(SELECT max(transaction_id) FROM raw.decisions WHERE is_alert AND {of_day})"  # noqa: S608
+    breaks = {
+        "values_out_of_range": f"UPDATE raw.decisions SET amount_minor = -1 WHERE transaction_id = {one}",  # noqa: S608
+        "alerts_and_decisions_agree": f"DELETE FROM raw.alerts WHERE transaction_id = {one}",  # noqa: S608
+        "offsets_without_outcome": "DELETE FROM raw.dead_letters WHERE source_offset BETWEEN 20 AND 60",
+        "duplicate_decisions": f"UPDATE raw.decisions SET transaction_id = 'same', customer_id = 'same'"  # noqa: S608
+        f" WHERE {of_day} AND NOT is_alert AND event_time_ms IN"
+        f" (SELECT event_time_ms FROM raw.decisions WHERE {of_day} GROUP BY 1 HAVING count(*) = 1)",
+        "freshness": "UPDATE raw.decisions SET loaded_at = now() - interval '2 hours', score = score + 1e-9",
+        "volume_is_unusual": f"DELETE FROM raw.decisions WHERE {of_day}",  # noqa: S608
+        "alert_share_jumped": f"UPDATE raw.decisions SET is_alert = true, score = threshold WHERE {of_day}",  # noqa: S608
+    }
+    assert breaks.keys() == checks.keys()
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        connection.execute("DELETE FROM raw.decisions WHERE transaction_id IN ('bad', 'late')")
+        assert failing(connection) == set()
+        connection.commit()
+        connection.execute("ALTER TABLE raw.decisions DISABLE TRIGGER note_reload")
+        for name, statement in breaks.items():
+            with connection.transaction(force_rollback=True):
+                connection.execute(statement.encode())
+                assert name in failing(connection)
+        connection.rollback()

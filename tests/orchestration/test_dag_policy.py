@@ -1,0 +1,63 @@
+"""What every DAG of this repository keeps to."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import TYPE_CHECKING
+
+from airflow.serialization.serialized_objects import DagSerialization
+
+from flink_jobs.settings import REPO_ROOT, Settings
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+
+DAGS = {"ingestion_health", "data_quality", "gold_build"}
+LIGHT = {"__future__", "datetime", "pendulum", "airflow", "cosmos", "warehouse"}
+
+
+def test_every_file_is_read_without_error(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+    assert set(bag.dags) == DAGS == {path.stem for path in (REPO_ROOT / "dags").glob("*.py")}
+
+
+def test_every_dag_says_what_it_does_and_who_owns_it(bag: DagBag) -> None:
+    for dag in bag.dags.values():
+        assert "**If it fails**" in (dag.doc_md or ""), dag.dag_id
+        assert dag.tags, dag.dag_id
+        assert (dag.catchup, dag.max_active_runs) == (False, 1)
+        assert dag.deadline, f"{dag.dag_id} may run for ever unnoticed"
+        assert {task.owner for task in dag.tasks} == {"data-platform"}
+
+
+def test_every_task_waits_longer_after_each_try_and_tells_of_failure(bag: DagBag) -> None:
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            if task.retries:
+                assert task.retry_exponential_backoff == 2.0, task.task_id
+                assert task.max_retry_delay, task.task_id
+            assert task.on_failure_callback, task.task_id
+            assert task.pool == "warehouse", task.task_id
+
+
+def test_dag_files_only_wire(bag: DagBag) -> None:
+    assert bag.dags
+    for path in (REPO_ROOT / "dags").glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            assert isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.Expr | ast.Assign), (
+                path.name,
+                node.lineno,
+            )
+            if isinstance(node, ast.ImportFrom):
+                assert str(node.module).split(".")[0] in LIGHT, (path.name, node.module)
+
+
+def test_a_dag_has_a_task_for_each_model_and_no_secret(bag: DagBag, settings: Settings) -> None:
+    models = {path.stem for path in (REPO_ROOT / "dbt/models").glob("*/*.sql")}
+    tasks = {task.task_id for task in bag.dags["gold_build"].tasks}
+    assert len(models) >= 20
+    assert {name for name in models if not any(f".{name}" in task for task in tasks)} == set()
+    password = settings.postgres_login("transformer")[1].get_secret_value()
+    for dag in bag.dags.values():
+        assert password not in json.dumps(DagSerialization.serialize_dag(dag), default=str)

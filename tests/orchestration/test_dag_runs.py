@@ -1,0 +1,87 @@
+"""The DAGs, run for real in this process against a warehouse with decided cards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow.models.asset import AssetEvent, AssetModel
+from airflow.utils.session import create_session
+from sqlalchemy import func, select
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.models.dagrun import DagRun
+
+Ask = Callable[..., list[tuple[Any, ...]]]
+Run = Callable[..., Any]
+
+
+def states(run: DagRun) -> dict[str, set[str]]:
+    """Return the states of each task; a mapped one has several."""
+    found: dict[str, set[str]] = {}
+    for instance in run.get_task_instances():
+        found.setdefault(instance.task_id, set()).add(str(getattr(instance.state, "value", instance.state)))
+    return found
+
+
+def asset_events(name: str) -> int:
+    with create_session() as session:
+        found = session.scalar(
+            select(func.count()).select_from(AssetEvent).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+            .where(AssetModel.name == name)
+        )  # fmt: skip
+    return int(found or 0)
+
+
+def test_one_day_goes_from_raw_to_gold(run_dag: Run, ask: Ask, bag: DagBag) -> None:
+    """Each DAG by itself, in the order in which the assets would start them."""
+    assert ask("SELECT count(*) > 0 FROM partitions.decisions_default") == [(True,)]
+    health = run_dag("ingestion_health")
+    assert states(health) == {"roll": {"success"}, "note_freshness": {"success"}}
+    assert ask("SELECT count(*) FROM partitions.decisions_default") == [(0,)]
+    assert asset_events("raw_seen") == 1
+
+    quality = run_dag("data_quality")
+    assert set.union(*states(quality).values()) == {"success"}
+    results = ask("SELECT check_name, severity, violations FROM ops.quality_results")
+    assert len(results) >= 7
+    assert [row for row in results if row[1] == "error" and row[2]] == []
+    assert asset_events("day_trusted") == 1
+
+    gold = run_dag("gold_build")
+    assert set.union(*states(gold).values()) == {"success"}, ask("SELECT task_id, what FROM ops.incidents LIMIT 5")
+    assert asset_events("gold") == 1
+    assert ask("SELECT count(*) FROM gold.fct_transactions") == ask("SELECT count(*) FROM raw.decisions") != [(0,)]
+    total = ask("SELECT sum(transaction_count) FROM gold.fct_daily_fraud_summary")
+    assert total == ask("SELECT count(*) FROM raw.decisions")
+    built = {row[0] for row in ask("SELECT node FROM ops.dbt_results WHERE status = 'success'")}
+    models = {task.task_id for task in bag.dags["gold_build"].tasks if "_model_build" in task.task_id}
+    assert len(built) >= len(models) >= 20
+
+
+def test_a_bad_day_is_not_trusted_and_somebody_hears_of_it(run_dag: Run, ask: Ask) -> None:
+    trusted = asset_events("day_trusted")
+    one = ask(
+        "SELECT customer_id, transaction_id, event_time::date::text FROM raw.decisions ORDER BY event_time LIMIT 1"
+    )[0]
+    change = "UPDATE raw.decisions SET amount_minor = %s WHERE customer_id = %s AND transaction_id = %s"
+    amount = ask("SELECT amount_minor FROM raw.decisions WHERE customer_id = %s AND transaction_id = %s", *one[:2])[0][
+        0
+    ]
+    ask(change, -1, *one[:2])
+    run = run_dag("data_quality", day=one[2])
+    assert states(run)["gates.check"] == {"success", "failed"}
+    assert states(run)["trust"] == {"upstream_failed"}
+    assert asset_events("day_trusted") == trusted
+    found = ask("SELECT violations, example FROM ops.quality_results WHERE check_name = 'values_out_of_range'"
+                " AND checked_day = %s", one[2])  # fmt: skip
+    assert found[0][0] == 1
+    assert one[1] in found[0][1]
+    incidents = ask("SELECT kind, dag_id, task_id, what FROM ops.incidents")
+    assert [row[:3] for row in incidents] == [("task_failed", "data_quality", "gates.check")]
+    assert "does not hold" in incidents[0][3]
+
+    ask(change, amount, *one[:2])
+    assert set.union(*states(run_dag("data_quality", day=one[2])).values()) == {"success"}
+    assert asset_events("day_trusted") == trusted + 1

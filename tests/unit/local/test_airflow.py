@@ -1,0 +1,36 @@
+"""How the local stack starts Airflow."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from flink_jobs.local import airflow
+from flink_jobs.local.paths import Home
+from flink_jobs.settings import Settings
+
+SETTINGS = Settings.model_construct(
+    postgres_host="127.0.0.1",
+    postgres_port=5432,
+    postgres_database="streamflow",
+    postgres_user="streamflow",
+    postgres_password=SecretStr("p@ss/word"),
+    postgres_transformer_user="streamflow_transformer",
+    postgres_transformer_password=SecretStr("other"),
+)
+
+
+def test_it_listens_on_loopback_and_its_passwords_are_in_the_environment_only(tmp_path: Path) -> None:
+    command = airflow.command(Home(tmp_path), 28080, SETTINGS)
+    assert command.env["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert command.env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"].startswith("http://127.0.0.1:28080/")
+    assert "streamflow:p%40ss%2Fword@127.0.0.1:5432/airflow" in command.env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    assert command.env["STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD"] == "other"
+    assert not any("p@ss" in part or "other" in part for part in command.argv)
+    assert command.stop_signal == signal.SIGINT
+
+
+def test_nobody_there_is_not_healthy() -> None:
+    assert not airflow.Airflow(1).is_healthy()

@@ -1,0 +1,1 @@
+"""What turns the tables that the archive job writes into marts; runs in both Python environments."""

@@ -1,0 +1,106 @@
+"""Run dbt, in the environment that has it, on the database of the settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flink_jobs.errors import UserError
+from flink_jobs.settings import Settings
+from warehouse.paths import DBT_PROJECT, ORCHESTRATION_ENVIRONMENT
+
+Say = Callable[[str], None]
+DBT = ORCHESTRATION_ENVIRONMENT / "bin" / "dbt"
+# "12 of 103 OK created sql table model gold.dim_date ... [SELECT 16 in 0.10s]": a line for each thing dbt has done
+_DONE = re.compile(r"(\d+) of (\d+) (OK|PASS|WARN|FAIL|ERROR|SKIP)\b(.*)")
+_WORTH_SAYING = re.compile(r"model |snapshot|relation|loaded seed")
+
+
+def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that ``dbt/profiles.yml`` reads, on top of ``base``."""
+    user, password = settings.postgres_login("transformer")
+    return {
+        **base,
+        "STREAMFLOW_POSTGRES_HOST": settings.postgres_host,
+        "STREAMFLOW_POSTGRES_PORT": str(settings.postgres_port),
+        "STREAMFLOW_POSTGRES_DATABASE": settings.postgres_database,
+        "STREAMFLOW_POSTGRES_TRANSFORMER_USER": user,
+        "STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD": password.get_secret_value(),
+        "DO_NOT_TRACK": "1",
+    }
+
+
+class Dbt:
+    """The dbt project in the repository, run against one database."""
+
+    def __init__(self, settings: Settings, target: Path, say: Say) -> None:
+        """Name the database and the folder for what dbt writes.
+
+        Raises:
+            UserError: dbt is not installed.
+        """
+        if not DBT.exists():
+            raise UserError(f"there is no dbt in {ORCHESTRATION_ENVIRONMENT}", "run `make setup-marts`")
+        self.target = target
+        self._environment = environment(settings, os.environ)
+        self._say = say
+
+    def run(self, *arguments: str) -> None:
+        """Run a dbt command and report its progress.
+
+        Raises:
+            UserError: dbt says that something failed; with its own words.
+        """
+        self.target.mkdir(parents=True, exist_ok=True)
+        folders = ["--project-dir", DBT_PROJECT, "--profiles-dir", DBT_PROJECT, "--target-path", self.target]
+        command = [DBT, *arguments, *folders, "--log-path", self.target / "logs", "--no-use-colors"]
+        with subprocess.Popen(
+            [str(part) for part in command], env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None  # noqa: S101 - asked for above
+            problems = _follow(process.stdout, self._say)
+        if process.returncode:
+            raise UserError(
+                f"dbt {arguments[0]} failed: {'; '.join(problems) or f'exit code {process.returncode}'}",
+                f"see {self.target / 'logs' / 'dbt.log'}",
+            )
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return the results of the last run, one for each node.
+
+        Raises:
+            UserError: there was no run.
+        """
+        try:
+            results: list[dict[str, Any]] = json.loads((self.target / "run_results.json").read_text())["results"]
+        except FileNotFoundError:
+            raise UserError(f"no results of dbt in {self.target}", "run `make marts`") from None
+        return results
+
+    def counts(self) -> str:
+        """Return how many nodes of the last run ended how, in words."""
+        counted = Counter(result["status"] for result in self.results())
+        return ", ".join(f"{number} {status}" for status, number in counted.most_common())
+
+
+def _follow(lines: Any, say: Say) -> list[str]:  # noqa: ANN401 - an open text stream, whichever kind
+    """Report the models as they are done, and return what failed."""
+    problems: list[str] = []
+    for line in lines:
+        if match := _DONE.search(line):
+            number, total, status, what = match.groups()
+            text = what.split(" ...")[0].split(" [")[0].strip(" .")
+            if status in {"FAIL", "ERROR"}:
+                problems.append(text)
+            if status in {"WARN", "FAIL", "ERROR"} or (status != "PASS" and _WORTH_SAYING.search(text)):
+                say(f"  {number}/{total} {status} {text}")
+        elif "[ERROR]" in line or "Encountered an error" in line:
+            problems.append(line.split("[ERROR]:")[-1].strip())
+    return problems

@@ -1,0 +1,74 @@
+"""Seeds of dbt that are written from the code, so that an analyst's table never disagrees with what the job does.
+
+``python -m warehouse.seeds --write`` writes them; without the option it says whether they are up to date (a test does).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from flink_jobs.core.currencies import MINOR_UNITS
+from flink_jobs.core.reasons import ReasonCode
+from flink_jobs.core.rules import RULES
+from warehouse.paths import DBT_PROJECT
+
+FOLDER: Final = DBT_PROJECT / "seeds"
+
+
+def currency_units() -> str:
+    """Return how many minor units each currency's major unit has, as CSV."""
+    return _csv(
+        ("currency", "minor_units"), [(currency, int(units)) for currency, units in sorted(MINOR_UNITS.items())]
+    )
+
+
+def reason_codes() -> str:
+    """Return every reason code with its rule (none for the model's), as CSV."""
+    rules = {rule.code: rule for rule in RULES}
+    rows = [
+        (code.value, rules[code].id, rules[code].rationale)
+        if code in rules
+        else (code.value, "", "The model finds the transaction unlike the customer's past.")
+        for code in ReasonCode
+    ]
+    return _csv(("reason_code", "rule_id", "rationale"), rows)
+
+
+SEEDS: Final = {"currency_units.csv": currency_units, "reason_codes.csv": reason_codes}
+
+
+def stale(folder: Path = FOLDER) -> list[str]:
+    """Return the names of the files that are not as the code would write them."""
+    return [
+        name
+        for name, text in SEEDS.items()
+        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != text()
+    ]
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the seeds with ``--write``, else return 1 if one is stale."""
+    if "--write" in arguments:
+        for name, text in SEEDS.items():
+            (FOLDER / name).write_text(text(), encoding="utf-8")
+    if names := stale():
+        sys.stderr.write(f"stale: {', '.join(names)}; run `python -m warehouse.seeds --write`\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
