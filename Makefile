@@ -9,7 +9,7 @@ ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
 # In an environment and a process of their own; Airflow and dbt warn of their own insides, which are not ours to mend.
 DAG_TESTS := tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
-SHELL_SCRIPTS := .ci/run $(shell find flink_jobs ml sql warehouse tests docs -name '*.sh' -not -path '*/.venv/*')
+SHELL_SCRIPTS := .ci/run $(shell find flink_jobs ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
@@ -80,7 +80,7 @@ lint: setup-marts ## ruff (rules and format), import contracts, shell scripts, Y
 
 types: setup-marts ## mypy --strict, in each environment what belongs to it
 	@$(PYTHON) -m mypy
-	@$(ORCHESTRATION_PYTHON) -m mypy --exclude nothing dags warehouse/orchestration.py tests/orchestration
+	@$(ORCHESTRATION_PYTHON) -m mypy --exclude nothing dags flink_jobs/warehouse/orchestration.py tests/orchestration
 
 check: lint types ## all checks that run nothing
 
@@ -94,4 +94,4 @@ clean: ## stop the stack and delete its data and all caches (.venv and .tools st
 	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi
 	@rm -rf .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@rm -rf dbt/target dbt/logs
-	@find flink_jobs ml warehouse tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find flink_jobs ml tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,7 +16,7 @@ from airflow.sdk import Param, dag, task, task_group
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from warehouse.orchestration import DAY_TRUSTED, DEFAULTS, RAW_SEEN, note_missed_deadline
+from flink_jobs.warehouse.orchestration import DAY_TRUSTED, DEFAULTS, RAW_SEEN, note_missed_deadline
 
 
 @dag(
@@ -41,14 +41,14 @@ def data_quality() -> None:
 
     @task
     def choose_day(params: dict[str, str | None] | None = None) -> str:
-        from warehouse.orchestration import raw_closed_day, transformer_dsn
+        from flink_jobs.warehouse.orchestration import raw_closed_day, transformer_dsn
 
         return (params or {}).get("day") or raw_closed_day(transformer_dsn())
 
     @task
     def list_checks() -> list[str]:
-        from warehouse.paths import QUALITY_CHECKS
-        from warehouse.queries import read_sql_files
+        from flink_jobs.warehouse.paths import QUALITY_CHECKS
+        from flink_jobs.warehouse.queries import read_sql_files
 
         return list(read_sql_files(QUALITY_CHECKS))
 
@@ -60,8 +60,8 @@ def data_quality() -> None:
 
             from airflow.sdk import get_current_context
 
-            from warehouse.orchestration import transformer_dsn
-            from warehouse.records import check_day
+            from flink_jobs.warehouse.orchestration import transformer_dsn
+            from flink_jobs.warehouse.records import check_day
 
             get_current_context()["name"] = name  # type: ignore[typeddict-unknown-key]  # shown in place of the index
             return check_day(transformer_dsn(), name, date.fromisoformat(day))

@@ -21,8 +21,8 @@ from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, 
 from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 from cosmos.operators.local import DbtTestLocalOperator
 
-from warehouse.orchestration import DAY_TRUSTED, DEFAULTS, GOLD, note_dbt_run, note_missed_deadline
-from warehouse.paths import DBT_PROJECT
+from flink_jobs.warehouse.orchestration import DAY_TRUSTED, DEFAULTS, GOLD, note_dbt_run, note_missed_deadline
+from flink_jobs.warehouse.paths import DBT_PROJECT
 
 PROFILE = ProfileConfig(
     profile_name="streamflow", target_name="warehouse", profiles_yml_filepath=DBT_PROJECT / "profiles.yml"
@@ -52,7 +52,7 @@ def gold_build() -> None:
 
     @task(outlets=[GOLD])
     def publish() -> str:
-        from warehouse.orchestration import gold_closed_day, transformer_dsn
+        from flink_jobs.warehouse.orchestration import gold_closed_day, transformer_dsn
 
         return str(gold_closed_day(transformer_dsn()))
 

@@ -17,7 +17,7 @@ from airflow.sdk import dag, task
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from warehouse.orchestration import DEFAULTS, RAW_SEEN, note_missed_deadline
+from flink_jobs.warehouse.orchestration import DEFAULTS, RAW_SEEN, note_missed_deadline
 
 
 @dag(
@@ -41,8 +41,8 @@ def ingestion_health() -> None:
     def roll() -> list[str]:
         from datetime import UTC, datetime
 
-        from warehouse.orchestration import transformer_dsn
-        from warehouse.partitions import roll_partitions
+        from flink_jobs.warehouse.orchestration import transformer_dsn
+        from flink_jobs.warehouse.partitions import roll_partitions
 
         changes = roll_partitions(transformer_dsn(), datetime.now(UTC).date())
         return [f"{change.action} {change.partition}" for change in changes]
@@ -51,8 +51,8 @@ def ingestion_health() -> None:
     def note_freshness() -> int:
         from datetime import date
 
-        from warehouse.orchestration import raw_closed_day, transformer_dsn
-        from warehouse.records import check_day
+        from flink_jobs.warehouse.orchestration import raw_closed_day, transformer_dsn
+        from flink_jobs.warehouse.records import check_day
 
         dsn = transformer_dsn()
         return check_day(dsn, "freshness", date.fromisoformat(raw_closed_day(dsn)))

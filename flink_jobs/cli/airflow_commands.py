@@ -10,8 +10,8 @@ from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.local.airflow import NAME, Airflow
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
-from warehouse.dbt_project import Dbt
-from warehouse.paths import DBT_PROJECT
+from flink_jobs.warehouse.dbt_project import Dbt
+from flink_jobs.warehouse.paths import DBT_PROJECT
 
 app = typer.Typer(no_args_is_help=True, help="Start and stop Airflow with the DAGs of the warehouse.")
 

@@ -15,7 +15,7 @@ from flink_jobs.local.stack import Stack
 
 if TYPE_CHECKING:
     from flink_jobs.settings import Settings
-    from warehouse.report import Findings
+    from flink_jobs.warehouse.report import Findings
 
 SHOWN = ("fraud_by_rule", "fraud_by_category", "fraud_by_hour")
 
@@ -41,8 +41,8 @@ def marts(
 
     Example: streamflow marts --day 2024-01-08
     """
-    from warehouse.dbt_project import Dbt
-    from warehouse.report import find, page
+    from flink_jobs.warehouse.dbt_project import Dbt
+    from flink_jobs.warehouse.report import find, page
 
     started = time.monotonic()
     stack = Stack(say=say)

@@ -21,8 +21,8 @@ from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
 from flink_jobs.settings import REPO_ROOT, Settings
-from warehouse.dbt_project import environment
-from warehouse.paths import ORCHESTRATION_ENVIRONMENT
+from flink_jobs.warehouse.dbt_project import environment
+from flink_jobs.warehouse.paths import ORCHESTRATION_ENVIRONMENT
 
 NAME = "airflow"
 DATABASE = "airflow"

@@ -32,7 +32,7 @@ from flink_jobs.local.process import Command, ProcessRecord
 from flink_jobs.local.record import StackRecord
 from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.settings import REPO_ROOT, Settings
-from warehouse.partitions import roll_partitions
+from flink_jobs.warehouse.partitions import roll_partitions
 
 Component = Literal["postgres", "kafka", "flink", "airflow"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")

@@ -19,11 +19,11 @@ import pytest
 from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
+from flink_jobs.warehouse.dbt_project import DBT, Dbt
+from flink_jobs.warehouse.paths import QUALITY_CHECKS
+from flink_jobs.warehouse.queries import ask, read_sql_files
+from flink_jobs.warehouse.report import find, page
 from tests.integration.decided_cards import DecidedCards, Document, archive, decide
-from warehouse.dbt_project import DBT, Dbt
-from warehouse.paths import QUALITY_CHECKS
-from warehouse.queries import ask, read_sql_files
-from warehouse.report import find, page
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.marts]
 

@@ -16,8 +16,8 @@ from flink_jobs.local.migrations import apply_migrations
 from flink_jobs.local.paths import MIGRATIONS
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import DatabaseRole, Settings
+from flink_jobs.warehouse.partitions import roll_partitions
 from tests.integration.decided_cards import ARCHIVE, DecidedCards, archive, decide, upsert
-from warehouse.partitions import roll_partitions
 
 pytestmark = pytest.mark.stack
 

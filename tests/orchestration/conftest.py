@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 from flink_jobs.settings import REPO_ROOT, Settings, load_settings
-from warehouse.dbt_project import Dbt, environment
-from warehouse.paths import DBT_PROJECT
+from flink_jobs.warehouse.dbt_project import Dbt, environment
+from flink_jobs.warehouse.paths import DBT_PROJECT
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -81,7 +81,7 @@ def metadata() -> Iterator[None]:
     from airflow.models.pool import Pool  # noqa: PLC0415
     from airflow.utils.db import initdb  # noqa: PLC0415
 
-    from warehouse.orchestration import POOL, POOL_SLOTS  # noqa: PLC0415
+    from flink_jobs.warehouse.orchestration import POOL, POOL_SLOTS  # noqa: PLC0415
 
     initdb()
     Pool.create_or_update_pool(POOL, POOL_SLOTS, "tasks that use the database", include_deferred=False)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
 
 DAGS = {"ingestion_health", "data_quality", "gold_build"}
-LIGHT = {"__future__", "datetime", "pendulum", "airflow", "cosmos", "warehouse"}
+LIGHT = ("__future__", "datetime", "pendulum", "airflow", "cosmos", "flink_jobs.warehouse")
 
 
 def test_every_file_is_read_without_error(bag: DagBag) -> None:
@@ -50,7 +50,7 @@ def test_dag_files_only_wire(bag: DagBag) -> None:
                 node.lineno,
             )
             if isinstance(node, ast.ImportFrom):
-                assert str(node.module).split(".")[0] in LIGHT, (path.name, node.module)
+                assert f"{node.module}.".startswith(tuple(f"{name}." for name in LIGHT)), (path.name, node.module)
 
 
 def test_a_dag_has_a_task_for_each_model_and_no_secret(bag: DagBag, settings: Settings) -> None:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warehouse import svg
-from warehouse.queries import Answer, SqlFile
-from warehouse.report import Findings, page
+from flink_jobs.warehouse import svg
+from flink_jobs.warehouse.queries import Answer, SqlFile
+from flink_jobs.warehouse.report import Findings, page
 
 
 @pytest.mark.parametrize(

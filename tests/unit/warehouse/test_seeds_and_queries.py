@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.errors import UserError
-from warehouse import seeds
-from warehouse.paths import ANALYSES, QUALITY_CHECKS
-from warehouse.queries import read_sql_files
+from flink_jobs.warehouse import seeds
+from flink_jobs.warehouse.paths import ANALYSES, QUALITY_CHECKS
+from flink_jobs.warehouse.queries import read_sql_files
 
 
 def test_the_seeds_are_what_the_code_says() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
-from warehouse.paths import DBT_PROJECT, ORCHESTRATION_ENVIRONMENT
+from flink_jobs.warehouse.paths import DBT_PROJECT, ORCHESTRATION_ENVIRONMENT
 
 Say = Callable[[str], None]
 DBT = ORCHESTRATION_ENVIRONMENT / "bin" / "dbt"

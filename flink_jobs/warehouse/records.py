@@ -12,8 +12,8 @@ from typing import Any, Literal
 import psycopg
 
 from flink_jobs.errors import UserError
-from warehouse.paths import QUALITY_CHECKS
-from warehouse.queries import ask, read_sql_files
+from flink_jobs.warehouse.paths import QUALITY_CHECKS
+from flink_jobs.warehouse.queries import ask, read_sql_files
 
 WEBHOOK_TIMEOUT_S = 5.0
 

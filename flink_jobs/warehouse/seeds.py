@@ -1,6 +1,7 @@
 """Seeds of dbt that are written from the code, so that an analyst's table never disagrees with what the job does.
 
-``python -m warehouse.seeds --write`` writes them; without the option it says whether they are up to date (a test does).
+``python -m flink_jobs.warehouse.seeds --write`` writes them; without the option it says whether they are up to date (a
+test does).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 from flink_jobs.core.currencies import MINOR_UNITS
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES
-from warehouse.paths import DBT_PROJECT
+from flink_jobs.warehouse.paths import DBT_PROJECT
 
 FOLDER: Final = DBT_PROJECT / "seeds"
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         for name, text in SEEDS.items():
             (FOLDER / name).write_text(text(), encoding="utf-8")
     if names := stale():
-        sys.stderr.write(f"stale: {', '.join(names)}; run `python -m warehouse.seeds --write`\n")
+        sys.stderr.write(f"stale: {', '.join(names)}; run `python -m flink_jobs.warehouse.seeds --write`\n")
         return 1
     return 0
 

@@ -16,8 +16,8 @@ import psycopg
 from airflow.sdk import Asset
 
 from flink_jobs.settings import REPO_ROOT, load_settings
-from warehouse.queries import last_closed_day
-from warehouse.records import Incident, record_dbt_results, record_incident
+from flink_jobs.warehouse.queries import last_closed_day
+from flink_jobs.warehouse.records import Incident, record_dbt_results, record_incident
 
 POOL: Final = "warehouse"
 """Limits how many tasks use the database at once."""

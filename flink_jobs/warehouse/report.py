@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 
 from flink_jobs.errors import UserError
-from warehouse import svg
-from warehouse.paths import ANALYSES
-from warehouse.queries import Answer, SqlFile, ask, last_closed_day, read_sql_files
+from flink_jobs.warehouse import svg
+from flink_jobs.warehouse.paths import ANALYSES
+from flink_jobs.warehouse.queries import Answer, SqlFile, ask, last_closed_day, read_sql_files
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2530; --paper: #fff; --bar: #2563a8; --grid: #d9dee5; --soft: #5b6673 }
