@@ -100,7 +100,8 @@ def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
 def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
     keys = """
         SELECT tc.table_schema || '.' || tc.table_name, array_agg(k.column_name::text ORDER BY k.ordinal_position)
-        FROM information_schema.table_constraints tc JOIN information_schema.key_column_usage k USING (constraint_name)
+        FROM information_schema.table_constraints tc
+        JOIN information_schema.key_column_usage k USING (constraint_schema, constraint_name, table_name)
         WHERE tc.constraint_type = 'PRIMARY KEY' AND tc.table_schema IN ('raw', 'ops') GROUP BY 1
     """
     with psycopg.connect(stack.settings().postgres_dsn) as connection:
@@ -111,6 +112,7 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
             "raw.labels": ["label_id"],
             "ops.control_audit": ["control_id", "outcome"],
             "ops.schema_migrations": ["version"],
+            "ops.model_drift": ["checked_at", "model_version", "subject", "measure"],
             "ops.partition_policy": ["table_name"],
             "ops.quality_results": ["check_name", "checked_day"],
             "ops.dbt_results": ["invocation_id", "node"],
