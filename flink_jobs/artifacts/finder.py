@@ -26,7 +26,8 @@ def find_model(model_dir: str, store: str | None, version: str, digest: str | No
     except ModelError as error:
         if error.reason is not ModelFault.MISSING or store is None:
             raise
-        directory = fetch(open_store(store), version, folder)
+        with open_store(store) as place:
+            directory = fetch(place, version, folder)
     model = load_model(directory, FEATURE_NAMES)
     if digest is not None and model.digest != digest:
         detail = f"{directory} holds {model.digest[:12]}, the control message means {digest[:12]}"

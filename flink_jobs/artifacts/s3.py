@@ -32,6 +32,10 @@ class S3Store:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._client = boto3.client("s3", config=_PATIENCE)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def publish(self, directory: Path) -> str:
         """Upload a version; the manifest comes last, so that a version without one is not there yet."""
         version = directory.name

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -57,13 +59,16 @@ class DirectoryStore:
         return read_bounded(self._root / version / file, FILES[file])
 
 
-def open_store(place: str) -> ArtifactStore:
-    """Return the store at a folder or an ``s3://bucket/prefix``."""
+@contextmanager
+def open_store(place: str) -> Iterator[ArtifactStore]:
+    """Open the store at a folder or an ``s3://bucket/prefix``; leaving it closes its connections."""
     if place.startswith("s3://"):
         from flink_jobs.artifacts.s3 import S3Store  # noqa: PLC0415 - boto3 weighs 30 MB: only for those who use it
 
-        return S3Store(place)
-    return DirectoryStore(Path(place.removeprefix("file://")))
+        with closing(S3Store(place)) as store:
+            yield store
+    else:
+        yield DirectoryStore(Path(place.removeprefix("file://")))
 
 
 def fetch(store: ArtifactStore, version: str, model_dir: Path) -> Path:

@@ -78,7 +78,8 @@ def register_model(settings: Settings, directory: Path, why: Why) -> tuple[Regis
         load_model(directory, FEATURE_NAMES)
         document = read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES)
         manifest = parse_manifest(document)
-        uri = open_store(settings.artifact_store or str(settings.model_dir)).publish(directory)
+        with open_store(settings.artifact_store or str(settings.model_dir)) as store:
+            uri = store.publish(directory)
     except ModelError as error:
         raise UserError(f"{directory} is not registered ({error.detail})", "mend or train it") from error
     with open_registry(settings.postgres_dsn) as registry:

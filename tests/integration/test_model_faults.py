@@ -118,7 +118,8 @@ def test_a_model_that_appears_later_is_taken_into_use_by_a_control_message(lab: 
 
 
 def test_a_model_that_was_published_elsewhere_is_fetched_from_the_bucket(lab: Lab, bucket: str, tmp_path: Path) -> None:
-    open_store(f"s3://{bucket}/{PREFIX}").publish(write_model(tmp_path, "from-afar"))
+    with open_store(f"s3://{bucket}/{PREFIX}") as store:
+        store.publish(write_model(tmp_path, "from-afar"))
 
     assert lab.use_model("from-afar")["detail"] == ""
 

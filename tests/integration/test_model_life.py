@@ -48,6 +48,8 @@ class Life:
     models: Path
     good: str
     runs: Iterator[int]
+    others: frozenset[str] = frozenset()
+    """Versions that another test registered on this stack."""
 
     def run(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
         """Run a command and return its JSON."""
@@ -69,7 +71,8 @@ class Life:
         return mine
 
     def stages(self) -> dict[str, str]:
-        return {item["version"]: item["stage"] for item in self.run("model", "list")}
+        listed = {item["version"]: item["stage"] for item in self.run("model", "list")}
+        return {version: stage for version, stage in listed.items() if version not in self.others}
 
     def wait_rows(self, query: str, *parameters: object, count: int = 1) -> list[dict[str, Any]]:
         """Wait until the archive has written so many rows."""
@@ -94,7 +97,9 @@ def life(stack: Stack, model_dir: Path) -> Iterator[Life]:
         patch.setenv(name, value)
     try:
         with jobs.running_job(stack, "detect", environment) as job_id, jobs.running_job(stack, "archive", environment):
-            yield Life(stack, job_id, model_dir, (model_dir / "current").read_text().strip(), itertools.count())
+            lab = Life(stack, job_id, model_dir, (model_dir / "current").read_text().strip(), itertools.count())
+            lab.others = frozenset(lab.stages())
+            yield lab
     finally:
         patch.undo()
 

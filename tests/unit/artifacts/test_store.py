@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import boto3
@@ -39,13 +40,15 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     bucket = f"models-{abs(hash(tmp_path)):x}"
-    boto3.client("s3").create_bucket(Bucket=bucket)
+    with closing(boto3.client("s3")) as client:
+        client.create_bucket(Bucket=bucket)
     return f"s3://{bucket}/some/prefix"
 
 
 @pytest.fixture
-def store(place: str) -> ArtifactStore:
-    return open_store(place)
+def store(place: str) -> Iterator[ArtifactStore]:
+    with open_store(place) as opened:
+        yield opened
 
 
 def fault(error: pytest.ExceptionInfo[ModelError]) -> ModelFault:
@@ -55,7 +58,8 @@ def fault(error: pytest.ExceptionInfo[ModelError]) -> ModelFault:
 def test_what_was_published_is_fetched_and_served(tmp_path: Path, place: str, store: ArtifactStore) -> None:
     uri = store.publish(write_model(tmp_path / "here", "v1"))
     assert uri.endswith("/v1")
-    assert open_store(uri.rpartition("/")[0]).read("v1", MANIFEST_FILE)
+    with open_store(uri.rpartition("/")[0]) as again:
+        assert again.read("v1", MANIFEST_FILE)
 
     there = tmp_path / "there"
     model = find_model(str(there), place, "v1", None)
