@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import typer
 
 from flink_jobs.cli.actor import By, Why, why_of
@@ -191,7 +190,7 @@ def _print_events(events: list[dict[str, Any]]) -> None:
             f"{event['from_stage'] or ''} -> {event['to_stage']}" if event["to_stage"] else None,
             event["actor"],
             event["reason"],
-            orjson.dumps(event["details"]["refusals"]).decode() if "refusals" in event["details"] else None,
+            "; ".join(event["details"].get("refusals", ())) or None,
         ]
         for event in events
     ]
