@@ -23,7 +23,7 @@ from flink_jobs.core.state_bytes import (
     StateError,
     StateVersionUnsupported,
 )
-from flink_jobs.core.state_fields import HOUR, HOURS, MAX_CURRENCIES, RING_CAPACITY, StateFields
+from flink_jobs.core.state_fields import HOUR, HOURS, MAX_CURRENCIES, RING_CAPACITY, StateFields, begin
 from flink_jobs.core.transaction import Transaction
 
 __all__ = [
@@ -46,6 +46,18 @@ _MAX_COUNT: Final = 0xFFFF_FFFF
 
 class CustomerFraudState(StateFields):
     """Running statistics and recent history of one customer."""
+
+    def __init__(self, stored: bytes | None = None) -> None:
+        """Take over stored bytes of any released version; without them, begin with a new customer.
+
+        Raises:
+            StateCorrupt: too short, of the wrong length for what it announces, or the checksum differs.
+            StateVersionUnsupported: written by a release newer than this one.
+        """
+        if stored is None:
+            begin(self)
+        else:
+            state_bytes.decode_into(self, stored)
 
     @property
     def last_event_time_ms(self) -> int | None:
@@ -133,15 +145,8 @@ class CustomerFraudState(StateFields):
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> Self:
-        """Decode any released version.
-
-        Raises:
-            StateCorrupt: too short, of the wrong length for what it announces, or the checksum differs.
-            StateVersionUnsupported: written by a release newer than this one.
-        """
-        state = cls.__new__(cls)
-        state_bytes.decode_into(state, blob)
-        return state
+        """Decode what ``to_bytes`` of this or an earlier release wrote; raises what the constructor does."""
+        return cls(blob)
 
 
 def transaction_fingerprint(transaction_id: str) -> int:

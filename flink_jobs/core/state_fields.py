@@ -45,17 +45,18 @@ class StateFields:
     seen_count: int
     """Transactions seen since then."""
 
-    def __init__(self) -> None:
-        """Begin with a customer of whom nothing is known."""
-        self.recent_times_ms = array(TIME)
-        self.recent_ids = array(ID)
-        self.hour_counts = array(HOUR, bytes(2 * HOURS))
-        self.amounts = {}
-        self.located_at_ms = None
-        self.latitude = self.longitude = 0.0
-        self.recent_surprises = array(MARK)
-        self.recent_multiples = array(MARK)
-        self.log_amounts = {}
-        self.habits = CategoryHabits()
-        self.first_seen_ms = None
-        self.seen_count = 0
+
+def begin(state: StateFields) -> None:
+    """Set every field to what is known of a new customer: nothing."""
+    state.recent_times_ms = array(TIME)
+    state.recent_ids = array(ID)
+    state.hour_counts = array(HOUR, bytes(2 * HOURS))
+    state.amounts = {}
+    state.located_at_ms = None
+    state.latitude = state.longitude = 0.0
+    state.recent_surprises = array(MARK)
+    state.recent_multiples = array(MARK)
+    state.log_amounts = {}
+    state.habits = CategoryHabits()
+    state.first_seen_ms = None
+    state.seen_count = 0
