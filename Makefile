@@ -10,6 +10,8 @@ ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
 DAG_TESTS := tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
 SHELL_SCRIPTS := .ci/run $(shell find flink_jobs ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
+# Two at a time: all that needs the servers goes to one of them, so that there is one stack.
+AT_ONCE := -n 2 --dist loadgroup
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
@@ -54,14 +56,14 @@ status: setup ## show processes, ports, jobs, checkpoints and lag
 
 test: setup-marts ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
-	@$(PYTHON) -m pytest --cov --cov-report= $(PYTEST_FLAGS)
+	@$(PYTHON) -m pytest --cov --cov-report= $(or $(PYTEST_FLAGS),$(AT_ONCE))
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))
 	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest $(DAG_TESTS))
 	@$(if $(PYTEST_FLAGS),echo "coverage is not judged for a part of the tests",$(call gate,core,--include='flink_jobs/core/*',$(CORE_COVERAGE)) && $(call gate,all,,$(ALL_COVERAGE)))
 
 # The same tests of the core once more, on what a job really runs.
 compiled-core-tests = if STREAMFLOW_CORE=compiled $(PYTHON) -c 'import flink_jobs' 2>/dev/null; \
-	then STREAMFLOW_CORE=compiled $(PYTHON) -m pytest -q tests/unit/core tests/unit/ml/test_train_serve_parity.py; \
+	then STREAMFLOW_CORE=compiled $(PYTHON) -m pytest -q $(AT_ONCE) tests/unit/core tests/unit/ml/test_train_serve_parity.py; \
 	else echo "no C compiler was there at set-up: the compiled core is not tested"; fi
 
 # gate(name, options, lowest): one line when it holds, the table of what is not covered when it does not.
