@@ -20,10 +20,10 @@ MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup setup-marts marts airflow airflow-down up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts setup-monitoring marts airflow airflow-down up down status demo test lint types check ci bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
 	@flink_jobs/local/bootstrap.sh
@@ -33,6 +33,9 @@ demo: setup ## start everything, send card transactions, watch decisions live (D
 
 setup-marts: ## the same, and dbt and Airflow in an environment of their own
 	@flink_jobs/local/bootstrap.sh marts
+
+setup-monitoring: ## the same as setup, and Prometheus with promtool, which check the alerts and dashboards
+	@flink_jobs/local/bootstrap.sh monitoring
 
 marts: setup-marts ## after the demo: gold marts with dbt, yesterday's fraud, the analyst's page (MARTS_FLAGS="--day 2024-01-08")
 	@$(STREAMFLOW) marts $(MARTS_FLAGS)
@@ -52,7 +55,7 @@ down: setup ## stop what `make up` started
 status: setup ## show processes, ports, jobs, checkpoints and lag
 	@$(STREAMFLOW) status
 
-test: setup-marts ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
+test: setup-marts setup-monitoring ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(PYTEST_FLAGS)
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))

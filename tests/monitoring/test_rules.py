@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from flink_jobs.metrics import catalogue, dashboards, slos
 from flink_jobs.metrics.catalogue import FLINK_OPERATOR_PREFIX, Kind, Metric, prometheus_name
 from flink_jobs.metrics.foreign import FLINK_METRICS
 from flink_jobs.settings import REPO_ROOT
+from tests.monitoring.tools import find_tool
 
 RULES = slos.plain_rules([slos.RULES_FILE, slos.RULES_FILE.with_name("alerts.yaml")])
 ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
@@ -118,14 +118,12 @@ def promtool_tests() -> Iterator[dict[str, Any]]:
 
 def run_promtool(folder: Path, alerts: set[str], rules: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     """Run the cases of some alerts against rules."""
-    program = shutil.which("promtool")
-    assert program, "promtool is not on PATH: run `make setup-monitoring`"
     (folder / "rules.yml").write_text(yaml.safe_dump(rules))
     tests = [test for test in promtool_tests() if test["name"].split()[0] in alerts]
     assert tests
     document = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
     (folder / "tests.yml").write_text(yaml.safe_dump(document))
-    command = [program, "test", "rules", "tests.yml"]
+    command = [find_tool("promtool"), "test", "rules", "tests.yml"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
 
 
