@@ -72,12 +72,13 @@ gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0)
 	echo "coverage of $(1): $$total % (at least $(3) % wanted)" && \
 	{ [ "$$total" -ge $(3) ] || { $(PYTHON) -m coverage report $(2) --fail-under=0; exit 2; }; }
 
-lint: setup-marts ## ruff (rules and format), import contracts, shell scripts, YAML, SQL
+lint: setup-marts ## ruff (rules and format), import contracts, shell scripts, YAML, SQL, secrets
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/shellcheck $(SHELL_SCRIPTS)
 	@.venv/bin/yamllint --strict .
+	@git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --baseline .secrets.baseline
 	@cd dbt && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar models tests
 	@cd sql && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar analysis quality
 
