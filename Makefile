@@ -22,10 +22,10 @@ MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup setup-marts marts airflow airflow-down up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts setup-monitoring marts airflow airflow-down up down status demo test lint types check ci bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
 	@flink_jobs/local/bootstrap.sh
@@ -35,6 +35,9 @@ demo: setup ## start everything, send card transactions, watch decisions live (D
 
 setup-marts: ## the same, and dbt and Airflow in an environment of their own
 	@flink_jobs/local/bootstrap.sh marts
+
+setup-monitoring: ## the same as setup, and Prometheus with promtool, which check the alerts and dashboards
+	@flink_jobs/local/bootstrap.sh monitoring
 
 marts: setup-marts ## after the demo: gold marts with dbt, yesterday's fraud, the analyst's page (MARTS_FLAGS="--day 2024-01-08")
 	@$(STREAMFLOW) marts $(MARTS_FLAGS)
@@ -54,7 +57,7 @@ down: setup ## stop what `make up` started
 status: setup ## show processes, ports, jobs, checkpoints and lag
 	@$(STREAMFLOW) status
 
-test: setup-marts ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
+test: setup-marts setup-monitoring ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(or $(PYTEST_FLAGS),$(AT_ONCE))
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))
@@ -71,12 +74,13 @@ gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0)
 	echo "coverage of $(1): $$total % (at least $(3) % wanted)" && \
 	{ [ "$$total" -ge $(3) ] || { $(PYTHON) -m coverage report $(2) --fail-under=0; exit 2; }; }
 
-lint: setup-marts ## ruff (rules and format), import contracts, shell scripts, YAML, SQL
+lint: setup-marts ## ruff (rules and format), import contracts, shell scripts, YAML, SQL, secrets
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/shellcheck $(SHELL_SCRIPTS)
 	@.venv/bin/yamllint --strict .
+	@git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --baseline .secrets.baseline
 	@cd dbt && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar models tests
 	@cd sql && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar analysis quality
 
