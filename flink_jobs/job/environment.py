@@ -13,10 +13,9 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.errors import UserError
+from flink_jobs.job import uids
 from flink_jobs.settings import Settings, load_settings
 
-MAX_PARALLELISM: Final = 128
-"""Key groups; fixed for the life of a savepoint, so never derived from the parallelism."""
 _BROKER_LIMIT: Final = "transaction.max.timeout.ms"
 
 
@@ -40,7 +39,7 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "30 s",
-        "pipeline.max-parallelism": str(MAX_PARALLELISM),
+        "pipeline.max-parallelism": str(uids.MAX_PARALLELISM),
         "pipeline.object-reuse": "true",
         "python.execution-mode": settings.execution_mode,
         "table.local-time-zone": "UTC",
