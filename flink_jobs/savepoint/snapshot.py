@@ -1,8 +1,8 @@
 """A savepoint or checkpoint in a folder: its operators, its customers, its configuration.
 
-    with open_snapshot("file:/savepoints/savepoint-1a2b3c-0123456789ab") as snapshot:
-        for customer in snapshot.customers():
-            ...
+with open_snapshot("file:/savepoints/savepoint-1a2b3c-0123456789ab") as snapshot:
+    for customer in snapshot.customers():
+        ...
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ class Snapshot:
         names: set[str] = set()
         for keyed in operator.keyed_states if operator else ():
             with self._explained(keyed.handle):
-                names |= {name for name in state_names(JavaBytes(self._read(keyed.handle))) if "_timer_state/" not in name}
+                names |= {
+                    name for name in state_names(JavaBytes(self._read(keyed.handle))) if "_timer_state/" not in name
+                }
         return names
 
     def customers(self, customer_id: str | None = None) -> Iterator[StoredCustomer]:
@@ -101,7 +103,8 @@ class Snapshot:
         detector = self.operator(uids.DETECTOR)
         if detector is None:
             raise UserError(
-                f"{self.folder} holds no customers: no operator {uids.DETECTOR} wrote it", "name a savepoint of `detect`"
+                f"{self.folder} holds no customers: no operator {uids.DETECTOR} wrote it",
+                "name a savepoint of `detect`",
             )
         for keyed in detector.keyed_states:
             if keyed.is_incremental:
@@ -161,7 +164,8 @@ class Snapshot:
             raise UserError(f"{self.folder} is incomplete: {path} {_why(error)}", "copy the whole folder") from None
         if size < handle.size:
             raise UserError(
-                f"{self.folder} is damaged: {path.name} has {size:,} bytes of {handle.size:,}", "copy it again, or use another"
+                f"{self.folder} is damaged: {path.name} has {size:,} bytes of {handle.size:,}",
+                "copy it again, or use another",
             )
         return path
 
