@@ -254,11 +254,13 @@ def _print_many(document: dict[str, Any]) -> None:
         return
     out.print()
     rows = [
-        [item["customer_id"], item["state_version"], item.get("transactions"), item.get("first_seen"), item.get("last_seen"),
-         item.get("problem") or _amounts(item), item.get("categories"), item["bytes"]]
+        [item["customer_id"], item["state_version"], item.get("transactions"), item.get("first_seen"),
+         item.get("last_seen"), item.get("problem") or _amounts(item), item.get("categories"), item["bytes"]]
         for item in shown_ones
     ]  # fmt: skip
-    table(["customer", "state", "transactions", "first seen", "last seen", "usual amounts", "categories", "bytes"], rows)
+    table(
+        ["customer", "state", "transactions", "first seen", "last seen", "usual amounts", "categories", "bytes"], rows
+    )
     if len(shown_ones) < document["customers"]:
         out.print(f"... {document['customers'] - len(shown_ones):,} more (--limit)")
 

@@ -1,4 +1,4 @@
-"""The names under which savepoints keep state: operators' uids, and the detector's states. Append-only; a test pins them.
+"""The names under which savepoints keep state: uids of operators, names of states. Append-only; a test pins them.
 
 An operator that changes its uid loses its state on the next upgrade: a source its offsets, a sink its open
 transactions, the detector every customer. So does a state that changes its name.

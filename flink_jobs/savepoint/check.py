@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 UIDS: Final = {"detect": uids.DETECT_UIDS, "archive": uids.ARCHIVE_UIDS}
 SAMPLE: Final = 1_000
-"""Customers whose state version is looked at: one release wrote most of them, and reading millions would hold up a start."""
+"""Customers whose state version is looked at: one release wrote most of them, and millions would hold up a start."""
 _COMMITTER: Final = "Sink Committer: "
 """What Flink puts before a sink's uid for the part that commits its transactions."""
 _PROCESS_MODE: Final = "python-state-"
@@ -115,8 +115,8 @@ def _other_mode(snapshot: Snapshot, mode: str) -> Obstacle | None:
     if written_in == mode:
         return None
     return Obstacle(
-        f"{snapshot.folder} was written in {written_in} mode; in {mode} mode PyFlink keeps state under other names, and "
-        "every customer would be unknown",
+        f"{snapshot.folder} was written in {written_in} mode; in {mode} mode PyFlink keeps state under other names, "
+        "and every customer would be unknown",
         f"submit with STREAMFLOW_EXECUTION_MODE={written_in}, or without a savepoint to start with no customers",
     )
 

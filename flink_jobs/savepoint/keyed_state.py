@@ -1,12 +1,12 @@
 """Keyed state of a canonical savepoint: the names of the states, then every key with its value.
 
-    head:  version (int) | compressed (bool) | key serializer | states (short) | name, kind, options, serializers of each
-    body:  per key group, at the offset that ``_metadata`` gives: state (short) | key (int, bytes) | value (int, bytes) ...
+    head:       version (int) | compressed (bool) | key serializer | states (short) | each: name, kind, options, serializers
+    key group:  state (short) | key (int, bytes) | value (int, bytes) | key | value ...
 
-The top bit of a key's first byte says that the state changes after its value; state 0xFFFF ends the key group. A key is
-the key group, the serialised key and its namespace. Serializers describe themselves by class name and version; the
-composite ones (rows, values with a time to live, lists) nest, which is all of their grammar that is needed to find the
-names behind them.
+``_metadata`` gives the offset of each key group. The top bit of a key's first byte says that the state changes after
+its value; state 0xFFFF ends the key group. A key is the key group, the serialised key and its namespace. Serializers
+describe themselves by class name and version; the composite ones (rows, values with a time to live, lists) nest,
+which is all of their grammar that is needed to find the names behind them.
 """
 
 from __future__ import annotations

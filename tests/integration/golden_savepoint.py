@@ -34,6 +34,8 @@ EVENTS = 600
 CONTROL_ID = "golden-control"
 THRESHOLD = 0.55
 """What the control message sets, so that a restored job can be asked for it."""
+IN_FILES = {"execution.checkpointing.data-inline-threshold": "1 kb"}
+"""Customers in a file of their own, as in any job of size; else so few of them would be within `_metadata`."""
 _CURRENCIES = ("USD", "EUR", "JPY")
 
 
@@ -53,14 +55,14 @@ def varied_events() -> Iterator[SourceEvent]:
         customers.add(customer)
         changed = dict(event.transaction)
         changed["currency"] = _CURRENCIES[number % 7 % len(_CURRENCIES)]
-        for field in (("latitude", "longitude"), ("category",), ())[number % 5 % 3]:
+        for field in (("location",), ("category",), ())[number % 5 % 3]:
             changed.pop(field, None)
         event = replace(event, transaction=changed)  # noqa: PLW2901 - the same event, varied
         if number % 11 == 0 and held_back is None:
             held_back = event
             continue
         yield event
-        if number % 11 == 5 and held_back is not None:  # noqa: PLR2004
+        if number % 11 == 5 and held_back is not None:
             yield held_back
             held_back = None
 
@@ -74,7 +76,7 @@ def make(target: Path) -> None:
         try:
             settings = stack.up(("kafka", "flink"), taskmanagers=1)
             environment = {"STREAMFLOW_TOPIC_PREFIX": prefix, "STREAMFLOW_MODEL_DIR": folder}
-            job_id = jobs.start_job(stack, "detect", environment)
+            job_id = jobs.start_job(stack, "detect", environment, options=IN_FILES)
             message = build_message(
                 {"alert_threshold": THRESHOLD}, issued_by="golden", reason="golden", expected_revision=None, now_ms=0
             )

@@ -5,6 +5,7 @@ Every test here is a row of the upgrade matrix (`upgrade_matrix.py`); the rows a
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -45,9 +46,7 @@ def plain(transaction: Transaction) -> tuple[bytes, bytes]:
 
 
 def foreign(transaction: Transaction) -> tuple[bytes, bytes]:
-    """Return key and value as another producer might: the key JSON, the document indented, sorted and with more fields."""
-    import json  # noqa: PLC0415 - only here is anything written that is not orjson's
-
+    """Return key and value as another producer might: a key in JSON; a document indented, sorted, with more fields."""
     document = {**transaction, "issuer": {"bank": "B\u00fcrgerbank", "tags": [1, 2]}}
     return json.dumps(transaction["customer_id"]).encode(), json.dumps(document, indent=2, sort_keys=True).encode()
 
@@ -97,7 +96,7 @@ def test_a_savepoint_of_every_released_state_version_is_restored(stack: Stack, a
     assert states
     following = [
         {"transaction_id": f"after-{customer}", "customer_id": customer, "amount_minor": 4_711, "currency": "USD",
-         "event_time_ms": (last_ms or 0) + HOUR_MS, "latitude": 48.0, "longitude": 2.0, "category": "travel"}
+         "event_time_ms": (last_ms or 0) + HOUR_MS, "location": {"lat": 48.0, "lon": 2.0}, "category": "travel"}
         for customer, last_ms in seen_ms.items()
     ]  # fmt: skip
     environment = {**NEVER_EXPIRES, "STREAMFLOW_TOPIC_PREFIX": prefix, "STREAMFLOW_MODEL_DIR": str(tmp_path)}
