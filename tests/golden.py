@@ -42,7 +42,7 @@ def transactions_of(archive: Path) -> list[dict[str, Any]]:
 def decided(
     transactions: Iterable[dict[str, Any]], states: dict[str, bytes], now_ms: int = 2_000_000_000_000
 ) -> dict[str, dict[str, Any]]:
-    """Decide transactions by rules as one unbroken stream; return the decisions by id, and bring the states up to date."""
+    """Decide transactions by rules as one unbroken stream; return the decisions by id, and update the states."""
     evaluator, decisions = TransactionEvaluator(), {}
     for offset, transaction in enumerate(transactions):
         customer = str(transaction["customer_id"])

@@ -85,7 +85,7 @@ class JavaBytes:
         return self.raw(self.integer())
 
     def text(self) -> str | None:
-        """Return a value of Flink's ``StringSerializer``: length plus one, then UTF-16 units, all of variable length."""
+        """Return a value of Flink's ``StringSerializer``: length plus one, then UTF-16 units, of variable length."""
         length = self._variable() - 1
         if length < 0:
             return None

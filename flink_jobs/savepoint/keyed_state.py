@@ -1,6 +1,6 @@
 """Keyed state of a canonical savepoint: the names of the states, then every key with its value.
 
-    head:       version (int) | compressed (bool) | key serializer | states (short) | each: name, kind, options, serializers
+    head:       version (int) | compressed (bool) | key serializer | states (short) | each: name, kind, ...
     key group:  state (short) | key (int, bytes) | value (int, bytes) | key | value ...
 
 ``_metadata`` gives the offset of each key group. The top bit of a key's first byte says that the state changes after

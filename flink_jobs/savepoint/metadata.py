@@ -75,7 +75,7 @@ class Operator:
     @property
     def handles(self) -> list[Handle]:
         """Everything that holds bytes of this operator."""
-        found = [item.handle for item in (*self.operator_states, *self.keyed_states)]
+        found = [states.handle for states in self.operator_states] + [keyed.handle for keyed in self.keyed_states]
         found += [file for item in self.keyed_states for file in item.files]
         return found if self.coordinator is None else [*found, self.coordinator]
 

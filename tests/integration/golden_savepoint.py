@@ -1,4 +1,4 @@
-"""Makes a golden savepoint: what this release's job leaves behind, kept for ever, so that every later release restores it.
+"""Makes a golden savepoint: what this release's job leaves behind, for every later release to restore.
 
 Run it once per state version, with a clean checkout of the release:
 

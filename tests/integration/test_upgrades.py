@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ class Stream:
 
 
 @pytest.fixture(scope="module")
-def stream(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stream]:
+def stream(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stream:
     models = tmp_path_factory.mktemp("upgrade-models")
     for version in ("v1", "v2"):
         write_model(models, version)

@@ -208,7 +208,7 @@ def test_inspect_shows_one_customer_in_full(savepoint: Path) -> None:
     code, told = invoke("inspect", str(savepoint), "--customer", name)
     assert code == 0
     assert told.startswith(f"customer {name}: state version 2")
-    assert "usual amounts: USD" in told
+    assert "usual amounts: EUR" in told
     with pytest.raises(UserError, match="customer nobody is not in"):
         CliRunner().invoke(
             app, ["savepoint", "inspect", str(savepoint), "--customer", "nobody"], catch_exceptions=False
