@@ -89,6 +89,10 @@ class JavaBytes:
         length = self._variable() - 1
         if length < 0:
             return None
+        plain = self._data[self.at : self.at + length]
+        if plain.isascii() and len(plain) == length:  # a byte a character, as in almost every id
+            self.at += length
+            return plain.decode()
         units = [self._variable() for _ in range(length)]
         try:
             return struct.pack(f"<{length}H", *units).decode("utf-16-le", errors="surrogatepass")
