@@ -67,15 +67,17 @@ def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
 
 
 def check_savepoint(path: str, job: str, mode: str) -> None:
-    """Refuse a savepoint that a job cannot go on from; one outside the file system is not looked at.
+    """Refuse a savepoint that a job cannot go on from; one that this machine has no way to is left to Flink.
 
     Raises:
         UserError: it says what is in the way.
     """
     try:
-        local_path(path)
+        folder = local_path(path)
     except UserError:
-        return
+        return  # in S3, for example
+    if not folder.parent.exists():
+        return  # on the cluster's own disks
     with open_snapshot(path) as snapshot:
         snapshot.check_files()
         found = obstacles(snapshot, job, mode)

@@ -67,7 +67,9 @@ def parse(arguments: Sequence[str]) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(PARTS)}")
-    parser.add_argument("--events", type=int, default=200_000, help="records per run; core takes a tenth (default: %(default)s)")
+    parser.add_argument(
+        "--events", type=int, default=200_000, help="records per run; core takes a tenth (default: %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="runs of each engine or variant (default: %(default)s)")
     parser.add_argument("--customers", type=int, default=200_000, help="for memory (default: %(default)s)")
     parser.add_argument(

@@ -137,8 +137,11 @@ def test_what_is_no_savepoint_is_refused(content: bytes | None, tmp_path: Path) 
         pass
 
 
-def test_a_savepoint_outside_the_file_system_is_left_to_flink() -> None:
+def test_a_savepoint_that_only_the_cluster_sees_is_left_to_flink(tmp_path: Path) -> None:
     check_savepoint("s3://bucket/savepoint", "detect", "thread")
+    check_savepoint("file:/on/the/cluster/savepoint-1", "detect", "thread")
+    with pytest.raises(UserError, match="no savepoint at"):
+        check_savepoint(str(tmp_path / "savepoint-1"), "detect", "thread")
 
 
 def test_from_one_mode_to_the_other_is_refused(savepoint: Path, tmp_path: Path) -> None:
