@@ -22,7 +22,7 @@ MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup setup-marts setup-monitoring marts airflow airflow-down up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts setup-monitoring marts airflow airflow-down up down status demo test lint types check ci upgrades bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -93,7 +93,10 @@ check: lint types ## all checks that run nothing
 ci: ## what CI runs: checks, tests, the demo
 	@.ci/run
 
-bench: setup ## measure throughput and latency (BENCH_FLAGS)
+upgrades: setup ## upgrade a job in every way on the real stack: the matrix of docs/upgrade.md
+	@$(PYTHON) -m tests.integration.upgrade_matrix
+
+bench: setup ## measure throughput and latency, or compare two reports (BENCH_FLAGS="--compare old.json new.json")
 	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
 
 clean: ## stop the stack and delete its data and all caches (.venv and .tools stay)
