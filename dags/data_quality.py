@@ -9,32 +9,17 @@ clear the failed tasks. Nothing has to be undone.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-import pendulum
 from airflow.sdk import Param, dag, task, task_group
-from airflow.sdk.definitions.callback import SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from flink_jobs.warehouse.orchestration import DAY_TRUSTED, DEFAULTS, RAW_SEEN, note_missed_deadline
+from flink_jobs.warehouse.orchestration import DAY_TRUSTED, RAW_SEEN, dag_head
 
 
 @dag(
     schedule=[RAW_SEEN],
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    tags=["warehouse", "quality"],
-    doc_md=__doc__,
+    **dag_head(__doc__, tags=["warehouse", "quality"], minutes=30),
     params={
         "day": Param(None, type=["null", "string"], format="date", description="UTC day; default: the last closed")
     },
-    deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(minutes=30),
-        callback=SyncCallback(note_missed_deadline),
-    ),
 )
 def data_quality() -> None:
     """Wire the gates in front of gold."""

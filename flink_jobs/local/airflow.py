@@ -70,15 +70,22 @@ def command(home: Home, port: int, settings: Settings) -> Command:
     """Return the command line."""
     programs = ORCHESTRATION_ENVIRONMENT / "bin"
     base = {"PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}", "STREAMFLOW_HOME": str(home.root)}
-    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    # What somebody sets for the tasks (a webhook) or for Airflow itself wins; where this stack's parts are does not.
+    kept = _callers("HOME", "LANG", "STREAMFLOW_")
+    overruled = _callers("AIRFLOW__")
     return Command(
         name=NAME,
         argv=[str(programs / "airflow"), "standalone"],
         log=home.logs / "airflow.log",
-        env={**kept, **environment(settings, base), **settings_of_airflow(home, port, settings)},
+        env={**kept, **environment(settings, base), **settings_of_airflow(home, port, settings), **overruled},
         cwd=REPO_ROOT,
         stop_signal=signal.SIGINT,  # at SIGTERM it would leave its children behind
     )
+
+
+def _callers(*beginnings: str) -> dict[str, str]:
+    """Return the variables of the caller whose names begin so."""
+    return {name: value for name, value in os.environ.items() if name.startswith(beginnings)}
 
 
 class Airflow:

@@ -37,7 +37,7 @@ def prepare(*arguments: str) -> None:
 
 def pytest_configure() -> None:
     prepare()
-    os.environ["STREAMFLOW_HOME"] = str(HOME)
+    os.environ.update(STREAMFLOW_HOME=str(HOME), STREAMFLOW_MODEL_DIR=str(HOME / "models"))
     settings = load_settings()
     owner = f"{settings.postgres_user}:{settings.postgres_password.get_secret_value()}"
     place = f"{settings.postgres_host}:{settings.postgres_port}"

@@ -9,20 +9,13 @@ from airflow.models.asset import AssetEvent, AssetModel
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
 
+from tests.orchestration.states import states
+
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
-    from airflow.models.dagrun import DagRun
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 Run = Callable[..., Any]
-
-
-def states(run: DagRun) -> dict[str, set[str]]:
-    """Return the states of each task; a mapped one has several."""
-    found: dict[str, set[str]] = {}
-    for instance in run.get_task_instances():
-        found.setdefault(instance.task_id, set()).add(str(getattr(instance.state, "value", instance.state)))
-    return found
 
 
 def asset_events(name: str) -> int:
