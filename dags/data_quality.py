@@ -1,7 +1,8 @@
 """Run every check of `sql/quality` on the last closed day, or on `day` (UTC) when triggered by hand.
 
-A check with severity `error` that finds something fails its task, and the gold build does not start: gold keeps what
-it had. All results are in `ops.quality_results`, each with the first row it found.
+First `streamflow completeness` compares Kafka's offsets with the rows (`ops.kafka_positions`); where Kafka is away, the
+checks judge by its last look. A check with severity `error` that finds something fails its task, and the gold build
+does not start: gold keeps what it had. All results are in `ops.quality_results`, each with the first row it found.
 
 **If it fails**: run the query of the failed check, mend the cause (redrive dead letters, let the archive catch up),
 clear the failed tasks. Nothing has to be undone.
@@ -31,6 +32,13 @@ def data_quality() -> None:
         return (params or {}).get("day") or raw_closed_day(transformer_dsn())
 
     @task
+    def compare_with_kafka() -> str:
+        from flink_jobs.warehouse.commands import run_streamflow
+
+        # 0: complete; 3: not; 4: Kafka is away. Which of these a day may have is for the checks to say.
+        return str(run_streamflow("completeness", answers=(0, 3, 4)).document["verdict"])
+
+    @task
     def list_checks() -> list[str]:
         from flink_jobs.warehouse.paths import QUALITY_CHECKS
         from flink_jobs.warehouse.queries import read_sql_files
@@ -58,7 +66,7 @@ def data_quality() -> None:
         return day
 
     day = choose_day()
-    gates(day) >> trust(day)  # type: ignore[arg-type]  # a value when it runs, the promise of one here
+    compare_with_kafka() >> gates(day) >> trust(day)  # type: ignore[arg-type]  # a value when it runs, the promise of one here
 
 
 data_quality()

@@ -21,7 +21,7 @@ from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
 from flink_jobs.settings import REPO_ROOT, Settings
-from flink_jobs.warehouse.dbt_project import environment
+from flink_jobs.warehouse.dbt_project import NAMESPACE, environment, file_transport
 from flink_jobs.warehouse.paths import ORCHESTRATION_ENVIRONMENT
 
 NAME = "airflow"
@@ -57,10 +57,8 @@ def settings_of_airflow(home: Home, port: int, settings: Settings) -> dict[str, 
         ),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "5",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "2",
-        "AIRFLOW__OPENLINEAGE__NAMESPACE": "streamflow",
-        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
-            {"type": "file", "log_file_path": str(home.airflow / "lineage.jsonl"), "append": True}
-        ),
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": NAMESPACE,
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": file_transport(home.airflow / "lineage.jsonl"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
     }

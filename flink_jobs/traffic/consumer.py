@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
     from types import TracebackType
 
 Position = tuple[str, int]  # (topic, partition)
@@ -39,13 +39,21 @@ class CommittedReader:
     Each ``read_to_end`` goes on where the one before ended, so a caller can follow topics by calling it again.
     """
 
-    def __init__(self, bootstrap: str, topics: Sequence[str], start: Mapping[Position, int] | None = None) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Sequence[str],
+        start: Mapping[Position, int] | None = None,
+        *,
+        only: Container[Position] | None = None,
+    ) -> None:
         """Connect and place the reader.
 
         Args:
             bootstrap: host:port of the broker.
             topics: full names.
             start: first offset of each partition; a partition not named starts at its beginning.
+            only: partitions to read; default: all.
 
         Raises:
             UserError: no broker answers, or a topic does not exist.
@@ -66,7 +74,12 @@ class CommittedReader:
         except (KafkaError, ValueError) as cause:
             what = f"no Kafka broker answers at {bootstrap} ({type(cause).__name__})"
             raise UserError(what, "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS") from None
-        places = [TopicPartition(topic, number) for topic in topics for number in self._partitions(topic, bootstrap)]
+        places = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in self._partitions(topic, bootstrap)
+            if only is None or (topic, number) in only
+        ]
         self._consumer.assign(places)
         self._consumer.seek_to_beginning(*places)
         for (topic, partition), offset in (start or {}).items():

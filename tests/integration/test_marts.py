@@ -19,11 +19,12 @@ import pytest
 from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from flink_jobs.warehouse.dbt_project import DBT, Dbt
+from flink_jobs.warehouse.dbt_project import DBT, NAMESPACE, Dbt
 from flink_jobs.warehouse.paths import QUALITY_CHECKS
 from flink_jobs.warehouse.queries import ask, read_sql_files
 from flink_jobs.warehouse.report import find, page
 from tests.integration.decided_cards import DecidedCards, Document, archive, decide
+from tests.integration.lineage import read_events, sources_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.marts]
 
@@ -150,6 +151,24 @@ def test_the_second_build_changes_nothing(warehouse: tuple[Settings, Dbt]) -> No
     assert dict(gold(warehouse[0], EVERY_ROW)) == before
 
 
+def test_lineage_leads_from_gold_back_to_raw(warehouse: tuple[Settings, Dbt], tmp_path: Path) -> None:
+    dbt = warehouse[1]
+    dbt.tell_lineage(tmp_path / "lineage.jsonl")
+    events = read_events(tmp_path / "lineage.jsonl")
+    assert sources_of(events, "gold.fct_daily_fraud_summary") >= {"raw.decisions", "gold.fct_transactions"}
+    assert sources_of(events, "gold.fct_rule_performance") >= {"raw.decisions", "raw.labels"}
+    assert {event["job"]["namespace"] for event in events} == {NAMESPACE}
+
+
+def test_what_became_of_each_node_is_kept(warehouse: tuple[Settings, Dbt]) -> None:
+    settings, dbt = warehouse
+    for _ in range(2):  # once more is as once
+        dbt.record(settings.postgres_dsn_as("transformer"))
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        kept: dict[str, str] = dict(connection.execute("SELECT node, status FROM ops.dbt_results").fetchall())
+    assert kept == {result["unique_id"]: result["status"] for result in dbt.results()}
+
+
 def test_the_page_answers_every_question_and_needs_no_network(warehouse: tuple[Settings, Dbt]) -> None:
     findings = find(warehouse[0].postgres_dsn_as("analyst"))
     days = [row[0] for row in gold(warehouse[0], "SELECT date_day FROM gold.dim_date ORDER BY 1 DESC LIMIT 2")]
@@ -242,11 +261,15 @@ def test_the_checks_of_a_good_day_find_nothing_and_those_of_a_bad_one_do(
         f" (SELECT event_time_ms FROM raw.decisions WHERE {of_day} GROUP BY 1 HAVING count(*) = 1)",
         "freshness": "UPDATE raw.decisions SET loaded_at = now() - interval '2 hours', score = score + 1e-9",
         "volume_is_unusual": f"DELETE FROM raw.decisions WHERE {of_day}",  # noqa: S608
+        "complete_against_kafka": "UPDATE ops.kafka_positions SET missing = 1",
+        "kafka_was_read": "UPDATE ops.kafka_positions SET observed_at = now() - interval '2 days'",
         "alert_share_jumped": f"UPDATE raw.decisions SET is_alert = true, score = threshold WHERE {of_day}",  # noqa: S608
     }
     assert breaks.keys() == checks.keys()
     with psycopg.connect(settings.postgres_dsn) as connection:
         connection.execute("DELETE FROM raw.decisions WHERE transaction_id IN ('bad', 'late')")
+        assert failing(connection) == {"kafka_was_read"}, "nobody has looked"
+        connection.execute("INSERT INTO ops.kafka_positions VALUES ('t', 0, 0, 1, 1, 0, 0)")
         assert failing(connection) == set()
         connection.commit()
         connection.execute("ALTER TABLE raw.decisions DISABLE TRIGGER note_reload")

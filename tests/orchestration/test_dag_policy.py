@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
 
 DAGS = {"ingestion_health", "data_quality", "gold_build", "model_retraining", "dead_letter_report", "backup"}
-LIGHT = ("__future__", "datetime", "pendulum", "airflow", "cosmos", "flink_jobs.warehouse")
+LIGHT = ("__future__", "typing", "airflow", "cosmos", "flink_jobs.warehouse")
 
 
 def test_every_file_is_read_without_error(bag: DagBag) -> None:
