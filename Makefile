@@ -20,10 +20,10 @@ MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup setup-marts marts airflow airflow-down up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts marts airflow airflow-down airflow-check up down status demo test lint types check ci bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
 	@flink_jobs/local/bootstrap.sh
@@ -43,6 +43,9 @@ airflow: setup-marts ## start Airflow on the local stack's Postgres: the DAGs th
 airflow-down: setup ## stop Airflow
 	@$(STREAMFLOW) airflow down
 
+airflow-check: setup-marts ## the real Airflow: a day from raw to gold, and what goes wrong (about ten minutes)
+	@$(PYTHON) -m pytest -x tests/integration/airflow_check.py
+
 up: setup ## start Postgres, Kafka and Flink (UP_FLAGS="--taskmanagers 2")
 	@$(STREAMFLOW) up $(UP_FLAGS)
 
@@ -56,7 +59,7 @@ test: setup-marts ## run all tests, the ones on real Postgres, Kafka and Flink t
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(PYTEST_FLAGS)
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))
-	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest $(DAG_TESTS))
+	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest --cov --cov-append --cov-report= $(DAG_TESTS))
 	@$(if $(PYTEST_FLAGS),echo "coverage is not judged for a part of the tests",$(call gate,core,--include='flink_jobs/core/*',$(CORE_COVERAGE)) && $(call gate,all,,$(ALL_COVERAGE)))
 
 # The same tests of the core once more, on what a job really runs.

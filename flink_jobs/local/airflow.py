@@ -103,16 +103,25 @@ class Airflow:
 
     def ensure_pool(self) -> None:
         """Make the pool that the DAGs' tasks run in unless it is there."""
-        token = self._call("/auth/token")["access_token"]
         try:
-            self._call("/api/v2/pools", POOL, token)
+            self.request("/api/v2/pools", POOL)
         except urllib.error.HTTPError as error:
             if error.code != 409:  # noqa: PLR2004 - conflict: it is there
                 raise
 
-    def _call(self, path: str, body: dict[str, Any] | None = None, token: str | None = None) -> Any:  # noqa: ANN401
+    def request(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:  # noqa: ANN401
+        """Call the REST interface as its administrator; with a body it is a POST unless ``method`` says otherwise.
+
+        Raises:
+            OSError: the server does not answer, or refuses.
+        """
+        return self._call(path, body, self._call("/auth/token")["access_token"], method)
+
+    def _call(
+        self, path: str, body: dict[str, Any] | None = None, token: str | None = None, method: str | None = None
+    ) -> Any:  # noqa: ANN401 - whatever JSON holds
         request = urllib.request.Request(  # noqa: S310 - our own server
-            self.url + path, data=None if body is None else json.dumps(body).encode()
+            self.url + path, data=None if body is None else json.dumps(body).encode(), method=method
         )
         request.add_header("Content-Type", "application/json")
         if token:
