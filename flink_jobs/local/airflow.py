@@ -11,6 +11,7 @@ import os
 import signal
 import urllib.error
 import urllib.request
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -27,7 +28,8 @@ from flink_jobs.warehouse.paths import ORCHESTRATION_ENVIRONMENT
 NAME = "airflow"
 DATABASE = "airflow"
 POOL = {"name": "warehouse", "slots": 2, "description": "tasks that use the database", "include_deferred": False}
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
+"""Of one answer: while it reads DAGs and starts tasks, one web server on a busy machine takes long."""
 
 
 def create_database(settings: Settings) -> None:
@@ -115,7 +117,11 @@ class Airflow:
         Raises:
             OSError: the server does not answer, or refuses.
         """
-        return self._call(path, body, self._call("/auth/token")["access_token"], method)
+        return self._call(path, body, self._token, method)
+
+    @cached_property
+    def _token(self) -> str:
+        return str(self._call("/auth/token")["access_token"])
 
     def _call(
         self, path: str, body: dict[str, Any] | None = None, token: str | None = None, method: str | None = None
