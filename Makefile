@@ -22,7 +22,7 @@ MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup setup-marts setup-monitoring marts airflow airflow-down up down status demo test lint types check ci upgrades bench clean
+.PHONY: help setup setup-marts setup-monitoring marts airflow airflow-down airflow-check up down status demo test lint types check ci upgrades bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ airflow: setup-marts ## start Airflow on the local stack's Postgres: the DAGs th
 airflow-down: setup ## stop Airflow
 	@$(STREAMFLOW) airflow down
 
+airflow-check: setup-marts ## the real Airflow: a day from raw to gold, and what goes wrong (about ten minutes)
+	@$(PYTHON) -m pytest -x tests/integration/airflow_check.py
+
 up: setup ## start Postgres, Kafka and Flink (UP_FLAGS="--taskmanagers 2")
 	@$(STREAMFLOW) up $(UP_FLAGS)
 
@@ -61,7 +64,7 @@ test: setup-marts setup-monitoring ## run all tests, the ones on real Postgres, 
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(or $(PYTEST_FLAGS),$(AT_ONCE))
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))
-	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest $(DAG_TESTS))
+	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest --cov --cov-append --cov-report= $(DAG_TESTS))
 	@$(if $(PYTEST_FLAGS),echo "coverage is not judged for a part of the tests",$(call gate,core,--include='flink_jobs/core/*',$(CORE_COVERAGE)) && $(call gate,all,,$(ALL_COVERAGE)))
 
 # The same tests of the core once more, on what a job really runs.

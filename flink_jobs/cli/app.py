@@ -57,6 +57,15 @@ COMMANDS = {
         "flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA
     ),
     "marts": Lazy("flink_jobs.cli.marts_command", "marts", "Build the gold marts and the analyst's page.", DATA),
+    "completeness": Lazy(
+        "flink_jobs.cli.completeness_command",
+        "completeness",
+        "Compare Kafka's offsets with the rows in Postgres.",
+        DATA,
+    ),
+    "marts-exporter": Lazy(
+        "flink_jobs.cli.marts_exporter_command", "marts_exporter", "Show Prometheus how the warehouse is.", DATA
+    ),
     "airflow": Lazy("flink_jobs.cli.airflow_commands", "app", "Start and stop Airflow with the DAGs.", DATA),
     "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count and show dead letters.", DATA),
 }
