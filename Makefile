@@ -19,8 +19,10 @@ DEMO_FLAGS ?=
 MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+FAULTS_FLAGS ?=
+SOAK_FLAGS ?=
 
-.PHONY: help setup setup-marts marts airflow airflow-down up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts marts airflow airflow-down up down status demo test lint types check ci bench faults soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -89,6 +91,12 @@ ci: ## what CI runs: checks, tests, the demo
 
 bench: setup ## measure throughput and latency (BENCH_FLAGS)
 	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
+
+faults: setup ## break the real stack in every way of the fault matrix, settle the account (FAULTS_FLAGS="--only broker-kill")
+	@$(PYTHON) -m tests.faults $(FAULTS_FLAGS)
+
+soak: setup ## run at 80 % of capacity for long and judge what drifts (SOAK_FLAGS="--minutes 30")
+	@$(PYTHON) -m tests.soak $(SOAK_FLAGS)
 
 clean: ## stop the stack and delete its data and all caches (.venv and .tools stay)
 	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi

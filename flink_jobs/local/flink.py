@@ -25,9 +25,22 @@ def task_manager(index: int) -> str:
     return f"taskmanager-{index}"
 
 
-def config(home: Home, rest_port: int, rpc_port: int) -> dict[str, str | int]:
-    """Return the cluster's configuration. A job's own settings (guarantee, intervals) are not here."""
+def config(home: Home, rest_port: int, rpc_port: int, zookeeper_port: int | None = None) -> dict[str, str | int]:
+    """Return the cluster's configuration. A job's own settings (guarantee, intervals) are not here.
+
+    With a ZooKeeper, jobs outlive the JobManager that ran them.
+    """
+    available: dict[str, str | int] = {}
+    if zookeeper_port is not None:
+        available = {
+            "high-availability.type": "zookeeper",
+            "high-availability.zookeeper.quorum": f"{HOST}:{zookeeper_port}",
+            "high-availability.storageDir": (home.flink / "ha").as_uri(),
+            "high-availability.cluster-id": "/streamflow",
+            "high-availability.jobmanager.port": str(rpc_port),
+        }
     return {
+        **available,
         "jobmanager.rpc.address": HOST,
         "jobmanager.rpc.port": rpc_port,
         "jobmanager.bind-host": HOST,
@@ -81,12 +94,12 @@ def render(values: dict[str, str | int]) -> str:
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
 
 
-def prepare(home: Home, rest_port: int, rpc_port: int) -> None:
+def prepare(home: Home, rest_port: int, rpc_port: int, zookeeper_port: int | None = None) -> None:
     """Write the configuration folder and the folders the cluster expects."""
     conf = home.flink / "conf"
     for folder in (conf, home.flink / "pid", home.flink / "tmp", home.checkpoints, home.savepoints, home.logs):
         folder.mkdir(parents=True, exist_ok=True)
-    (conf / "config.yaml").write_text(render(config(home, rest_port, rpc_port)))
+    (conf / "config.yaml").write_text(render(config(home, rest_port, rpc_port, zookeeper_port)))
     for name in _LOG_FILES:
         shutil.copyfile(paths.FLINK_HOME / "conf" / name, conf / name)
 

@@ -24,6 +24,7 @@ from flink_jobs.local import (
     process,
     toolchain,
     topics,
+    zookeeper,
 )
 from flink_jobs.local.flink_rest import FlinkRest
 from flink_jobs.local.paths import Home
@@ -34,9 +35,9 @@ from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.settings import REPO_ROOT, Settings
 from flink_jobs.warehouse.partitions import roll_partitions
 
-Component = Literal["postgres", "kafka", "flink", "airflow"]
+Component = Literal["postgres", "kafka", "flink", "airflow", "zookeeper"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
-"""What is started unless somebody asks for less, or for Airflow."""
+"""What is started unless somebody asks for less, for Airflow, or for a ZooKeeper that keeps Flink's jobs."""
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 15.0
 AIRFLOW_STOP_LIMIT_S = 90.0
@@ -72,6 +73,8 @@ class Launcher:
             needed |= {"kafka": wanted.get("kafka"), "kafka.controller": None}
         if "flink" in components and not self._record.alive(flink.JOB_MANAGER):
             needed |= {"flink": wanted.get("flink"), "jobmanager.rpc": None, "jobmanager.prometheus": None}
+        if zookeeper.NAME in components and not self._record.alive(zookeeper.NAME):
+            needed[zookeeper.NAME] = None
         if "airflow" in components and not self._record.alive(airflow.NAME):
             needed["airflow"] = wanted.get("airflow")
         known = WELL_KNOWN_PORTS if self._home.root == REPO_ROOT / ".streamflow" else {}
@@ -83,6 +86,8 @@ class Launcher:
 
         ``passwords`` are those of Postgres, by the name of their variable.
         """
+        if zookeeper.NAME in components:
+            self._start_zookeeper(java)
         starters: dict[Component, Callable[[], None]] = {
             "postgres": lambda: self._start_postgres(passwords),
             "kafka": lambda: self._start_kafka(java),
@@ -138,12 +143,22 @@ class Launcher:
         created = topics.create_topics(bootstrap, self._topic_prefix)
         self._say(f"Kafka is ready at {bootstrap}" + (f" ({len(created)} topics created)" if created else ""))
 
+    def _start_zookeeper(self, java: Path) -> None:
+        port = self._record.ports[zookeeper.NAME]
+        if not self._record.alive(zookeeper.NAME):
+            if self._record.alive(flink.JOB_MANAGER) and zookeeper.NAME not in self._record.processes:
+                raise UserError("Flink runs without a ZooKeeper", "run `streamflow down` before `streamflow up --ha`")
+            self._start(zookeeper.command(self._home, java, port))
+            self.await_ready(zookeeper.NAME, lambda: ports.is_open(port))
+
     def _start_flink(self, java: Path) -> None:
         rest = FlinkRest(f"http://{HOST}:{self._record.ports['flink']}")
         if not self._record.alive(flink.JOB_MANAGER):
-            # TaskManagers of a JobManager that died hold nothing worth keeping, and look for it on its old port.
-            self.stop([name for name in list(self._record.processes) if name.startswith("taskmanager-")])
-            flink.prepare(self._home, self._record.ports["flink"], self._record.ports["jobmanager.rpc"])
+            keeper = self._record.ports[zookeeper.NAME] if self._record.alive(zookeeper.NAME) else None
+            if keeper is None:
+                # TaskManagers of a JobManager that died hold nothing worth keeping, and look for it on its old port.
+                self.stop([name for name in list(self._record.processes) if name.startswith("taskmanager-")])
+            flink.prepare(self._home, self._record.ports["flink"], self._record.ports["jobmanager.rpc"], keeper)
             self._start(flink.job_manager_command(self._home, java, self._record.ports["jobmanager.prometheus"]))
         wanted = range(1, self._record.taskmanagers + 1)
         self.start_taskmanagers(java, [index for index in wanted if not self._record.alive(flink.task_manager(index))])

@@ -181,18 +181,26 @@ class Stack:
 
     # ---- faults, for tests
 
-    def kill_taskmanager(self, index: int, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a TaskManager and, if it is SIGKILL or SIGTERM, wait until it is gone.
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a process of the stack and, if it is SIGKILL or SIGTERM, wait until it is gone.
 
         Raises:
             UserError: it does not run.
         """
-        name, record = flink.task_manager(index), self.record
+        record = self.record
         if not record.alive(name):
             raise UserError(f"{name} does not run", "see `streamflow status`")
         process.send(record.processes[name], number)
         if number in {signal.SIGKILL, signal.SIGTERM}:
             wait_for(lambda: not record.alive(name), limit_s=30, what=f"{name} to end", interval_s=0.02)
+
+    def kill_taskmanager(self, index: int, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a TaskManager, as `kill` does.
+
+        Raises:
+            UserError: it does not run.
+        """
+        self.kill(flink.task_manager(index), number)
 
     def start_taskmanager(self, index: int) -> None:
         """Start a TaskManager again, or one more, and wait until the JobManager knows it.
