@@ -17,7 +17,7 @@ from rich.console import Console
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
-from tests.benchmarks import engines, latency, machine, memory, report, variants
+from tests.benchmarks import engines, latency, machine, memory, population, report, variants
 from tests.benchmarks.outputs import WrongOutputError
 from tests.benchmarks.rig import open_rig
 from tests.benchmarks.workload import CUSTOMERS
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PARTS = ("engines", "garbage", "latency", "memory", "scaling")
 """In the order they run: scaling comes last, because its second TaskManager stays."""
+ON_REQUEST = ("population",)
+"""Run alone, when asked for: five million customers take an hour."""
 RESULTS = REPO_ROOT / "benchmark-results"
 
 
@@ -50,10 +52,12 @@ class Options:
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(PARTS)}")
+    parser.add_argument(
+        "--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(PARTS + ON_REQUEST)}"
+    )
     parser.add_argument("--events", type=int, default=200_000, help="records per run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each engine or variant (default: %(default)s)")
-    parser.add_argument("--customers", type=int, default=200_000, help="for memory (default: %(default)s)")
+    parser.add_argument("--customers", type=int, default=200_000, help="for memory, population (default: %(default)s)")
     parser.add_argument(
         "--population", type=int, default=CUSTOMERS, help="customers for engines (default: %(default)s)"
     )
@@ -63,9 +67,9 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results.md and results.json")
     given = parser.parse_args(arguments)
     parts = tuple(part.strip() for part in given.only.split(","))
-    unknown = [part for part in parts if part not in PARTS]
+    unknown = [part for part in parts if part not in known]
     if unknown:
-        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
     if given.events < 1_000 or given.rounds < 1 or given.customers < 1_000 or given.seconds <= 0:
         parser.error("at least 1000 events, 1 round, 1000 customers and more than 0 seconds")
     options = Options(
@@ -87,7 +91,7 @@ def run(options: Options, rig: Rig, say: Callable[[str], None], show: Callable[[
             sections.append(section)
             show(section)
 
-    for part in (part for part in PARTS if part in options.parts):
+    for part in (part for part in ON_REQUEST + PARTS if part in options.parts):
         say(f"-- {part}")
         if part == "engines":
             done(engines.measure(rig, options.events, options.rounds, say, options.population))
@@ -99,6 +103,8 @@ def run(options: Options, rig: Rig, say: Callable[[str], None], show: Callable[[
             done(latency.measure(rig, rate, options.seconds, 1, say))
         elif part == "memory":
             done(memory.measure(rig, options.customers, say))
+        elif part == "population":
+            done(population.measure(rig, options.customers, options.events, say))
         else:
             done(variants.measure_scaling(rig, options.events, options.rounds, say))
     return sections

@@ -60,11 +60,12 @@ class PairPlan:
 class Lab:
     """Starts jobs and watches them; cases break things through its stack."""
 
-    def __init__(self, stack: Stack, model_dir: Path, scratch: Path) -> None:
-        """Take a stack that is up."""
+    def __init__(self, stack: Stack, model_dir: Path, scratch: Path, taskmanagers: int = TASKMANAGERS) -> None:
+        """Take a stack that is up, with so many TaskManagers."""
         self.stack = stack
         self.model_dir = model_dir
         self.scratch = scratch
+        self._taskmanagers = taskmanagers
         self.bootstrap = stack.settings().kafka_bootstrap_servers
         self.rest = stack.rest()
         self._numbers = itertools.count(1)
@@ -165,7 +166,7 @@ class Lab:
     def restart(self, *components: str) -> None:
         """Start what is dead again, as a supervisor would."""
         chosen = [name for name in COMPONENTS if name in components]
-        self.stack.up(chosen, taskmanagers=TASKMANAGERS)
+        self.stack.up(chosen, taskmanagers=self._taskmanagers)
 
 
 @contextmanager
