@@ -52,9 +52,8 @@ class Options:
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument(
-        "--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(PARTS + ON_REQUEST)}"
-    )
+    known = PARTS + ON_REQUEST
+    parser.add_argument("--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(known)}")
     parser.add_argument("--events", type=int, default=200_000, help="records per run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each engine or variant (default: %(default)s)")
     parser.add_argument("--customers", type=int, default=200_000, help="for memory, population (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""A few cases of the fault matrix on every change; `make faults` runs them all, docs/faults.md shows what came of it."""
+"""A few cases of the fault matrix on every change. `make faults` runs all; docs/faults.md shows what came of them."""
 
 from __future__ import annotations
 
