@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tests.faults.finding import Counts, Finding
 
 Row = dict[str, Any]
-COLUMNS = (
-    "case", "fault", "expected", "verdict", "what happened", "recovery s", "restarts", "sent", "decided", "rejected",
-    "duplicates", "missing", "repeated", "in Postgres", "histories",
+COLUMNS = ("case", "what is done", "what must follow", "verdict", "what happened", "recovery s", "restarts")
+ACCOUNT_COLUMNS = (
+    "case", "sent", "decided", "rejected", "duplicates", "missing", "repeated", "incidents", "in Postgres", "histories",
 )  # fmt: skip
 
 
@@ -35,36 +35,35 @@ def read(path: Path) -> list[Row]:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Return the cells of a row of the table."""
-    kafka, postgres = row["kafka"], row["postgres"]
+    """Return a case's cells in the table of faults."""
     words = "; ".join([*row["happened"], *(f"**{problem}**" for problem in row["problems"])])
-    if row["status"] == Status.LEFT_OUT:
-        return (row["name"], row["fault"], row["expected"], str(row["status"]), words, *["-"] * 10)
-    return (
-        row["name"], row["fault"], row["expected"], str(row["status"]), words,
-        "-" if row["recovery_s"] is None else f"{row['recovery_s']:.1f}",
-        str(row["restarts"]), f"{row['sent']:,}", f"{kafka['decided']:,}", f"{kafka['rejected']:,}",
-        f"{kafka['duplicates']:,}", str(kafka["missing"]), str(kafka["repeated"]),
-        "the same" if _same(kafka, postgres) else "**differs**", f"{row['histories']:,}" if row["histories"] else "-",
-    )  # fmt: skip
+    took = "-" if row["recovery_s"] is None else f"{row['recovery_s']:.1f}"
+    restarts = "-" if row["status"] == Status.LEFT_OUT else str(row["restarts"])
+    return row["name"], row["fault"], row["expected"], str(row["status"]), words, took, restarts
 
 
-def _same(kafka: Mapping[str, Any], postgres: Mapping[str, Any]) -> bool:
-    return dict(kafka) == dict(postgres)
+def account_cells(row: Row) -> tuple[str, ...]:
+    """Return a case's cells in the table of accounts: as Kafka tells it, and whether Postgres tells the same."""
+    kafka = row["kafka"]
+    numbers = (row["sent"], *(kafka[name] for name in ("decided", "rejected", "duplicates", "missing", "repeated")))
+    same = "the same" if kafka == row["postgres"] else "**differs**"
+    histories = f"{row['histories']:,}" if row["histories"] else "-"
+    return row["name"], *(f"{one:,}" for one in numbers), str(row["incidents"]), same, histories
 
 
 def markdown(rows: Sequence[Row], machine: Mapping[str, str], command: str) -> str:
     """Return the matrix as Markdown."""
     lines = ["# Fault matrix", "", f"Command: `{command}`", ""]
     lines += [f"- {name}: {value}" for name, value in machine.items()]
-    lines += ["", *table(rows)]
+    lines += ["", *table(COLUMNS, map(cells, rows)), ""]
+    lines += table(ACCOUNT_COLUMNS, [account_cells(row) for row in rows if row["status"] != Status.LEFT_OUT])
     return "\n".join(lines) + "\n"
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """Return the lines of the table alone."""
-    body = [" | ".join(cell.replace("|", "\\|") for cell in cells(row)) for row in rows]
-    return [f"| {line} |" for line in (" | ".join(COLUMNS), " | ".join(["---"] * len(COLUMNS)), *body)]
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return [f"| {line} |" for line in (" | ".join(columns), " | ".join(["---"] * len(columns)), *body)]
 
 
 def counts_line(name: str, counts: Counts, sent: int) -> str:

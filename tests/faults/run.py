@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
 import time
 import traceback
@@ -69,19 +70,20 @@ def run_case(lab: Lab, case: Case, seed: int) -> Finding:
         place = traceback.extract_tb(error.__traceback__)[-1]
         finding.problems.append(f"{error} ({type(error).__name__} at {Path(place.filename).name}:{place.lineno})")
     finding.status = Status.FAILS if finding.problems else Status.HOLDS
-    if finding.problems:
-        lab.mend()
     finding.seconds = round(time.monotonic() - started, 1)
     return finding
 
 
-def run(lab: Lab, names: Sequence[str], seed: int, say: Callable[[str], None]) -> list[Finding]:
-    """Run the chosen cases in the order of the matrix."""
+def run(lab: Lab, names: Sequence[str], seed: int, out: Path, say: Callable[[str], None]) -> list[Finding]:
+    """Run the chosen cases in the order of the matrix; the logs of one that fails are kept."""
     findings = []
     for case in (case for case in CASES if case.name in names):
         say(f"-- {case.name}: {case.fault}")
         finding = run_case(lab, case, seed)
         findings.append(finding)
+        if finding.problems:
+            shutil.copytree(lab.stack.home.logs, out / "logs" / case.name, dirs_exist_ok=True)
+            lab.mend()
         for line in (*finding.happened, *finding.problems):
             say(f"   {line}")
         if finding.status is not Status.LEFT_OUT:
@@ -105,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     description = machine.describe()
     try:
         with open_lab(say) as lab:
-            findings = run(lab, options.cases, options.seed, say)
+            findings = run(lab, options.cases, options.seed, options.out, say)
     except UserError as error:
         console.print(f"faults: {error}", markup=False, highlight=False)
         return 1

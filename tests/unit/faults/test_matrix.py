@@ -53,11 +53,13 @@ def test_the_table_shows_what_failed_and_what_was_left_out() -> None:
     failed, left_out = (report.cells(row) for row in rows)
     assert "**Kafka: 3 without an outcome**" in failed[4]
     assert failed[3] == "FAILS"
-    assert "**differs**" in failed
-    assert left_out[3:5] == ("not run", "only root may")
-    assert {len(cells) for cells in (failed, left_out)} == {len(report.COLUMNS)}
-    lines = report.table(rows)
-    assert len({line.count("|") for line in lines}) == 1
+    assert left_out[3:] == ("not run", "only root may", "-", "-")
+    assert "**differs**" in report.account_cells(rows[0])
+    text = report.markdown(rows, {}, "command")
+    assert "| b | SIGKILL | goes on | not run |" in text
+    assert "\n| b | 0 |" not in text, "what was not run has no account"
+    for columns in (report.COLUMNS, report.ACCOUNT_COLUMNS):
+        assert f"| {' | '.join(columns)} |" in text
 
 
 def test_an_unknown_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
