@@ -21,8 +21,10 @@ DEMO_FLAGS ?=
 MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+FAULTS_FLAGS ?=
+SOAK_FLAGS ?=
 
-.PHONY: help setup setup-marts setup-monitoring marts airflow airflow-down airflow-check up down status demo test lint types check ci upgrades bench clean
+.PHONY: help setup setup-marts setup-monitoring marts airflow airflow-down airflow-check up down status demo test lint types check ci upgrades bench faults soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -101,6 +103,12 @@ upgrades: setup ## upgrade a job in every way on the real stack: the matrix of d
 
 bench: setup ## measure throughput and latency, or compare two reports (BENCH_FLAGS="--compare old.json new.json")
 	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
+
+faults: setup ## break the real stack in every way of the fault matrix, settle the account (FAULTS_FLAGS="--only broker-kill")
+	@$(PYTHON) -m tests.faults $(FAULTS_FLAGS)
+
+soak: setup ## run at 80 % of capacity for long and judge what drifts (SOAK_FLAGS="--minutes 30")
+	@$(PYTHON) -m tests.soak $(SOAK_FLAGS)
 
 clean: ## stop the stack and delete its data and all caches (.venv and .tools stay)
 	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi

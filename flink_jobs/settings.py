@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     checkpoint_interval_ms: int = Field(
         default=5_000, ge=100, description="also the time until exactly_once results can be read"
     )
+    checkpoint_timeout_ms: int = Field(
+        default=120_000, ge=1_000, description="a checkpoint that takes longer is given up; the job goes on without it"
+    )
     transaction_timeout_ms: int = Field(
         default=600_000,
         ge=10_000,
