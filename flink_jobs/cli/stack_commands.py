@@ -20,6 +20,13 @@ Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="any fr
 def up(
     *,
     taskmanagers: Annotated[int, typer.Option(min=1, max=MAX_TASKMANAGERS, help="one task slot and 1.7 GiB each")] = 2,
+    secure: Annotated[
+        bool | None,
+        typer.Option(
+            "--secure/--no-secure",
+            help="TLS, log-ins and rights on Kafka and Postgres, with generated certificates; default: as it was last",
+        ),
+    ] = None,
     flink_port: Port = None,
     kafka_port: Port = None,
     postgres_port: Port = None,
@@ -37,7 +44,9 @@ def up(
     else:
         say("Starting Postgres, Kafka and Flink ...")
     settings = stack.up(
-        taskmanagers=taskmanagers, wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port}
+        taskmanagers=taskmanagers,
+        secure=secure,
+        wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port},
     )
     say(f"Up in {time.monotonic() - start:.0f} s. Settings are in {stack.home.env_file}")
     emit(output, settings.masked(), lambda: out.print(f"Flink UI: {settings.flink_rest_url}"))
@@ -67,7 +76,7 @@ def status(*, output: OutputOption = Output.PLAIN) -> None:
         raise UserError(f"the stack in {stack.home.root} is not up", "run `streamflow up`")
     settings = stack.settings()
     jobs = _jobs(FlinkRest(settings.flink_rest_url, timeout_s=3))
-    consumers = lag.consumer_lag(settings.kafka_bootstrap_servers) if _runs(stack, "kafka") else []
+    consumers = lag.consumer_lag(settings.broker()) if _runs(stack, "kafka") else []
     value = {
         "home": stack.home.root,
         "flink_ui": settings.flink_rest_url,

@@ -3,6 +3,8 @@
 from pyflink.datastream import DataStream
 from pyflink.table import StatementSet, StreamTableEnvironment
 
+from flink_jobs.broker import Broker, sql_options
+
 _GUARANTEE = {"exactly_once": "exactly-once", "at_least_once": "at-least-once"}
 
 
@@ -17,7 +19,7 @@ def kafka_sink(
     stream: DataStream,
     topic: str,
     *,
-    bootstrap_servers: str,
+    broker: Broker,
     guarantee: str,
     transactional_id_prefix: str,
     transaction_timeout_ms: int,
@@ -36,7 +38,7 @@ def kafka_sink(
     )
     t_env.execute_sql(f"""
         CREATE TEMPORARY TABLE {name} (k STRING, v STRING) WITH (
-            'connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{bootstrap_servers}',
+            'connector' = 'kafka', 'topic' = '{topic}', {sql_options(broker.connector())},
             'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
             'sink.delivery-guarantee' = '{_GUARANTEE[guarantee]}', {transactions}
             'properties.linger.ms' = '20', 'properties.batch.size' = '262144', 'properties.compression.type' = 'lz4'

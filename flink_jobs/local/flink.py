@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from flink_jobs.local import paths
+from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
@@ -25,9 +26,14 @@ def task_manager(index: int) -> str:
     return f"taskmanager-{index}"
 
 
-def config(home: Home, rest_port: int, rpc_port: int) -> dict[str, str | int]:
-    """Return the cluster's configuration. A job's own settings (guarantee, intervals) are not here."""
+def config(home: Home, rest_port: int, rpc_port: int, certificates: Certificates | None = None) -> dict[str, str | int]:
+    """Return the cluster's configuration. A job's own settings (guarantee, intervals) are not here.
+
+    With certificates, Flink's processes talk to each other by mutual TLS. The REST interface stays on the loopback
+    interface: who reaches it runs what they like.
+    """
     return {
+        **({} if certificates is None else _internal_tls(certificates)),
         "jobmanager.rpc.address": HOST,
         "jobmanager.rpc.port": rpc_port,
         "jobmanager.bind-host": HOST,
@@ -69,6 +75,22 @@ def config(home: Home, rest_port: int, rpc_port: int) -> dict[str, str | int]:
     }
 
 
+def _internal_tls(certificates: Certificates) -> dict[str, str | int]:
+    password = certificates.flink_store_password
+    return {
+        "security.ssl.internal.enabled": "true",
+        "security.ssl.internal.keystore": str(certificates.flink_store),
+        "security.ssl.internal.keystore-type": "PKCS12",
+        "security.ssl.internal.keystore-password": password,
+        "security.ssl.internal.key-password": password,
+        "security.ssl.internal.truststore": str(certificates.flink_trust),
+        "security.ssl.internal.truststore-type": "PKCS12",
+        "security.ssl.internal.truststore-password": password,
+        "security.ssl.protocol": "TLSv1.3",
+        "security.ssl.algorithms": "TLS_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256",
+    }
+
+
 def _java_options() -> str:
     """Return the JVM flags of the distribution (module openings it cannot run without) plus ours."""
     shipped = yaml.safe_load((paths.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
@@ -81,12 +103,15 @@ def render(values: dict[str, str | int]) -> str:
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
 
 
-def prepare(home: Home, rest_port: int, rpc_port: int) -> None:
+def prepare(home: Home, rest_port: int, rpc_port: int, certificates: Certificates | None = None) -> None:
     """Write the configuration folder and the folders the cluster expects."""
     conf = home.flink / "conf"
     for folder in (conf, home.flink / "pid", home.flink / "tmp", home.checkpoints, home.savepoints, home.logs):
         folder.mkdir(parents=True, exist_ok=True)
-    (conf / "config.yaml").write_text(render(config(home, rest_port, rpc_port)))
+    path = conf / "config.yaml"
+    path.touch(mode=0o600)
+    path.chmod(0o600)  # it may hold the password of the key store
+    path.write_text(render(config(home, rest_port, rpc_port, certificates)))
     for name in _LOG_FILES:
         shutil.copyfile(paths.FLINK_HOME / "conf" / name, conf / name)
 

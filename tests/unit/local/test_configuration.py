@@ -20,7 +20,7 @@ def properties(text: str) -> dict[str, str]:
 
 
 def test_the_broker_behaves_like_a_real_one(tmp_path: Path) -> None:
-    values = properties(kafka.render_properties(tmp_path, 1111, 2222))
+    values = properties(kafka.render_properties(tmp_path, kafka.Ports(1111, 2222)))
     assert values["auto.create.topics.enable"] == "false"
     assert values["transaction.max.timeout.ms"] == str(15 * 60 * 1000)
     assert values["advertised.listeners"] == "PLAINTEXT://127.0.0.1:1111"
