@@ -20,10 +20,10 @@ MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup setup-marts marts airflow airflow-down up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts setup-platform marts airflow airflow-down up down status demo test lint types check ci bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
 	@flink_jobs/local/bootstrap.sh
@@ -52,7 +52,10 @@ down: setup ## stop what `make up` started
 status: setup ## show processes, ports, jobs, checkpoints and lag
 	@$(STREAMFLOW) status
 
-test: setup-marts ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
+setup-platform: ## the same, and what checks k8s/, images and workflows
+	@flink_jobs/local/bootstrap.sh platform
+
+test: setup-marts setup-platform ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(PYTEST_FLAGS)
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))

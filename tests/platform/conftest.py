@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.platform.manifests import K8S, OVERLAYS, Manifest, build, write_schemas
+from tests.platform.manifests import BIN, K8S, OVERLAYS, Manifest, build, write_schemas
+
+if not (BIN / "kustomize").exists() and "CI" not in os.environ:
+    # `make setup-platform` says why; in CI they must be there, and the tests say so by failing.
+    collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="session")

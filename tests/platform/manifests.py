@@ -64,7 +64,9 @@ def write_schemas(folder: Path, kinds: Iterable[str]) -> None:
     bundled = _BUNDLED / f"v{KUBERNETES}.0-local-strict"
     for path in {bundled / "_definitions.json"}.union(*(bundled.glob(f"{kind.lower()}-*.json") for kind in kinds)):
         # The bundled files name themselves by an address, and each other by an absolute path.
-        text = _ADDRESS.sub('  "$comment": ""', path.read_text()).replace('"/api/_definitions.json#', '"_definitions.json#')
+        text = _ADDRESS.sub('  "$comment": ""', path.read_text()).replace(
+            '"/api/_definitions.json#', '"_definitions.json#'
+        )
         (folder / path.name).write_text(text)
     for path in sorted(CRDS.glob("*.json")):
         definition = json.loads(path.read_text())["spec"]

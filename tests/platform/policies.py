@@ -35,7 +35,9 @@ def bounded(manifests: list[Manifest]) -> Complaints:
     for name, pod in pods(manifests).items():
         for container in _containers(pod):
             resources = container.get("resources", {})
-            if not {"cpu", "memory"} <= set(resources.get("requests", ())) or "memory" not in resources.get("limits", ()):
+            if not {"cpu", "memory"} <= set(resources.get("requests", ())) or "memory" not in resources.get(
+                "limits", ()
+            ):
                 yield f"{name}: {container['name']} has no requests, or no limit of memory"
         for volume in pod["spec"].get("volumes", ()):
             if "emptyDir" in volume and "sizeLimit" not in (volume["emptyDir"] or {}):
@@ -74,7 +76,9 @@ def no_secrets(manifests: list[Manifest]) -> Complaints:
         if item["kind"] == "Secret":
             yield f"{name_of(item)}: a Secret in the manifests"
         if item["kind"] == "ConfigMap":
-            yield from (f"{name_of(item)}: {key} is a secret" for key in item.get("data", {}) if _SECRET_NAME.search(key))
+            yield from (
+                f"{name_of(item)}: {key} is a secret" for key in item.get("data", {}) if _SECRET_NAME.search(key)
+            )
     for name, pod in pods(manifests).items():
         for container in _containers(pod):
             if any("secretRef" in source for source in container.get("envFrom", ())):
