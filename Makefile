@@ -20,10 +20,11 @@ MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 
-.PHONY: help setup setup-marts setup-platform marts airflow airflow-down up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts setup-monitoring setup-platform marts airflow airflow-down up down status demo test lint \
+	types check platform-check ci bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
 	@flink_jobs/local/bootstrap.sh
@@ -33,6 +34,9 @@ demo: setup ## start everything, send card transactions, watch decisions live (D
 
 setup-marts: ## the same, and dbt and Airflow in an environment of their own
 	@flink_jobs/local/bootstrap.sh marts
+
+setup-monitoring: ## the same as setup, and Prometheus with promtool, which check the alerts and dashboards
+	@flink_jobs/local/bootstrap.sh monitoring
 
 marts: setup-marts ## after the demo: gold marts with dbt, yesterday's fraud, the analyst's page (MARTS_FLAGS="--day 2024-01-08")
 	@$(STREAMFLOW) marts $(MARTS_FLAGS)
@@ -55,7 +59,7 @@ status: setup ## show processes, ports, jobs, checkpoints and lag
 setup-platform: ## the same, and what checks k8s/, images and workflows
 	@flink_jobs/local/bootstrap.sh platform
 
-test: setup-marts setup-platform ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
+test: setup-marts setup-monitoring setup-platform ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(PYTEST_FLAGS)
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))

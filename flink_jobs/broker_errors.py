@@ -17,9 +17,19 @@ def connection_error(broker: Broker, cause: Exception) -> UserError:
         )
     if isinstance(cause, AuthorizationError):
         return denied(broker, cause)
+    fix = "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS and STREAMFLOW_KAFKA_SECURITY_PROTOCOL"
+    if broker.user:
+        # kafka-python goes on trying until its time is up, and then no longer says why.
+        fix += f"; a password that is not that of {broker.user} and a wrong authority look the same from here"
+    return UserError(f"no Kafka broker answers at {broker} with {broker.protocol} ({type(cause).__name__})", fix)
+
+
+def no_topic(broker: Broker, topic: str) -> UserError:
+    """Return the error of a topic that is not there for this account: Kafka hides what one may not see."""
+    seen_by = f" that {broker.user} may use" if broker.user else ""
     return UserError(
-        f"no Kafka broker answers at {broker} with {broker.protocol} ({type(cause).__name__})",
-        "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS and STREAMFLOW_KAFKA_SECURITY_PROTOCOL",
+        f"there is no topic {topic} at {broker}{seen_by}",
+        "`streamflow up` creates the topics; STREAMFLOW_TOPIC_PREFIX names their prefix",
     )
 
 

@@ -18,6 +18,10 @@ def migrate(
         Path | None,
         typer.Option(help="also make the database of Airflow's own tables, and its role with this password"),
     ] = None,
+    topics: Annotated[
+        bool, typer.Option("--topics", help="also make the topics of the contracts that are missing")
+    ] = False,
+    replicas: Annotated[int, typer.Option(min=1, help="copies of each new topic")] = 1,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Bring the database of the settings to date: roles, tables, partitions, passwords of the roles.
@@ -26,8 +30,12 @@ def migrate(
     applied is not applied again.
     """
     from flink_jobs.local import airflow, database
+    from flink_jobs.local.topics import create_topics
 
     settings = load_settings()
+    if topics:
+        created = create_topics(settings.broker(), settings.topic_prefix, replicas)
+        say(f"{len(created)} topics created at {settings.kafka_bootstrap_servers}.")
     applied = database.migrate(settings)
     if airflow_password_file is not None:
         try:

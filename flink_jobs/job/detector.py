@@ -118,6 +118,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             yield keyed(outcome.customer_id, outcome.decision)
             if outcome.alert is not None:
                 yield ALERTS, keyed(outcome.customer_id, outcome.alert)
+                self._metrics.alert(record.timestamp_ms, now_ms)
         for letter in outcome.letters:
             yield DEAD_LETTERS, keyed(letter.id, letter.body)
         if outcome.notices or outcome.stopped is not None:

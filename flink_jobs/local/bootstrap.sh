@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes a fresh clone runnable: system tools, Python environment, jars. Run it as often as you like; when nothing
 # changed it only compares a few hashes. Everything it makes lives in .venv and .tools; with the argument `marts` it
-# also makes .venv-orchestration, which has dbt and Airflow; with `platform`, what checks k8s/, terraform/ and workflows.
+# also makes .venv-orchestration, which has dbt and Airflow; with `platform` it builds what checks k8s/ and workflows,
+# with `monitoring` it fetches Prometheus and promtool.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -331,6 +332,21 @@ ensure_native_core() {
   step native "$(digest "$folder")" "compiling the core" compile_core
 }
 
+fetch_prometheus() { # Debian's package, unpacked and not installed: nothing starts, and no root is needed
+  local folder="$tools/prometheus.new"
+  rm -rf "$folder" && mkdir -p "$folder" || return 1
+  (cd "$folder" && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . && rm -f prometheus_*.deb) || return 1
+  "$folder/usr/bin/promtool" --version || return 1
+  rm -rf "$tools/prometheus" && mv "$folder" "$tools/prometheus"
+}
+
+ensure_monitoring() {
+  if command -v prometheus >/dev/null && command -v promtool >/dev/null; then return; fi
+  command -v apt-get >/dev/null || die "no prometheus and promtool on PATH: install them with the system's package manager"
+  [[ -x "$tools/prometheus/usr/bin/promtool" ]] || rm -f "$tools/stamps/prometheus"
+  step prometheus "$(digest prometheus)" "fetching Prometheus" fetch_prometheus
+}
+
 main() {
   local start=$SECONDS
   [[ "$(uname -s)-$(uname -m)" == Linux-x86_64 ]] ||
@@ -354,8 +370,9 @@ main() {
   for part in "$@"; do
     case $part in
       marts) ensure_marts ;;
+      monitoring) ensure_monitoring ;;
       platform) ensure_platform ;;
-      *) die "there is no part $part: marts, platform" ;;
+      *) die "there is no part $part: marts, monitoring, platform" ;;
     esac
   done
   say "ready in $((SECONDS - start)) s"

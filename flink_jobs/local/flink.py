@@ -69,6 +69,8 @@ def config(home: Home, rest_port: int, rpc_port: int, certificates: Certificates
         # How old the metrics of the REST API may be; the default of 10 s is too slow for a live view.
         "metrics.fetcher.update-interval": 2000,
         "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+        # Else `le="0.5"` becomes `le="0_5"` and `+Inf` becomes `_Inf`, and no quantile can be taken.
+        "metrics.reporter.prom.filterLabelValueCharacters": "false",
         "env.java.opts.all": _java_options(),
         # The client lives for seconds: the optimising compiler would cost it more than it gains.
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",

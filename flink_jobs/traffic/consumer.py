@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import AuthorizationError, KafkaError
 
 from flink_jobs.broker import Broker
-from flink_jobs.broker_errors import connection_error, denied
+from flink_jobs.broker_errors import connection_error, denied, no_topic
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
@@ -135,6 +135,5 @@ class CommittedReader:
             raise denied(broker, cause) from None
         if not partitions:
             self._consumer.close()
-            what = f"there is no topic {topic} at {broker}"
-            raise UserError(what, "`streamflow up` creates the topics; STREAMFLOW_TOPIC_PREFIX names their prefix")
+            raise no_topic(broker, topic)
         return sorted(partitions)

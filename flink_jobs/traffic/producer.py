@@ -10,7 +10,7 @@ from kafka import KafkaProducer
 from kafka.errors import AuthorizationError, KafkaError
 
 from flink_jobs.broker import Broker
-from flink_jobs.broker_errors import connection_error, denied
+from flink_jobs.broker_errors import connection_error, denied, no_topic
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.outgoing import Outgoing
 
@@ -81,8 +81,7 @@ class RecordProducer:
             partitions = None
         if not partitions:
             self._producer.close(timeout=0)
-            what = f"there is no topic {topic} at {broker}"
-            raise UserError(what, "`streamflow up` creates the topics; STREAMFLOW_TOPIC_PREFIX names their prefix")
+            raise no_topic(broker, topic)
 
     def __enter__(self) -> Self:
         """Return the producer."""
