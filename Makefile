@@ -24,7 +24,8 @@ BENCH_FLAGS ?=
 FAULTS_FLAGS ?=
 SOAK_FLAGS ?=
 
-.PHONY: help setup setup-marts setup-monitoring marts airflow airflow-down airflow-check up down status demo test lint types check ci upgrades bench faults soak clean
+.PHONY: help setup setup-marts setup-monitoring setup-platform marts airflow airflow-down airflow-check up down status demo test \
+	lint types check platform-check ci upgrades bench faults soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,7 +63,10 @@ down: setup ## stop what `make up` started
 status: setup ## show processes, ports, jobs, checkpoints and lag
 	@$(STREAMFLOW) status
 
-test: setup-marts setup-monitoring ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
+setup-platform: ## the same, and what checks k8s/, images and workflows
+	@flink_jobs/local/bootstrap.sh platform
+
+test: setup-marts setup-monitoring setup-platform ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(or $(PYTEST_FLAGS),$(AT_ONCE))
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))

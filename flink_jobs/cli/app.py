@@ -26,6 +26,9 @@ COMMANDS = {
     "status": Lazy(
         "flink_jobs.cli.stack_commands", "status", "Show processes, ports, jobs, checkpoints and lag.", STACK
     ),
+    "migrate": Lazy(
+        "flink_jobs.cli.migrate_command", "migrate", "Bring a Postgres of your own to date: roles, tables.", STACK
+    ),
     "submit": Lazy("flink_jobs.cli.job_commands", "submit", "Start the detector and the archive job on Flink.", JOB),
     "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List Flink's jobs.", JOB),
     "savepoint": Lazy("flink_jobs.cli.savepoint_commands", "app", "Take savepoints, and see what is in them.", JOB),

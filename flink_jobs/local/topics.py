@@ -56,7 +56,7 @@ def contracts(prefix: str) -> dict[str, TopicContract]:
     return {contract.name: contract for contract in load_contracts(prefix).values()}
 
 
-def create_topics(broker: Broker, prefix: str) -> list[str]:
+def create_topics(broker: Broker, prefix: str, replicas: int = LOCAL_REPLICATION) -> list[str]:
     """Create the topics that are missing; return their names.
 
     Raises:
@@ -74,7 +74,7 @@ def create_topics(broker: Broker, prefix: str) -> list[str]:
         missing = {
             name: {
                 "num_partitions": contract.partitions,
-                "replication_factor": LOCAL_REPLICATION,
+                "replication_factor": replicas,
                 "configs": dict(contract.config),
             }
             for name, contract in wanted.items()
