@@ -42,7 +42,7 @@ def test_the_cluster_listens_on_loopback_only_and_has_one_slot(tmp_path: Path) -
 def test_with_a_zookeeper_jobs_outlive_their_jobmanager(tmp_path: Path) -> None:
     without = flink.config(Home(tmp_path), 8081, 6123)
     assert not [name for name in without if name.startswith("high-availability")]
-    values = flink.config(Home(tmp_path), 8081, 6123, 2181)
+    values = flink.config(Home(tmp_path), 8081, 6123, zookeeper_port=2181)
     assert values["high-availability.zookeeper.quorum"] == "127.0.0.1:2181"
     assert values["high-availability.storageDir"] == (tmp_path / "flink" / "ha").as_uri()
     keeper = properties(zookeeper.render(tmp_path, 2181))
