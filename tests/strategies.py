@@ -1,12 +1,8 @@
-"""Seeded Hypothesis strategies: everything the tests generate, in one place.
-
-Importing this module loads a profile without randomness: a run today draws what it drew yesterday, in CI as here.
-"""
+"""Hypothesis strategies: everything the tests generate, in one place."""
 
 from typing import Any
 
 import orjson
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from flink_jobs.core.config import Blacklist, DetectionConfig
@@ -25,9 +21,6 @@ from flink_jobs.core.rules import RULES, RuleSetting
 from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.core.state import CustomerFraudState, transaction_fingerprint
 from flink_jobs.core.transaction import Transaction
-
-settings.register_profile("streamflow", derandomize=True, deadline=None, database=None, max_examples=150)
-settings.load_profile("streamflow")
 
 NOW_MS = 1_767_225_600_000
 """The clock of the tests: 2026-01-01T00:00Z."""
