@@ -56,7 +56,9 @@ def read_positions(bootstrap: str, prefix: str) -> list[PartitionPosition]:
     """
     groups = {topic_name(prefix, suffix): f"{prefix}-{job}" for suffix, job in READERS.items()}
     with CommittedReader(bootstrap, list(groups)) as reader, admin(bootstrap) as client:
-        committed = client.list_group_offsets(dict.fromkeys(set(groups.values())))
+        # A group that never committed has no coordinator to ask.
+        known = {group["group_id"] for group in client.list_groups()} & set(groups.values())
+        committed = client.list_group_offsets(dict.fromkeys(known)) if known else {}
         ends = reader.end_offsets()
         first = client.list_partition_offsets({TopicPartition(*place): OffsetSpec.EARLIEST for place in ends})
     read: dict[Position, int | None] = {}
