@@ -26,9 +26,12 @@ COMMANDS = {
     "status": Lazy(
         "flink_jobs.cli.stack_commands", "status", "Show processes, ports, jobs, checkpoints and lag.", STACK
     ),
+    "migrate": Lazy(
+        "flink_jobs.cli.migrate_command", "migrate", "Bring a Postgres of your own to date: roles, tables.", STACK
+    ),
     "submit": Lazy("flink_jobs.cli.job_commands", "submit", "Start the detector and the archive job on Flink.", JOB),
     "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List Flink's jobs.", JOB),
-    "savepoint": Lazy("flink_jobs.cli.job_commands", "savepoint_app", "Take a savepoint, or stop a job with one.", JOB),
+    "savepoint": Lazy("flink_jobs.cli.savepoint_commands", "app", "Take savepoints, and see what is in them.", JOB),
     "cancel": Lazy("flink_jobs.cli.job_commands", "cancel", "End a job without a savepoint.", JOB),
     "replay": Lazy("flink_jobs.cli.traffic_commands", "replay", "Send card transactions from a file.", TRAFFIC),
     "simulate": Lazy(

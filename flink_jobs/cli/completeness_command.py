@@ -37,16 +37,16 @@ def completeness(
     from flink_jobs.warehouse.completeness import compare
 
     settings = load_settings()
-    bootstrap, prefix = settings.kafka_bootstrap_servers, settings.topic_prefix
-    if not is_ready(bootstrap):
-        _answer(output, [], f"no Kafka broker answers at {bootstrap}")
+    broker, prefix = settings.broker(), settings.topic_prefix
+    if not is_ready(broker):
+        _answer(output, [], f"no Kafka broker answers at {broker}")
         raise typer.Exit(UNKNOWN_EXIT)
     latest: list[Compared] = []
 
     def is_complete() -> bool:
         latest[:] = compare(
             settings.postgres_dsn_as("transformer"),
-            read_positions(bootstrap, prefix),
+            read_positions(broker, prefix),
             topic_name(prefix, "transactions"),
         )
         return all(item.is_complete for item in latest)

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import sql
@@ -56,6 +56,7 @@ def settings_of_airflow(home: Home, port: int, settings: Settings) -> dict[str, 
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
             f"postgresql+psycopg2://{owner}@{settings.postgres_host}:{settings.postgres_port}/{DATABASE}"
+            f"?{urlencode(settings.postgres_ssl)}"
         ),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "5",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "2",

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from flink_jobs.core.model_slot import Role
+from flink_jobs.core.reasons import DeadLetterReason, ReasonCode
+
 FLINK_OPERATOR_PREFIX: Final = "flink_taskmanager_job_task_operator_"
 
 
@@ -33,17 +36,21 @@ class Metric:
     label: str | None = None
     buckets: tuple[float, ...] = ()
     """Upper bounds (inclusive) of a histogram, ascending; ``+Inf`` is added."""
+    values: tuple[str, ...] = ()
+    """Values of the label that are shown from the start, at 0: a series that begins at its first fault has no rate."""
 
 
 RECORDS: Final = Metric("records", Kind.COUNTER, "records", "records taken from the transactions topic")
 DECISIONS: Final = Metric("decisions", Kind.COUNTER, "decisions", "transactions decided")
 ALERTS: Final = Metric("alerts", Kind.COUNTER, "alerts", "decisions at or above the alert threshold")
 ALERT_REASONS: Final = Metric(
-    "alert_reasons", Kind.COUNTER, "alerts", "alerts that name a reason; one alert may name several", label="reason"
-)
+    "alert_reasons", Kind.COUNTER, "alerts", "alerts that name a reason; one alert may name several", label="reason",
+    values=tuple(ReasonCode),
+)  # fmt: skip
 DEAD_LETTERS: Final = Metric(
-    "dead_letters", Kind.COUNTER, "letters", "records set aside, duplicates and incidents included", label="reason"
-)
+    "dead_letters", Kind.COUNTER, "letters", "records set aside, duplicates and incidents included", label="reason",
+    values=tuple(DeadLetterReason),
+)  # fmt: skip
 DEGRADED_DECISIONS: Final = Metric("degraded_decisions", Kind.COUNTER, "decisions", "decisions made without the model")
 OUT_OF_ORDER: Final = Metric("out_of_order_decisions", Kind.COUNTER, "decisions", "events older than one seen before")
 MODEL_FAULTS: Final = Metric(
@@ -51,7 +58,7 @@ MODEL_FAULTS: Final = Metric(
 )
 MODEL_CUT_OFFS: Final = Metric(
     "model_cut_offs", Kind.COUNTER, "models", "models no longer asked after repeated faults, by role",
-    label="role",
+    label="role", values=tuple(Role),
 )  # fmt: skip
 SHADOW_DECISIONS: Final = Metric("shadow_decisions", Kind.COUNTER, "decisions", "decisions the shadow model scored too")
 SHADOW_ALERTS: Final = Metric("shadow_alerts", Kind.COUNTER, "decisions", "of those, what it would have alerted on")
@@ -63,8 +70,9 @@ EXPERIMENT_STOPS: Final = Metric(
     "experiment_stops", Kind.COUNTER, "experiments", "experiments ended by their guard, counted in each subtask"
 )
 CONTROL_MESSAGES: Final = Metric(
-    "control_messages", Kind.COUNTER, "messages", "control messages by what became of them", label="outcome"
-)
+    "control_messages", Kind.COUNTER, "messages", "control messages by what became of them", label="outcome",
+    values=("applied", "rejected", "duplicate"),
+)  # fmt: skip
 CONFIG_REVISION: Final = Metric("config_revision", Kind.GAUGE, "revision", "revision of the configuration in force")
 SCORE: Final = Metric(
     "score", Kind.HISTOGRAM, "score 0-1", "distribution of scores",
@@ -79,6 +87,10 @@ LATENCY_MS: Final = Metric(
     "from Kafka's record timestamp to the decision (the commit of the output follows with the next checkpoint)",
     buckets=(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000),
 )  # fmt: skip
+ALERT_LATENCY_MS: Final = Metric(
+    "alert_latency_ms", Kind.HISTOGRAM, "milliseconds", "the same for every alert, where latency_ms takes a sample",
+    buckets=(50, 100, 250, 500, 1000, 2000, 5000, 10000, 30000, 60000),
+)  # fmt: skip
 STATE_BYTES: Final = Metric(
     "state_bytes", Kind.HISTOGRAM, "bytes", "size of a customer's encoded state when written",
     buckets=(128, 256, 384, 512, 640, 768, 1024),
@@ -87,7 +99,7 @@ STATE_BYTES: Final = Metric(
 DETECTOR_METRICS: Final = (
     RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
     MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
-    CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, STATE_BYTES,
+    CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, STATE_BYTES,
 )  # fmt: skip
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 
+from flink_jobs.broker import Broker
+from flink_jobs.broker_errors import connection_error, denied, no_topic
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class CommittedReader:
 
     def __init__(
         self,
-        bootstrap: str,
+        broker: Broker,
         topics: Sequence[str],
         start: Mapping[Position, int] | None = None,
         *,
@@ -50,7 +52,7 @@ class CommittedReader:
         """Connect and place the reader.
 
         Args:
-            bootstrap: host:port of the broker.
+            broker: the cluster, and who we are there.
             topics: full names.
             start: first offset of each partition; a partition not named starts at its beginning.
             only: partitions to read; default: all.
@@ -60,7 +62,7 @@ class CommittedReader:
         """
         try:
             self._consumer: Any = KafkaConsumer(
-                bootstrap_servers=bootstrap,
+                **broker.client(),
                 isolation_level="read_committed",
                 group_id=None,
                 enable_auto_commit=False,
@@ -72,12 +74,11 @@ class CommittedReader:
                 allow_auto_create_topics=False,
             )
         except (KafkaError, ValueError) as cause:
-            what = f"no Kafka broker answers at {bootstrap} ({type(cause).__name__})"
-            raise UserError(what, "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS") from None
+            raise connection_error(broker, cause) from None
         places = [
             TopicPartition(topic, number)
             for topic in topics
-            for number in self._partitions(topic, bootstrap)
+            for number in self._partitions(topic, broker)
             if only is None or (topic, number) in only
         ]
         self._consumer.assign(places)
@@ -139,10 +140,13 @@ class CommittedReader:
             if self._consumer.position(place) < ends[place.topic, place.partition]
         ]
 
-    def _partitions(self, topic: str, bootstrap: str) -> list[int]:
-        partitions = self._consumer.partitions_for_topic(topic)
+    def _partitions(self, topic: str, broker: Broker) -> list[int]:
+        try:
+            partitions = self._consumer.partitions_for_topic(topic)
+        except AuthorizationError as cause:
+            self._consumer.close()
+            raise denied(broker, cause) from None
         if not partitions:
             self._consumer.close()
-            what = f"there is no topic {topic} at {bootstrap}"
-            raise UserError(what, "`streamflow up` creates the topics; STREAMFLOW_TOPIC_PREFIX names their prefix")
+            raise no_topic(broker, topic)
         return sorted(partitions)

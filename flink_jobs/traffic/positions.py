@@ -17,6 +17,7 @@ from flink_jobs.traffic.consumer import CommittedReader
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flink_jobs.broker import Broker
     from flink_jobs.traffic.consumer import Position
 
 READERS: Final[Mapping[str, str]] = {
@@ -48,7 +49,7 @@ class PartitionPosition(NamedTuple):
     waiting: int
 
 
-def read_positions(bootstrap: str, prefix: str) -> list[PartitionPosition]:
+def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
     """Look at every partition of the topics that a job reads.
 
     What the jobs have read is looked up before the ends of the topics, so nothing seems read before it is there.
@@ -58,14 +59,14 @@ def read_positions(bootstrap: str, prefix: str) -> list[PartitionPosition]:
     """
     groups = {topic_name(prefix, suffix): f"{prefix}-{job}" for suffix, job in READERS.items()}
     try:
-        with CommittedReader(bootstrap, list(groups)) as reader, admin(bootstrap) as client:
+        with CommittedReader(broker, list(groups)) as reader, admin(broker) as client:
             # A group that never committed has no coordinator to ask.
             known = {group["group_id"] for group in client.list_groups()} & set(groups.values())
             committed = client.list_group_offsets(dict.fromkeys(known)) if known else {}
             ends = reader.end_offsets()
             first = client.list_partition_offsets({TopicPartition(*place): OffsetSpec.EARLIEST for place in ends})
     except KafkaError as cause:
-        what = f"the broker at {bootstrap} does not tell its offsets ({type(cause).__name__})"
+        what = f"the broker at {broker} does not tell its offsets ({type(cause).__name__})"
         raise UserError(what, "see `streamflow status`, and try again") from None
     read: dict[Position, int | None] = {}
     for place in ends:
@@ -74,17 +75,17 @@ def read_positions(bootstrap: str, prefix: str) -> list[PartitionPosition]:
     oldest = {place: first[TopicPartition(*place)].offset for place in ends}
     begin = {place: max(oldest[place], read[place] or 0) for place in ends}
     waiting = {place: ends[place] - begin[place] for place in ends}
-    waiting |= _count(bootstrap, {place: at for place, at in begin.items() if 0 < waiting[place] <= COUNT_UP_TO})
+    waiting |= _count(broker, {place: at for place, at in begin.items() if 0 < waiting[place] <= COUNT_UP_TO})
     return [
         PartitionPosition(*place, oldest[place], ends[place], read[place], waiting[place]) for place in sorted(ends)
     ]
 
 
-def _count(bootstrap: str, begin: Mapping[Position, int]) -> dict[Position, int]:
+def _count(broker: Broker, begin: Mapping[Position, int]) -> dict[Position, int]:
     """Count committed records: a transaction's end takes an offset and is none."""
     if not begin:
         return {}
     found: Counter[Position] = Counter()
-    with CommittedReader(bootstrap, sorted({topic for topic, _ in begin}), begin, only=begin.keys()) as reader:
+    with CommittedReader(broker, sorted({topic for topic, _ in begin}), begin, only=begin.keys()) as reader:
         found.update((record.topic, record.partition) for record in reader.read_to_end())
     return {place: found[place] for place in begin}

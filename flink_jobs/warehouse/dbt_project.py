@@ -36,6 +36,8 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
         "STREAMFLOW_POSTGRES_DATABASE": settings.postgres_database,
         "STREAMFLOW_POSTGRES_TRANSFORMER_USER": user,
         "STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD": password.get_secret_value(),
+        "STREAMFLOW_POSTGRES_SSL_MODE": settings.postgres_ssl_mode,
+        "STREAMFLOW_POSTGRES_CA_FILE": str(settings.postgres_ca_file or ""),
         "DO_NOT_TRACK": "1",
     }
 

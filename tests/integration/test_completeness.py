@@ -56,7 +56,7 @@ def test_what_no_job_has_read_is_waiting_and_nothing_is_missing_of_it(stack: Sta
     jobs.send_raw(stack, f"{prefix}.transactions", [b"{}"] * 5)
     jobs.send_raw(stack, f"{prefix}.decisions", [b"{}"] * 7)
     settings = stack.settings()
-    positions = read_positions(settings.kafka_bootstrap_servers, prefix)
+    positions = read_positions(settings.broker(), prefix)
     assert {position.read_offset for position in positions} == {None}
     waiting: Counter[str] = Counter()
     for position in positions:
