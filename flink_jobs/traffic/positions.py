@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kafka import TopicPartition
 from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
 
 from flink_jobs.contracts.registry import topic_name
+from flink_jobs.errors import UserError
 from flink_jobs.local.topics import admin
 from flink_jobs.traffic.consumer import CommittedReader
 
@@ -53,13 +55,19 @@ def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
     What the jobs have read is looked up before the ends of the topics, so nothing seems read before it is there.
 
     Raises:
-        UserError: no broker answers, or a topic does not exist.
+        UserError: no broker answers, one stopped answering, or a topic does not exist.
     """
     groups = {topic_name(prefix, suffix): f"{prefix}-{job}" for suffix, job in READERS.items()}
-    with CommittedReader(broker, list(groups)) as reader, admin(broker) as client:
-        committed = client.list_group_offsets(dict.fromkeys(set(groups.values())))
-        ends = reader.end_offsets()
-        first = client.list_partition_offsets({TopicPartition(*place): OffsetSpec.EARLIEST for place in ends})
+    try:
+        with CommittedReader(broker, list(groups)) as reader, admin(broker) as client:
+            # A group that never committed has no coordinator to ask.
+            known = {group["group_id"] for group in client.list_groups()} & set(groups.values())
+            committed = client.list_group_offsets(dict.fromkeys(known)) if known else {}
+            ends = reader.end_offsets()
+            first = client.list_partition_offsets({TopicPartition(*place): OffsetSpec.EARLIEST for place in ends})
+    except KafkaError as cause:
+        what = f"the broker at {broker} does not tell its offsets ({type(cause).__name__})"
+        raise UserError(what, "see `streamflow status`, and try again") from None
     read: dict[Position, int | None] = {}
     for place in ends:
         offset = committed.get(groups[place[0]], {}).get(TopicPartition(*place))

@@ -42,6 +42,13 @@ class Webhook:
     posted: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
+    def heard(self, dag: str) -> dict[str, Any]:
+        """Wait for the one incident of a DAG: a task tells of its failure after its run is known to have failed."""
+        (incident,) = wait_for(
+            lambda: [item for item in self.posted if item["dag_id"] == dag], limit_s=120, what=f"an incident of {dag}"
+        )
+        return incident
+
 
 @pytest.fixture(scope="module")
 def webhook() -> Iterator[Webhook]:
@@ -160,7 +167,7 @@ def test_a_bad_day_stops_before_gold_and_the_webhook_hears_of_it(running: Runnin
     archive(running.settings.postgres_dsn_as("writer"), DecidedCards(decisions=[{**bad, "amount_minor": -1}]))
     assert running.finish("data_quality", running.trigger("data_quality", day=day)) == "failed"
     assert running.runs("gold_build") == builds
-    (posted,) = [incident for incident in webhook.posted if incident["dag_id"] == "data_quality"]
+    posted = webhook.heard("data_quality")
     assert (posted["kind"], posted["task_id"]) == ("task_failed", "gates.check")
     assert "does not hold" in posted["what"]
     compare_marts(running.settings, running.cards)
@@ -200,8 +207,5 @@ def test_a_late_run_is_noted_and_the_webhook_hears_of_it(running: Running, webho
     query = "SELECT run_id, what FROM ops.incidents WHERE kind = 'deadline_missed' AND dag_id = 'late_run'"
     assert running.ask(query) == [(run, "the run is not done in time")]
 
-    def heard() -> list[dict[str, Any]]:
-        return [incident for incident in webhook.posted if incident["kind"] == "deadline_missed"]
-
-    (posted,) = wait_for(heard, limit_s=60, what="the webhook")
-    assert (posted["dag_id"], posted["run_id"]) == ("late_run", run)
+    posted = webhook.heard("late_run")
+    assert (posted["kind"], posted["run_id"]) == ("deadline_missed", run)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import psycopg
 import pytest
 from psycopg import sql
 
 from flink_jobs.local.migrations import apply_migrations
 from flink_jobs.local.paths import MIGRATIONS
+from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from flink_jobs.traffic.positions import PartitionPosition
+from flink_jobs.traffic.positions import PartitionPosition, read_positions
 from flink_jobs.warehouse.completeness import compare
+from tests.integration import jobs
 from tests.integration.decided_cards import TOPIC, archive, decide
 
 pytestmark = pytest.mark.stack
@@ -45,3 +49,19 @@ def test_what_is_missing_is_counted_by_offset(fresh_database: Settings) -> None:
     with psycopg.connect(dsn) as connection:
         kept = connection.execute("SELECT topic, partition, missing FROM ops.kafka_positions ORDER BY 1, 2").fetchall()
     assert kept == [(TOPIC, 0, 0), (TOPIC, 7, 15), ("x", 0, None)]
+
+
+def test_what_no_job_has_read_is_waiting_and_nothing_is_missing_of_it(stack: Stack) -> None:
+    prefix = jobs.own_topics(stack, "nobody-reads")
+    jobs.send_raw(stack, f"{prefix}.transactions", [b"{}"] * 5)
+    jobs.send_raw(stack, f"{prefix}.decisions", [b"{}"] * 7)
+    settings = stack.settings()
+    positions = read_positions(settings.broker(), prefix)
+    assert {position.read_offset for position in positions} == {None}
+    waiting: Counter[str] = Counter()
+    for position in positions:
+        waiting[position.topic.removeprefix(f"{prefix}.")] += position.waiting
+    assert +waiting == Counter(transactions=5, decisions=7)
+    compared = compare(settings.postgres_dsn_as("transformer"), positions, f"{prefix}.transactions")
+    assert {item.missing for item in compared if item.position.topic == f"{prefix}.transactions"} == {0}
+    assert not all(item.is_complete for item in compared)
