@@ -21,6 +21,13 @@ Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="any fr
 def up(
     *,
     taskmanagers: Annotated[int, typer.Option(min=1, max=MAX_TASKMANAGERS, help="one task slot and 1.7 GiB each")] = 2,
+    secure: Annotated[
+        bool | None,
+        typer.Option(
+            "--secure/--no-secure",
+            help="TLS, log-ins and rights on Kafka and Postgres, with generated certificates; default: as it was last",
+        ),
+    ] = None,
     flink_port: Port = None,
     kafka_port: Port = None,
     postgres_port: Port = None,
@@ -43,6 +50,7 @@ def up(
     settings = stack.up(
         (*COMPONENTS, "zookeeper") if ha else COMPONENTS,
         taskmanagers=taskmanagers,
+        secure=secure,
         wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port},
     )
     say(f"Up in {time.monotonic() - start:.0f} s. Settings are in {stack.home.env_file}")
@@ -73,7 +81,7 @@ def status(*, output: OutputOption = Output.PLAIN) -> None:
         raise UserError(f"the stack in {stack.home.root} is not up", "run `streamflow up`")
     settings = stack.settings()
     jobs = _jobs(FlinkRest(settings.flink_rest_url, timeout_s=3))
-    consumers = lag.consumer_lag(settings.kafka_bootstrap_servers) if _runs(stack, "kafka") else []
+    consumers = lag.consumer_lag(settings.broker()) if _runs(stack, "kafka") else []
     value = {
         "home": stack.home.root,
         "flink_ui": settings.flink_rest_url,

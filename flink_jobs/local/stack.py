@@ -14,6 +14,7 @@ from typing import Literal, Self
 
 from flink_jobs.errors import UserError
 from flink_jobs.local import envfile, flink, ports, postgres, process, toolchain
+from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.flink_rest import FlinkRest
 from flink_jobs.local.launch import COMPONENTS, Component, Launcher, Say
 from flink_jobs.local.paths import Home
@@ -109,6 +110,7 @@ class Stack:
         components: Sequence[Component] = COMPONENTS,
         *,
         taskmanagers: int = 2,
+        secure: bool | None = None,
         wanted_ports: dict[str, int | None] | None = None,
     ) -> Settings:
         """Start what does not run yet, create topics and tables, write ``stack.env``, return the settings.
@@ -116,11 +118,13 @@ class Stack:
         Args:
             components: which parts to start.
             taskmanagers: how many TaskManagers, 1 to 16; one task slot and about 1.7 GiB each.
+            secure: run with TLS, log-ins and rights, on generated certificates and passwords; ``None`` keeps what
+                the home folder had last.
             wanted_ports: fixed ports for the components; any free one otherwise.
 
         Raises:
-            UserError: a port is taken, a tool is missing, or a process did not come up. What this call started is
-                stopped again.
+            UserError: ``secure`` differs from what runs, a port is taken, a tool is missing, or a process did not
+                come up. What this call started is stopped again.
         """
         toolchain.require_jars()
         java = toolchain.find_java()
@@ -129,6 +133,7 @@ class Stack:
             record = self.record
             launcher = self._launcher(record)
             before = {name for name in record.processes if record.alive(name)}
+            self._choose_security(record, secure, before)
             try:
                 launcher.choose_ports(components, wanted_ports or {})
                 record.taskmanagers = taskmanagers if "flink" in components else record.taskmanagers
@@ -144,6 +149,17 @@ class Stack:
                     process.end_leftovers(record.stack_id)
                 raise
         return self.settings()
+
+    def _choose_security(self, record: StackRecord, secure: bool | None, running: set[str]) -> None:  # noqa: FBT001
+        if secure is not None and secure != record.secure:
+            if running:
+                raise UserError(
+                    f"the stack in {self.home.root} is up {'with' if record.secure else 'without'} security",
+                    "run `streamflow down` first",
+                )
+            record.secure = secure
+        if record.secure and not running and Certificates(self.home.secrets).ensure():
+            self._say(f"Made certificates in {self.home.secrets}")
 
     # ---- stopping
 

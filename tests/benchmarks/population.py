@@ -63,7 +63,7 @@ def visits(customers: int, events: int) -> Iterator[Message]:
 def publish(rig: Rig, prefix: str, messages: Iterator[Message]) -> None:
     """Publish in chunks: the futures of five million records would not fit."""
     while chunk := list(itertools.islice(messages, CHUNK)):
-        workload.publish(rig.bootstrap, prefix, chunk)
+        workload.publish(rig.broker, prefix, chunk)
 
 
 def run(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> Found:
@@ -74,7 +74,7 @@ def run(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> Fo
         rig.await_consumed(prefix, job_id, customers)
         say(f"{customers:,} customers are known")
         decisions = topic_name(prefix, "decisions")
-        with CommittedReader(rig.bootstrap, [decisions]) as reader, rig.meter() as meter:
+        with CommittedReader(rig.broker, [decisions]) as reader, rig.meter() as meter:
             reader.seek_to_end()
             publish(rig, prefix, visits(customers, events))
             rig.await_consumed(prefix, job_id, customers + events)
@@ -82,7 +82,7 @@ def run(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> Fo
             rate = steady_rate([record.timestamp_ms for record in reader.read_to_end()], meter)
         size = full_size(rig, job_id)
         restore_s, readable_s = _restore(rig, job_id)
-    workload.drop_topics(rig.bootstrap, prefix)
+    workload.drop_topics(rig.broker, prefix)
     return Found(customers, size, rate.events_per_s, rate.events_per_cpu_s, restore_s, readable_s)
 
 

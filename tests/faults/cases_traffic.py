@@ -161,7 +161,7 @@ def large_message(trial: Trial) -> None:
         topic = ConfigResource(
             ConfigResourceType.TOPIC, pair.transactions, {"max.message.bytes": str(LARGE_BYTES + MIB)}
         )
-        with admin(trial.lab.bootstrap, timeout_s=30.0) as client:
+        with admin(trial.lab.broker, timeout_s=30.0) as client:
             client.alter_configs([topic])
         trial.send(map(encode, trial.events(200)[1:]))
         accepted = _send_large(trial, record)
@@ -176,7 +176,10 @@ def large_message(trial: Trial) -> None:
 def _send_large(trial: Trial, record: Outgoing) -> KafkaError | None:
     """Send a record of any size; return what the broker said against it."""
     producer = KafkaProducer(
-        bootstrap_servers=trial.lab.bootstrap, max_request_size=2 * LARGE_BYTES, request_timeout_ms=60_000, retries=3
+        bootstrap_servers=trial.lab.broker.servers,
+        max_request_size=2 * LARGE_BYTES,
+        request_timeout_ms=60_000,
+        retries=3,
     )
     try:
         landed = producer.send(trial.pair.transactions, value=record.value, key=record.key).get(timeout=120)
@@ -194,7 +197,7 @@ def partition_added(trial: Trial) -> None:
         trial.on(pair)
         events = trial.events(EVENTS)
         trial.send(map(encode, events[: EVENTS // 2]))
-        with admin(trial.lab.bootstrap, timeout_s=30.0) as client:
+        with admin(trial.lab.broker, timeout_s=30.0) as client:
             before = len(client.describe_topics([pair.transactions])[0]["partitions"])
             client.create_partitions({pair.transactions: before + 2})
         trial.strike(f"{before} partitions became {before + 2}")

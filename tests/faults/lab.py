@@ -66,7 +66,7 @@ class Lab:
         self.model_dir = model_dir
         self.scratch = scratch
         self._taskmanagers = taskmanagers
-        self.bootstrap = stack.settings().kafka_bootstrap_servers
+        self.broker = stack.settings().broker()
         self.rest = stack.rest()
         self._numbers = itertools.count(1)
         self._shared: Pair | None = None
@@ -113,7 +113,7 @@ class Lab:
 
     def _start(self, plan: PairPlan) -> Pair:
         prefix = f"faults{next(self._numbers)}"
-        create_topics(self.bootstrap, prefix)
+        create_topics(self.broker, prefix)
         common = {
             "STREAMFLOW_TOPIC_PREFIX": prefix,
             "STREAMFLOW_MODEL_DIR": str(self.model_dir),

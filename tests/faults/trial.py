@@ -79,7 +79,7 @@ class Trial:
         """Work on these jobs from now on."""
         self.pair = pair
         self._began_ms = time.time() * 1000
-        self._start = output_ends(self.lab.bootstrap, pair.prefix)
+        self._start = output_ends(self.lab.broker, pair.prefix)
 
     # ---- traffic
 
@@ -99,7 +99,7 @@ class Trial:
 
         def send() -> None:
             try:
-                with RecordProducer(self.lab.bootstrap, self.pair.transactions, self.enter) as producer:
+                with RecordProducer(self.lab.broker, self.pair.transactions, self.enter) as producer:
 
                     def nap(seconds: float) -> None:
                         time.sleep(seconds)
@@ -166,7 +166,7 @@ class Trial:
         """Return what was committed to an output topic since the case began."""
         topic = topic_name(self.pair.prefix, suffix)
         start = {place: offset for place, offset in self._start.items() if place[0] == topic}
-        with CommittedReader(self.lab.bootstrap, [topic], start) as reader:
+        with CommittedReader(self.lab.broker, [topic], start) as reader:
             return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
 
     # ---- the account
@@ -179,7 +179,7 @@ class Trial:
                 customer's state that was lost, kept twice or mixed up shows there.
         """
         finding = self.finding
-        kafka = await_balance(self.lab.bootstrap, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
+        kafka = await_balance(self.lab.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
         finding.sent, finding.kafka = self.ledger.sent, Counts.of(kafka)
         finding.incidents, finding.degraded = kafka.incidents, kafka.degraded
         if not kafka.is_as_expected:
@@ -197,7 +197,7 @@ class Trial:
 
     def kafka_first(self) -> tuple[float, int]:
         """Wait for every outcome in Kafka; return the seconds since the case began, and Postgres's outcomes then."""
-        await_balance(self.lab.bootstrap, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
+        await_balance(self.lab.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
         seconds = time.time() - self._began_ms / 1000
         with archive(self.lab.stack.settings().postgres_dsn, self.pair.transactions, self._customers) as tables:
             return seconds, tables.count(self._first_offsets())

@@ -24,7 +24,7 @@ from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.letters import read_letters
 from tests.benchmarks import machine
-from tests.benchmarks.rig import JobPlan, Rig, open_rig
+from tests.benchmarks.rig import JobPlan, Rig, open_rig, trained_model
 from tests.benchmarks.workload import CUSTOMERS
 from tests.soak import report
 from tests.soak.load import Sender, endless, follow
@@ -124,7 +124,7 @@ class Soak:
         def complete() -> bool:
             nonlocal letters
             self.listen(1.0)
-            letters = sum(1 for _ in read_letters(self.rig.bootstrap, self.prefix))
+            letters = sum(1 for _ in read_letters(self.rig.broker, self.prefix))
             return self.window.decided + letters >= self.sender.sent
 
         try:
@@ -167,10 +167,10 @@ def running_soak(rig: Rig, customers: int) -> Iterator[Soak]:
     context = multiprocessing.get_context("spawn")
     with rig.detector(prefix, JobPlan()) as job_id:
         ours, theirs = context.Pipe()
-        reader = context.Process(target=follow, args=(rig.bootstrap, topic_name(prefix, "decisions"), theirs))
+        reader = context.Process(target=follow, args=(rig.broker.servers, topic_name(prefix, "decisions"), theirs))
         reader.start()
         theirs.close()  # so that a reader that died is noticed
-        sender = Sender(rig.bootstrap, topic_name(prefix, "transactions"), endless(customers))
+        sender = Sender(rig.broker.servers, topic_name(prefix, "transactions"), endless(customers))
         try:
             wait_for(lambda: ours.poll() or not reader.is_alive(), limit_s=60, what="the reader of decisions")
             ours.recv()
@@ -193,7 +193,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     description = machine.describe()
     try:
-        with open_rig(say) as rig, running_soak(rig, options.customers) as running:
+        with (
+            trained_model(say) as model_dir,
+            open_rig(model_dir, say) as rig,
+            running_soak(rig, options.customers) as running,
+        ):
             capacity = None if options.rate else running.capacity(say)
             rate = options.rate or options.share * (capacity or 0.0)
             say(f"soaking at {rate:,.0f} records/s for {options.minutes:g} minutes")

@@ -20,7 +20,7 @@ def properties(text: str) -> dict[str, str]:
 
 
 def test_the_broker_behaves_like_a_real_one(tmp_path: Path) -> None:
-    values = properties(kafka.render_properties(tmp_path, 1111, 2222))
+    values = properties(kafka.render_properties(tmp_path, kafka.Ports(1111, 2222)))
     assert values["auto.create.topics.enable"] == "false"
     assert values["transaction.max.timeout.ms"] == str(15 * 60 * 1000)
     assert values["advertised.listeners"] == "PLAINTEXT://127.0.0.1:1111"
@@ -42,7 +42,7 @@ def test_the_cluster_listens_on_loopback_only_and_has_one_slot(tmp_path: Path) -
 def test_with_a_zookeeper_jobs_outlive_their_jobmanager(tmp_path: Path) -> None:
     without = flink.config(Home(tmp_path), 8081, 6123)
     assert not [name for name in without if name.startswith("high-availability")]
-    values = flink.config(Home(tmp_path), 8081, 6123, 2181)
+    values = flink.config(Home(tmp_path), 8081, 6123, zookeeper_port=2181)
     assert values["high-availability.zookeeper.quorum"] == "127.0.0.1:2181"
     assert values["high-availability.storageDir"] == (tmp_path / "flink" / "ha").as_uri()
     keeper = properties(zookeeper.render(tmp_path, 2181))
