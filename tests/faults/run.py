@@ -74,13 +74,14 @@ def run_case(lab: Lab, case: Case, seed: int) -> Finding:
     return finding
 
 
-def run(lab: Lab, names: Sequence[str], seed: int, out: Path, say: Callable[[str], None]) -> list[Finding]:
+def run(
+    lab: Lab, names: Sequence[str], seed: int, out: Path, say: Callable[[str], None], done: Callable[[Finding], None]
+) -> None:
     """Run the chosen cases in the order of the matrix; the logs of one that fails are kept."""
-    findings = []
     for case in (case for case in CASES if case.name in names):
         say(f"-- {case.name}: {case.fault}")
         finding = run_case(lab, case, seed)
-        findings.append(finding)
+        done(finding)
         if finding.problems:
             shutil.copytree(lab.stack.home.logs, out / "logs" / case.name, dirs_exist_ok=True)
             lab.mend()
@@ -91,7 +92,6 @@ def run(lab: Lab, names: Sequence[str], seed: int, out: Path, say: Callable[[str
             say(f"   {report.counts_line('Postgres', finding.postgres, finding.sent)}")
         recovery = "" if finding.recovery_s is None else f", recovery {finding.recovery_s:.1f} s"
         say(f"   {finding.status}{recovery}, {finding.restarts} restarts, {finding.seconds:.0f} s")
-    return findings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,17 +105,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"[{time.monotonic() - started:6.0f} s] {text}", markup=False, highlight=False)
 
     description = machine.describe()
+    command = shlex.join(["python", "-m", "tests.faults", *given])
+    findings: list[Finding] = []
+
+    def done(finding: Finding) -> None:
+        """Write the report after every case: a run that is cut short has shown something too."""
+        finding.commit = description["commit"]
+        findings.append(finding)
+        known = report.read(options.out / "faults.json")
+        rows = report.merged(known, [finding], [case.name for case in CASES])
+        report.write(options.out, rows, description, command)
+
     try:
         with open_lab(say) as lab:
-            findings = run(lab, options.cases, options.seed, options.out, say)
+            run(lab, options.cases, options.seed, options.out, say, done)
     except UserError as error:
         console.print(f"faults: {error}", markup=False, highlight=False)
         return 1
-    for finding in findings:
-        finding.commit = description["commit"]
-    rows = report.merged(report.read(options.out / "faults.json"), findings, [case.name for case in CASES])
-    text, data = report.write(options.out, rows, description, shlex.join(["python", "-m", "tests.faults", *given]))
-    say(f"written: {text} and {data.name}")
+    say(f"written: {options.out / 'faults.md'} and faults.json")
     failed = [finding.name for finding in findings if finding.status is Status.FAILS]
     held = sum(finding.status is Status.HOLDS for finding in findings)
     say(f"{held} cases hold, {len(failed)} fail" + (f": {', '.join(failed)}" if failed else ""))
