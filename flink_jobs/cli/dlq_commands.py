@@ -58,7 +58,7 @@ def list_letters(
     settings = load_settings()
     chosen = _filter(reason, stage, disposition, since, until)
     matching, newest = 0, deque[Letter]()
-    for letter in read_letters(settings.kafka_bootstrap_servers, settings.topic_prefix, chosen):
+    for letter in read_letters(settings.broker(), settings.topic_prefix, chosen):
         matching += 1
         newest.append(letter)
         if len(newest) > 2 * limit:  # partitions come one after the other: sort, then keep the newest
@@ -95,7 +95,7 @@ def show(
 ) -> None:
     """Show one dead letter in full: coordinates, headers and the decoded payload."""
     settings = load_settings()
-    letter = find_letter(read_letters(settings.kafka_bootstrap_servers, settings.topic_prefix), name)
+    letter = find_letter(read_letters(settings.broker(), settings.topic_prefix), name)
     if raw_out is not None:
         payload = letter_payload(letter) if truncated else complete_payload(letter)
         try:
@@ -119,7 +119,7 @@ def stats(
     settings = load_settings()
     counts = LetterStats()
     chosen = _filter(None, None, None, since, until)
-    for letter in read_letters(settings.kafka_bootstrap_servers, settings.topic_prefix, chosen):
+    for letter in read_letters(settings.broker(), settings.topic_prefix, chosen):
         counts.add(letter)
     rows = [[*key, count] for key, count in sorted(counts.by_reason.items(), key=lambda item: (-item[1], item[0]))]
     names = ("disposition", "reason", "stage", "count")

@@ -12,6 +12,7 @@ from typing import Final
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
+from flink_jobs.broker import sql_options
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.job import uids
 from flink_jobs.job.archive_tables import ARCHIVES, SOURCE_FIELDS, Archive
@@ -30,7 +31,7 @@ def source_ddl(archive: Archive, topic: str, settings: Settings) -> str:
     return f"""
         CREATE TEMPORARY TABLE {archive.topic}_topic ({columns}) WITH (
             'connector' = 'kafka', 'topic' = '{topic}', 'format' = 'json',
-            'properties.bootstrap.servers' = '{settings.kafka_bootstrap_servers}',
+            {sql_options(settings.broker("archive").connector())},
             'properties.group.id' = '{settings.topic_prefix}-archive',
             'properties.isolation.level' = 'read_committed',
             'scan.startup.mode' = 'group-offsets', 'properties.auto.offset.reset' = 'earliest'{lenient}
@@ -76,7 +77,7 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_broker(settings)
+    check_broker(settings, settings.broker("archive"))
     env, t_env = stream_environment(settings)
     check_restore(t_env, "archive", settings)
     build_archive(env, t_env, settings)

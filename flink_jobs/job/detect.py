@@ -32,7 +32,7 @@ def wiring(settings: Settings) -> Wiring:
     """Return how the graph meets Kafka under these settings."""
     return Wiring(
         topics=topics(settings),
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        broker=settings.broker("detect"),
         group_id=f"{settings.topic_prefix}-detect",
         start_from=settings.start_from,
         guarantee=settings.sink_guarantee,
@@ -64,7 +64,7 @@ def detector_settings(settings: Settings) -> DetectorSettings:
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_broker(settings)
+    check_broker(settings, settings.broker("detect"))
     env, t_env = stream_environment(settings)
     check_restore(t_env, "detect", settings)
     build_detector(env, t_env, wiring(settings), detector_settings(settings))

@@ -118,6 +118,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             output.append(keyed(outcome.customer_id, outcome.decision))
             if outcome.alert is not None:
                 output.append((ALERTS, keyed(outcome.customer_id, outcome.alert)))
+                self._metrics.alert(record.timestamp_ms, now_ms)
         output += [(DEAD_LETTERS, keyed(letter.id, letter.body)) for letter in outcome.letters]
         if outcome.notices or outcome.stopped is not None:
             output += [(CONTROL, line) for line in self._models.tell(outcome, now_ms)]

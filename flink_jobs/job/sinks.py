@@ -3,6 +3,8 @@
 from pyflink.datastream import DataStream
 from pyflink.table import StatementSet, StreamTableEnvironment
 
+from flink_jobs.broker import Broker, sql_options
+
 _GUARANTEE = {"exactly_once": "exactly-once", "at_least_once": "at-least-once"}
 
 _LINGER_MS = {"exactly_once": 200, "at_least_once": 20}
@@ -20,7 +22,7 @@ def kafka_sink(
     stream: DataStream,
     topic: str,
     *,
-    bootstrap_servers: str,
+    broker: Broker,
     guarantee: str,
     transactional_id_prefix: str,
     transaction_timeout_ms: int,
@@ -39,7 +41,7 @@ def kafka_sink(
     )
     t_env.execute_sql(f"""
         CREATE TEMPORARY TABLE {name} (k STRING, v STRING) WITH (
-            'connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{bootstrap_servers}',
+            'connector' = 'kafka', 'topic' = '{topic}', {sql_options(broker.connector())},
             'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
             'sink.delivery-guarantee' = '{_GUARANTEE[guarantee]}', {transactions}
             'properties.linger.ms' = '{_LINGER_MS[guarantee]}', 'properties.batch.size' = '262144',

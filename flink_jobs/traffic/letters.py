@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.consumer import CommittedReader
@@ -51,14 +52,14 @@ class LetterFilter:
         return all(not wanted or value in wanted for wanted, value in chosen)
 
 
-def read_letters(bootstrap: str, prefix: str, chosen: LetterFilter | None = None) -> Iterator[Letter]:
+def read_letters(broker: Broker, prefix: str, chosen: LetterFilter | None = None) -> Iterator[Letter]:
     """Yield the committed letters that are wanted, partition by partition in the order of writing.
 
     Raises:
         UserError: no broker, no topic, or something on the topic is not a dead letter.
     """
     topic = topic_name(prefix, "dlq")
-    with CommittedReader(bootstrap, [topic]) as reader:
+    with CommittedReader(broker, [topic]) as reader:
         for record in reader.read_to_end():
             letter = _decode(record.value, f"{topic}, partition {record.partition}, offset {record.offset}")
             if chosen is None or chosen.wants(letter):

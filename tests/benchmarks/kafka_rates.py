@@ -58,12 +58,12 @@ def measure(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> l
 def _our_clients(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
     prefix = rig.new_prefix("kafka")
     started = time.perf_counter()
-    workload.publish(rig.bootstrap, prefix, messages)
+    workload.publish(rig.broker, prefix, messages)
     written = time.perf_counter()
-    with CommittedReader(rig.bootstrap, [topic_name(prefix, "transactions")]) as reader:
+    with CommittedReader(rig.broker, [topic_name(prefix, "transactions")]) as reader:
         found = sum(1 for _ in reader.read_to_end())
     done = time.perf_counter()
-    workload.drop_topics(rig.bootstrap, prefix)
+    workload.drop_topics(rig.broker, prefix)
     if found != len(messages):
         raise UserError(f"{found} of {len(messages)} records were read back", "see kafka.log of the benchmark's stack")
     return len(messages) / (written - started), found / (done - written)
@@ -77,10 +77,12 @@ def _kafka_tools(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
     written = _tool(
         "ProducerPerformance",
         *("--topic", topic, "--num-records", events, "--payload-file", str(payloads), "--throughput", "-1"),
-        *("--producer-props", f"bootstrap.servers={rig.bootstrap}", "compression.type=lz4", "linger.ms=20"),
+        *("--producer-props", f"bootstrap.servers={rig.broker.servers}", "compression.type=lz4", "linger.ms=20"),
     )
-    read = _tool("ConsumerPerformance", "--bootstrap-server", rig.bootstrap, "--topic", topic, "--messages", events)
-    workload.drop_topics(rig.bootstrap, prefix)
+    read = _tool(
+        "ConsumerPerformance", "--bootstrap-server", rig.broker.servers, "--topic", topic, "--messages", events
+    )
+    workload.drop_topics(rig.broker, prefix)
     return written_rate(written), read_rate(read)
 
 

@@ -26,6 +26,7 @@ from tests.benchmarks import (
     latency,
     machine,
     memory,
+    population,
     report,
     variants,
 )
@@ -44,6 +45,8 @@ ALONE = ("codec", "model")
 """Parts that need neither a model on disk nor a stack."""
 PARTS = (*ALONE, "core", "kafka", "engines", "garbage", "latency", "memory", "scaling")
 """In the order they run: scaling comes last, because its second TaskManager stays."""
+ON_REQUEST = ("population",)
+"""Run alone, when asked for: five million customers take an hour."""
 RESULTS = REPO_ROOT / "benchmark-results"
 
 
@@ -66,12 +69,13 @@ class Options:
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(PARTS)}")
+    known = PARTS + ON_REQUEST
+    parser.add_argument("--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(known)}")
     parser.add_argument(
         "--events", type=int, default=200_000, help="records per run; core takes a tenth (default: %(default)s)"
     )
     parser.add_argument("--rounds", type=int, default=3, help="runs of each engine or variant (default: %(default)s)")
-    parser.add_argument("--customers", type=int, default=200_000, help="for memory (default: %(default)s)")
+    parser.add_argument("--customers", type=int, default=200_000, help="for memory, population (default: %(default)s)")
     parser.add_argument(
         "--population", type=int, default=CUSTOMERS, help="customers for engines (default: %(default)s)"
     )
@@ -88,9 +92,9 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     given = parser.parse_args(arguments)
     parts = tuple(part.strip() for part in given.only.split(","))
-    unknown = [part for part in parts if part not in PARTS]
+    unknown = [part for part in parts if part not in known]
     if unknown:
-        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
     if given.events < 1_000 or given.rounds < 1 or given.customers < 1_000 or given.seconds <= 0:
         parser.error("at least 1000 events, 1 round, 1000 customers and more than 0 seconds")
     options = Options(
@@ -119,7 +123,7 @@ def run(options: Options, say: Callable[[str], None], show: Callable[[Section], 
     for part in (part for part in ALONE if part in options.parts):
         say(f"-- {part}")
         done(codec.measure(options.rounds) if part == "codec" else bench_model.measure_candidates(options.rounds, say))
-    parts = [part for part in PARTS if part in options.parts and part not in ALONE]
+    parts = [part for part in ON_REQUEST + PARTS if part in options.parts and part not in ALONE]
     if not parts:
         return sections
     with trained_model(say) as model_dir:
@@ -156,6 +160,8 @@ def _on_the_stack(
             done(latency.measure(rig, rate, options.seconds, 1, say))
         elif part == "memory":
             done(memory.measure(rig, options.customers, say))
+        elif part == "population":
+            done(population.measure(rig, options.customers, options.events, say))
         else:
             done(variants.measure_scaling(rig, options.events, options.rounds, say))
 

@@ -81,7 +81,7 @@ def make(target: Path) -> None:
                 {"alert_threshold": THRESHOLD}, issued_by="golden", reason="golden", expected_revision=None, now_ms=0
             )
             message["control_id"] = CONTROL_ID
-            answer = send_and_wait(settings.kafka_bootstrap_servers, prefix, orjson.dumps(message), CONTROL_ID, 60)
+            answer = send_and_wait(settings.broker(), prefix, orjson.dumps(message), CONTROL_ID, 60)
             if answer is None or answer["outcome"] != "applied":
                 raise SystemExit(f"the control message was not applied: {answer}")
             balance = jobs.account(stack, jobs.send(stack, events, prefix=prefix), prefix)

@@ -53,7 +53,7 @@ def foreign(transaction: Transaction) -> tuple[bytes, bytes]:
 
 def send(stack: Stack, prefix: str, transactions: list[Transaction], encode: Encoding = plain) -> None:
     """Send transactions in order."""
-    producer = connect(stack.settings().kafka_bootstrap_servers)
+    producer = connect(stack.settings().broker())
     try:
         for transaction in transactions:
             key, value = encode(transaction)
