@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LIMIT_S = 300
 KAFKA_TOOL, OURS = "Kafka's own tool", "StreamFlow's client"
 METHOD = (
-    "Records of the benchmark's own size into one topic of four partitions, lz4, acknowledged by the broker, and out "
+    "The benchmark's own records into one topic of four partitions, lz4, acknowledged by the broker, and out "
     "again. Kafka's tools are `ProducerPerformance` and `ConsumerPerformance`; ours are the producer that fills the "
     "benchmark's topics and the reader of committed records, both in one Python process."
 )
@@ -41,7 +41,7 @@ def measure(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> l
     rates: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):
         for client, (written, read) in {
-            KAFKA_TOOL: _kafka_tools(rig, events, size),
+            KAFKA_TOOL: _kafka_tools(rig, messages),
             OURS: _our_clients(rig, messages),
         }.items():
             rates.setdefault((client, "write"), []).append(written)
@@ -69,24 +69,48 @@ def _our_clients(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
     return len(messages) / (written - started), found / (done - written)
 
 
-def _kafka_tools(rig: Rig, events: int, size: int) -> tuple[float, float]:
-    prefix = rig.new_prefix("kafka")
+def _kafka_tools(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
+    prefix, events = rig.new_prefix("kafka"), str(len(messages))
     topic = topic_name(prefix, "transactions")
-    text = _tool(
+    payloads = rig.scratch / "payloads.jsonl"
+    payloads.write_bytes(b"\n".join(message.value or b"{}" for message in messages))
+    written = _tool(
         "ProducerPerformance",
-        *("--topic", topic, "--num-records", str(events), "--record-size", str(size), "--throughput", "-1"),
+        *("--topic", topic, "--num-records", events, "--payload-file", str(payloads), "--throughput", "-1"),
         *("--producer-props", f"bootstrap.servers={rig.broker.servers}", "compression.type=lz4", "linger.ms=20"),
     )
-    rates = _WRITTEN.findall(text)
-    # The last column of its table is records per second, without the time it took to join the group.
-    table = _tool(
-        "ConsumerPerformance", "--bootstrap-server", rig.broker.servers, "--topic", topic, "--messages", str(events)
+    read = _tool(
+        "ConsumerPerformance", "--bootstrap-server", rig.broker.servers, "--topic", topic, "--messages", events
     )
     workload.drop_topics(rig.broker, prefix)
-    cells = table.strip().splitlines()[-1].split(",")
-    if not rates or len(cells) < 6:
-        raise UserError("Kafka's performance tools did not print what is expected", f"they printed: {text} {table}")
-    return float(rates[-1]), float(cells[-1])
+    return written_rate(written), read_rate(read)
+
+
+def written_rate(told: str) -> float:
+    """Return the records per second of the last line of `ProducerPerformance`, which is about the whole run.
+
+    Raises:
+        UserError: it does not say.
+    """
+    rates = _WRITTEN.findall(told)
+    if not rates:
+        raise UserError(f"Kafka's ProducerPerformance printed no rate: {told.strip()[-200:]}", "see kafka.log")
+    return float(rates[-1])
+
+
+def read_rate(told: str) -> float:
+    """Return the records per second of `ConsumerPerformance`: its last column, without the time to join the group.
+
+    Raises:
+        UserError: it does not say.
+    """
+    cells = told.strip().rpartition("\n")[2].split(",")
+    try:
+        return float(cells[-1])
+    except ValueError:
+        raise UserError(
+            f"Kafka's ConsumerPerformance printed no rate: {told.strip()[-200:]}", "see kafka.log"
+        ) from None
 
 
 def _tool(name: str, *arguments: str) -> str:

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from tests.benchmarks.report import Section
     from tests.benchmarks.rig import Rig
 
-ALONE = ("core", "codec", "model")
-"""Parts that need no stack."""
-PARTS = (*ALONE, "kafka", "engines", "garbage", "latency", "memory", "scaling")
+ALONE = ("codec", "model")
+"""Parts that need neither a model on disk nor a stack."""
+PARTS = (*ALONE, "core", "kafka", "engines", "garbage", "latency", "memory", "scaling")
 """In the order they run: scaling comes last, because its second TaskManager stays."""
 ON_REQUEST = ("population",)
 """Run alone, when asked for: five million customers take an hour."""
@@ -120,23 +120,21 @@ def run(options: Options, say: Callable[[str], None], show: Callable[[Section], 
             sections.append(section)
             show(section)
 
+    for part in (part for part in ALONE if part in options.parts):
+        say(f"-- {part}")
+        done(codec.measure(options.rounds) if part == "codec" else bench_model.measure_candidates(options.rounds, say))
+    parts = [part for part in ON_REQUEST + PARTS if part in options.parts and part not in ALONE]
+    if not parts:
+        return sections
     with trained_model(say) as model_dir:
-        for part in (part for part in ALONE if part in options.parts):
-            say(f"-- {part}")
-            done(_alone(part, options, model_dir, say))
-        parts = [part for part in ON_REQUEST + PARTS if part in options.parts and part not in ALONE]
+        if "core" in parts:
+            say("-- core")
+            parts.remove("core")
+            done(bench_core.measure_both(model_dir, max(1_000, options.events // 10), options.rounds, say))
         if parts:
             with open_rig(model_dir, say) as rig:
                 _on_the_stack(parts, options, rig, say, done)
     return sections
-
-
-def _alone(part: str, options: Options, model_dir: Path, say: Callable[[str], None]) -> list[Section]:
-    if part == "core":
-        return bench_core.measure_both(model_dir, max(1_000, options.events // 10), options.rounds, say)
-    if part == "codec":
-        return codec.measure(options.rounds)
-    return bench_model.measure_candidates(options.rounds, say)
 
 
 def _on_the_stack(

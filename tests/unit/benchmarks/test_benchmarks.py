@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
-from tests.benchmarks import latency, report, run, workload
+from tests.benchmarks import kafka_rates, latency, report, run, workload
 from tests.benchmarks.meter import ProcessMeter, Rate, Sample, read_process, steady_rate
 from tests.benchmarks.outputs import digest
 
@@ -88,6 +89,24 @@ def test_report_is_written_as_markdown_and_json(tmp_path: Path) -> None:
     written = json.loads(data.read_text())
     assert written["sections"][0]["raw"] == [{"events_per_s": 1234.5}]
     assert written["layout"] == report.LAYOUT
+
+
+def test_what_kafkas_own_tools_say_is_read() -> None:
+    written = (
+        "49801 records sent, 9960.2 records/sec (3.01 MB/sec), 1.0 ms avg latency, 200.0 ms max latency.\n"
+        "200000 records sent, 99304.865938 records/sec (28.41 MB/sec), 9.31 ms avg latency, 391.00 ms max latency, "
+        "3 ms 50th, 40 ms 95th, 56 ms 99th, 61 ms 99.9th.\n"
+    )
+    read = (
+        "start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, "
+        "fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec\n"
+        "2026-11-21 05:00:00:000, 2026-11-21 05:00:04:100, 57.2, 13.9, 200000, 48780.4, 3456, 644, 88.8, 310559.0062\n"
+    )
+    assert kafka_rates.written_rate(written) == pytest.approx(99304.865938)
+    assert kafka_rates.read_rate(read) == pytest.approx(310559.0062)
+    for rate_of in (kafka_rates.written_rate, kafka_rates.read_rate):
+        with pytest.raises(UserError, match="printed no rate"):
+            rate_of("Error while executing command")
 
 
 def test_a_row_must_fit_its_table() -> None:
