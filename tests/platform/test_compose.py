@@ -23,7 +23,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
 def _problems(document: object) -> list[str]:
-    return [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(document)]
+    return [error.message for error in jsonschema.Draft7Validator(SCHEMA).iter_errors(document)]
 
 
 def test_it_fits_the_specification() -> None:
