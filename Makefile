@@ -9,7 +9,7 @@ ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
 # In an environment and a process of their own; Airflow and dbt warn of their own insides, which are not ours to mend.
 DAG_TESTS := tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
-SHELL_SCRIPTS := .ci/run $(shell find flink_jobs ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
+SHELL_SCRIPTS := .ci/run $(shell find flink_jobs k8s ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
@@ -96,6 +96,10 @@ ci: ## what CI runs: checks, tests, the demo
 
 bench: setup ## measure throughput and latency (BENCH_FLAGS)
 	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
+
+platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, checkov
+	@flink_jobs/local/bootstrap.sh terraform
+	@$(PYTHON) -m pytest -q --no-header tests/platform/terraform_checks.py
 
 clean: ## stop the stack and delete its data and all caches (.venv and .tools stay)
 	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi

@@ -23,6 +23,7 @@ resource "aws_iam_role_policy_attachment" "cluster" {
 resource "aws_cloudwatch_log_group" "cluster" {
   name              = "/aws/eks/${var.name}/cluster"
   retention_in_days = 365
+  kms_key_id        = var.kms_key_arn
 }
 
 resource "aws_eks_cluster" "this" {
