@@ -78,6 +78,14 @@ class Settings(BaseSettings):
     postgres_analyst_user: str = Field(default="streamflow_analyst", description="account that reports read gold with")
     postgres_analyst_password: SecretStr | None = None
 
+    report_dir: Path = Field(
+        default_factory=lambda: stack_home() / "reports", description="folder of the reports that scheduled runs write"
+    )
+    backup_dir: Path = Field(default_factory=lambda: stack_home() / "backups", description="folder of backups")
+    incident_webhook: SecretStr | None = Field(
+        default=None, description="URL that failed tasks and missed deadlines are posted to, as JSON"
+    )
+
     model_dir: Path = Field(default=REPO_ROOT / "models", description="folder of model versions")
     topic_prefix: str = Field(default="streamflow", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     model_version: str | None = Field(
@@ -105,6 +113,9 @@ class Settings(BaseSettings):
     )
     checkpoint_interval_ms: int = Field(
         default=5_000, ge=100, description="also the time until exactly_once results can be read"
+    )
+    checkpoint_timeout_ms: int = Field(
+        default=120_000, ge=1_000, description="a checkpoint that takes longer is given up; the job goes on without it"
     )
     transaction_timeout_ms: int = Field(
         default=600_000,

@@ -11,6 +11,7 @@ from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say
 from flink_jobs.errors import UserError
 from flink_jobs.local import lag
 from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
+from flink_jobs.local.launch import COMPONENTS
 from flink_jobs.local.stack import Stack
 
 MAX_TASKMANAGERS = 16
@@ -30,6 +31,9 @@ def up(
     flink_port: Port = None,
     kafka_port: Port = None,
     postgres_port: Port = None,
+    ha: Annotated[
+        bool, typer.Option("--ha", help="also a ZooKeeper: jobs go on after their JobManager died and `up` ran again")
+    ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start Postgres, Kafka and a Flink cluster on this machine, create topics and tables.
@@ -44,6 +48,7 @@ def up(
     else:
         say("Starting Postgres, Kafka and Flink ...")
     settings = stack.up(
+        (*COMPONENTS, "zookeeper") if ha else COMPONENTS,
         taskmanagers=taskmanagers,
         secure=secure,
         wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port},

@@ -16,7 +16,7 @@ from flink_jobs.broker import sql_options
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.job import uids
 from flink_jobs.job.archive_tables import ARCHIVES, SOURCE_FIELDS, Archive
-from flink_jobs.job.environment import check_broker, run, stream_environment
+from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
 from flink_jobs.job.pin import pin_uids
 from flink_jobs.settings import Settings
 
@@ -79,6 +79,7 @@ def main(settings: Settings) -> None:
     """Build and submit the job."""
     check_broker(settings, settings.broker("archive"))
     env, t_env = stream_environment(settings)
+    check_restore(t_env, "archive", settings)
     build_archive(env, t_env, settings)
     env.execute_async(JOB_NAME)
 

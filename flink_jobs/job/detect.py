@@ -8,7 +8,7 @@ from typing import Final
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.core.model import ModelError, model_directory
 from flink_jobs.job.detector_settings import DetectorSettings
-from flink_jobs.job.environment import check_broker, run, stream_environment
+from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
 from flink_jobs.job.topology import Topics, Wiring, build_detector
 from flink_jobs.settings import Settings
 
@@ -66,6 +66,7 @@ def main(settings: Settings) -> None:
     """Build and submit the job."""
     check_broker(settings, settings.broker("detect"))
     env, t_env = stream_environment(settings)
+    check_restore(t_env, "detect", settings)
     build_detector(env, t_env, wiring(settings), detector_settings(settings))
     env.execute_async(JOB_NAME)
 

@@ -15,11 +15,12 @@ from pyflink.table import StreamTableEnvironment
 from flink_jobs.broker import Broker
 from flink_jobs.broker_errors import connection_error
 from flink_jobs.errors import UserError
+from flink_jobs.job import uids
+from flink_jobs.savepoint.check import check_savepoint
 from flink_jobs.settings import Settings, load_settings
 
-MAX_PARALLELISM: Final = 128
-"""Key groups; fixed for the life of a savepoint, so never derived from the parallelism."""
 _BROKER_LIMIT: Final = "transaction.max.timeout.ms"
+_RESTORE_PATH: Final = "execution.state-recovery.path"
 
 
 def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
@@ -32,7 +33,7 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.interval": f"{settings.checkpoint_interval_ms} ms",
         "execution.checkpointing.min-pause": f"{settings.checkpoint_interval_ms // 2} ms",
-        "execution.checkpointing.timeout": "2 min",
+        "execution.checkpointing.timeout": f"{settings.checkpoint_timeout_ms} ms",
         "execution.checkpointing.tolerable-failed-checkpoints": "3",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.incremental": "true",
@@ -42,7 +43,7 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "30 s",
-        "pipeline.max-parallelism": str(MAX_PARALLELISM),
+        "pipeline.max-parallelism": str(uids.MAX_PARALLELISM),
         "pipeline.object-reuse": "true",
         "python.execution-mode": settings.execution_mode,
         "table.local-time-zone": "UTC",
@@ -81,6 +82,17 @@ def check_broker(settings: Settings, broker: Broker) -> None:
             f"STREAMFLOW_TRANSACTION_TIMEOUT_MS is {settings.transaction_timeout_ms}, the broker allows {limit_ms}",
             f"lower it, or raise the broker's {_BROKER_LIMIT}",
         )
+
+
+def check_restore(t_env: StreamTableEnvironment, job: str, settings: Settings) -> None:
+    """See that the job can go on from the savepoint it is started from, if any, before it starts.
+
+    Raises:
+        UserError: it cannot; a job that did start would keep failing, or know no customer.
+    """
+    path = t_env.get_config().get(_RESTORE_PATH, "")
+    if path:
+        check_savepoint(path, job, settings.execution_mode)
 
 
 def run(main: Callable[[Settings], None], job: str) -> None:

@@ -26,14 +26,21 @@ def task_manager(index: int) -> str:
     return f"taskmanager-{index}"
 
 
-def config(home: Home, rest_port: int, rpc_port: int, certificates: Certificates | None = None) -> dict[str, str | int]:
+def config(
+    home: Home,
+    rest_port: int,
+    rpc_port: int,
+    certificates: Certificates | None = None,
+    zookeeper_port: int | None = None,
+) -> dict[str, str | int]:
     """Return the cluster's configuration. A job's own settings (guarantee, intervals) are not here.
 
     With certificates, Flink's processes talk to each other by mutual TLS. The REST interface stays on the loopback
-    interface: who reaches it runs what they like.
+    interface: who reaches it runs what they like. With a ZooKeeper, jobs outlive the JobManager that ran them.
     """
     return {
         **({} if certificates is None else _internal_tls(certificates)),
+        **({} if zookeeper_port is None else _high_availability(home, rpc_port, zookeeper_port)),
         "jobmanager.rpc.address": HOST,
         "jobmanager.rpc.port": rpc_port,
         "jobmanager.bind-host": HOST,
@@ -105,7 +112,23 @@ def render(values: dict[str, str | int]) -> str:
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
 
 
-def prepare(home: Home, rest_port: int, rpc_port: int, certificates: Certificates | None = None) -> None:
+def _high_availability(home: Home, rpc_port: int, zookeeper_port: int) -> dict[str, str | int]:
+    return {
+        "high-availability.type": "zookeeper",
+        "high-availability.zookeeper.quorum": f"{HOST}:{zookeeper_port}",
+        "high-availability.storageDir": (home.flink / "ha").as_uri(),
+        "high-availability.cluster-id": "/streamflow",
+        "high-availability.jobmanager.port": str(rpc_port),
+    }
+
+
+def prepare(
+    home: Home,
+    rest_port: int,
+    rpc_port: int,
+    certificates: Certificates | None = None,
+    zookeeper_port: int | None = None,
+) -> None:
     """Write the configuration folder and the folders the cluster expects."""
     conf = home.flink / "conf"
     for folder in (conf, home.flink / "pid", home.flink / "tmp", home.checkpoints, home.savepoints, home.logs):
@@ -113,7 +136,7 @@ def prepare(home: Home, rest_port: int, rpc_port: int, certificates: Certificate
     path = conf / "config.yaml"
     path.touch(mode=0o600)
     path.chmod(0o600)  # it may hold the password of the key store
-    path.write_text(render(config(home, rest_port, rpc_port, certificates)))
+    path.write_text(render(config(home, rest_port, rpc_port, certificates, zookeeper_port)))
     for name in _LOG_FILES:
         shutil.copyfile(paths.FLINK_HOME / "conf" / name, conf / name)
 

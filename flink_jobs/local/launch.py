@@ -25,6 +25,7 @@ from flink_jobs.local import (
     process,
     toolchain,
     topics,
+    zookeeper,
 )
 from flink_jobs.local.certificates import ADMIN, POSTGRES, Certificates
 from flink_jobs.local.flink_rest import FlinkRest
@@ -37,9 +38,9 @@ from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.settings import REPO_ROOT, Settings
 from flink_jobs.warehouse.partitions import roll_partitions
 
-Component = Literal["postgres", "kafka", "flink", "airflow"]
+Component = Literal["postgres", "kafka", "flink", "airflow", "zookeeper"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
-"""What is started unless somebody asks for less, or for Airflow."""
+"""What is started unless somebody asks for less, for Airflow, or for a ZooKeeper that keeps Flink's jobs."""
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 15.0
 AIRFLOW_STOP_LIMIT_S = 90.0
@@ -76,6 +77,8 @@ class Launcher:
             needed |= {"kafka.internal": None} if self._record.secure else {}
         if "flink" in components and not self._record.alive(flink.JOB_MANAGER):
             needed |= {"flink": wanted.get("flink"), "jobmanager.rpc": None, "jobmanager.prometheus": None}
+        if zookeeper.NAME in components and not self._record.alive(zookeeper.NAME):
+            needed[zookeeper.NAME] = None
         if "airflow" in components and not self._record.alive(airflow.NAME):
             needed["airflow"] = wanted.get("airflow")
         known = WELL_KNOWN_PORTS if self._home.root == REPO_ROOT / ".streamflow" else {}
@@ -87,6 +90,8 @@ class Launcher:
 
         ``passwords`` are those of Postgres, by the name of their variable.
         """
+        if zookeeper.NAME in components:
+            self._start_zookeeper(java)
         starters: dict[Component, Callable[[], None]] = {
             "postgres": lambda: self._start_postgres(passwords),
             "kafka": lambda: self._start_kafka(java),
@@ -167,14 +172,23 @@ class Launcher:
         """Return the certificates of a secured stack."""
         return Certificates(self._home.secrets) if self._record.secure else None
 
+    def _start_zookeeper(self, java: Path) -> None:
+        port = self._record.ports[zookeeper.NAME]
+        if not self._record.alive(zookeeper.NAME):
+            if self._record.alive(flink.JOB_MANAGER) and zookeeper.NAME not in self._record.processes:
+                raise UserError("Flink runs without a ZooKeeper", "run `streamflow down` before `streamflow up --ha`")
+            self._start(zookeeper.command(self._home, java, port))
+            self.await_ready(zookeeper.NAME, lambda: ports.is_open(port))
+
     def _start_flink(self, java: Path) -> None:
         rest = FlinkRest(f"http://{HOST}:{self._record.ports['flink']}")
         if not self._record.alive(flink.JOB_MANAGER):
-            # TaskManagers of a JobManager that died hold nothing worth keeping, and look for it on its old port.
-            self.stop([name for name in list(self._record.processes) if name.startswith("taskmanager-")])
-            flink.prepare(
-                self._home, self._record.ports["flink"], self._record.ports["jobmanager.rpc"], self._certificates()
-            )
+            keeper = self._record.ports[zookeeper.NAME] if self._record.alive(zookeeper.NAME) else None
+            if keeper is None:
+                # TaskManagers of a JobManager that died hold nothing worth keeping, and look for it on its old port.
+                self.stop([name for name in list(self._record.processes) if name.startswith("taskmanager-")])
+            known = self._record.ports
+            flink.prepare(self._home, known["flink"], known["jobmanager.rpc"], self._certificates(), keeper)
             self._start(flink.job_manager_command(self._home, java, self._record.ports["jobmanager.prometheus"]))
         wanted = range(1, self._record.taskmanagers + 1)
         self.start_taskmanagers(java, [index for index in wanted if not self._record.alive(flink.task_manager(index))])

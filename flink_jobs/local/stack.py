@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from flink_jobs.errors import UserError
-from flink_jobs.local import envfile, flink, postgres, process, toolchain
+from flink_jobs.local import envfile, flink, ports, postgres, process, toolchain
 from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.flink_rest import FlinkRest
 from flink_jobs.local.launch import COMPONENTS, Component, Launcher, Say
@@ -33,6 +33,14 @@ class ProcessStatus:
     ports: dict[str, int]
     age_s: float | None
     log: str
+
+
+def _ports_of(record: StackRecord, name: str) -> dict[str, int]:
+    """Return the ports a process listens on."""
+    mine = {key: port for key, port in record.ports.items() if key == name or key.startswith(f"{name}.")}
+    if name == flink.JOB_MANAGER:
+        mine["rest"] = record.ports["flink"]
+    return mine
 
 
 def _silent(_: str) -> None:
@@ -90,9 +98,7 @@ class Stack:
         found = []
         for name, item in record.processes.items():
             alive = record.alive(name)
-            mine = {key: port for key, port in record.ports.items() if key == name or key.startswith(f"{name}.")}
-            if name == flink.JOB_MANAGER:
-                mine["rest"] = record.ports["flink"]
+            mine = _ports_of(record, name)
             age = process.age_s(item) if alive else None
             found.append(ProcessStatus(name, "running" if alive else "dead", item.pid, mine, age, item.log))
         return found
@@ -197,18 +203,31 @@ class Stack:
 
     # ---- faults, for tests
 
-    def kill_taskmanager(self, index: int, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a TaskManager and, if it is SIGKILL or SIGTERM, wait until it is gone.
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a process of the stack and, if it is SIGKILL or SIGTERM, wait until it is gone.
+
+        A killed JVM is a zombie for a moment while its threads still hold its ports: started again then, it would get
+        other ones, and whoever knew the old ones would not find it.
 
         Raises:
             UserError: it does not run.
         """
-        name, record = flink.task_manager(index), self.record
+        record = self.record
         if not record.alive(name):
             raise UserError(f"{name} does not run", "see `streamflow status`")
         process.send(record.processes[name], number)
         if number in {signal.SIGKILL, signal.SIGTERM}:
             wait_for(lambda: not record.alive(name), limit_s=30, what=f"{name} to end", interval_s=0.02)
+            held = _ports_of(record, name).values()
+            wait_for(lambda: all(map(ports.is_free, held)), limit_s=30, what=f"the ports of {name}", interval_s=0.02)
+
+    def kill_taskmanager(self, index: int, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a TaskManager, as `kill` does.
+
+        Raises:
+            UserError: it does not run.
+        """
+        self.kill(flink.task_manager(index), number)
 
     def start_taskmanager(self, index: int) -> None:
         """Start a TaskManager again, or one more, and wait until the JobManager knows it.

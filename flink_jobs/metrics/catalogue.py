@@ -155,6 +155,59 @@ MODEL_WATCH_METRICS: Final = (
 """Of `streamflow drift --serve`."""
 
 
+WAREHOUSE_PREFIX: Final = "streamflow_warehouse_"
+WAREHOUSE_UP: Final = Metric(
+    "up", Kind.GAUGE, "0 or 1", "1 when the database answered this scrape; 0: nothing else shows"
+)
+TABLE_ROWS: Final = Metric(
+    "table_rows", Kind.GAUGE, "rows", "rows of a table of raw or gold, as the database estimates them", label="table"
+)
+TABLE_LOADED: Final = Metric(
+    "table_loaded_time_seconds", Kind.GAUGE, "seconds", "when the newest row was loaded, Unix time", label="table"
+)
+QUALITY_ERRORS: Final = Metric(
+    "quality_errors", Kind.GAUGE, "rows", "violations of a check that keeps a day from gold, the last day checked",
+    label="check",
+)  # fmt: skip
+QUALITY_WARNINGS: Final = Metric(
+    "quality_warnings", Kind.GAUGE, "rows", "violations of a check that only warns, the last day checked", label="check"
+)
+QUALITY_CHECKED: Final = Metric(
+    "quality_checked_time_seconds", Kind.GAUGE, "seconds", "when a check last ran, Unix time", label="check"
+)
+DBT_NODES: Final = Metric(
+    "dbt_nodes", Kind.GAUGE, "nodes", "models, seeds, snapshots and tests by how each ended when it last ran",
+    label="status",
+)  # fmt: skip
+DBT_FINISHED: Final = Metric(
+    "dbt_finished_time_seconds", Kind.GAUGE, "seconds", "when dbt last did anything, Unix time"
+)
+INCIDENTS: Final = Metric(
+    "incidents", Kind.COUNTER, "incidents", "failed tasks, failed tries and missed deadlines of Airflow", label="kind"
+)
+BACKUP_VERIFIED: Final = Metric(
+    "backup_time_seconds", Kind.GAUGE, "seconds", "when the newest backup that was restored and compared was taken"
+)
+KAFKA_WAITING: Final = Metric(
+    "kafka_waiting_records", Kind.GAUGE, "records", "committed records that the job which reads the topic has not read",
+    label="topic",
+)  # fmt: skip
+KAFKA_MISSING: Final = Metric(
+    "kafka_missing_records", Kind.GAUGE, "records", "records the detector has read that have no row in raw",
+    label="topic",
+)  # fmt: skip
+KAFKA_OBSERVED: Final = Metric(
+    "kafka_observed_time_seconds", Kind.GAUGE, "seconds", "when Kafka and raw were last compared, Unix time",
+    label="topic",
+)  # fmt: skip
+
+WAREHOUSE_METRICS: Final = (
+    WAREHOUSE_UP, TABLE_ROWS, TABLE_LOADED, QUALITY_ERRORS, QUALITY_WARNINGS, QUALITY_CHECKED, DBT_NODES, DBT_FINISHED,
+    INCIDENTS, BACKUP_VERIFIED, KAFKA_WAITING, KAFKA_MISSING, KAFKA_OBSERVED,
+)  # fmt: skip
+"""Of `streamflow marts-exporter`. What nobody has noted yet is not shown."""
+
+
 def prometheus_name(metric: Metric) -> str:
     """Return the name under which Flink's Prometheus reporter shows a detector metric.
 

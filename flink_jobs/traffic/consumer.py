@@ -14,7 +14,7 @@ from flink_jobs.broker_errors import connection_error, denied, no_topic
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
     from types import TracebackType
 
 Position = tuple[str, int]  # (topic, partition)
@@ -41,13 +41,21 @@ class CommittedReader:
     Each ``read_to_end`` goes on where the one before ended, so a caller can follow topics by calling it again.
     """
 
-    def __init__(self, broker: Broker, topics: Sequence[str], start: Mapping[Position, int] | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Sequence[str],
+        start: Mapping[Position, int] | None = None,
+        *,
+        only: Container[Position] | None = None,
+    ) -> None:
         """Connect and place the reader.
 
         Args:
             broker: the cluster, and who we are there.
             topics: full names.
             start: first offset of each partition; a partition not named starts at its beginning.
+            only: partitions to read; default: all.
 
         Raises:
             UserError: no broker answers, or a topic does not exist.
@@ -67,7 +75,12 @@ class CommittedReader:
             )
         except (KafkaError, ValueError) as cause:
             raise connection_error(broker, cause) from None
-        places = [TopicPartition(topic, number) for topic in topics for number in self._partitions(topic, broker)]
+        places = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in self._partitions(topic, broker)
+            if only is None or (topic, number) in only
+        ]
         self._consumer.assign(places)
         self._consumer.seek_to_beginning(*places)
         for (topic, partition), offset in (start or {}).items():

@@ -146,6 +146,8 @@ def _comparison(runs: Sequence[Run], what: str) -> Section:
         section.raw.append(raw(run))
     for engine, measured in sorted(rates.items(), key=lambda item: -item[1][0].events_per_s):
         pairs = list(zip(rates[OURS], measured, strict=True))
+        section.rate(engine, [rate.events_per_s for rate in measured])
+        section.rate(f"{engine}, per core", [rate.events_per_cpu_s for rate in measured])
         section.add(
             engine,
             spread([rate.events_per_s for rate in measured]),

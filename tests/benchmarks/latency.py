@@ -176,6 +176,10 @@ def measure(rig: Rig, rate: float, seconds: float, rounds: int, say: Callable[[s
                 }
             )
     for plan, runs in found.items():
+        name = f"{plan.guarantee}, checkpoint every {plan.checkpoint_interval_ms / 1000:g} s"
+        for percentile in (50, 99):
+            values = [float(np.percentile(latencies, percentile)) for latencies, _ in runs]
+            section.cost(f"{name}, p{percentile}", values, "ms")
         p50, p99, longest = np.median([np.percentile(latencies, (50, 99, 100)) for latencies, _ in runs], axis=0)
         section.add(
             plan.guarantee,

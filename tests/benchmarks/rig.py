@@ -169,15 +169,21 @@ def train_model(folder: Path) -> Path:
 
 
 @contextmanager
-def open_rig(say: Say) -> Iterator[Rig]:
-    """Train the model, start a stack, yield the rig; stack and files go afterwards."""
+def trained_model(say: Say) -> Iterator[Path]:
+    """Train the model; yield the folder of versions, which goes afterwards."""
+    with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:
+        say("training the model")
+        yield train_model(Path(folder) / "models")
+
+
+@contextmanager
+def open_rig(model_dir: Path, say: Say) -> Iterator[Rig]:
+    """Start a stack, yield the rig; stack and files go afterwards."""
     # The stack is the benchmark's own: settings of the caller's shell must not lead to another one.
     for name in [name for name in os.environ if name.startswith(ENV_PREFIX) and name != "STREAMFLOW_TOOLS_DIR"]:
         del os.environ[name]
     with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:
         root = Path(folder)
-        say("training the model")
-        model_dir = train_model(root / "models")
         stack = Stack(root / "home", say=say)
         try:
             stack.up(("kafka", "flink"), taskmanagers=1)

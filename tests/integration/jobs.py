@@ -44,6 +44,7 @@ def start_job(
     *,
     script: Path | None = None,
     savepoint: str | None = None,
+    parallelism: int | None = None,
     options: dict[str, str] | None = None,
 ) -> str:
     """Submit ``detect``, ``archive`` or a script of a test, and return the job's id once it runs.
@@ -51,7 +52,13 @@ def start_job(
     ``environment`` holds the job's settings, ``options`` Flink's own (``-D``).
     """
     chosen = script or REPO_ROOT / JOBS[name]
-    job = Submission(chosen, from_savepoint=savepoint, options=options or {}, environment={**os.environ, **environment})
+    job = Submission(
+        chosen,
+        parallelism=parallelism,
+        from_savepoint=savepoint,
+        options=options or {},
+        environment={**os.environ, **environment},
+    )
     return submit(stack.home, stack.rest(), job, limit_s=150)
 
 

@@ -31,7 +31,7 @@ def _pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
 def _flink_pod(deployment: Manifest, part: str, component: str) -> Manifest:
     """Return a pod as Flink's operator makes it: the common template, the part's own laid over it, image and labels."""
     spec = deployment["spec"]
-    pod = _merge(copy.deepcopy(spec.get("podTemplate", {})), spec[part].get("podTemplate", {}))
+    pod: Manifest = _merge(copy.deepcopy(spec.get("podTemplate", {})), spec[part].get("podTemplate", {}))
     labels = pod.setdefault("metadata", {}).setdefault("labels", {})
     labels |= {"app": deployment["metadata"]["name"], "component": component, "type": "flink-native-kubernetes"}
     main = next(item for item in pod["spec"]["containers"] if item["name"] == FLINK_CONTAINER)

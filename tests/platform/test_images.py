@@ -26,7 +26,7 @@ def _hadolint(text: str) -> str:
 
 
 def _last(instruction: str, text: str) -> str:
-    return re.findall(rf"^{instruction} (.*)$", text, re.MULTILINE)[-1]
+    return str(re.findall(rf"^{instruction} (.*)$", text, re.MULTILINE)[-1])
 
 
 def test_there_are_three() -> None:

@@ -12,7 +12,7 @@ import yaml
 from flink_jobs.contracts import strimzi
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.errors import UserError
-from flink_jobs.job.environment import MAX_PARALLELISM
+from flink_jobs.job.uids import MAX_PARALLELISM
 from flink_jobs.local import paths
 from flink_jobs.local.jobs import JOBS
 from flink_jobs.settings import ENV_PREFIX, SECRETS_DIR, Settings, kafka_account, load_settings
