@@ -9,7 +9,7 @@ ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
 # In an environment and a process of their own; Airflow and dbt warn of their own insides, which are not ours to mend.
 DAG_TESTS := tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
-SHELL_SCRIPTS := .ci/run $(shell find flink_jobs ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
+SHELL_SCRIPTS := .ci/run $(shell find flink_jobs k8s ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
 # Two at a time: all that needs the servers goes to one of them, so that there is one stack.
 AT_ONCE := -n 2 --dist loadgroup
 # Lowest coverage in percent: the pure core, and everything.
@@ -108,6 +108,9 @@ upgrades: setup ## upgrade a job in every way on the real stack: the matrix of d
 bench: setup ## measure throughput and latency, or compare two reports (BENCH_FLAGS="--compare old.json new.json")
 	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
 
+platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, checkov
+	@flink_jobs/local/bootstrap.sh terraform
+	@$(PYTHON) -m pytest -q --no-header tests/platform/terraform_checks.py
 faults: setup ## break the real stack in every way of the fault matrix, settle the account (FAULTS_FLAGS="--only broker-kill")
 	@$(PYTHON) -m tests.faults $(FAULTS_FLAGS)
 

@@ -44,7 +44,7 @@ def user(account: str, rights: Iterable[Grant]) -> Manifest:
     return {
         "apiVersion": "kafka.strimzi.io/v1",
         "kind": "KafkaUser",
-        "metadata": {"name": account, "labels": _CLUSTER},
+        "metadata": {"name": account, "namespace": "streamflow", "labels": _CLUSTER},
         "spec": {
             "authentication": {"type": "scram-sha-512"},
             "authorization": {"type": "simple", "acls": [_rule(right) for right in rights]},

@@ -2,7 +2,7 @@
 # Makes a fresh clone runnable: system tools, Python environment, jars. Run it as often as you like; when nothing
 # changed it only compares a few hashes. Everything it makes lives in .venv and .tools; with the argument `marts` it
 # also makes .venv-orchestration, which has dbt and Airflow; with `platform` it builds what checks k8s/ and workflows,
-# with `monitoring` it fetches Prometheus and promtool.
+# with `terraform` what checks terraform/, with `monitoring` it fetches Prometheus and promtool.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -284,6 +284,25 @@ ensure_platform() {
     install_checkers
 }
 
+build_stand_in() { # where terraform looks for providers when .tools/terraform.rc says so
+  local folder="$tools/terraform/registry.terraform.io/hashicorp/aws/6.25.0/linux_amd64"
+  mkdir -p "$folder" && cd "$stand_in" &&
+    GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o "$folder/terraform-provider-aws_v6.25.0" . &&
+    cp schema.json "$folder/" &&
+    printf 'provider_installation {\n  filesystem_mirror {\n    path = "%s"\n  }\n}\ndisable_checkpoint = true\n' \
+      "$tools/terraform" >"$tools/terraform.rc"
+}
+
+ensure_terraform() { # checkov, and a stand-in for the provider: see tests/platform/standin
+  local stand_in="$root/tests/platform/standin" checkov="$root/.venv-checkov"
+  command -v terraform >/dev/null || die "terraform 1.11 or newer is needed to check terraform/: install it"
+  command -v go >/dev/null || die "Go $GO_MINIMUM or newer is needed to build the stand-in of the provider"
+  step terraform "$(digest "$stand_in/main.go" "$stand_in/go.sum" "$stand_in/schema.json" "$root")" \
+    "building the stand-in for Terraform's provider" build_stand_in
+  step checkov "$(digest "$root/uv.lock" "$python")" "installing checkov" \
+    uv_sync "$checkov" --no-default-groups --group checkov
+}
+
 copy_jars() { # copy_jars NAME: into a new folder first, so that a broken download never looks complete
   local target="$tools/jars/$1" fresh_dir="$tools/jars/$1.new"
   rm -rf "$fresh_dir" && mkdir -p "$fresh_dir"
@@ -372,7 +391,8 @@ main() {
       marts) ensure_marts ;;
       monitoring) ensure_monitoring ;;
       platform) ensure_platform ;;
-      *) die "there is no part $part: marts, monitoring, platform" ;;
+      terraform) ensure_terraform ;;
+      *) die "there is no part $part: marts, monitoring, platform, terraform" ;;
     esac
   done
   say "ready in $((SECONDS - start)) s"

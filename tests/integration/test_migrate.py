@@ -84,7 +84,7 @@ def test_a_wrong_password_is_one_line(cloud: Settings) -> None:
 
 def test_an_account_without_the_right_is_told_which(cloud: Settings) -> None:
     own.migrate(cloud)
-    login = cloud.postgres_login("analyst")
+    login = cloud.postgres_login("transformer")
     less = cloud.model_copy(update={"postgres_user": login[0], "postgres_password": login[1]})
     with pytest.raises(UserError, match="may not do this"):
         own.migrate(less)

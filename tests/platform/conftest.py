@@ -25,5 +25,5 @@ def overlays() -> Mapping[str, list[Manifest]]:
 def schemas(overlays: Mapping[str, list[Manifest]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the schemas that kubeconform compares with."""
     folder = tmp_path_factory.mktemp("schemas")
-    write_schemas(folder, {item["kind"] for item in overlays["prod"]})
+    write_schemas(folder, {item["kind"] for manifests in overlays.values() for item in manifests})
     return folder

@@ -49,7 +49,7 @@ def bounded(manifests: list[Manifest]) -> Complaints:
 def probed(manifests: list[Manifest]) -> Complaints:
     """What runs for ever is watched: a liveness probe everywhere, a readiness probe where others wait for it."""
     for name, pod in pods(manifests).items():
-        if name.startswith("Job/"):
+        if name.startswith(("Job/", "CronJob/")):
             continue
         for container in _containers(pod):
             wanted = ["livenessProbe"] + (["readinessProbe"] if not name.endswith("/taskmanager") else [])

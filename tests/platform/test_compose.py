@@ -23,7 +23,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
 def _problems(document: object) -> list[str]:
-    return [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(document)]
+    return [error.message for error in jsonschema.Draft7Validator(SCHEMA).iter_errors(document)]
 
 
 def test_it_fits_the_specification() -> None:
@@ -32,7 +32,9 @@ def test_it_fits_the_specification() -> None:
 
 MISTAKES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a misspelt key": lambda services: services["detect"].update(depend_on=["kafka"]),
-    "a condition that does not exist": lambda services: services["detect"]["depends_on"]["migrate"].update(condition="done"),
+    "a condition that does not exist": lambda services: services["detect"]["depends_on"]["migrate"].update(
+        condition="done"
+    ),
     "ports as a number": lambda services: services["grafana"].update(ports=3000),
     "a service that is a list": lambda services: services.update(kafka=["apache/kafka"]),
 }
@@ -82,7 +84,9 @@ def test_what_is_waited_for_and_mounted_is_there() -> None:
         assert set(service.get("depends_on", ())) <= set(SERVICES), name
         for volume in service.get("volumes", ()):
             source = volume.partition(":")[0]
-            assert (REPO / source).exists() if source.startswith("./") else source in COMPOSE["volumes"], f"{name}: {source}"
+            assert (REPO / source).exists() if source.startswith("./") else source in COMPOSE["volumes"], (
+                f"{name}: {source}"
+            )
 
 
 def test_nothing_is_open_to_other_machines() -> None:

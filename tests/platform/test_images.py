@@ -41,7 +41,10 @@ def test_hadolint_is_silent(path: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "planted"),
     [
-        ("RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates", "RUN apt-get install ca-certificates"),
+        (
+            "RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates",
+            "RUN apt-get install ca-certificates",
+        ),
         ("FROM ${BASE} AS base", "FROM debian AS base"),
         ("WORKDIR /opt/streamflow", "RUN cd /opt/streamflow"),
     ],
@@ -73,7 +76,9 @@ def test_what_is_copied_exists_and_is_let_through(path: Path) -> None:
     assert sources
     for source in sources:
         assert (REPO / source).exists(), source
-        assert any(source == item or source.startswith(f"{item}/") for item in allowed), f".dockerignore keeps {source} out"
+        assert any(source == item or source.startswith(f"{item}/") for item in allowed), (
+            f".dockerignore keeps {source} out"
+        )
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
@@ -121,7 +126,9 @@ def test_the_job_image_holds_what_the_jobs_import() -> None:
         group |= {re.split(r"[<>=!~;\[ (]", item)[0] for item in requires(name) or ()}
     places = packages_distributions()
     for module in needed:
-        assert group & {place.lower() for place in places[module]}, f"{module} is imported by the jobs and not in the group `job`"
+        assert group & {place.lower() for place in places[module]}, (
+            f"{module} is imported by the jobs and not in the group `job`"
+        )
 
 
 @pytest.mark.parametrize("arguments", [[], ["job"]])

@@ -6,6 +6,7 @@ Every check is shown to fail: each mistake is planted into what was built, and m
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,8 @@ UNWISE: dict[str, tuple[Plant, str]] = {
     "image without a version": (lambda m: _detect(m).update(image="streamflow/job"), "has no version"),
     "image `latest`": (lambda m: _detect(m).update(image="x.io/streamflow/job:latest"), "has no version"),
     "a Secret": (
-        lambda m: m.append({"kind": "Secret", "metadata": {"name": "postgres"}, "data": {}}), "a Secret in the manifests",
+        lambda m: m.append({"kind": "Secret", "metadata": {"name": "postgres"}, "data": {}}),
+        "a Secret in the manifests",
     ),
     "a password in the environment": (
         lambda m: _watch(m)["containers"][0].update(env=[{"name": "STREAMFLOW_POSTGRES_PASSWORD", "value": "hunter2"}]),
@@ -142,7 +144,8 @@ UNWISE: dict[str, tuple[Plant, str]] = {
         lambda m: _detect(m)["podTemplate"]["spec"]["volumes"].pop(), "which is no volume",
     ),
     "settings that are not there": (
-        lambda m: m.remove(of_kind(m, "ConfigMap")[0]), "reads a ConfigMap that is not there",
+        lambda m: _watch(m)["containers"][0]["envFrom"][0]["configMapRef"].update(name="gone"),
+        "reads a ConfigMap that is not there",
     ),
 }  # fmt: skip
 
@@ -156,15 +159,14 @@ def test_policies_name_a_planted_mistake(overlays: Overlays, mistake: str) -> No
 
 
 def test_a_patch_of_something_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "gone"}}
-    (tmp_path / "k8s").symlink_to(K8S)
-    folder = K8S / "overlays" / "dev"
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    kustomization |= {"resources": ["k8s/base"], "components": [], "configMapGenerator": []}
-    kustomization["patches"] = [{"patch": yaml.safe_dump(target)}]
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    shutil.copytree(K8S, tmp_path / "k8s")
+    overlay = tmp_path / "k8s" / "overlays" / "dev"
+    with (overlay / "patch.yaml").open("a") as patch:
+        yaml.safe_dump(
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "gone"}}, patch, explicit_start=True
+        )
     with pytest.raises(ValueError, match="gone"):
-        build(tmp_path)
+        build(overlay)
 
 
 def test_pods_of_custom_resources_are_looked_at(overlays: Overlays) -> None:

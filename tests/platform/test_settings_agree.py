@@ -29,7 +29,7 @@ def _variables(manifests: list[Manifest], container: dict[str, Any]) -> dict[str
     """Return the environment of a container."""
     maps = {item["metadata"]["name"]: item["data"] for item in of_kind(manifests, "ConfigMap")}
     read = {k: v for source in container.get("envFrom", ()) for k, v in maps[source["configMapRef"]["name"]].items()}
-    return read | {item["name"]: item["value"] for item in container.get("env", ())}
+    return read | {item["name"]: item["value"] for item in container.get("env", ()) if "value" in item}
 
 
 def _ours(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# The steps of .github/workflows/upgrade.yml; each can be run by hand, with kubectl pointing at the cluster.
+#   upgrade.sh savepoint               of the running detector, to go back to
+#   upgrade.sh push OVERLAY DIGESTS    images by digest (one file for each, named after the image) onto $BRANCH
+#   upgrade.sh wait                    until both jobs run the images of $OVERLAY, and are stable
+#   upgrade.sh smoke                   traffic on the cluster whose account must balance
+#   upgrade.sh objectives SECONDS      no alert that calls somebody fires at $PROMETHEUS meanwhile
+#   upgrade.sh back                    $BRANCH as it was before the last push
+set -euo pipefail
+
+readonly namespace=streamflow jobs=(streamflow-detect streamflow-archive)
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+kustomize="$here/.tools/bin/kustomize"
+
+die() {
+  echo "upgrade.sh: $*" >&2
+  exit 1
+}
+need() { [[ -n ${!1:-} ]] || die "\$$1 is not set; .github/workflows/upgrade.yml shows what to"; }
+
+publish() { # publish TREE MESSAGE: a commit of that tree on top of $BRANCH; never a forced push
+  local parents=() old commit
+  if old=$(git rev-parse --verify --quiet "origin/$BRANCH"); then parents=(-p "$old"); fi
+  commit=$(git -c user.name=deploy -c user.email=deploy@streamflow.invalid commit-tree "$1" "${parents[@]}" -m "$2")
+  if [[ -n ${TOKEN:-} ]]; then
+    git -c "http.extraheader=AUTHORIZATION: basic $(printf 'x-access-token:%s' "$TOKEN" | base64 -w 0)" \
+      push --quiet origin "$commit:refs/heads/$BRANCH"
+  else
+    git push --quiet origin "$commit:refs/heads/$BRANCH"
+  fi
+  git update-ref "refs/remotes/origin/$BRANCH" "$commit"
+  echo "$BRANCH is at $commit"
+}
+
+savepoint() {
+  local name
+  name=$(kubectl --namespace "$namespace" create --output name --filename - <<'Y'
+apiVersion: flink.apache.org/v1beta1
+kind: FlinkStateSnapshot
+metadata:
+  generateName: before-upgrade-
+spec:
+  jobReference:
+    kind: FlinkDeployment
+    name: streamflow-detect
+  savepoint: {}
+Y
+  )
+  kubectl --namespace "$namespace" wait "$name" --for 'jsonpath={.status.state}=COMPLETED' --timeout 10m
+  kubectl --namespace "$namespace" get "$name" --output 'jsonpath={.status.path}{"\n"}'
+}
+
+push() {
+  local folder=${1:?push OVERLAY DIGESTS} digests=${2:?push OVERLAY DIGESTS} file
+  need BRANCH
+  need REGISTRY
+  digests=$(cd "$digests" && pwd)
+  for file in "$digests"/*; do
+    [[ $(<"$file") =~ ^sha256:[0-9a-f]{64}$ ]] || die "$file holds no digest"
+    if [[ ${file##*/} != airflow ]]; then
+      (cd "$folder" && "$kustomize" edit set image "streamflow/${file##*/}=$REGISTRY/${file##*/}@$(<"$file")")
+    fi
+  done
+  if "$kustomize" build "$folder" | grep -n 000000000000; then
+    die "$folder still names an account of zeros: write platform.env (docs/deploy.md) and commit it"
+  fi
+  git add -- "$folder"
+  publish "$(git write-tree)" "Deploy $(git describe --tags --always) to ${BRANCH##*/}"
+}
+
+back() {
+  need BRANCH
+  git rev-parse --verify --quiet "origin/$BRANCH~1" >/dev/null || die "$BRANCH has nothing before its last commit"
+  publish "$(git rev-parse "origin/$BRANCH~1^{tree}")" "Back to the release before"
+}
+
+await() {
+  local image job
+  need OVERLAY
+  image=$("$kustomize" build "$OVERLAY" | sed -n 's/^  image: \(.*\/job@.*\)$/\1/p' | sort -u)
+  [[ -n $image ]] || die "$OVERLAY names no image of the jobs by digest"
+  for job in "${jobs[@]}"; do
+    kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for "jsonpath={.spec.image}=$image" --timeout 10m
+    kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for 'jsonpath={.status.lifecycleState}=STABLE' --timeout 15m
+  done
+}
+
+smoke() {
+  local name
+  name="smoke-$(date +%s)"
+  kubectl --namespace "$namespace" create job "$name" --from cronjob/streamflow-smoke
+  kubectl --namespace "$namespace" wait "job/$name" --for condition=complete --timeout 10m ||
+    { kubectl --namespace "$namespace" logs "job/$name" --tail 20; die "the account does not balance"; }
+}
+
+objectives() {
+  local until=$((SECONDS + ${1:?objectives SECONDS})) firing
+  need PROMETHEUS
+  while ((SECONDS < until)); do
+    firing=$(curl --fail --silent --show-error --get "$PROMETHEUS/api/v1/query" \
+      --data-urlencode 'query=ALERTS{alertstate="firing",severity="page"}' | jq --raw-output '.data.result[].metric.alertname')
+    [[ -z $firing ]] || die "fires: $firing"
+    sleep 15
+  done
+}
+
+case ${1:-} in
+savepoint) savepoint ;;
+push) shift && push "$@" ;;
+wait) await ;;
+smoke) smoke ;;
+objectives) shift && objectives "$@" ;;
+back) back ;;
+*) die "say what: savepoint, push, wait, smoke, objectives, back" ;;
+esac

@@ -1,0 +1,19 @@
+output "host" {
+  description = "Host name of the database."
+  value       = aws_db_instance.this.address
+}
+
+output "owner_secret_arn" {
+  description = "Secret with the owner's password, which the service rotates."
+  value       = aws_db_instance.this.master_user_secret[0].secret_arn
+}
+
+output "ca_secret_name" {
+  description = "Secret for the certificate of the signing authority."
+  value       = aws_secretsmanager_secret.ca.name
+}
+
+output "ca_secret_arn" {
+  description = "ARN of the same."
+  value       = aws_secretsmanager_secret.ca.arn
+}
