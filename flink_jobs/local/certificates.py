@@ -64,7 +64,7 @@ class Certificates:
             return False
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
-        authority = _sign("streamflow local authority", key.public_key(), None, key)
+        authority = _sign(f"streamflow local authority {secrets.token_hex(4)}", key.public_key(), None, key)
         for name in (BROKER, ADMIN, POSTGRES):
             own = ec.generate_private_key(ec.SECP256R1())
             pem = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from kafka.errors import KafkaError, TopicAuthorizationFailedError
+from kafka.errors import KafkaError
 
 from flink_jobs.broker import Broker
 from flink_jobs.contracts.access import account_of, grants
@@ -29,7 +30,18 @@ from flink_jobs.traffic.consumer import CommittedReader
 from flink_jobs.traffic.control_client import read_control_state
 from flink_jobs.traffic.producer import connect
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.slow,
+    # kafka-python leaves the sockets of a client that was not let in to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _sockets_are_collected_here() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +130,7 @@ def test_a_topic_that_is_not_granted_is_refused(
 ) -> None:
     assert (account, suffix, use) in not_granted()
     broker = settings.model_copy(update={"kafka_user": account}).broker()
-    with pytest.raises(
-        (UserError, TopicAuthorizationFailedError), match=r"may use|does not let|TopicAuthorizationFailed"
-    ):
+    with pytest.raises((UserError, KafkaError), match=r"may use|does not let|AuthorizationFailed"):
         use(broker, suffix)
 
 
