@@ -88,15 +88,12 @@ class Settings(BaseSettings):
         "broker's transaction.max.timeout.ms",
     )
     state_ttl_days: int = Field(default=180, ge=1, description="a customer not seen for so long is forgotten")
+    replay_limit: int = Field(
+        default=3, ge=1, description="a dead letter that came back after so many replays is parked: see docs/operate.md"
+    )
     idle_timeout_ms: int = Field(
         default=30_000, ge=100, description="a partition silent for so long no longer holds back the watermark"
     )
-
-    @property
-    def postgres_jdbc_url(self) -> str:
-        """The JDBC URL. ``stringtype=unspecified`` lets Postgres read strings as jsonb where the column is jsonb."""
-        place = f"{self.postgres_host}:{self.postgres_port}/{self.postgres_database}"
-        return f"jdbc:postgresql://{place}?stringtype=unspecified&reWriteBatchedInserts=true"
 
     @property
     def postgres_dsn(self) -> str:

@@ -58,7 +58,7 @@ COMMANDS = {
     ),
     "marts": Lazy("flink_jobs.cli.marts_command", "marts", "Build the gold marts and the analyst's page.", DATA),
     "airflow": Lazy("flink_jobs.cli.airflow_commands", "app", "Start and stop Airflow with the DAGs.", DATA),
-    "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count and show dead letters.", DATA),
+    "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count, show and redrive dead letters.", DATA),
 }
 
 

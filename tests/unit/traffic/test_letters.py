@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from flink_jobs.cli.times import moment_ms, shown
 from flink_jobs.core.dlq import MAX_PAYLOAD_KEPT_BYTES, build_dlq_record
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.redrive import place_of
 from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.errors import UserError
-from flink_jobs.traffic.letters import LetterFilter, LetterStats, complete_payload, find_letter, place_of
+from flink_jobs.traffic.letters import LetterFilter, LetterStats, complete_payload, find_letter
 from flink_jobs.traffic.outcomes import letter_payload
 
 if TYPE_CHECKING:
