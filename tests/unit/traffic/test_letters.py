@@ -64,10 +64,16 @@ def test_a_truncated_payload_is_not_taken_for_the_whole() -> None:
         (LetterFilter(since_ms=NOW_MS + 1), False),
         (LetterFilter(until_ms=NOW_MS + 1), True),
         (LetterFilter(until_ms=NOW_MS), False),
+        (LetterFilter(topics=frozenset({TOPIC}), partitions=frozenset({1}), offsets=(7, 9)), True),
+        (LetterFilter(topics=frozenset({"another"})), False),
+        (LetterFilter(partitions=frozenset({2})), False),
+        (LetterFilter(offsets=(8, 9)), False),
+        (LetterFilter(customers=frozenset({"c-1"})), True),
+        (LetterFilter(customers=frozenset({"c-2"})), False),
     ],
 )
 def test_filters(chosen: LetterFilter, *, wanted: bool) -> None:
-    assert chosen.wants(letter()) is wanted
+    assert chosen.wants(letter(b'{"customer_id":"c-1"')) is wanted
 
 
 @pytest.mark.parametrize(
