@@ -1,15 +1,18 @@
 """How fast the archive job catches up: decisions that wait on Kafka when it starts, until the last is in Postgres.
 
 ``python -m tests.benchmarks.archive_rate --rows 100000`` starts a stack of its own, fills ``.decisions``, submits the
-archive and prints rows per second between the first row that is seen in the table and the last, start-up left out.
+archive and prints rows per second between the first row that is seen in the table and the last, start-up left out; and
+the CPU seconds that all processes of the stack used meanwhile, which compare on a busy machine too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import orjson
 import psycopg
 
 from flink_jobs.contracts.registry import topic_name
+from flink_jobs.local import process
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.waiting import wait_for
 from flink_jobs.traffic.producer import connect
@@ -46,20 +50,35 @@ def measure(stack: Stack, rows: int) -> dict[str, Any]:
     """Fill the topic, start the job, watch the table."""
     settings = stack.settings()
     _fill(settings.kafka_bootstrap_servers, rows)
-    seen: list[tuple[float, int]] = []
+    seen: list[tuple[float, int, float]] = []
     with running_job(stack, "archive", {}), psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
 
         def is_done() -> bool:
             row = connection.execute("SELECT count(*) FROM raw.decisions").fetchone()
             count = 0 if row is None else int(row[0])
             if count:
-                seen.append((time.monotonic(), count))
+                seen.append((time.monotonic(), count, _cpu_s(stack)))
             return count >= rows
 
         wait_for(is_done, limit_s=LIMIT_S, what="all rows in Postgres", interval_s=0.5)
-    (first_at, first), (last_at, last) = seen[0], seen[-1]
-    rate = (last - first) / (last_at - first_at) if last_at > first_at else None
-    return {"rows": rows, "seconds": round(last_at - first_at, 1), "rows_per_second": rate and round(rate)}
+    (first_at, first, first_cpu), (last_at, last, last_cpu) = seen[0], seen[-1]
+    if last == first:
+        raise SystemExit(f"all {rows} rows came between two looks: give more --rows")
+    return {
+        "rows": last - first,
+        "rows_per_second": round((last - first) / (last_at - first_at)),
+        "cpu_seconds_per_10000_rows": round((last_cpu - first_cpu) / (last - first) * 10_000, 2),
+    }
+
+
+def _cpu_s(stack: Stack) -> float:
+    """Return the CPU seconds that the stack's processes have used so far."""
+    ticks = 0
+    for pid in process.marked(stack.record.stack_id):
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _fill(bootstrap: str, rows: int) -> None:
