@@ -10,6 +10,8 @@ ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
 DAG_TESTS := tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
 SHELL_SCRIPTS := .ci/run $(shell find flink_jobs ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
+# Two at a time: all that needs the servers goes to one of them, so that there is one stack.
+AT_ONCE := -n 2 --dist loadgroup
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
@@ -19,11 +21,14 @@ DEMO_FLAGS ?=
 MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+FAULTS_FLAGS ?=
+SOAK_FLAGS ?=
 
-.PHONY: help setup setup-marts marts airflow airflow-down up down status demo test lint types check ci bench clean
+.PHONY: help setup setup-marts setup-monitoring setup-platform marts airflow airflow-down airflow-check up down status demo test \
+	lint types check platform-check ci upgrades bench faults soak clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
 	@flink_jobs/local/bootstrap.sh
@@ -34,6 +39,9 @@ demo: setup ## start everything, send card transactions, watch decisions live (D
 setup-marts: ## the same, and dbt and Airflow in an environment of their own
 	@flink_jobs/local/bootstrap.sh marts
 
+setup-monitoring: ## the same as setup, and Prometheus with promtool, which check the alerts and dashboards
+	@flink_jobs/local/bootstrap.sh monitoring
+
 marts: setup-marts ## after the demo: gold marts with dbt, yesterday's fraud, the analyst's page (MARTS_FLAGS="--day 2024-01-08")
 	@$(STREAMFLOW) marts $(MARTS_FLAGS)
 
@@ -42,6 +50,9 @@ airflow: setup-marts ## start Airflow on the local stack's Postgres: the DAGs th
 
 airflow-down: setup ## stop Airflow
 	@$(STREAMFLOW) airflow down
+
+airflow-check: setup-marts ## the real Airflow: a day from raw to gold, and what goes wrong (about ten minutes)
+	@$(PYTHON) -m pytest -x tests/integration/airflow_check.py
 
 up: setup ## start Postgres, Kafka and Flink (UP_FLAGS="--taskmanagers 2")
 	@$(STREAMFLOW) up $(UP_FLAGS)
@@ -52,16 +63,19 @@ down: setup ## stop what `make up` started
 status: setup ## show processes, ports, jobs, checkpoints and lag
 	@$(STREAMFLOW) status
 
-test: setup-marts ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
+setup-platform: ## the same, and what checks k8s/, images and workflows
+	@flink_jobs/local/bootstrap.sh platform
+
+test: setup-marts setup-monitoring setup-platform ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
-	@$(PYTHON) -m pytest --cov --cov-report= $(PYTEST_FLAGS)
+	@$(PYTHON) -m pytest --cov --cov-report= $(or $(PYTEST_FLAGS),$(AT_ONCE))
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))
-	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest $(DAG_TESTS))
+	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest --cov --cov-append --cov-report= $(DAG_TESTS))
 	@$(if $(PYTEST_FLAGS),echo "coverage is not judged for a part of the tests",$(call gate,core,--include='flink_jobs/core/*',$(CORE_COVERAGE)) && $(call gate,all,,$(ALL_COVERAGE)))
 
 # The same tests of the core once more, on what a job really runs.
 compiled-core-tests = if STREAMFLOW_CORE=compiled $(PYTHON) -c 'import flink_jobs' 2>/dev/null; \
-	then STREAMFLOW_CORE=compiled $(PYTHON) -m pytest -q tests/unit/core tests/unit/ml/test_train_serve_parity.py; \
+	then STREAMFLOW_CORE=compiled $(PYTHON) -m pytest -q $(AT_ONCE) tests/unit/core tests/unit/ml/test_train_serve_parity.py; \
 	else echo "no C compiler was there at set-up: the compiled core is not tested"; fi
 
 # gate(name, options, lowest): one line when it holds, the table of what is not covered when it does not.
@@ -69,12 +83,13 @@ gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0)
 	echo "coverage of $(1): $$total % (at least $(3) % wanted)" && \
 	{ [ "$$total" -ge $(3) ] || { $(PYTHON) -m coverage report $(2) --fail-under=0; exit 2; }; }
 
-lint: setup-marts ## ruff (rules and format), import contracts, shell scripts, YAML, SQL
+lint: setup-marts ## ruff (rules and format), import contracts, shell scripts, YAML, SQL, secrets
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/shellcheck $(SHELL_SCRIPTS)
 	@.venv/bin/yamllint --strict .
+	@git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --baseline .secrets.baseline
 	@cd dbt && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar models tests
 	@cd sql && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar analysis quality
 
@@ -87,8 +102,17 @@ check: lint types ## all checks that run nothing
 ci: ## what CI runs: checks, tests, the demo
 	@.ci/run
 
-bench: setup ## measure throughput and latency (BENCH_FLAGS)
+upgrades: setup ## upgrade a job in every way on the real stack: the matrix of docs/upgrade.md
+	@$(PYTHON) -m tests.integration.upgrade_matrix
+
+bench: setup ## measure throughput and latency, or compare two reports (BENCH_FLAGS="--compare old.json new.json")
 	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
+
+faults: setup ## break the real stack in every way of the fault matrix, settle the account (FAULTS_FLAGS="--only broker-kill")
+	@$(PYTHON) -m tests.faults $(FAULTS_FLAGS)
+
+soak: setup ## run at 80 % of capacity for long and judge what drifts (SOAK_FLAGS="--minutes 30")
+	@$(PYTHON) -m tests.soak $(SOAK_FLAGS)
 
 clean: ## stop the stack and delete its data and all caches (.venv and .tools stay)
 	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi

@@ -11,17 +11,12 @@ cause and clear the task.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-import pendulum
 from airflow.sdk import Param, dag, task
-from airflow.sdk.definitions.callback import SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 from cosmos.operators.local import DbtTestLocalOperator
 
-from flink_jobs.warehouse.orchestration import DAY_TRUSTED, DEFAULTS, GOLD, note_dbt_run, note_missed_deadline
+from flink_jobs.warehouse.orchestration import DAY_TRUSTED, DEFAULTS, GOLD, dag_head, note_dbt_run
 from flink_jobs.warehouse.paths import DBT_PROJECT
 
 PROFILE = ProfileConfig(
@@ -31,21 +26,11 @@ PROFILE = ProfileConfig(
 
 @dag(
     schedule=[DAY_TRUSTED],
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    tags=["warehouse", "gold", "dbt"],
-    doc_md=__doc__,
+    **dag_head(__doc__, tags=["warehouse", "gold", "dbt"], minutes=60),
     params={
         "backfill_from": Param(None, type=["null", "string"], format="date", description="UTC day of the events"),
         "backfill_to": Param(None, type=["null", "string"], format="date", description="inclusive"),
     },
-    deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(hours=1),
-        callback=SyncCallback(note_missed_deadline),
-    ),
 )
 def gold_build() -> None:
     """Wire dbt's models as tasks."""

@@ -10,30 +10,12 @@ query.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-import pendulum
 from airflow.sdk import dag, task
-from airflow.sdk.definitions.callback import SyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from flink_jobs.warehouse.orchestration import DEFAULTS, RAW_SEEN, note_missed_deadline
+from flink_jobs.warehouse.orchestration import RAW_SEEN, dag_head
 
 
-@dag(
-    schedule="7 * * * *",
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    tags=["warehouse", "raw"],
-    doc_md=__doc__,
-    deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(minutes=30),
-        callback=SyncCallback(note_missed_deadline),
-    ),
-)
+@dag(schedule="7 * * * *", **dag_head(__doc__, tags=["warehouse", "raw"], minutes=30))
 def ingestion_health() -> None:
     """Wire the hourly look at the raw tables."""
 

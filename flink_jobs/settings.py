@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from flink_jobs.broker import Broker
 from flink_jobs.errors import UserError
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "STREAMFLOW_"
 STACK_ENV_FILE = "stack.env"
+SECRETS_DIR = "STREAMFLOW_SECRETS_DIR"
+"""Names a folder of files such as ``streamflow_postgres_password``; the environment wins over them."""
 
 Guarantee = Literal["exactly_once", "at_least_once"]
 ExecutionMode = Literal["thread", "process"]
 StartFrom = Literal["committed", "earliest", "latest"]
 DatabaseRole = Literal["writer", "transformer", "analyst"]
 """Who may do what in the database: see sql/migrations, roles and layers."""
+KafkaRole = Literal["detect", "archive", "traffic", "tools"]
+"""Who may do what on Kafka: see flink_jobs/contracts/access.py."""
+KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
+DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
 
 
 class Settings(BaseSettings):
@@ -44,6 +51,23 @@ class Settings(BaseSettings):
     checkpoint_dir: str = Field(description="URI Flink writes checkpoints to, such as file:///... or s3://...")
     savepoint_dir: str = Field(description="URI Flink writes savepoints to")
 
+    kafka_security_protocol: KafkaSecurity = Field(
+        default="PLAINTEXT", description="SASL_SSL: TLS, and each account logs in with SCRAM-SHA-512"
+    )
+    kafka_ca_file: Path | None = Field(default=None, description="PEM file of the authority that signs the brokers")
+    kafka_secrets_dir: Path | None = Field(
+        default=None,
+        description="folder with a file for each account this process may use, named as the account and holding its "
+        "password alone (a mounted secret); for jobs, at the same path on every TaskManager",
+    )
+    kafka_user: str | None = Field(
+        default=None, description="account for everything; default: each part's own, such as streamflow-detect"
+    )
+    postgres_ssl_mode: DatabaseSecurity = Field(
+        default="prefer", description="verify-full: TLS only, with a certificate of that host by our authority"
+    )
+    postgres_ca_file: Path | None = Field(default=None, description="PEM file of the authority that signs Postgres")
+
     postgres_writer_user: str = Field(default="streamflow_writer", description="account of the archive job")
     postgres_writer_password: SecretStr | None = Field(
         default=None, description="without it the job uses the account of `postgres_user`; so for the next two"
@@ -52,6 +76,14 @@ class Settings(BaseSettings):
     postgres_transformer_password: SecretStr | None = None
     postgres_analyst_user: str = Field(default="streamflow_analyst", description="account that reports read gold with")
     postgres_analyst_password: SecretStr | None = None
+
+    report_dir: Path = Field(
+        default_factory=lambda: stack_home() / "reports", description="folder of the reports that scheduled runs write"
+    )
+    backup_dir: Path = Field(default_factory=lambda: stack_home() / "backups", description="folder of backups")
+    incident_webhook: SecretStr | None = Field(
+        default=None, description="URL that failed tasks and missed deadlines are posted to, as JSON"
+    )
 
     model_dir: Path = Field(default=REPO_ROOT / "models", description="folder of model versions")
     topic_prefix: str = Field(default="streamflow", pattern=r"^[A-Za-z0-9._-]{1,64}$")
@@ -81,6 +113,9 @@ class Settings(BaseSettings):
     checkpoint_interval_ms: int = Field(
         default=5_000, ge=100, description="also the time until exactly_once results can be read"
     )
+    checkpoint_timeout_ms: int = Field(
+        default=120_000, ge=1_000, description="a checkpoint that takes longer is given up; the job goes on without it"
+    )
     transaction_timeout_ms: int = Field(
         default=600_000,
         ge=10_000,
@@ -94,6 +129,31 @@ class Settings(BaseSettings):
     idle_timeout_ms: int = Field(
         default=30_000, ge=100, description="a partition silent for so long no longer holds back the watermark"
     )
+
+    @model_validator(mode="after")
+    def _what_security_needs(self) -> Self:
+        """Refuse half a configuration: it would end as a time-out somewhere else."""
+        if self.kafka_security_protocol == "SASL_SSL" and not (self.kafka_ca_file and self.kafka_secrets_dir):
+            raise ValueError(
+                "STREAMFLOW_KAFKA_SECURITY_PROTOCOL=SASL_SSL needs "
+                "STREAMFLOW_KAFKA_CA_FILE and STREAMFLOW_KAFKA_SECRETS_DIR"
+            )
+        if self.postgres_ssl_mode == "verify-full" and not self.postgres_ca_file:
+            raise ValueError("STREAMFLOW_POSTGRES_SSL_MODE=verify-full needs STREAMFLOW_POSTGRES_CA_FILE")
+        return self
+
+    def broker(self, role: KafkaRole = "tools") -> Broker:
+        """Return how a part of StreamFlow reaches Kafka; the command line is ``tools``."""
+        if self.kafka_security_protocol == "PLAINTEXT" or self.kafka_secrets_dir is None:
+            return Broker(self.kafka_bootstrap_servers)
+        user = self.kafka_user or kafka_account(role)
+        return Broker(self.kafka_bootstrap_servers, self.kafka_ca_file, user, self.kafka_secrets_dir / user)
+
+    @property
+    def postgres_ssl(self) -> dict[str, str]:
+        """What libpq calls these."""
+        authority = {"sslrootcert": str(self.postgres_ca_file)} if self.postgres_ca_file else {}
+        return {"sslmode": self.postgres_ssl_mode, **authority}
 
     @property
     def postgres_dsn(self) -> str:
@@ -111,14 +171,28 @@ class Settings(BaseSettings):
         return self._dsn(*self.postgres_login(role))
 
     def _dsn(self, user: str, password: SecretStr) -> str:
-        return (
-            f"host={self.postgres_host} port={self.postgres_port} dbname={self.postgres_database} "
-            f"user={user} password={password.get_secret_value()}"
-        )
+        values = {
+            "host": self.postgres_host,
+            "port": str(self.postgres_port),
+            "dbname": self.postgres_database,
+            "user": user,
+            "password": password.get_secret_value(),
+            **self.postgres_ssl,
+        }
+        return " ".join(f"{name}={_libpq(value)}" for name, value in values.items())
 
     def masked(self) -> dict[str, str]:
         """Every setting under its environment name, secrets masked: what is logged at start."""
         return {f"{ENV_PREFIX}{name.upper()}": str(getattr(self, name)) for name in type(self).model_fields}
+
+
+def kafka_account(role: KafkaRole) -> str:
+    """Return the name of a part's account on Kafka.
+
+    >>> kafka_account("detect")
+    'streamflow-detect'
+    """
+    return f"streamflow-{role}"
 
 
 def stack_home() -> Path:
@@ -134,7 +208,8 @@ def load_settings(home: Path | None = None) -> Settings:
     """
     env_file = (home or stack_home()) / STACK_ENV_FILE
     try:
-        return Settings(_env_file=env_file)  # type: ignore[call-arg]  # the other fields come from the environment
+        # The other fields come from the environment, or from files of their names in a folder (mounted secrets).
+        return Settings(_env_file=env_file, _secrets_dir=os.environ.get(SECRETS_DIR))  # type: ignore[call-arg]
     except ValidationError as error:
         problems = _explain(error)
         raise UserError(
@@ -144,8 +219,15 @@ def load_settings(home: Path | None = None) -> Settings:
         raise UserError(f"cannot read {env_file}", "run as the user who ran `streamflow up`") from None
 
 
+def _libpq(value: str) -> str:
+    """Return a value as libpq reads it in a connection string: quoted where it is not plain."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'" if escaped != value or " " in value or not value else value
+
+
 def _explain(error: ValidationError) -> str:
     named = [(ENV_PREFIX + "_".join(map(str, item["loc"])).upper(), item) for item in error.errors()]
     missing = ", ".join(name for name, item in named if item["type"] == "missing")
-    wrong = [f"{name}: {item['msg']}" for name, item in named if item["type"] != "missing"]
+    wrong = [f"{name}: {item['msg']}" for name, item in named if item["type"] != "missing" and item["loc"]]
+    wrong += [str(item["ctx"]["error"]) for _, item in named if not item["loc"]]
     return "; ".join([f"not set: {missing}", *wrong] if missing else wrong)

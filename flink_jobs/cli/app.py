@@ -26,9 +26,12 @@ COMMANDS = {
     "status": Lazy(
         "flink_jobs.cli.stack_commands", "status", "Show processes, ports, jobs, checkpoints and lag.", STACK
     ),
+    "migrate": Lazy(
+        "flink_jobs.cli.migrate_command", "migrate", "Bring a Postgres of your own to date: roles, tables.", STACK
+    ),
     "submit": Lazy("flink_jobs.cli.job_commands", "submit", "Start the detector and the archive job on Flink.", JOB),
     "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List Flink's jobs.", JOB),
-    "savepoint": Lazy("flink_jobs.cli.job_commands", "savepoint_app", "Take a savepoint, or stop a job with one.", JOB),
+    "savepoint": Lazy("flink_jobs.cli.savepoint_commands", "app", "Take savepoints, and see what is in them.", JOB),
     "cancel": Lazy("flink_jobs.cli.job_commands", "cancel", "End a job without a savepoint.", JOB),
     "replay": Lazy("flink_jobs.cli.traffic_commands", "replay", "Send card transactions from a file.", TRAFFIC),
     "simulate": Lazy(
@@ -57,6 +60,15 @@ COMMANDS = {
         "flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA
     ),
     "marts": Lazy("flink_jobs.cli.marts_command", "marts", "Build the gold marts and the analyst's page.", DATA),
+    "completeness": Lazy(
+        "flink_jobs.cli.completeness_command",
+        "completeness",
+        "Compare Kafka's offsets with the rows in Postgres.",
+        DATA,
+    ),
+    "marts-exporter": Lazy(
+        "flink_jobs.cli.marts_exporter_command", "marts_exporter", "Show Prometheus how the warehouse is.", DATA
+    ),
     "airflow": Lazy("flink_jobs.cli.airflow_commands", "app", "Start and stop Airflow with the DAGs.", DATA),
     "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count, show and redrive dead letters.", DATA),
 }

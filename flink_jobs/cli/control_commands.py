@@ -56,7 +56,7 @@ Values = Annotated[list[str], typer.Argument(help="names or codes, as in the tra
 def show(*, output: OutputOption = Output.PLAIN) -> None:
     """Show the configuration in force, what changed it, and what has no outcome yet."""
     settings = load_settings()
-    state = read_control_state(settings.kafka_bootstrap_servers, settings.topic_prefix)
+    state = read_control_state(settings.broker(), settings.topic_prefix)
     value = {
         "config": orjson.loads(state.config.to_json()),
         "history": list(state.history),
@@ -180,7 +180,7 @@ def _deliver(message: dict[str, Any], wait: float, output: Output) -> None:
     payload = encode_checked(message)
     settings = load_settings()
     control_id = message["control_id"]
-    audit = send_and_wait(settings.kafka_bootstrap_servers, settings.topic_prefix, payload, control_id, wait)
+    audit = send_and_wait(settings.broker(), settings.topic_prefix, payload, control_id, wait)
     value = {"control_id": control_id, "message": message, "audit": audit}
     emit(output, value, lambda: out.print(_outcome(control_id, audit, wait), markup=False, soft_wrap=True))
     if wait and audit is None:

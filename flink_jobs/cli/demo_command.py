@@ -40,6 +40,10 @@ def demo(
         bool, typer.Option("--no-tty", help="plain lines; the default where the output is no terminal")
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="leave everything running at the end")] = False,
+    secure: Annotated[
+        bool | None,
+        typer.Option("--secure/--no-secure", help="as with `up`: TLS, log-ins and rights; default: as it was last"),
+    ] = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start everything, send card transactions with faults mixed in, watch decisions live, account for every event.
@@ -66,6 +70,7 @@ def demo(
         pace=Pace(rate=RATE) if rate is None and speed is None else parse_pace(speed, rate),
         faults=FaultPlan(malformed, duplicates, late, seed=FAULTS.seed),
         keep=keep,
+        secure=secure,
         stay=is_live and events is None and not keep,
     )
     metrics = TrafficMetrics()

@@ -63,7 +63,7 @@ def list_letters(
     settings = load_settings()
     chosen = letter_filter(reason, stage, disposition, since, until, customer, topic, partition, offset)
     matching, newest = 0, deque[Letter]()
-    for letter in read_letters(settings.kafka_bootstrap_servers, settings.topic_prefix, chosen):
+    for letter in read_letters(settings.broker(), settings.topic_prefix, chosen):
         matching += 1
         newest.append(letter)
         if len(newest) > 2 * limit:  # partitions come one after the other: sort, then keep the newest
@@ -103,7 +103,7 @@ def show(
 ) -> None:
     """Show one dead letter in full: coordinates, headers, the decoded payload, and what became of its redrives."""
     settings = load_settings()
-    everything = list(read_letters(settings.kafka_bootstrap_servers, settings.topic_prefix))
+    everything = list(read_letters(settings.broker(), settings.topic_prefix))
     letter = find_letter(everything, name)
     if raw_out is not None:
         payload = letter_payload(letter) if truncated else complete_payload(letter)
@@ -131,7 +131,7 @@ def stats(
     settings = load_settings()
     counts = LetterStats()
     chosen = letter_filter(since=since, until=until)
-    for letter in read_letters(settings.kafka_bootstrap_servers, settings.topic_prefix, chosen):
+    for letter in read_letters(settings.broker(), settings.topic_prefix, chosen):
         counts.add(letter)
     rows = [[*key, count] for key, count in sorted(counts.by_reason.items(), key=lambda item: (-item[1], item[0]))]
     names = ("disposition", "reason", "stage", "count")

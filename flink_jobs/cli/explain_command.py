@@ -29,7 +29,7 @@ def explain(
     from flink_jobs.traffic.recorded import find_recorded
 
     settings = load_settings()
-    where = settings.postgres_dsn, settings.kafka_bootstrap_servers, settings.topic_prefix
+    where = settings.postgres_dsn, settings.broker(), settings.topic_prefix
     recorded = find_recorded(*where, transaction, customer)
     decision = recorded.decision
     model, problem = None, ""

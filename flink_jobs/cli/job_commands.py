@@ -1,4 +1,4 @@
-"""`streamflow submit`, `jobs`, `savepoint` and `cancel`."""
+"""`streamflow submit`, `jobs` and `cancel`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _model_problem(settings: Settings) -> str | None:
 
 def jobs(*, output: OutputOption = Output.PLAIN) -> None:
     """List Flink's jobs, those that have ended too, newest first."""
-    rest = _rest(load_settings())
+    rest = job_rest(load_settings())
     found = [job_summary(rest, job.job_id, job.name, job.state, job.start_ms) for job in rest.jobs()]
     columns = ["id", "name", "state", "checkpoints", "failed_checkpoints"]
     rows = [[*(item[key] for key in columns), duration(item["checkpoint_age_s"])] for item in found]
@@ -101,44 +101,23 @@ def jobs(*, output: OutputOption = Output.PLAIN) -> None:
 
 def cancel(job: JobArgument = None) -> None:
     """End a job at once, without a savepoint. To go on later, use `streamflow savepoint stop`."""
-    rest = _rest(load_settings())
-    job_id = _job_id(rest, job)
+    rest = job_rest(load_settings())
+    job_id = one_job(rest, job)
     rest.cancel(job_id)
     say(f"Job {job_id} is cancelled.")
 
 
-savepoint_app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Take a savepoint of a job, or stop the job with one."
-)
-
-
-@savepoint_app.command()
-def take(job: JobArgument = None, *, output: OutputOption = Output.PLAIN) -> None:
-    """Take a savepoint while the job goes on; print its path."""
-    settings = load_settings()
-    rest = _rest(settings)
-    job_id = _job_id(rest, job)
-    _print_path(output, job_id, rest.savepoint(job_id, settings.savepoint_dir))
-
-
-@savepoint_app.command()
-def stop(job: JobArgument = None, *, output: OutputOption = Output.PLAIN) -> None:
-    """Stop the job with a savepoint; print its path, for `streamflow submit --from-savepoint`."""
-    settings = load_settings()
-    rest = _rest(settings)
-    job_id = _job_id(rest, job)
-    _print_path(output, job_id, rest.stop_with_savepoint(job_id, settings.savepoint_dir))
-
-
-def _print_path(output: Output, job_id: str, path: str) -> None:
-    emit(output, {"job": job_id, "path": path}, lambda: out.print(path, soft_wrap=True))
-
-
-def _rest(settings: Settings) -> FlinkRest:
+def job_rest(settings: Settings) -> FlinkRest:
+    """Return a client of the JobManager."""
     return FlinkRest(settings.flink_rest_url)
 
 
-def _job_id(rest: FlinkRest, job: str | None) -> str:
+def one_job(rest: FlinkRest, job: str | None) -> str:
+    """Return the id of the job that was named, or of the only one that runs.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
     if job is not None:
         return rest.find_job(job).job_id
     active = rest.active_jobs()

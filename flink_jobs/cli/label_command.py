@@ -38,7 +38,7 @@ def label(
     A transaction may be labelled again: the latest label holds, all are kept.
     """
     settings, who = load_settings(), actor(by)
-    where = settings.kafka_bootstrap_servers, settings.topic_prefix
+    where = settings.broker(), settings.topic_prefix
     if from_file is not None:
         from flink_jobs.traffic.source_files import with_prefix
 

@@ -14,7 +14,10 @@ from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flink_jobs.settings import Settings
+    from flink_jobs.warehouse.dbt_project import Dbt
     from flink_jobs.warehouse.report import Findings
 
 SHOWN = ("fraud_by_rule", "fraud_by_category", "fraud_by_hour")
@@ -55,7 +58,7 @@ def marts(
         folder = stack.home.root / "marts"
         dbt = Dbt(settings, folder / "dbt", say)
         say("Building the marts with dbt ...")
-        dbt.run("build", *(["--full-refresh"] if full_refresh else []))
+        _build(dbt, settings, folder / "lineage.jsonl", ["--full-refresh"] if full_refresh else [])
         say(f"dbt: {dbt.counts()}")
         if docs:
             say("Writing the documentation ...")
@@ -85,6 +88,19 @@ def marts(
             out.print(f"Every model:         {value['documentation']}", soft_wrap=True)
 
     emit(output, value, plain)
+
+
+def _build(dbt: Dbt, settings: Settings, lineage: Path, options: list[str]) -> None:
+    """Build, and note what became of each node also where one failed."""
+    try:
+        dbt.run("build", *options)
+    finally:
+        if dbt.has_results():
+            dbt.record(settings.postgres_dsn_as("transformer"))
+    try:
+        dbt.tell_lineage(lineage)
+    except UserError as problem:  # the marts are built
+        say(f"warning: {problem}")
 
 
 def _records(findings: Findings, name: str) -> list[dict[str, object]]:

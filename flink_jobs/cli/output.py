@@ -20,7 +20,7 @@ err = Console(stderr=True, highlight=False)
 
 
 # Columns whose cells people copy: they are never broken over lines.
-_WHOLE = frozenset({"id", "pid", "name", "state", "component"})
+_WHOLE = frozenset({"id", "pid", "name", "customer", "state", "component"})
 
 
 class Output(StrEnum):

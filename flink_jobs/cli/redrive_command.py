@@ -91,14 +91,14 @@ def redrive(
     if not dry_run and not why.strip():
         raise UserError("no reason is given", "say why with --why: somebody will read it in the audit")
     settings = load_settings()
-    place = Place(settings.kafka_bootstrap_servers, settings.topic_prefix, settings.replay_limit)
-    letters: list[Letter] = list(read_letters(place.bootstrap, place.prefix, chosen))
+    place = Place(settings.broker(), settings.topic_prefix, settings.replay_limit)
+    letters: list[Letter] = list(read_letters(place.broker, place.prefix, chosen))
     if name is not None:
         letters = [find_letter(letters, name)]
     letters.sort(key=lambda letter: (letter["processing_time_ms"], letter["offset"]))
     with open_redrives(settings.postgres_dsn, alone=not dry_run) as store:
         if not dry_run:
-            _say_settled(*settle_interrupted(store, place.bootstrap))
+            _say_settled(*settle_interrupted(store, place.broker))
         now_ms = time.time_ns() // 1_000_000
         if is_edit:
             plan = _edited_plan(store, place, letters[0], now_ms, (fields, from_file), is_forced=force)
@@ -178,7 +178,7 @@ def _edited_plan(
     from flink_jobs.redrive.store import Item
     from flink_jobs.traffic.letters import whole_payload
 
-    before = whole_payload(letter, place.bootstrap) or b""
+    before = whole_payload(letter, place.broker) or b""
     payload = _edited(before, *edits)
     changes = changes_between(before, payload)
     if not changes:

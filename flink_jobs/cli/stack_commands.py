@@ -11,6 +11,7 @@ from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say
 from flink_jobs.errors import UserError
 from flink_jobs.local import lag
 from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
+from flink_jobs.local.launch import COMPONENTS
 from flink_jobs.local.stack import Stack
 
 MAX_TASKMANAGERS = 16
@@ -20,9 +21,19 @@ Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="any fr
 def up(
     *,
     taskmanagers: Annotated[int, typer.Option(min=1, max=MAX_TASKMANAGERS, help="one task slot and 1.7 GiB each")] = 2,
+    secure: Annotated[
+        bool | None,
+        typer.Option(
+            "--secure/--no-secure",
+            help="TLS, log-ins and rights on Kafka and Postgres, with generated certificates; default: as it was last",
+        ),
+    ] = None,
     flink_port: Port = None,
     kafka_port: Port = None,
     postgres_port: Port = None,
+    ha: Annotated[
+        bool, typer.Option("--ha", help="also a ZooKeeper: jobs go on after their JobManager died and `up` ran again")
+    ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start Postgres, Kafka and a Flink cluster on this machine, create topics and tables.
@@ -37,7 +48,10 @@ def up(
     else:
         say("Starting Postgres, Kafka and Flink ...")
     settings = stack.up(
-        taskmanagers=taskmanagers, wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port}
+        (*COMPONENTS, "zookeeper") if ha else COMPONENTS,
+        taskmanagers=taskmanagers,
+        secure=secure,
+        wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port},
     )
     say(f"Up in {time.monotonic() - start:.0f} s. Settings are in {stack.home.env_file}")
     emit(output, settings.masked(), lambda: out.print(f"Flink UI: {settings.flink_rest_url}"))
@@ -67,7 +81,7 @@ def status(*, output: OutputOption = Output.PLAIN) -> None:
         raise UserError(f"the stack in {stack.home.root} is not up", "run `streamflow up`")
     settings = stack.settings()
     jobs = _jobs(FlinkRest(settings.flink_rest_url, timeout_s=3))
-    consumers = lag.consumer_lag(settings.kafka_bootstrap_servers) if _runs(stack, "kafka") else []
+    consumers = lag.consumer_lag(settings.broker()) if _runs(stack, "kafka") else []
     value = {
         "home": stack.home.root,
         "flink_ui": settings.flink_rest_url,

@@ -66,7 +66,7 @@ def send(events: Iterable[SourceEvent], sending: Sending) -> None:
         raise UserError(f"there is no folder {path.parent}", "make it, or choose another file with --ledger")
     metrics = TrafficMetrics()
     metrics.serve(sending.metrics_port)
-    kafka, prefix = settings.kafka_bootstrap_servers, settings.topic_prefix
+    kafka, prefix = settings.broker("traffic"), settings.topic_prefix
     ledger, ends = SentLedger(), None
     if sending.account is not None:
         ends = output_ends(kafka, prefix)
@@ -107,7 +107,7 @@ def _balance(
             shown = time.monotonic()
             tell("outcomes", f"{answered:,} of {sent:,} have an outcome", outcomes=answered, records=sent)
 
-    kafka, prefix = settings.kafka_bootstrap_servers, settings.topic_prefix
+    kafka, prefix = settings.broker("traffic"), settings.topic_prefix
     return await_balance(kafka, prefix, ledger, limit_s=limit_s, start=start, on_progress=progress)
 
 

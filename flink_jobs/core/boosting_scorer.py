@@ -1,8 +1,8 @@
-"""Scores one row through boosted trees in a few microseconds, in plain Python and numpy.
+"""Scores one row through boosted trees.
 
-Each tree has one 64-bit lane of the masks (`tree_masks`) and at most 64 leaves, so exactly one bit of each lane
-survives; its position, found as the number of bits below it, picks the leaf's value. Values are fixed-point integers
-held in float64 whose sums stay below 2^53: every addition is exact, whatever the order.
+The score is a function of the sum of the leaves' log-odds, which `tree_sums` computes exactly. Here is its way in
+Python: each tree has one 64-bit lane of the masks (`tree_masks`) and at most 64 leaves, so exactly one bit of each lane
+survives; its position, found as the number of bits below it, picks the leaf's value.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from flink_jobs.core.tree_arrays import MAX_LEAVES
-from flink_jobs.core.tree_boxes import Boxes, boosting_trees, boxes_of
-from flink_jobs.core.tree_masks import EXACT_BITS, Row, RowScore, masks_bytes, surviving_bits, tree_groups
+from flink_jobs.core.tree_boxes import Boxes, boosting_trees
+from flink_jobs.core.tree_masks import Row, RowScore, masks_bytes, surviving_bits
+from flink_jobs.core.tree_sums import compile_sum, exact_shift
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from flink_jobs.core.tree_arrays import BoostingArrays
 
 LANE: Final = np.dtype("<u8")
@@ -51,21 +54,18 @@ def compile_score(arrays: BoostingArrays, feature_count: int) -> RowScore:
     trees = boosting_trees(arrays)
     base = float(arrays.base[0])
     largest = float(np.maximum.reduceat(np.abs(arrays.value), arrays.tree_offsets[:-1]).sum())
-    shift = EXACT_BITS - 1 - math.ceil(math.log2(max(largest, 1.0)))
+    shift = exact_shift(max(largest, 1.0))
 
     def table_bytes(nodes: int, tree_count: int) -> int:
         return masks_bytes(nodes // 2 + 1, feature_count, LANE.itemsize * tree_count)
 
-    sums = [_value_sum(boxes_of(trees, group, feature_count), shift) for group in tree_groups(trees, table_bytes)]
+    value_sum = compile_sum(trees, feature_count, shift, table_bytes, _value_sum)
     scale = 2.0**-shift
-    if len(sums) == 1:
-        only = sums[0]
-        return lambda row: sigmoid(base + only(row) * scale)
-    return lambda row: sigmoid(base + sum([part(row) for part in sums]) * scale)
+    return lambda row: sigmoid(base + value_sum(row) * scale)
 
 
-def _value_sum(boxes: Boxes, shift: int) -> RowScore:
-    """Compile one group of trees; the function returns the sum of its leaves' values times 2^shift, exactly."""
+def _value_sum(boxes: Boxes, leaf_values: NDArray[np.float64]) -> RowScore:
+    """Compile one group of trees with fixed-point values of their leaves; the function returns their sum."""
     tree_count = int(boxes.tree.max()) + 1
     order = np.argsort(boxes.tree, kind="stable")
     first = np.searchsorted(boxes.tree[order], np.arange(tree_count))
@@ -73,7 +73,7 @@ def _value_sum(boxes: Boxes, shift: int) -> RowScore:
     nth_of_its_tree[order] = np.arange(len(order)) - first[boxes.tree[order]]
     positions = boxes.tree * MAX_LEAVES + nth_of_its_tree
     values = np.zeros(tree_count * MAX_LEAVES)
-    values[positions] = np.rint(boxes.value * 2.0**shift)
+    values[positions] = leaf_values
     lanes = np.arange(tree_count) * MAX_LEAVES
     one = np.uint64(1)
     bits_of = surviving_bits(boxes, positions, tree_count * LANE.itemsize)

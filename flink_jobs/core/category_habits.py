@@ -8,7 +8,7 @@ Means and spreads are float32 from the start, so a state is the same before and 
 import math
 import zlib
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 MAX_CATEGORIES: Final = 16
@@ -32,18 +32,25 @@ def log_amount(amount: float) -> float:
     return math.log1p(amount)
 
 
-@dataclass
+@dataclass(init=False)
 class CategoryHabits:
     """Habits of one customer; place `i` of every array is one category."""
 
-    keys: "array[int]" = field(default_factory=lambda: array(KEY))
+    keys: "array[int]"
     """32-bit keys, see ``category_key``."""
-    counts: "array[int]" = field(default_factory=lambda: array(COUNT))
+    counts: "array[int]"
     """Purchases, at most ``MEMORY``."""
-    means: "array[float]" = field(default_factory=lambda: array(NUMBER))
+    means: "array[float]"
     """Mean logarithm of the amount."""
-    m2s: "array[float]" = field(default_factory=lambda: array(NUMBER))
+    m2s: "array[float]"
     """Sum of squared deviations from the mean."""
+
+    def __init__(self, keys: bytes = b"", counts: bytes = b"", means: bytes = b"", m2s: bytes = b"") -> None:
+        """Take the arrays' bytes; without them, a customer of whom nothing is known."""
+        self.keys = array(KEY, keys)
+        self.counts = array(COUNT, counts)
+        self.means = array(NUMBER, means)
+        self.m2s = array(NUMBER, m2s)
 
     def place(self, key: int) -> int:
         """Return where a category is, or -1."""

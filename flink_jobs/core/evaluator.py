@@ -16,6 +16,7 @@ from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
 from flink_jobs.core.experiment import Experiment
 from flink_jobs.core.features import FeatureVector, extract_features, surprise_of
 from flink_jobs.core.lineup import Lineup, Model, Notice
+from flink_jobs.core.model_slot import NO_OPINION
 from flink_jobs.core.parsing import WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
@@ -126,7 +127,7 @@ class TransactionEvaluator:
         stage = Stage.STATE
         try:
             try:
-                state = CustomerFraudState.from_bytes(blob) if blob is not None else CustomerFraudState()
+                state = CustomerFraudState(blob)
             except StateCorrupt as damage:
                 state = CustomerFraudState()
                 letters = (
@@ -195,13 +196,11 @@ class TransactionEvaluator:
         self, features: FeatureVector, transaction: Transaction, verdict: RuleVerdict
     ) -> ShadowScore | None:
         """Return what the shadow model would have made of it."""
-        slot = self.lineup.shadow
-        model = None if slot is None else slot.model
-        ml_score = None if slot is None else slot.score(features, transaction)
-        if model is None or ml_score is None:
+        opinion = NO_OPINION if self.lineup.shadow is None else self.lineup.shadow.opinion(features, transaction)
+        if opinion.ml_score is None or opinion.model_version is None:
             return None
-        score = blend(verdict, ml_score, self.config.alpha).score
-        return ShadowScore(model.version, ml_score, score, score >= self.config.alert_threshold)
+        score = blend(verdict, opinion.ml_score, self.config.alpha).score
+        return ShadowScore(opinion.model_version, opinion.ml_score, score, score >= self.config.alert_threshold)
 
     def _guarded(
         self, opinion: Opinion, experiment: Experiment, *, is_trial: bool, is_alert: bool
@@ -295,8 +294,7 @@ def replay_features(
     is_blacklisted = (config or DetectionConfig()).blacklist.matches
     states: dict[str, bytes] = {}
     for transaction in transactions:
-        blob = states.get(transaction.customer_id)
-        state = CustomerFraudState() if blob is None else CustomerFraudState.from_bytes(blob)
+        state = CustomerFraudState(states.get(transaction.customer_id))
         fingerprint = transaction_fingerprint(transaction.transaction_id)
         if state.has_seen(fingerprint):
             continue

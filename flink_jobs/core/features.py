@@ -28,7 +28,7 @@ from flink_jobs.core.feature_table import (
 )
 from flink_jobs.core.reasons import AbsenceReason
 from flink_jobs.core.running_stats import RunningStats
-from flink_jobs.core.state import CustomerFraudState
+from flink_jobs.core.state import HOUR_MS, CustomerFraudState
 from flink_jobs.core.transaction import Transaction
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "surprise_of",
 ]
 
-HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 VELOCITY_WINDOW_MS: Final = HOUR_MS
 """Length of the trailing window of ``velocity_count``: one hour."""
@@ -210,7 +209,7 @@ def _time_deviation(hour_counts: Sequence[int], time_ms: int) -> float | None:
     total = sum(hour_counts)
     if total < MIN_HOURS:
         return None
-    hour = time_ms // 3_600_000 % 24
+    hour = time_ms // HOUR_MS % 24
     # Negative indices wrap around midnight by themselves; the far side needs the modulo.
     near = (
         hour_counts[hour - 2]
@@ -232,7 +231,7 @@ def _geo_speed_kmh(state: CustomerFraudState, transaction: Transaction) -> float
         return 0.0
     # A late event lies before the last place: the speed between the two is the same either way.
     elapsed_ms = abs(transaction.event_time_ms - located_at_ms)
-    return distance_km * 3_600_000.0 / max(elapsed_ms, MIN_TRAVEL_MS)
+    return distance_km * HOUR_MS / max(elapsed_ms, MIN_TRAVEL_MS)
 
 
 def great_circle_km(latitude1: float, longitude1: float, latitude2: float, longitude2: float) -> float:

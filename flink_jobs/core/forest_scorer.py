@@ -1,23 +1,22 @@
-"""Scores one row through a whole isolation forest in a few microseconds, in plain Python and numpy.
+"""Scores one row through a whole isolation forest.
 
-The sum of path lengths is a sum over the boxes that hold the row (`tree_masks`). Bits of boxes with equal path length
-share 16-bit lanes, so the sum is (bits per lane) . (path length per lane). Path lengths are fixed-point integers held
-in float64 whose sums stay below 2^53; every addition is exact, so the score depends neither on the order of summation
-nor on the machine's vector width.
+The score is a function of the sum of path lengths, which `tree_sums` computes exactly. Here is its way in Python: the
+sum over the boxes that hold the row (`tree_masks`). Bits of boxes with equal path length share 16-bit lanes, so the sum
+is (bits per lane) . (path length per lane), in integers held in float64.
 
 `tests/benchmarks/bench_model.py` compares this with the alternatives that were tried.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from flink_jobs.core.tree_arrays import LEAF
-from flink_jobs.core.tree_boxes import Boxes, average_path_length, boxes_of, forest_trees
-from flink_jobs.core.tree_masks import EXACT_BITS, Row, RowScore, masks_bytes, surviving_bits, tree_groups
+from flink_jobs.core.tree_boxes import Boxes, average_path_length, forest_trees
+from flink_jobs.core.tree_masks import Row, RowScore, masks_bytes, surviving_bits
+from flink_jobs.core.tree_sums import compile_sum, exact_shift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,28 +43,24 @@ def compile_score(arrays: ForestArrays, feature_count: int) -> RowScore:
     """
     forest = forest_trees(arrays)
     path_lengths = forest.value[forest.feature == LEAF]
-    longest = max(float(path_lengths.max()), 1.0)
-    shift = EXACT_BITS - 1 - math.ceil(math.log2(longest * arrays.tree_count))
+    shift = exact_shift(max(float(path_lengths.max()), 1.0) * arrays.tree_count)
     distinct = len(np.unique(path_lengths))
 
     def table_bytes(nodes: int, _: int) -> int:  # in a mask: a bit per leaf, and a lane begun for each path length
         leaves = nodes // 2 + 1
         return masks_bytes(leaves, feature_count, leaves // 8 + LANE.itemsize * min(distinct, leaves))
 
-    sums = [_path_sum(boxes_of(forest, trees, feature_count), shift) for trees in tree_groups(forest, table_bytes)]
+    path_sum = compile_sum(forest, feature_count, shift, table_bytes, _path_sum)
     normal = float(average_path_length(arrays.max_samples)[0]) * arrays.tree_count
     if normal == 0.0:
-        return lambda row: 2.0 ** (sums[0](row) * 0.0 - 1.0)  # trees of one row: scikit-learn fixes the exponent
+        return lambda row: 2.0 ** (path_sum(row) * 0.0 - 1.0)  # trees of one row: scikit-learn fixes the exponent
     scale = -(2.0**-shift) / normal
-    if len(sums) == 1:
-        only = sums[0]
-        return lambda row: 2.0 ** (only(row) * scale)
-    return lambda row: 2.0 ** (sum([part(row) for part in sums]) * scale)
+    return lambda row: 2.0 ** (path_sum(row) * scale)
 
 
-def _path_sum(boxes: Boxes, shift: int) -> RowScore:
-    """Compile one group of trees; the function returns the sum of path lengths times 2^shift, exactly."""
-    positions, lane_lengths = _lanes(np.rint(boxes.value * 2.0**shift))
+def _path_sum(boxes: Boxes, path_lengths: NDArray[np.float64]) -> RowScore:
+    """Compile one group of trees with fixed-point path lengths; the function returns their sum."""
+    positions, lane_lengths = _lanes(path_lengths)
     bits_of = surviving_bits(boxes, positions, len(lane_lengths) * LANE.itemsize)
     from_bytes, count_bits, lane = np.frombuffer, np.bitwise_count, LANE  # locals are faster
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 
-@dataclass
+@dataclass(init=False)
 class RunningStats:
     """Count, mean and sum of squared deviations of the numbers seen.
 
@@ -19,10 +19,20 @@ class RunningStats:
     (3, 4.0, 4.0, 2.0)
     """
 
-    count: int = 0
-    mean: float = 0.0
-    m2: float = 0.0
+    count: int
+    mean: float
+    m2: float
     """Sum of squared deviations from the mean, in the square of the unit of the numbers."""
+
+    def __init__(self, count: int = 0, mean: float = 0.0, m2: float = 0.0) -> None:
+        """Take numbers known already; without them, begin.
+
+        Written out, as those of the other parts of a state: the compiler makes machine code of this one and of none
+        that ``dataclass`` makes up when the program runs.
+        """
+        self.count = count
+        self.mean = mean
+        self.m2 = m2
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self:

@@ -8,29 +8,22 @@ cost of a state.
 
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import exp
 from typing import Final, Self
 
 from flink_jobs.core import state_bytes
-from flink_jobs.core.category_habits import CategoryHabits, category_key, log_amount
+from flink_jobs.core.category_habits import category_key, log_amount
 from flink_jobs.core.feature_table import USUAL_SURPRISE
 from flink_jobs.core.running_stats import RunningStats
 from flink_jobs.core.state_bytes import (
-    HOUR,
-    HOURS,
-    ID,
-    MARK,
-    MAX_CURRENCIES,
     MAX_STATE_BYTES,
-    RING_CAPACITY,
     STATE_VERSION,
-    TIME,
     StateCorrupt,
     StateError,
     StateVersionUnsupported,
 )
+from flink_jobs.core.state_fields import HOUR, HOURS, MAX_CURRENCIES, RING_CAPACITY, StateFields, begin
 from flink_jobs.core.transaction import Transaction
 
 __all__ = [
@@ -46,38 +39,25 @@ __all__ = [
     "transaction_fingerprint",
 ]
 
+HOUR_MS: Final = 3_600_000
 _MAX_HOUR_COUNT: Final = 0xFFFF
 _MAX_COUNT: Final = 0xFFFF_FFFF
 
 
-@dataclass
-class CustomerFraudState:
+class CustomerFraudState(StateFields):
     """Running statistics and recent history of one customer."""
 
-    recent_times_ms: "array[int]" = field(default_factory=lambda: array(TIME))
-    """The ``RING_CAPACITY`` latest event times, ascending (ms, UTC)."""
-    recent_ids: "array[int]" = field(default_factory=lambda: array(ID))
-    """64-bit fingerprints of the last ``RING_CAPACITY`` transaction ids, in order of arrival."""
-    hour_counts: "array[int]" = field(default_factory=lambda: array(HOUR, bytes(2 * HOURS)))
-    """Transactions per hour of the day (UTC); all halved when one would overflow 16 bits."""
-    amounts: dict[str, RunningStats] = field(default_factory=dict)
-    """Amounts in major units, per currency."""
-    located_at_ms: int | None = None
-    """Event time of the latest transaction that had a location, or ``None``."""
-    latitude: float = 0.0
-    longitude: float = 0.0
-    recent_surprises: "array[float]" = field(default_factory=lambda: array(MARK))
-    """How unusual each of the recent transactions was when it arrived, in the order of ``recent_times_ms``."""
-    recent_multiples: "array[float]" = field(default_factory=lambda: array(MARK))
-    """The amount of each over what the customer typically paid at that time (geometric mean), likewise."""
-    log_amounts: dict[str, RunningStats] = field(default_factory=dict)
-    """Logarithms of the amounts, of the same currencies as ``amounts``."""
-    habits: CategoryHabits = field(default_factory=CategoryHabits)
-    """What the customer usually pays per category."""
-    first_seen_ms: int | None = None
-    """The earliest event time seen, or ``None`` for a new customer."""
-    seen_count: int = 0
-    """Transactions seen since then."""
+    def __init__(self, stored: bytes | None = None) -> None:
+        """Take over stored bytes of any released version; without them, begin with a new customer.
+
+        Raises:
+            StateCorrupt: too short, of the wrong length for what it announces, or the checksum differs.
+            StateVersionUnsupported: written by a release newer than this one.
+        """
+        if stored is None:
+            begin(self)
+        else:
+            state_bytes.decode_into(self, stored)
 
     @property
     def last_event_time_ms(self) -> int | None:
@@ -106,7 +86,7 @@ class CustomerFraudState:
         time_ms, currency = transaction.event_time_ms, transaction.currency
         self._remember(time_ms, fingerprint, surprise, self.typical_multiple(currency, amount))
         counts = self.hour_counts
-        hour = time_ms // 3_600_000 % HOURS
+        hour = time_ms // HOUR_MS % HOURS
         if counts[hour] == _MAX_HOUR_COUNT:
             self.hour_counts = counts = array(HOUR, [count // 2 for count in counts])
         counts[hour] += 1
@@ -165,13 +145,8 @@ class CustomerFraudState:
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> Self:
-        """Decode any released version.
-
-        Raises:
-            StateCorrupt: too short, of the wrong length for what it announces, or the checksum differs.
-            StateVersionUnsupported: written by a release newer than this one.
-        """
-        return cls(**state_bytes.decode(blob))
+        """Decode what ``to_bytes`` of this or an earlier release wrote; raises what the constructor does."""
+        return cls(blob)
 
 
 def transaction_fingerprint(transaction_id: str) -> int:

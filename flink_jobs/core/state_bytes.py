@@ -14,21 +14,14 @@ import struct
 import sys
 import zlib
 from array import array
-from typing import Any, Final
+from typing import Final
 
-from flink_jobs.core import category_habits
 from flink_jobs.core.category_habits import MAX_CATEGORIES, CategoryHabits, log_amount
 from flink_jobs.core.feature_table import USUAL_SURPRISE
 from flink_jobs.core.running_stats import RunningStats
+from flink_jobs.core.state_fields import HOUR, ID, MARK, MAX_CURRENCIES, RING_CAPACITY, TIME, StateFields
 
 STATE_VERSION: Final = 2
-RING_CAPACITY: Final = 32
-"""Recent transactions kept per customer, for velocity, for bursts and for recognising redelivered ones."""
-MAX_CURRENCIES: Final = 4
-"""Currencies whose amounts are tracked per customer; a fifth takes the place of the one used least."""
-HOURS: Final = 24
-TIME, ID, HOUR, MARK = "q", "Q", "H", "f"
-"""Item types of the arrays: 8 bytes signed, 8 bytes unsigned, 2 bytes unsigned, 4 bytes float."""
 _NEVER: Final = -(2**63)
 
 _HEADER: Final = struct.Struct("<BI")
@@ -52,9 +45,6 @@ MAX_STATE_BYTES: Final = (
 if sys.byteorder != "little":  # pragma: no cover - no machine we could run on
     raise ImportError("the stored arrays are little-endian; give them a byteswap() before running on this machine")
 
-Fields = dict[str, Any]
-"""The fields of ``CustomerFraudState`` by name."""
-
 
 class StateError(Exception):
     """The stored bytes of a customer cannot be used; the message says why."""
@@ -68,7 +58,7 @@ class StateVersionUnsupported(StateError):  # noqa: N818 - same
     """The bytes were written by a newer release: they are kept, and the event is set aside for redrive."""
 
 
-def encode(state: Any) -> bytes:  # noqa: ANN401 - a CustomerFraudState, which imports this module
+def encode(state: StateFields) -> bytes:
     """Encode as the current version, in at most ``MAX_STATE_BYTES``."""
     located_at_ms, first_seen_ms, habits = state.located_at_ms, state.first_seen_ms, state.habits
     parts = [
@@ -104,8 +94,8 @@ def encode(state: Any) -> bytes:  # noqa: ANN401 - a CustomerFraudState, which i
     return _HEADER.pack(STATE_VERSION, zlib.crc32(body, STATE_VERSION)) + body
 
 
-def decode(blob: bytes) -> Fields:
-    """Decode any released version.
+def decode_into(state: StateFields, blob: bytes) -> None:
+    """Decode any released version into a state, whose every field is set.
 
     Raises:
         StateCorrupt: too short, of the wrong length for what it announces, or the checksum differs.
@@ -124,12 +114,15 @@ def decode(blob: bytes) -> Fields:
     if version == 0:  # five bytes of zero pass their own checksum
         raise StateCorrupt("state version 0 was never written")
     try:
-        return _decode_v1(body) if version == 1 else _decode_v2(body)
+        if version == 1:
+            _decode_v1(state, body)
+        else:
+            _decode_v2(state, body)
     except (struct.error, ValueError) as error:
         raise StateCorrupt(f"body of {len(body)} bytes does not hold what it announces") from error
 
 
-def _decode_v2(body: bytes) -> Fields:
+def _decode_v2(state: StateFields, body: bytes) -> None:
     located_at_ms, latitude, longitude, hours, n_recent, n_currencies, n_habits, first_seen_ms, count = (
         _HEAD_V2.unpack_from(body)
     )
@@ -143,35 +136,28 @@ def _decode_v2(body: bytes) -> Fields:
     m2s_at = means_at + 4 * n_habits
     if n_recent > RING_CAPACITY or n_habits > MAX_CATEGORIES or len(body) != m2s_at + 4 * n_habits:
         raise ValueError("length")
-    amounts, log_amounts = {}, {}
+    amounts: dict[str, RunningStats] = {}
+    log_amounts: dict[str, RunningStats] = {}
     for offset in range(currency_at, marks_at, _CURRENCY_V2.size):
         code, tally, mean, m2, log_mean, log_m2 = _CURRENCY_V2.unpack_from(body, offset)
         currency = code.decode()
         amounts[currency] = RunningStats(tally, mean, m2)
         log_amounts[currency] = RunningStats(tally, log_mean, log_m2)
-    return {
-        "recent_times_ms": array(TIME, body[_HEAD_V2.size : ids_at]),
-        "recent_ids": array(ID, body[ids_at:currency_at]),
-        "hour_counts": array(HOUR, hours),
-        "amounts": amounts,
-        "log_amounts": log_amounts,
-        "located_at_ms": None if located_at_ms == _NEVER else located_at_ms,
-        "latitude": latitude,
-        "longitude": longitude,
-        "recent_surprises": array(MARK, body[marks_at:multiples_at]),
-        "recent_multiples": array(MARK, body[multiples_at:keys_at]),
-        "habits": CategoryHabits(
-            array(category_habits.KEY, body[keys_at:counts_at]),
-            array(category_habits.COUNT, body[counts_at:means_at]),
-            array(category_habits.NUMBER, body[means_at:m2s_at]),
-            array(category_habits.NUMBER, body[m2s_at:]),
-        ),
-        "first_seen_ms": None if first_seen_ms == _NEVER else first_seen_ms,
-        "seen_count": count,
-    }
+    _set_head(state, located_at_ms, latitude, longitude, hours)
+    state.recent_times_ms = array(TIME, body[_HEAD_V2.size : ids_at])
+    state.recent_ids = array(ID, body[ids_at:currency_at])
+    state.amounts = amounts
+    state.log_amounts = log_amounts
+    state.recent_surprises = array(MARK, body[marks_at:multiples_at])
+    state.recent_multiples = array(MARK, body[multiples_at:keys_at])
+    state.habits = CategoryHabits(
+        body[keys_at:counts_at], body[counts_at:means_at], body[means_at:m2s_at], body[m2s_at:]
+    )
+    state.first_seen_ms = None if first_seen_ms == _NEVER else first_seen_ms
+    state.seen_count = count
 
 
-def _decode_v1(body: bytes) -> Fields:
+def _decode_v1(state: StateFields, body: bytes) -> None:
     """Decode the first release's layout.
 
     It knew no categories and no surprises: those begin empty and unremarkable. The count and the first time are taken
@@ -184,24 +170,28 @@ def _decode_v1(body: bytes) -> Fields:
     if n_recent > RING_CAPACITY or len(body) != currency_at + n_currencies * _CURRENCY_V1.size:
         raise ValueError("length")
     times = array(TIME, body[_HEAD_V1.size : ids_at])
-    amounts = {}
+    amounts: dict[str, RunningStats] = {}
     for offset in range(currency_at, len(body), _CURRENCY_V1.size):
         code, count, mean, m2 = _CURRENCY_V1.unpack_from(body, offset)
         amounts[code.decode()] = RunningStats(count, mean, m2)
-    return {
-        "recent_times_ms": times,
-        "recent_ids": array(ID, body[ids_at:currency_at]),
-        "hour_counts": array(HOUR, hours),
-        "amounts": amounts,
-        "log_amounts": {currency: _log_normal(stats) for currency, stats in amounts.items()},
-        "located_at_ms": None if located_at_ms == _NEVER else located_at_ms,
-        "latitude": latitude,
-        "longitude": longitude,
-        "recent_surprises": array(MARK, [USUAL_SURPRISE] * n_recent),
-        "recent_multiples": array(MARK, [1.0] * n_recent),
-        "first_seen_ms": times[0] if times else None,
-        "seen_count": n_recent,
-    }
+    _set_head(state, located_at_ms, latitude, longitude, hours)
+    state.recent_times_ms = times
+    state.recent_ids = array(ID, body[ids_at:currency_at])
+    state.amounts = amounts
+    state.log_amounts = {currency: _log_normal(stats) for currency, stats in amounts.items()}
+    state.recent_surprises = array(MARK, [USUAL_SURPRISE] * n_recent)
+    state.recent_multiples = array(MARK, [1.0] * n_recent)
+    state.habits = CategoryHabits()
+    state.first_seen_ms = times[0] if times else None
+    state.seen_count = n_recent
+
+
+def _set_head(state: StateFields, located_at_ms: int, latitude: float, longitude: float, hours: bytes) -> None:
+    """Set what every version begins with."""
+    state.located_at_ms = None if located_at_ms == _NEVER else located_at_ms
+    state.latitude = latitude
+    state.longitude = longitude
+    state.hour_counts = array(HOUR, hours)
 
 
 def _log_normal(stats: RunningStats) -> RunningStats:

@@ -32,8 +32,6 @@ TABLE_BYTES_GOAL: Final = 64 << 20
 """Trees are split into groups, each with tables of its own, until all tables together fit into this."""
 TABLE_BYTES_LIMIT: Final = 512 << 20
 """A model that needs more than this even then is refused."""
-EXACT_BITS: Final = 53
-"""Integers up to 2^53 are exact in float64."""
 _RANKS_PER_BLOCK: Final = 512
 """Masks built at a time: bounds the memory that building takes beyond the tables."""
 _OBJECT_BYTES: Final = 64

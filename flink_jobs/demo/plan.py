@@ -35,6 +35,7 @@ class DemoPlan:
         faults: mixed in.
         data: the card file; it starts over when it is shorter than ``events``.
         keep: leave what was started running.
+        secure: with TLS, log-ins and rights; ``None``: as the stack was last.
         stay: after the summary, wait for Ctrl-C before stopping.
     """
 
@@ -43,6 +44,7 @@ class DemoPlan:
     faults: FaultPlan = FAULTS
     data: Path = CARD_FILE
     keep: bool = False
+    secure: bool | None = None
     stay: bool = False
 
 

@@ -119,13 +119,17 @@ def finish_training(training: subprocess.Popen[str]) -> str:
 class Session:
     """What the demo starts, and how to stop exactly that."""
 
-    def __init__(self, stack: Stack, *, keep: bool, say: Say) -> None:
-        """Look at what runs already; nothing starts yet. ``keep`` leaves everything running at the end."""
+    def __init__(self, stack: Stack, *, keep: bool, say: Say, secure: bool | None = None) -> None:
+        """Look at what runs already; nothing starts yet. ``keep`` leaves everything running at the end.
+
+        ``secure`` is what ``Stack.up`` takes.
+        """
         self.stack = stack
         self.timings = Timings()
         self.had_stack = stack.is_up()
         self.jobs: dict[str, str] = {}
         self._keep = keep
+        self._secure = secure
         self._say = say
         self._training: subprocess.Popen[str] | None = None
         self._settings: Settings | None = None
@@ -148,7 +152,7 @@ class Session:
             self._training = start_training(model_dir, data)
         with self.timings.measure("stack"):
             wanted = max(TASKMANAGERS, self.stack.record.taskmanagers)
-            settings = self._settings = self.stack.up(taskmanagers=wanted)
+            settings = self._settings = self.stack.up(taskmanagers=wanted, secure=self._secure)
         with self.timings.measure("model"):
             if version is None and self._training is not None:
                 version = finish_training(self._training)

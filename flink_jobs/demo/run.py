@@ -72,7 +72,7 @@ def run_demo(plan: DemoPlan, audience: Audience, model_dir: Path | None = None) 
     """
     say = _unfailing(audience.say)
     stack = Stack(say=say)
-    session = Session(stack, keep=plan.keep, say=say)
+    session = Session(stack, keep=plan.keep, say=say, secure=plan.secure)
     with handled(interrupt), ExitStack() as files:
         try:
             with session.timings.measure("preparation"):

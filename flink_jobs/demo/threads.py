@@ -54,7 +54,7 @@ class Traffic:
 
     def __enter__(self) -> Self:
         """Start; the reader begins at the present end of the outputs, so earlier runs cost nothing."""
-        start = output_ends(self._settings.kafka_bootstrap_servers, self._settings.topic_prefix)
+        start = output_ends(self._settings.broker("traffic"), self._settings.topic_prefix)
         self._running = [
             self._pool.submit(self._read, start),
             self._pool.submit(self._ask),
@@ -82,7 +82,7 @@ class Traffic:
         replay(
             events,
             ReplayPlan(plan.pace, plan.faults, plan.events),
-            settings.kafka_bootstrap_servers,
+            settings.broker("traffic"),
             settings.topic_prefix,
             ledger=self._board.ledger,
             watcher=self._board,
@@ -92,7 +92,7 @@ class Traffic:
 
     def _read(self, start: dict[Position, int]) -> None:
         topics = [topic_name(self._settings.topic_prefix, suffix) for suffix in OUTPUTS]
-        with CommittedReader(self._settings.kafka_bootstrap_servers, topics, start) as reader:
+        with CommittedReader(self._settings.broker("traffic"), topics, start) as reader:
             while not self._stop.wait(READ_EVERY_S):
                 self._board.take_early()
                 for record in reader.read_to_end():

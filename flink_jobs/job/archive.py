@@ -22,7 +22,7 @@ from flink_jobs.job import uids
 from flink_jobs.job.archive_rows import check_tables
 from flink_jobs.job.archive_tables import ARCHIVES
 from flink_jobs.job.archive_writer import ArchiveRows
-from flink_jobs.job.environment import check_broker, run, stream_environment
+from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
 from flink_jobs.job.pin import pin_uids
 from flink_jobs.job.sinks import kafka_sink, table_name
 from flink_jobs.job.sources import kafka_table, packed_sql
@@ -34,13 +34,13 @@ JOB_NAME: Final = "streamflow-archive"
 def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment, settings: Settings) -> None:
     """Add the flow of every archived topic to an environment; ``env.execute()`` then runs them."""
     topics = {suffix: contract.name for suffix, contract in load_contracts(settings.topic_prefix).items()}
-    group_id = f"{settings.topic_prefix}-archive"
+    group_id, broker = f"{settings.topic_prefix}-archive", settings.broker("archive")
     for archive in ARCHIVES:
         kafka_table(
             t_env,
             f"{archive.topic}_topic",
             topics[archive.topic],
-            bootstrap_servers=settings.kafka_bootstrap_servers,
+            broker=broker,
             group_id=group_id,
             start_from="committed",
             idle_timeout_ms=settings.idle_timeout_ms,
@@ -61,7 +61,7 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
         statements,
         letters,
         topics["dlq"],
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        broker=broker,
         guarantee=settings.sink_guarantee,
         transactional_id_prefix=f"{group_id}-{topics['dlq']}",
         transaction_timeout_ms=settings.transaction_timeout_ms,
@@ -86,9 +86,10 @@ def _fixed_view(t_env: StreamTableEnvironment, name: str, query: str, *columns: 
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_broker(settings)
+    check_broker(settings, settings.broker("archive"))
     check_tables(settings.postgres_dsn_as("writer"))
     env, t_env = stream_environment(settings)
+    check_restore(t_env, "archive", settings)
     build_archive(env, t_env, settings)
     env.execute_async(JOB_NAME)
 

@@ -98,7 +98,10 @@ ARCHIVE_OF: Final = {archive.topic: archive for archive in ARCHIVES}
 
 
 def upsert_sql(archive: Archive) -> str:
-    """Return the statement that writes messages, given as one ``text[]``; the last of several with one key wins."""
+    """Return the statement that writes messages, given as one ``text[]``; the last of several with one key wins.
+
+    The parameter is binary: quoting JSON for an array in text form costs the client more than all the rest.
+    """
     names = ", ".join(archive.columns)
     key = ", ".join(archive.primary_key)
     cells = ", ".join(f"{archive.renamed.get(name, f'field.{name}')} AS {name}" for name in archive.columns)
@@ -109,7 +112,7 @@ def upsert_sql(archive: Archive) -> str:
         SELECT DISTINCT ON ({key}) {names}
         FROM (
             SELECT {cells}, number
-            FROM unnest(%s::text[]) WITH ORDINALITY AS message (body, number),
+            FROM unnest(%b::text[]) WITH ORDINALITY AS message (body, number),
                 LATERAL (SELECT body::jsonb) AS parsed (doc),
                 LATERAL jsonb_to_record(doc) AS field ({fields})
         ) AS row_of

@@ -8,7 +8,7 @@ from typing import Final
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.core.model import ModelError, model_directory
 from flink_jobs.job.detector_settings import DetectorSettings
-from flink_jobs.job.environment import check_broker, run, stream_environment
+from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
 from flink_jobs.job.topology import Topics, Wiring, build_detector
 from flink_jobs.settings import Settings
 
@@ -32,7 +32,7 @@ def wiring(settings: Settings) -> Wiring:
     """Return how the graph meets Kafka under these settings."""
     return Wiring(
         topics=topics(settings),
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        broker=settings.broker("detect"),
         group_id=f"{settings.topic_prefix}-detect",
         start_from=settings.start_from,
         guarantee=settings.sink_guarantee,
@@ -64,8 +64,9 @@ def detector_settings(settings: Settings) -> DetectorSettings:
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_broker(settings)
+    check_broker(settings, settings.broker("detect"))
     env, t_env = stream_environment(settings)
+    check_restore(t_env, "detect", settings)
     build_detector(env, t_env, wiring(settings), detector_settings(settings))
     env.execute_async(JOB_NAME)
 

@@ -12,12 +12,15 @@ from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
+from flink_jobs.broker import Broker
+from flink_jobs.broker_errors import connection_error
 from flink_jobs.errors import UserError
+from flink_jobs.job import uids
+from flink_jobs.savepoint.check import check_savepoint
 from flink_jobs.settings import Settings, load_settings
 
-MAX_PARALLELISM: Final = 128
-"""Key groups; fixed for the life of a savepoint, so never derived from the parallelism."""
 _BROKER_LIMIT: Final = "transaction.max.timeout.ms"
+_RESTORE_PATH: Final = "execution.state-recovery.path"
 
 
 def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
@@ -30,7 +33,7 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         "execution.checkpointing.interval": f"{settings.checkpoint_interval_ms} ms",
         "execution.checkpointing.min-pause": f"{settings.checkpoint_interval_ms // 2} ms",
-        "execution.checkpointing.timeout": "2 min",
+        "execution.checkpointing.timeout": f"{settings.checkpoint_timeout_ms} ms",
         "execution.checkpointing.tolerable-failed-checkpoints": "3",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.incremental": "true",
@@ -40,7 +43,7 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "30 s",
-        "pipeline.max-parallelism": str(MAX_PARALLELISM),
+        "pipeline.max-parallelism": str(uids.MAX_PARALLELISM),
         "pipeline.object-reuse": "true",
         "python.execution-mode": settings.execution_mode,
         "table.local-time-zone": "UTC",
@@ -54,7 +57,7 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
     return env, StreamTableEnvironment.create(env)
 
 
-def check_broker(settings: Settings) -> None:
+def check_broker(settings: Settings, broker: Broker) -> None:
     """See that a broker answers and lets our transactions last as long as they may, before the job starts.
 
     A job would not die of a broker that is not there, but wait for it unseen.
@@ -64,24 +67,32 @@ def check_broker(settings: Settings) -> None:
     """
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
-        admin = KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers, bootstrap_timeout_ms=10_000)
+        admin = KafkaAdminClient(**broker.client(), bootstrap_timeout_ms=10_000)
         try:
-            broker = str(admin.describe_cluster()["brokers"][0]["broker_id"])
-            resource = ConfigResource(ConfigResourceType.BROKER, broker, {_BROKER_LIMIT: None})
+            number = str(admin.describe_cluster()["brokers"][0]["broker_id"])
+            resource = ConfigResource(ConfigResourceType.BROKER, number, {_BROKER_LIMIT: None})
             found = admin.describe_configs([resource], config_filter="all")
         finally:
             admin.close()
     except KafkaError as error:
-        raise UserError(
-            f"no Kafka broker answers at {settings.kafka_bootstrap_servers} ({type(error).__name__})",
-            "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS",
-        ) from None
-    limit_ms = int(found["broker"][broker][_BROKER_LIMIT]["value"])
+        raise connection_error(broker, error) from None
+    limit_ms = int(found["broker"][number][_BROKER_LIMIT]["value"])
     if settings.sink_guarantee == "exactly_once" and settings.transaction_timeout_ms > limit_ms:
         raise UserError(
             f"STREAMFLOW_TRANSACTION_TIMEOUT_MS is {settings.transaction_timeout_ms}, the broker allows {limit_ms}",
             f"lower it, or raise the broker's {_BROKER_LIMIT}",
         )
+
+
+def check_restore(t_env: StreamTableEnvironment, job: str, settings: Settings) -> None:
+    """See that the job can go on from the savepoint it is started from, if any, before it starts.
+
+    Raises:
+        UserError: it cannot; a job that did start would keep failing, or know no customer.
+    """
+    path = t_env.get_config().get(_RESTORE_PATH, "")
+    if path:
+        check_savepoint(path, job, settings.execution_mode)
 
 
 def run(main: Callable[[Settings], None], job: str) -> None:

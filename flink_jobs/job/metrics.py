@@ -61,9 +61,13 @@ class DetectorMetrics:
                 self._gauges[metric.name] = group.distribution(metric.name)
             elif metric.label is None:
                 self._counter(metric.name, "", "")
+            else:
+                for value in metric.values:
+                    self._counter(metric.name, metric.label, value)
         self._score = self._histograms[catalogue.SCORE.name]
         self._processing_time = self._histograms[catalogue.PROCESSING_TIME_US.name]
         self._latency = self._histograms[catalogue.LATENCY_MS.name]
+        self._alert_latency = self._histograms[catalogue.ALERT_LATENCY_MS.name]
         self._state_bytes = self._histograms[catalogue.STATE_BYTES.name]
         self._records = self._decisions = 0
         self._flush_at_ms = 0
@@ -118,6 +122,11 @@ class DetectorMetrics:
         self._processing_time.observe(elapsed_us)
         if latency_ms is not None:
             self._latency.observe(latency_ms)
+
+    def alert(self, timestamp_ms: int | None, now_ms: int) -> None:
+        """Take in how old a transaction was when it raised an alert."""
+        if timestamp_ms is not None:
+            self._alert_latency.observe(now_ms - timestamp_ms)
 
     def due(self, now_ms: int) -> bool:
         """Tell whether pending counts should be flushed now."""

@@ -3,7 +3,12 @@
 from pyflink.datastream import DataStream
 from pyflink.table import StatementSet, StreamTableEnvironment
 
+from flink_jobs.broker import Broker, sql_options
+
 _GUARANTEE = {"exactly_once": "exactly-once", "at_least_once": "at-least-once"}
+
+_LINGER_MS = {"exactly_once": 200, "at_least_once": 20}
+"""How long the producer gathers a batch. Inside a transaction nobody waits: the checkpoint sends what is left."""
 
 
 def table_name(topic: str) -> str:
@@ -17,7 +22,7 @@ def kafka_sink(
     stream: DataStream,
     topic: str,
     *,
-    bootstrap_servers: str,
+    broker: Broker,
     guarantee: str,
     transactional_id_prefix: str,
     transaction_timeout_ms: int,
@@ -36,10 +41,11 @@ def kafka_sink(
     )
     t_env.execute_sql(f"""
         CREATE TEMPORARY TABLE {name} (k STRING, v STRING) WITH (
-            'connector' = 'kafka', 'topic' = '{topic}', 'properties.bootstrap.servers' = '{bootstrap_servers}',
+            'connector' = 'kafka', 'topic' = '{topic}', {sql_options(broker.connector())},
             'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
             'sink.delivery-guarantee' = '{_GUARANTEE[guarantee]}', {transactions}
-            'properties.linger.ms' = '20', 'properties.batch.size' = '262144', 'properties.compression.type' = 'lz4'
+            'properties.linger.ms' = '{_LINGER_MS[guarantee]}', 'properties.batch.size' = '262144',
+            'properties.compression.type' = 'lz4'
         )""")
     t_env.create_temporary_view(f"{name}_lines", t_env.from_data_stream(stream).alias("line"))
     statements.add_insert_sql(f"""

@@ -12,6 +12,7 @@ from pyflink.datastream import DataStream, KeyedStream
 from pyflink.java_gateway import get_gateway
 from pyflink.table import ChangelogMode, DataTypes, Schema, StreamTableEnvironment
 
+from flink_jobs.broker import Broker, sql_options
 from flink_jobs.core.parsing import MAX_PAYLOAD_BYTES
 
 _START: Final = {
@@ -45,7 +46,7 @@ def kafka_table(
     name: str,
     topic: str,
     *,
-    bootstrap_servers: str,
+    broker: Broker,
     group_id: str,
     start_from: str,
     idle_timeout_ms: int,
@@ -67,7 +68,7 @@ def kafka_table(
             WATERMARK FOR record_time AS record_time - INTERVAL '5' SECOND
         ) WITH (
             'connector' = 'kafka', 'topic' = '{topic}', 'format' = 'raw',
-            'properties.bootstrap.servers' = '{bootstrap_servers}', 'properties.group.id' = '{group_id}',
+            {sql_options(broker.connector())}, 'properties.group.id' = '{group_id}',
             'properties.isolation.level' = 'read_committed',
             'scan.topic-partition-discovery.interval' = '60 s',
             'scan.watermark.idle-timeout' = '{idle_timeout_ms} ms', {_START[start_from]}{bound}

@@ -16,6 +16,7 @@ from pyflink.common import Types
 from pyflink.datastream import DataStream, OutputTag, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
+from flink_jobs.broker import Broker
 from flink_jobs.job import uids
 from flink_jobs.job.detector import (
     ALERTS,
@@ -48,7 +49,7 @@ class Wiring:
     """How the graph meets Kafka."""
 
     topics: Topics
-    bootstrap_servers: str
+    broker: Broker
     group_id: str
     start_from: str
     guarantee: str
@@ -74,7 +75,7 @@ def build_detector(
         settings: what the operator itself needs.
         extend: puts further operators between the detector and the decisions sink (an upgrade test does).
     """
-    topics, kafka = wiring.topics, wiring.bootstrap_servers
+    topics, broker = wiring.topics, wiring.broker
     for name, topic in (("transactions", topics.transactions), ("control", topics.control)):
         # A control message must never be missed: without a savepoint the topic is read from its beginning.
         start_from = "earliest" if name == "control" else wiring.start_from
@@ -82,7 +83,7 @@ def build_detector(
             t_env,
             name,
             topic,
-            bootstrap_servers=kafka,
+            broker=broker,
             group_id=wiring.group_id,
             start_from=start_from,
             idle_timeout_ms=wiring.idle_timeout_ms,
@@ -117,7 +118,7 @@ def build_detector(
             statements,
             stream,
             topic,
-            bootstrap_servers=kafka,
+            broker=broker,
             guarantee=wiring.guarantee,
             transactional_id_prefix=f"{wiring.group_id}-{topic}",
             transaction_timeout_ms=wiring.transaction_timeout_ms,

@@ -1,7 +1,7 @@
-"""Operator uids: the names under which savepoints keep state. Append-only; a test pins them.
+"""The names under which savepoints keep state: uids of operators, names of states. Append-only; a test pins them.
 
 An operator that changes its uid loses its state on the next upgrade: a source its offsets, a sink its open
-transactions, the detector every customer.
+transactions, the detector every customer. So does a state that changes its name.
 """
 
 from typing import Final
@@ -32,3 +32,9 @@ ARCHIVE_UIDS: Final = (*(f"{name}-archive-source" for name in ARCHIVED), ARCHIVE
 
 RETIRED: Final = tuple(f"{name}-archive-sink" for name in ARCHIVED)
 """Uids of operators that are gone. They kept no state, so a savepoint that names them restores without them."""
+
+CUSTOMER_STATE: Final = "customer-fraud-state"
+CONFIG_STATE: Final = "detection-config"
+CONFIG_KEY: Final = "current"
+MAX_PARALLELISM: Final = 128
+"""Key groups; fixed for the life of a savepoint, so never derived from the parallelism."""

@@ -11,8 +11,9 @@ import os
 import signal
 import urllib.error
 import urllib.request
+from functools import cached_property
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import sql
@@ -21,13 +22,14 @@ from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
 from flink_jobs.settings import REPO_ROOT, Settings
-from flink_jobs.warehouse.dbt_project import environment
+from flink_jobs.warehouse.dbt_project import NAMESPACE, environment, file_transport
 from flink_jobs.warehouse.paths import ORCHESTRATION_ENVIRONMENT
 
 NAME = "airflow"
 DATABASE = "airflow"
 POOL = {"name": "warehouse", "slots": 2, "description": "tasks that use the database", "include_deferred": False}
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
+"""Of one answer: while it reads DAGs and starts tasks, one web server on a busy machine takes long."""
 
 
 def create_database(settings: Settings) -> None:
@@ -54,13 +56,12 @@ def settings_of_airflow(home: Home, port: int, settings: Settings) -> dict[str, 
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
             f"postgresql+psycopg2://{owner}@{settings.postgres_host}:{settings.postgres_port}/{DATABASE}"
+            f"?{urlencode(settings.postgres_ssl)}"
         ),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "5",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "2",
-        "AIRFLOW__OPENLINEAGE__NAMESPACE": "streamflow",
-        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(
-            {"type": "file", "log_file_path": str(home.airflow / "lineage.jsonl"), "append": True}
-        ),
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": NAMESPACE,
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": file_transport(home.airflow / "lineage.jsonl"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
     }
@@ -70,15 +71,22 @@ def command(home: Home, port: int, settings: Settings) -> Command:
     """Return the command line."""
     programs = ORCHESTRATION_ENVIRONMENT / "bin"
     base = {"PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}", "STREAMFLOW_HOME": str(home.root)}
-    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+    # What somebody sets for the tasks (a webhook) or for Airflow itself wins; where this stack's parts are does not.
+    kept = _callers("HOME", "LANG", "STREAMFLOW_")
+    overruled = _callers("AIRFLOW__")
     return Command(
         name=NAME,
         argv=[str(programs / "airflow"), "standalone"],
         log=home.logs / "airflow.log",
-        env={**kept, **environment(settings, base), **settings_of_airflow(home, port, settings)},
+        env={**kept, **environment(settings, base), **settings_of_airflow(home, port, settings), **overruled},
         cwd=REPO_ROOT,
         stop_signal=signal.SIGINT,  # at SIGTERM it would leave its children behind
     )
+
+
+def _callers(*beginnings: str) -> dict[str, str]:
+    """Return the variables of the caller whose names begin so."""
+    return {name: value for name, value in os.environ.items() if name.startswith(beginnings)}
 
 
 class Airflow:
@@ -98,16 +106,29 @@ class Airflow:
 
     def ensure_pool(self) -> None:
         """Make the pool that the DAGs' tasks run in unless it is there."""
-        token = self._call("/auth/token")["access_token"]
         try:
-            self._call("/api/v2/pools", POOL, token)
+            self.request("/api/v2/pools", POOL)
         except urllib.error.HTTPError as error:
             if error.code != 409:  # noqa: PLR2004 - conflict: it is there
                 raise
 
-    def _call(self, path: str, body: dict[str, Any] | None = None, token: str | None = None) -> Any:  # noqa: ANN401
+    def request(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:  # noqa: ANN401
+        """Call the REST interface as its administrator; with a body it is a POST unless ``method`` says otherwise.
+
+        Raises:
+            OSError: the server does not answer, or refuses.
+        """
+        return self._call(path, body, self._token, method)
+
+    @cached_property
+    def _token(self) -> str:
+        return str(self._call("/auth/token")["access_token"])
+
+    def _call(
+        self, path: str, body: dict[str, Any] | None = None, token: str | None = None, method: str | None = None
+    ) -> Any:  # noqa: ANN401 - whatever JSON holds
         request = urllib.request.Request(  # noqa: S310 - our own server
-            self.url + path, data=None if body is None else json.dumps(body).encode()
+            self.url + path, data=None if body is None else json.dumps(body).encode(), method=method
         )
         request.add_header("Content-Type", "application/json")
         if token:

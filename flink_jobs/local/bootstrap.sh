@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes a fresh clone runnable: system tools, Python environment, jars. Run it as often as you like; when nothing
 # changed it only compares a few hashes. Everything it makes lives in .venv and .tools; with the argument `marts` it
-# also makes .venv-orchestration, which has dbt and Airflow.
+# also makes .venv-orchestration, which has dbt and Airflow; with `platform` it builds what checks k8s/ and workflows,
+# with `monitoring` it fetches Prometheus and promtool.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -14,6 +15,12 @@ readonly UV_MINIMUM=0.9
 readonly POSTGRES_MINIMUM=15 # the marts use MERGE
 readonly JAVA_MINIMUM=17 # Kafka 4 brokers need 17
 readonly JAVA_MAXIMUM=21 # Flink 2.2 is tested up to 21; its start script's flags stop a JVM of 24 or newer
+readonly GO_MINIMUM=1.24
+readonly CHECKERS=(
+  sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
+  github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
+  github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+)
 readonly DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 
 # A caller's own Python settings must not leak into ours.
@@ -259,6 +266,24 @@ LAUNCHER
   mv -f "$root/.venv/bin/streamflow.new" "$root/.venv/bin/streamflow"
 }
 
+install_checkers() { # into .tools/bin, by the versions' own checksums
+  local module
+  mkdir -p "$tools/bin" || return 1
+  for module in "${CHECKERS[@]}"; do
+    GOBIN="$tools/bin" GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "$module" || return 1
+  done
+}
+
+ensure_platform() {
+  if ! command -v go >/dev/null || ! version_at_least "$(go env GOVERSION | tr -d go)" "$GO_MINIMUM"; then
+    say "there is no Go $GO_MINIMUM or newer here: kustomize, kubeconform and actionlint are left out, and with them the tests of k8s/"
+    return
+  fi
+  [[ -x "$tools/bin/kustomize" && -x "$tools/bin/kubeconform" && -x "$tools/bin/actionlint" ]] || rm -f "$tools/stamps/checkers"
+  step checkers "$(digest "${CHECKERS[*]}")" "building kustomize, kubeconform and actionlint (a minute or two the first time)" \
+    install_checkers
+}
+
 copy_jars() { # copy_jars NAME: into a new folder first, so that a broken download never looks complete
   local target="$tools/jars/$1" fresh_dir="$tools/jars/$1.new"
   rm -rf "$fresh_dir" && mkdir -p "$fresh_dir"
@@ -307,6 +332,21 @@ ensure_native_core() {
   step native "$(digest "$folder")" "compiling the core" compile_core
 }
 
+fetch_prometheus() { # Debian's package, unpacked and not installed: nothing starts, and no root is needed
+  local folder="$tools/prometheus.new"
+  rm -rf "$folder" && mkdir -p "$folder" || return 1
+  (cd "$folder" && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . && rm -f prometheus_*.deb) || return 1
+  "$folder/usr/bin/promtool" --version || return 1
+  rm -rf "$tools/prometheus" && mv "$folder" "$tools/prometheus"
+}
+
+ensure_monitoring() {
+  if command -v prometheus >/dev/null && command -v promtool >/dev/null; then return; fi
+  command -v apt-get >/dev/null || die "no prometheus and promtool on PATH: install them with the system's package manager"
+  [[ -x "$tools/prometheus/usr/bin/promtool" ]] || rm -f "$tools/stamps/prometheus"
+  step prometheus "$(digest prometheus)" "fetching Prometheus" fetch_prometheus
+}
+
 main() {
   local start=$SECONDS
   [[ "$(uname -s)-$(uname -m)" == Linux-x86_64 ]] ||
@@ -326,7 +366,15 @@ main() {
   ensure_jars
   ensure_flink_lib
   ensure_native_core
-  if [[ "${1:-}" == marts ]]; then ensure_marts; fi
+  local part
+  for part in "$@"; do
+    case $part in
+      marts) ensure_marts ;;
+      monitoring) ensure_monitoring ;;
+      platform) ensure_platform ;;
+      *) die "there is no part $part: marts, monitoring, platform" ;;
+    esac
+  done
   say "ready in $((SECONDS - start)) s"
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from flink_jobs.local import paths
+from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
@@ -25,9 +26,21 @@ def task_manager(index: int) -> str:
     return f"taskmanager-{index}"
 
 
-def config(home: Home, rest_port: int, rpc_port: int) -> dict[str, str | int]:
-    """Return the cluster's configuration. A job's own settings (guarantee, intervals) are not here."""
+def config(
+    home: Home,
+    rest_port: int,
+    rpc_port: int,
+    certificates: Certificates | None = None,
+    zookeeper_port: int | None = None,
+) -> dict[str, str | int]:
+    """Return the cluster's configuration. A job's own settings (guarantee, intervals) are not here.
+
+    With certificates, Flink's processes talk to each other by mutual TLS. The REST interface stays on the loopback
+    interface: who reaches it runs what they like. With a ZooKeeper, jobs outlive the JobManager that ran them.
+    """
     return {
+        **({} if certificates is None else _internal_tls(certificates)),
+        **({} if zookeeper_port is None else _high_availability(home, rpc_port, zookeeper_port)),
         "jobmanager.rpc.address": HOST,
         "jobmanager.rpc.port": rpc_port,
         "jobmanager.bind-host": HOST,
@@ -63,9 +76,27 @@ def config(home: Home, rest_port: int, rpc_port: int) -> dict[str, str | int]:
         # How old the metrics of the REST API may be; the default of 10 s is too slow for a live view.
         "metrics.fetcher.update-interval": 2000,
         "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
+        # Else `le="0.5"` becomes `le="0_5"` and `+Inf` becomes `_Inf`, and no quantile can be taken.
+        "metrics.reporter.prom.filterLabelValueCharacters": "false",
         "env.java.opts.all": _java_options(),
         # The client lives for seconds: the optimising compiler would cost it more than it gains.
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }
+
+
+def _internal_tls(certificates: Certificates) -> dict[str, str | int]:
+    password = certificates.flink_store_password
+    return {
+        "security.ssl.internal.enabled": "true",
+        "security.ssl.internal.keystore": str(certificates.flink_store),
+        "security.ssl.internal.keystore-type": "PKCS12",
+        "security.ssl.internal.keystore-password": password,
+        "security.ssl.internal.key-password": password,
+        "security.ssl.internal.truststore": str(certificates.flink_trust),
+        "security.ssl.internal.truststore-type": "PKCS12",
+        "security.ssl.internal.truststore-password": password,
+        "security.ssl.protocol": "TLSv1.3",
+        "security.ssl.algorithms": "TLS_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256",
     }
 
 
@@ -81,12 +112,31 @@ def render(values: dict[str, str | int]) -> str:
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
 
 
-def prepare(home: Home, rest_port: int, rpc_port: int) -> None:
+def _high_availability(home: Home, rpc_port: int, zookeeper_port: int) -> dict[str, str | int]:
+    return {
+        "high-availability.type": "zookeeper",
+        "high-availability.zookeeper.quorum": f"{HOST}:{zookeeper_port}",
+        "high-availability.storageDir": (home.flink / "ha").as_uri(),
+        "high-availability.cluster-id": "/streamflow",
+        "high-availability.jobmanager.port": str(rpc_port),
+    }
+
+
+def prepare(
+    home: Home,
+    rest_port: int,
+    rpc_port: int,
+    certificates: Certificates | None = None,
+    zookeeper_port: int | None = None,
+) -> None:
     """Write the configuration folder and the folders the cluster expects."""
     conf = home.flink / "conf"
     for folder in (conf, home.flink / "pid", home.flink / "tmp", home.checkpoints, home.savepoints, home.logs):
         folder.mkdir(parents=True, exist_ok=True)
-    (conf / "config.yaml").write_text(render(config(home, rest_port, rpc_port)))
+    path = conf / "config.yaml"
+    path.touch(mode=0o600)
+    path.chmod(0o600)  # it may hold the password of the key store
+    path.write_text(render(config(home, rest_port, rpc_port, certificates, zookeeper_port)))
     for name in _LOG_FILES:
         shutil.copyfile(paths.FLINK_HOME / "conf" / name, conf / name)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import subprocess
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
+from flink_jobs.broker import MECHANISM
 from flink_jobs.errors import UserError
 from flink_jobs.local import paths
+from flink_jobs.local.certificates import ADMIN, BROKER, Certificates
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
 
@@ -17,7 +20,6 @@ SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "PLAINTEXT",
     # One node cannot replicate.
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.replication.factor": "1",
@@ -45,18 +47,65 @@ _LOGGING = [
 ]
 
 
-def render_properties(folder: Path, port: int, controller_port: int) -> str:
-    """Return the text of ``server.properties``."""
+@dataclass(frozen=True)
+class Ports:
+    """Where the broker listens. ``internal``, for the administrator and other brokers, only where it is secured."""
+
+    clients: int
+    controller: int
+    internal: int | None = None
+
+
+def _plain(ports: Ports) -> dict[str, str]:
+    return {
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listeners": f"PLAINTEXT://{HOST}:{ports.clients},CONTROLLER://{HOST}:{ports.controller}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{ports.clients}",
+    }
+
+
+def _secured(ports: Ports, certificates: Certificates) -> dict[str, str]:
+    """Return the settings of a broker that lets nobody in unknown, and nobody do what is not granted.
+
+    Clients log in with SCRAM over TLS. The broker's own connections and the administrator's show a certificate, so
+    that there is an account before there are passwords: they are kept in the broker.
+    """
+    clients = f"CLIENTS://{HOST}:{ports.clients}"
+    internal = f"INTERNAL://{HOST}:{ports.internal}"
+    return {
+        "inter.broker.listener.name": "INTERNAL",
+        "listeners": f"{clients},{internal},CONTROLLER://{HOST}:{ports.controller}",
+        "advertised.listeners": f"{clients},{internal}",
+        "listener.security.protocol.map": "CLIENTS:SASL_SSL,INTERNAL:SSL,CONTROLLER:SSL",
+        "listener.name.internal.ssl.client.auth": "required",
+        "listener.name.controller.ssl.client.auth": "required",
+        "sasl.enabled.mechanisms": MECHANISM,
+        f"listener.name.clients.{MECHANISM.lower()}.sasl.jaas.config": (
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        ),
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(certificates.pair(BROKER)),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(certificates.authority),
+        "ssl.enabled.protocols": "TLSv1.3",
+        "ssl.protocol": "TLSv1.3",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "false",
+        "super.users": f"User:CN={BROKER};User:CN={ADMIN}",
+    }
+
+
+def render_properties(folder: Path, ports: Ports, certificates: Certificates | None = None) -> str:
+    """Return the text of ``server.properties``; with certificates, of a secured broker."""
     places = {
-        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "controller.quorum.voters": f"1@{HOST}:{ports.controller}",
         "log.dirs": str(folder / "data"),
+        **(_plain(ports) if certificates is None else _secured(ports, certificates)),
     }
     return "".join(f"{name}={value}\n" for name, value in {**SETTINGS, **places}.items())
 
 
-def prepare(folder: Path, port: int, controller_port: int, java: Path) -> Path:
+def prepare(folder: Path, ports: Ports, java: Path, certificates: Certificates | None = None) -> Path:
     """Write the configuration and format the storage unless it is; return the configuration's path.
 
     Raises:
@@ -64,7 +113,7 @@ def prepare(folder: Path, port: int, controller_port: int, java: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     properties = folder / "server.properties"
-    properties.write_text(render_properties(folder, port, controller_port))
+    properties.write_text(render_properties(folder, ports, certificates))
     if (folder / "data" / "meta.properties").exists():
         return properties
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
+from flink_jobs.broker import Broker
 from flink_jobs.errors import UserError
 from flink_jobs.local.topics import admin
 
@@ -26,10 +27,10 @@ class ConsumerLag:
         return max(0, self.end - self.position)
 
 
-def consumer_lag(bootstrap: str) -> list[ConsumerLag]:
+def consumer_lag(broker: Broker) -> list[ConsumerLag]:
     """Return every group's position; empty when the broker does not answer (a status must not fail for it)."""
     try:
-        with admin(bootstrap) as client:
+        with admin(broker) as client:
             groups = [group["group_id"] for group in client.list_groups()]
             positions = client.list_group_offsets(dict.fromkeys(groups)) if groups else {}
             wanted = {partition for offsets in positions.values() for partition in offsets}

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from flink_jobs.broker import Broker
 from flink_jobs.errors import UserError
 from flink_jobs.local import (
     airflow,
@@ -24,8 +25,11 @@ from flink_jobs.local import (
     process,
     toolchain,
     topics,
+    zookeeper,
 )
+from flink_jobs.local.certificates import ADMIN, POSTGRES, Certificates
 from flink_jobs.local.flink_rest import FlinkRest
+from flink_jobs.local.kafka_access import grant_access
 from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command, ProcessRecord
@@ -34,9 +38,9 @@ from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.settings import REPO_ROOT, Settings
 from flink_jobs.warehouse.partitions import roll_partitions
 
-Component = Literal["postgres", "kafka", "flink", "airflow"]
+Component = Literal["postgres", "kafka", "flink", "airflow", "zookeeper"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
-"""What is started unless somebody asks for less, or for Airflow."""
+"""What is started unless somebody asks for less, for Airflow, or for a ZooKeeper that keeps Flink's jobs."""
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 15.0
 AIRFLOW_STOP_LIMIT_S = 90.0
@@ -70,8 +74,11 @@ class Launcher:
             needed["postgres"] = wanted.get("postgres")
         if "kafka" in components and not self._record.alive("kafka"):
             needed |= {"kafka": wanted.get("kafka"), "kafka.controller": None}
+            needed |= {"kafka.internal": None} if self._record.secure else {}
         if "flink" in components and not self._record.alive(flink.JOB_MANAGER):
             needed |= {"flink": wanted.get("flink"), "jobmanager.rpc": None, "jobmanager.prometheus": None}
+        if zookeeper.NAME in components and not self._record.alive(zookeeper.NAME):
+            needed[zookeeper.NAME] = None
         if "airflow" in components and not self._record.alive(airflow.NAME):
             needed["airflow"] = wanted.get("airflow")
         known = WELL_KNOWN_PORTS if self._home.root == REPO_ROOT / ".streamflow" else {}
@@ -83,6 +90,8 @@ class Launcher:
 
         ``passwords`` are those of Postgres, by the name of their variable.
         """
+        if zookeeper.NAME in components:
+            self._start_zookeeper(java)
         starters: dict[Component, Callable[[], None]] = {
             "postgres": lambda: self._start_postgres(passwords),
             "kafka": lambda: self._start_kafka(java),
@@ -98,22 +107,28 @@ class Launcher:
                 raise
 
     def _start_postgres(self, passwords: Mapping[str, str]) -> None:
-        password = passwords["STREAMFLOW_POSTGRES_PASSWORD"]
+        certificates = self._certificates()
+        access = postgres.Access(
+            self._record.ports["postgres"],
+            passwords["STREAMFLOW_POSTGRES_PASSWORD"],
+            certificates.authority if certificates else None,
+        )
         if not self._record.alive("postgres"):
             bin_dir, major = toolchain.find_postgres()
             user = toolchain.postgres_user()
             folder = postgres.data_folder(self._home.postgres, user)
-            postgres.initialise(folder, bin_dir, major, password, user)
-            port = self._record.ports["postgres"]
-            self._start(postgres.command(folder, bin_dir, port, self._home.logs / "postgres.log", user))
-            self.await_ready("postgres", postgres.ready_probe(port, password))
-            postgres.create_database(port, password)
-        owner = postgres.dsn(self._record.ports["postgres"], password)
+            postgres.initialise(folder, bin_dir, major, access.password, user)
+            tls = postgres.install_certificate(folder, certificates.pair(POSTGRES), user) if certificates else {}
+            log = self._home.logs / "postgres.log"
+            self._start(postgres.command(folder, bin_dir, access.port, log, user, tls))
+            self.await_ready("postgres", postgres.ready_probe(access))
+            postgres.create_database(access)
+        owner = access.dsn()
         applied = migrations.apply_migrations(owner, paths.MIGRATIONS)
         postgres.let_in(owner, {role: passwords[name] for name, role in postgres.PASSWORDS.items()})
         roll_partitions(owner, datetime.now(UTC).date())
         self._say(
-            f"Postgres is ready at {HOST}:{self._record.ports['postgres']}"
+            f"Postgres is ready at {HOST}:{access.port}{' with TLS' if certificates else ''}"
             + (f" ({len(applied)} migrations)" if applied else "")
         )
 
@@ -128,22 +143,52 @@ class Launcher:
             server.ensure_pool()
 
     def _start_kafka(self, java: Path) -> None:
-        bootstrap = f"{HOST}:{self._record.ports['kafka']}"
-        if not self._record.alive("kafka"):
-            port, controller = self._record.ports["kafka"], self._record.ports["kafka.controller"]
-            properties = kafka.prepare(self._home.kafka, port, controller, java)
+        known, certificates = self._record.ports, self._certificates()
+        address, broker = f"{HOST}:{known['kafka']}", self.kafka_administrator()
+        is_new = not self._record.alive("kafka")
+        if is_new:
+            listening = kafka.Ports(known["kafka"], known["kafka.controller"], known.get("kafka.internal"))
+            properties = kafka.prepare(self._home.kafka, listening, java, certificates)
             env = flink.environment(self._home, java, "kafka")
             self._start(kafka.command(properties, self._home.logs / "kafka.log", java, env))
-            self.await_ready("kafka", lambda: ports.is_open(port) and topics.is_ready(bootstrap))
-        created = topics.create_topics(bootstrap, self._topic_prefix)
-        self._say(f"Kafka is ready at {bootstrap}" + (f" ({len(created)} topics created)" if created else ""))
+            self.await_ready("kafka", lambda: ports.is_open(listening.clients) and topics.is_ready(broker))
+        created = topics.create_topics(broker, self._topic_prefix)
+        said = [f"{len(created)} topics created"] if created else []
+        if certificates and is_new:
+            with topics.admin(broker) as client:
+                rights = grant_access(client, self._topic_prefix, self._home.kafka_passwords)
+            said.append(f"TLS, SCRAM, {rights} rights granted")
+        self._say(f"Kafka is ready at {address}" + (f" ({', '.join(said)})" if said else ""))
+
+    def kafka_administrator(self) -> Broker:
+        """Return the broker as its administrator, who is known by a certificate where the stack is secured."""
+        certificates = self._certificates()
+        if certificates is None:
+            return Broker(f"{HOST}:{self._record.ports['kafka']}")
+        internal = f"{HOST}:{self._record.ports['kafka.internal']}"
+        return Broker(internal, certificates.authority, certificate=certificates.pair(ADMIN))
+
+    def _certificates(self) -> Certificates | None:
+        """Return the certificates of a secured stack."""
+        return Certificates(self._home.secrets) if self._record.secure else None
+
+    def _start_zookeeper(self, java: Path) -> None:
+        port = self._record.ports[zookeeper.NAME]
+        if not self._record.alive(zookeeper.NAME):
+            if self._record.alive(flink.JOB_MANAGER) and zookeeper.NAME not in self._record.processes:
+                raise UserError("Flink runs without a ZooKeeper", "run `streamflow down` before `streamflow up --ha`")
+            self._start(zookeeper.command(self._home, java, port))
+            self.await_ready(zookeeper.NAME, lambda: ports.is_open(port))
 
     def _start_flink(self, java: Path) -> None:
         rest = FlinkRest(f"http://{HOST}:{self._record.ports['flink']}")
         if not self._record.alive(flink.JOB_MANAGER):
-            # TaskManagers of a JobManager that died hold nothing worth keeping, and look for it on its old port.
-            self.stop([name for name in list(self._record.processes) if name.startswith("taskmanager-")])
-            flink.prepare(self._home, self._record.ports["flink"], self._record.ports["jobmanager.rpc"])
+            keeper = self._record.ports[zookeeper.NAME] if self._record.alive(zookeeper.NAME) else None
+            if keeper is None:
+                # TaskManagers of a JobManager that died hold nothing worth keeping, and look for it on its old port.
+                self.stop([name for name in list(self._record.processes) if name.startswith("taskmanager-")])
+            known = self._record.ports
+            flink.prepare(self._home, known["flink"], known["jobmanager.rpc"], self._certificates(), keeper)
             self._start(flink.job_manager_command(self._home, java, self._record.ports["jobmanager.prometheus"]))
         wanted = range(1, self._record.taskmanagers + 1)
         self.start_taskmanagers(java, [index for index in wanted if not self._record.alive(flink.task_manager(index))])
@@ -201,6 +246,15 @@ class Launcher:
             "STREAMFLOW_POSTGRES_USER": postgres.USER,
             **passwords,
         }
+        certificates = self._certificates()
+        if certificates is not None:
+            values |= {
+                "STREAMFLOW_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+                "STREAMFLOW_KAFKA_CA_FILE": str(certificates.authority),
+                "STREAMFLOW_KAFKA_SECRETS_DIR": str(self._home.kafka_passwords),
+                "STREAMFLOW_POSTGRES_SSL_MODE": "verify-full",
+                "STREAMFLOW_POSTGRES_CA_FILE": str(certificates.authority),
+            }
         envfile.write(self._home.env_file, values)
 
     def stop(self, names: Sequence[str]) -> None:

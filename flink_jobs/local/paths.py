@@ -51,6 +51,16 @@ class Home:
         return self.root / "logs"
 
     @property
+    def secrets(self) -> Path:
+        """Certificates and passwords of a secured stack; mode 0700."""
+        return self.root / "secrets"
+
+    @property
+    def kafka_passwords(self) -> Path:
+        """One file for each of Kafka's accounts."""
+        return self.secrets / "kafka"
+
+    @property
     def postgres(self) -> Path:
         """Postgres's folder, where its user can reach it."""
         return self.root / "postgres"

@@ -11,10 +11,13 @@ import stat
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from flink_jobs.errors import UserError
 from flink_jobs.local.ports import HOST
@@ -120,11 +123,39 @@ def initialise(folder: Path, bin_dir: Path, major: int, password: str, user: pwd
         )
 
 
-def command(folder: Path, bin_dir: Path, port: int, log: Path, user: pwd.struct_passwd | None) -> Command:
-    """Return the server's command line."""
-    settings = [
-        item for name, value in {**SERVER_SETTINGS, "port": str(port)}.items() for item in ("-c", f"{name}={value}")
-    ]
+def install_certificate(folder: Path, pair: Path, user: pwd.struct_passwd | None) -> dict[str, str]:
+    """Copy key and certificate to where the server's account reads them; return the settings of TLS for everybody.
+
+    ``pg_hba.conf`` then has one line: TLS, and a password by SCRAM. A plain connection matches none and is refused.
+    """
+    own, rules = folder / "server.pem", folder / "pg_hba.conf"
+    for path, text in ((own, pair.read_text(encoding="ascii")), (rules, f"hostssl all all {HOST}/32 scram-sha-256\n")):
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        if user:
+            os.chown(path, user.pw_uid, user.pw_gid)
+    return {
+        "ssl": "on",
+        "ssl_cert_file": str(own),
+        "ssl_key_file": str(own),
+        "ssl_min_protocol_version": "TLSv1.3",
+        "password_encryption": "scram-sha-256",
+        "hba_file": str(rules),
+    }
+
+
+def command(
+    folder: Path,
+    bin_dir: Path,
+    port: int,
+    log: Path,
+    user: pwd.struct_passwd | None,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Command:
+    """Return the server's command line; ``more`` are further settings."""
+    values = {**SERVER_SETTINGS, "port": str(port), **more}
+    settings = [item for name, value in values.items() for item in ("-c", f"{name}={value}")]
     return Command(
         name="postgres",
         argv=[str(bin_dir / "postgres"), "-D", str(folder / "data"), *settings],
@@ -136,33 +167,44 @@ def command(folder: Path, bin_dir: Path, port: int, log: Path, user: pwd.struct_
     )
 
 
-def dsn(port: int, password: str, database: str = DATABASE) -> str:
-    """Return the libpq connection string."""
-    return f"host={HOST} port={port} dbname={database} user={USER} password={password} connect_timeout=3"
+@dataclass(frozen=True)
+class Access:
+    """How the owner gets in: the port, the password, and the authority where connections are TLS."""
+
+    port: int
+    password: str
+    authority: Path | None = None
+
+    def dsn(self, database: str = DATABASE) -> str:
+        """Return the libpq connection string."""
+        tls = {"sslmode": "verify-full", "sslrootcert": str(self.authority)} if self.authority else {}
+        return make_conninfo(
+            host=HOST, port=self.port, dbname=database, user=USER, password=self.password, connect_timeout=3, **tls
+        )
 
 
-def is_ready(port: int, password: str) -> bool:
+def is_ready(access: Access) -> bool:
     """Say whether the server takes our log-in now.
 
     Raises:
         UserError: it answers, but the password is not the one this home folder knows.
     """
     try:
-        with psycopg.connect(dsn(port, password, "postgres")):
+        with psycopg.connect(access.dsn("postgres")):
             return True
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
             raise UserError(
-                f"Postgres on port {port} refuses this stack's password",
+                f"Postgres on port {access.port} refuses this stack's password",
                 "the data folder and stack.env do not belong together: `streamflow down --wipe`",
             ) from None
         return False
 
 
-def create_database(port: int, password: str) -> None:
+def create_database(access: Access) -> None:
     """Create the database unless it is there."""
     with (
-        psycopg.connect(dsn(port, password, "postgres"), autocommit=True) as connection,
+        psycopg.connect(access.dsn("postgres"), autocommit=True) as connection,
         suppress(psycopg.errors.DuplicateDatabase),
     ):
         connection.execute(f'CREATE DATABASE "{DATABASE}"')
@@ -182,6 +224,6 @@ def let_in(dsn_of_owner: str, logins: Mapping[str, str]) -> None:
             )
 
 
-def ready_probe(port: int, password: str) -> Callable[[], bool]:
+def ready_probe(access: Access) -> Callable[[], bool]:
     """Return the readiness check as something to poll."""
-    return lambda: is_ready(port, password)
+    return lambda: is_ready(access)

@@ -22,6 +22,8 @@ class StackRecord:
     stack_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     ports: dict[str, int] = field(default_factory=dict)
     taskmanagers: int = 0
+    secure: bool = False
+    """Whether the stack runs with TLS, log-ins and rights."""
     processes: dict[str, ProcessRecord] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -37,7 +39,8 @@ class StackRecord:
             if data["version"] > _VERSION:
                 raise UserError(f"{path} was written by a newer StreamFlow", "use that one to run `streamflow down`")
             processes = {item["name"]: ProcessRecord(**item) for item in data["processes"]}
-            return cls(path, data["stack_id"], data["ports"], data["taskmanagers"], processes)
+            secure = data.get("secure", False)  # records of older releases do not say
+            return cls(path, data["stack_id"], data["ports"], data["taskmanagers"], secure, processes)
         except FileNotFoundError:
             return cls(path)
         except (ValueError, KeyError, TypeError) as error:
@@ -52,6 +55,7 @@ class StackRecord:
             "stack_id": self.stack_id,
             "ports": self.ports,
             "taskmanagers": self.taskmanagers,
+            "secure": self.secure,
             "processes": [record.to_json() for record in self.processes.values()],
         }
         temporary = self.path.with_suffix(".new")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal, Self
 
 from flink_jobs.errors import UserError
-from flink_jobs.local import envfile, flink, postgres, process, toolchain
+from flink_jobs.local import envfile, flink, ports, postgres, process, toolchain
+from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.flink_rest import FlinkRest
 from flink_jobs.local.launch import COMPONENTS, Component, Launcher, Say
 from flink_jobs.local.paths import Home
@@ -32,6 +33,14 @@ class ProcessStatus:
     ports: dict[str, int]
     age_s: float | None
     log: str
+
+
+def _ports_of(record: StackRecord, name: str) -> dict[str, int]:
+    """Return the ports a process listens on."""
+    mine = {key: port for key, port in record.ports.items() if key == name or key.startswith(f"{name}.")}
+    if name == flink.JOB_MANAGER:
+        mine["rest"] = record.ports["flink"]
+    return mine
 
 
 def _silent(_: str) -> None:
@@ -89,9 +98,7 @@ class Stack:
         found = []
         for name, item in record.processes.items():
             alive = record.alive(name)
-            mine = {key: port for key, port in record.ports.items() if key == name or key.startswith(f"{name}.")}
-            if name == flink.JOB_MANAGER:
-                mine["rest"] = record.ports["flink"]
+            mine = _ports_of(record, name)
             age = process.age_s(item) if alive else None
             found.append(ProcessStatus(name, "running" if alive else "dead", item.pid, mine, age, item.log))
         return found
@@ -103,6 +110,7 @@ class Stack:
         components: Sequence[Component] = COMPONENTS,
         *,
         taskmanagers: int = 2,
+        secure: bool | None = None,
         wanted_ports: dict[str, int | None] | None = None,
     ) -> Settings:
         """Start what does not run yet, create topics and tables, write ``stack.env``, return the settings.
@@ -110,11 +118,13 @@ class Stack:
         Args:
             components: which parts to start.
             taskmanagers: how many TaskManagers, 1 to 16; one task slot and about 1.7 GiB each.
+            secure: run with TLS, log-ins and rights, on generated certificates and passwords; ``None`` keeps what
+                the home folder had last.
             wanted_ports: fixed ports for the components; any free one otherwise.
 
         Raises:
-            UserError: a port is taken, a tool is missing, or a process did not come up. What this call started is
-                stopped again.
+            UserError: ``secure`` differs from what runs, a port is taken, a tool is missing, or a process did not
+                come up. What this call started is stopped again.
         """
         toolchain.require_jars()
         java = toolchain.find_java()
@@ -123,6 +133,7 @@ class Stack:
             record = self.record
             launcher = self._launcher(record)
             before = {name for name in record.processes if record.alive(name)}
+            self._choose_security(record, secure, before)
             try:
                 launcher.choose_ports(components, wanted_ports or {})
                 record.taskmanagers = taskmanagers if "flink" in components else record.taskmanagers
@@ -138,6 +149,17 @@ class Stack:
                     process.end_leftovers(record.stack_id)
                 raise
         return self.settings()
+
+    def _choose_security(self, record: StackRecord, secure: bool | None, running: set[str]) -> None:  # noqa: FBT001
+        if secure is not None and secure != record.secure:
+            if running:
+                raise UserError(
+                    f"the stack in {self.home.root} is up {'with' if record.secure else 'without'} security",
+                    "run `streamflow down` first",
+                )
+            record.secure = secure
+        if record.secure and not running and Certificates(self.home.secrets).ensure():
+            self._say(f"Made certificates in {self.home.secrets}")
 
     # ---- stopping
 
@@ -181,18 +203,31 @@ class Stack:
 
     # ---- faults, for tests
 
-    def kill_taskmanager(self, index: int, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a TaskManager and, if it is SIGKILL or SIGTERM, wait until it is gone.
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a process of the stack and, if it is SIGKILL or SIGTERM, wait until it is gone.
+
+        A killed JVM is a zombie for a moment while its threads still hold its ports: started again then, it would get
+        other ones, and whoever knew the old ones would not find it.
 
         Raises:
             UserError: it does not run.
         """
-        name, record = flink.task_manager(index), self.record
+        record = self.record
         if not record.alive(name):
             raise UserError(f"{name} does not run", "see `streamflow status`")
         process.send(record.processes[name], number)
         if number in {signal.SIGKILL, signal.SIGTERM}:
             wait_for(lambda: not record.alive(name), limit_s=30, what=f"{name} to end", interval_s=0.02)
+            held = _ports_of(record, name).values()
+            wait_for(lambda: all(map(ports.is_free, held)), limit_s=30, what=f"the ports of {name}", interval_s=0.02)
+
+    def kill_taskmanager(self, index: int, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a TaskManager, as `kill` does.
+
+        Raises:
+            UserError: it does not run.
+        """
+        self.kill(flink.task_manager(index), number)
 
     def start_taskmanager(self, index: int) -> None:
         """Start a TaskManager again, or one more, and wait until the JobManager knows it.

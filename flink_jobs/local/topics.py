@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from flink_jobs.broker import Broker
+from flink_jobs.broker_errors import connection_error
 from flink_jobs.contracts.registry import TopicContract, load_contracts
 from flink_jobs.errors import UserError
 
@@ -19,7 +21,7 @@ logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
-def admin(bootstrap: str, *, timeout_s: float = 5.0) -> Iterator[KafkaAdminClient]:
+def admin(broker: Broker, *, timeout_s: float = 5.0) -> Iterator[KafkaAdminClient]:
     """Open an admin client.
 
     Raises:
@@ -27,25 +29,22 @@ def admin(bootstrap: str, *, timeout_s: float = 5.0) -> Iterator[KafkaAdminClien
     """
     try:
         client = KafkaAdminClient(
-            bootstrap_servers=bootstrap,
+            **broker.client(),
             request_timeout_ms=int(timeout_s * 1000),
             bootstrap_timeout_ms=int(timeout_s * 1000),
         )
     except KafkaError as error:
-        raise UserError(
-            f"no Kafka broker answers at {bootstrap} ({type(error).__name__})",
-            "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS",
-        ) from None
+        raise connection_error(broker, error) from None
     try:
         yield client
     finally:
         client.close()
 
 
-def is_ready(bootstrap: str) -> bool:
+def is_ready(broker: Broker) -> bool:
     """Say whether the broker answers metadata requests now."""
     try:
-        with admin(bootstrap, timeout_s=2.0) as client:
+        with admin(broker, timeout_s=2.0) as client:
             client.list_topics()
     except (UserError, KafkaError):
         return False
@@ -57,14 +56,14 @@ def contracts(prefix: str) -> dict[str, TopicContract]:
     return {contract.name: contract for contract in load_contracts(prefix).values()}
 
 
-def create_topics(bootstrap: str, prefix: str) -> list[str]:
+def create_topics(broker: Broker, prefix: str, replicas: int = LOCAL_REPLICATION) -> list[str]:
     """Create the topics that are missing; return their names.
 
     Raises:
         UserError: a topic exists with another number of partitions than its contract says.
     """
     wanted = contracts(prefix)
-    with admin(bootstrap) as client:
+    with admin(broker) as client:
         present = {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics()}
         for name, contract in wanted.items():
             if present.get(name, contract.partitions) != contract.partitions:
@@ -75,7 +74,7 @@ def create_topics(bootstrap: str, prefix: str) -> list[str]:
         missing = {
             name: {
                 "num_partitions": contract.partitions,
-                "replication_factor": LOCAL_REPLICATION,
+                "replication_factor": replicas,
                 "configs": dict(contract.config),
             }
             for name, contract in wanted.items()
@@ -86,15 +85,15 @@ def create_topics(bootstrap: str, prefix: str) -> list[str]:
     return sorted(missing)
 
 
-def require_topics(bootstrap: str, names: list[str]) -> None:
+def require_topics(broker: Broker, names: list[str]) -> None:
     """Check that topics exist.
 
     Raises:
         UserError: one is missing.
     """
-    with admin(bootstrap) as client:
+    with admin(broker) as client:
         missing = sorted(set(names) - set(client.list_topics()))
     if missing:
         raise UserError(
-            f"no topic {', '.join(missing)} at {bootstrap}", "`streamflow up` creates the topics of the contracts"
+            f"no topic {', '.join(missing)} at {broker}", "`streamflow up` creates the topics of the contracts"
         )

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from flink_jobs.core.model_slot import Role
+from flink_jobs.core.reasons import DeadLetterReason, ReasonCode
+
 FLINK_OPERATOR_PREFIX: Final = "flink_taskmanager_job_task_operator_"
 
 
@@ -33,17 +36,21 @@ class Metric:
     label: str | None = None
     buckets: tuple[float, ...] = ()
     """Upper bounds (inclusive) of a histogram, ascending; ``+Inf`` is added."""
+    values: tuple[str, ...] = ()
+    """Values of the label that are shown from the start, at 0: a series that begins at its first fault has no rate."""
 
 
 RECORDS: Final = Metric("records", Kind.COUNTER, "records", "records taken from the transactions topic")
 DECISIONS: Final = Metric("decisions", Kind.COUNTER, "decisions", "transactions decided")
 ALERTS: Final = Metric("alerts", Kind.COUNTER, "alerts", "decisions at or above the alert threshold")
 ALERT_REASONS: Final = Metric(
-    "alert_reasons", Kind.COUNTER, "alerts", "alerts that name a reason; one alert may name several", label="reason"
-)
+    "alert_reasons", Kind.COUNTER, "alerts", "alerts that name a reason; one alert may name several", label="reason",
+    values=tuple(ReasonCode),
+)  # fmt: skip
 DEAD_LETTERS: Final = Metric(
-    "dead_letters", Kind.COUNTER, "letters", "records set aside, duplicates and incidents included", label="reason"
-)
+    "dead_letters", Kind.COUNTER, "letters", "records set aside, duplicates and incidents included", label="reason",
+    values=tuple(DeadLetterReason),
+)  # fmt: skip
 DEGRADED_DECISIONS: Final = Metric("degraded_decisions", Kind.COUNTER, "decisions", "decisions made without the model")
 OUT_OF_ORDER: Final = Metric("out_of_order_decisions", Kind.COUNTER, "decisions", "events older than one seen before")
 MODEL_FAULTS: Final = Metric(
@@ -51,7 +58,7 @@ MODEL_FAULTS: Final = Metric(
 )
 MODEL_CUT_OFFS: Final = Metric(
     "model_cut_offs", Kind.COUNTER, "models", "models no longer asked after repeated faults, by role",
-    label="role",
+    label="role", values=tuple(Role),
 )  # fmt: skip
 SHADOW_DECISIONS: Final = Metric("shadow_decisions", Kind.COUNTER, "decisions", "decisions the shadow model scored too")
 SHADOW_ALERTS: Final = Metric("shadow_alerts", Kind.COUNTER, "decisions", "of those, what it would have alerted on")
@@ -63,8 +70,9 @@ EXPERIMENT_STOPS: Final = Metric(
     "experiment_stops", Kind.COUNTER, "experiments", "experiments ended by their guard, counted in each subtask"
 )
 CONTROL_MESSAGES: Final = Metric(
-    "control_messages", Kind.COUNTER, "messages", "control messages by what became of them", label="outcome"
-)
+    "control_messages", Kind.COUNTER, "messages", "control messages by what became of them", label="outcome",
+    values=("applied", "rejected", "duplicate"),
+)  # fmt: skip
 CONFIG_REVISION: Final = Metric("config_revision", Kind.GAUGE, "revision", "revision of the configuration in force")
 SCORE: Final = Metric(
     "score", Kind.HISTOGRAM, "score 0-1", "distribution of scores",
@@ -79,6 +87,10 @@ LATENCY_MS: Final = Metric(
     "from Kafka's record timestamp to the decision (the commit of the output follows with the next checkpoint)",
     buckets=(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000),
 )  # fmt: skip
+ALERT_LATENCY_MS: Final = Metric(
+    "alert_latency_ms", Kind.HISTOGRAM, "milliseconds", "the same for every alert, where latency_ms takes a sample",
+    buckets=(50, 100, 250, 500, 1000, 2000, 5000, 10000, 30000, 60000),
+)  # fmt: skip
 STATE_BYTES: Final = Metric(
     "state_bytes", Kind.HISTOGRAM, "bytes", "size of a customer's encoded state when written",
     buckets=(128, 256, 384, 512, 640, 768, 1024),
@@ -87,7 +99,7 @@ STATE_BYTES: Final = Metric(
 DETECTOR_METRICS: Final = (
     RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
     MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
-    CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, STATE_BYTES,
+    CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, STATE_BYTES,
 )  # fmt: skip
 
 
@@ -147,6 +159,59 @@ MODEL_WATCH_METRICS: Final = (
     DRIFT_VERDICT, WATCHED_VERSION, LAST_CHECK,
 )  # fmt: skip
 """Of `streamflow drift --serve`."""
+
+
+WAREHOUSE_PREFIX: Final = "streamflow_warehouse_"
+WAREHOUSE_UP: Final = Metric(
+    "up", Kind.GAUGE, "0 or 1", "1 when the database answered this scrape; 0: nothing else shows"
+)
+TABLE_ROWS: Final = Metric(
+    "table_rows", Kind.GAUGE, "rows", "rows of a table of raw or gold, as the database estimates them", label="table"
+)
+TABLE_LOADED: Final = Metric(
+    "table_loaded_time_seconds", Kind.GAUGE, "seconds", "when the newest row was loaded, Unix time", label="table"
+)
+QUALITY_ERRORS: Final = Metric(
+    "quality_errors", Kind.GAUGE, "rows", "violations of a check that keeps a day from gold, the last day checked",
+    label="check",
+)  # fmt: skip
+QUALITY_WARNINGS: Final = Metric(
+    "quality_warnings", Kind.GAUGE, "rows", "violations of a check that only warns, the last day checked", label="check"
+)
+QUALITY_CHECKED: Final = Metric(
+    "quality_checked_time_seconds", Kind.GAUGE, "seconds", "when a check last ran, Unix time", label="check"
+)
+DBT_NODES: Final = Metric(
+    "dbt_nodes", Kind.GAUGE, "nodes", "models, seeds, snapshots and tests by how each ended when it last ran",
+    label="status",
+)  # fmt: skip
+DBT_FINISHED: Final = Metric(
+    "dbt_finished_time_seconds", Kind.GAUGE, "seconds", "when dbt last did anything, Unix time"
+)
+INCIDENTS: Final = Metric(
+    "incidents", Kind.COUNTER, "incidents", "failed tasks, failed tries and missed deadlines of Airflow", label="kind"
+)
+BACKUP_VERIFIED: Final = Metric(
+    "backup_time_seconds", Kind.GAUGE, "seconds", "when the newest backup that was restored and compared was taken"
+)
+KAFKA_WAITING: Final = Metric(
+    "kafka_waiting_records", Kind.GAUGE, "records", "committed records that the job which reads the topic has not read",
+    label="topic",
+)  # fmt: skip
+KAFKA_MISSING: Final = Metric(
+    "kafka_missing_records", Kind.GAUGE, "records", "records the detector has read that have no row in raw",
+    label="topic",
+)  # fmt: skip
+KAFKA_OBSERVED: Final = Metric(
+    "kafka_observed_time_seconds", Kind.GAUGE, "seconds", "when Kafka and raw were last compared, Unix time",
+    label="topic",
+)  # fmt: skip
+
+WAREHOUSE_METRICS: Final = (
+    WAREHOUSE_UP, TABLE_ROWS, TABLE_LOADED, QUALITY_ERRORS, QUALITY_WARNINGS, QUALITY_CHECKED, DBT_NODES, DBT_FINISHED,
+    INCIDENTS, BACKUP_VERIFIED, KAFKA_WAITING, KAFKA_MISSING, KAFKA_OBSERVED,
+)  # fmt: skip
+"""Of `streamflow marts-exporter`. What nobody has noted yet is not shown."""
 
 
 def prometheus_name(metric: Metric) -> str:

@@ -12,7 +12,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from flink_jobs.native.modules import BUILDS, COMPILED, CORE, GROUP, build_folder
+from flink_jobs.native.modules import BUILDS, COMPILED, CORE, GROUP, WALKER, build_folder
 
 
 def refuse_what_crashes(path: Path) -> None:
@@ -55,6 +55,8 @@ def build() -> Path:
             group_name=GROUP,
             target_dir=f"{scratch}/c",
         )
+        walker = Extension(f"flink_jobs.core.{WALKER}", [f"flink_jobs/core/{WALKER}.c"], extra_compile_args=["-O3"])
+        extensions.append(walker)
         distribution = Distribution({"name": GROUP, "packages": [], "ext_modules": extensions})
         command = distribution.get_command_obj("build_ext")
         command.build_lib, command.build_temp = f"{scratch}/lib", f"{scratch}/temp"

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from flink_jobs.native.modules import COMPILED, GROUP, build_folder
+from flink_jobs.native.modules import COMPILED, GROUP, WALKER, build_folder
 
 VARIABLE: Final = "STREAMFLOW_CORE"
 CHOICES: Final = ("auto", "compiled", "python")
@@ -23,7 +23,9 @@ class NativeFinder(MetaPathFinder):
         """Look at what the build holds, once."""
         suffix = EXTENSION_SUFFIXES[0]
         library = f"{GROUP}__mypyc"
-        self._files = {f"flink_jobs.core.{name}": folder / f"flink_jobs/core/{name}{suffix}" for name in COMPILED}
+        self._files = {
+            f"flink_jobs.core.{name}": folder / f"flink_jobs/core/{name}{suffix}" for name in (*COMPILED, WALKER)
+        }
         self._files[library] = folder / f"{library}{suffix}"
 
     def find_spec(

@@ -16,6 +16,7 @@ from flink_jobs.traffic.consumer import CommittedReader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flink_jobs.broker import Broker
     from flink_jobs.redrive.store import Interrupted, RedriveStore
     from flink_jobs.traffic.consumer import Position
 
@@ -23,7 +24,7 @@ SETTLE_S: Final = 5.0
 """After a claim, how long a request of a dead process may still be on its way to the broker."""
 
 
-def settle_interrupted(store: RedriveStore, bootstrap: str) -> tuple[int, int]:
+def settle_interrupted(store: RedriveStore, broker: Broker) -> tuple[int, int]:
     """Complete the audit of runs that were cut short; return how many records had been sent, and how many not.
 
     Raises:
@@ -33,7 +34,7 @@ def settle_interrupted(store: RedriveStore, bootstrap: str) -> tuple[int, int]:
     if not open_items:
         return 0, 0
     time.sleep(max(0.0, SETTLE_S - min(item.age_s for item in open_items)))
-    landed = _find(bootstrap, open_items)
+    landed = _find(broker, open_items)
     store.note_sent(landed)
     for item in open_items:
         if item.redrive_id not in landed:
@@ -41,7 +42,7 @@ def settle_interrupted(store: RedriveStore, bootstrap: str) -> tuple[int, int]:
     return len(landed), len(open_items) - len(landed)
 
 
-def _find(bootstrap: str, items: Sequence[Interrupted]) -> dict[int, tuple[int, int]]:
+def _find(broker: Broker, items: Sequence[Interrupted]) -> dict[int, tuple[int, int]]:
     """Return where records landed, by the number of their attempt."""
     wanted = {(item.run_id.encode(), item.dlq_id.encode()): item.redrive_id for item in items}
     topics = sorted({item.topic for item in items})
@@ -51,7 +52,7 @@ def _find(bootstrap: str, items: Sequence[Interrupted]) -> dict[int, tuple[int, 
             if position[0] in topics:
                 start[position] = min(offset, start.get(position, offset))
     landed: dict[int, tuple[int, int]] = {}
-    with CommittedReader(bootstrap, topics, start) as reader:
+    with CommittedReader(broker, topics, start) as reader:
         for record in reader.read_to_end():
             headers = dict(record.headers)
             number = wanted.get((headers.get(HEADER_RUN, b""), headers.get(HEADER_LETTER, b"")))

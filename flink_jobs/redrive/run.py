@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from kafka.errors import KafkaError
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.core.redrive import Way, customer_of, judge, policy_of, redrive_headers
 from flink_jobs.errors import UserError
@@ -37,7 +38,7 @@ CHUNK: Final = 100
 class Place:
     """Where the topics are, and when a letter is parked."""
 
-    bootstrap: str
+    broker: Broker
     prefix: str
     replay_limit: int
 
@@ -87,7 +88,7 @@ def plan_redrive(place: Place, letters: Iterable[Letter], history: History, *, n
         past = history.of(letter)
         payload = None
         if policy_of(letter).way is not Way.NEVER and not past.is_done:
-            payload = whole_payload(letter, place.bootstrap)
+            payload = whole_payload(letter, place.broker)
         verdict = judge(letter, payload, past, place.replay_limit, now_ms, is_forced=is_forced)
         plan.add(Item(letter, payload or b"", is_forced), verdict)
     return plan
@@ -110,14 +111,14 @@ def run_redrive(
     """
     report = Report(f"rd-{uuid.uuid4()}")
     topics = sorted({item.letter["topic"] for item in items if policy_of(item.letter).way is not Way.ROW})
-    store.begin(report.run, order.who, order.why, order.selection, _ends(place.bootstrap, topics))
+    store.begin(report.run, order.who, order.why, order.selection, _ends(place.broker, topics))
     history, began = store.history(), time.monotonic()
     rows = [item for item in items if policy_of(item.letter).way is Way.ROW]
     records = [item for item in items if policy_of(item.letter).way is not Way.ROW]
     for item in rows:
         _write_row(store, place, item, history.of(item.letter), report)
     size = CHUNK if order.pace.rate is None else max(1, min(CHUNK, int(order.pace.rate)))
-    with RedriveProducer(place.bootstrap, report.run) as producer:
+    with RedriveProducer(place.broker, report.run) as producer:
         for start in range(0, len(records), size):
             time.sleep(max(0.0, began + order.pace.due_s(start, 0) - time.monotonic()))
             claimed = store.claim(report.run, records[start : start + size])
@@ -132,13 +133,13 @@ def run_redrive(
 class RedriveProducer:
     """Sends records with the headers of a run, a chunk at a time."""
 
-    def __init__(self, bootstrap: str, run: str) -> None:
+    def __init__(self, broker: Broker, run: str) -> None:
         """Connect.
 
         Raises:
             UserError: no broker answers.
         """
-        self._producer = connect(bootstrap)
+        self._producer = connect(broker)
         self._run = run
 
     def __enter__(self) -> Self:
@@ -189,8 +190,8 @@ def _write_row(store: RedriveStore, place: Place, item: Item, past: Past, report
         report.refused.append((item.letter["dlq_id"], refusal.detail))
 
 
-def _ends(bootstrap: str, topics: list[str]) -> dict[tuple[str, int], int]:
+def _ends(broker: Broker, topics: list[str]) -> dict[tuple[str, int], int]:
     if not topics:
         return {}
-    with CommittedReader(bootstrap, topics) as reader:
+    with CommittedReader(broker, topics) as reader:
         return reader.end_offsets()

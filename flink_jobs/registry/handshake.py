@@ -101,9 +101,7 @@ def tell_job(
     if expected is not None:
         message["expected_experiment"] = expected
     control_id = message["control_id"]
-    audit = send_and_wait(
-        settings.kafka_bootstrap_servers, settings.topic_prefix, encode_checked(message), control_id, wait_s
-    )
+    audit = send_and_wait(settings.broker(), settings.topic_prefix, encode_checked(message), control_id, wait_s)
     if audit is None:
         detail = f"no answer within {wait_s:g} s; the message may still take effect: see `streamflow control show`"
         return JobAnswer(control_id, None, detail)

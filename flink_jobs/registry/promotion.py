@@ -252,4 +252,4 @@ class _Courier:
 
 
 def _in_force(settings: Settings) -> DetectionConfig:
-    return read_control_state(settings.kafka_bootstrap_servers, settings.topic_prefix).config
+    return read_control_state(settings.broker(), settings.topic_prefix).config

@@ -83,7 +83,7 @@ def stop_trial(settings: Settings, why: Why, now_ms: int, wait_s: float) -> tupl
     Raises:
         UserError: none is on, or the job did not answer.
     """
-    state = read_control_state(settings.kafka_bootstrap_servers, settings.topic_prefix)
+    state = read_control_state(settings.broker(), settings.topic_prefix)
     experiment = state.config.experiment
     if experiment is None:
         raise UserError("no experiment is on", "start one with `streamflow experiment start`")
@@ -100,7 +100,7 @@ def stop_trial(settings: Settings, why: Why, now_ms: int, wait_s: float) -> tupl
 
 def trial_status(settings: Settings) -> TrialStatus | None:
     """Return how the latest experiment goes or went, by the audit and the archive; ``None`` when there was none."""
-    state = read_control_state(settings.kafka_bootstrap_servers, settings.topic_prefix)
+    state = read_control_state(settings.broker(), settings.topic_prefix)
     applied = [entry for entry in state.history if entry["outcome"] == "applied" and "experiment" in entry["changes"]]
     starts = [entry for entry in applied if entry["changes"]["experiment"] is not None]
     if not starts:

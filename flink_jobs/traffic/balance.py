@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from flink_jobs.broker import Broker
 from flink_jobs.traffic.ledger import FATE_OF_CODE, NOTHING, Coordinate, SentLedger
 from flink_jobs.traffic.outcomes import OutcomeReader, Outcomes
 
@@ -164,7 +165,7 @@ def balance(ledger: SentLedger, outcomes: Outcomes) -> Balance:
 
 
 def await_balance(
-    bootstrap: str,
+    broker: Broker,
     prefix: str,
     ledger: SentLedger,
     *,
@@ -175,14 +176,14 @@ def await_balance(
     """Read the outputs until every record sent has an outcome and every alert is there, or the limit passed.
 
     Args:
-        bootstrap: host:port of the broker.
+        broker: the cluster, and who we are there.
         prefix: of the topics.
         ledger: what was sent.
         limit_s: longest time without any new outcome, in seconds.
         start: where to begin reading (see `output_ends`); without it at the beginning of the topics.
         on_progress: called with outcomes so far and records sent.
     """
-    reader = OutcomeReader(bootstrap, prefix, ledger, start)
+    reader = OutcomeReader(broker, prefix, ledger, start)
     try:
         answered, since = -1, time.monotonic()
         while True:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 
+from flink_jobs.broker import Broker
+from flink_jobs.broker_errors import connection_error, denied, no_topic
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
     from types import TracebackType
 
 Position = tuple[str, int]  # (topic, partition)
@@ -40,20 +42,28 @@ class CommittedReader:
     Each ``read_to_end`` goes on where the one before ended, so a caller can follow topics by calling it again.
     """
 
-    def __init__(self, bootstrap: str, topics: Sequence[str], start: Mapping[Position, int] | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Sequence[str],
+        start: Mapping[Position, int] | None = None,
+        *,
+        only: Container[Position] | None = None,
+    ) -> None:
         """Connect and place the reader.
 
         Args:
-            bootstrap: host:port of the broker.
+            broker: the cluster, and who we are there.
             topics: full names.
             start: first offset of each partition; a partition not named starts at its beginning.
+            only: partitions to read; default: all.
 
         Raises:
             UserError: no broker answers, or a topic does not exist.
         """
         try:
             self._consumer: Any = KafkaConsumer(
-                bootstrap_servers=bootstrap,
+                **broker.client(),
                 isolation_level="read_committed",
                 group_id=None,
                 enable_auto_commit=False,
@@ -65,9 +75,13 @@ class CommittedReader:
                 allow_auto_create_topics=False,
             )
         except (KafkaError, ValueError) as cause:
-            what = f"no Kafka broker answers at {bootstrap} ({type(cause).__name__})"
-            raise UserError(what, "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS") from None
-        places = [TopicPartition(topic, number) for topic in topics for number in self._partitions(topic, bootstrap)]
+            raise connection_error(broker, cause) from None
+        places = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in self._partitions(topic, broker)
+            if only is None or (topic, number) in only
+        ]
         self._consumer.assign(places)
         self._consumer.seek_to_beginning(*places)
         for (topic, partition), offset in (start or {}).items():
@@ -146,12 +160,15 @@ class CommittedReader:
             if self._consumer.position(place) < ends[place.topic, place.partition]
         ]
 
-    def _partitions(self, topic: str, bootstrap: str) -> list[int]:
-        partitions = self._consumer.partitions_for_topic(topic)
+    def _partitions(self, topic: str, broker: Broker) -> list[int]:
+        try:
+            partitions = self._consumer.partitions_for_topic(topic)
+        except AuthorizationError as cause:
+            self._consumer.close()
+            raise denied(broker, cause) from None
         if not partitions:
             self._consumer.close()
-            what = f"there is no topic {topic} at {bootstrap}"
-            raise UserError(what, "`streamflow up` creates the topics; STREAMFLOW_TOPIC_PREFIX names their prefix")
+            raise no_topic(broker, topic)
         return sorted(partitions)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from kafka.errors import KafkaError
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.core.config import DetectionConfig
 from flink_jobs.core.control import CONTROL_SCHEMA_VERSION, ControlMessage, ControlRefusal, apply_control, parse_control
@@ -51,7 +52,7 @@ def encode_checked(document: dict[str, Any]) -> bytes:
     return payload
 
 
-def send_and_wait(bootstrap: str, prefix: str, payload: bytes, control_id: str, wait_s: float) -> dict[str, Any] | None:
+def send_and_wait(broker: Broker, prefix: str, payload: bytes, control_id: str, wait_s: float) -> dict[str, Any] | None:
     """Send one control message and return its record on ``.audit``, None when none came within ``wait_s`` seconds.
 
     With ``wait_s`` 0 it only sends.
@@ -59,9 +60,9 @@ def send_and_wait(bootstrap: str, prefix: str, payload: bytes, control_id: str, 
     Raises:
         UserError: no broker, no topic, or the broker refused the message.
     """
-    with CommittedReader(bootstrap, [topic_name(prefix, "audit")]) as audit:
+    with CommittedReader(broker, [topic_name(prefix, "audit")]) as audit:
         audit.seek_to_end()
-        _send(bootstrap, topic_name(prefix, "control"), payload, control_id.encode())
+        _send(broker, topic_name(prefix, "control"), payload, control_id.encode())
         limit = time.monotonic() + wait_s
         while time.monotonic() < limit:
             for record in audit.read_to_end():
@@ -72,8 +73,8 @@ def send_and_wait(bootstrap: str, prefix: str, payload: bytes, control_id: str, 
     return None
 
 
-def _send(bootstrap: str, topic: str, payload: bytes, key: bytes) -> None:
-    producer = connect(bootstrap)
+def _send(broker: Broker, topic: str, payload: bytes, key: bytes) -> None:
+    producer = connect(broker)
     try:
         producer.send(topic, value=payload, key=key).get(timeout=CONNECT_LIMIT_S)
     except KafkaError as cause:
@@ -94,14 +95,14 @@ class ControlState:
     pending: tuple[str, ...]
 
 
-def read_control_state(bootstrap: str, prefix: str) -> ControlState:
+def read_control_state(broker: Broker, prefix: str) -> ControlState:
     """Work out the configuration in force from the topics ``.audit`` and ``.control``.
 
     Raises:
         UserError: no broker or no topic.
     """
     control, audit = topic_name(prefix, "control"), topic_name(prefix, "audit")
-    with CommittedReader(bootstrap, [control, audit]) as reader:
+    with CommittedReader(broker, [control, audit]) as reader:
         sent: list[str] = []
         history: list[dict[str, Any]] = []
         for record in reader.read_to_end():

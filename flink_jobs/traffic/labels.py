@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from kafka.errors import KafkaError
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.core.label import Finding, Label
 from flink_jobs.errors import UserError
@@ -41,14 +42,14 @@ def labels_of(events: Iterable[SourceEvent], source: str, labelled_by: str, dela
 
 
 def send_labels(
-    bootstrap: str, prefix: str, labels: Iterable[Label], on_progress: Callable[[int], None] | None = None
+    broker: Broker, prefix: str, labels: Iterable[Label], on_progress: Callable[[int], None] | None = None
 ) -> int:
     """Send labels; return how many the broker has taken.
 
     Raises:
         UserError: no broker, no topic, or the broker refused one.
     """
-    topic, producer, count = topic_name(prefix, "labels"), connect(bootstrap), 0
+    topic, producer, count = topic_name(prefix, "labels"), connect(broker), 0
     try:
         pending = []
         for count, label in enumerate(labels, start=1):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.core.redrive import Letter, customer_of, place_of
 from flink_jobs.errors import UserError
@@ -65,14 +66,14 @@ class LetterFilter:
         return not self.customers or customer_of(letter_payload(letter)) in self.customers
 
 
-def read_letters(bootstrap: str, prefix: str, chosen: LetterFilter | None = None) -> Iterator[Letter]:
+def read_letters(broker: Broker, prefix: str, chosen: LetterFilter | None = None) -> Iterator[Letter]:
     """Yield the committed letters that are wanted, partition by partition in the order of writing.
 
     Raises:
         UserError: no broker, no topic, or something on the topic is not a dead letter.
     """
     topic = topic_name(prefix, "dlq")
-    with CommittedReader(bootstrap, [topic]) as reader:
+    with CommittedReader(broker, [topic]) as reader:
         for record in reader.read_to_end():
             letter = _decode(record.value, f"{topic}, partition {record.partition}, offset {record.offset}")
             if chosen is None or chosen.wants(letter):
@@ -121,7 +122,7 @@ def complete_payload(letter: Letter) -> bytes:
     return payload
 
 
-def whole_payload(letter: Letter, bootstrap: str) -> bytes | None:
+def whole_payload(letter: Letter, broker: Broker) -> bytes | None:
     """Return the whole payload, from the record itself where the letter keeps only its beginning.
 
     None when the record is gone from its topic, or another one is in its place.
@@ -131,7 +132,7 @@ def whole_payload(letter: Letter, bootstrap: str) -> bytes | None:
     """
     if not letter["payload_truncated"]:
         return letter_payload(letter)
-    with CommittedReader(bootstrap, [letter["topic"]]) as reader:
+    with CommittedReader(broker, [letter["topic"]]) as reader:
         record = reader.read_at(letter["topic"], letter["partition"], letter["offset"])
     if record is None or record.value is None or sha256(record.value).hexdigest() != letter["payload_sha256"]:
         return None

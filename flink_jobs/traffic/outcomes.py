@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.traffic.consumer import CommittedReader, Position, Record
 from flink_jobs.traffic.ledger import FATE_CODE, NOTHING, ByteMap, Coordinate
@@ -135,9 +136,9 @@ def letter_payload(letter: Mapping[str, Any]) -> bytes:
     return base64.b64decode(payload) if letter["payload_encoding"] == "base64" else payload.encode()
 
 
-def output_ends(bootstrap: str, prefix: str) -> dict[Position, int]:
+def output_ends(broker: Broker, prefix: str) -> dict[Position, int]:
     """Return where the output topics end now: a reader that starts there skips the outcomes of earlier runs."""
-    with CommittedReader(bootstrap, [topic_name(prefix, suffix) for suffix in OUTPUTS]) as reader:
+    with CommittedReader(broker, [topic_name(prefix, suffix) for suffix in OUTPUTS]) as reader:
         return reader.end_offsets()
 
 
@@ -145,7 +146,7 @@ class OutcomeReader:
     """Follows the output topics and enters what it reads into `Outcomes`."""
 
     def __init__(
-        self, bootstrap: str, prefix: str, ledger: SentLedger, start: Mapping[Position, int] | None = None
+        self, broker: Broker, prefix: str, ledger: SentLedger, start: Mapping[Position, int] | None = None
     ) -> None:
         """Connect; reading starts at ``start``, or at the beginning of ``.decisions``, ``.alerts`` and ``.dlq``."""
         self._enter = {
@@ -154,7 +155,7 @@ class OutcomeReader:
             topic_name(prefix, "dlq"): Outcomes.add_letter,
         }
         self.outcomes = Outcomes(ledger, topic_name(prefix, "transactions"))
-        self._reader = CommittedReader(bootstrap, list(self._enter), start)
+        self._reader = CommittedReader(broker, list(self._enter), start)
 
     def read(self) -> Outcomes:
         """Enter everything committed by now and return the account so far."""

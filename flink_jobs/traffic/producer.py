@@ -7,8 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 
+from flink_jobs.broker import Broker
+from flink_jobs.broker_errors import connection_error, denied, no_topic
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.outgoing import Outgoing
 
@@ -26,7 +28,7 @@ CONNECT_LIMIT_S = 10.0
 LARGEST_REQUEST_BYTES = 1_048_576
 
 
-def connect(bootstrap: str) -> KafkaProducer:
+def connect(broker: Broker) -> KafkaProducer:
     """Return an idempotent producer (acks=all).
 
     lz4 doubles kafka-python's throughput: its checksum is pure Python and runs over the compressed batch.
@@ -36,7 +38,7 @@ def connect(bootstrap: str) -> KafkaProducer:
     """
     try:
         return KafkaProducer(
-            bootstrap_servers=bootstrap,
+            **broker.client(),
             acks="all",
             enable_idempotence=True,
             linger_ms=10,
@@ -49,18 +51,17 @@ def connect(bootstrap: str) -> KafkaProducer:
             allow_auto_create_topics=False,
         )
     except (KafkaError, ValueError) as cause:
-        what = f"no Kafka broker answers at {bootstrap} ({type(cause).__name__})"
-        raise UserError(what, "run `streamflow up`, or set STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS") from None
+        raise connection_error(broker, cause) from None
 
 
 class RecordProducer:
     """Sends `Outgoing` records and reports each delivery, in the order of sending, on the caller's thread."""
 
-    def __init__(self, bootstrap: str, topic: str, on_delivered: OnDelivered) -> None:
+    def __init__(self, broker: Broker, topic: str, on_delivered: OnDelivered) -> None:
         """Connect and check the topic.
 
         Args:
-            bootstrap: host:port of the broker.
+            broker: the cluster, and who we are there.
             topic: full name of the topic.
             on_delivered: called with the record, its partition and its offset once the broker has it.
 
@@ -70,15 +71,17 @@ class RecordProducer:
         self._topic = topic
         self._on_delivered = on_delivered
         self._pending: deque[tuple[Outgoing, Any]] = deque()
-        self._producer = connect(bootstrap)
+        self._producer = connect(broker)
         try:
             partitions = self._producer.partitions_for(topic)
+        except AuthorizationError as cause:
+            self._producer.close(timeout=0)
+            raise denied(broker, cause) from None
         except KafkaError:
             partitions = None
         if not partitions:
             self._producer.close(timeout=0)
-            what = f"there is no topic {topic} at {bootstrap}"
-            raise UserError(what, "`streamflow up` creates the topics; STREAMFLOW_TOPIC_PREFIX names their prefix")
+            raise no_topic(broker, topic)
 
     def __enter__(self) -> Self:
         """Return the producer."""

@@ -9,6 +9,7 @@ import orjson
 import psycopg
 from psycopg.rows import dict_row
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.core.config import DetectionConfig
 from flink_jobs.errors import UserError
@@ -40,13 +41,13 @@ class Recorded:
     found_in: str
 
 
-def find_recorded(dsn: str, bootstrap: str, prefix: str, transaction: str, customer: str | None) -> Recorded:
+def find_recorded(dsn: str, broker: Broker, prefix: str, transaction: str, customer: str | None) -> Recorded:
     """Find the decision on a transaction.
 
     Raises:
         UserError: there is none, or several customers have a transaction of this id.
     """
-    found = _in_postgres(dsn, transaction, customer) or _on_kafka(bootstrap, prefix, transaction, customer)
+    found = _in_postgres(dsn, transaction, customer) or _on_kafka(broker, prefix, transaction, customer)
     if not found:
         whose = f" of {customer}" if customer else ""
         raise UserError(
@@ -77,12 +78,12 @@ def _in_postgres(dsn: str, transaction: str, customer: str | None) -> list[Recor
     ]
 
 
-def _on_kafka(bootstrap: str, prefix: str, transaction: str, customer: str | None) -> list[Recorded]:
+def _on_kafka(broker: Broker, prefix: str, transaction: str, customer: str | None) -> list[Recorded]:
     decisions, alerts = topic_name(prefix, "decisions"), topic_name(prefix, "alerts")
     told: dict[str, dict[str, Any]] = {}
     contributions: dict[str, dict[str, float] | None] = {}
     wanted = transaction.encode()
-    with CommittedReader(bootstrap, [decisions, alerts]) as reader:
+    with CommittedReader(broker, [decisions, alerts]) as reader:
         for record in reader.read_to_end():
             if record.value is None or wanted not in record.value:
                 continue
@@ -96,7 +97,7 @@ def _on_kafka(bootstrap: str, prefix: str, transaction: str, customer: str | Non
                 told[whose] = document
     if not told:
         return []
-    history = read_control_state(bootstrap, prefix).history
+    history = read_control_state(broker, prefix).history
     return [
         Recorded(item, contributions.get(whose), config_at(history, item["config_revision"]), "Kafka")
         for whose, item in told.items()

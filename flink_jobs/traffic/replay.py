@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.traffic.ledger import LedgerFile, SentLedger
@@ -56,7 +57,7 @@ class ReplayPlan:
 def replay(
     events: Iterable[SourceEvent],
     plan: ReplayPlan,
-    bootstrap: str,
+    broker: Broker,
     prefix: str,
     *,
     ledger_path: Path | None = None,
@@ -69,7 +70,7 @@ def replay(
     Args:
         events: in the order to send them.
         plan: pace, faults, limit.
-        bootstrap: host:port of the broker.
+        broker: the cluster, and who we are there.
         prefix: of the topics.
         ledger_path: also write one JSON line per record there.
         on_progress: called about once a second with the ledger and the seconds since the start.
@@ -91,7 +92,7 @@ def replay(
                 file.add(record, partition, offset)
             watcher.delivered(record, partition, offset)
 
-        producer = RecordProducer(bootstrap, topic, enter)
+        producer = RecordProducer(broker, topic, enter)
         _send(records, plan.pace, producer, ledger, on_progress, watcher)
     return ledger
 

@@ -14,9 +14,13 @@ from typing import Any
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.paths import DBT_PROJECT, ORCHESTRATION_ENVIRONMENT
+from flink_jobs.warehouse.records import record_dbt_results
 
 Say = Callable[[str], None]
 DBT = ORCHESTRATION_ENVIRONMENT / "bin" / "dbt"
+LINEAGE_OF_DBT = ORCHESTRATION_ENVIRONMENT / "bin" / "dbt-ol"
+NAMESPACE = "streamflow"
+"""Of the jobs in OpenLineage events, those of dbt here and those of Airflow."""
 # "12 of 103 OK created sql table model gold.dim_date ... [SELECT 16 in 0.10s]": a line for each thing dbt has done
 _DONE = re.compile(r"(\d+) of (\d+) (OK|PASS|WARN|FAIL|ERROR|SKIP)\b(.*)")
 _WORTH_SAYING = re.compile(r"model |snapshot|relation|loaded seed")
@@ -32,8 +36,15 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
         "STREAMFLOW_POSTGRES_DATABASE": settings.postgres_database,
         "STREAMFLOW_POSTGRES_TRANSFORMER_USER": user,
         "STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD": password.get_secret_value(),
+        "STREAMFLOW_POSTGRES_SSL_MODE": settings.postgres_ssl_mode,
+        "STREAMFLOW_POSTGRES_CA_FILE": str(settings.postgres_ca_file or ""),
         "DO_NOT_TRACK": "1",
     }
+
+
+def file_transport(path: Path) -> str:
+    """Return OpenLineage's configuration of a file to which events are appended, one JSON document a line."""
+    return json.dumps({"type": "file", "log_file_path": str(path), "append": True})
 
 
 class Dbt:
@@ -58,6 +69,7 @@ class Dbt:
             UserError: dbt says that something failed; with its own words.
         """
         self.target.mkdir(parents=True, exist_ok=True)
+        self._run_results_file.unlink(missing_ok=True)  # of the run before; one that is killed leaves none
         folders = ["--project-dir", DBT_PROJECT, "--profiles-dir", DBT_PROJECT, "--target-path", self.target]
         command = [DBT, *arguments, *folders, "--log-path", self.target / "logs", "--no-use-colors"]
         with subprocess.Popen(
@@ -72,17 +84,62 @@ class Dbt:
                 f"see {self.target / 'logs' / 'dbt.log'}",
             )
 
+    def has_results(self) -> bool:
+        """Say whether the last run came so far as to have results, be they failures."""
+        return self._run_results_file.exists()
+
     def results(self) -> list[dict[str, Any]]:
         """Return the results of the last run, one for each node.
 
         Raises:
             UserError: there was no run.
         """
+        results: list[dict[str, Any]] = self._run_results()["results"]
+        return results
+
+    def record(self, dsn: str) -> None:
+        """Note the results of the last run in ``ops.dbt_results``.
+
+        Args:
+            dsn: of the transformer.
+
+        Raises:
+            UserError: there was no run.
+        """
+        record_dbt_results(dsn, self._run_results()["metadata"]["invocation_id"], self.results())
+
+    def tell_lineage(self, path: Path) -> None:
+        """Append the OpenLineage events of the last run to a file: which table was made of which.
+
+        Events go where ``OPENLINEAGE_*`` says instead, if it is set.
+
+        Raises:
+            UserError: they cannot be written; the run is not undone by that.
+        """
+        own = (
+            {}
+            if any(name.startswith("OPENLINEAGE") for name in os.environ)
+            else {"OPENLINEAGE__TRANSPORT": file_transport(path)}
+        )
+        command = [LINEAGE_OF_DBT, "send-events", "--project-dir", DBT_PROJECT, "--target-path", self.target]
+        done = subprocess.run(
+            [str(part) for part in command], capture_output=True, text=True, check=False,
+            env={"OPENLINEAGE_NAMESPACE": NAMESPACE, **self._environment, **own},
+        )  # fmt: skip
+        if done.returncode or "failed to emit" in done.stdout:
+            last = next(iter((done.stderr or done.stdout).strip().splitlines()[-1:]), "")
+            raise UserError(f"dbt's lineage was not written: {last}", f"see whether {path} can be written")
+
+    @property
+    def _run_results_file(self) -> Path:
+        return self.target / "run_results.json"
+
+    def _run_results(self) -> dict[str, Any]:
         try:
-            results: list[dict[str, Any]] = json.loads((self.target / "run_results.json").read_text())["results"]
+            found: dict[str, Any] = json.loads(self._run_results_file.read_text())
         except FileNotFoundError:
             raise UserError(f"no results of dbt in {self.target}", "run `make marts`") from None
-        return results
+        return found
 
     def counts(self) -> str:
         """Return how many nodes of the last run ended how, in words."""

@@ -6,25 +6,24 @@ Imported by Airflow only, in the environment that has it. DAG files wire; what t
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import pendulum
 import psycopg
 from airflow.sdk import Asset
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from flink_jobs.settings import REPO_ROOT, load_settings
+from flink_jobs.settings import load_settings
 from flink_jobs.warehouse.queries import last_closed_day
 from flink_jobs.warehouse.records import Incident, record_dbt_results, record_incident
 
 POOL: Final = "warehouse"
 """Limits how many tasks use the database at once."""
 POOL_SLOTS: Final = 2
-STREAMFLOW: Final = REPO_ROOT / ".venv" / "bin" / "streamflow"
-"""The command line of the streaming environment, whose packages cannot be beside Airflow's."""
-WEBHOOK: Final = "STREAMFLOW_INCIDENT_WEBHOOK"
 
 RAW_SEEN = Asset(name="raw_seen", uri="streamflow://warehouse/raw")
 """The raw tables have been looked after: partitions rolled, freshness noted."""
@@ -79,13 +78,8 @@ def note_retry(context: Mapping[str, Any]) -> None:
 def note_missed_deadline(context: Mapping[str, Any], **_: object) -> None:
     """Write a run that is late to ``ops.incidents`` and to the webhook."""
     run = context.get("dag_run") or {}
-    record_incident(
-        transformer_dsn(),
-        Incident(
-            "deadline_missed", str(run.get("dag_id")), "the run is not done in time", run_id=run.get("dag_run_id")
-        ),
-        os.environ.get(WEBHOOK),
-    )
+    what = "the run is not done in time"
+    _record(Incident("deadline_missed", str(run.get("dag_id")), what, run_id=run.get("dag_run_id")), post=True)
 
 
 def _note(kind: Literal["task_failed", "task_retried"], context: Mapping[str, Any]) -> None:
@@ -94,7 +88,13 @@ def _note(kind: Literal["task_failed", "task_retried"], context: Mapping[str, An
         kind, instance.dag_id, str(context.get("exception"))[:2_000], instance.task_id, instance.run_id,
         instance.try_number,
     )  # fmt: skip
-    record_incident(transformer_dsn(), incident, os.environ.get(WEBHOOK) if kind == "task_failed" else None)
+    _record(incident, post=kind == "task_failed")
+
+
+def _record(incident: Incident, *, post: bool) -> None:
+    settings = load_settings()
+    webhook = settings.incident_webhook.get_secret_value() if post and settings.incident_webhook else None
+    record_incident(settings.postgres_dsn_as("transformer"), incident, webhook)
 
 
 DEFAULTS: Final[dict[str, Any]] = {
@@ -107,3 +107,26 @@ DEFAULTS: Final[dict[str, Any]] = {
     "on_failure_callback": note_failure,
     "on_retry_callback": note_retry,
 }
+
+
+def dag_head(doc: str, *, tags: list[str], minutes: float) -> dict[str, Any]:
+    """Return what every DAG is declared with, besides its schedule.
+
+    Args:
+        doc: what it does and what to do if it fails: the docstring of its file.
+        tags: of its subject; every DAG is tagged as ours, too.
+        minutes: a run that is not done so long after it was queued is an incident.
+    """
+    return {
+        "doc_md": doc,
+        "tags": ["streamflow", *tags],
+        "start_date": pendulum.datetime(2026, 1, 1, tz="UTC"),
+        "catchup": False,
+        "max_active_runs": 1,
+        "default_args": DEFAULTS,
+        "deadline": DeadlineAlert(
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=timedelta(minutes=minutes),
+            callback=SyncCallback(note_missed_deadline),
+        ),
+    }

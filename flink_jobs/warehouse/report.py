@@ -5,33 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from html import escape
-from typing import Any
 
 import psycopg
 
 from flink_jobs.errors import UserError
-from flink_jobs.warehouse import svg
+from flink_jobs.warehouse import html, svg
 from flink_jobs.warehouse.paths import ANALYSES
 from flink_jobs.warehouse.queries import Answer, SqlFile, ask, last_closed_day, read_sql_files
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2530; --paper: #fff; --bar: #2563a8; --grid: #d9dee5; --soft: #5b6673 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6eaef; --paper: #14191f; --bar: #6ea8e0; --grid: #333c47; --soft: #9aa5b1 } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem;
-       margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.05rem; margin: 0 0 .5rem }
-p { color: var(--soft); margin: .2rem 0 }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 34rem), 1fr)); gap: 2rem;
-       margin-top: 2rem }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--grid) } .n { text-align: right }
-svg { width: 100%; height: auto } .bar { fill: var(--bar) } .line { stroke: var(--bar); stroke-width: 2 }
-.grid { stroke: var(--grid) } .tick { font-size: 11px; fill: var(--soft) } .mid { text-anchor: middle }
-.end { text-anchor: end }
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +54,9 @@ def find(dsn: str, day: date | None = None) -> Findings:
 def page(findings: Findings, now: datetime | None = None) -> str:
     """Return the HTML page."""
     written = (now or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M")
+    note = f"Days and hours are UTC and of the transactions. Written {written} UTC from the gold marts."
     sections = [_section(query, answer, _chart(name, answer)) for name, (query, answer) in findings.answers.items()]
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Card fraud on {findings.day}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f"<h1>Card fraud on {findings.day}</h1>"
-        f"<p>Days and hours are UTC and of the transactions. Written {written} UTC from the gold marts.</p>"
-        f"<main>{''.join(sections)}</main></body></html>\n"
-    )
+    return html.document(f"Card fraud on {findings.day}", note, sections)
 
 
 def _chart(name: str, answer: Answer) -> str:
@@ -98,23 +74,5 @@ def _chart(name: str, answer: Answer) -> str:
 
 def _section(query: SqlFile, answer: Answer, chart: str) -> str:
     """Return a question, its chart and its table; the chart of hours and days says more than their long tables."""
-    table = "" if chart else _table(answer)
+    table = "" if chart else html.table(answer.columns, answer.rows)
     return f"<section><h2>{escape(query.title)}</h2>{chart}{table}<p>sql/analysis/{query.name}.sql</p></section>"
-
-
-def _table(answer: Answer) -> str:
-    if not answer.rows:
-        return "<p>Nothing.</p>"
-    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in answer.columns)
-    rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in answer.rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401 - whatever a database column holds
-    if value is None:
-        return "<td>-</td>"
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return f'<td class="n">{value:,}</td>'
-    if isinstance(value, datetime):
-        return f"<td>{value:%Y-%m-%d %H:%M}</td>"
-    return f"<td>{escape(str(value))}</td>"

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 import psycopg
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.local import process
 from flink_jobs.local.stack import Stack
@@ -49,7 +50,7 @@ def main() -> None:
 def measure(stack: Stack, rows: int) -> dict[str, Any]:
     """Fill the topic, start the job, watch the table."""
     settings = stack.settings()
-    _fill(settings.kafka_bootstrap_servers, rows)
+    _fill(settings.broker(), rows)
     seen: list[tuple[float, int, float]] = []
     with running_job(stack, "archive", {}), psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
 
@@ -81,10 +82,10 @@ def _cpu_s(stack: Stack) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _fill(bootstrap: str, rows: int) -> None:
+def _fill(broker: Broker, rows: int) -> None:
     """Write decisions of the card file, the ids made unique."""
     documents = decide(DISTINCT).decisions
-    producer = connect(bootstrap)
+    producer = connect(broker)
     for number in range(rows):
         document = documents[number % len(documents)]
         value = orjson.dumps({**document, "transaction_id": f"{document['transaction_id']}-{number}"})

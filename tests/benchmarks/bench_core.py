@@ -1,27 +1,28 @@
-"""Measures the pure evaluator compiled against the same files as Python.
-
-Run it with: python -m tests.benchmarks.bench_core [--events N] [--rounds N]
-
-Each round runs both, one after the other in processes of their own; the ratio is that of their CPU times.
-"""
+"""The pure evaluator compiled against the same files as Python."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from flink_jobs.errors import UserError
 from flink_jobs.native.loader import VARIABLE, core_in_use
 from flink_jobs.settings import REPO_ROOT
+from tests.benchmarks.report import Section, number, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CHOICES = ("python", "compiled")
 CUSTOMERS = 1_000
+METHOD = (
+    "CPU microseconds per event with rules and model, a dict as state: parse, state, features, rules, model, decision. "
+    "Each round runs both cores, one after the other, each in a process of its own."
+)
 
 
 def measure(events: int, model_dir: Path) -> float:
@@ -36,42 +37,38 @@ def measure(events: int, model_dir: Path) -> float:
 
 
 def run_in_process(choice: str, events: int, model_dir: Path) -> float:
-    """Measure one core in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.bench_core", "--measure", str(events)]
-    command += ["--models", str(model_dir)]
+    """Measure one core in a process of its own.
+
+    Raises:
+        UserError: there is no such core here.
+    """
+    command = [sys.executable, "-m", "tests.benchmarks.bench_core", str(events), str(model_dir)]
     environment = {**os.environ, VARIABLE: choice}
     done = subprocess.run(command, env=environment, cwd=REPO_ROOT, capture_output=True, text=True, check=True)
     used, microseconds = done.stdout.split()
     if used != choice:
-        raise SystemExit(f"asked for the {choice} core, got {used}: run `make setup` on a machine with gcc")
+        raise UserError(f"asked for the {choice} core, got {used}", "run `make setup` on a machine with gcc")
     return float(microseconds)
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.bench_core", description=__doc__)
-    parser.add_argument("--events", type=int, default=30_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--models", type=Path, default=REPO_ROOT / "models", help="folder of models; `current` scores")
-    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.measure:
-        sys.stdout.write(f"{core_in_use()} {measure(options.measure, options.models)}\n")
-        return
-    if not (options.models / "current").exists():
-        parser.error(f"there is no model in {options.models}; run `streamflow train --data FILE` first")
-    started = time.monotonic()
-    say = Console().print
-    rounds = [
-        {choice: run_in_process(choice, options.events, options.models) for choice in CHOICES}
-        for _ in range(options.rounds)
-    ]
-    for choice in CHOICES:
-        times = [item[choice] for item in rounds]
-        say(f"{choice:9} {statistics.median(times):6.1f} us an event (least {min(times):.1f}, most {max(times):.1f})")
-    ratio = statistics.median(item["python"] / item["compiled"] for item in rounds)
-    say(f"compiled is {ratio:.2f} times as fast ({options.rounds} rounds, {time.monotonic() - started:.0f} s)")
+def measure_both(model_dir: Path, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
+    """Run both cores in turn, each in a process of its own."""
+    section = Section(
+        "core", f"The evaluator alone, {events:,} events", METHOD, ("core", "us/event", "as fast as Python")
+    )
+    taken: dict[str, list[float]] = {choice: [] for choice in CHOICES}
+    for _ in range(rounds):
+        for choice in CHOICES:
+            taken[choice].append(run_in_process(choice, events, model_dir))
+            say(f"{choice}: {taken[choice][-1]:.1f} us an event")
+    for choice, times in taken.items():
+        ratios = [first / time for first, time in zip(taken[CHOICES[0]], times, strict=True)]
+        section.add(choice, spread(times, 1), number(statistics.median(ratios), 2))
+        section.cost(choice, times, "us of CPU an event")
+        section.raw.append({"core": choice, "us_per_event": times})
+    return [section]
 
 
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # one core, in a process of its own
+    _events, _models = sys.argv[1:]
+    sys.stdout.write(f"{core_in_use()} {measure(int(_events), Path(_models))}\n")

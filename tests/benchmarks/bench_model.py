@@ -1,26 +1,15 @@
-"""Measures ways to score one row at a time through the forest that `streamflow train` makes.
-
-Run it with: python -m tests.benchmarks.bench_model [--rounds N] [--max-samples N]
-
-Candidates take turns of a fraction of a millisecond, so that a busy moment of the machine hits all of them; the table
-gives medians over rounds and the ratio to the one that serves. "cold" is the median of single calls after 16 MiB of
-other memory was touched, which is what a call in the middle of a busy job is closer to.
-"""
+"""Ways to score one row at a time through the forest that `streamflow train` makes, and both families as they serve."""
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 from sklearn.ensemble import IsolationForest
 
 from flink_jobs.core.features import FeatureVector
@@ -35,6 +24,8 @@ from ml.parameters import Kind, TrainingParameters
 from ml.scoring import input_rows
 from ml.train import Provenance, train_model
 from tests.benchmarks import forest_candidates as candidates
+from tests.benchmarks.outputs import WrongOutputError
+from tests.benchmarks.report import Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +39,14 @@ ROWS = 1_000
 ROWS_PER_TURN = 100
 SLOW_ROWS_PER_TURN = 2
 COLD_CALLS = 101
+TURNS = 15
+"""Turns of each candidate in a round."""
+LARGEST_DIFFERENCE = 1e-12
+METHOD = (
+    "Candidates take turns of a fraction of a millisecond, so that a busy moment of the machine hits all of them; "
+    "medians over the turns. Cold is the median of single calls after 16 MiB of other memory was touched, which is "
+    "what a call in the middle of a busy job is closer to. The largest difference is from scikit-learn's own score."
+)
 SERVING = "bit masks, 16-bit lanes (serves)"
 
 FACTORIES: dict[str, Callable[[ForestArrays], candidates.Score]] = {
@@ -119,16 +118,19 @@ def _cold(scorers: dict[str, candidates.Score], rows: list[tuple[float, ...]]) -
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def families(dataset: Dataset, late: Dataset, rounds: int) -> Table:
+def families(dataset: Dataset, late: Dataset, rounds: int) -> Section:
     """Measure what the stream calls: a score from features and transaction, and contributions for an alert."""
     features = [
         FeatureVector(*[None if value != value else value for value in row])  # noqa: PLR0124 - NaN is absent
         for row in late.features[:ROWS_PER_TURN].tolist()
     ]
     calls = list(zip(features, late.transactions(), strict=False))
-    table = Table("family", title="\nas served: inputs, score, calibration", box=None)
-    for column in ("trees", "inputs", "score us", "contributions us", "base + contributions - score"):
-        table.add_column(column, justify="right")
+    section = Section(
+        "model",
+        "Model families as served: inputs, score, calibration; contributions for an alert",
+        f"Medians of {rounds} turns of {ROWS_PER_TURN} rows, each model trained on the card file.",
+        ("family", "trees", "inputs", "score us", "contributions us", "base + contributions - score"),
+    )
     for kind in Kind:
         trained: TrainedModel = train_model(
             dataset, TrainingParameters(kind=kind.value), Provenance(CARDS.name, None, "bench", datetime.now(UTC))
@@ -140,11 +142,13 @@ def families(dataset: Dataset, late: Dataset, rounds: int) -> Table:
         difference = max(
             abs(model.base + sum(model.contributions(*call).values()) - model.score(*call)) for call in calls
         )
-        table.add_row(
+        section.cost(f"{kind.value}, score", [score_us], "us")
+        section.cost(f"{kind.value}, contributions", [contributions_us], "us")
+        section.add(
             kind.value, str(trained.arrays.trees.tree_count), str(len(trained.manifest.feature_names)),
             f"{score_us:.1f}", f"{contributions_us:.0f}", f"{difference:.0e}",
         )  # fmt: skip
-    return table
+    return section
 
 
 def _turn(call: Callable[..., object], calls: list[tuple[FeatureVector, Transaction]]) -> float:
@@ -154,37 +158,35 @@ def _turn(call: Callable[..., object], calls: list[tuple[FeatureVector, Transact
     return (time.perf_counter() - started) / len(calls) * 1e6
 
 
-def main() -> int:
-    """Print the table; fails when a candidate's scores are wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--max-samples", type=int, default=TrainingParameters().max_samples, help="rows per tree")
-    options = parser.parse_args()
-    rounds = options.rounds
+def measure_candidates(rounds: int, say: Callable[[str], None]) -> list[Section]:
+    """Time every way to score a row of the forest, and both families as they serve.
+
+    Raises:
+        WrongOutputError: a candidate's scores are not scikit-learn's.
+    """
     dataset = build_dataset(read_events(CARDS, mapping_for(CARDS, None)), time.time_ns() // 1_000_000)
     early, late = split_by_time(dataset, 0.7)
     extras = fit_population(early)
-    forest = IsolationForest(n_estimators=100, max_samples=options.max_samples, random_state=7)
+    rows_per_tree = TrainingParameters().max_samples
+    forest = IsolationForest(n_estimators=100, max_samples=rows_per_tree, random_state=7)
     forest.fit(input_rows(FOREST_INPUTS, extras, early))
-    results = measure(forest, input_rows(FOREST_INPUTS, extras, late)[:ROWS], rounds)
-    table = Table(
-        "candidate",
-        title=f"one row, {len(forest.estimators_)} trees of {options.max_samples} rows, {rounds} rounds",
-        box=None,
+    turns = rounds * TURNS
+    say(f"{len(FACTORIES) + 1} ways to score a row, {turns} turns each")
+    results = measure(forest, input_rows(FOREST_INPUTS, extras, late)[:ROWS], turns)
+    wrong = [name for name, result in results.items() if not result.difference <= LARGEST_DIFFERENCE]
+    if wrong:
+        raise WrongOutputError(f"scores are not scikit-learn's: {', '.join(wrong)}")
+    section = Section(
+        "model",
+        f"One row through a forest of {len(forest.estimators_)} trees of {rows_per_tree} rows",
+        METHOD,
+        ("candidate", "us", "x serving", "cold us", "build ms", "largest difference"),
     )
-    for column in ("us", "x serving", "cold us", "build ms", "largest difference"):
-        table.add_column(column, justify="right")
     for name, result in sorted(results.items(), key=lambda item: -item[1].warm):
-        ratio = result.warm / results[SERVING].warm
-        table.add_row(
-            name, f"{result.warm * 1e6:.2f}", f"{ratio:.2f}", f"{result.cold * 1e6:.1f}",
+        section.add(
+            name, f"{result.warm * 1e6:.2f}", f"{result.warm / results[SERVING].warm:.2f}", f"{result.cold * 1e6:.1f}",
             f"{result.build * 1e3:.0f}", f"{result.difference:.0e}",
         )  # fmt: skip
-    console = Console(width=120)
-    console.print(table)
-    console.print(families(dataset, late, rounds))
-    return 0 if all(result.difference <= 1e-12 for result in results.values()) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        section.raw.append({"candidate": name, **result._asdict()})
+    section.cost("forest, as it serves", [results[SERVING].warm * 1e6], "us a row")
+    return [section, families(dataset, late, turns)]

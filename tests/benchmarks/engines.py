@@ -73,7 +73,7 @@ def run_detector(rig: Rig, messages: Sequence[Message], plan: JobPlan, expected:
     with rig.filled_topics("ours", messages) as prefix:
         with rig.meter() as meter, rig.detector(prefix, plan) as job_id:
             busy = rig.await_consumed(prefix, job_id, len(messages))
-            written = outputs.read_written(rig.bootstrap, prefix, len(messages))
+            written = outputs.read_written(rig.broker, prefix, len(messages))
         outputs.require_equal(written, expected, OURS)
         return Run(OURS, steady_rate(written.appended_ms, meter), busy)
 
@@ -93,7 +93,7 @@ def run_peer(rig: Rig, messages: Sequence[Message], peer: peers_env.Peer, expect
     """
     with rig.filled_topics("peer", messages) as prefix:
         meter = peers_env.run_peer(rig, peer, prefix, len(messages))
-        written = outputs.read_written(rig.bootstrap, prefix, len(messages))
+        written = outputs.read_written(rig.broker, prefix, len(messages))
         outputs.require_equal(written, expected, peer.name)
         return Run(peer.name, steady_rate(written.appended_ms, meter))
 
@@ -146,6 +146,8 @@ def _comparison(runs: Sequence[Run], what: str) -> Section:
         section.raw.append(raw(run))
     for engine, measured in sorted(rates.items(), key=lambda item: -item[1][0].events_per_s):
         pairs = list(zip(rates[OURS], measured, strict=True))
+        section.rate(engine, [rate.events_per_s for rate in measured])
+        section.rate(f"{engine}, per core", [rate.events_per_cpu_s for rate in measured])
         section.add(
             engine,
             spread([rate.events_per_s for rate in measured]),

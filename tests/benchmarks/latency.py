@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.errors import UserError
 from flink_jobs.local.waiting import wait_for
@@ -49,10 +50,10 @@ class Received:
     received_ms: float
 
 
-def follow(bootstrap: str, topic: str, isolation: str, events: int, answer: Connection) -> None:
+def follow(broker: Broker, topic: str, isolation: str, events: int, answer: Connection) -> None:
     """Consume decisions in a process of its own until all are there or the other end hangs up; answer with them."""
     consumer: Any = KafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **broker.client(),
         isolation_level=isolation,
         group_id=None,
         enable_auto_commit=False,
@@ -88,9 +89,9 @@ def marked(events: int) -> list[workload.Message]:
     return messages
 
 
-def send_evenly(bootstrap: str, topic: str, messages: list[workload.Message], rate: float) -> float:
+def send_evenly(broker: Broker, topic: str, messages: list[workload.Message], rate: float) -> float:
     """Send at a steady rate, in small bursts every few milliseconds; return the rate really reached."""
-    producer: Any = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, compression_type="lz4")
+    producer: Any = KafkaProducer(**broker.client(), linger_ms=5, compression_type="lz4")
     partitions = len(producer.partitions_for(topic))
     started = time.monotonic()
     sent = 0
@@ -126,13 +127,13 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarra
     with rig.detector(prefix, plan):
         ours, theirs = context.Pipe()
         place = topic_name(prefix, "decisions")
-        consumer = context.Process(target=follow, args=(rig.bootstrap, place, isolation, len(messages), theirs))
+        consumer = context.Process(target=follow, args=(rig.broker, place, isolation, len(messages), theirs))
         consumer.start()
         theirs.close()  # so that a consumer that died is noticed below
         try:
             wait_for(lambda: ours.poll() or not consumer.is_alive(), limit_s=60, what="the consumer of decisions")
             ours.recv()
-            reached = send_evenly(rig.bootstrap, topic_name(prefix, "transactions"), messages, rate)
+            reached = send_evenly(rig.broker, topic_name(prefix, "transactions"), messages, rate)
             if not ours.poll(LIMIT_S):
                 ours.send("stop")
             found = [Received(*pair) for pair in ours.recv()]
@@ -141,7 +142,7 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarra
         finally:
             consumer.kill()
             consumer.join()
-    workload.drop_topics(rig.bootstrap, prefix)
+    workload.drop_topics(rig.broker, prefix)
     if len(found) < len(messages):
         raise UserError(
             f"{len(found)} of {len(messages)} decisions came at {rate:,.0f} transactions/s", "give a lower --rate"
@@ -175,6 +176,10 @@ def measure(rig: Rig, rate: float, seconds: float, rounds: int, say: Callable[[s
                 }
             )
     for plan, runs in found.items():
+        name = f"{plan.guarantee}, checkpoint every {plan.checkpoint_interval_ms / 1000:g} s"
+        for percentile in (50, 99):
+            values = [float(np.percentile(latencies, percentile)) for latencies, _ in runs]
+            section.cost(f"{name}, p{percentile}", values, "ms")
         p50, p99, longest = np.median([np.percentile(latencies, (50, 99, 100)) for latencies, _ in runs], axis=0)
         section.add(
             plan.guarantee,

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from flink_jobs.local import toolchain
+from flink_jobs.native.loader import core_in_use
 from flink_jobs.settings import REPO_ROOT
 from tests.benchmarks import peers_env
 
@@ -30,6 +31,7 @@ def describe() -> dict[str, str]:
         "memory": f"{int(memory_kib[1]) / 2**20:.1f} GiB" if memory_kib else "unknown",
         "kernel": platform.release(),
         "load average before (1, 5, 15 min)": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "core": core_in_use(),
         "Python": platform.python_version(),
         "Java": str(toolchain.java_major(java)),
         "packages": _list({name: version(name) for name in PACKAGES}),

@@ -75,6 +75,8 @@ def measure(rig: Rig, customers: int, say: Callable[[str], None]) -> list[Sectio
             {"customers": filling.customers, "events_each": filling.events_each, "savepoint_bytes": savepoint,
              "checkpoint_bytes": checkpoint, "rss_before": before, "rss_after": after}
         )  # fmt: skip
+        section.cost(f"{filling.name}, savepoint", [each], "bytes a customer")
+        section.cost(f"{filling.name}, checkpoint", [checkpoint / filling.customers], "bytes a customer")
         section.add(
             number(filling.customers),
             filling.name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.traffic.consumer import CommittedReader
@@ -30,7 +31,7 @@ class WrongOutputError(Exception):
     """An engine did not answer every event exactly once, or answered otherwise than the evaluator."""
 
 
-def read_written(bootstrap: str, prefix: str, events: int, *, limit_s: float = 60.0) -> Written:
+def read_written(broker: Broker, prefix: str, events: int, *, limit_s: float = 60.0) -> Written:
     """Wait until as many committed outputs are there as events were published, and return them.
 
     Raises:
@@ -38,7 +39,7 @@ def read_written(bootstrap: str, prefix: str, events: int, *, limit_s: float = 6
     """
     decisions_topic = topic_name(prefix, "decisions")
     found: list[Record] = []
-    with CommittedReader(bootstrap, [decisions_topic, topic_name(prefix, "dlq")]) as reader:
+    with CommittedReader(broker, [decisions_topic, topic_name(prefix, "dlq")]) as reader:
 
         def complete() -> bool:
             found.extend(reader.read_to_end())

@@ -75,7 +75,7 @@ def run_peer(rig: Rig, peer: Peer, prefix: str, events: int) -> ProcessMeter:
     environment = {
         **os.environ,
         "PYTHONPATH": f"{REPO_ROOT}{os.pathsep}{PEERS}",
-        "BENCH_BROKER": rig.bootstrap,
+        "BENCH_BROKER": rig.broker.servers,
         "BENCH_PREFIX": prefix,
         "BENCH_MODEL_DIR": str(rig.model_dir),
         "BENCH_EVENTS": str(events),

@@ -14,6 +14,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LAYOUT = 2
+"""Of results.json; figures came with 2."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What two reports are compared by: the same name is the same quantity, measured the same way.
+
+    Attributes:
+        name: of the part and what was measured.
+        unit: of the values.
+        values: one per round.
+        higher_is_better: a rate, or else a time or a size.
+    """
+
+    name: str
+    unit: str
+    values: tuple[float, ...]
+    higher_is_better: bool
+
+    @property
+    def median(self) -> float:
+        """The middle of the rounds."""
+        return statistics.median(self.values)
+
+
 @dataclass
 class Section:
     """One table of the report.
@@ -25,6 +51,7 @@ class Section:
         columns: the headings.
         rows: the cells, as they are printed.
         raw: every single measurement, for the JSON file.
+        figures: what a later report is compared by.
     """
 
     name: str
@@ -33,6 +60,7 @@ class Section:
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]] = field(default_factory=list)
     raw: list[dict[str, Any]] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuse rows that do not fit the headings."""
@@ -47,6 +75,14 @@ class Section:
         """
         self._check(cells)
         self.rows.append(cells)
+
+    def rate(self, name: str, values: Sequence[float], unit: str = "events/s") -> None:
+        """Add a figure of which more is better."""
+        self.figures.append(Figure(f"{self.name}: {name}", unit, tuple(values), higher_is_better=True))
+
+    def cost(self, name: str, values: Sequence[float], unit: str) -> None:
+        """Add a figure of which less is better."""
+        self.figures.append(Figure(f"{self.name}: {name}", unit, tuple(values), higher_is_better=False))
 
     def _check(self, row: Sequence[str]) -> None:
         if len(row) != len(self.columns):
@@ -97,6 +133,11 @@ def write(folder: Path, sections: Sequence[Section], machine: dict[str, str], co
     folder.mkdir(parents=True, exist_ok=True)
     text, data = folder / "results.md", folder / "results.json"
     text.write_text(markdown(sections, machine, command))
-    document = {"command": command, "machine": machine, "sections": [asdict(section) for section in sections]}
+    document = {
+        "layout": LAYOUT,
+        "command": command,
+        "machine": machine,
+        "sections": [asdict(section) for section in sections],
+    }
     data.write_text(json.dumps(document, indent=2) + "\n")
     return text, data

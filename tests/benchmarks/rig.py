@@ -78,7 +78,7 @@ class Rig:
         self.stack = stack
         self.model_dir = model_dir
         self.scratch = scratch
-        self.bootstrap = stack.settings().kafka_bootstrap_servers
+        self.broker = stack.settings().broker()
         self.rest = stack.rest()
         self._runs = 0
         self.warm_taskmanagers = 0
@@ -88,18 +88,18 @@ class Rig:
         """Create a set of topics that nothing has been written to; each run has its own."""
         self._runs += 1
         prefix = f"bench{self._runs}-{name}"
-        workload.create_topics(self.bootstrap, prefix)
+        workload.create_topics(self.broker, prefix)
         return prefix
 
     @contextmanager
     def filled_topics(self, name: str, messages: Iterable[workload.Message]) -> Iterator[str]:
         """Yield the prefix of a new set of topics with the workload in its transactions topic; drop them afterwards."""
         prefix = self.new_prefix(name)
-        workload.publish(self.bootstrap, prefix, messages)
+        workload.publish(self.broker, prefix, messages)
         try:
             yield prefix
         finally:
-            workload.drop_topics(self.bootstrap, prefix)
+            workload.drop_topics(self.broker, prefix)
 
     def taskmanager_pids(self) -> list[int]:
         """Return the pids of the TaskManagers (the JVMs, which the scripts become)."""
@@ -148,7 +148,7 @@ class Rig:
             if failures:
                 raise UserError(f"the job failed: {failures[0].root_cause}", f"see {self.stack.home.logs}")
             busy.add(self.rest, job_id)
-            positions = [lag for lag in consumer_lag(self.bootstrap) if lag.group == group and lag.topic == topic]
+            positions = [lag for lag in consumer_lag(self.broker) if lag.group == group and lag.topic == topic]
             return bool(positions) and positions[0].position >= events
 
         limit_s = 120 + events / SLOWEST_EVENTS_PER_S
@@ -169,15 +169,21 @@ def train_model(folder: Path) -> Path:
 
 
 @contextmanager
-def open_rig(say: Say) -> Iterator[Rig]:
-    """Train the model, start a stack, yield the rig; stack and files go afterwards."""
+def trained_model(say: Say) -> Iterator[Path]:
+    """Train the model; yield the folder of versions, which goes afterwards."""
+    with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:
+        say("training the model")
+        yield train_model(Path(folder) / "models")
+
+
+@contextmanager
+def open_rig(model_dir: Path, say: Say) -> Iterator[Rig]:
+    """Start a stack, yield the rig; stack and files go afterwards."""
     # The stack is the benchmark's own: settings of the caller's shell must not lead to another one.
     for name in [name for name in os.environ if name.startswith(ENV_PREFIX) and name != "STREAMFLOW_TOOLS_DIR"]:
         del os.environ[name]
     with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:
         root = Path(folder)
-        say("training the model")
-        model_dir = train_model(root / "models")
         stack = Stack(root / "home", say=say)
         try:
             stack.up(("kafka", "flink"), taskmanagers=1)

@@ -1,4 +1,4 @@
-"""Measure throughput, latency and memory, and compare with other engines.
+"""Measure throughput, latency and memory, compare with other engines, and compare two reports.
 
 Everything runs on a stack of its own, which is gone afterwards. The machine should have nothing else to do.
 """
@@ -17,9 +17,22 @@ from rich.console import Console
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
-from tests.benchmarks import engines, latency, machine, memory, report, variants
+from tests.benchmarks import (
+    bench_core,
+    bench_model,
+    codec,
+    engines,
+    kafka_rates,
+    latency,
+    machine,
+    memory,
+    population,
+    report,
+    variants,
+)
+from tests.benchmarks.compare import THRESHOLD, as_section, compare
 from tests.benchmarks.outputs import WrongOutputError
-from tests.benchmarks.rig import open_rig
+from tests.benchmarks.rig import open_rig, trained_model
 from tests.benchmarks.workload import CUSTOMERS
 
 if TYPE_CHECKING:
@@ -28,8 +41,12 @@ if TYPE_CHECKING:
     from tests.benchmarks.report import Section
     from tests.benchmarks.rig import Rig
 
-PARTS = ("engines", "garbage", "latency", "memory", "scaling")
+ALONE = ("core", "codec", "model")
+"""Parts that need no stack."""
+PARTS = (*ALONE, "kafka", "engines", "garbage", "latency", "memory", "scaling")
 """In the order they run: scaling comes last, because its second TaskManager stays."""
+ON_REQUEST = ("population",)
+"""Run alone, when asked for: five million customers take an hour."""
 RESULTS = REPO_ROOT / "benchmark-results"
 
 
@@ -45,15 +62,20 @@ class Options:
     seconds: float
     rate: float | None
     out: Path
+    compare: tuple[Path, Path] | None = None
+    threshold: float = THRESHOLD
 
 
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(PARTS)}")
-    parser.add_argument("--events", type=int, default=200_000, help="records per run (default: %(default)s)")
+    known = PARTS + ON_REQUEST
+    parser.add_argument("--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(known)}")
+    parser.add_argument(
+        "--events", type=int, default=200_000, help="records per run; core takes a tenth (default: %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="runs of each engine or variant (default: %(default)s)")
-    parser.add_argument("--customers", type=int, default=200_000, help="for memory (default: %(default)s)")
+    parser.add_argument("--customers", type=int, default=200_000, help="for memory, population (default: %(default)s)")
     parser.add_argument(
         "--population", type=int, default=CUSTOMERS, help="customers for engines (default: %(default)s)"
     )
@@ -61,37 +83,78 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--rate", type=float, help="transactions/s for latency (default: half of what is measured)")
     parser.add_argument("--quick", action="store_true", help="few events, one round: shows that it works, no more")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results.md and results.json")
+    parser.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("OLD.json", "NEW.json"),
+        help="measure nothing: compare two reports, and end with 1 if something became worse",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threshold", type=float, default=THRESHOLD, help="share that a regression loses (default: %(default)s)"
+    )
     given = parser.parse_args(arguments)
     parts = tuple(part.strip() for part in given.only.split(","))
-    unknown = [part for part in parts if part not in PARTS]
+    unknown = [part for part in parts if part not in known]
     if unknown:
-        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
     if given.events < 1_000 or given.rounds < 1 or given.customers < 1_000 or given.seconds <= 0:
         parser.error("at least 1000 events, 1 round, 1000 customers and more than 0 seconds")
     options = Options(
         parts, given.events, given.rounds, given.customers, given.population, given.seconds, given.rate, given.out
     )
+    if not 0 < given.threshold < 1:
+        parser.error("a threshold is between 0 and 1")
+    options.threshold = given.threshold
+    if given.compare:
+        options.compare = (given.compare[0], given.compare[1])
     if given.quick:
         options.events, options.rounds, options.customers, options.seconds = 5_000, 1, 2_000, 5.0
         options.rate = options.rate or 500.0
     return options
 
 
-def run(options: Options, rig: Rig, say: Callable[[str], None], show: Callable[[Section], None]) -> list[Section]:
+def run(options: Options, say: Callable[[str], None], show: Callable[[Section], None]) -> list[Section]:
     """Run the chosen parts and return their tables, each shown as soon as it is there."""
     sections: list[Section] = []
-    throughput: float | None = None
 
     def done(found: list[Section]) -> None:
         for section in found:
             sections.append(section)
             show(section)
 
-    for part in (part for part in PARTS if part in options.parts):
+    with trained_model(say) as model_dir:
+        for part in (part for part in ALONE if part in options.parts):
+            say(f"-- {part}")
+            done(_alone(part, options, model_dir, say))
+        parts = [part for part in ON_REQUEST + PARTS if part in options.parts and part not in ALONE]
+        if parts:
+            with open_rig(model_dir, say) as rig:
+                _on_the_stack(parts, options, rig, say, done)
+    return sections
+
+
+def _alone(part: str, options: Options, model_dir: Path, say: Callable[[str], None]) -> list[Section]:
+    if part == "core":
+        return bench_core.measure_both(model_dir, max(1_000, options.events // 10), options.rounds, say)
+    if part == "codec":
+        return codec.measure(options.rounds)
+    return bench_model.measure_candidates(options.rounds, say)
+
+
+def _on_the_stack(
+    parts: Sequence[str],
+    options: Options,
+    rig: Rig,
+    say: Callable[[str], None],
+    done: Callable[[list[Section]], None],
+) -> None:
+    throughput: float | None = None
+    for part in parts:
         say(f"-- {part}")
-        if part == "engines":
-            done(engines.measure(rig, options.events, options.rounds, say, options.population))
-            throughput = engines.our_median(sections[0])
+        if part == "kafka":
+            done(kafka_rates.measure(rig, options.events, options.rounds, say))
+        elif part == "engines":
+            found = engines.measure(rig, options.events, options.rounds, say, options.population)
+            throughput = engines.our_median(found[0])
+            done(found)
         elif part == "garbage":
             done(variants.measure_garbage(rig, options.events, options.rounds, say))
         elif part == "latency":
@@ -99,13 +162,31 @@ def run(options: Options, rig: Rig, say: Callable[[str], None], show: Callable[[
             done(latency.measure(rig, rate, options.seconds, 1, say))
         elif part == "memory":
             done(memory.measure(rig, options.customers, say))
+        elif part == "population":
+            done(population.measure(rig, options.customers, options.events, say))
         else:
             done(variants.measure_scaling(rig, options.events, options.rounds, say))
-    return sections
+
+
+def show_comparison(old: Path, new: Path, threshold: float, console: Console) -> int:
+    """Print what became of every figure; return 1 if one became worse, else 0."""
+    found = compare(old, new, threshold)
+    console.print(report.terminal_table(as_section(found, old, new)))
+    for line in found.other_machine:
+        console.print(f"another machine: {line}", markup=False, highlight=False)
+    for name in found.missing:
+        console.print(f"not measured again: {name}", markup=False, highlight=False)
+    for change in found.regressions:
+        console.print(
+            f"REGRESSION: {change.before.name}: {change.before.median:,.4g} -> {change.after.median:,.4g} "
+            f"{change.before.unit}, {change.ratio:.2f} of what it was (threshold {1 - threshold:.2f})",
+            markup=False, highlight=False,
+        )  # fmt: skip
+    return 1 if found.regressions else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0 if all parts could be measured."""
+    """Run the benchmark; 0 if all parts could be measured, or two reports hold no regression."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(given)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -117,11 +198,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def show(section: Section) -> None:
         console.print(report.terminal_table(section))
 
+    if options.compare:
+        try:
+            return show_comparison(*options.compare, options.threshold, console)
+        except UserError as error:
+            console.print(f"benchmark: {error}", markup=False, highlight=False)
+            return 2
     command = shlex.join(["python", "-m", "tests.benchmarks", *given])
     description = machine.describe()
     try:
-        with open_rig(say) as rig:
-            sections = run(options, rig, say, show)
+        sections = run(options, say, show)
     except (UserError, WrongOutputError) as error:
         console.print(f"benchmark: {error}", markup=False, highlight=False)
         return 1

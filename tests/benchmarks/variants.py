@@ -65,6 +65,7 @@ def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[
     first = next(iter(runs.values()))
     for label, some in runs.items():
         section.raw += [{"variant": label, **raw(run)} for run in some]
+        section.rate(label, [run.rate.events_per_s for run in some])
         ratios = [run.rate.events_per_s / base.rate.events_per_s for run, base in zip(some, first, strict=True)]
         section.add(
             label,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.errors import UserError
 from flink_jobs.local.topics import LOCAL_REPLICATION, admin, contracts
@@ -54,7 +55,7 @@ def many_customers(customers: int, events_each: int) -> Iterator[Message]:
             yield Message(document["customer_id"].encode(), orjson.dumps(document))
 
 
-def create_topics(bootstrap: str, prefix: str) -> None:
+def create_topics(broker: Broker, prefix: str) -> None:
     """Create the topics of the contracts under a prefix of this run's own.
 
     The broker stamps what is appended to the outputs with its own clock, so that throughput is judged by one clock
@@ -71,13 +72,13 @@ def create_topics(bootstrap: str, prefix: str) -> None:
         }
         for name, contract in contracts(prefix).items()
     }
-    with admin(bootstrap, timeout_s=30.0) as client:
+    with admin(broker, timeout_s=30.0) as client:
         client.create_topics(wanted, wait_for_metadata=True)
 
 
-def drop_topics(bootstrap: str, prefix: str) -> None:
+def drop_topics(broker: Broker, prefix: str) -> None:
     """Delete the topics of a run: a long benchmark would fill the disk."""
-    with admin(bootstrap, timeout_s=30.0) as client:
+    with admin(broker, timeout_s=30.0) as client:
         client.delete_topics(list(contracts(prefix)))
 
 
@@ -86,14 +87,14 @@ def partition_of(key: bytes, partitions: int) -> int:
     return zlib.crc32(key) % partitions
 
 
-def publish(bootstrap: str, prefix: str, messages: Iterable[Message]) -> None:
+def publish(broker: Broker, prefix: str, messages: Iterable[Message]) -> None:
     """Write messages to the transactions topic and wait until the broker has them all.
 
     Raises:
         UserError: the broker did not take one.
     """
     topic = topic_name(prefix, "transactions")
-    producer = connect(bootstrap)
+    producer = connect(broker)
     try:
         partitions = len(producer.partitions_for(topic))
         futures = [

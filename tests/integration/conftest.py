@@ -21,6 +21,15 @@ from flink_jobs.settings import REPO_ROOT, Settings
 from tests.integration.jobs import CARD_FILE
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep these tests in one process, one after another, when others run beside them: they share a stack."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
     """A bucket behind an HTTP server that speaks S3; the TaskManagers have its address in their environment."""

@@ -13,6 +13,7 @@ import orjson
 import psycopg
 
 from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.lineup import Model
 from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.job.archive_tables import ARCHIVE_OF, Archive, upsert_sql
 from flink_jobs.traffic.mapping import load_mapping
@@ -33,12 +34,14 @@ class DecidedCards:
     labels: list[Document] = field(default_factory=list)
 
 
-def decide(count: int, *, skip: int = 0, now_ms: int = 1_767_225_600_000) -> DecidedCards:
-    """Decide the first transactions of the card file by rules; every 50th record comes twice, every 40th is broken.
+def decide(count: int, *, skip: int = 0, now_ms: int = 1_767_225_600_000, model: Model | None = None) -> DecidedCards:
+    """Decide the first transactions of the card file; every 50th record comes twice, every 40th is broken.
+
+    Without a model rules alone decide.
 
     Every labelled transaction that raised an alert, and every labelled fraud, gets its label.
     """
-    evaluator, states, cards = TransactionEvaluator(), dict[str, bytes](), DecidedCards()
+    evaluator, states, cards = TransactionEvaluator(model=model), dict[str, bytes](), DecidedCards()
     events = islice(read_events(CARD_FILE, load_mapping(CARD_MAPPING)), count)
     offset = 0
     for number, event in enumerate(events):

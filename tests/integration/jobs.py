@@ -44,6 +44,7 @@ def start_job(
     *,
     script: Path | None = None,
     savepoint: str | None = None,
+    parallelism: int | None = None,
     options: dict[str, str] | None = None,
 ) -> str:
     """Submit ``detect``, ``archive`` or a script of a test, and return the job's id once it runs.
@@ -51,7 +52,13 @@ def start_job(
     ``environment`` holds the job's settings, ``options`` Flink's own (``-D``).
     """
     chosen = script or REPO_ROOT / JOBS[name]
-    job = Submission(chosen, from_savepoint=savepoint, options=options or {}, environment={**os.environ, **environment})
+    job = Submission(
+        chosen,
+        parallelism=parallelism,
+        from_savepoint=savepoint,
+        options=options or {},
+        environment={**os.environ, **environment},
+    )
     return submit(stack.home, stack.rest(), job, limit_s=150)
 
 
@@ -95,36 +102,36 @@ def send(
 ) -> SentLedger:
     """Replay events to the stack; ``on_progress`` hears the ledger and the seconds since the start."""
     plan = ReplayPlan(pace=Pace(rate=rate), faults=faults or FaultPlan())
-    bootstrap = stack.settings().kafka_bootstrap_servers
-    return replay(events, plan, bootstrap, prefix, on_progress=on_progress)
+    broker = stack.settings().broker()
+    return replay(events, plan, broker, prefix, on_progress=on_progress)
 
 
 def account(stack: Stack, ledger: SentLedger, prefix: str = PREFIX) -> Balance:
     """Wait until all that was sent has an outcome, and return the account."""
-    return await_balance(stack.settings().kafka_bootstrap_servers, prefix, ledger, limit_s=PATIENCE_S)
+    return await_balance(stack.settings().broker(), prefix, ledger, limit_s=PATIENCE_S)
 
 
 def committed(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[dict[str, Any]]:
     """Return every committed document of an output topic, in order within each partition."""
-    with CommittedReader(stack.settings().kafka_bootstrap_servers, [topic_name(prefix, suffix)]) as reader:
+    with CommittedReader(stack.settings().broker(), [topic_name(prefix, suffix)]) as reader:
         return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
 
 
 def keys(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[bytes | None]:
     """Return the message keys of an output topic."""
-    with CommittedReader(stack.settings().kafka_bootstrap_servers, [topic_name(prefix, suffix)]) as reader:
+    with CommittedReader(stack.settings().broker(), [topic_name(prefix, suffix)]) as reader:
         return [record.key for record in reader.read_to_end()]
 
 
 def own_topics(stack: Stack, prefix: str) -> str:
     """Create topics that no other test writes to; give the prefix to the job as STREAMFLOW_TOPIC_PREFIX."""
-    create_topics(stack.settings().kafka_bootstrap_servers, prefix)
+    create_topics(stack.settings().broker(), prefix)
     return prefix
 
 
 def send_raw(stack: Stack, topic: str, payloads: Iterable[bytes]) -> None:
     """Send bytes as another program might."""
-    producer = connect(stack.settings().kafka_bootstrap_servers)
+    producer = connect(stack.settings().broker())
     try:
         for payload in payloads:
             producer.send(topic, value=payload).get(timeout=30)

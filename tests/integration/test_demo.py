@@ -73,7 +73,7 @@ def test_it_starts_everything_accounts_for_every_record_and_leaves_nothing(home:
 
 def test_an_interrupt_closes_the_account_and_leaves_a_stack_that_was_up(stack: Stack, model_dir: Path) -> None:
     prefix = "demo-test"  # topics of its own on the stack that all tests share
-    create_topics(stack.settings().kafka_bootstrap_servers, prefix)
+    create_topics(stack.settings().broker(), prefix)
     before = {item.name: item.pid for item in stack.status()}
     demo = subprocess.Popen(
         [*DEMO, "--events", "1000000", "--rate", "200"],

@@ -90,12 +90,12 @@ def test_every_record_has_one_outcome_with_a_third_of_it_garbage(stack: Stack) -
 @pytest.mark.usefixtures("running")
 def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack) -> None:
     """A control message applies with the next events, is audited; a bad one is a dead letter and changes nothing."""
-    bootstrap = stack.settings().kafka_bootstrap_servers
+    broker = stack.settings().broker()
 
     def control(control_id: str, changes: dict[str, Any]) -> dict[str, Any]:
         message = build_message(changes, issued_by="tester", reason="test", expected_revision=None, now_ms=0)
         message["control_id"] = control_id
-        answer = send_and_wait(bootstrap, jobs.PREFIX, orjson.dumps(message), control_id, 60)
+        answer = send_and_wait(broker, jobs.PREFIX, orjson.dumps(message), control_id, 60)
         assert answer is not None
         return answer
 

@@ -8,8 +8,7 @@ import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,13 @@ import pytest
 from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from flink_jobs.warehouse.dbt_project import DBT, Dbt
+from flink_jobs.warehouse.dbt_project import DBT, NAMESPACE, Dbt
 from flink_jobs.warehouse.paths import QUALITY_CHECKS
 from flink_jobs.warehouse.queries import ask, read_sql_files
 from flink_jobs.warehouse.report import find, page
-from tests.integration.decided_cards import DecidedCards, Document, archive, decide
+from tests.integration.counted_marts import compare_marts, gold, moment
+from tests.integration.decided_cards import DecidedCards, archive, decide
+from tests.integration.lineage import read_events, sources_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.marts]
 
@@ -59,16 +60,6 @@ def warehouse(cards: DecidedCards, tmp_path_factory: pytest.TempPathFactory) -> 
         stack.down(wipe=True)
 
 
-def gold(settings: Settings, text: str) -> list[tuple[Any, ...]]:
-    """Ask as the analyst: what the tests see, an analyst sees."""
-    with psycopg.connect(settings.postgres_dsn_as("analyst")) as connection:
-        return connection.execute(text.encode()).fetchall()
-
-
-def moment(decision: Document) -> datetime:
-    return datetime.fromtimestamp(decision["event_time_ms"] / 1000, UTC)
-
-
 def test_everything_was_built_and_tested(warehouse: tuple[Settings, Dbt]) -> None:
     results = warehouse[1].results()
     assert {result["status"] for result in results} <= {"pass", "success", "no-op"}
@@ -78,51 +69,9 @@ def test_everything_was_built_and_tested(warehouse: tuple[Settings, Dbt]) -> Non
     assert kinds["test"] >= 50
 
 
-def test_transactions_are_the_decisions_row_by_row(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
-    columns = (
-        "customer_id, transaction_id, occurred_at, amount, fraud_score, is_alert, velocity_count, main_reason_code"
-    )
-    found = gold(warehouse[0], f"SELECT {columns} FROM gold.fct_transactions")  # noqa: S608
-    expected = [
-        (
-            d["customer_id"], d["transaction_id"], moment(d), Decimal(d["amount_minor"]) / 100, d["score"],
-            d["is_alert"], d["features"]["velocity_count"],
-            d["reasons"][0]["code"] if d["reasons"] else None,
-        )
-        for d in cards.decisions
-    ]  # fmt: skip
-    assert len(expected) == EVENTS
-    assert sorted(found, key=str) == sorted(expected, key=str)
-
-
-def test_daily_summary_is_what_counting_in_python_gives(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
-    days: dict[tuple[date, str], list[Document]] = defaultdict(list)
-    for decision in cards.decisions:
-        days[moment(decision).date(), decision["currency"]].append(decision)
-    assert len(days) > 3
-    found = gold(
-        warehouse[0],
-        "SELECT occurred_on, currency, transaction_count, transaction_amount, alert_count, customer_count, mean_score"
-        " FROM gold.fct_daily_fraud_summary ORDER BY 1, 2",
-    )
-    assert [row[:6] for row in found] == [
-        (
-            *key, len(of_day), Decimal(sum(d["amount_minor"] for d in of_day)) / 100,
-            sum(d["is_alert"] for d in of_day), len({d["customer_id"] for d in of_day}),
-        )
-        for key, of_day in sorted(days.items())
-    ]  # fmt: skip
-    means = [sum(d["score"] for d in of_day) / len(of_day) for _, of_day in sorted(days.items())]
-    assert [row[6] for row in found] == pytest.approx(means)
-
-
-def test_hours_and_dead_letters_are_all_there(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
-    hours = Counter(moment(decision).replace(minute=0, second=0, microsecond=0) for decision in cards.decisions)
-    assert dict(gold(warehouse[0], "SELECT hour_start, transaction_count FROM gold.fct_hourly_volume")) == hours
-    letters = Counter((letter["reason"], letter["disposition"]) for letter in cards.dlq)
-    assert len(letters) > 1
-    found = gold(warehouse[0], "SELECT reason_code, disposition, count(*) FROM gold.fct_dead_letters GROUP BY 1, 2")
-    assert {row[:2]: row[2] for row in found} == letters
+def test_every_mart_row_is_what_counting_in_python_gives(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
+    assert len(cards.decisions) == EVENTS
+    compare_marts(warehouse[0], cards)
 
 
 def test_rule_precision_comes_from_the_labels(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
@@ -148,6 +97,24 @@ def test_the_second_build_changes_nothing(warehouse: tuple[Settings, Dbt]) -> No
     assert len(before) >= 9
     warehouse[1].run(*BUILD)
     assert dict(gold(warehouse[0], EVERY_ROW)) == before
+
+
+def test_lineage_leads_from_gold_back_to_raw(warehouse: tuple[Settings, Dbt], tmp_path: Path) -> None:
+    dbt = warehouse[1]
+    dbt.tell_lineage(tmp_path / "lineage.jsonl")
+    events = read_events(tmp_path / "lineage.jsonl")
+    assert sources_of(events, "gold.fct_daily_fraud_summary") >= {"raw.decisions", "gold.fct_transactions"}
+    assert sources_of(events, "gold.fct_rule_performance") >= {"raw.decisions", "raw.labels"}
+    assert {event["job"]["namespace"] for event in events} == {NAMESPACE}
+
+
+def test_what_became_of_each_node_is_kept(warehouse: tuple[Settings, Dbt]) -> None:
+    settings, dbt = warehouse
+    for _ in range(2):  # once more is as once
+        dbt.record(settings.postgres_dsn_as("transformer"))
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        kept: dict[str, str] = dict(connection.execute("SELECT node, status FROM ops.dbt_results").fetchall())
+    assert kept == {result["unique_id"]: result["status"] for result in dbt.results()}
 
 
 def test_the_page_answers_every_question_and_needs_no_network(warehouse: tuple[Settings, Dbt]) -> None:
@@ -242,11 +209,15 @@ def test_the_checks_of_a_good_day_find_nothing_and_those_of_a_bad_one_do(
         f" (SELECT event_time_ms FROM raw.decisions WHERE {of_day} GROUP BY 1 HAVING count(*) = 1)",
         "freshness": "UPDATE raw.decisions SET loaded_at = now() - interval '2 hours', score = score + 1e-9",
         "volume_is_unusual": f"DELETE FROM raw.decisions WHERE {of_day}",  # noqa: S608
+        "complete_against_kafka": "UPDATE ops.kafka_positions SET missing = 1",
+        "kafka_was_read": "UPDATE ops.kafka_positions SET observed_at = now() - interval '2 days'",
         "alert_share_jumped": f"UPDATE raw.decisions SET is_alert = true, score = threshold WHERE {of_day}",  # noqa: S608
     }
     assert breaks.keys() == checks.keys()
     with psycopg.connect(settings.postgres_dsn) as connection:
         connection.execute("DELETE FROM raw.decisions WHERE transaction_id IN ('bad', 'late')")
+        assert failing(connection) == {"kafka_was_read"}, "nobody has looked"
+        connection.execute("INSERT INTO ops.kafka_positions VALUES ('t', 0, 0, 1, 1, 0, 0)")
         assert failing(connection) == set()
         connection.commit()
         connection.execute("ALTER TABLE raw.decisions DISABLE TRIGGER note_reload")

@@ -42,8 +42,8 @@ class Lab:
     def change(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Send a control message; return its audit record."""
         message = build_message(changes, issued_by="tester", reason="test", expected_revision=None, now_ms=0)
-        bootstrap = self.stack.settings().kafka_bootstrap_servers
-        answer = send_and_wait(bootstrap, PREFIX, encode_checked(message), message["control_id"], 60)
+        broker = self.stack.settings().broker()
+        answer = send_and_wait(broker, PREFIX, encode_checked(message), message["control_id"], 60)
         assert answer is not None
         return answer
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
@@ -24,6 +25,7 @@ from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.waiting import wait_for
+from flink_jobs.warehouse import retraining
 from tests.integration import jobs
 from tests.unit.job.samples import write_model
 
@@ -255,3 +257,58 @@ def test_explain_tells_an_alert_and_an_ordinary_decision(life: Life) -> None:
         assert f"the model {life.good} starts at" in plain.output
     with pytest.raises(UserError, match="no decision on nobody"):
         life.run("explain", "nobody")
+
+
+def test_retraining_ends_with_a_shadow_that_the_job_asks(life: Life) -> None:
+    """The steps of the DAG, by the commands it calls; repeated, they change nothing."""
+    life.run("control", "set-threshold", "0.4", "--reason", "test")
+    champion = next(version for version, stage in life.stages().items() if stage == "champion")
+    version = retraining.train_version("isolation_forest", "a test")
+    assert life.stages()[version] == "candidate"
+    for _ in range(2):
+        assert retraining.train_version("isolation_forest", "a test") == version
+        assert retraining.promote(version, "shadow") == "shadow"
+    assert {(item["model_version"], item["shadow"]["model_version"]) for item in life.decisions()} == {
+        (champion, version)
+    }
+    with pytest.raises(UserError, match=f"the gate refuses {version} as champion .comparison: give --data"):
+        retraining.promote(version, "champion")
+    assert life.stages()[version] == "shadow"
+
+
+def test_every_offset_has_its_row_and_a_row_that_goes_missing_is_noticed(life: Life) -> None:
+    life.decisions(20)
+
+    def compared(wait: float) -> tuple[int, dict[str, Any]]:
+        result = CliRunner().invoke(app, ["completeness", "--wait", str(wait), "--output", "json"])
+        return result.exit_code, orjson.loads(result.stdout)
+
+    topic = f"{PREFIX}.transactions"
+
+    def all_read() -> list[dict[str, Any]] | None:  # the detector tells Kafka what it has read a moment after
+        code, document = compared(PATIENCE_S)
+        assert code == 0, document
+        inputs = [item for item in document["partitions"] if item["topic"] == topic]
+        return inputs if all((item["read_offset"] or 0) == item["end_offset"] for item in inputs) else None
+
+    inputs = wait_for(all_read, limit_s=PATIENCE_S, what="the detector to tell what it has read")
+    sent = sum(item["end_offset"] - item["first_offset"] for item in inputs)
+    assert sent > 0
+    outcomes = "SELECT source_partition, source_offset FROM raw.{} WHERE source_topic = %s"
+    decisions = jobs.rows(life.stack, outcomes.format("decisions"), topic)
+    letters = jobs.rows(life.stack, outcomes.format("dead_letters") + " AND disposition <> 'incident'", topic)
+    assert sent == len({tuple(row.values()) for row in decisions + letters})
+
+    lost = max(decisions, key=lambda row: row["source_offset"])
+    with psycopg.connect(life.stack.settings().postgres_dsn) as connection:
+        connection.execute(
+            "DELETE FROM raw.decisions WHERE source_topic = %s AND source_partition = %s AND source_offset = %s",
+            (topic, *lost.values()),
+        )
+    code, document = compared(0)
+    assert code == 3
+    missing = {item["partition"]: item["missing"] for item in document["partitions"] if item["topic"] == topic}
+    assert {partition for partition, count in missing.items() if count} == {lost["source_partition"]}
+    assert sum(missing.values()) == 1
+    kept = jobs.rows(life.stack, "SELECT sum(missing) AS missing FROM ops.kafka_positions WHERE topic = %s", topic)
+    assert kept == [{"missing": 1}]

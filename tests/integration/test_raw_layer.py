@@ -144,10 +144,12 @@ FORBIDDEN: list[tuple[DatabaseRole, str]] = [
     ("transformer", "TRUNCATE raw.alerts"),
     ("transformer", "UPDATE ops.partition_policy SET keep_days = 1"),
     ("transformer", "SELECT * FROM ml.model_versions"),
+    ("transformer", "DELETE FROM ops.backups"),
     ("transformer", "CREATE ROLE mine"),
     ("analyst", "SELECT * FROM raw.decisions"),
     ("analyst", "SELECT * FROM raw.dead_letters"),
     ("analyst", "SELECT * FROM ops.control_audit"),
+    ("analyst", "SELECT * FROM ops.dead_letter_report"),
     ("analyst", "CREATE TABLE gold.mine (a int)"),
     ("analyst", "CREATE TEMPORARY TABLE mine (a int)"),
 ]

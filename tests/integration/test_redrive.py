@@ -48,7 +48,7 @@ class Detector:
 
     def __init__(self, stack: Stack) -> None:
         self._settings = stack.settings()
-        self._reader = CommittedReader(self._settings.kafka_bootstrap_servers, [TRANSACTIONS])
+        self._reader = CommittedReader(self._settings.broker(), [TRANSACTIONS])
         self._evaluator = TransactionEvaluator()
         self._states: dict[str, bytes] = {}
 
@@ -68,7 +68,7 @@ class Detector:
             assert write_messages(connection, ARCHIVE_OF["decisions"], decisions) == []
 
     def write_letters(self, letters: list[str]) -> None:
-        with closing(connect(self._settings.kafka_bootstrap_servers)) as producer:
+        with closing(connect(self._settings.broker())) as producer:
             for letter in letters:
                 producer.send(topic_name(jobs.PREFIX, "dlq"), value=letter.encode(), key=b"k").get(timeout=30)
 
@@ -219,7 +219,7 @@ def done(stack: Stack) -> set[str]:
 def sent_for(stack: Stack) -> Counter[str]:
     """Return how many records each letter's redrive has put on the transactions topic."""
     found: Counter[str] = Counter()
-    with CommittedReader(stack.settings().kafka_bootstrap_servers, [TRANSACTIONS]) as reader:
+    with CommittedReader(stack.settings().broker(), [TRANSACTIONS]) as reader:
         for record in reader.read_to_end():
             name = dict(record.headers).get(HEADER_LETTER)
             if name is not None:

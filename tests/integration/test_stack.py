@@ -64,22 +64,22 @@ def test_metrics_are_served_on_the_recorded_ports(stack: Stack) -> None:
 def test_topics_are_those_of_the_contracts(stack: Stack) -> None:
     contracts = {contract.name: contract for contract in load_contracts().values()}
     assert contracts
-    with topics.admin(stack.settings().kafka_bootstrap_servers) as admin:
+    with topics.admin(stack.settings().broker()) as admin:
         found = {item["name"]: len(item["partitions"]) for item in admin.describe_topics(list(contracts))}
     assert found == {name: contract.partitions for name, contract in contracts.items()}
 
 
 def test_a_missing_topic_is_named(stack: Stack) -> None:
     with pytest.raises(UserError, match=r"no topic streamflow\.nonsense"):
-        topics.require_topics(stack.settings().kafka_bootstrap_servers, ["streamflow.nonsense"])
+        topics.require_topics(stack.settings().broker(), ["streamflow.nonsense"])
 
 
 def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
     """On a topic no job reads while this test runs: the position is one we commit ourselves."""
-    bootstrap, group, partition = stack.settings().kafka_bootstrap_servers, "lag-test", TopicPartition("lag-test", 0)
-    with topics.admin(bootstrap) as admin:
+    broker, group, partition = stack.settings().broker(), "lag-test", TopicPartition("lag-test", 0)
+    with topics.admin(broker) as admin:
         admin.create_topics({"lag-test": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
-        producer = KafkaProducer(bootstrap_servers=bootstrap)
+        producer = KafkaProducer(**broker.client())
         for _ in range(10):
             producer.send("lag-test", b"x")
         producer.close()
@@ -93,7 +93,7 @@ def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
             return bool(answer[partition] is NoError)
 
         wait_for(commit, limit_s=30, what="the offset to be committed")
-    found = {item.group: item for item in lag.consumer_lag(bootstrap)}[group]
+    found = {item.group: item for item in lag.consumer_lag(broker)}[group]
     assert (found.topic, found.position, found.end, found.lag) == ("lag-test", 4, 10, 6)
 
 

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from flink_jobs.settings import REPO_ROOT, Settings, load_settings
-from flink_jobs.warehouse.dbt_project import Dbt, environment
+from flink_jobs.warehouse.dbt_project import NAMESPACE, Dbt, environment, file_transport
 from flink_jobs.warehouse.paths import DBT_PROJECT
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BASE = Path(tempfile.mkdtemp(prefix="streamflow-airflow-test-"))
 BASE.chmod(0o755)  # as root, Postgres runs as another account
 HOME = BASE / "home"
+LINEAGE = BASE / "lineage.jsonl"
 
 
 def prepare(*arguments: str) -> None:
@@ -37,7 +38,7 @@ def prepare(*arguments: str) -> None:
 
 def pytest_configure() -> None:
     prepare()
-    os.environ["STREAMFLOW_HOME"] = str(HOME)
+    os.environ.update(STREAMFLOW_HOME=str(HOME), STREAMFLOW_MODEL_DIR=str(HOME / "models"))
     settings = load_settings()
     owner = f"{settings.postgres_user}:{settings.postgres_password.get_secret_value()}"
     place = f"{settings.postgres_host}:{settings.postgres_port}"
@@ -48,7 +49,8 @@ def pytest_configure() -> None:
         AIRFLOW__CORE__LOAD_EXAMPLES="False",
         AIRFLOW__CORE__UNIT_TEST_MODE="False",
         AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"postgresql+psycopg2://{owner}@{place}/airflow",
-        AIRFLOW__OPENLINEAGE__TRANSPORT=f'{{"type": "file", "log_file_path": "{BASE}/lineage.jsonl", "append": true}}',
+        AIRFLOW__OPENLINEAGE__TRANSPORT=file_transport(LINEAGE),
+        AIRFLOW__OPENLINEAGE__NAMESPACE=NAMESPACE,
         AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
         AIRFLOW__COSMOS__ENABLE_TELEMETRY="False",
         DO_NOT_TRACK="1",
@@ -99,6 +101,12 @@ def run_dag(metadata: None, bag: DagBag, monkeypatch: pytest.MonkeyPatch) -> Cal
         return dag.test(run_conf=conf)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def lineage() -> Path:
+    """The file that OpenLineage events are appended to."""
+    return LINEAGE
 
 
 @pytest.fixture

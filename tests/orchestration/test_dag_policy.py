@@ -13,8 +13,8 @@ from flink_jobs.settings import REPO_ROOT, Settings
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
 
-DAGS = {"ingestion_health", "data_quality", "gold_build"}
-LIGHT = ("__future__", "datetime", "pendulum", "airflow", "cosmos", "flink_jobs.warehouse")
+DAGS = {"ingestion_health", "data_quality", "gold_build", "model_retraining", "dead_letter_report", "backup"}
+LIGHT = ("__future__", "typing", "airflow", "cosmos", "flink_jobs.warehouse")
 
 
 def test_every_file_is_read_without_error(bag: DagBag) -> None:
@@ -25,7 +25,7 @@ def test_every_file_is_read_without_error(bag: DagBag) -> None:
 def test_every_dag_says_what_it_does_and_who_owns_it(bag: DagBag) -> None:
     for dag in bag.dags.values():
         assert "**If it fails**" in (dag.doc_md or ""), dag.dag_id
-        assert dag.tags, dag.dag_id
+        assert len(dag.tags - {"streamflow"}) == len(dag.tags) - 1 > 0, dag.dag_id
         assert (dag.catchup, dag.max_active_runs) == (False, 1)
         assert dag.deadline, f"{dag.dag_id} may run for ever unnoticed"
         assert {task.owner for task in dag.tasks} == {"data-platform"}

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.asset import AssetEvent, AssetModel
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
 
+from tests.integration.lineage import read_events, sources_of
+from tests.orchestration.states import states
+
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
-    from airflow.models.dagrun import DagRun
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 Run = Callable[..., Any]
-
-
-def states(run: DagRun) -> dict[str, set[str]]:
-    """Return the states of each task; a mapped one has several."""
-    found: dict[str, set[str]] = {}
-    for instance in run.get_task_instances():
-        found.setdefault(instance.task_id, set()).add(str(getattr(instance.state, "value", instance.state)))
-    return found
 
 
 def asset_events(name: str) -> int:
@@ -58,6 +53,14 @@ def test_one_day_goes_from_raw_to_gold(run_dag: Run, ask: Ask, bag: DagBag) -> N
     built = {row[0] for row in ask("SELECT node FROM ops.dbt_results WHERE status = 'success'")}
     models = {task.task_id for task in bag.dags["gold_build"].tasks if "_model_build" in task.task_id}
     assert len(built) >= len(models) >= 20
+
+
+def test_the_tasks_tell_lineage_from_raw_to_gold(lineage: Path) -> None:
+    """Of the run before."""
+    events = read_events(lineage)
+    assert sources_of(events, "gold.fct_daily_fraud_summary") >= {"raw.decisions", "gold.fct_transactions"}
+    jobs = {event["job"]["name"] for event in events}
+    assert {"ingestion_health.roll", "gold_build.publish"} <= jobs
 
 
 def test_a_bad_day_is_not_trusted_and_somebody_hears_of_it(run_dag: Run, ask: Ask) -> None:

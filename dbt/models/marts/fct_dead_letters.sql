@@ -1,4 +1,9 @@
-{{ config(materialized='incremental', incremental_strategy='merge', unique_key='dead_letter_id') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='merge',
+    unique_key='dead_letter_id',
+    indexes=[{'columns': ['loaded_at']}]
+) }}
 
 with dead_letters as (
 

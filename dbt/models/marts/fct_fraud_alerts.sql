@@ -1,4 +1,9 @@
-{{ config(materialized='incremental', incremental_strategy='merge', unique_key='alert_id') }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='merge',
+    unique_key='alert_id',
+    indexes=[{'columns': ['loaded_at']}]
+) }}
 
 with alerts as (
 

@@ -1,4 +1,9 @@
-{{ config(materialized='incremental', incremental_strategy='merge', unique_key=['transaction_key', 'reason_code']) }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='merge',
+    unique_key=['transaction_key', 'reason_code'],
+    indexes=[{'columns': ['loaded_at']}]
+) }}
 
 with transactions as (
 

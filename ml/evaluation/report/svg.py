@@ -43,9 +43,19 @@ class Interval:
     note: str = ""
 
 
-def line_plot(title: str, labels: tuple[str, str], series: Sequence[Series], *, diagonal: bool = False) -> str:
-    """Draw lines over the unit square."""
-    parts = [_axes(labels, [f"{tick / 5:g}" for tick in range(6)], [f"{tick / 5:g}" for tick in range(6)])]
+UNIT_TICKS: Final = tuple(f"{tick / 5:g}" for tick in range(6))
+
+
+def line_plot(
+    title: str,
+    labels: tuple[str, str],
+    series: Sequence[Series],
+    *,
+    diagonal: bool = False,
+    ticks: tuple[Sequence[str], Sequence[str]] = (UNIT_TICKS, UNIT_TICKS),
+) -> str:
+    """Draw lines over the unit square; other ticks name what its sides stand for."""
+    parts = [_axes(labels, *ticks)]
     if diagonal:
         parts.append(f'<line class="guide" x1="{_x(0)}" y1="{_y(0)}" x2="{_x(1)}" y2="{_y(1)}"/>')
     for number, one in enumerate(series):

@@ -85,7 +85,9 @@ def test_report_is_written_as_markdown_and_json(tmp_path: Path) -> None:
     text, data = report.write(tmp_path / "out", [section], {"cores": "2"}, "python -m tests.benchmarks")
     assert "| a\\|b | 2,000 (1,000 to 3,000) |" in text.read_text()
     assert "- cores: 2" in text.read_text()
-    assert json.loads(data.read_text())["sections"][0]["raw"] == [{"events_per_s": 1234.5}]
+    written = json.loads(data.read_text())
+    assert written["sections"][0]["raw"] == [{"events_per_s": 1234.5}]
+    assert written["layout"] == report.LAYOUT
 
 
 def test_a_row_must_fit_its_table() -> None:
@@ -96,8 +98,9 @@ def test_a_row_must_fit_its_table() -> None:
 def test_options() -> None:
     assert run.parse([]).parts == run.PARTS
     assert run.parse(["--only", "memory, latency", "--quick"]).parts == ("memory", "latency")
-    with pytest.raises(SystemExit):
-        run.parse(["--only", "memroy"])
+    for wrong in (["--only", "memroy"], ["--compare", "one.json"], ["--threshold", "0"]):
+        with pytest.raises(SystemExit):
+            run.parse(wrong)
 
 
 def test_peers_share_our_versions() -> None:

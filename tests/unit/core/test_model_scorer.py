@@ -15,39 +15,10 @@ from flink_jobs.core import tree_masks
 from flink_jobs.core.forest_scorer import compile_score
 from flink_jobs.core.tree_arrays import ARRAY_DTYPES, LEAF, MAX_FLOAT32, ForestArrays, check_trees
 from flink_jobs.core.tree_boxes import average_path_length, float32_boundary
-from tests.unit.core.forest_samples import forest
+from tests.unit.core.tree_models import FEATURE_COUNT, forests, rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-FEATURE_COUNT = 3
-GRID = (-math.inf, -2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, math.inf)
-"""Thresholds and inputs share a few values, so that inputs land on thresholds all the time."""
-
-
-@st.composite
-def forests(draw: st.DrawFn) -> ForestArrays:
-    """Arbitrary proper trees, most of which no training would grow."""
-    nodes: dict[str, list[float]] = {name: [] for name in ("feature", "threshold", "left", "right", "n_samples")}
-    offsets = [0]
-
-    def grow(rows: int, depth: int, start: int) -> int:
-        index = len(nodes["feature"])
-        splits = rows > 1 and depth < 6 and draw(st.booleans())
-        values = (draw(st.integers(0, FEATURE_COUNT - 1)), draw(st.sampled_from(GRID[1:-1]))) if splits else (LEAF, 0.0)
-        for name, value in zip(nodes, (*values, LEAF, LEAF, rows), strict=True):
-            nodes[name].append(value)
-        if splits:
-            share = draw(st.integers(1, rows - 1))
-            nodes["left"][index] = grow(share, depth + 1, start) - start
-            nodes["right"][index] = grow(rows - share, depth + 1, start) - start
-        return index
-
-    max_samples = draw(st.integers(1, 40))
-    for _ in range(draw(st.integers(1, 8))):
-        grow(max_samples, 0, offsets[-1])
-        offsets.append(len(nodes["feature"]))
-    return forest(**nodes, tree_offsets=offsets, max_samples=[max_samples])
 
 
 def walk(arrays: ForestArrays, row: tuple[float, ...], shift: int) -> int:
@@ -65,13 +36,8 @@ def walk(arrays: ForestArrays, row: tuple[float, ...], shift: int) -> int:
     return total
 
 
-rows = st.lists(
-    st.tuples(*[st.sampled_from(GRID) | st.floats(allow_nan=False)] * FEATURE_COUNT), min_size=1, max_size=8
-)
-
-
 @settings(deadline=None, max_examples=150)
-@given(forests(), rows, st.sampled_from([10**9, 400, 1]))
+@given(forests, rows, st.sampled_from([10**9, 400, 1]))
 def test_equals_a_walk_down_every_tree(arrays: ForestArrays, given_rows: list[tuple[float, ...]], goal: int) -> None:
     """Whatever the grouping of the trees."""
     check_trees(arrays, FEATURE_COUNT)
@@ -87,7 +53,7 @@ def test_equals_a_walk_down_every_tree(arrays: ForestArrays, given_rows: list[tu
 
 
 @settings(deadline=None, max_examples=80)
-@given(forests(), rows)
+@given(forests, rows)
 def test_grouping_the_trees_does_not_change_one_bit(arrays: ForestArrays, given_rows: list[tuple[float, ...]]) -> None:
     whole = compile_score(arrays, FEATURE_COUNT)
     with pytest.MonkeyPatch.context() as patch:
@@ -97,7 +63,7 @@ def test_grouping_the_trees_does_not_change_one_bit(arrays: ForestArrays, given_
 
 
 @settings(deadline=None, max_examples=80)
-@given(forests(), rows, st.randoms(use_true_random=False))
+@given(forests, rows, st.randoms(use_true_random=False))
 def test_the_order_of_the_trees_does_not_change_one_bit(
     arrays: ForestArrays, given_rows: list[tuple[float, ...]], shuffle: object
 ) -> None:

@@ -87,5 +87,5 @@ def test_the_primary_key_is_made_of_fields_that_are_always_there(archive: Archiv
 @by_topic
 def test_the_statement_names_every_column_and_one_parameter(archive: Archive) -> None:
     statement = upsert_sql(archive)
-    assert statement.count("%s") == 1
+    assert statement.count("%b") == 1
     assert all(f"{name} = EXCLUDED.{name}" in statement for name in archive.columns)

@@ -15,7 +15,8 @@ from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.core.decision import alert_id
 from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.core.state import STATE_VERSION
-from flink_jobs.job.detector import CUSTOMER_STATE, FraudDetectorFunction
+from flink_jobs.job import uids
+from flink_jobs.job.detector import FraudDetectorFunction
 from flink_jobs.job.models import keyed
 from tests.unit.job.fake_runtime import PROCESS_MODULE, THREAD_MODULE, Operator, Outputs, Runtime, lines
 from tests.unit.job.samples import control, detector, record, settings, transaction
@@ -167,7 +168,7 @@ def test_a_line_is_split_at_its_first_line_feed_only() -> None:
 def test_a_customer_is_forgotten_when_the_time_to_live_is_over() -> None:
     operator = detector()
 
-    assert operator.state.descriptor.name == CUSTOMER_STATE
+    assert operator.state.descriptor.name == uids.CUSTOMER_STATE
     time_to_live = operator.state.descriptor._ttl_config
     assert time_to_live.get_ttl().to_milliseconds() == 30 * 86_400_000
     assert time_to_live.get_update_type() is StateTtlConfig.UpdateType.OnCreateAndWrite

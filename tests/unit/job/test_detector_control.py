@@ -11,7 +11,8 @@ import pytest
 from flink_jobs.core.config import DetectionConfig
 from flink_jobs.core.features import FEATURE_NAMES
 from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.job.detector import CONFIG_KEY, CONFIG_STATE
+from flink_jobs.job import uids
+from flink_jobs.job.detector import CONFIG_STATE
 from tests.strategies import NOW_MS
 from tests.unit.job.fake_runtime import Operator, Outputs, Runtime, lines
 from tests.unit.job.samples import control, detector, record, transaction, write_model
@@ -40,7 +41,7 @@ def decide(operator: Operator, name: str = "t-1") -> dict[str, Any]:
 
 def stored(operator: Operator) -> DetectionConfig:
     """Return the configuration that the next checkpoint would hold."""
-    return DetectionConfig.from_json(operator.runtime.broadcast[CONFIG_STATE.name][CONFIG_KEY])
+    return DetectionConfig.from_json(operator.runtime.broadcast[CONFIG_STATE.name][uids.CONFIG_KEY])
 
 
 def test_an_applied_message_holds_from_the_next_record_and_is_audited() -> None:

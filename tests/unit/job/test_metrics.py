@@ -61,7 +61,7 @@ def test_each_kind_of_outcome_is_counted(runtime: Runtime, metrics: DetectorMetr
     counted = {name: runtime.count(name) for name in ("records", "decisions", "alerts", "degraded_decisions")}
     assert counted == {"records": 3, "decisions": 2, "alerts": 1, "degraded_decisions": 1}
     assert runtime.count("out_of_order_decisions") == 1
-    assert [runtime.count("alert_reasons", reason=reason) for reason in ReasonCode] == [1, None, None, None, 1, None]
+    assert [runtime.count("alert_reasons", reason=reason) for reason in ReasonCode] == [1, 0, 0, 0, 1, 0]
     assert runtime.count("dead_letters", reason="DUPLICATE_TRANSACTION") == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from flink_jobs.local import airflow
@@ -30,6 +31,21 @@ def test_it_listens_on_loopback_and_its_passwords_are_in_the_environment_only(tm
     assert command.env["STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD"] == "other"
     assert not any("p@ss" in part or "other" in part for part in command.argv)
     assert command.stop_signal == signal.SIGINT
+
+
+def test_what_the_caller_sets_for_tasks_and_airflow_wins_but_not_where_this_stack_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMFLOW_INCIDENT_WEBHOOK", "http://127.0.0.1:9/hook")
+    monkeypatch.setenv("STREAMFLOW_POSTGRES_PORT", "1")
+    monkeypatch.setenv("AIRFLOW__CORE__PARALLELISM", "8")
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    environment = airflow.command(Home(tmp_path), 28080, SETTINGS).env
+    assert environment["STREAMFLOW_INCIDENT_WEBHOOK"] == "http://127.0.0.1:9/hook"
+    assert environment["STREAMFLOW_POSTGRES_PORT"] == "5432"
+    assert environment["AIRFLOW__CORE__PARALLELISM"] == "8"
+    assert environment["AIRFLOW__API__PORT"] == "28080"
+    assert "PYTHONPATH" not in environment
 
 
 def test_nobody_there_is_not_healthy() -> None:

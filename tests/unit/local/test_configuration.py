@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from flink_jobs.errors import UserError
-from flink_jobs.local import flink, kafka, migrations, paths, postgres, toolchain
+from flink_jobs.local import flink, kafka, migrations, paths, postgres, toolchain, zookeeper
 from flink_jobs.local.paths import Home
 from flink_jobs.local.submit import Submission, argv, client_error
 from flink_jobs.settings import REPO_ROOT
@@ -20,7 +20,7 @@ def properties(text: str) -> dict[str, str]:
 
 
 def test_the_broker_behaves_like_a_real_one(tmp_path: Path) -> None:
-    values = properties(kafka.render_properties(tmp_path, 1111, 2222))
+    values = properties(kafka.render_properties(tmp_path, kafka.Ports(1111, 2222)))
     assert values["auto.create.topics.enable"] == "false"
     assert values["transaction.max.timeout.ms"] == str(15 * 60 * 1000)
     assert values["advertised.listeners"] == "PLAINTEXT://127.0.0.1:1111"
@@ -37,6 +37,16 @@ def test_the_cluster_listens_on_loopback_only_and_has_one_slot(tmp_path: Path) -
     assert values["execution.checkpointing.dir"] == (tmp_path / "flink" / "checkpoints").as_uri()
     assert "--add-opens=java.base/java.lang=ALL-UNNAMED" in values["env.java.opts.all"]
     assert values["env.java.opts.all"].endswith("-Duser.timezone=UTC")
+
+
+def test_with_a_zookeeper_jobs_outlive_their_jobmanager(tmp_path: Path) -> None:
+    without = flink.config(Home(tmp_path), 8081, 6123)
+    assert not [name for name in without if name.startswith("high-availability")]
+    values = flink.config(Home(tmp_path), 8081, 6123, 2181)
+    assert values["high-availability.zookeeper.quorum"] == "127.0.0.1:2181"
+    assert values["high-availability.storageDir"] == (tmp_path / "flink" / "ha").as_uri()
+    keeper = properties(zookeeper.render(tmp_path, 2181))
+    assert (keeper["clientPort"], keeper["clientPortAddress"]) == ("2181", "127.0.0.1")
 
 
 def test_flinks_environment_is_ours_and_not_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_the_build_of_these_sources_is_taken_unasked() -> None:
 
 def test_an_edited_file_finds_no_build_of_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = modules.build_folder()
-    for path in modules.CORE.glob("*.py"):
+    for path in [*modules.CORE.glob("*.py"), *modules.CORE.glob("*.c")]:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.setattr(modules, "CORE", tmp_path)
     assert modules.build_folder() == before

@@ -1,0 +1,72 @@
+"""`streamflow completeness`: is what Kafka held in Postgres?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flink_jobs.cli.output import Output, OutputOption, emit, out, table
+from flink_jobs.settings import load_settings
+
+if TYPE_CHECKING:
+    from flink_jobs.warehouse.completeness import Compared
+
+INCOMPLETE_EXIT, UNKNOWN_EXIT = 3, 4
+PAUSE_S = 1.0
+
+
+def completeness(
+    wait: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="wait so long for the jobs to catch up")
+    ] = 30.0,
+    *,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Compare every record the detector has read with the rows in raw, and what the archive has read with its topics.
+
+    What is found is kept in ops.kafka_positions. Exit code 0: all there; 3: records are missing or wait; 4: Kafka does
+    not answer, so nobody can tell.
+
+    Example: streamflow completeness --wait 60
+    """
+    from flink_jobs.contracts.registry import topic_name
+    from flink_jobs.local.topics import is_ready
+    from flink_jobs.local.waiting import WaitTimeoutError, wait_for
+    from flink_jobs.traffic.positions import read_positions
+    from flink_jobs.warehouse.completeness import compare
+
+    settings = load_settings()
+    bootstrap, prefix = settings.kafka_bootstrap_servers, settings.topic_prefix
+    if not is_ready(bootstrap):
+        _answer(output, [], f"no Kafka broker answers at {bootstrap}")
+        raise typer.Exit(UNKNOWN_EXIT)
+    latest: list[Compared] = []
+
+    def is_complete() -> bool:
+        latest[:] = compare(
+            settings.postgres_dsn_as("transformer"),
+            read_positions(bootstrap, prefix),
+            topic_name(prefix, "transactions"),
+        )
+        return all(item.is_complete for item in latest)
+
+    try:
+        wait_for(is_complete, limit_s=wait, what="the jobs", interval_s=PAUSE_S)
+    except WaitTimeoutError:
+        missing = sum(item.missing or 0 for item in latest)
+        waiting = sum(item.position.waiting for item in latest if item.missing is None)
+        _answer(output, latest, f"{missing:,} records have no row, {waiting:,} wait for the archive")
+        raise typer.Exit(INCOMPLETE_EXIT) from None
+    _answer(output, latest, "every record that was read has its row")
+
+
+def _answer(output: Output, compared: list[Compared], verdict: str) -> None:
+    rows: list[dict[str, Any]] = [{**item.position._asdict(), "missing": item.missing} for item in compared]
+
+    def plain() -> None:
+        if rows:
+            table([name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in rows])
+        out.print(verdict)
+
+    emit(output, {"verdict": verdict, "partitions": rows}, plain)

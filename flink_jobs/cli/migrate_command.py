@@ -1,0 +1,50 @@
+"""`streamflow migrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flink_jobs.cli.output import Output, OutputOption, emit, out, say
+from flink_jobs.errors import UserError
+from flink_jobs.settings import load_settings
+
+
+def migrate(
+    *,
+    airflow_password_file: Annotated[
+        Path | None,
+        typer.Option(help="also make the database of Airflow's own tables, and its role with this password"),
+    ] = None,
+    topics: Annotated[
+        bool, typer.Option("--topics", help="also make the topics of the contracts that are missing")
+    ] = False,
+    replicas: Annotated[int, typer.Option(min=1, help="copies of each new topic")] = 1,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Bring the database of the settings to date: roles, tables, partitions, passwords of the roles.
+
+    For a Postgres that `streamflow up` did not start; it does this by itself. Run it before every release: what was
+    applied is not applied again.
+    """
+    from flink_jobs.local import airflow, database
+    from flink_jobs.local.topics import create_topics
+
+    settings = load_settings()
+    if topics:
+        created = create_topics(settings.broker(), settings.topic_prefix, replicas)
+        say(f"{len(created)} topics created at {settings.kafka_bootstrap_servers}.")
+    applied = database.migrate(settings)
+    if airflow_password_file is not None:
+        try:
+            password = airflow_password_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UserError(
+                f"cannot read {airflow_password_file} ({error.strerror})", "name a file with the password"
+            ) from None
+        database.create_airflow_database(settings, airflow.DATABASE, password)
+        say(f"Airflow's database {airflow.DATABASE} belongs to {database.AIRFLOW}.")
+    place = f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
+    emit(output, {"applied": applied}, lambda: out.print(f"{place} is to date ({len(applied)} migrations applied now)"))

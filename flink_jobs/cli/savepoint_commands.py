@@ -1,0 +1,290 @@
+"""`streamflow savepoint`: take savepoints, and see what is in them without a cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flink_jobs.cli.job_commands import JobArgument, job_rest, one_job
+from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.cli.times import shown
+from flink_jobs.errors import UserError
+from flink_jobs.settings import load_settings
+
+if TYPE_CHECKING:
+    from flink_jobs.savepoint.snapshot import Snapshot, StoredCustomer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Take savepoints, and see what is in them.")
+
+PathArgument = Annotated[str, typer.Argument(help="as printed by `savepoint take` or `stop`, or its folder")]
+
+
+class Job(StrEnum):
+    """Which job is to go on."""
+
+    DETECT = "detect"
+    ARCHIVE = "archive"
+
+
+class Mode(StrEnum):
+    """The execution mode it will have."""
+
+    THREAD = "thread"
+    PROCESS = "process"
+
+
+@app.command()
+def take(job: JobArgument = None, *, output: OutputOption = Output.PLAIN) -> None:
+    """Take a savepoint while the job goes on; print its path."""
+    settings = load_settings()
+    rest = job_rest(settings)
+    job_id = one_job(rest, job)
+    _print_path(output, job_id, rest.savepoint(job_id, settings.savepoint_dir))
+
+
+@app.command()
+def stop(job: JobArgument = None, *, output: OutputOption = Output.PLAIN) -> None:
+    """Stop the job with a savepoint; print its path, for `streamflow submit --from-savepoint`."""
+    settings = load_settings()
+    rest = job_rest(settings)
+    job_id = one_job(rest, job)
+    _print_path(output, job_id, rest.stop_with_savepoint(job_id, settings.savepoint_dir))
+
+
+def _print_path(output: Output, job_id: str, path: str) -> None:
+    emit(output, {"job": job_id, "path": path}, lambda: out.print(path, soft_wrap=True))
+
+
+@app.command("list")
+def list_savepoints(
+    folder: Annotated[str | None, typer.Argument(help="where to look; default: STREAMFLOW_SAVEPOINT_DIR")] = None,
+    *,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """List the savepoints in a folder, the newest last."""
+    from flink_jobs.savepoint.snapshot import METADATA, local_path
+
+    where = local_path(folder or load_settings().savepoint_dir)
+    if not where.is_dir():
+        raise UserError(f"no folder {where}", "name the folder that savepoints are written to")
+    files = sorted(where.glob(f"*/{METADATA}"), key=lambda file: file.stat().st_mtime)
+    found = [_told(file.parent) for file in files]
+    if not found:
+        say(f"No savepoint in {where}.")
+    rows = [[item["name"], item["taken"], item["job"], item["kind"], item["bytes"], item["problem"]] for item in found]
+    emit(output, found, lambda: table(["name", "taken", "job", "kind", "bytes", "problem"], rows))
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    from flink_jobs.savepoint.check import job_of
+    from flink_jobs.savepoint.snapshot import METADATA, open_snapshot
+
+    taken_s = (folder / METADATA).stat().st_mtime
+    told: dict[str, Any] = {
+        "name": folder.name,
+        "path": folder.as_uri(),
+        "taken": datetime.fromtimestamp(taken_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        **dict.fromkeys(("job", "kind", "bytes", "problem")),
+    }
+    try:
+        with open_snapshot(str(folder)) as snapshot:
+            told["job"] = job_of(snapshot) or "foreign"
+            told["kind"] = "checkpoint" if snapshot.is_incremental else "savepoint"
+            told["bytes"] = sum(operator.bytes for operator in snapshot.operators)
+            snapshot.check_files()
+    except UserError as error:
+        told["problem"] = error.what
+    return told
+
+
+@app.command()
+def check(
+    path: PathArgument,
+    *,
+    job: Annotated[Job | None, typer.Option(help="the job that is to go on; default: the one that wrote it")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="its mode; default: STREAMFLOW_EXECUTION_MODE")] = None,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Tell whether this release's job can go on from a savepoint, and show its operators; exit code 1 if it cannot.
+
+    `submit --from-savepoint` looks at the same things before it starts a job.
+    """
+    from flink_jobs.savepoint.check import job_of, obstacles
+    from flink_jobs.savepoint.snapshot import open_snapshot
+
+    with open_snapshot(path) as snapshot:
+        snapshot.check_files()
+        wanted = job.value if job else job_of(snapshot) or Job.DETECT.value
+        found = obstacles(snapshot, wanted, mode.value if mode else _mode())
+        operators = [
+            {"uid": item.uid, "name": item.name, "parallelism": item.parallelism, "bytes": item.bytes}
+            for item in snapshot.operators
+            if item.has_state
+        ]
+
+    def plain() -> None:
+        table(["uid", "name", "parallelism", "bytes"], [list(item.values()) for item in operators])
+        out.print()
+        for item in found:
+            out.print(
+                f"{wanted} cannot go on from it: {item.what}. What to do: {item.fix}", markup=False, soft_wrap=True
+            )
+        if not found:
+            out.print(f"{wanted} can go on from it")
+
+    document = {"job": wanted, "can_go_on": not found, "operators": operators,
+                "obstacles": [{"what": item.what, "fix": item.fix} for item in found]}  # fmt: skip
+    emit(output, document, plain)
+    if found:
+        raise typer.Exit(1)
+
+
+def _mode() -> str:
+    """Return the mode a job would have here; a machine that only reads savepoints has no settings."""
+    try:
+        return load_settings().execution_mode
+    except UserError:
+        return Mode.THREAD
+
+
+@app.command()
+def inspect(
+    path: PathArgument,
+    *,
+    customer: Annotated[str | None, typer.Option(help="only this customer, in full")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="show so many customers; all are counted")] = 20,
+    output: OutputOption = Output.PLAIN,
+) -> None:
+    """Print what a savepoint knows of customers, and the configuration in it.
+
+    For example: streamflow savepoint inspect file:/.../savepoint-1a2b3c-0123456789ab --customer 741825307822
+    """
+    from flink_jobs.cli.progress import counted
+    from flink_jobs.savepoint.snapshot import open_snapshot
+
+    with open_snapshot(path) as snapshot:
+        versions: Counter[int] = Counter()
+        chosen: list[StoredCustomer] = []
+        for found in counted(snapshot.customers(customer), "customers"):
+            versions[found.version] += 1
+            if len(chosen) < limit or customer is not None:
+                chosen.append(found)
+        if customer is not None and not chosen:
+            raise UserError(
+                f"customer {customer} is not in {snapshot.folder}",
+                "see `streamflow savepoint inspect` without --customer",
+            )
+        described = [_described(item) for item in chosen]
+        document = {"path": str(snapshot.folder), "customers": versions.total(),
+                    "state_versions": dict(sorted(versions.items())), "config": _config(snapshot),
+                    "shown": described}  # fmt: skip
+    emit(output, document, lambda: _print_one(described) if customer is not None else _print_many(document))
+
+
+def _config(snapshot: Snapshot) -> Any:  # noqa: ANN401 - as stored, JSON
+    import json
+
+    stored = snapshot.config()
+    return None if stored is None else json.loads(stored)
+
+
+def _described(customer: StoredCustomer) -> dict[str, Any]:
+    """Return a customer's state in words and numbers; of bytes that cannot be used, why."""
+    from flink_jobs.core.state import StateError
+
+    told: dict[str, Any] = {
+        "customer_id": customer.customer_id,
+        "state_version": customer.version,
+        "bytes": len(customer.blob),
+        "written": shown(customer.written_ms),
+    }
+    try:
+        state = customer.state()
+    except StateError as error:
+        return {**told, "problem": str(error)}
+    return {
+        **told,
+        "transactions": state.seen_count,
+        "first_seen": shown(state.first_seen_ms),
+        "last_seen": shown(state.last_event_time_ms),
+        "amounts": {
+            currency: {"count": stats.count, "mean": stats.mean, "std": stats.std if stats.count > 1 else None}
+            for currency, stats in state.amounts.items()
+        },
+        "categories": len(state.habits.keys),
+        "hours_utc": list(state.hour_counts),
+        "last_place": None
+        if state.located_at_ms is None
+        else {"at": shown(state.located_at_ms), "latitude": state.latitude, "longitude": state.longitude},
+        "recent": [
+            {"at": shown(time_ms), "surprise": round(surprise, 3), "times_the_usual_amount": round(multiple, 3)}
+            for time_ms, surprise, multiple in zip(
+                state.recent_times_ms, state.recent_surprises, state.recent_multiples, strict=True
+            )
+        ],
+    }
+
+
+def _amounts(told: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{currency} {item['mean']:,.2f}"
+        + (f" ± {item['std']:,.2f}" if item["std"] is not None else "")
+        + f" ({item['count']})"
+        for currency, item in told.get("amounts", {}).items()
+    )
+
+
+def _print_many(document: dict[str, Any]) -> None:
+    config, shown_ones = document["config"], document["shown"]
+    versions = ", ".join(f"version {version}: {count:,}" for version, count in document["state_versions"].items())
+    out.print(f"{document['customers']:,} customers" + (f" ({versions})" if versions else ""))
+    if config is None:
+        out.print("no control message has changed the configuration")
+    else:
+        out.print(
+            f"configuration revision {config['revision']}: alpha {config['alpha']:g}, alert threshold "
+            f"{config['alert_threshold']:g}, model {config['model_version'] or 'as started'}; --output json shows all"
+        )
+    if not shown_ones:
+        return
+    out.print()
+    rows = [
+        [item["customer_id"], item["state_version"], item.get("transactions"), item.get("first_seen"),
+         item.get("last_seen"), item.get("problem") or _amounts(item), item.get("categories"), item["bytes"]]
+        for item in shown_ones
+    ]  # fmt: skip
+    table(
+        ["customer", "state", "transactions", "first seen", "last seen", "usual amounts", "categories", "bytes"], rows
+    )
+    if len(shown_ones) < document["customers"]:
+        out.print(f"... {document['customers'] - len(shown_ones):,} more (--limit)")
+
+
+def _print_one(described: list[dict[str, Any]]) -> None:
+    for told in described:
+        out.print(f"customer {told['customer_id']}: state version {told['state_version']}, {told['bytes']} bytes, "
+                  f"written {told['written']}", markup=False, soft_wrap=True)  # fmt: skip
+        if "problem" in told:
+            out.print(f"cannot be used: {told['problem']}", markup=False, soft_wrap=True)
+            continue
+        place = told["last_place"]
+        out.print(f"{told['transactions']} transactions from {told['first_seen']} to {told['last_seen']}, "
+                  f"{told['categories']} categories", soft_wrap=True)  # fmt: skip
+        out.print(f"usual amounts: {_amounts(told) or 'none'}", soft_wrap=True)
+        out.print(
+            "last place: "
+            + ("none" if place is None else f"{place['latitude']:g}, {place['longitude']:g} at {place['at']}"),
+            soft_wrap=True,
+        )
+        hours = " ".join(f"{hour:02}h:{count}" for hour, count in enumerate(told["hours_utc"]) if count)
+        out.print(f"hours (UTC): {hours}\n", soft_wrap=True)
+        columns = ["at", "surprise", "times_the_usual_amount"]
+        table(
+            ["recent transaction", "surprise", "times the usual amount"],
+            [[item[name] for name in columns] for item in told["recent"]],
+        )

@@ -1,0 +1,52 @@
+"""One ZooKeeper for a highly available JobManager: the server inside Flink's own distribution.
+
+With it a JobManager that dies and is started again finds its jobs and goes on from their last checkpoints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flink_jobs.local import flink, paths
+from flink_jobs.local.paths import Home
+from flink_jobs.local.ports import HOST
+from flink_jobs.local.process import Command
+
+NAME = "zookeeper"
+_HEAP_MB = 64
+
+
+def render(folder: Path, port: int) -> str:
+    """Return ``zoo.cfg`` of a server that stands alone and is reached from this machine only."""
+    values = {
+        "dataDir": str(folder),
+        "clientPort": port,
+        "clientPortAddress": HOST,
+        "tickTime": 1000,
+        "admin.enableServer": "false",
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def command(home: Home, java: Path, port: int) -> Command:
+    """Write the configuration and return the server's command line."""
+    folder = home.flink / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "zoo.cfg"
+    configuration.write_text(render(folder / "data", port))
+    argv = [
+        str(java / "bin" / "java"),
+        f"-Xmx{_HEAP_MB}m",
+        "-XX:+UseSerialGC",
+        f"-Dlog4j.configurationFile={paths.FLINK_HOME / 'conf' / 'log4j-console.properties'}",
+        "-cp",
+        f"{paths.FLINK_LIB}/*",
+        "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer",
+        "--zkConfigFile",
+        str(configuration),
+        "--peerId",
+        "1",
+    ]
+    return Command(
+        name=NAME, argv=argv, log=home.logs / f"{NAME}.out", env=flink.environment(home, java, NAME), cwd=folder
+    )

@@ -1,0 +1,191 @@
+"""The service-level objectives, and the Prometheus rules that watch them.
+
+Each objective is one row of :data:`SLOS`: the share that must be good, and the PromQL of the share that was bad over a
+window. The rules are those of the Google SRE workbook, chapter 5 ("Alerting on SLOs", multi-window, multi-burn-rate):
+a burn rate of 1 spends the budget of 30 days in 30 days, one of 14.4 spends 2 % of it in an hour.
+
+``python -m flink_jobs.metrics.slos --write`` writes them to :data:`RULES_FILE`; a test compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from flink_jobs.metrics.catalogue import ALERT_LATENCY_MS, LATENCY_MS, Metric, prometheus_name
+
+MONITORING: Final = Path(__file__).parents[2] / "k8s" / "base" / "monitoring"
+RULES_FILE: Final = MONITORING / "slos.yaml"
+DETECT: Final = 'job_name=~"streamflow.detect"'
+ARCHIVE: Final = 'job_name=~"streamflow.archive"'
+RUNNING: Final = "flink_jobmanager_job_runningTime"
+BEHIND_MS: Final = "flink_taskmanager_job_task_operator_currentEmitEventTimeLag"
+WAITING: Final = "flink_taskmanager_job_task_operator_pendingRecords"
+PASSED_ON: Final = "flink_taskmanager_job_task_operator_numRecordsOut"
+DECISIONS: Final = f'{ARCHIVE}, operator_name=~"Source.*decisions_topic.*"'
+FEW_WAITING: Final = 100
+"""Decisions under way at any moment."""
+WINDOWS: Final = ("5m", "30m", "1h", "6h", "30d")
+FAST, SLOW = 14.4, 6.0
+FRESHNESS_MS: Final = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """One objective.
+
+    ``bad`` is PromQL for the share of time or events that was bad, with ``$window`` for the window.
+    """
+
+    name: str
+    objective: float
+    meaning: str
+    bad: str
+
+
+def _slower_than(metric: Metric, limit_ms: int) -> str:
+    """Return the share of a histogram's observations above one of its own bounds."""
+    if limit_ms not in metric.buckets:
+        message = f"{metric.name} has no bucket of {limit_ms}"
+        raise ValueError(message)
+    name = prometheus_name(metric)
+    good = f'sum(rate({name}{{le="{limit_ms}"}}[$window]))'
+    return f'1 - {good} / (sum(rate({name}{{le="+Inf"}}[$window])) > 0)'
+
+
+SLOS: Final = (
+    Slo(
+        "availability", 0.995, "share of time the detector runs",
+        "1 - avg_over_time(streamflow:detect_runs:bool[$window])",
+    ),
+    Slo(
+        "decision_latency", 0.99, "share of transactions decided within 5 s of Kafka's timestamp",
+        _slower_than(LATENCY_MS, 5_000),
+    ),
+    Slo(
+        "alert_latency", 0.95, "share of alerts raised within 2 s of Kafka's timestamp",
+        _slower_than(ALERT_LATENCY_MS, 2_000),
+    ),
+    Slo(
+        "freshness", 0.99, "share of time the archive is less than 5 minutes behind",
+        "1 - avg_over_time(streamflow:archive_is_fresh:bool[$window])",
+    ),
+)  # fmt: skip
+"""The fifth objective, that no budget is spent before its 30 days are over, is a rule over these four."""
+
+
+def objective_rules() -> list[dict[str, Any]]:
+    """Return what the objectives are worked out from, and their budgets."""
+    rules: list[dict[str, Any]] = [
+        {
+            "record": "streamflow:detect_runs:bool",
+            "expr": f"max({RUNNING}{{{DETECT}}} > bool 0) or vector(0)",
+        },
+        {
+            # The lag is that of the last record passed on, however long ago that was: it counts while records wait.
+            "record": "streamflow:archive_is_behind:bool",
+            "expr": f"(sum({WAITING}{{{DECISIONS}}}) > bool {FEW_WAITING}) * ((max({BEHIND_MS}{{{DECISIONS}}}) >= bool "
+            f"{FRESHNESS_MS}) + (sum(rate({PASSED_ON}{{{DECISIONS}}}[5m])) == bool 0)) > bool 0",
+        },
+        {
+            "record": "streamflow:archive_is_fresh:bool",
+            "expr": f"(max({RUNNING}{{{ARCHIVE}}} > bool 0) * (1 - streamflow:archive_is_behind:bool)) or vector(0)",
+        },
+    ]
+    for slo in SLOS:
+        budget = {"expr": f"vector({round(1 - slo.objective, 6)})", "labels": {"slo": slo.name}}
+        rules.append({"record": "streamflow:slo_budget:ratio", **budget})
+    return rules
+
+
+def window_rules() -> list[dict[str, Any]]:
+    """Return the bad share of each objective over each window, and what is left of its budget."""
+    rules: list[dict[str, Any]] = [
+        {
+            "record": f"streamflow:slo_bad:ratio_{window}",
+            "expr": slo.bad.replace("$window", window),
+            "labels": {"slo": slo.name},
+        }
+        for slo in SLOS
+        for window in WINDOWS
+    ]
+    left = "1 - streamflow:slo_bad:ratio_30d / on (slo) streamflow:slo_budget:ratio"
+    return [*rules, {"record": "streamflow:slo_budget_left:ratio", "expr": left}]
+
+
+def _burning(rate: float, long: str, short: str) -> str:
+    limit = f"on (slo) {rate} * streamflow:slo_budget:ratio"
+    return f"streamflow:slo_bad:ratio_{long} > {limit} and streamflow:slo_bad:ratio_{short} > {limit}"
+
+
+def alert_rules() -> list[dict[str, Any]]:
+    """Return the alerts on budgets: one for each pace, for every objective."""
+
+    def rule(name: str, expr: str, severity: str, summary: str, wait: str) -> dict[str, Any]:
+        notes = {"summary": summary, "runbook": f"docs/runbooks/{name}.md"}
+        return {"alert": name, "expr": expr, "for": wait, "labels": {"severity": severity}, "annotations": notes}
+
+    return [
+        rule(
+            "SloBudgetBurnsFast", _burning(FAST, "1h", "5m"), "page",
+            "{{ $labels.slo }} spends its 30-day budget 14 times too fast", "2m",
+        ),
+        rule(
+            "SloBudgetBurnsSlowly", _burning(SLOW, "6h", "30m"), "ticket",
+            "{{ $labels.slo }} spends its 30-day budget 6 times too fast", "15m",
+        ),
+        rule(
+            "SloBudgetSpent", "streamflow:slo_budget_left:ratio <= 0", "ticket",
+            "{{ $labels.slo }} has nothing left of its 30-day budget", "1h",
+        ),
+    ]  # fmt: skip
+
+
+def prometheus_rule() -> dict[str, Any]:
+    """Return the whole resource."""
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "streamflow-slos", "labels": {"app.kubernetes.io/part-of": "streamflow"}},
+        "spec": {
+            "groups": [
+                {"name": "streamflow-objectives", "interval": "15s", "rules": objective_rules()},
+                {"name": "streamflow-windows", "interval": "30s", "rules": window_rules()},
+                {"name": "streamflow-budgets", "rules": alert_rules()},
+            ]
+        },
+    }
+
+
+def plain_rules(resources: Sequence[Path]) -> dict[str, Any]:
+    """Return the rules of PrometheusRule files as Prometheus itself reads them: one file of groups."""
+    documents = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in resources]
+    return {"groups": [group for document in documents for group in document["spec"]["groups"]]}
+
+
+def render() -> str:
+    """Return the text of :data:`RULES_FILE`."""
+    head = "# Generated by `python -m flink_jobs.metrics.slos --write` from the table in that file.\n"
+    return head + yaml.safe_dump(prometheus_rule(), sort_keys=False, width=140)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the resource, or print all rules in Prometheus's own form; return the exit code."""
+    if list(arguments) == ["--write"]:
+        RULES_FILE.write_text(render(), encoding="utf-8")
+        return 0
+    if list(arguments) == ["--plain"]:
+        files = [RULES_FILE, RULES_FILE.with_name("alerts.yaml")]
+        yaml.safe_dump(plain_rules(files), sys.stdout, sort_keys=False, width=140)
+        return 0
+    sys.stderr.write("usage: python -m flink_jobs.metrics.slos --write | --plain\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

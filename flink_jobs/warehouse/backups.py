@@ -1,0 +1,187 @@
+"""Backups that are known to restore: a dump, sums of what was in it, and a restore into a scratch database to compare.
+
+A backup is everything but the rows of gold, which `streamflow marts` builds again. Two files: ``NAME.dump``, for
+pg_restore, and ``NAME.json``, which says what must come out of it and is written last: without it there is no backup.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from flink_jobs.errors import UserError
+from flink_jobs.settings import Settings
+
+SCHEMAS: Final = ("raw", "ops", "ml", "silver")
+"""What is compared row by row. Partitions count as their table."""
+_TABLES: Final = """
+    SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'p') AND NOT relispartition AND nspname = ANY(%s) ORDER BY 1, 2"""
+# The sum does not depend on the order of rows; 64 bits of MD5 each, added up as exact numbers.
+_SUM: Final = """
+    SELECT count(*), coalesce(sum(('x' || left(md5(t::text), 16))::bit(64)::bigint::numeric), 0)::text FROM {} AS t"""
+
+
+class TableSum(NamedTuple):
+    """What a table holds."""
+
+    rows: int
+    checksum: str
+
+
+def back_up(settings: Settings, folder: Path, now: datetime) -> Path:
+    """Dump the database and sum its tables up, all as of one moment; note it in ``ops.backups``.
+
+    Args:
+        settings: with the account of the owner, who may read every table.
+        folder: where backups lie.
+        now: names the backup.
+
+    Returns:
+        The file for pg_restore.
+
+    Raises:
+        UserError: pg_dump is not there, older than the server, or failed; nothing is left behind then.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    dump = folder / f"streamflow-{now:%Y%m%dT%H%M%SZ}.dump"
+    unfinished = dump.with_suffix(".unfinished")
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        snapshot = _one(connection.execute("SELECT pg_export_snapshot()"))
+        try:
+            command = ["pg_dump", "--format=custom", f"--snapshot={snapshot}", "--exclude-table-data=gold.*"]
+            _run(settings, settings.postgres_database, *command, f"--file={unfinished}")
+            sums = sum_up(connection)
+            unfinished.rename(dump)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    dump.with_suffix(".json").write_text(json.dumps({"taken_at": now.isoformat(), "tables": sums}, indent=1))
+    rows = sum(item.rows for item in sums.values())
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        connection.execute(
+            """
+            INSERT INTO ops.backups (backup_name, taken_at, size_bytes, table_count, row_count)
+            VALUES (%s, %s, %s, %s, %s) ON CONFLICT (backup_name) DO UPDATE SET
+                taken_at = EXCLUDED.taken_at, size_bytes = EXCLUDED.size_bytes, table_count = EXCLUDED.table_count,
+                row_count = EXCLUDED.row_count, verified_at = NULL
+            """,
+            (dump.stem, now, dump.stat().st_size, len(sums), rows),
+        )
+    return dump
+
+
+def verify(settings: Settings, dump: Path) -> dict[str, TableSum]:
+    """Restore a backup into a scratch database of the same server, compare every table, and note that it is good.
+
+    Returns:
+        What each table holds.
+
+    Raises:
+        UserError: it does not restore, or not to what was dumped; names the tables.
+    """
+    expected = read_sums(dump)
+    with scratch_database(settings) as scratch:
+        restore(scratch, dump)
+        with psycopg.connect(scratch.postgres_dsn) as connection:
+            found = sum_up(connection)
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        details = ", ".join(f"{name}: {expected.get(name)} dumped, {found.get(name)} restored" for name in wrong[:3])
+        raise UserError(f"{dump} restores to something else ({details})", "keep the backup before it, take another")
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        connection.execute("UPDATE ops.backups SET verified_at = now() WHERE backup_name = %s", (dump.stem,))
+    return found
+
+
+def restore(settings: Settings, dump: Path) -> None:
+    """Restore a backup into the database of these settings, which must be empty; its roles must be there.
+
+    Raises:
+        UserError: pg_restore failed.
+    """
+    _run(settings, settings.postgres_database, "pg_restore", "--exit-on-error", "--single-transaction",
+         f"--dbname={settings.postgres_database}", str(dump))  # fmt: skip
+
+
+def read_sums(dump: Path) -> dict[str, TableSum]:
+    """Return what a backup must restore to.
+
+    Raises:
+        UserError: the backup was never finished.
+    """
+    try:
+        tables: dict[str, list[Any]] = json.loads(dump.with_suffix(".json").read_text())["tables"]
+    except FileNotFoundError:
+        raise UserError(
+            f"{dump} has no {dump.stem}.json beside it", "take another: this one was not finished"
+        ) from None
+    return {name: TableSum(rows, checksum) for name, (rows, checksum) in tables.items()}
+
+
+def prune(folder: Path, keep: int) -> list[str]:
+    """Delete all but the newest ``keep`` backups; return the names of those that went.
+
+    Raises:
+        UserError: ``keep`` is below 1.
+    """
+    if keep < 1:
+        raise UserError("the last backup is not deleted", "keep 1 or more")
+    old = sorted(folder.glob("streamflow-*.dump"))[:-keep]
+    for dump in old:
+        dump.unlink()
+        dump.with_suffix(".json").unlink(missing_ok=True)
+    return [dump.stem for dump in old]
+
+
+def sum_up(connection: psycopg.Connection[Any]) -> dict[str, TableSum]:
+    """Return what each table of ``SCHEMAS`` holds, by its name."""
+    connection.execute("SET LOCAL timezone = 'UTC'")  # of how times are written, hence summed
+    sums = {}
+    for schema, name in connection.execute(_TABLES, (list(SCHEMAS),)).fetchall():
+        row = connection.execute(sql.SQL(_SUM).format(sql.Identifier(schema, name))).fetchone()
+        sums[f"{schema}.{name}"] = TableSum(*row or (0, "0"))
+    return sums
+
+
+@contextmanager
+def scratch_database(settings: Settings) -> Iterator[Settings]:
+    """Make an empty database on the same server for the length of a block; its settings are the value."""
+    name = f"scratch_{secrets.token_hex(4)}"
+    with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    try:
+        yield settings.model_copy(update={"postgres_database": name})
+    finally:
+        with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _run(settings: Settings, database: str, program: str, *arguments: str) -> None:
+    path = shutil.which(program)
+    if path is None:
+        raise UserError(f"there is no {program} on PATH", "install the PostgreSQL client of the server's version")
+    login = {
+        "PGHOST": settings.postgres_host, "PGPORT": str(settings.postgres_port), "PGUSER": settings.postgres_user,
+        "PGPASSWORD": settings.postgres_password.get_secret_value(), "PGDATABASE": database,
+    }  # fmt: skip
+    done = subprocess.run([path, *arguments], env={**os.environ, **login}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
+        raise UserError(f"{program} failed: {last}", "see the message; is it as new as the server?")
+
+
+def _one(cursor: psycopg.Cursor[Any]) -> str:
+    return str((cursor.fetchone() or ("",))[0])

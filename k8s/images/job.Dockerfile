@@ -1,0 +1,70 @@
+# syntax=docker/dockerfile:1
+# The Flink jobs: Flink from its Python package, our code, its compiled core. From the root of the checkout:
+#   docker build --file k8s/images/job.Dockerfile --tag streamflow/job .
+# Debian 12 has the Python 3.11 and the Java 17 that everything is tested with. A release pins the base by digest
+# (--build-arg BASE=debian@sha256:...), which the deploy workflow does.
+ARG BASE=debian:12.12-slim
+
+FROM ${BASE} AS base
+ENV DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+# Debian's stable release changes only what is a fix, and fixes are wanted.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates python3 && rm -rf /var/lib/apt/lists/*
+
+FROM base AS build
+# hadolint ignore=DL3008
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends gcc libc6-dev maven openjdk-17-jre-headless python3-dev python3-venv \
+  && rm -rf /var/lib/apt/lists/*
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv==0.13.8
+ENV UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
+WORKDIR /opt/streamflow
+COPY pyproject.toml uv.lock .python-version ./
+RUN /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group job
+COPY flink_jobs/local/maven/connectors.xml k8s/images/object-storage.xml ./maven/
+RUN for pom in connectors object-storage; do \
+    mvn -B -q -f "maven/$pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+      -DincludeScope=runtime -DoutputDirectory="/opt/jars/$pom"; \
+  done
+# One folder that looks as Flink's own images do: the operator mounts its configuration at /opt/flink/conf.
+RUN pyflink="$PWD/.venv/lib/python3.11/site-packages/pyflink" \
+  && mkdir -p /opt/flink/plugins/s3-fs-hadoop /opt/flink/log \
+  && mv "$pyflink/bin" "$pyflink/conf" "$pyflink/lib" "$pyflink/opt" /opt/flink/ \
+  && mv /opt/jars/connectors/*.jar /opt/flink/lib/ \
+  && cp /opt/flink/opt/flink-python-*.jar /opt/flink/lib/ \
+  && mv /opt/jars/object-storage/*.jar /opt/flink/plugins/s3-fs-hadoop/ \
+  && rm -rf "$pyflink/plugins" "$pyflink/examples" "$pyflink/log" \
+  && printf '%s\n' 'classloader.parent-first-patterns.additional: pemja.' \
+    "python.executable: $PWD/.venv/bin/python" "python.client.executable: $PWD/.venv/bin/python" \
+    'metrics.reporter.prom.factory.class: org.apache.flink.metrics.prometheus.PrometheusReporterFactory' \
+    >> /opt/flink/conf/config.yaml
+COPY flink_jobs ./flink_jobs
+# The compiler stays in this stage; what it makes is found by a digest of the sources.
+RUN UV_PROJECT_ENVIRONMENT=/opt/compiler /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group native \
+  && PYTHONPATH="$PWD" /opt/compiler/bin/python -P -m flink_jobs.native.build
+
+FROM base
+# hadolint ignore=DL3008
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends libpython3.11 openjdk-17-jre-headless procps tini \
+  && rm -rf /var/lib/apt/lists/* \
+  && groupadd --gid 10001 flink && useradd --uid 10001 --gid flink --no-create-home --home-dir /tmp flink
+COPY --from=build /opt/flink /opt/flink
+COPY --from=build /opt/streamflow/.venv /opt/streamflow/.venv
+COPY --from=build /opt/streamflow/.tools/native /opt/streamflow/.tools/native
+COPY flink_jobs /opt/streamflow/flink_jobs
+COPY --chmod=755 k8s/images/entrypoint.sh /docker-entrypoint.sh
+RUN chown flink:flink /opt/flink/log
+# PEMJA reads no .pth files: both folders are spelled out.
+ENV FLINK_HOME=/opt/flink \
+  JAVA_HOME=/usr/lib/jvm/java-17-openjdk-amd64 \
+  PATH=/opt/flink/bin:/opt/streamflow/.venv/bin:/usr/local/bin:/usr/bin:/bin \
+  PYTHONDONTWRITEBYTECODE=1 \
+  PYTHONPATH=/opt/streamflow/.venv/lib/python3.11/site-packages:/opt/streamflow \
+  STREAMFLOW_HOME=/tmp/streamflow \
+  TZ=UTC
+USER 10001:10001
+WORKDIR /opt/flink
+EXPOSE 6123 8081 9249
+ENTRYPOINT ["tini", "--", "/docker-entrypoint.sh"]

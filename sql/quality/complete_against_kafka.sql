@@ -1,0 +1,10 @@
+-- Check: every record that the detector had read when Kafka was last looked at has a decision or a dead letter.
+-- Severity: error
+select
+    topic,
+    partition,
+    read_offset,
+    missing,
+    observed_at
+from ops.kafka_positions
+where missing > 0

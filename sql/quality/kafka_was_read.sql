@@ -1,0 +1,17 @@
+-- Check: Kafka was looked at in the last day, and the archive had read all that its topics held.
+-- Severity: warn
+select
+    topic,
+    partition,
+    waiting,
+    observed_at
+from ops.kafka_positions
+where waiting > 0 and missing is null
+union all
+select
+    null as topic,
+    null as partition,
+    null as waiting,
+    max(observed_at) as observed_at
+from ops.kafka_positions
+having coalesce(max(observed_at) < now() - interval '1 day', true)

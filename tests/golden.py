@@ -1,0 +1,55 @@
+"""The golden savepoints: what released jobs left behind (made by tests/integration/golden_savepoint.py)."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.source_record import SourceRecord
+
+FOLDER = Path(__file__).parent / "data" / "savepoints"
+GOLDEN = sorted(FOLDER.glob("state-v*.tar.gz"))
+"""One for each state version ever released."""
+PROCESS_MODE = FOLDER / "process-mode.tar.gz"
+"""The same job in process mode."""
+
+
+def version_of(archive: Path) -> int:
+    """Return the state version of a golden savepoint."""
+    return int(archive.name.removeprefix("state-v").removesuffix(".tar.gz"))
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack a golden savepoint anywhere; return the savepoint's folder."""
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return folder / "savepoint"
+
+
+def transactions_of(archive: Path) -> list[dict[str, Any]]:
+    """Return the transactions that the job had decided, as they were sent."""
+    with tarfile.open(archive) as packed:
+        member = packed.extractfile("transactions.jsonl")
+        assert member is not None
+        return [orjson.loads(line) for line in member]
+
+
+def decided(
+    transactions: Iterable[dict[str, Any]], states: dict[str, bytes], now_ms: int = 2_000_000_000_000
+) -> dict[str, dict[str, Any]]:
+    """Decide transactions by rules as one unbroken stream; return the decisions by id, and update the states."""
+    evaluator, decisions = TransactionEvaluator(), {}
+    for offset, transaction in enumerate(transactions):
+        customer = str(transaction["customer_id"])
+        record = SourceRecord(orjson.dumps(transaction), 0, offset, "", "", customer, "golden")
+        outcome = evaluator.evaluate(record, lambda customer=customer: states.get(customer), now_ms)  # type: ignore[misc]
+        assert outcome.decision is not None, outcome.letters
+        assert outcome.state is not None
+        states[customer] = outcome.state
+        decisions[str(transaction["transaction_id"])] = orjson.loads(outcome.decision)
+    return decisions

@@ -1,0 +1,36 @@
+"""A few cases of the fault matrix on every change. `make faults` runs all; docs/faults.md shows what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flink_jobs.local.stack import Stack
+from tests.faults.cases import CASES
+from tests.faults.finding import Status
+from tests.faults.lab import Lab
+from tests.faults.run import run_case
+
+QUICK = ("schema-change", "clock-jump", "broker-kill", "state-corrupt")
+"""Not those that other tests of this folder do: garbage, a killed TaskManager, idle partitions, damaged models."""
+
+
+@pytest.fixture(scope="module")
+def lab(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    made = Lab(stack, model_dir, tmp_path_factory.mktemp("faults"), taskmanagers=2)
+    yield made
+    made.end_shared()
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_account_balances_after_the_fault(lab: Lab, name: str) -> None:
+    (case,) = (case for case in CASES if case.name == name)
+
+    finding = run_case(lab, case, seed=1)
+
+    assert finding.problems == []
+    assert finding.status is Status.HOLDS
+    assert finding.kafka == finding.postgres
+    assert finding.sent > 0

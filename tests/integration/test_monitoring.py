@@ -1,0 +1,139 @@
+"""A real Prometheus scrapes a running cluster: every query of every dashboard must find something."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
+
+from flink_jobs.local import ports
+from flink_jobs.local.ports import HOST
+from flink_jobs.local.stack import Stack
+from flink_jobs.local.waiting import wait_for
+from flink_jobs.metrics import catalogue, dashboards, slos
+from flink_jobs.metrics.catalogue import MODEL_WATCH_PREFIX
+from flink_jobs.metrics.foreign import FLINK_METRICS
+from flink_jobs.traffic.faults import FaultPlan
+from tests.integration import jobs
+from tests.monitoring.tools import find_tool
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+RUN = "watched"
+LIMIT_S = 240
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A server to ask."""
+
+    url: str
+
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        address = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
+        with urllib.request.urlopen(address, timeout=30) as response:  # noqa: S310 - our own server
+            answer = json.load(response)
+        assert answer["status"] == "success", answer
+        result: list[dict[str, Any]] = answer["data"]["result"]
+        return result
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):  # noqa: S310 - the same
+                return True
+        except OSError:
+            return False
+
+
+def serve_model_watch() -> int:
+    """Show what `streamflow drift --serve` shows, for a check that found nothing."""
+    registry = CollectorRegistry()
+    for metric in catalogue.MODEL_WATCH_METRICS:
+        gauge = Gauge(
+            MODEL_WATCH_PREFIX + metric.name, metric.meaning, [metric.label] if metric.label else [], registry=registry
+        )
+        (gauge.labels("x") if metric.label else gauge).set(0)
+    port = ports.choose({"drift": None}, {})["drift"]
+    start_http_server(port, HOST, registry)
+    return port
+
+
+@pytest.fixture(scope="module")
+def prometheus(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Both jobs under traffic with faults, and a Prometheus that has seen them for a while."""
+    program = find_tool("prometheus")
+    folder = tmp_path_factory.mktemp("prometheus")
+    scraped = [port for name, port in stack.record.ports.items() if name.endswith(".prometheus")]
+    assert len(scraped) >= 3
+    files = [slos.RULES_FILE, slos.RULES_FILE.with_name("alerts.yaml")]
+    (folder / "rules.yml").write_text(yaml.safe_dump(slos.plain_rules(files)))
+    targets = [f"{HOST}:{port}" for port in [*scraped, serve_model_watch()]]
+    configuration = {
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"},
+        "rule_files": ["rules.yml"],
+        "scrape_configs": [{"job_name": "streamflow", "static_configs": [{"targets": targets}]}],
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    port = ports.choose({"prometheus": None}, {})["prometheus"]
+    command = [program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
+    command += [f"--web.listen-address={HOST}:{port}", "--log.level=warn"]
+    with ExitStack() as running:
+        prefix = jobs.own_topics(stack, "monitored")
+        environment = {"STREAMFLOW_TOPIC_PREFIX": prefix, "STREAMFLOW_MODEL_DIR": str(model_dir)}
+        for job in ("detect", "archive"):
+            running.enter_context(jobs.running_job(stack, job, environment))
+        server = running.enter_context(subprocess.Popen(command, cwd=folder))
+        running.callback(server.send_signal, signal.SIGTERM)
+        asked = Prometheus(f"http://{HOST}:{port}")
+        wait_for(asked.is_ready, limit_s=60, what="Prometheus")
+        for part in range(3):  # rates want to see counters grow
+            events = jobs.card_events(f"{RUN}-{part}", 800)
+            sent = jobs.send(stack, events, faults=FaultPlan(malformed=0.1, duplicates=0.1, seed=7), prefix=prefix)
+            jobs.account(stack, sent, prefix)
+        yield asked
+
+
+@pytest.mark.parametrize("board", ["job", "detection", "data-platform", "slo"])
+def test_every_query_finds_something(prometheus: Prometheus, board: str) -> None:
+    queries = [query for query in dashboards.queries() if query.dashboard == board]
+    assert len(queries) >= 9
+
+    def nothing() -> list[str]:
+        return [f"{query.panel}: {query.expr}" for query in queries if not prometheus.query(query.expr)]
+
+    wait_for(lambda: not nothing(), limit_s=LIMIT_S, what=f"{board}: {nothing()}", interval_s=2)
+
+
+def test_every_metric_of_flink_that_is_named_is_there(prometheus: Prometheus) -> None:
+    def missing() -> set[str]:
+        return {name for name in FLINK_METRICS if not prometheus.query(name)}
+
+    wait_for(lambda: not missing(), limit_s=LIMIT_S, what=f"Flink to show {missing()}", interval_s=2)
+
+
+def test_quantiles_can_be_taken(prometheus: Prometheus) -> None:
+    """Buckets keep their bounds: a reporter that rewrites `0.5` and `+Inf` would leave NaN."""
+    query = next(query for query in dashboards.queries() if query.panel == "Scores")
+    (answer,) = prometheus.query(query.expr)
+    assert 0 < float(answer["value"][1]) < 1
+    job = prometheus.query('flink_jobmanager_job_runningTime{job_name="streamflow-detect"} > 0')
+    assert len(job) == 1
+
+
+def test_the_objectives_hold_and_nobody_is_called(prometheus: Prometheus) -> None:
+    assert [item["value"][1] for item in prometheus.query("streamflow:detect_runs:bool")] == ["1"]
+    assert [item["value"][1] for item in prometheus.query("streamflow:archive_is_fresh:bool")] == ["1"]
+    assert (
+        prometheus.query('ALERTS{alertname=~"DetectorDown|ArchiveDown|DecisionsDegraded", alertstate="firing"}') == []
+    )

@@ -1,0 +1,229 @@
+"""Upgrades on the real stack: what a job finds again after a change, and which changes are refused.
+
+Every test here is a row of the upgrade matrix (`upgrade_matrix.py`); the rows about one stream run in order.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from flink_jobs.contracts.registry import topic_name
+from flink_jobs.core.state import STATE_VERSION
+from flink_jobs.errors import UserError
+from flink_jobs.local.stack import Stack
+from flink_jobs.local.waiting import wait_for
+from flink_jobs.savepoint.snapshot import open_snapshot
+from flink_jobs.traffic.producer import connect
+from tests import golden
+from tests.integration import jobs
+from tests.integration.golden_savepoint import THRESHOLD, prefix_of
+from tests.unit.job.samples import write_model
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+EXTENDED_JOB = Path(__file__).parent / "extended_detect.py"
+PREFIX = "upgrades"
+EVENTS_A_STEP = 150
+HOUR_MS = 3_600_000
+# The golden savepoints grow old: their customers must not expire while they wait in the repository.
+NEVER_EXPIRES = {"STREAMFLOW_STATE_TTL_DAYS": "36500", "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500"}
+
+Transaction = dict[str, Any]
+Encoding = Callable[[Transaction], tuple[bytes, bytes]]
+
+
+def plain(transaction: Transaction) -> tuple[bytes, bytes]:
+    """Return key and value as our own producer writes them."""
+    return transaction["customer_id"].encode(), orjson.dumps(transaction)
+
+
+def foreign(transaction: Transaction) -> tuple[bytes, bytes]:
+    """Return key and value as another producer might: a key in JSON; a document indented, sorted, with more fields."""
+    document = {**transaction, "issuer": {"bank": "B\u00fcrgerbank", "tags": [1, 2]}}
+    return json.dumps(transaction["customer_id"]).encode(), json.dumps(document, indent=2, sort_keys=True).encode()
+
+
+def send(stack: Stack, prefix: str, transactions: list[Transaction], encode: Encoding = plain) -> None:
+    """Send transactions in order."""
+    producer = connect(stack.settings().kafka_bootstrap_servers)
+    try:
+        for transaction in transactions:
+            key, value = encode(transaction)
+            producer.send(topic_name(prefix, "transactions"), key=key, value=value)
+        producer.flush(timeout=60)
+    finally:
+        producer.close()
+
+
+def decisions_of(stack: Stack, prefix: str, transactions: list[Transaction]) -> dict[str, Transaction]:
+    """Wait until all of them are decided, and return the decisions by transaction id; a second decision is an error."""
+    wanted = {transaction["transaction_id"] for transaction in transactions}
+
+    def complete() -> list[Transaction] | None:
+        found = [item for item in jobs.committed(stack, "decisions", prefix) if item["transaction_id"] in wanted]
+        return found if len(found) >= len(wanted) else None
+
+    found = wait_for(complete, limit_s=jobs.PATIENCE_S, what=f"{len(wanted)} decisions", interval_s=1.0)
+    assert len(found) == len(wanted), "each transaction is decided once"
+    return {item["transaction_id"]: item for item in found}
+
+
+def same_features(found: dict[str, Transaction], expected: dict[str, Transaction]) -> None:
+    """Compare every feature, and what is absent, with those of an unbroken history."""
+    assert found
+    for name, decision in found.items():
+        for part in ("features", "absent"):
+            assert decision[part] == expected[name][part], name
+
+
+@pytest.mark.parametrize("archive", golden.GOLDEN, ids=lambda path: path.name.partition(".")[0])
+def test_a_savepoint_of_every_released_state_version_is_restored(stack: Stack, archive: Path, tmp_path: Path) -> None:
+    """Every customer of a golden savepoint is still known, and the configuration with them."""
+    prefix = jobs.own_topics(stack, prefix_of(golden.version_of(archive)))
+    tmp_path.chmod(0o755)
+    savepoint = golden.unpack(archive, tmp_path)
+    with open_snapshot(str(savepoint)) as snapshot:
+        states = {customer.customer_id: customer.blob for customer in snapshot.customers()}
+        seen_ms = {customer.customer_id: customer.state().last_event_time_ms for customer in snapshot.customers()}
+    assert states
+    following = [
+        {"transaction_id": f"after-{customer}", "customer_id": customer, "amount_minor": 4_711, "currency": "USD",
+         "event_time_ms": (last_ms or 0) + HOUR_MS, "location": {"lat": 48.0, "lon": 2.0}, "category": "travel"}
+        for customer, last_ms in seen_ms.items()
+    ]  # fmt: skip
+    environment = {**NEVER_EXPIRES, "STREAMFLOW_TOPIC_PREFIX": prefix, "STREAMFLOW_MODEL_DIR": str(tmp_path)}
+    job_id = jobs.start_job(stack, "detect", environment, savepoint=savepoint.as_uri())
+    try:
+        send(stack, prefix, following)
+        found = decisions_of(stack, prefix, following)
+        after = stack.rest().stop_with_savepoint(job_id, stack.settings().savepoint_dir)
+    finally:
+        if job_id in {job.job_id for job in stack.rest().active_jobs()}:
+            stack.rest().cancel(job_id)
+
+    same_features(found, golden.decided(following, states))
+    assert {item["config_revision"] for item in found.values()} == {1}
+    assert {item["threshold"] for item in found.values()} == {THRESHOLD}
+    with open_snapshot(after) as snapshot:
+        stored = {customer.customer_id: customer for customer in snapshot.customers()}
+    assert {customer.version for customer in stored.values()} == {STATE_VERSION}
+    assert {name: customer.blob for name, customer in stored.items()} == states
+
+
+@dataclass
+class Stream:
+    """One stream of transactions through a chain of jobs, each from the savepoint of the one before."""
+
+    stack: Stack
+    models: Path
+    left: list[Transaction]
+    states: dict[str, bytes] = field(default_factory=dict)
+    savepoint: str | None = None
+
+    def environment(self, model: str, mode: str = "thread") -> dict[str, str]:
+        """Return the settings of the next job."""
+        return {
+            "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
+            "STREAMFLOW_EXECUTION_MODE": mode,
+            "STREAMFLOW_MODEL_DIR": str(self.models),
+            "STREAMFLOW_MODEL_VERSION": model,
+            "STREAMFLOW_TOPIC_PREFIX": PREFIX,
+        }
+
+    def step(
+        self, model: str, *, parallelism: int = 1, script: Path | None = None, encode: Encoding = plain
+    ) -> list[Transaction]:
+        """Run a job over the next transactions, compare its features, and stop it; return its decisions."""
+        transactions, self.left = self.left[:EVENTS_A_STEP], self.left[EVENTS_A_STEP:]
+        # Half of them are sent while no job runs: the next one finds them at the saved offsets.
+        half = len(transactions) // 2
+        send(self.stack, PREFIX, transactions[:half], encode)
+        environment, rest = self.environment(model), self.stack.rest()
+        job_id = jobs.start_job(
+            self.stack, "detect", environment, script=script, savepoint=self.savepoint, parallelism=parallelism
+        )
+        try:
+            send(self.stack, PREFIX, transactions[half:], encode)
+            found = decisions_of(self.stack, PREFIX, transactions)
+            self.savepoint = rest.stop_with_savepoint(job_id, self.stack.settings().savepoint_dir)
+        finally:
+            if job_id in {job.job_id for job in rest.active_jobs()}:
+                rest.cancel(job_id)
+        same_features(found, golden.decided(transactions, self.states))
+        assert {item["model_version"] for item in found.values()} == {model}
+        return list(found.values())
+
+
+@pytest.fixture(scope="module")
+def stream(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stream:
+    models = tmp_path_factory.mktemp("upgrade-models")
+    for version in ("v1", "v2"):
+        write_model(models, version)
+    jobs.own_topics(stack, PREFIX)
+    events = [event.transaction for event in jobs.card_events("upgraded", 4 * EVENTS_A_STEP)]
+    return Stream(stack, models, events)
+
+
+def test_the_first_job_has_a_history_to_lose(stream: Stream) -> None:
+    stream.step("v1")
+    assert stream.savepoint is not None
+
+
+def test_parallelism_from_one_to_two_and_another_model(stream: Stream) -> None:
+    stream.step("v2", parallelism=2)
+    with open_snapshot(stream.savepoint or "") as snapshot:
+        detector = snapshot.operator("fraud-detector")
+        assert detector is not None
+        assert detector.parallelism == len(detector.keyed_states) == 2, "both subtasks had customers"
+        assert {item.customer_id: item.blob for item in snapshot.customers()} == stream.states
+
+
+def test_parallelism_from_two_to_one_an_operator_more_and_another_producer(stream: Stream) -> None:
+    found = stream.step("v2", script=EXTENDED_JOB, encode=foreign)
+    assert all(item["extended"] for item in found), "the added operator saw them"
+
+
+def test_an_operator_less_and_a_savepoint_in_another_place(stream: Stream, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    moved = tmp_path / "moved"
+    shutil.move(str(stream.savepoint).removeprefix("file:"), moved)
+    stream.savepoint = moved.as_uri()
+    found = stream.step("v2")
+    assert not any("extended" in item for item in found)
+    with open_snapshot(stream.savepoint) as snapshot:
+        assert {item.customer_id: item.blob for item in snapshot.customers()} == stream.states
+
+
+def refused(stack: Stack, environment: dict[str, str], savepoint: str, name: str = "detect") -> str:
+    """Start a job that is refused before it runs; return why."""
+    before = len(stack.rest().jobs())
+    with pytest.raises(UserError) as told:
+        jobs.start_job(stack, name, environment, savepoint=savepoint)
+    assert len(stack.rest().jobs()) == before, "nothing was submitted"
+    return str(told.value)
+
+
+def test_from_thread_to_process_mode_is_refused(stream: Stream) -> None:
+    """PyFlink keeps state under other names there: the job would start, and know no customer."""
+    why = refused(stream.stack, stream.environment("v2", "process"), str(stream.savepoint))
+    assert "was written in thread mode; in process mode" in why
+    assert "STREAMFLOW_EXECUTION_MODE=thread" in why
+
+
+def test_from_process_to_thread_mode_is_refused(stream: Stream, tmp_path: Path) -> None:
+    savepoint = golden.unpack(golden.PROCESS_MODE, tmp_path)
+    why = refused(stream.stack, stream.environment("v2"), savepoint.as_uri())
+    assert "was written in process mode; in thread mode" in why
+
+
+def test_the_savepoint_of_another_job_is_refused(stream: Stream) -> None:
+    why = refused(stream.stack, stream.environment("v2"), str(stream.savepoint), "archive")
+    assert "is of the detect job, not of archive" in why

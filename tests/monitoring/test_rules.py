@@ -1,0 +1,150 @@
+"""Rules, dashboards and runbooks: they name only what exists, and each alert fires when it should and only then."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flink_jobs.metrics import catalogue, dashboards, slos
+from flink_jobs.metrics.catalogue import FLINK_OPERATOR_PREFIX, Kind, Metric, prometheus_name
+from flink_jobs.metrics.foreign import FLINK_METRICS
+from flink_jobs.settings import REPO_ROOT
+from tests.monitoring.tools import find_tool
+
+RULES = slos.plain_rules([slos.RULES_FILE, slos.RULES_FILE.with_name("alerts.yaml")])
+ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
+ALERTS = {rule["alert"]: rule for rule in ALL_RULES if "alert" in rule}
+CASES = yaml.safe_load(Path(__file__).with_name("alerts.yaml").read_text())
+HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+# What is taken away from a PromQL expression, in two steps, to leave the names of metrics.
+_LABELS = re.compile(r"""\{[^{}]*\}|\[[^][]*\]|"[^"]*"|\b(by|on|without|ignoring)\s*\([^()]*\)""")
+_WORDS = re.compile(r"(?<![\w:])([a-z_0-9]+(?=\s*\()|(and|or|unless|bool|offset)(?![\w:])|\d[\w.]*)")
+
+
+def names(expr: str) -> set[str]:
+    """Return the metrics that an expression names."""
+    return set(re.findall(r"[a-zA-Z_:][\w:]*", _WORDS.sub(" ", _LABELS.sub(" ", expr))))
+
+
+def known() -> set[str]:
+    ours = {prometheus_name(metric) for metric in catalogue.DETECTOR_METRICS}
+    served: list[tuple[str, tuple[Metric, ...]]] = [
+        (catalogue.TRAFFIC_PREFIX, catalogue.TRAFFIC_METRICS),
+        (catalogue.MODEL_WATCH_PREFIX, catalogue.MODEL_WATCH_METRICS),
+    ]
+    ending = {Kind.COUNTER: "_total", Kind.GAUGE: "", Kind.HISTOGRAM: "_bucket"}
+    ours |= {f"{prefix}{metric.name}{ending[metric.kind]}" for prefix, metrics in served for metric in metrics}
+    return ours | set(FLINK_METRICS) | {rule["record"] for rule in ALL_RULES if "record" in rule} | {"ALERTS"}
+
+
+def test_the_names_in_an_expression_are_found() -> None:
+    expr = 'sum by (le, slo) (rate(a_b{x="y_z"}[5m])) / on (slo) (14.4 * c:d:ratio_1h) > bool 0 and e or vector(0)'
+    assert names(expr) == {"a_b", "c:d:ratio_1h", "e"}
+
+
+@pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.get("alert") or rule["record"])
+def test_a_rule_names_only_metrics_that_exist(rule: dict[str, Any]) -> None:
+    assert names(rule["expr"]) or rule["record"] == "streamflow:slo_budget:ratio", "it names nothing"
+    assert names(rule["expr"]) <= known()
+
+
+def test_a_panel_names_only_metrics_that_exist() -> None:
+    found = list(dashboards.queries())
+    assert len(found) > 40
+    unknown = {(query.panel, name) for query in found for name in names(query.expr) - known()}
+    assert unknown == set()
+
+
+def test_the_generated_files_are_those_of_the_tables() -> None:
+    assert slos.RULES_FILE.read_text() == slos.render()
+    written = dashboards.files()
+    assert len(written) == 4
+    assert {path: path.read_text() for path in dashboards.FOLDER.iterdir()} == written
+
+
+@pytest.mark.parametrize("alert", sorted(ALERTS))
+def test_an_alert_says_how_bad_it_is_and_has_a_runbook_of_its_name(alert: str) -> None:
+    rule = ALERTS[alert]
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+    assert rule["annotations"]["runbook"] == f"docs/runbooks/{alert}.md"
+    text = (REPO_ROOT / rule["annotations"]["runbook"]).read_text()
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
+    assert text.startswith(f"# {alert}\n")
+
+
+def test_there_is_no_runbook_and_no_case_without_its_alert() -> None:
+    assert {path.stem for path in (REPO_ROOT / "docs/runbooks").glob("*.md")} == set(ALERTS)
+    assert {case["alert"] for case in CASES} == set(ALERTS)
+    assert len(ALERTS) >= 9
+
+
+def promtool_tests() -> Iterator[dict[str, Any]]:
+    places = {
+        "$job_": FLINK_OPERATOR_PREFIX,
+        "$detect": 'job_name="streamflow-detect"',
+        "$archive": 'job_name="streamflow-archive"',
+        "'": '"',
+    }
+
+    def spelled(series: str) -> str:
+        for short, long in places.items():
+            series = series.replace(short, long)
+        return series
+
+    for case in CASES:
+        labels = {"alertname": case["alert"], "alertstate": "firing", **case.get("labels", {})}
+        labels["severity"] = ALERTS[case["alert"]]["labels"]["severity"]
+        wanted = ", ".join(f'{name}="{value}"' for name, value in labels.items())
+        for kind in ("fires", "silent"):
+            yield {
+                "name": f"{case['alert']} {kind}",
+                "interval": "15s",
+                "input_series": [{"series": spelled(name), "values": values} for name, values in case[kind].items()],
+                "promql_expr_test": [
+                    {
+                        "expr": f"ALERTS{{{wanted}}}",
+                        "eval_time": case["at"],
+                        "exp_samples": [{"labels": f"ALERTS{{{wanted}}}", "value": 1}] if kind == "fires" else [],
+                    }
+                ],
+            }
+
+
+def run_promtool(folder: Path, alerts: set[str], rules: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run the cases of some alerts against rules."""
+    (folder / "rules.yml").write_text(yaml.safe_dump(rules))
+    tests = [test for test in promtool_tests() if test["name"].split()[0] in alerts]
+    assert tests
+    document = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
+    (folder / "tests.yml").write_text(yaml.safe_dump(document))
+    command = [find_tool("promtool"), "test", "rules", "tests.yml"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+
+
+def without(*groups: str) -> dict[str, Any]:
+    return {"groups": [group for group in RULES["groups"] if group["name"] not in groups]}
+
+
+@pytest.mark.parametrize("kind", ["symptoms", "budgets"])
+def test_every_alert_fires_when_it_should_and_only_then(tmp_path: Path, kind: str) -> None:
+    budgets = {alert for alert in ALERTS if alert.startswith("Slo")}
+    alerts = budgets if kind == "budgets" else set(ALERTS) - budgets
+    # What a case does not look at is left out: each rule is worked out every minute of hours.
+    rules = without("streamflow-alerts") if kind == "budgets" else without("streamflow-windows", "streamflow-budgets")
+    answer = run_promtool(tmp_path, alerts, rules)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_promtool_would_notice_a_rule_that_is_wrong(tmp_path: Path) -> None:
+    text = yaml.safe_dump(without("streamflow-windows", "streamflow-budgets"))
+    wrong = text.replace("streamflow:detect_runs:bool == 0", "streamflow:detect_runs:bool == 7")
+    assert wrong != text
+    answer = run_promtool(tmp_path, {"DetectorDown"}, yaml.safe_load(wrong))
+    assert answer.returncode == 1
+    assert "DetectorDown" in answer.stderr

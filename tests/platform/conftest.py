@@ -1,0 +1,29 @@
+"""Built manifests and schemas, made once for all tests of k8s/."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.platform.manifests import BIN, K8S, OVERLAYS, Manifest, build, write_schemas
+
+if not (BIN / "kustomize").exists() and "CI" not in os.environ:
+    # `make setup-platform` says why; in CI they must be there, and the tests say so by failing.
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def overlays() -> Mapping[str, list[Manifest]]:
+    """What Kustomize makes of each overlay."""
+    return {name: build(K8S / "overlays" / name) for name in OVERLAYS}
+
+
+@pytest.fixture(scope="session")
+def schemas(overlays: Mapping[str, list[Manifest]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the schemas that kubeconform compares with."""
+    folder = tmp_path_factory.mktemp("schemas")
+    write_schemas(folder, {item["kind"] for item in overlays["prod"]})
+    return folder

@@ -1,0 +1,138 @@
+"""The Dockerfiles: clean under hadolint, not root, of the versions that the rest of the checkout names."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+
+from tests.platform.manifests import REPO
+
+FOLDER = REPO / "k8s" / "images"
+DOCKERFILES = sorted(FOLDER.glob("*.Dockerfile"))
+HADOLINT = Path(sys.executable).with_name("hadolint")
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
+
+
+def _hadolint(text: str) -> str:
+    done = subprocess.run([HADOLINT, "-"], input=text, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode else ""
+
+
+def _last(instruction: str, text: str) -> str:
+    return re.findall(rf"^{instruction} (.*)$", text, re.MULTILINE)[-1]
+
+
+def test_there_are_three() -> None:
+    assert [path.name.partition(".")[0] for path in DOCKERFILES] == ["airflow", "job", "tools"]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_hadolint_is_silent(path: Path) -> None:
+    assert _hadolint(path.read_text()) == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "planted"),
+    [
+        (
+            "RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates",
+            "RUN apt-get install ca-certificates",
+        ),
+        ("FROM ${BASE} AS base", "FROM debian AS base"),
+        ("WORKDIR /opt/streamflow", "RUN cd /opt/streamflow"),
+    ],
+)
+def test_hadolint_names_a_planted_mistake(wanted: str, planted: str) -> None:
+    text = (FOLDER / "tools.Dockerfile").read_text()
+    assert wanted in text
+    assert _hadolint(text.replace(wanted, planted)) != ""
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_the_image_is_not_root_and_its_base_has_a_version(path: Path) -> None:
+    text = path.read_text()
+    user = _last("USER", text).partition(":")[0]
+    assert user.isdigit(), "Kubernetes can see that a number is not root, of a name it cannot"
+    assert int(user) > 0
+    assert re.search(r"^ARG BASE=\S+:\S+\d", text, re.MULTILINE)
+    assert text.count("\nFROM ") > 1, "what builds stays out of the image"
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_what_is_copied_exists_and_is_let_through(path: Path) -> None:
+    allowed = [line[1:] for line in (REPO / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    sources = [
+        source
+        for line in re.findall(r"^COPY (?!.*--from)(.*)$", path.read_text(), re.MULTILINE)
+        for source in [word for word in line.split() if not word.startswith("--")][:-1]
+    ]
+    assert sources
+    for source in sources:
+        assert (REPO / source).exists(), source
+        assert any(source == item or source.startswith(f"{item}/") for item in allowed), (
+            f".dockerignore keeps {source} out"
+        )
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_versions_are_those_of_the_checkout(path: Path) -> None:
+    text = path.read_text()
+    bootstrap = (REPO / "flink_jobs" / "local" / "bootstrap.sh").read_text()
+    pin = re.search(r"UV_PIN=(\S+)", bootstrap)
+    assert pin
+    assert set(re.findall(r"uv==(\S+)", text)) == {pin[1]}
+    groups = set(re.findall(r"--group (\S+)", text))
+    assert groups <= set(PROJECT["dependency-groups"])
+
+
+def test_the_object_storage_plugin_is_of_the_locked_flink() -> None:
+    flink = next(item for item in PROJECT["dependency-groups"]["job"] if item.startswith("apache-flink=="))
+    assert f"<version>{flink.partition('==')[2]}</version>" in (FOLDER / "object-storage.xml").read_text()
+
+
+def _imports(name: str, seen: set[str]) -> set[str]:
+    """Return the outside packages that a module of ours needs when it is imported, and what it imports in turn."""
+    if name in seen:
+        return set()
+    seen.add(name)
+    base = REPO / name.replace(".", "/")
+    path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+    if not path.exists():
+        return set()
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for module in modules:
+            top = module.partition(".")[0]
+            found |= _imports(module, seen) if top in {"flink_jobs", "ml"} else {top}
+    return found - sys.stdlib_module_names
+
+
+def test_the_job_image_holds_what_the_jobs_import() -> None:
+    # The choice of a store imports S3 where it is used.
+    needed = _imports("flink_jobs.job.detect", set()) | _imports("flink_jobs.job.archive", set())
+    assert {"pyflink", "orjson", "boto3"} <= needed
+    group = {re.split(r"[<>=\[]", item)[0] for item in PROJECT["dependency-groups"]["job"]}
+    for name in [*group]:
+        group |= {re.split(r"[<>=!~;\[ (]", item)[0] for item in requires(name) or ()}
+    places = packages_distributions()
+    for module in needed:
+        assert group & {place.lower() for place in places[module]}, (
+            f"{module} is imported by the jobs and not in the group `job`"
+        )
+
+
+@pytest.mark.parametrize("arguments", [[], ["job"]])
+def test_the_entry_point_says_what_it_wants(arguments: list[str]) -> None:
+    done = subprocess.run([FOLDER / "entrypoint.sh", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "entrypoint.sh" in done.stderr
