@@ -1,22 +1,27 @@
-"""The tables of the documentation that the code knows better: rules and features.
+"""The tables of the documentation that the code knows better: rules, features, and which dead letters may be redriven.
 
 ``python -m flink_jobs.docs_tables`` compares them with what stands between the markers of the documentation;
 ``--write`` rewrites them there. A test does the former, so a rule cannot change without its documentation.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from flink_jobs.core.features import FEATURES
+from flink_jobs.core.redrive import POLICIES, Policy
 from flink_jobs.core.rules import RULES
 from flink_jobs.errors import UserError
 
 REPOSITORY: Final = Path(__file__).parents[1]
 COMMAND: Final = "python -m flink_jobs.docs_tables --write"
-DOCUMENTS: Final = "README.md", "docs/rules.md"
-"""Where the tables may stand; every one of these files that exists must hold all of them."""
+DOCUMENTS: Final = {
+    "README.md": ("rules", "features"),
+    "docs/rules.md": ("rules", "features"),
+    "docs/operate.md": ("redrive",),
+}
+"""Where the tables stand; every one of these files that exists must hold its tables."""
 
 
 def rule_table_markdown() -> str:
@@ -51,17 +56,30 @@ def feature_table_markdown() -> str:
     return _table(("Feature", "Meaning", "Unit", "Range", "Without history", "Given to the model when absent"), rows)
 
 
-TABLES: Final[dict[str, Callable[[], str]]] = {"rules": rule_table_markdown, "features": feature_table_markdown}
+def redrive_table_markdown() -> str:
+    """Return the table of what may be done about the dead letters of each reason."""
+    groups: dict[Policy, list[str]] = {}
+    for reason, policy in POLICIES.items():
+        groups.setdefault(policy, []).append(f"`{reason}`")
+    rows = [(", ".join(reasons), policy.way.value, policy.why) for policy, reasons in groups.items()]
+    return _table(("Reason", "Redriven", "Why"), rows)
+
+
+TABLES: Final[dict[str, Callable[[], str]]] = {
+    "rules": rule_table_markdown,
+    "features": feature_table_markdown,
+    "redrive": redrive_table_markdown,
+}
 """Name of each table in its markers, and what makes it."""
 
 
-def with_tables(text: str, where: str) -> str:
-    """Return a document with every table between its markers as the code has it.
+def with_tables(text: str, where: str, names: Iterable[str]) -> str:
+    """Return a document with every named table between its markers as the code has it.
 
     Raises:
         UserError: a pair of markers is missing, doubled or the wrong way round.
     """
-    for name, table in TABLES.items():
+    for name in names:
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise UserError(
@@ -69,7 +87,7 @@ def with_tables(text: str, where: str) -> str:
                 f"write both on lines of their own where the table of {name} belongs, then run: {COMMAND}",
             )
         head, rest = text.split(begin)
-        text = f"{head}{begin}\n{table()}{end}{rest.split(end)[1]}"
+        text = f"{head}{begin}\n{TABLES[name]()}{end}{rest.split(end)[1]}"
     return text
 
 
@@ -81,8 +99,13 @@ def documents(root: Path = REPOSITORY) -> list[Path]:
     """
     found = [root / name for name in DOCUMENTS if (root / name).is_file()]
     if not found:
-        raise UserError(f"neither {' nor '.join(DOCUMENTS)} is in {root}", "run it in the repository")
+        raise UserError(f"none of {', '.join(DOCUMENTS)} is in {root}", "run it in the repository")
     return found
+
+
+def tables_of(path: Path) -> tuple[str, ...]:
+    """Return the names of the tables that a document holds."""
+    return next(names for name, names in DOCUMENTS.items() if path.as_posix().endswith(name))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -93,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
     outdated = 0
     for path in documents():
         text = path.read_text(encoding="utf-8")
-        current = with_tables(text, path.name)
+        current = with_tables(text, path.name, tables_of(path))
         if current == text:
             continue
         outdated += 1

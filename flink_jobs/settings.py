@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlencode
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -124,6 +123,9 @@ class Settings(BaseSettings):
         "broker's transaction.max.timeout.ms",
     )
     state_ttl_days: int = Field(default=180, ge=1, description="a customer not seen for so long is forgotten")
+    replay_limit: int = Field(
+        default=3, ge=1, description="a dead letter that came back after so many replays is parked: see docs/operate.md"
+    )
     idle_timeout_ms: int = Field(
         default=30_000, ge=100, description="a partition silent for so long no longer holds back the watermark"
     )
@@ -148,16 +150,8 @@ class Settings(BaseSettings):
         return Broker(self.kafka_bootstrap_servers, self.kafka_ca_file, user, self.kafka_secrets_dir / user)
 
     @property
-    def postgres_jdbc_url(self) -> str:
-        """The JDBC URL. ``stringtype=unspecified`` lets Postgres read strings as jsonb where the column is jsonb."""
-        place = f"{self.postgres_host}:{self.postgres_port}/{self.postgres_database}"
-        options = "stringtype=unspecified&reWriteBatchedInserts=true"
-        # The driver knows sslmode=prefer as libpq does, and needs the file named for verify-full.
-        return f"jdbc:postgresql://{place}?{options}&{urlencode(self.postgres_ssl)}"
-
-    @property
     def postgres_ssl(self) -> dict[str, str]:
-        """What libpq and the JDBC driver both call these."""
+        """What libpq calls these."""
         authority = {"sslrootcert": str(self.postgres_ca_file)} if self.postgres_ca_file else {}
         return {"sslmode": self.postgres_ssl_mode, **authority}
 

@@ -70,7 +70,7 @@ COMMANDS = {
         "flink_jobs.cli.marts_exporter_command", "marts_exporter", "Show Prometheus how the warehouse is.", DATA
     ),
     "airflow": Lazy("flink_jobs.cli.airflow_commands", "app", "Start and stop Airflow with the DAGs.", DATA),
-    "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count and show dead letters.", DATA),
+    "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count, show and redrive dead letters.", DATA),
 }
 
 

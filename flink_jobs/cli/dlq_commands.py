@@ -1,43 +1,44 @@
-"""`streamflow dlq`: look at dead letters."""
+"""`streamflow dlq`: look at dead letters, and give their records their outcome."""
 
 from __future__ import annotations
 
 import base64
-import time
 from collections import deque
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
-from flink_jobs.cli.times import moment_ms, shown
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
-from flink_jobs.errors import UserError
-from flink_jobs.settings import load_settings
-from flink_jobs.traffic.letters import (
-    Letter,
-    LetterFilter,
-    LetterStats,
-    complete_payload,
-    find_letter,
-    place_of,
-    read_letters,
+from flink_jobs.cli.letter_options import (
+    Customers,
+    Dispositions,
+    Offsets,
+    Partitions,
+    Reasons,
+    Since,
+    Stages,
+    Topics,
+    Until,
+    letter_filter,
 )
+from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.cli.redrive_command import history, redrive
+from flink_jobs.cli.times import shown, shown_at
+from flink_jobs.core.redrive import Letter, place_of
+from flink_jobs.errors import UserError
+from flink_jobs.redrive.standing import Standing, open_standing
+from flink_jobs.settings import load_settings
+from flink_jobs.traffic.letters import LetterStats, complete_payload, find_letter, read_letters
 from flink_jobs.traffic.outcomes import letter_payload
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Look at dead letters: the events that could not be handled, each with its reason and its exact bytes.",
+    help="Dead letters: what could not be handled, each with its reason and its exact bytes. List, show, redrive.",
 )
 
-# typer offers the values of an enum on the command line and refuses others with a list of them.
-Reasons = Annotated[list[DeadLetterReason] | None, typer.Option("--reason", help="only these reasons; may be repeated")]
-Stages = Annotated[list[Stage] | None, typer.Option("--stage", help="only these stages; may be repeated")]
-Dispositions = Annotated[list[Disposition] | None, typer.Option("--disposition", help="only these; may be repeated")]
-Since = Annotated[str | None, typer.Option(help="set aside since: 15m, 2h, 3d, or an ISO 8601 time (UTC)")]
-Until = Annotated[str | None, typer.Option(help="set aside before: the same")]
+app.command()(redrive)
+app.command()(history)
 
 
 @app.command("list")
@@ -47,6 +48,10 @@ def list_letters(
     disposition: Dispositions = None,
     since: Since = None,
     until: Until = None,
+    customer: Customers = None,
+    topic: Topics = None,
+    partition: Partitions = None,
+    offset: Offsets = None,
     limit: Annotated[int, typer.Option(min=1, help="the newest so many")] = 50,
     *,
     output: OutputOption = Output.PLAIN,
@@ -56,7 +61,7 @@ def list_letters(
     For example: streamflow dlq list --reason NEGATIVE_AMOUNT --since 1h
     """
     settings = load_settings()
-    chosen = _filter(reason, stage, disposition, since, until)
+    chosen = letter_filter(reason, stage, disposition, since, until, customer, topic, partition, offset)
     matching, newest = 0, deque[Letter]()
     for letter in read_letters(settings.broker(), settings.topic_prefix, chosen):
         matching += 1
@@ -64,13 +69,15 @@ def list_letters(
         if len(newest) > 2 * limit:  # partitions come one after the other: sort, then keep the newest
             newest = deque(_newest(newest, limit))
     letters = _newest(newest, limit)
-    columns = ["set aside", "reason", "disposition", "stage", "place", "bytes", "id", "detail"]
+    standing = open_standing(settings, say)
+    columns = ["set aside", "reason", "disposition", "stage", "redrive", "place", "bytes", "id", "detail"]
     rows = [
         [
             shown(letter["processing_time_ms"]),
             letter["reason"],
             letter["disposition"],
             letter["stage"],
+            standing.word(letter),
             place_of(letter),
             f"{letter['payload_length']:,}",
             letter["dlq_id"],
@@ -78,7 +85,8 @@ def list_letters(
         ]
         for letter in letters
     ]
-    emit(output, letters, lambda: table(columns, rows))
+    value = [{**letter, "redrive": standing.word(letter)} for letter in letters]
+    emit(output, value, lambda: table(columns, rows))
     if matching > len(letters):
         say(f"{len(letters):,} of {matching:,} are shown; more with --limit")
     elif not letters:
@@ -93,9 +101,10 @@ def show(
     truncated: Annotated[bool, typer.Option("--truncated", help="also if the letter keeps only the beginning")] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Show one dead letter in full: coordinates, headers and the decoded payload."""
+    """Show one dead letter in full: coordinates, headers, the decoded payload, and what became of its redrives."""
     settings = load_settings()
-    letter = find_letter(read_letters(settings.broker(), settings.topic_prefix), name)
+    everything = list(read_letters(settings.broker(), settings.topic_prefix))
+    letter = find_letter(everything, name)
     if raw_out is not None:
         payload = letter_payload(letter) if truncated else complete_payload(letter)
         try:
@@ -105,7 +114,10 @@ def show(
                 f"cannot write {raw_out} ({cause.strerror})", "choose another file with --raw-out"
             ) from None
         say(f"{len(payload):,} bytes are in {raw_out}")
-    emit(output, letter, lambda: _print_letter(letter))
+    standing = open_standing(settings, say)
+    redrives = standing.story(letter, everything)
+    value = {**letter, "redrive": standing.word(letter), "redrives": redrives}
+    emit(output, value, lambda: _print_letter(letter, standing, redrives))
 
 
 @app.command()
@@ -118,7 +130,7 @@ def stats(
     """Count dead letters by disposition, reason and stage."""
     settings = load_settings()
     counts = LetterStats()
-    chosen = _filter(None, None, None, since, until)
+    chosen = letter_filter(since=since, until=until)
     for letter in read_letters(settings.broker(), settings.topic_prefix, chosen):
         counts.add(letter)
     rows = [[*key, count] for key, count in sorted(counts.by_reason.items(), key=lambda item: (-item[1], item[0]))]
@@ -133,28 +145,11 @@ def stats(
     emit(output, value, lambda: _print_stats(counts, names, rows))
 
 
-def _filter(
-    reason: list[DeadLetterReason] | None,
-    stage: list[Stage] | None,
-    disposition: list[Disposition] | None,
-    since: str | None,
-    until: str | None,
-) -> LetterFilter:
-    now_ms = int(time.time() * 1_000)
-    return LetterFilter(
-        reasons=frozenset(reason or ()),
-        stages=frozenset(stage or ()),
-        dispositions=frozenset(disposition or ()),
-        since_ms=None if since is None else moment_ms(since, "--since", now_ms),
-        until_ms=None if until is None else moment_ms(until, "--until", now_ms),
-    )
-
-
 def _newest(letters: deque[Letter], limit: int) -> list[Letter]:
     return sorted(letters, key=lambda letter: (letter["processing_time_ms"], letter["offset"]))[-limit:]
 
 
-def _print_letter(letter: Letter) -> None:
+def _print_letter(letter: Letter, standing: Standing, redrives: list[dict[str, Any]]) -> None:
     kept = letter_payload(letter)
     facts: list[tuple[str, Any]] = [
         ("id", letter["dlq_id"]),
@@ -165,6 +160,11 @@ def _print_letter(letter: Letter) -> None:
         ("set aside", shown(letter["processing_time_ms"])),
         ("payload", f"{letter['payload_length']:,} bytes, SHA-256 {letter['payload_sha256']}"),
     ]
+    facts.append(("redrive", f"{standing.word(letter)} ({standing.policy(letter)})"))
+    for attempt in redrives:
+        edited = f", {len(attempt['changes'])} fields edited" if attempt["changes"] else ""
+        who = f"{shown_at(attempt['started_at'])} by {attempt['started_by']}: {attempt['why']}"
+        facts.append((f"replay {attempt['replay']}", f"{who}{edited}; {attempt['became']}"))
     facts += [(f"header {name}", base64.b64decode(value or "")) for name, value in letter["headers"]]
     for name, value in facts:
         out.print(f"{name:<12} {value}", markup=False, soft_wrap=True)

@@ -11,9 +11,10 @@ import typer
 from flink_jobs.cli.actor import By, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.times import moment_ms
+from flink_jobs.core.label import Finding, Label
 from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
-from flink_jobs.traffic.labels import Finding, Label, labels_of, send_labels
+from flink_jobs.traffic.labels import labels_of, send_labels
 from flink_jobs.traffic.source_files import mapping_for, read_events
 
 

@@ -33,4 +33,9 @@ def shown(time_ms: int | None) -> str | None:
     """Return a moment as ISO 8601 with milliseconds, UTC."""
     if time_ms is None:
         return None
-    return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return shown_at(datetime.fromtimestamp(time_ms / 1_000, UTC))
+
+
+def shown_at(moment: datetime) -> str:
+    """Return an aware moment as ISO 8601 with milliseconds, UTC."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -72,9 +72,8 @@ def grants(contracts: Mapping[str, TopicContract], prefix: str) -> list[Grant]:
         account = f"streamflow-{job}"
         found.add(Grant(account, "group", f"{prefix}-{job}", "read"))
         found.add(Grant(account, "cluster", "kafka-cluster", "describe_configs"))  # its limit on transactions
-    detect, transactions = "streamflow-detect", f"{prefix}-detect-"
-    found.add(Grant(detect, "transactional_id", transactions, "write", is_prefix=True))
-    found.add(Grant(detect, "transactional_id", transactions, "describe", is_prefix=True))
+        found.add(Grant(account, "transactional_id", f"{prefix}-{job}-", "write", is_prefix=True))
+        found.add(Grant(account, "transactional_id", f"{prefix}-{job}-", "describe", is_prefix=True))
     # `streamflow status` shows how far the jobs are behind, on every topic they read.
     found.add(Grant(TOOLS, "group", f"{prefix}-", "describe", is_prefix=True))
     found.add(Grant(TOOLS, "cluster", "kafka-cluster", "describe"))

@@ -13,7 +13,7 @@ import orjson
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
 from flink_jobs.core.source_record import SourceRecord
 
-DLQ_SCHEMA_VERSION: Final = 1
+DLQ_SCHEMA_VERSION: Final = 2
 MAX_PAYLOAD_KEPT_BYTES: Final = 10_240
 MAX_DETAIL_CHARS: Final = 500
 
@@ -26,7 +26,7 @@ def build_dlq_record(
     disposition: Disposition,
     now_ms: int,
 ) -> dict[str, Any]:
-    """Build the dead letter of a record (contract ``dlq`` v1).
+    """Build the dead letter of a record (contract ``dlq`` v2).
 
     ``dlq_id`` depends only on the coordinates and the reason, so a replay after a failure writes the same letter and
     an idempotent sink keeps one.

@@ -30,7 +30,7 @@ class Disposition(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where on its way through the job a record was set aside."""
+    """Where on its way through the jobs a record was set aside."""
 
     PARSE = "parse"
     ROUTE = "route"
@@ -39,6 +39,7 @@ class Stage(StrEnum):
     SCORE = "score"
     CONTROL = "control"
     MODEL = "model"
+    ARCHIVE = "archive"
 
 
 class DeadLetterReason(StrEnum):
@@ -75,6 +76,9 @@ class DeadLetterReason(StrEnum):
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     MODEL_CUT_OFF = "MODEL_CUT_OFF"
     EXPERIMENT_STOPPED = "EXPERIMENT_STOPPED"
+    # archive
+    ROW_REFUSED = "ROW_REFUSED"
+    LABEL_INVALID = "LABEL_INVALID"
 
 
 class AbsenceReason(StrEnum):

@@ -1,8 +1,12 @@
-"""Main of the archive job: the output topics into Postgres, in SQL, without Python at run time.
+"""Main of the archive job: the output topics into Postgres, a batch at a time.
 
 A job of its own, so that a slow or dead Postgres never holds up decisions and alerts on Kafka: this job falls behind,
-restarts and catches up, the detector does not notice. It reads committed messages only and upserts by the primary key
-of each table, so a replay after a failure rewrites equal rows.
+waits and catches up, the detector does not notice. It reads committed messages only and upserts by the primary key of
+each table, so a replay after a failure rewrites equal rows. A message that its table refuses becomes a dead letter.
+
+    decisions, alerts, dlq, audit, labels ---> archive_rows ---> Postgres
+                              ^                     |
+                              +--(refused messages)-+
 
 Run by ``streamflow submit archive``, or ``flink run -py flink_jobs/job/archive.py`` with ``STREAMFLOW_*`` set.
 """
@@ -10,74 +14,80 @@ Run by ``streamflow submit archive``, or ``flink run -py flink_jobs/job/archive.
 from typing import Final
 
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import StreamTableEnvironment
+from pyflink.table import DataTypes, StreamTableEnvironment
+from pyflink.table.udf import udf
 
-from flink_jobs.broker import sql_options
 from flink_jobs.contracts.registry import load_contracts
 from flink_jobs.job import uids
-from flink_jobs.job.archive_tables import ARCHIVES, SOURCE_FIELDS, Archive
+from flink_jobs.job.archive_rows import check_tables
+from flink_jobs.job.archive_tables import ARCHIVES
+from flink_jobs.job.archive_writer import ArchiveRows
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
 from flink_jobs.job.pin import pin_uids
+from flink_jobs.job.sinks import kafka_sink, table_name
+from flink_jobs.job.sources import kafka_table, packed_sql
 from flink_jobs.settings import Settings
 
 JOB_NAME: Final = "streamflow-archive"
 
 
-def source_ddl(archive: Archive, topic: str, settings: Settings) -> str:
-    """Return the declaration of an output topic as a source of committed JSON messages."""
-    fields = {name: kind for name, kind in archive.columns.items() if name not in archive.renamed}
-    columns = ", ".join(f"`{name}` {kind}" for name, kind in (fields | SOURCE_FIELDS.get(archive.topic, {})).items())
-    lenient = "" if archive.written_by_us else ", 'json.ignore-parse-errors' = 'true'"
-    return f"""
-        CREATE TEMPORARY TABLE {archive.topic}_topic ({columns}) WITH (
-            'connector' = 'kafka', 'topic' = '{topic}', 'format' = 'json',
-            {sql_options(settings.broker("archive").connector())},
-            'properties.group.id' = '{settings.topic_prefix}-archive',
-            'properties.isolation.level' = 'read_committed',
-            'scan.startup.mode' = 'group-offsets', 'properties.auto.offset.reset' = 'earliest'{lenient}
-        )"""
-
-
-def sink_ddl(archive: Archive, settings: Settings) -> str:
-    """Return the declaration of the database table. The password is in it: never log it."""
-    columns = ", ".join(f"`{name}` {kind}" for name, kind in archive.columns.items())
-    key = ", ".join(f"`{name}`" for name in archive.primary_key)
-    user, secret = settings.postgres_login("writer")
-    password = secret.get_secret_value().replace("'", "''")
-    return f"""
-        CREATE TEMPORARY TABLE {archive.topic}_table ({columns}, PRIMARY KEY ({key}) NOT ENFORCED) WITH (
-            'connector' = 'jdbc', 'url' = '{settings.postgres_jdbc_url}', 'table-name' = '{archive.table}',
-            'username' = '{user}', 'password' = '{password}',
-            'sink.buffer-flush.max-rows' = '1000', 'sink.buffer-flush.interval' = '1 s', 'sink.max-retries' = '3'
-        )"""
-
-
-def insert_sql(archive: Archive) -> str:
-    """Return the statement that carries a topic into its table."""
-    selected = ", ".join(archive.renamed.get(name, f"`{name}`") for name in archive.columns)
-    where = f" WHERE {archive.only}" if archive.only else ""
-    return f"INSERT INTO {archive.topic}_table SELECT {selected} FROM {archive.topic}_topic{where}"  # noqa: S608
-
-
 def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment, settings: Settings) -> None:
     """Add the flow of every archived topic to an environment; ``env.execute()`` then runs them."""
-    contracts = load_contracts(settings.topic_prefix)
-    statements = t_env.create_statement_set()
+    topics = {suffix: contract.name for suffix, contract in load_contracts(settings.topic_prefix).items()}
+    group_id, broker = f"{settings.topic_prefix}-archive", settings.broker("archive")
     for archive in ARCHIVES:
-        t_env.execute_sql(source_ddl(archive, contracts[archive.topic].name, settings))
-        t_env.execute_sql(sink_ddl(archive, settings))
-        statements.add_insert_sql(insert_sql(archive))
+        kafka_table(
+            t_env,
+            f"{archive.topic}_topic",
+            topics[archive.topic],
+            broker=broker,
+            group_id=group_id,
+            start_from="committed",
+            idle_timeout_ms=settings.idle_timeout_ms,
+        )
+    # The plan holds the password, as every sink's does: never log it.
+    writer = ArchiveRows(settings.postgres_dsn_as("writer"), topics)
+    t_env.create_temporary_function("archive_rows", udf(writer, result_type=DataTypes.STRING(), func_type="pandas"))
+    records = " UNION ALL ".join(
+        f"SELECT '{archive.topic}' AS topic, v FROM ({packed_sql(f'{archive.topic}_topic')})"  # noqa: S608 - our own names
+        for archive in ARCHIVES
+    )
+    _fixed_view(t_env, "records", records, "topic", "v")
+    _fixed_view(t_env, "answers", "SELECT archive_rows(topic, v) FROM records", "letter")
+    letters = t_env.to_data_stream(t_env.sql_query("SELECT letter FROM answers WHERE letter IS NOT NULL"))
+    statements = t_env.create_statement_set()
+    kafka_sink(
+        t_env,
+        statements,
+        letters,
+        topics["dlq"],
+        broker=broker,
+        guarantee=settings.sink_guarantee,
+        transactional_id_prefix=f"{group_id}-{topics['dlq']}",
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+    )
     statements.attach_as_datastream()
     pin_uids(
         env,
         sources={f"{name}_topic": f"{name}-archive-source" for name in uids.ARCHIVED},
-        sinks={f"{name}_table": f"{name}-archive-sink" for name in uids.ARCHIVED},
+        sinks={table_name(topics["dlq"]): uids.ARCHIVE_LETTERS_SINK},
     )
+
+
+def _fixed_view(t_env: StreamTableEnvironment, name: str, query: str, *columns: str) -> None:
+    """Declare a view that the planner does not look through, by way of a stream.
+
+    It would move the function in front of the union, into one Python process for each topic, and the condition behind
+    it into the same step, where the function might be called twice.
+    """
+    stream = t_env.to_data_stream(t_env.sql_query(query))
+    t_env.create_temporary_view(name, t_env.from_data_stream(stream).alias(*columns))
 
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
     check_broker(settings, settings.broker("archive"))
+    check_tables(settings.postgres_dsn_as("writer"))
     env, t_env = stream_environment(settings)
     check_restore(t_env, "archive", settings)
     build_archive(env, t_env, settings)

@@ -1,7 +1,7 @@
-"""The columns of the archived topics: what Kafka's JSON calls them and what Postgres does.
+"""What the archive job writes: which topic goes to which table, and what Postgres makes of a message.
 
-Nested objects arrive as JSON text and Postgres stores them as ``jsonb``; a column named differently in the database
-has its own SQL expression.
+Postgres takes a message apart itself (``jsonb_to_record``), a whole batch in one statement. So there is one reader of
+JSON, one set of types, and what a table refuses is refused in one place.
 """
 
 from dataclasses import dataclass
@@ -17,89 +17,104 @@ class Archive:
     table: str
     primary_key: tuple[str, ...]
     columns: dict[str, str]
-    """Column of the database table to its SQL type; read from the JSON field of the same name."""
+    """Column of the table to its type; filled from the JSON field of the same name."""
     renamed: dict[str, str]
-    """Columns whose JSON field has another place, to the SQL expression over the source table."""
+    """Columns whose JSON field has another place, to the SQL expression over ``doc``, the message as ``jsonb``."""
     written_by_us: bool = True
-    """Other programs write to the topic too: a message that is not JSON must not stop the archive."""
-    only: str = ""
-    """SQL condition of the messages that get a row, where the database would refuse others."""
+    """Nobody but our jobs writes to the topic: if every row of a batch is refused, the table is wrong and not they."""
 
 
-_TEXT: Final = "STRING"
-_SCORES: Final = {"score": "DOUBLE", "rule_score": "DOUBLE", "ml_score": "DOUBLE"}
+_SCORES: Final = {"score": "double precision", "rule_score": "double precision", "ml_score": "double precision"}
 _VERSIONS: Final = {
-    "model": _TEXT, "model_version": _TEXT, "ruleset_version": _TEXT, "config_revision": "BIGINT",
+    "model": "text", "model_version": "text", "ruleset_version": "text", "config_revision": "bigint",
 }  # fmt: skip
-_MONEY: Final = {"amount_minor": "BIGINT", "currency": _TEXT, "merchant": _TEXT, "category": _TEXT}
-_TIMES: Final = {"event_time_ms": "BIGINT", "processing_time_ms": "BIGINT"}
+_MONEY: Final = {"amount_minor": "bigint", "currency": "text", "merchant": "text", "category": "text"}
+_TIMES: Final = {"event_time_ms": "bigint", "processing_time_ms": "bigint"}
+_PLACE: Final = {"source_topic": "text", "source_partition": "integer", "source_offset": "bigint"}
 
-_VARIANT: Final = "COALESCE(`variant`, 'champion')"
+_VARIANT: Final = "coalesce(doc ->> 'variant', 'champion')"
 """Version 1 of decisions and alerts had no experiments; its messages are read too."""
 
 ARCHIVES: Final = (
     Archive(
         "decisions", "raw.decisions", ("customer_id", "transaction_id", "event_time_ms"),
         {
-            "schema_version": "INT", "customer_id": _TEXT, "transaction_id": _TEXT, **_TIMES, **_MONEY,
-            "channel": _TEXT, "country": _TEXT, **_SCORES, "alpha": "DOUBLE", "threshold": "DOUBLE",
-            "is_alert": "BOOLEAN", "features": _TEXT, "absent": _TEXT, "reasons": _TEXT, **_VERSIONS,
-            "variant": _TEXT, "shadow": _TEXT,
-            "out_of_order_ms": "BIGINT", "source_topic": _TEXT, "source_partition": "INT", "source_offset": "BIGINT",
+            "schema_version": "integer", "customer_id": "text", "transaction_id": "text", **_TIMES, **_MONEY,
+            "channel": "text", "country": "text", **_SCORES, "alpha": "double precision",
+            "threshold": "double precision", "is_alert": "boolean", "features": "jsonb", "absent": "jsonb",
+            "reasons": "jsonb", **_VERSIONS, "variant": "text", "shadow": "jsonb", "out_of_order_ms": "bigint",
+            **_PLACE,
         },
         {
-            "source_topic": "source.topic", "source_partition": "source.`partition`",
-            "source_offset": "source.`offset`", "variant": _VARIANT,
+            "source_topic": "doc #>> '{source,topic}'", "source_partition": "(doc #>> '{source,partition}')::integer",
+            "source_offset": "(doc #>> '{source,offset}')::bigint", "variant": _VARIANT,
         },
     ),
     Archive(
         "alerts", "raw.alerts", ("alert_id", "event_time_ms"),
         {
-            "schema_version": "INT", "alert_id": _TEXT, "customer_id": _TEXT, "transaction_id": _TEXT, **_TIMES,
-            **_MONEY, "country": _TEXT, **_SCORES, "threshold": "DOUBLE", "reasons": _TEXT, **_VERSIONS,
-            "variant": _TEXT, "contributions": _TEXT, "features": _TEXT,
+            "schema_version": "integer", "alert_id": "text", "customer_id": "text", "transaction_id": "text",
+            **_TIMES, **_MONEY, "country": "text", **_SCORES, "threshold": "double precision", "reasons": "jsonb",
+            **_VERSIONS, "variant": "text", "contributions": "jsonb", "features": "jsonb",
         },
         {"variant": _VARIANT},
     ),
     Archive(
         "dlq", "raw.dead_letters", ("dlq_id", "received_ms"),
         {
-            "schema_version": "INT", "dlq_id": _TEXT, "disposition": _TEXT, "reason": _TEXT, "stage": _TEXT,
-            "detail": _TEXT, "source_topic": _TEXT, "source_partition": "INT", "source_offset": "BIGINT",
-            "timestamp_ms": "BIGINT", "headers": _TEXT, "payload": _TEXT, "payload_encoding": _TEXT,
-            "payload_length": "BIGINT", "payload_sha256": _TEXT, "payload_truncated": "BOOLEAN",
-            "processing_time_ms": "BIGINT", "received_ms": "BIGINT",
+            "schema_version": "integer", "dlq_id": "text", "disposition": "text", "reason": "text", "stage": "text",
+            "detail": "text", **_PLACE, "timestamp_ms": "bigint", "headers": "jsonb", "payload": "text",
+            "payload_encoding": "text", "payload_length": "bigint", "payload_sha256": "text",
+            "payload_truncated": "boolean", "processing_time_ms": "bigint", "received_ms": "bigint",
         },
         {
-            "source_topic": "topic", "source_partition": "`partition`", "source_offset": "`offset`",
-            "received_ms": "COALESCE(`timestamp_ms`, CAST(0 AS BIGINT))",  # the day of its partition
+            "source_topic": "doc ->> 'topic'", "source_partition": "(doc ->> 'partition')::integer",
+            "source_offset": "(doc ->> 'offset')::bigint",
+            "received_ms": "coalesce((doc ->> 'timestamp_ms')::bigint, 0)",  # the day of its partition
         },
     ),
     Archive(
         "audit", "ops.control_audit", ("control_id", "outcome"),
         {
-            "schema_version": "INT", "control_id": _TEXT, "outcome": _TEXT, "revision": "BIGINT", "detail": _TEXT,
-            "issued_by": _TEXT, "issued_at_ms": "BIGINT", "reason": _TEXT, "applied_at_ms": "BIGINT", "changes": _TEXT,
+            "schema_version": "integer", "control_id": "text", "outcome": "text", "revision": "bigint",
+            "detail": "text", "issued_by": "text", "issued_at_ms": "bigint", "reason": "text",
+            "applied_at_ms": "bigint", "changes": "jsonb",
         },
         {},
     ),
     Archive(
         "labels", "raw.labels", ("label_id",),
         {
-            "schema_version": "INT", "label_id": _TEXT, "transaction_id": _TEXT, "customer_id": _TEXT, "label": _TEXT,
-            "source": _TEXT, "labelled_at_ms": "BIGINT", "labelled_by": _TEXT, "comment": _TEXT,
+            "schema_version": "integer", "label_id": "text", "transaction_id": "text", "customer_id": "text",
+            "label": "text", "source": "text", "labelled_at_ms": "bigint", "labelled_by": "text", "comment": "text",
         },
         {},
         written_by_us=False,
-        only="schema_version = 1 AND label_id IS NOT NULL AND transaction_id IS NOT NULL AND customer_id IS NOT NULL"
-        " AND label IN ('fraud', 'genuine') AND source IS NOT NULL AND labelled_by IS NOT NULL"
-        " AND labelled_at_ms BETWEEN 0 AND 253402300799999",
     ),
 )  # fmt: skip
 
-SOURCE_FIELDS: Final = {
-    "decisions": {"source": "ROW<topic STRING, `partition` INT, `offset` BIGINT>", "variant": _TEXT},
-    "alerts": {"variant": _TEXT},
-    "dlq": {"topic": _TEXT, "partition": "INT", "offset": "BIGINT"},
-}
-"""JSON fields that no column has the name of, by topic."""
+ARCHIVE_OF: Final = {archive.topic: archive for archive in ARCHIVES}
+"""By the topic's suffix."""
+
+
+def upsert_sql(archive: Archive) -> str:
+    """Return the statement that writes messages, given as one ``text[]``; the last of several with one key wins.
+
+    The parameter is binary: quoting JSON for an array in text form costs the client more than all the rest.
+    """
+    names = ", ".join(archive.columns)
+    key = ", ".join(archive.primary_key)
+    cells = ", ".join(f"{archive.renamed.get(name, f'field.{name}')} AS {name}" for name in archive.columns)
+    fields = ", ".join(f"{name} {kind}" for name, kind in archive.columns.items() if name not in archive.renamed)
+    changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in archive.columns)
+    return f"""
+        INSERT INTO {archive.table} ({names})
+        SELECT DISTINCT ON ({key}) {names}
+        FROM (
+            SELECT {cells}, number
+            FROM unnest(%b::text[]) WITH ORDINALITY AS message (body, number),
+                LATERAL (SELECT body::jsonb) AS parsed (doc),
+                LATERAL jsonb_to_record(doc) AS field ({fields})
+        ) AS row_of
+        ORDER BY {key}, number DESC
+        ON CONFLICT ({key}) DO UPDATE SET {changes}"""  # noqa: S608 - our own names

@@ -11,13 +11,12 @@ from typing import Final
 from py4j.java_gateway import JavaObject
 from pyflink.datastream import StreamExecutionEnvironment
 
-_NOT_OPERATORS: Final = ("PartitionTransformation", "SideOutputTransformation")
+_NOT_OPERATORS: Final = ("PartitionTransformation", "SideOutputTransformation", "UnionTransformation")
 """Edges that the graph keeps as nodes; they run nothing and take no uid."""
 
 _ENDS: Final = {
     "SourceTransformation": "source",
     "SinkTransformation": "sink",
-    "LegacySinkTransformation": "sink",  # what the JDBC table sink still is
 }
 
 
@@ -71,6 +70,8 @@ def _pin_chain(prefix: str, transformation: JavaObject) -> None:
             number += 1
             transformation.setUid(f"{prefix}-{number}")
         inputs = transformation.getInputs()
-        if not inputs:
+        if len(inputs) != 1:
+            for branch, upstream in enumerate(inputs, start=1):
+                _pin_chain(f"{prefix}-{number}-input-{branch}", upstream)
             return
         transformation = inputs[0]

@@ -89,8 +89,16 @@ def keyed_records(t_env: StreamTableEnvironment, table: str) -> KeyedStream:
 
 def packed_records(t_env: StreamTableEnvironment, table: str) -> DataStream:
     """Return the packed records of a source table as rows of one string."""
-    origin = f"(SELECT *, '' AS routing_key FROM {table})"  # noqa: S608 - our own names
-    return _stream(t_env, {"v": _PACKED}, origin, Types.ROW([Types.STRING()]))
+    return _stream(t_env, {"v": _PACKED}, _unrouted(table), Types.ROW([Types.STRING()]))
+
+
+def packed_sql(table: str) -> str:
+    """Return the query of the packed records of a source table, as column ``v``."""
+    return f"SELECT {_PACKED} AS v FROM {_unrouted(table)}"  # noqa: S608 - our own names
+
+
+def _unrouted(table: str) -> str:
+    return f"(SELECT *, '' AS routing_key FROM {table})"  # noqa: S608 - our own names
 
 
 def _stream(

@@ -27,7 +27,11 @@ DETECT_UIDS: Final = (
 )
 
 ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels")
-ARCHIVE_UIDS: Final = tuple(f"{name}-archive-{end}" for name in ARCHIVED for end in ("source", "sink"))
+ARCHIVE_LETTERS_SINK: Final = "archive-dead-letters-sink"
+ARCHIVE_UIDS: Final = (*(f"{name}-archive-source" for name in ARCHIVED), ARCHIVE_LETTERS_SINK)
+
+RETIRED: Final = tuple(f"{name}-archive-sink" for name in ARCHIVED)
+"""Uids of operators that are gone. They kept no state, so a savepoint that names them restores without them."""
 
 CUSTOMER_STATE: Final = "customer-fraud-state"
 CONFIG_STATE: Final = "detection-config"

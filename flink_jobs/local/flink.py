@@ -103,7 +103,7 @@ def _internal_tls(certificates: Certificates) -> dict[str, str | int]:
 def _java_options() -> str:
     """Return the JVM flags of the distribution (module openings it cannot run without) plus ours."""
     shipped = yaml.safe_load((paths.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
-    # UTC: the JDBC sink turns timestamps into text in the JVM's zone.
+    # UTC, wherever Java turns a time into text.
     return f"{shipped} -Duser.timezone=UTC"
 
 

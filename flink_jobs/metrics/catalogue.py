@@ -103,6 +103,12 @@ DETECTOR_METRICS: Final = (
 )  # fmt: skip
 
 
+ARCHIVED_ROWS: Final = Metric("archived_rows", Kind.COUNTER, "rows", "rows the archive wrote to Postgres, repeats too")
+REFUSED_ROWS: Final = Metric("refused_rows", Kind.COUNTER, "rows", "messages that Postgres or their contract refused")
+
+ARCHIVE_METRICS: Final = (ARCHIVED_ROWS, REFUSED_ROWS)
+
+
 TRAFFIC_PREFIX: Final = "streamflow_traffic_"
 SENT: Final = Metric(
     "sent", Kind.COUNTER, "records", "records the broker has taken, by what should become of them", label="fate"

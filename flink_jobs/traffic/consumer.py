@@ -33,6 +33,7 @@ class Record:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class CommittedReader:
@@ -126,11 +127,30 @@ class CommittedReader:
             elif time.monotonic() - last_progress > STALL_LIMIT_S:
                 what = f"no data came from Kafka for {STALL_LIMIT_S:g} s, before the end of {self._behind(ends)}"
                 raise UserError(what, "check with `streamflow status` that the broker is up, and try again")
-            for place, records in batches.items():
+            for records in batches.values():
                 for record in records:
-                    yield Record(
-                        place.topic, place.partition, record.offset, record.timestamp, record.key, record.value
-                    )
+                    yield _record(record)
+
+    def read_at(self, topic: str, partition: int, offset: int) -> Record | None:
+        """Return one record, None when the topic does not hold it any more; the positions of reading are lost.
+
+        Raises:
+            UserError: the broker stopped answering.
+        """
+        place = TopicPartition(topic, partition)
+        self._consumer.assign([place])
+        first = self._consumer.beginning_offsets([place])[place]
+        if not first <= offset < self._consumer.end_offsets([place])[place]:
+            return None
+        self._consumer.seek(place, offset)
+        limit = time.monotonic() + STALL_LIMIT_S
+        while time.monotonic() < limit:
+            for record in self._consumer.poll(timeout_ms=POLL_MS, max_records=1).get(place, ()):
+                return _record(record) if record.offset == offset else None
+        raise UserError(
+            f"no data came from Kafka for {STALL_LIMIT_S:g} s from {topic}-{partition}",
+            "check with `streamflow status` that the broker is up, and try again",
+        )
 
     def _behind(self, ends: Mapping[Position, int]) -> list[str]:
         """Name the partitions whose end is not reached."""
@@ -150,3 +170,8 @@ class CommittedReader:
             self._consumer.close()
             raise no_topic(broker, topic)
         return sorted(partitions)
+
+
+def _record(record: Any) -> Record:  # noqa: ANN401 - kafka-python's
+    headers = tuple((name, value or b"") for name, value in record.headers or ())
+    return Record(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, headers)

@@ -1,10 +1,7 @@
-"""Labels: what people found out about transactions, validated before it is sent (contract ``labels`` v1)."""
+"""Labels on their way to ``.labels``: validated before they are sent."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -12,6 +9,7 @@ from kafka.errors import KafkaError
 
 from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
+from flink_jobs.core.label import Finding, Label
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.producer import CONNECT_LIMIT_S, connect
 
@@ -20,64 +18,8 @@ if TYPE_CHECKING:
 
     from flink_jobs.traffic.source_files import SourceEvent
 
-LABEL_SCHEMA_VERSION: Final = 1
 DAY_MS: Final = 86_400_000
-_MAX_TIME_MS: Final = 253_402_300_799_999
-_LIMITS: Final = {"transaction_id": 64, "customer_id": 64, "source": 64, "labelled_by": 256, "comment": 1_000}
 SHOW_EVERY: Final = 1_000
-
-
-class Finding(StrEnum):
-    """What was found out."""
-
-    FRAUD = "fraud"
-    """Confirmed fraud."""
-    GENUINE = "genuine"
-    """The cardholder's own; an alert on it was a false positive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """A label for one transaction; ``ValueError`` where a field is not what the contract allows."""
-
-    transaction_id: str
-    customer_id: str
-    label: Finding
-    source: str
-    labelled_at_ms: int
-    labelled_by: str
-    comment: str | None = None
-
-    def __post_init__(self) -> None:
-        """Hold every field to the contract: nobody checks a label again before it trains a model."""
-        for name, limit in _LIMITS.items():
-            value = getattr(self, name)
-            if value is None and name == "comment":
-                continue
-            if not 0 < len(value) <= limit or not value.isprintable():
-                raise ValueError(f"{name} must be 1 to {limit} printable characters")
-        if not 0 <= self.labelled_at_ms <= _MAX_TIME_MS:
-            raise ValueError("labelled_at_ms must be milliseconds since the epoch, up to the year 9999")
-
-    @property
-    def id(self) -> str:
-        """Id of the label: the same however often it is sent."""
-        parts = (self.customer_id, self.transaction_id, self.label, self.source, str(self.labelled_at_ms))
-        return "lb_" + blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
-
-    def document(self) -> dict[str, Any]:
-        """Return the message."""
-        return {
-            "schema_version": LABEL_SCHEMA_VERSION,
-            "label_id": self.id,
-            "transaction_id": self.transaction_id,
-            "customer_id": self.customer_id,
-            "label": self.label,
-            "source": self.source,
-            "labelled_at_ms": self.labelled_at_ms,
-            "labelled_by": self.labelled_by,
-            "comment": self.comment,
-        }
 
 
 def labels_of(events: Iterable[SourceEvent], source: str, labelled_by: str, delay_days: float) -> Iterator[Label]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import orjson
 
 from flink_jobs.broker import Broker
 from flink_jobs.contracts.registry import topic_name
+from flink_jobs.core.redrive import Letter, customer_of, place_of
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.consumer import CommittedReader
 from flink_jobs.traffic.outcomes import letter_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-Letter = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,10 @@ class LetterFilter:
         dispositions: rejected, duplicate, incident.
         since_ms: set aside at or after this time, milliseconds since the epoch.
         until_ms: set aside before this time.
+        customers: customer ids that the payload names.
+        topics: full names of the topic that the record was on.
+        partitions: partitions of that topic.
+        offsets: first and last offset of the record, both included.
     """
 
     reasons: frozenset[str] = frozenset()
@@ -37,6 +41,10 @@ class LetterFilter:
     dispositions: frozenset[str] = frozenset()
     since_ms: int | None = None
     until_ms: int | None = None
+    customers: frozenset[str] = frozenset()
+    topics: frozenset[str] = frozenset()
+    partitions: frozenset[int] = frozenset()
+    offsets: tuple[int, int] | None = None
 
     def wants(self, letter: Letter) -> bool:
         """Tell whether a letter is wanted."""
@@ -48,8 +56,14 @@ class LetterFilter:
             (self.reasons, letter["reason"]),
             (self.stages, letter["stage"]),
             (self.dispositions, letter["disposition"]),
+            (self.topics, letter["topic"]),
+            (self.partitions, letter["partition"]),
         )
-        return all(not wanted or value in wanted for wanted, value in chosen)
+        if self.offsets is not None and not self.offsets[0] <= letter["offset"] <= self.offsets[1]:
+            return False
+        if not all(not wanted or value in wanted for wanted, value in chosen):
+            return False
+        return not self.customers or customer_of(letter_payload(letter)) in self.customers
 
 
 def read_letters(broker: Broker, prefix: str, chosen: LetterFilter | None = None) -> Iterator[Letter]:
@@ -73,11 +87,6 @@ def _decode(value: bytes | None, where: str) -> Letter:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise UserError(f"{where} holds something that is not a dead letter", "see who else writes there") from None
     return dict(letter)
-
-
-def place_of(letter: Letter) -> str:
-    """Return the coordinates of the record that was set aside: ``topic-partition@offset``."""
-    return f"{letter['topic']}-{letter['partition']}@{letter['offset']}"
 
 
 def find_letter(letters: Iterable[Letter], name: str) -> Letter:
@@ -111,6 +120,23 @@ def complete_payload(letter: Letter) -> bytes:
             f"read the whole record at {place_of(letter)} while the topic still has it, or add --truncated",
         )
     return payload
+
+
+def whole_payload(letter: Letter, broker: Broker) -> bytes | None:
+    """Return the whole payload, from the record itself where the letter keeps only its beginning.
+
+    None when the record is gone from its topic, or another one is in its place.
+
+    Raises:
+        UserError: no broker answers.
+    """
+    if not letter["payload_truncated"]:
+        return letter_payload(letter)
+    with CommittedReader(broker, [letter["topic"]]) as reader:
+        record = reader.read_at(letter["topic"], letter["partition"], letter["offset"])
+    if record is None or record.value is None or sha256(record.value).hexdigest() != letter["payload_sha256"]:
+        return None
+    return record.value
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@ the archive. What the marts are built from and, in Python, compared with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,18 +11,16 @@ from typing import Any
 
 import orjson
 import psycopg
-from psycopg import sql
 
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.lineup import Model
 from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.job.archive_tables import ARCHIVES, Archive
+from flink_jobs.job.archive_tables import ARCHIVE_OF, Archive, upsert_sql
 from flink_jobs.traffic.mapping import load_mapping
 from flink_jobs.traffic.source_files import read_events
 from tests.integration.jobs import CARD_FILE, CARD_MAPPING
 
 TOPIC = "streamflow.transactions"
-ARCHIVE = {archive.topic: archive for archive in ARCHIVES}
 Document = dict[str, Any]
 
 
@@ -92,29 +89,9 @@ def archive(dsn: str, cards: DecidedCards) -> None:
     """Write all documents as the archive job does: an upsert by the table's key."""
     with psycopg.connect(dsn) as connection:
         for topic in ("decisions", "alerts", "dlq", "labels"):
-            upsert(connection, ARCHIVE[topic], getattr(cards, topic))
+            upsert(connection, ARCHIVE_OF[topic], getattr(cards, topic))
 
 
 def upsert(connection: psycopg.Connection[Any], table: Archive, documents: Iterable[Mapping[str, Any]]) -> None:
-    """Upsert the rows of one table."""
-    names = list(table.columns)
-    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}").format(
-        sql.Identifier(*table.table.split(".")),
-        sql.SQL(", ").join(map(sql.Identifier, names)),
-        sql.SQL(", ").join(sql.Placeholder() for _ in names),
-        sql.SQL(", ").join(map(sql.Identifier, table.primary_key)),
-        sql.SQL(", ").join(sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in names),
-    )
-    rows = [[_cell(name, document) for name in names] for document in documents]
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, rows)
-
-
-def _cell(name: str, document: Mapping[str, Any]) -> object:
-    """Return what the archive's SQL puts into a column."""
-    if name.startswith("source_"):
-        return document.get("source", document)[name.removeprefix("source_")]
-    if name == "received_ms":
-        return document["timestamp_ms"] or 0
-    value = document.get(name)
-    return json.dumps(value) if isinstance(value, dict | list) else value
+    """Upsert the rows of one table with the job's own statement."""
+    connection.execute(upsert_sql(table).encode(), ([orjson.dumps(document).decode() for document in documents],))

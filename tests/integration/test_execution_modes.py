@@ -126,3 +126,14 @@ def test_a_broker_that_does_not_answer_is_refused(stack: Stack, job: str) -> Non
     assert "no Kafka broker answers at 127.0.0.1:9" in told
     assert "STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS" in told
     assert len(stack.rest().jobs()) == before
+
+
+def test_a_database_that_does_not_let_the_archive_in_is_refused(stack: Stack) -> None:
+    before = len(stack.rest().jobs())
+
+    told = refusal(submit(stack, "archive", POSTGRES_WRITER_PASSWORD="wrong"))
+
+    assert "Postgres does not let the archive in" in told
+    assert "run `streamflow up`, or set STREAMFLOW_POSTGRES_*" in told
+    assert "wrong" not in told
+    assert len(stack.rest().jobs()) == before

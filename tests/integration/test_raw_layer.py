@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from flink_jobs.job.archive_tables import ARCHIVE_OF
 from flink_jobs.local.migrations import apply_migrations
 from flink_jobs.local.paths import MIGRATIONS
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import DatabaseRole, Settings
 from flink_jobs.warehouse.partitions import roll_partitions
-from tests.integration.decided_cards import ARCHIVE, DecidedCards, archive, decide, upsert
+from tests.integration.decided_cards import DecidedCards, archive, decide, upsert
 
 pytestmark = pytest.mark.stack
 
@@ -59,9 +61,9 @@ def test_an_old_database_keeps_its_rows(fresh_database: Settings, cards: Decided
     with psycopg.connect(dsn) as connection:
         connection.execute("CREATE VIEW ml.alarming AS SELECT * FROM raw.decisions WHERE is_alert")
         for topic, key in (("decisions", 2), ("alerts", 1), ("dlq", 1)):
-            table = ARCHIVE[topic]
+            table = ARCHIVE_OF[topic]
             columns = {name: kind for name, kind in table.columns.items() if name != "received_ms"}
-            old = type(table)(table.topic, table.table, table.primary_key[:key], columns, table.renamed)
+            old = replace(table, primary_key=table.primary_key[:key], columns=columns)
             upsert(connection, old, getattr(cards, topic))
     before = raw_rows(dsn)
     assert min(map(len, before.values())) > 0

@@ -6,22 +6,32 @@ import pytest
 
 from flink_jobs import docs_tables
 from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.rules import RULES
-from flink_jobs.docs_tables import documents, feature_table_markdown, main, rule_table_markdown, with_tables
+from flink_jobs.docs_tables import (
+    documents,
+    feature_table_markdown,
+    main,
+    redrive_table_markdown,
+    rule_table_markdown,
+    tables_of,
+    with_tables,
+)
 from flink_jobs.errors import UserError
 
 EMPTY = (
     "# a\n<!-- rules:begin -->\noutdated\n<!-- rules:end -->\nb\n<!-- features:begin -->\n<!-- features:end -->\nc\n"
 )
+BOTH = "rules", "features"
 
 
 def test_the_documentation_holds_the_tables_of_the_code() -> None:
-    """README.md and docs/rules.md: each that exists has both tables; a file without the markers fails here."""
+    """Each that exists has its tables; a file without the markers fails here."""
     found = documents()
-    assert found
+    assert len(found) == len(docs_tables.DOCUMENTS)
     for path in found:
         text = path.read_text(encoding="utf-8")
-        assert with_tables(text, path.name) == text, f"{path.name}: run `{docs_tables.COMMAND}`"
+        assert with_tables(text, path.name, tables_of(path)) == text, f"{path.name}: run `{docs_tables.COMMAND}`"
 
 
 def test_the_tables_name_everything() -> None:
@@ -33,15 +43,17 @@ def test_the_tables_name_everything() -> None:
         assert rule.rationale in rules
     for name in FEATURE_NAMES:
         assert f"| `{name}` |" in features
+    redrives = redrive_table_markdown()
+    assert all(f"`{reason}`" in redrives for reason in DeadLetterReason)
     assert "`amount_zscore` ≥ 3 standard deviations" in rules
 
 
 def test_text_around_the_markers_stays_and_writing_twice_changes_nothing() -> None:
-    once = with_tables(EMPTY, "x.md")
+    once = with_tables(EMPTY, "x.md", BOTH)
     assert once.startswith("# a\n<!-- rules:begin -->\n| Rule |")
     assert once.endswith("|\n<!-- features:end -->\nc\n")
     assert "outdated" not in once
-    assert with_tables(once, "x.md") == once
+    assert with_tables(once, "x.md", BOTH) == once
 
 
 @pytest.mark.parametrize(
@@ -55,7 +67,7 @@ def test_text_around_the_markers_stays_and_writing_twice_changes_nothing() -> No
 )
 def test_a_document_without_its_markers_is_an_error_that_says_what_to_do(text: str) -> None:
     with pytest.raises(UserError, match=r"x\.md does not hold <!-- rules:begin -->"):
-        with_tables(text, "x.md")
+        with_tables(text, "x.md", BOTH)
 
 
 def test_compare_then_write(
@@ -72,5 +84,5 @@ def test_compare_then_write(
 
 
 def test_a_folder_without_documentation_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"neither README\.md nor docs/rules\.md"):
+    with pytest.raises(UserError, match=r"none of README\.md, docs/rules\.md, docs/operate\.md"):
         documents(tmp_path)

@@ -76,12 +76,6 @@ def test_the_printed_form_hides_the_password(home: Path) -> None:
     assert "s3cr" not in repr(load_settings(home))
 
 
-def test_the_jdbc_url_lets_strings_become_json(home: Path) -> None:
-    assert load_settings(home).postgres_jdbc_url.startswith(
-        "jdbc:postgresql://127.0.0.1:5432/streamflow?stringtype=unspecified"
-    )
-
-
 def test_the_file_is_for_its_owner_only_and_reads_back(home: Path) -> None:
     path = home / "stack.env"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.contracts.registry import load_contracts
-from flink_jobs.traffic.labels import DAY_MS, Finding, Label, labels_of
+from flink_jobs.core.label import Finding, Label
+from flink_jobs.traffic.labels import DAY_MS, labels_of
 from flink_jobs.traffic.source_files import SourceEvent
 from tests.contract.conftest import StrictValidator
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from flink_jobs.cli.times import moment_ms, shown
 from flink_jobs.core.dlq import MAX_PAYLOAD_KEPT_BYTES, build_dlq_record
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.redrive import place_of
 from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.errors import UserError
-from flink_jobs.traffic.letters import LetterFilter, LetterStats, complete_payload, find_letter, place_of
+from flink_jobs.traffic.letters import LetterFilter, LetterStats, complete_payload, find_letter
 from flink_jobs.traffic.outcomes import letter_payload
 
 if TYPE_CHECKING:
@@ -63,10 +64,16 @@ def test_a_truncated_payload_is_not_taken_for_the_whole() -> None:
         (LetterFilter(since_ms=NOW_MS + 1), False),
         (LetterFilter(until_ms=NOW_MS + 1), True),
         (LetterFilter(until_ms=NOW_MS), False),
+        (LetterFilter(topics=frozenset({TOPIC}), partitions=frozenset({1}), offsets=(7, 9)), True),
+        (LetterFilter(topics=frozenset({"another"})), False),
+        (LetterFilter(partitions=frozenset({2})), False),
+        (LetterFilter(offsets=(8, 9)), False),
+        (LetterFilter(customers=frozenset({"c-1"})), True),
+        (LetterFilter(customers=frozenset({"c-2"})), False),
     ],
 )
 def test_filters(chosen: LetterFilter, *, wanted: bool) -> None:
-    assert chosen.wants(letter()) is wanted
+    assert chosen.wants(letter(b'{"customer_id":"c-1"')) is wanted
 
 
 @pytest.mark.parametrize(

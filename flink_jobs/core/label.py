@@ -1,0 +1,98 @@
+"""Labels: what people found out about transactions (contract ``labels`` v1), told from bytes that are none.
+
+Other programs write to ``.labels`` too, and a model is trained on what is there: every field is held to the contract.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+
+LABEL_SCHEMA_VERSION: Final = 1
+_MAX_TIME_MS: Final = 253_402_300_799_999
+_LIMITS: Final = {"transaction_id": 64, "customer_id": 64, "source": 64, "labelled_by": 256, "comment": 1_000}
+_FIELDS: Final = (
+    "transaction_id", "customer_id", "label", "source", "labelled_at_ms", "labelled_by", "comment",
+)  # fmt: skip
+_LONGEST_ID: Final = 128
+
+
+class Finding(StrEnum):
+    """What was found out."""
+
+    FRAUD = "fraud"
+    """Confirmed fraud."""
+    GENUINE = "genuine"
+    """The cardholder's own; an alert on it was a false positive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label for one transaction; ``ValueError`` where a field is not what the contract allows."""
+
+    transaction_id: str
+    customer_id: str
+    label: Finding
+    source: str
+    labelled_at_ms: int
+    labelled_by: str
+    comment: str | None = None
+
+    def __post_init__(self) -> None:
+        """Hold every field to the contract: nobody checks a label again before it trains a model."""
+        for name, limit in _LIMITS.items():
+            value = getattr(self, name)
+            if value is None and name == "comment":
+                continue
+            if type(value) is not str or not 0 < len(value) <= limit or not value.isprintable():
+                raise ValueError(f"{name} must be 1 to {limit} printable characters")
+        if type(self.labelled_at_ms) is not int or not 0 <= self.labelled_at_ms <= _MAX_TIME_MS:
+            raise ValueError("labelled_at_ms must be milliseconds since the epoch, up to the year 9999")
+
+    @property
+    def id(self) -> str:
+        """Id of the label: the same however often it is sent."""
+        parts = (self.customer_id, self.transaction_id, self.label, self.source, str(self.labelled_at_ms))
+        return "lb_" + blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+
+    def document(self) -> dict[str, Any]:
+        """Return the message."""
+        return {
+            "schema_version": LABEL_SCHEMA_VERSION,
+            "label_id": self.id,
+            "transaction_id": self.transaction_id,
+            "customer_id": self.customer_id,
+            "label": self.label,
+            "source": self.source,
+            "labelled_at_ms": self.labelled_at_ms,
+            "labelled_by": self.labelled_by,
+            "comment": self.comment,
+        }
+
+
+def label_problem(payload: bytes | None) -> str | None:
+    """Return why bytes are no label, ``None`` when they are one; never quotes a value.
+
+    A sender may make its own ``label_id``; it must be there, or a label sent twice would be two.
+    """
+    try:
+        document = orjson.loads(payload or b"")
+    except ValueError:
+        document = None
+    if type(document) is not dict:
+        return "not a JSON object"
+    if document.get("schema_version") != LABEL_SCHEMA_VERSION:
+        return f"schema_version must be {LABEL_SCHEMA_VERSION}"
+    label_id = document.get("label_id")
+    if type(label_id) is not str or not 0 < len(label_id) <= _LONGEST_ID or not label_id.isprintable():
+        return f"label_id must be 1 to {_LONGEST_ID} printable characters"
+    if document.get("label") not in list(Finding):
+        return "label must be fraud or genuine"
+    try:
+        fields: Any = {name: document.get(name) for name in _FIELDS}
+        Label(**fields)
+    except ValueError as problem:
+        return str(problem)
+    return None

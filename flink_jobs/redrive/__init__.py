@@ -1,0 +1,1 @@
+"""Dead letters sent again: each once, with an audit in Postgres that outlives a kill at any moment."""

@@ -1,0 +1,34 @@
+"""Runs `streamflow` with its own arguments and kills itself, as kill -9 would, at one point of a redrive.
+
+``killed_redrive.py claimed|half|sent dlq redrive ...``: after the letters are claimed and nothing is sent; after half
+of them have reached Kafka; after all have, and before the audit says so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from flink_jobs.cli.app import main
+from flink_jobs.redrive.run import RedriveProducer
+
+if TYPE_CHECKING:
+    from flink_jobs.redrive.store import Item
+
+send = RedriveProducer.send
+
+
+def send_and_die(point: str, producer: RedriveProducer, claimed: dict[int, Item]) -> dict[int, tuple[int, int]]:
+    """Send as many of the claimed records as the point says, then die."""
+    numbers = {"claimed": 0, "half": len(claimed) // 2, "sent": len(claimed)}[point]
+    send(producer, dict(list(claimed.items())[:numbers]))
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("SIGKILL cannot be caught")
+
+
+if __name__ == "__main__":
+    point = sys.argv.pop(1)
+    RedriveProducer.send = lambda self, claimed: send_and_die(point, self, claimed)  # type: ignore[method-assign]
+    main()

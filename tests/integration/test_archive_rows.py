@@ -1,0 +1,213 @@
+"""Batches of messages into the tables of a real Postgres: what one row does wrong costs no other its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+
+from flink_jobs.core.dlq import build_dlq_record
+from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.redrive import NO_PAST, Past
+from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.errors import UserError
+from flink_jobs.job.archive_rows import TableUnfitError, check_tables, write_messages
+from flink_jobs.job.archive_tables import ARCHIVE_OF, ARCHIVES
+from flink_jobs.local.migrations import apply_migrations
+from flink_jobs.local.paths import MIGRATIONS
+from flink_jobs.local.stack import Stack
+from flink_jobs.redrive.store import Item, RedriveStore, open_redrives
+from flink_jobs.settings import Settings
+from tests.integration.decided_cards import DecidedCards, decide
+
+pytestmark = pytest.mark.stack
+
+SECRET = "4111111111111111"
+"""Stands for card data: no detail of a refusal may quote it."""
+BAD: dict[str, dict[str, Any]] = {
+    "NUL in a text": {"merchant": f"{SECRET}\0"},
+    "NUL in a feature's name": {"features": {f"\0{SECRET}": 1}},
+    "an integer of 65 bits": {"amount_minor": 2**64 - 1},
+    "a time that no calendar has": {"event_time_ms": 2**62},
+    "a text for a number": {"amount_minor": f"x{SECRET}"},
+    "a required column is null": {"currency": None},
+    "a check is violated": {"variant": SECRET},
+    "too long for the key's index": {"transaction_id": "".join(sha256(b"%d" % n).hexdigest() for n in range(200))},
+    "no partition number": {"source": {"topic": "t", "partition": 2**40, "offset": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def cards() -> DecidedCards:
+    return decide(1_000)
+
+
+@pytest.fixture
+def connection(fresh_database: Settings) -> Iterator[psycopg.Connection[Any]]:
+    apply_migrations(fresh_database.postgres_dsn, MIGRATIONS)
+    with psycopg.connect(fresh_database.postgres_dsn, autocommit=True) as connection:
+        yield connection
+
+
+def texts(documents: list[dict[str, Any]]) -> list[str]:
+    return [orjson.dumps(document).decode() for document in documents]
+
+
+def count(connection: psycopg.Connection[Any], table: str) -> int:
+    row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608
+    return int(row[0]) if row else -1
+
+
+def test_every_good_row_is_written_and_every_bad_one_named(
+    connection: psycopg.Connection[Any], cards: DecidedCards
+) -> None:
+    """Guards a defect: one such row made the archive job restart for ever, and nobody's rows arrived."""
+    messages = texts(cards.decisions[:100])
+    broken = [
+        orjson.dumps({**cards.decisions[0], "transaction_id": "bad", **change}).decode() for change in BAD.values()
+    ]
+    broken += ['{"transaction_id":', "[1]", "null", ""]
+    places = [3 + 7 * number for number in range(len(broken))]
+    for place, message in zip(places, broken, strict=True):
+        messages.insert(place, message)
+
+    refused = write_messages(connection, ARCHIVE_OF["decisions"], messages)
+
+    assert sorted(item.index for item in refused) == places
+    assert count(connection, "raw.decisions") == 100
+    details = {item.index: item.detail for item in refused}
+    assert not any(SECRET in detail for detail in details.values()), "a detail holds no card data"
+    named = dict(zip(BAD, (details[place] for place in places), strict=False))
+    assert named["a required column is null"] == "NotNullViolation (SQLSTATE 23502): currency"
+    assert named["a check is violated"] == "CheckViolation (SQLSTATE 23514): decisions_variant_check"
+    assert named["too long for the key's index"].startswith("ProgramLimitExceeded (SQLSTATE 54000)")
+
+
+@pytest.mark.parametrize("topic", ["decisions", "alerts", "dlq", "labels"])
+def test_a_batch_written_twice_makes_equal_rows(
+    connection: psycopg.Connection[Any], cards: DecidedCards, topic: str
+) -> None:
+    archive, messages = ARCHIVE_OF[topic], texts(getattr(cards, topic))
+    assert write_messages(connection, archive, messages) == []
+    before = connection.execute(f"SELECT t::text FROM {archive.table} t ORDER BY 1".encode()).fetchall()  # noqa: S608
+    assert write_messages(connection, archive, [*messages, *messages]) == []
+    assert connection.execute(f"SELECT t::text FROM {archive.table} t ORDER BY 1".encode()).fetchall() == before  # noqa: S608
+    assert len(before) == len(messages) > 0
+
+
+def test_of_two_messages_with_one_key_the_later_holds(connection: psycopg.Connection[Any], cards: DecidedCards) -> None:
+    first = cards.decisions[0]
+    assert write_messages(connection, ARCHIVE_OF["decisions"], texts([first, {**first, "score": 0.125}])) == []
+    assert connection.execute("SELECT score FROM raw.decisions").fetchall() == [(0.125,)]
+
+
+def test_messages_of_version_1_are_read(connection: psycopg.Connection[Any], cards: DecidedCards) -> None:
+    old = {key: value for key, value in cards.decisions[0].items() if key not in {"variant", "shadow"}}
+    assert write_messages(connection, ARCHIVE_OF["decisions"], texts([{**old, "schema_version": 1}])) == []
+    assert connection.execute("SELECT variant, shadow FROM raw.decisions").fetchall() == [("champion", None)]
+
+
+def test_a_table_that_refuses_every_row_of_ours_stops_the_archive(
+    connection: psycopg.Connection[Any], cards: DecidedCards
+) -> None:
+    """A wrong table must not turn the whole stream into dead letters."""
+    connection.execute("ALTER TABLE raw.decisions ADD COLUMN made_by_hand text NOT NULL")
+    with pytest.raises(TableUnfitError, match=r"refuses every row, the first as NotNullViolation .*: made_by_hand"):
+        write_messages(connection, ARCHIVE_OF["decisions"], texts(cards.decisions[:50]))
+
+
+def test_a_missing_column_is_no_refusal_of_a_row(connection: psycopg.Connection[Any], cards: DecidedCards) -> None:
+    connection.execute("ALTER TABLE raw.decisions DROP COLUMN shadow CASCADE")
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        write_messages(connection, ARCHIVE_OF["decisions"], texts(cards.decisions[:3]))
+
+
+def test_the_tables_are_checked_before_the_archive_starts(database: Stack, fresh_database: Settings) -> None:
+    check_tables(database.settings().postgres_dsn_as("writer"))
+    dsn = fresh_database.postgres_dsn
+    with pytest.raises(UserError, match=r"there is no table raw\.decisions .*: run `streamflow up`"):
+        check_tables(dsn)
+    apply_migrations(dsn, MIGRATIONS)
+    check_tables(dsn)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("ALTER TABLE raw.labels DROP COLUMN comment CASCADE")
+    with pytest.raises(UserError, match=r"raw\.labels has no column comment"):
+        check_tables(dsn)
+    with pytest.raises(UserError, match=r"may not write to raw\.decisions"):
+        check_tables(database.settings().postgres_dsn_as("transformer"))
+    with pytest.raises(UserError, match="Postgres does not let the archive in"):
+        check_tables("host=127.0.0.1 port=9 dbname=d user=u password=p")
+    assert len(ARCHIVES) == 5
+
+
+# ---- the audit of redrives
+
+
+def letter(reason: DeadLetterReason, payload: bytes, *, topic: str, offset: int = 1) -> dict[str, Any]:
+    record = SourceRecord(payload, 0, offset, "2026-01-01 00:00:00", "", "c", topic)
+    return build_dlq_record(record, reason, Stage.SCORE, "", Disposition.REJECTED, 0)
+
+
+def begun(connection: psycopg.Connection[Any], run: str) -> RedriveStore:
+    store = RedriveStore(connection)
+    store.begin(run, "somebody", "a test", {}, {("t", 0): 5})
+    return store
+
+
+def test_a_record_is_claimed_once_whatever_letter_it_has(connection: psycopg.Connection[Any]) -> None:
+    store = begun(connection, "rd-1")
+    first = letter(DeadLetterReason.PROCESSING_ERROR, b"{}", topic="t")
+    other = letter(DeadLetterReason.STATE_VERSION_UNSUPPORTED, b"{}", topic="t")
+    assert first["dlq_id"] != other["dlq_id"]
+    claimed = store.claim("rd-1", [Item(first, b"{}"), Item(other, b"{}")])
+    assert [item.letter["dlq_id"] for item in claimed.values()] == [first["dlq_id"]]
+    ((number, item),) = claimed.items()
+    assert store.history().past == {item.place: Past(is_done=True)}
+    (left,) = store.interrupted()
+    assert (left.redrive_id, left.dlq_id, left.positions) == (number, first["dlq_id"], {("t", 0): 5})
+
+    store.note_abandoned(number, "cut short")
+    ((again, _),) = store.claim("rd-1", [item]).items()
+    store.note_sent({again: (2, 77)})
+    assert store.claim("rd-1", [item]) == {}
+    assert store.interrupted() == []
+    assert [(row["outcome"], row["sent_offset"]) for row in store.attempts()] == [("sent", 77), ("abandoned", None)]
+    for statement in ("DELETE FROM ops.redrives", "UPDATE ops.redrives SET detail = 'other' WHERE outcome = 'sent'"):
+        with pytest.raises(psycopg.errors.RaiseException, match="is an audit"):
+            connection.execute(statement.encode())
+
+
+def test_a_row_and_its_audit_are_written_together(connection: psycopg.Connection[Any]) -> None:
+    store = begun(connection, "rd-1")
+    labels = ARCHIVE_OF["labels"]
+    label = Label("t-1", "c-1", Finding.FRAUD, "analyst", 5, "somebody").document()
+    bad = Item(letter(DeadLetterReason.LABEL_INVALID, b"{}", topic="s.labels"), b"{}")
+    refusal = store.write_row("rd-1", bad, labels, NO_PAST)
+    assert refusal is not None
+    assert count(connection, "raw.labels") == 0
+    assert store.history().past == {bad.place: Past(is_done=False, refusals=1)}
+
+    changes = [{"path": "label", "from": "maybe", "to": "fraud"}]
+    good = Item(bad.letter, orjson.dumps(label), changes=changes)
+    assert store.write_row("rd-1", good, labels, store.history().of(bad.letter)) is None
+    assert count(connection, "raw.labels") == 1
+    newest = store.attempts()[0]
+    assert (newest["outcome"], newest["replay"], newest["changes"]) == ("written", 2, changes)
+    assert store.history().of(bad.letter).is_done
+
+
+def test_two_people_do_not_redrive_at_once(database: Stack) -> None:
+    dsn = database.settings().postgres_dsn
+    with (
+        open_redrives(dsn, alone=True),
+        pytest.raises(UserError, match="somebody else is redriving"),
+        open_redrives(dsn, alone=True),
+    ):
+        pass
+    with open_redrives(dsn, alone=True):
+        pass

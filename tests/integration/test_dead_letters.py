@@ -1,0 +1,151 @@
+"""Dead letters from beginning to end on the real parts: set aside, archived, edited, decided.
+
+The tests of this file share two running jobs on topics of their own, and run in order.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from flink_jobs.contracts.registry import topic_name
+from flink_jobs.core.label import Finding, Label
+from flink_jobs.local.stack import Stack
+from flink_jobs.local.waiting import wait_for
+from flink_jobs.traffic.faults import FaultPlan
+from tests.integration import jobs
+from tests.integration.decided_cards import decide
+from tests.integration.dlq_commands import LIMIT_S, Commands
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+PREFIX = "letters"
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings of jobs and commands: topics of their own, frequent checkpoints, no model."""
+    return {
+        "STREAMFLOW_TOPIC_PREFIX": PREFIX,
+        "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "1000",
+        "STREAMFLOW_IDLE_TIMEOUT_MS": "1000",
+        "STREAMFLOW_MODEL_DIR": str(tmp_path_factory.mktemp("no-models")),
+    }
+
+
+@pytest.fixture(scope="module")
+def running(stack: Stack, environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    jobs.own_topics(stack, PREFIX)
+    with (
+        jobs.running_job(stack, "detect", environment) as detect,
+        jobs.running_job(stack, "archive", environment) as archive,
+    ):
+        yield {"detect": detect, "archive": archive}
+
+
+@pytest.fixture(scope="module")
+def dlq(stack: Stack, environment: dict[str, str]) -> Commands:
+    return Commands(stack, environment)
+
+
+def letters(stack: Stack) -> list[Document]:
+    return jobs.committed(stack, "dlq", PREFIX)
+
+
+def archived_letters(stack: Stack) -> int:
+    query = "SELECT count(*) AS n FROM raw.dead_letters WHERE starts_with(source_topic, %s)"
+    return int(jobs.rows(stack, query, f"{PREFIX}.")[0]["n"])
+
+
+def archived_decisions(stack: Stack, run: str) -> int:
+    query = "SELECT count(*) AS n FROM raw.decisions WHERE starts_with(customer_id, %s)"
+    return int(jobs.rows(stack, query, f"{run}-")[0]["n"])
+
+
+@pytest.mark.usefixtures("running")
+def test_a_slow_or_stopped_postgres_does_not_hold_up_decisions(stack: Stack) -> None:
+    """All of Postgres's processes stand still: every record is decided on Kafka meanwhile; then the rows catch up."""
+    with frozen_postgres(stack):
+        ledger = jobs.send(
+            stack, jobs.card_events("frozen", 800), faults=FaultPlan(malformed=0.1, seed=3), prefix=PREFIX
+        )
+        balance = jobs.account(stack, ledger, PREFIX)
+    assert balance.is_as_expected, "\n".join(balance.lines())
+    wait_for(
+        lambda: (
+            archived_decisions(stack, "frozen") == balance.decided and archived_letters(stack) == len(letters(stack))
+        ),
+        limit_s=LIMIT_S,
+        what="Postgres to hold what Kafka holds",
+    )
+
+
+@pytest.mark.usefixtures("running")
+def test_an_edited_record_is_decided_and_show_tells_so(stack: Stack, dlq: Commands) -> None:
+    one = next(item for item in letters(stack) if item["reason"] == "NEGATIVE_AMOUNT")
+    name = one["dlq_id"]
+    document = orjson.loads(one["payload"])
+    edits = ("--set", "amount_minor=5", "--set", "transaction_id=mended-1")
+    report = dlq.run("redrive", name, *edits, "--why", "the sender's sign was wrong", "--by", "alice")
+    assert report["sent"] == 1
+    query = "SELECT amount_minor FROM raw.decisions WHERE customer_id = %s AND transaction_id = 'mended-1'"
+    rows = wait_for(
+        lambda: jobs.rows(stack, query, document["customer_id"]), limit_s=LIMIT_S, what="the mended record's decision"
+    )
+    assert rows == [{"amount_minor": 5}]
+    assert ", decided: score " in dlq.run("show", name)["redrives"][0]["became"]
+
+
+@pytest.mark.usefixtures("running")
+def test_a_row_that_postgres_refuses_is_a_dead_letter_and_the_others_arrive(
+    stack: Stack, running: dict[str, str]
+) -> None:
+    """Guards a defect: one such message made the archive job restart for ever."""
+    good = [{**item, "customer_id": f"refused-{item['customer_id']}"} for item in decide(60).decisions]
+    bad = {
+        "NUL": orjson.dumps({**good[0], "transaction_id": "x", "merchant": "a\0b"}),
+        "range": orjson.dumps({**good[0], "transaction_id": "x", "amount_minor": 2**64 - 1}),
+        "no JSON": b'{"transaction_id":',
+        "no text": b"\xff\x00",
+    }
+    label = Label("t-1", "refused-c", Finding.FRAUD, "analyst", 5, "somebody").document()
+    foreign = b'{"label": "perhaps"}'
+    values = [orjson.dumps(item) for item in good]
+    jobs.send_raw(stack, topic_name(PREFIX, "decisions"), [*values[:30], *bad.values(), *values[30:]])
+    jobs.send_raw(stack, topic_name(PREFIX, "labels"), [foreign, orjson.dumps(label)])
+
+    wait_for(lambda: archived_letters(stack) == len(bad) + 1, limit_s=LIMIT_S, what="the refused to be in the table")
+    wait_for(lambda: archived_decisions(stack, "refused") == len(good), limit_s=LIMIT_S, what="the good rows")
+    assert jobs.rows(stack, "SELECT label_id FROM raw.labels WHERE customer_id = 'refused-c'")
+
+    found = [item for item in letters(stack) if item["stage"] == "archive"]
+    assert Counter(item["reason"] for item in found) == {"ROW_REFUSED": len(bad), "LABEL_INVALID": 1}
+    assert {item["payload"] for item in found if item["reason"] == "LABEL_INVALID"} == {foreign.decode()}
+    assert all(item["disposition"] == "incident" for item in found)
+    restarts = stack.rest().metrics(f"/jobs/{running['archive']}", ["numRestarts"])
+    assert restarts["numRestarts"] == 0
+
+
+@contextmanager
+def frozen_postgres(stack: Stack) -> Iterator[None]:
+    """Stop every process of Postgres for the length of a block, as a machine that hangs would."""
+    server = stack.record.processes["postgres"].pid
+    stopped = [server]
+    os.kill(server, signal.SIGSTOP)  # first: it makes the others
+    try:
+        for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+            stopped.append(int(child))
+            os.kill(int(child), signal.SIGSTOP)
+        yield
+    finally:
+        for process in stopped:
+            os.kill(process, signal.SIGCONT)

@@ -1,0 +1,227 @@
+"""Redrives on a real broker and database: killed in mid-way, parked, of one edited label.
+
+The detector is its evaluator here, called for whatever is on the topic: what Flink adds is tested elsewhere.
+"""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+
+from flink_jobs.contracts.registry import topic_name
+from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
+from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.redrive import HEADER_LETTER, customer_of, parent_of
+from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.job.archive_rows import write_messages
+from flink_jobs.job.archive_tables import ARCHIVE_OF
+from flink_jobs.local.stack import Stack
+from flink_jobs.traffic.consumer import CommittedReader, Record
+from flink_jobs.traffic.faults import FaultPlan
+from flink_jobs.traffic.producer import connect
+from tests.integration import jobs
+from tests.integration.dlq_commands import Commands
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+NOW_MS = 1_767_225_600_000
+TRANSACTIONS = topic_name(jobs.PREFIX, "transactions")
+LABEL_PLACE = (topic_name(jobs.PREFIX, "labels"), 0, 0)
+Document = dict[str, Any]
+
+
+class Detector:
+    """Decides what is on the transactions topic and was not decided yet; writes letters, and rows of decisions."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._settings = stack.settings()
+        self._reader = CommittedReader(self._settings.broker(), [TRANSACTIONS])
+        self._evaluator = TransactionEvaluator()
+        self._states: dict[str, bytes] = {}
+
+    def work(self) -> None:
+        letters: list[str] = []
+        decisions: list[str] = []
+        for record in self._reader.read_to_end():
+            source = source_record(record)
+            outcome = self._evaluator.evaluate(source, lambda: self._states.get(source.routing_key), NOW_MS)  # noqa: B023
+            if outcome.state is not None:
+                self._states[source.routing_key] = outcome.state
+            if outcome.decision is not None:
+                decisions.append(outcome.decision)
+            letters += [letter.body for letter in outcome.letters]
+        self.write_letters(letters)
+        with psycopg.connect(self._settings.postgres_dsn, autocommit=True) as connection:
+            assert write_messages(connection, ARCHIVE_OF["decisions"], decisions) == []
+
+    def write_letters(self, letters: list[str]) -> None:
+        with closing(connect(self._settings.broker())) as producer:
+            for letter in letters:
+                producer.send(topic_name(jobs.PREFIX, "dlq"), value=letter.encode(), key=b"k").get(timeout=30)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def source_record(record: Record) -> SourceRecord:
+    """Return a record as the source of the job packs it."""
+    sent = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    headers = orjson.dumps({name: b64encode(value).decode() for name, value in record.headers}).decode()
+    customer = customer_of(record.value or b"") or f"unroutable-{record.offset}"
+    return SourceRecord(record.value, record.partition, record.offset, sent, headers, customer, record.topic)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """A broker and a database alone."""
+    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
+        Path(folder).chmod(0o755)
+        stack = Stack(Path(folder) / "home")
+        try:
+            stack.up(["postgres", "kafka"])
+            yield stack
+        finally:
+            stack.down(wipe=True)
+
+
+@pytest.fixture(scope="module")
+def detector(stack: Stack) -> Iterator[Detector]:
+    """The detector, when it has seen 200 records, a quarter of them malformed and some of them twice."""
+    jobs.send(stack, jobs.card_events("redrive", 200), faults=FaultPlan(malformed=0.25, duplicates=0.05, seed=8))
+    label = SourceRecord(b'{"label":"maybe"}', *LABEL_PLACE[1:], "", "", "", LABEL_PLACE[0])
+    reason = DeadLetterReason.LABEL_INVALID
+    letter = build_dlq_record(label, reason, Stage.ARCHIVE, "not a label", Disposition.INCIDENT, NOW_MS)
+    with closing(Detector(stack)) as detector:
+        detector.work()
+        detector.write_letters([encode_dlq_record(letter)])
+        yield detector
+
+
+@pytest.fixture(scope="module")
+def dlq(stack: Stack) -> Commands:
+    return Commands(stack, {})
+
+
+def letters(stack: Stack) -> list[Document]:
+    return jobs.committed(stack, "dlq")
+
+
+def test_what_was_decided_stays_and_so_does_what_would_come_back(
+    stack: Stack, detector: Detector, dlq: Commands
+) -> None:
+    assert detector is not None
+    plan = dlq.run("redrive", "--all", "--dry-run")
+    known = letters(stack)
+    assert Counter(item["disposition"] for item in known).keys() == {"rejected", "duplicate", "incident"}
+    assert {item["dlq_id"] for item in plan} == {item["dlq_id"] for item in known}
+    assert [item["dlq_id"] for item in plan if item["goes"]] == []
+    assert jobs.rows(stack, "SELECT FROM ops.redrive_runs") == [], "a dry run leaves nothing behind"
+    reasons = {item["reason"] for item in plan if item["why"].startswith("would come back: ")}
+    assert {"NEGATIVE_AMOUNT", "OVERSIZE", "EMPTY_PAYLOAD", "LABEL_INVALID"} <= reasons
+
+
+def test_an_edited_record_is_decided_and_show_tells_so(stack: Stack, detector: Detector, dlq: Commands) -> None:
+    one = next(item for item in letters(stack) if item["reason"] == "NEGATIVE_AMOUNT")
+    name = one["dlq_id"]
+    edits = ("--set", "amount_minor=5", "--set", "transaction_id=mended-1")
+    report = dlq.run("redrive", name, *edits, "--why", "the sender's sign was wrong", "--by", "alice")
+    assert report["sent"] == 1
+    assert ", no outcome in Postgres yet" in dlq.run("show", name)["redrives"][0]["became"]
+    detector.work()
+
+    told = dlq.run("show", name)
+    (attempt,) = told["redrives"]
+    assert (told["payload"], told["redrive"]) == (one["payload"], "done"), "the letter keeps the original"
+    assert (attempt["started_by"], attempt["why"]) == ("alice", "the sender's sign was wrong")
+    assert {change["path"] for change in attempt["changes"]} == {"amount_minor", "transaction_id"}
+    assert ", decided: score " in attempt["became"]
+    again = dlq.run("redrive", name, *edits, "--why", "twice", codes=(1,))
+    assert [item["why"] for item in again] == ["redriven already"]
+
+
+def test_a_label_that_was_none_goes_into_its_table_when_mended(
+    stack: Stack, detector: Detector, dlq: Commands, tmp_path: Path
+) -> None:
+    assert detector is not None
+    one = next(item for item in letters(stack) if item["reason"] == "LABEL_INVALID")
+    label = Label("t-9", "refused-d", Finding.GENUINE, "analyst", 5, "somebody").document()
+    file = tmp_path / "label.json"
+    file.write_bytes(orjson.dumps(label))
+    report = dlq.run("redrive", one["dlq_id"], "--from-file", str(file), "--why", "asked the desk")
+    assert (report["sent"], report["written"]) == (0, 1)
+    assert jobs.rows(stack, "SELECT label FROM raw.labels WHERE customer_id = 'refused-d'") == [{"label": "genuine"}]
+
+
+def test_killed_anywhere_nothing_is_lost_and_nothing_is_sent_twice(
+    stack: Stack, detector: Detector, dlq: Commands
+) -> None:
+    """SIGKILL before, in the middle of and after sending; the same command then goes on where the dead one stopped."""
+    names = {item["dlq_id"] for item in letters(stack) if item["stage"] == "parse"} - done(stack)
+    assert len(names) >= 20
+    command = ["redrive", "--stage", "parse", "--force", "--rate", "1000", "--why", "a drill"]
+
+    dlq.run(*command, "--limit", "3", killed_at="claimed", codes=(-signal.SIGKILL,))
+    assert not names & sent_for(stack).keys()
+    dlq.run(*command, "--limit", "4", killed_at="half", codes=(-signal.SIGKILL,))
+    dlq.run(*command, "--limit", "3", killed_at="sent", codes=(-signal.SIGKILL,))
+    report = dlq.run(*command)
+
+    assert report["sent"] == len(names) - 2 - 3, "half of four, then all of three, had reached Kafka"
+    assert {name: count for name, count in sent_for(stack).items() if name in names} == dict.fromkeys(names, 1)
+    attempts = jobs.rows(stack, "SELECT dlq_id, outcome, sent_partition, sent_offset FROM ops.redrives")
+    mine = [row for row in attempts if row["dlq_id"] in names]
+    assert Counter(row["outcome"] for row in mine) == {"sent": len(names), "abandoned": 3 + 2}
+    payloads = {item["dlq_id"]: item["payload_sha256"] for item in letters(stack)}
+    places = {(row["sent_partition"], row["sent_offset"]): row["dlq_id"] for row in mine if row["outcome"] == "sent"}
+    detector.work()
+    again = [item for item in letters(stack) if (item["partition"], item["offset"]) in places]
+    assert {parent_of(item) for item in again} == names, "the audit names where each one is, and each came back"
+    for item in again:
+        assert item["payload_sha256"] == payloads[places[item["partition"], item["offset"]]], "byte for byte"
+    assert dlq.run(*command, "--limit", "1")["sent"] == 1, "a letter that came back is a new one"
+
+
+def test_what_keeps_coming_back_is_parked(stack: Stack, detector: Detector) -> None:
+    detector.work()
+    impatient = Commands(stack, {"STREAMFLOW_REPLAY_LIMIT": "1"})
+    listed = impatient.run("list", "--stage", "parse", "--limit", "1000")
+    came_back = {item["dlq_id"] for item in letters(stack) if parent_of(item) is not None} - done(stack)
+    assert came_back
+    assert {item["dlq_id"] for item in listed if item["redrive"] == "parked"} == came_back
+    plan = impatient.run("redrive", "--all", "--dry-run")
+    parked = {item["dlq_id"]: item["goes"] for item in plan if item["why"].startswith("parked: ")}
+    assert parked == dict.fromkeys(came_back, False)
+    one = min(came_back)
+    assert impatient.run("redrive", one, "--force", "--why", "once more")["sent"] == 1
+    history = impatient.run("history")
+    assert (history[0]["dlq_id"], history[0]["is_forced"], history[0]["replay"]) == (one, True, 2)
+
+
+def done(stack: Stack) -> set[str]:
+    """Return the letters whose redrive has ended well."""
+    query = "SELECT dlq_id FROM ops.redrives WHERE outcome IN ('sent', 'written')"
+    return {row["dlq_id"] for row in jobs.rows(stack, query)}
+
+
+def sent_for(stack: Stack) -> Counter[str]:
+    """Return how many records each letter's redrive has put on the transactions topic."""
+    found: Counter[str] = Counter()
+    with CommittedReader(stack.settings().broker(), [TRANSACTIONS]) as reader:
+        for record in reader.read_to_end():
+            name = dict(record.headers).get(HEADER_LETTER)
+            if name is not None:
+                found[name.decode()] += 1
+    return found
