@@ -111,6 +111,7 @@ bench: setup ## measure throughput and latency, or compare two reports (BENCH_FL
 platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, checkov
 	@flink_jobs/local/bootstrap.sh terraform
 	@$(PYTHON) -m pytest -q --no-header tests/platform/terraform_checks.py
+
 faults: setup ## break the real stack in every way of the fault matrix, settle the account (FAULTS_FLAGS="--only broker-kill")
 	@$(PYTHON) -m tests.faults $(FAULTS_FLAGS)
 

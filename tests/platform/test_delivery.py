@@ -28,7 +28,7 @@ def _lint(folder: Path) -> str:
                 str(REPO / ".github" / "actionlint.yaml"),
                 *map(str, folder.glob("*.yml")),
             ],
-            [ZIZMOR, "--offline", "--no-progress", "--config", str(REPO / ".github" / "zizmor.yml"), str(folder)],
+            [str(ZIZMOR), "--offline", "--no-progress", "--config", str(REPO / ".github" / "zizmor.yml"), str(folder)],
         )
     ]
     return "".join(done.stdout for done in linted if done.returncode)
