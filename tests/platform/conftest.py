@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.platform.manifests import BIN, K8S, OVERLAYS, Manifest, build, write_schemas
-from tests.platform.unpacked import FOLDER, IMAGES, Image, unpack
+from tests.platform.unpacked import IMAGES, Image, unpack
 
 if not (BIN / "kustomize").exists() and "CI" not in os.environ:
     # `make setup-platform` says why; in CI they must be there, and the tests say so by failing.
@@ -30,15 +30,7 @@ def schemas(overlays: Mapping[str, list[Manifest]], tmp_path_factory: pytest.Tem
     return folder
 
 
-@pytest.fixture(scope="session")
-def images() -> Mapping[str, Image]:
-    """Every built image, unpacked."""
-    missing = [name for name in IMAGES if not (FOLDER / f"{name}.tar").exists()]
-    assert not missing, f"not built: {missing}; run `make images`"
-    return {name: unpack(name) for name in IMAGES}
-
-
 @pytest.fixture(params=IMAGES)
-def image(request: pytest.FixtureRequest, images: Mapping[str, Image]) -> Image:
-    """Each image in turn."""
-    return images[request.param]
+def image(request: pytest.FixtureRequest) -> Image:
+    """Each built image in turn, unpacked."""
+    return unpack(request.param)

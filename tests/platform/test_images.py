@@ -176,6 +176,14 @@ def test_packages_that_link_manuals_find_the_folder(path: Path) -> None:
             assert step.startswith("mkdir -p /usr/share/man/man1 "), step
 
 
+def test_the_database_is_not_newer_than_the_pg_dump_of_the_image() -> None:
+    # Debian 12 has the client programs of Postgres 15.
+    assert re.search(r"^ARG BASE=debian:12\.", (FOLDER / "airflow.Dockerfile").read_text(), re.MULTILINE)
+    cloud = (REPO / "terraform" / "modules" / "postgres" / "main.tf").read_text()
+    assert set(re.findall(r'engine_version\s*= "(\d+)"|family\s*= "postgres(\d+)"', cloud)) == {("15", ""), ("", "15")}
+    assert set(re.findall(r"image: postgres:(\d+)", (REPO / "compose.yaml").read_text())) == {"15"}
+
+
 def test_bucket_bounds_reach_prometheus_as_they_are() -> None:
     wanted = 'metrics.reporter.prom.filterLabelValueCharacters: "false"'
     for place in (FOLDER / "job.Dockerfile", REPO / "k8s" / "base" / "flink" / "common.yaml"):

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -93,12 +93,15 @@ class Image:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)
 
 
+@cache
 def unpack(name: str) -> Image:
     """Return a built image, unpacked when it was built since.
 
     Raises:
         FileNotFoundError: it was not built.
     """
+    if not (FOLDER / f"{name}.tar").exists():
+        raise FileNotFoundError(f"the image {name} is not built: run `make images`")
     settings = json.loads((FOLDER / f"{name}.json").read_text())
     image = Image(name, settings["OCIv1"]["config"] if "OCIv1" in settings else settings)
     if not image.root.exists() or image.root.stat().st_mtime < image.archive.stat().st_mtime:
