@@ -195,3 +195,23 @@ def test_the_entry_point_says_what_it_wants(arguments: list[str]) -> None:
     done = subprocess.run([FOLDER / "entrypoint.sh", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode
     assert "entrypoint.sh" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], "there is no image nothing: job tools airflow"),
+        (["--with", "lxc", "tools"], "there is no engine lxc"),
+        (["tools", "--base"], "--base wants a value"),
+    ],
+)
+def test_the_builder_says_what_it_cannot_do(arguments: list[str], words: str) -> None:
+    done = subprocess.run([FOLDER / "build.sh", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_the_builder_knows_every_dockerfile() -> None:
+    listed = re.search(r"^readonly IMAGES=\((.*)\)$", (FOLDER / "build.sh").read_text(), re.MULTILINE)
+    assert listed
+    assert sorted(listed[1].split()) == [path.name.partition(".")[0] for path in DOCKERFILES]
