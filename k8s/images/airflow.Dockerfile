@@ -39,6 +39,8 @@ COPY --from=build /opt/streamflow/.venv-orchestration .venv-orchestration
 COPY flink_jobs flink_jobs
 COPY ml ml
 COPY sql sql
+# The release that models and reports name.
+COPY pyproject.toml ./
 COPY dags dags
 COPY --chown=10001:10001 dbt dbt
 ENV AIRFLOW_HOME=/opt/airflow \
@@ -56,7 +58,8 @@ RUN STREAMFLOW_POSTGRES_HOST=none STREAMFLOW_POSTGRES_PORT=1 STREAMFLOW_POSTGRES
   STREAMFLOW_POSTGRES_TRANSFORMER_USER=none STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD=none \
   dbt parse --project-dir dbt --profiles-dir dbt --no-use-colors
 ARG VERSION=0
-ARG REVISION=unknown
+ARG REVISION=
+ENV STREAMFLOW_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="streamflow/airflow" \
   org.opencontainers.image.description="Airflow and dbt with the DAGs and the marts of StreamFlow" \
   org.opencontainers.image.licenses="Apache-2.0" \

@@ -88,7 +88,7 @@ main() {
   ((${#names[@]})) || names=("${IMAGES[@]}")
   if [[ -z $engine ]]; then engine=$(find_engine); else usable "$engine" || die "$engine does not answer here"; fi
   version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/pyproject.toml")
-  revision=${STREAMFLOW_REVISION:-$(git -C "$root" rev-parse HEAD 2>/dev/null || echo unknown)}
+  revision=${STREAMFLOW_REVISION:-$(git -C "$root" rev-parse HEAD 2>/dev/null || true)}
   mkdir -p "$out"
   if [[ $engine == rootfs ]]; then
     STREAMFLOW_REVISION="$revision" exec "$here/rootfs.sh" "$base" "${names[@]}"

@@ -69,13 +69,14 @@ ENV FLINK_HOME=/opt/flink \
   PATH=/opt/flink/bin:/opt/streamflow/.venv/bin:/usr/local/bin:/usr/bin:/bin \
   PYTHONDONTWRITEBYTECODE=1 \
   PYTHONPATH=/opt/streamflow/.venv/lib/python3.11/site-packages:/opt/streamflow \
+  STREAMFLOW_CORE=compiled \
   STREAMFLOW_HOME=/tmp/streamflow \
   TZ=UTC
 USER 10001:10001
 WORKDIR /opt/flink
 EXPOSE 6123 8081 9249
 ARG VERSION=0
-ARG REVISION=unknown
+ARG REVISION=
 LABEL org.opencontainers.image.title="streamflow/job" \
   org.opencontainers.image.description="The Flink jobs of StreamFlow: the detector and the archive" \
   org.opencontainers.image.licenses="Apache-2.0" \

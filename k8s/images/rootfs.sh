@@ -95,7 +95,7 @@ main() {
   fi
   [[ -n $base ]] || say "the base is $STAND_IN, a stand-in for the pinned one: made of Debian's packages, not pulled"
   cp --dereference /etc/resolv.conf "$machine/etc/resolv.conf"
-  enter env BUILDAH_ISOLATION=chroot "STREAMFLOW_REVISION=${STREAMFLOW_REVISION:-unknown}" \
+  enter env BUILDAH_ISOLATION=chroot "STREAMFLOW_REVISION=${STREAMFLOW_REVISION:-}" \
     "$here/build.sh" --with buildah --base "${base:-$STAND_IN}" "$@"
 }
 

@@ -32,6 +32,8 @@ COPY --from=build /opt/streamflow/.venv /opt/streamflow/.venv
 COPY flink_jobs /opt/streamflow/flink_jobs
 COPY ml /opt/streamflow/ml
 COPY sql /opt/streamflow/sql
+# The release that models and reports name.
+COPY pyproject.toml /opt/streamflow/
 ENV PATH=/opt/streamflow/.venv/bin:/usr/local/bin:/usr/bin:/bin \
   PYTHONDONTWRITEBYTECODE=1 \
   PYTHONPATH=/opt/streamflow \
@@ -40,7 +42,8 @@ ENV PATH=/opt/streamflow/.venv/bin:/usr/local/bin:/usr/bin:/bin \
 USER 10001:10001
 WORKDIR /tmp
 ARG VERSION=0
-ARG REVISION=unknown
+ARG REVISION=
+ENV STREAMFLOW_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="streamflow/tools" \
   org.opencontainers.image.description="The command line of StreamFlow" \
   org.opencontainers.image.licenses="Apache-2.0" \

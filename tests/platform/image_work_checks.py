@@ -76,7 +76,7 @@ def test_the_entry_point_of_the_jobs_says_what_it_wants() -> None:
 
 def test_the_jobs_run_the_compiled_core() -> None:
     code = "import flink_jobs, flink_jobs.core.evaluator as core; print(core.__file__)"
-    done = unpack("job").run("python", "-P", "-c", code, environment={"STREAMFLOW_CORE": "compiled"})
+    done = unpack("job").run("python", "-P", "-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith(".so")
 
@@ -103,7 +103,7 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Mapping[str, str]]:
     """Flink's settings for a bucket `state` on a server that speaks S3."""
-    server = ThreadedMotoServer(port=0)
+    server = ThreadedMotoServer(HOST, port=0)
     server.start()
     try:
         host, port = server.get_host_and_port()
@@ -129,7 +129,6 @@ def _environment(stack: Stack, job: str) -> dict[str, str]:
         "STREAMFLOW_CHECKPOINT_DIR": f"s3://state/{job}/checkpoints",
         "STREAMFLOW_SAVEPOINT_DIR": f"s3://state/{job}/savepoints",
         "STREAMFLOW_MODEL_DIR": "/models",
-        "STREAMFLOW_CORE": "compiled",
     }
 
 

@@ -176,6 +176,13 @@ def test_packages_that_link_manuals_find_the_folder(path: Path) -> None:
             assert step.startswith("mkdir -p /usr/share/man/man1 "), step
 
 
+def test_the_image_that_has_the_compiled_core_asks_for_it() -> None:
+    # In the settings of all pods it would stop those whose image has none: the migration was one.
+    assert "STREAMFLOW_CORE=compiled" in (FOLDER / "job.Dockerfile").read_text()
+    others = [FOLDER / "tools.Dockerfile", FOLDER / "airflow.Dockerfile", REPO / "k8s" / "base" / "settings.env"]
+    assert [path.name for path in others if "STREAMFLOW_CORE" in path.read_text()] == []
+
+
 def test_the_database_is_not_newer_than_the_pg_dump_of_the_image() -> None:
     # Debian 12 has the client programs of Postgres 15.
     assert re.search(r"^ARG BASE=debian:12\.", (FOLDER / "airflow.Dockerfile").read_text(), re.MULTILINE)
