@@ -22,10 +22,11 @@ MARTS_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 FAULTS_FLAGS ?=
+IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
 .PHONY: help setup setup-marts setup-monitoring setup-platform marts airflow airflow-down airflow-check up down status demo test \
-	lint types check platform-check ci upgrades bench faults soak clean
+	lint types check platform-check images images-check ci upgrades bench faults soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -111,6 +112,12 @@ bench: setup ## measure throughput and latency, or compare two reports (BENCH_FL
 platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, checkov
 	@flink_jobs/local/bootstrap.sh terraform
 	@$(PYTHON) -m pytest -q --no-header tests/platform/terraform_checks.py
+
+images: ## build the images with docker, podman or buildah, or without them (IMAGES_FLAGS="--base IMAGE job")
+	@k8s/images/build.sh $(IMAGES_FLAGS)
+
+images-check: setup ## as root, after `make images`: what is in them, their bills of materials, and both jobs at work
+	@$(PYTHON) -m pytest -q --no-header tests/platform/image_checks.py tests/platform/image_work_checks.py
 
 faults: setup ## break the real stack in every way of the fault matrix, settle the account (FAULTS_FLAGS="--only broker-kill")
 	@$(PYTHON) -m tests.faults $(FAULTS_FLAGS)

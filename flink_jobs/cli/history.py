@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import time
@@ -32,6 +33,8 @@ Since = Annotated[str | None, typer.Option(help="recorded decisions from this ev
 Until = Annotated[str | None, typer.Option(help="recorded decisions before this event time")]
 LabelsUntil = Annotated[str | None, typer.Option(help="of recorded decisions: only labels given by then; default: all")]
 RECORDED = "raw.decisions"
+REVISION = "STREAMFLOW_REVISION"
+"""Names the commit where there is no checkout to ask: the images set it."""
 
 
 class History(NamedTuple):
@@ -142,14 +145,18 @@ def file_sha256(path: Path) -> str:
 
 
 def code_version() -> str:
-    """Return the release, and the commit where this is a git checkout."""
+    """Return the release, and the commit where this is a git checkout or an image that was told it."""
     with (REPO_ROOT / "pyproject.toml").open("rb") as file:
         release = str(tomllib.load(file)["project"]["version"])
+    commit = os.environ.get(REVISION, "") if not (REPO_ROOT / ".git").exists() else _checked_out()
+    return f"{release}+{commit[:12]}" if commit else release
+
+
+def _checked_out() -> str:
     git = shutil.which("git")
-    if git is None or not (REPO_ROOT / ".git").exists():
-        return release
+    if git is None:
+        return ""
     answer = subprocess.run(
-        [git, "-C", str(REPO_ROOT), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+        [git, "-C", str(REPO_ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
-    commit = answer.stdout.strip()
-    return f"{release}+{commit}" if answer.returncode == 0 and commit else release
+    return answer.stdout.strip()

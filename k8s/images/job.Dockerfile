@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # The Flink jobs: Flink from its Python package, our code, its compiled core. From the root of the checkout:
-#   docker build --file k8s/images/job.Dockerfile --tag streamflow/job .
+#   docker build --file k8s/images/job.Dockerfile --tag streamflow/job .   (or `make images`)
 # Debian 12 has the Python 3.11 and the Java 17 that everything is tested with. A release pins the base by digest
 # (--build-arg BASE=debian@sha256:...), which the deploy workflow does.
 ARG BASE=debian:12.12-slim
@@ -8,17 +8,21 @@ ARG BASE=debian:12.12-slim
 FROM ${BASE} AS base
 ENV DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# Debian's stable release changes only what is a fix, and fixes are wanted.
+# Debian's stable release changes only what is a fix, and fixes are wanted: those that came after the base, too.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates python3 && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get upgrade --yes \
+  && apt-get install --yes --no-install-recommends ca-certificates python3 \
+  && rm -rf /var/lib/apt/lists/*
 
 FROM base AS build
+# Slim images have no folders for manuals, and Java's package wants to link one.
 # hadolint ignore=DL3008
-RUN apt-get update \
+RUN mkdir -p /usr/share/man/man1 && apt-get update \
   && apt-get install --yes --no-install-recommends gcc libc6-dev maven openjdk-17-jre-headless python3-dev python3-venv \
   && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv==0.13.8
-ENV UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
+# Compiled once here, or by every process that starts: nothing can be written where they run.
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
 WORKDIR /opt/streamflow
 COPY pyproject.toml uv.lock .python-version ./
 RUN /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group job
@@ -38,6 +42,7 @@ RUN pyflink="$PWD/.venv/lib/python3.11/site-packages/pyflink" \
   && printf '%s\n' 'classloader.parent-first-patterns.additional: pemja.' \
     "python.executable: $PWD/.venv/bin/python" "python.client.executable: $PWD/.venv/bin/python" \
     'metrics.reporter.prom.factory.class: org.apache.flink.metrics.prometheus.PrometheusReporterFactory' \
+    'metrics.reporter.prom.filterLabelValueCharacters: "false"' \
     >> /opt/flink/conf/config.yaml
 COPY flink_jobs ./flink_jobs
 # The compiler stays in this stage; what it makes is found by a digest of the sources.
@@ -45,10 +50,12 @@ RUN UV_PROJECT_ENVIRONMENT=/opt/compiler /opt/uv/bin/uv sync --frozen --no-progr
   && PYTHONPATH="$PWD" /opt/compiler/bin/python -P -m flink_jobs.native.build
 
 FROM base
+# Nothing in it needs to become another user.
 # hadolint ignore=DL3008
-RUN apt-get update \
+RUN mkdir -p /usr/share/man/man1 && apt-get update \
   && apt-get install --yes --no-install-recommends libpython3.11 openjdk-17-jre-headless procps tini \
   && rm -rf /var/lib/apt/lists/* \
+  && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
   && groupadd --gid 10001 flink && useradd --uid 10001 --gid flink --no-create-home --home-dir /tmp flink
 COPY --from=build /opt/flink /opt/flink
 COPY --from=build /opt/streamflow/.venv /opt/streamflow/.venv
@@ -62,9 +69,17 @@ ENV FLINK_HOME=/opt/flink \
   PATH=/opt/flink/bin:/opt/streamflow/.venv/bin:/usr/local/bin:/usr/bin:/bin \
   PYTHONDONTWRITEBYTECODE=1 \
   PYTHONPATH=/opt/streamflow/.venv/lib/python3.11/site-packages:/opt/streamflow \
+  STREAMFLOW_CORE=compiled \
   STREAMFLOW_HOME=/tmp/streamflow \
   TZ=UTC
 USER 10001:10001
 WORKDIR /opt/flink
 EXPOSE 6123 8081 9249
+ARG VERSION=0
+ARG REVISION=
+LABEL org.opencontainers.image.title="streamflow/job" \
+  org.opencontainers.image.description="The Flink jobs of StreamFlow: the detector and the archive" \
+  org.opencontainers.image.licenses="Apache-2.0" \
+  org.opencontainers.image.version="${VERSION}" \
+  org.opencontainers.image.revision="${REVISION}"
 ENTRYPOINT ["tini", "--", "/docker-entrypoint.sh"]

@@ -1,32 +1,39 @@
 # syntax=docker/dockerfile:1
 # The command line: `streamflow` without Flink, for migrations, traffic, training, model life, dead letters.
-#   docker build --file k8s/images/tools.Dockerfile --tag streamflow/tools .
+#   docker build --file k8s/images/tools.Dockerfile --tag streamflow/tools .   (or `make images`)
 ARG BASE=debian:12.12-slim
 
 FROM ${BASE} AS base
 ENV DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# Debian's stable release changes only what is a fix, and fixes are wanted.
+# Debian's stable release changes only what is a fix, and fixes are wanted: those that came after the base, too.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates python3 && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get upgrade --yes \
+  && apt-get install --yes --no-install-recommends ca-certificates python3 \
+  && rm -rf /var/lib/apt/lists/*
 
 FROM base AS build
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv==0.13.8
-ENV UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
+# Compiled once here, or by every process that starts: nothing can be written where they run.
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
 WORKDIR /opt/streamflow
 COPY pyproject.toml uv.lock .python-version ./
 RUN /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group tools
 
 FROM base
+# Nothing in it needs to become another user.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 tini && rm -rf /var/lib/apt/lists/* \
+  && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
   && groupadd --gid 10001 streamflow && useradd --uid 10001 --gid streamflow --no-create-home --home-dir /tmp streamflow
 COPY --from=build /opt/streamflow/.venv /opt/streamflow/.venv
 COPY flink_jobs /opt/streamflow/flink_jobs
 COPY ml /opt/streamflow/ml
 COPY sql /opt/streamflow/sql
+# The release that models and reports name.
+COPY pyproject.toml /opt/streamflow/
 ENV PATH=/opt/streamflow/.venv/bin:/usr/local/bin:/usr/bin:/bin \
   PYTHONDONTWRITEBYTECODE=1 \
   PYTHONPATH=/opt/streamflow \
@@ -34,5 +41,13 @@ ENV PATH=/opt/streamflow/.venv/bin:/usr/local/bin:/usr/bin:/bin \
   TZ=UTC
 USER 10001:10001
 WORKDIR /tmp
+ARG VERSION=0
+ARG REVISION=
+ENV STREAMFLOW_REVISION=${REVISION}
+LABEL org.opencontainers.image.title="streamflow/tools" \
+  org.opencontainers.image.description="The command line of StreamFlow" \
+  org.opencontainers.image.licenses="Apache-2.0" \
+  org.opencontainers.image.version="${VERSION}" \
+  org.opencontainers.image.revision="${REVISION}"
 ENTRYPOINT ["tini", "--", "python", "-P", "-m", "flink_jobs.cli"]
 CMD ["--help"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.platform.manifests import BIN, K8S, OVERLAYS, Manifest, build, write_schemas
+from tests.platform.unpacked import IMAGES, Image, unpack
 
 if not (BIN / "kustomize").exists() and "CI" not in os.environ:
     # `make setup-platform` says why; in CI they must be there, and the tests say so by failing.
@@ -27,3 +28,9 @@ def schemas(overlays: Mapping[str, list[Manifest]], tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("schemas")
     write_schemas(folder, {item["kind"] for manifests in overlays.values() for item in manifests})
     return folder
+
+
+@pytest.fixture(params=IMAGES)
+def image(request: pytest.FixtureRequest) -> Image:
+    """Each built image in turn, unpacked."""
+    return unpack(request.param)

@@ -22,8 +22,8 @@ resource "aws_vpc_security_group_ingress_rule" "cluster" {
 }
 
 resource "aws_db_parameter_group" "this" {
-  name   = "${var.name}-postgres17"
-  family = "postgres17"
+  name   = "${var.name}-postgres15"
+  family = "postgres15"
   parameter {
     name  = "rds.force_ssl"
     value = "1"
@@ -62,7 +62,7 @@ resource "aws_db_instance" "this" {
   # checkov:skip=CKV_AWS_293:off only where is_disposable, which production refuses
   identifier     = var.name
   engine         = "postgres"
-  engine_version = "17"
+  engine_version = "15" # that of Debian 12, whose pg_dump makes the backups and refuses a newer server
   instance_class = var.instance_class
   db_name        = "streamflow"
   username       = "streamflow"
