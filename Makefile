@@ -13,7 +13,7 @@ SHELL_SCRIPTS := .ci/run $(shell find flink_jobs k8s ml sql tests docs -name '*.
 # Two at a time: all that needs the servers goes to one of them, so that there is one stack.
 AT_ONCE := -n 2 --dist loadgroup
 # Not collected by `make test`: they want programs that take long to build.
-CLUSTER_CHECKS := $(addprefix tests/platform/,cluster_checks.py pod_checks.py operator_checks.py)
+CLUSTER_CHECKS := $(addprefix tests/platform/,cluster_checks.py pod_checks.py upgrade_checks.py operator_checks.py)
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
@@ -110,7 +110,7 @@ upgrades: setup ## upgrade a job in every way on the real stack: the matrix of d
 bench: setup ## measure throughput and latency, or compare two reports (BENCH_FLAGS="--compare old.json new.json")
 	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
 
-platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, checkov
+platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, tflint, checkov
 	@flink_jobs/local/bootstrap.sh terraform
 	@$(PYTHON) -m pytest -q --no-header tests/platform/terraform_checks.py
 

@@ -31,6 +31,7 @@ readonly CONTROL_PLANE=(
 )
 # The validator of Flink's operator was built with the guava of Flink 1.17, all else on its class path is of Flink 1.20.
 readonly OLDER_GUAVA=org.apache.flink:flink-shaded-guava:30.1.1-jre-16.1
+readonly TFLINT=github.com/terraform-linters/tflint@v0.64.0
 readonly DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 
 # A caller's own Python settings must not leak into ours.
@@ -276,10 +277,10 @@ LAUNCHER
   mv -f "$root/.venv/bin/streamflow.new" "$root/.venv/bin/streamflow"
 }
 
-install_checkers() { # into .tools/bin, by the versions' own checksums
+install_checkers() { # install_checkers MODULE...: into .tools/bin, by the versions' own checksums
   local module
   mkdir -p "$tools/bin" || return 1
-  for module in "${CHECKERS[@]}"; do
+  for module in "$@"; do
     GOBIN="$tools/bin" GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "$module" || return 1
   done
 }
@@ -291,7 +292,7 @@ ensure_platform() {
   fi
   [[ -x "$tools/bin/kustomize" && -x "$tools/bin/kubeconform" && -x "$tools/bin/actionlint" ]] || rm -f "$tools/stamps/checkers"
   step checkers "$(digest "${CHECKERS[*]}")" "building kustomize, kubeconform and actionlint (a minute or two the first time)" \
-    install_checkers
+    install_checkers "${CHECKERS[@]}"
 }
 
 build_stand_in() { # where terraform looks for providers when .tools/terraform.rc says so
@@ -303,12 +304,14 @@ build_stand_in() { # where terraform looks for providers when .tools/terraform.r
       "$tools/terraform" >"$tools/terraform.rc"
 }
 
-ensure_terraform() { # checkov, and a stand-in for the provider: see tests/platform/standin
+ensure_terraform() { # tflint, checkov, and a stand-in for the provider: see tests/platform/standin
   local stand_in="$root/tests/platform/standin" checkov="$root/.venv-checkov"
   command -v terraform >/dev/null || die "terraform 1.11 or newer is needed to check terraform/: install it"
   command -v go >/dev/null || die "Go $GO_MINIMUM or newer is needed to build the stand-in of the provider"
   step terraform "$(digest "$stand_in/main.go" "$stand_in/go.sum" "$stand_in/schema.json" "$root")" \
     "building the stand-in for Terraform's provider" build_stand_in
+  [[ -x "$tools/bin/tflint" ]] || rm -f "$tools/stamps/tflint"
+  step tflint "$(digest "$TFLINT")" "building tflint (five minutes the first time)" install_checkers "$TFLINT"
   step checkov "$(digest "$root/uv.lock" "$python")" "installing checkov" \
     uv_sync "$checkov" --no-default-groups --group checkov
 }

@@ -107,8 +107,15 @@ class Api:
         return self.call("GET", self.path(manifest))
 
     def list(self, like: Manifest) -> list[Manifest]:
-        """Return the objects of the same kind and namespace."""
-        items: list[Manifest] = self.call("GET", self.path(like, named=False)).body["items"]
+        """Return the objects of the same kind and namespace.
+
+        Raises:
+            RuntimeError: the server refused to say.
+        """
+        answer = self.call("GET", self.path(like, named=False))
+        if answer.refusal:
+            raise RuntimeError(answer.refusal)
+        items: list[Manifest] = answer.body["items"]
         return items
 
     def set_status(self, manifest: Manifest, status: dict[str, Any]) -> Answer:

@@ -37,7 +37,7 @@ def cluster_in(folder: Path) -> Iterator[Cluster]:
         for definition in definitions:
             _must(cluster.api.apply(definition), definition)
         for definition in definitions:
-            _await(partial(_is_established, cluster.api, definition), f"{name_of(definition)} to be known")
+            _await(partial(_is_served, cluster.api, definition), f"{name_of(definition)} to be served")
         argocd = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}}
         _must(cluster.api.apply(argocd), argocd)
         yield cluster
@@ -68,9 +68,10 @@ def _status(api: Api, manifest: Manifest) -> Mapping[str, Any]:
     return status
 
 
-def _is_established(api: Api, definition: Manifest) -> bool:
-    conditions = _status(api, definition).get("conditions", ())
-    return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
+def _is_served(api: Api, definition: Manifest) -> bool:
+    spec = definition["spec"]
+    path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+    return api.call("GET", path).code == HTTPStatus.OK
 
 
 def _is_counted(api: Api, quota: Manifest) -> bool:
