@@ -12,6 +12,8 @@ STREAMFLOW := .venv/bin/streamflow
 SHELL_SCRIPTS := .ci/run $(shell find flink_jobs k8s ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
 # Two at a time: all that needs the servers goes to one of them, so that there is one stack.
 AT_ONCE := -n 2 --dist loadgroup
+# Not collected by `make test`: they want programs that take long to build.
+CLUSTER_CHECKS := $(addprefix tests/platform/,cluster_checks.py pod_checks.py upgrade_checks.py operator_checks.py)
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
@@ -26,7 +28,7 @@ IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
 .PHONY: help setup setup-marts setup-monitoring setup-platform marts airflow airflow-down airflow-check up down status demo test \
-	lint types check platform-check images images-check ci upgrades bench faults soak clean
+	lint types check platform-check cluster-check images images-check ci upgrades bench faults soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -109,7 +111,7 @@ upgrades: setup ## upgrade a job in every way on the real stack: the matrix of d
 bench: setup ## measure throughput and latency, or compare two reports (BENCH_FLAGS="--compare old.json new.json")
 	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
 
-platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, checkov
+platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, tflint, checkov
 	@flink_jobs/local/bootstrap.sh terraform
 	@$(PYTHON) -m pytest -q --no-header tests/platform/terraform_checks.py
 
@@ -118,6 +120,10 @@ images: ## build the images with docker, podman or buildah, or without them (IMA
 
 images-check: setup ## as root, after `make images`: what is in them, their bills of materials, and both jobs at work
 	@$(PYTHON) -m pytest -q --no-header tests/platform/image_checks.py tests/platform/image_work_checks.py
+
+cluster-check: setup-platform ## k8s/ on a real Kubernetes API server (built once: 20 minutes), and under the Flink operator's validator
+	@flink_jobs/local/bootstrap.sh cluster
+	@$(PYTHON) -m pytest -q --no-header $(CLUSTER_CHECKS)
 
 faults: setup ## break the real stack in every way of the fault matrix, settle the account (FAULTS_FLAGS="--only broker-kill")
 	@$(PYTHON) -m tests.faults $(FAULTS_FLAGS)

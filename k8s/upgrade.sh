@@ -75,22 +75,31 @@ back() {
 }
 
 await() {
-  local image job
+  local generation image job
   need OVERLAY
   image=$("$kustomize" build "$OVERLAY" | sed -n 's/^  image: \(.*\/job@.*\)$/\1/p' | sort -u)
   [[ -n $image ]] || die "$OVERLAY names no image of the jobs by digest"
   for job in "${jobs[@]}"; do
     kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for "jsonpath={.spec.image}=$image" --timeout 10m
+    # Stable it was before, too: what counts is what the operator says of the spec that is there now.
+    generation=$(kubectl --namespace "$namespace" get "flinkdeployment/$job" --output 'jsonpath={.metadata.generation}')
+    kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for "jsonpath={.status.observedGeneration}=$generation" --timeout 10m
     kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for 'jsonpath={.status.lifecycleState}=STABLE' --timeout 15m
   done
 }
 
 smoke() {
-  local name
+  local name ended=
   name="smoke-$(date +%s)"
   kubectl --namespace "$namespace" create job "$name" --from cronjob/streamflow-smoke
-  kubectl --namespace "$namespace" wait "job/$name" --for condition=complete --timeout 10m ||
-    { kubectl --namespace "$namespace" logs "job/$name" --tail 20; die "the account does not balance"; }
+  until [[ $ended == *Complete* ]]; do # the Job has a deadline of its own, so this ends
+    if [[ $ended == *Failed* ]]; then
+      kubectl --namespace "$namespace" logs "job/$name" --tail 20 >&2 || true
+      die "the account does not balance"
+    fi
+    sleep 2
+    ended=$(kubectl --namespace "$namespace" get "job/$name" --output 'jsonpath={.status.conditions[?(@.status=="True")].type}')
+  done
 }
 
 objectives() {

@@ -2,7 +2,8 @@
 # Makes a fresh clone runnable: system tools, Python environment, jars. Run it as often as you like; when nothing
 # changed it only compares a few hashes. Everything it makes lives in .venv and .tools; with the argument `marts` it
 # also makes .venv-orchestration, which has dbt and Airflow; with `platform` it builds what checks k8s/ and workflows,
-# with `terraform` what checks terraform/, with `monitoring` it fetches Prometheus and promtool.
+# with `terraform` what checks terraform/, with `cluster` the API server that k8s/ is applied to, with `monitoring` it
+# fetches Prometheus and promtool.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -21,6 +22,16 @@ readonly CHECKERS=(
   github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
   github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 )
+readonly KUBERNETES=1.34.2 # as in tests/platform/controlplane/go.mod
+readonly CONTROL_PLANE=(
+  go.etcd.io/etcd/server/v3=etcd
+  k8s.io/kubernetes/cmd/kube-apiserver=kube-apiserver
+  k8s.io/kubernetes/cmd/kube-controller-manager=kube-controller-manager
+  k8s.io/kubernetes/cmd/kubectl=kubectl
+)
+# The validator of Flink's operator was built with the guava of Flink 1.17, all else on its class path is of Flink 1.20.
+readonly OLDER_GUAVA=org.apache.flink:flink-shaded-guava:30.1.1-jre-16.1
+readonly TFLINT=github.com/terraform-linters/tflint@v0.64.0
 readonly DEPENDENCY_PLUGIN=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 
 # A caller's own Python settings must not leak into ours.
@@ -266,10 +277,10 @@ LAUNCHER
   mv -f "$root/.venv/bin/streamflow.new" "$root/.venv/bin/streamflow"
 }
 
-install_checkers() { # into .tools/bin, by the versions' own checksums
+install_checkers() { # install_checkers MODULE...: into .tools/bin, by the versions' own checksums
   local module
   mkdir -p "$tools/bin" || return 1
-  for module in "${CHECKERS[@]}"; do
+  for module in "$@"; do
     GOBIN="$tools/bin" GOFLAGS=-buildvcs=false go install -trimpath -ldflags '-s -w' "$module" || return 1
   done
 }
@@ -281,7 +292,7 @@ ensure_platform() {
   fi
   [[ -x "$tools/bin/kustomize" && -x "$tools/bin/kubeconform" && -x "$tools/bin/actionlint" ]] || rm -f "$tools/stamps/checkers"
   step checkers "$(digest "${CHECKERS[*]}")" "building kustomize, kubeconform and actionlint (a minute or two the first time)" \
-    install_checkers
+    install_checkers "${CHECKERS[@]}"
 }
 
 build_stand_in() { # where terraform looks for providers when .tools/terraform.rc says so
@@ -293,20 +304,22 @@ build_stand_in() { # where terraform looks for providers when .tools/terraform.r
       "$tools/terraform" >"$tools/terraform.rc"
 }
 
-ensure_terraform() { # checkov, and a stand-in for the provider: see tests/platform/standin
+ensure_terraform() { # tflint, checkov, and a stand-in for the provider: see tests/platform/standin
   local stand_in="$root/tests/platform/standin" checkov="$root/.venv-checkov"
   command -v terraform >/dev/null || die "terraform 1.11 or newer is needed to check terraform/: install it"
   command -v go >/dev/null || die "Go $GO_MINIMUM or newer is needed to build the stand-in of the provider"
   step terraform "$(digest "$stand_in/main.go" "$stand_in/go.sum" "$stand_in/schema.json" "$root")" \
     "building the stand-in for Terraform's provider" build_stand_in
+  [[ -x "$tools/bin/tflint" ]] || rm -f "$tools/stamps/tflint"
+  step tflint "$(digest "$TFLINT")" "building tflint (five minutes the first time)" install_checkers "$TFLINT"
   step checkov "$(digest "$root/uv.lock" "$python")" "installing checkov" \
     uv_sync "$checkov" --no-default-groups --group checkov
 }
 
-copy_jars() { # copy_jars NAME: into a new folder first, so that a broken download never looks complete
+copy_jars() { # copy_jars NAME [POM]: into a new folder first, so that a broken download never looks complete
   local target="$tools/jars/$1" fresh_dir="$tools/jars/$1.new"
   rm -rf "$fresh_dir" && mkdir -p "$fresh_dir"
-  mvn -B -q -f "$maven_dir/$1.xml" "$DEPENDENCY_PLUGIN:copy-dependencies" \
+  mvn -B -q -f "${2:-$maven_dir/$1.xml}" "$DEPENDENCY_PLUGIN:copy-dependencies" \
     -DincludeScope=runtime -DoutputDirectory="$fresh_dir" </dev/null || return 1
   ls "$fresh_dir"/*.jar >/dev/null || return 1
   rm -rf "$target" && mv "$fresh_dir" "$target"
@@ -319,6 +332,32 @@ ensure_jars() {
     ls "$tools/jars/$name"/*.jar >/dev/null 2>&1 || rm -f "$tools/stamps/jars-$name"
     step "jars-$name" "$(digest "$maven_dir/$name.xml" "$DEPENDENCY_PLUGIN")" "$what" copy_jars "$name"
   done
+}
+
+build_control_plane() { # build_control_plane PACKAGE PROGRAM
+  local version=k8s.io/component-base/version
+  cd "$control_plane" && mkdir -p "$tools/controlplane" &&
+    GOFLAGS=-buildvcs=false nice go build -p 2 -trimpath -o "$tools/controlplane/$2" -ldflags "-s -w \
+      -X $version.gitVersion=v$KUBERNETES -X $version.gitMajor=1 -X $version.gitMinor=34" "$1"
+}
+
+fetch_validator() {
+  copy_jars flink-operator "$root/tests/platform/operator/pom.xml" &&
+    mvn -B -q "$DEPENDENCY_PLUGIN:copy" -Dartifact="$OLDER_GUAVA" -DoutputDirectory="$tools/jars/flink-operator" </dev/null
+}
+
+ensure_cluster() { # see tests/platform/control_plane.py and operator_checks.py
+  local control_plane="$root/tests/platform/controlplane" item
+  command -v go >/dev/null || die "Go $GO_MINIMUM or newer is needed to build the API server that k8s/ is applied to"
+  for item in "${CONTROL_PLANE[@]}"; do
+    [[ -x "$tools/controlplane/${item#*=}" ]] || rm -f "$tools/stamps/${item#*=}"
+    step "${item#*=}" "$(digest "$control_plane/go.mod" "$control_plane/go.sum" "$KUBERNETES" "$item")" \
+      "building ${item#*=} from its sources (all four: about 20 minutes the first time)" \
+      build_control_plane "${item%=*}" "${item#*=}"
+  done
+  ls "$tools/jars/flink-operator"/*.jar >/dev/null 2>&1 || rm -f "$tools/stamps/flink-operator"
+  step flink-operator "$(digest "$root/tests/platform/operator/pom.xml" "$OLDER_GUAVA" "$DEPENDENCY_PLUGIN")" \
+    "fetching jars: flink-operator (about 100 MB)" fetch_validator
 }
 
 link_flink_lib() {
@@ -392,7 +431,8 @@ main() {
       monitoring) ensure_monitoring ;;
       platform) ensure_platform ;;
       terraform) ensure_terraform ;;
-      *) die "there is no part $part: marts, monitoring, platform, terraform" ;;
+      cluster) ensure_cluster ;;
+      *) die "there is no part $part: marts, monitoring, platform, terraform, cluster" ;;
     esac
   done
   say "ready in $((SECONDS - start)) s"

@@ -65,6 +65,7 @@ module "observability" {
   environment        = var.environment
   repository         = var.repository
   cluster_arn        = "arn:aws:eks:${var.region}:${data.aws_caller_identity.current.account_id}:cluster/${module.cluster.name}"
+  cluster_name       = module.cluster.name
   kms_key_arn        = module.storage.kms_key_arn
   monthly_budget_usd = var.monthly_budget_usd
   contact            = var.contact

@@ -231,10 +231,11 @@ run "no_wildcard_repository" {
     source = "../modules/observability"
   }
   variables {
-    name        = "streamflow-test"
-    repository  = "streamflow/*"
-    cluster_arn = "c"
-    kms_key_arn = "k"
+    name         = "streamflow-test"
+    repository   = "streamflow/*"
+    cluster_arn  = "c"
+    cluster_name = "c"
+    kms_key_arn  = "k"
   }
   expect_failures = [var.repository]
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.platform.applied import Applied, applied_to, cluster_in
+from tests.platform.control_plane import Cluster
 from tests.platform.manifests import BIN, K8S, OVERLAYS, Manifest, build, write_schemas
 from tests.platform.unpacked import IMAGES, Image, unpack
 
@@ -34,3 +36,19 @@ def schemas(overlays: Mapping[str, list[Manifest]], tmp_path_factory: pytest.Tem
 def image(request: pytest.FixtureRequest) -> Image:
     """Each built image in turn, unpacked."""
     return unpack(request.param)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real API server, for `make cluster-check`."""
+    with cluster_in(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=OVERLAYS)
+def applied(
+    request: pytest.FixtureRequest, cluster: Cluster, overlays: Mapping[str, list[Manifest]]
+) -> Iterator[Applied]:
+    """Each overlay in turn, applied to it."""
+    with applied_to(cluster, request.param, overlays[request.param]) as there:
+        yield there

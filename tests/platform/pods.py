@@ -54,6 +54,43 @@ def _merge(base: Any, over: Any) -> Any:  # noqa: ANN401 - parts of a document
     return over
 
 
+def strimzi_pods(manifests: list[Manifest]) -> dict[str, Manifest]:
+    """Return the pods that Strimzi makes, by the resource's name: as much of them as the manifests decide.
+
+    A custom resource's security contexts replace the operator's own, which `restricted` does not let in.
+    """
+    return dict(_strimzi_pods(manifests))
+
+
+def _strimzi_pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    for kafka in (item for item in manifests if item["kind"] == "Kafka"):
+        labels = {"strimzi.io/cluster": kafka["metadata"]["name"]}
+        cluster = kafka["spec"]["kafka"]
+        for pool in (item for item in manifests if item["kind"] == "KafkaNodePool"):
+            template = pool["spec"].get("template") or cluster.get("template", {})  # one or the other
+            spec = _strimzi_pod(template, {"kafka": ("kafkaContainer", pool["spec"].get("resources", {}))})
+            if "rack" in cluster:  # it asks the API in which zone the node is
+                first = _strimzi_pod(template, {"kafka-init": ("initContainer", {})})
+                spec["initContainers"] = first["containers"]
+            yield name_of(pool), {"metadata": {"labels": labels}, "spec": spec}
+        entity = kafka["spec"]["entityOperator"]
+        parts = {
+            "topic-operator": ("topicOperatorContainer", entity["topicOperator"].get("resources", {})),
+            "user-operator": ("userOperatorContainer", entity["userOperator"].get("resources", {})),
+        }
+        spec = _strimzi_pod(entity.get("template", {}), parts)
+        yield f"{name_of(kafka)}/entity-operator", {"metadata": {"labels": labels}, "spec": spec}
+
+
+def _strimzi_pod(template: dict[str, Any], containers: dict[str, tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    made = [
+        {"name": name, "image": "strimzi", "resources": resources}
+        | {"securityContext": template.get(part, {}).get("securityContext", {})}
+        for name, (part, resources) in containers.items()
+    ]
+    return {"containers": made, "securityContext": template.get("pod", {}).get("securityContext", {})}
+
+
 def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     """Say whether a label selector takes a pod in; an empty one takes every pod."""
     wanted = selector.get("matchLabels", {})

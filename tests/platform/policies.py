@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from tests.platform.manifests import Manifest, name_of
-from tests.platform.pods import matches, pods
+from tests.platform.pods import matches, pods, strimzi_pods
 
 Complaints = Iterator[str]
 _SECRET_NAME: Final = re.compile(r"(PASSWORD|SECRET|TOKEN|_KEY)$")
@@ -15,8 +15,9 @@ MIN_BUDGETS, MIN_NETWORK_POLICIES = 3, 5
 
 
 def restricted(manifests: list[Manifest]) -> Complaints:
-    """Pods run as Pod Security `restricted` wants, and on a file system they cannot write to."""
-    for name, pod in pods(manifests).items():
+    """Pods run as Pod Security `restricted` wants, and ours on a file system they cannot write to."""
+    ours = pods(manifests)
+    for name, pod in (ours | strimzi_pods(manifests)).items():
         security = pod["spec"].get("securityContext", {})
         if security.get("runAsNonRoot") is not True:
             yield f"{name}: runAsNonRoot is not true"
@@ -26,7 +27,7 @@ def restricted(manifests: list[Manifest]) -> Complaints:
             own = container.get("securityContext", {})
             if own.get("allowPrivilegeEscalation") is not False or own.get("capabilities", {}).get("drop") != ["ALL"]:
                 yield f"{name}: {container['name']} may gain privileges"
-            if own.get("readOnlyRootFilesystem") is not True:
+            if name in ours and own.get("readOnlyRootFilesystem") is not True:
                 yield f"{name}: {container['name']} can write to its image"
 
 

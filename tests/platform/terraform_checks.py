@@ -1,6 +1,6 @@
-"""terraform/ under the real terraform with a stand-in for the provider, and under checkov: `make platform-check`.
+"""terraform/ under terraform with a stand-in for the provider, under tflint and checkov: `make platform-check`.
 
-Not collected by `make test`: building the stand-in and installing checkov takes minutes.
+Not collected by `make test`: building the stand-in and tflint and installing checkov takes minutes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.platform.manifests import K8S, OVERLAYS, REPO
+from tests.platform.manifests import K8S, OVERLAYS, REPO, tool
 
 TERRAFORM = REPO / "terraform"
 MODULES = sorted(path.name for path in (TERRAFORM / "modules").iterdir())
@@ -68,7 +68,12 @@ def test_tests_pass(copy: Path) -> None:
     [
         ("postgres", "storage_encrypted     = true", "storage_encripted     = true", "Unsupported argument"),
         ("postgres", "  instance_class = var.instance_class\n", "", "Missing required argument"),
-        ("kafka", "max_size     = var.nodes_per_zone + 1", 'max_size     = "many"', "number required"),
+        (
+            "kafka",
+            "max_size     = var.nodes_per_zone + 1",
+            'max_size     = "many"',
+            'Inappropriate value for attribute "max_size"',
+        ),
         ("storage", "aws_kms_key.this.arn", "aws_kms_key.other.arn", "undeclared resource"),
     ],
 )
@@ -105,6 +110,41 @@ def test_manifests_are_told_what_they_read() -> None:
     for overlay in OVERLAYS:
         lines = (K8S / "overlays" / overlay / "platform.env").read_text().splitlines()
         assert [line.partition("=")[0] for line in lines if not line.startswith("#")] == written
+
+
+def _tflint(folder: Path) -> str:
+    """Return what tflint has against a folder and those in it."""
+    (folder / "terraform.rc").touch()  # it warns when Terraform's own settings are not there
+    done = subprocess.run(
+        [tool("tflint"), "--recursive", "--config", str(TERRAFORM / ".tflint.hcl"), "--format", "compact"],
+        cwd=folder,
+        env=os.environ | {"TF_CLI_CONFIG_FILE": str(folder / "terraform.rc")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_tflint_is_silent(copy: Path) -> None:
+    assert _tflint(copy) == ""
+
+
+@pytest.mark.parametrize(
+    ("planted", "words"),
+    [
+        ("locals {\n  spare = 1\n}\n", "local.spare is declared but not used"),
+        ('output "again" {\n  value = "${var.name}"\n}\n', "Interpolation-only expressions are deprecated"),
+        ('resource "terraform_data" "BrokerNode" {}\n', "must match the following format: snake_case"),
+        ('module "other" {\n  source = "git::https://example.org/other.git"\n}\n', "is not pinned"),
+    ],
+)
+def test_tflint_names_a_planted_mistake(tmp_path: Path, planted: str, words: str) -> None:
+    folder = tmp_path / "modules"
+    shutil.copytree(TERRAFORM / "modules", folder, ignore=shutil.ignore_patterns(".terraform*"))
+    with (folder / "kafka" / "main.tf").open("a") as main:
+        main.write(planted)
+    assert words in _tflint(folder)
 
 
 def _checkov(folder: Path) -> list[str]:

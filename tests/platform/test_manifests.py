@@ -103,6 +103,18 @@ UNWISE: dict[str, tuple[Plant, str]] = {
     "capabilities": (
         lambda m: _watch(m)["containers"][0]["securityContext"].pop("capabilities"), "may gain privileges",
     ),
+    "capabilities of a broker": (
+        lambda m: of_kind(m, "Kafka")[0]["spec"]["kafka"]["template"].pop("kafkaContainer"),
+        "kafka may gain privileges",
+    ),
+    "capabilities of the init container that Strimzi adds": (
+        lambda m: of_kind(m, "Kafka")[0]["spec"]["kafka"]["template"].pop("initContainer"),
+        "kafka-init may gain privileges",
+    ),
+    "Strimzi's operators as root": (
+        lambda m: of_kind(m, "Kafka")[0]["spec"]["entityOperator"]["template"].pop("pod"),
+        "Kafka/streamflow/entity-operator: runAsNonRoot",
+    ),
     "no memory limit": (lambda m: _watch(m)["containers"][0]["resources"].pop("limits"), "no limit of memory"),
     "endless scratch space": (
         lambda m: _detect(m)["podTemplate"]["spec"]["volumes"][0]["emptyDir"].clear(), "has no sizeLimit",

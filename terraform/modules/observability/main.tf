@@ -85,6 +85,13 @@ resource "aws_iam_role_policy" "deploy" {
   policy = data.aws_iam_policy_document.deploy.json
 }
 
+# In the cluster the role has the rights of k8s/base/accounts.yaml, by this group, and no other.
+resource "aws_eks_access_entry" "deploy" {
+  cluster_name      = var.cluster_name
+  principal_arn     = aws_iam_role.deploy.arn
+  kubernetes_groups = ["streamflow-deploy"]
+}
+
 resource "aws_budgets_budget" "this" {
   name         = var.name
   budget_type  = "COST"

@@ -30,6 +30,11 @@ variable "cluster_arn" {
   type        = string
 }
 
+variable "cluster_name" {
+  description = "Name of that cluster."
+  type        = string
+}
+
 variable "kms_key_arn" {
   description = "Key that encrypts images and alarms."
   type        = string
