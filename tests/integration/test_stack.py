@@ -117,6 +117,11 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
             "ops.quality_results": ["check_name", "checked_day"],
             "ops.dbt_results": ["invocation_id", "node"],
             "ops.incidents": ["incident_id"],
+            "ops.dead_letter_report": ["set_aside_on", "stage", "reason", "disposition"],
+            "ops.backups": ["backup_name"],
+            "ops.kafka_positions": ["topic", "partition"],
+            "ops.redrive_runs": ["run_id"],
+            "ops.redrives": ["redrive_id"],
         }
         connection.execute(
             "INSERT INTO ops.control_audit (control_id, schema_version, revision, outcome, issued_at_ms, applied_at_ms,"
