@@ -1,3 +1,5 @@
+// etcd and the programs of Kubernetes, for `make cluster-check`. A module that replaces its own parts cannot be installed by
+// `go install`, so this one names them as tools, with the replacements of k8s.io/kubernetes.
 module local/controlplane
 
 go 1.24.0
