@@ -18,9 +18,12 @@ def test_every_participant_of_a_contract_has_an_account() -> None:
         account_of("somebody new")
 
 
-def test_only_the_detector_writes_decisions_and_only_it_has_transactions() -> None:
+def test_only_the_detector_writes_decisions_and_each_job_has_transactions_of_its_own() -> None:
     assert {g.account for g in GRANTS if g.name == "bank.decisions" and g.operation == "write"} == {"streamflow-detect"}
-    assert {g.account for g in GRANTS if g.resource == "transactional_id"} == {"streamflow-detect"}
+    assert {(g.account, g.name) for g in GRANTS if g.resource == "transactional_id"} == {
+        ("streamflow-detect", "bank-detect-"),
+        ("streamflow-archive", "bank-archive-"),
+    }
 
 
 def test_nobody_may_do_everything() -> None:

@@ -120,10 +120,12 @@ def test_a_row_that_postgres_refuses_is_a_dead_letter_and_the_others_arrive(
     label = Label("t-1", "refused-c", Finding.FRAUD, "analyst", 5, "somebody").document()
     foreign = b'{"label": "perhaps"}'
     values = [orjson.dumps(item) for item in good]
+    before = archived_letters(stack)
     jobs.send_raw(stack, topic_name(PREFIX, "decisions"), [*values[:30], *bad.values(), *values[30:]])
     jobs.send_raw(stack, topic_name(PREFIX, "labels"), [foreign, orjson.dumps(label)])
 
-    wait_for(lambda: archived_letters(stack) == len(bad) + 1, limit_s=LIMIT_S, what="the refused to be in the table")
+    expected = before + len(bad) + 1
+    wait_for(lambda: archived_letters(stack) == expected, limit_s=LIMIT_S, what="the refused to be in the table")
     wait_for(lambda: archived_decisions(stack, "refused") == len(good), limit_s=LIMIT_S, what="the good rows")
     assert jobs.rows(stack, "SELECT label_id FROM raw.labels WHERE customer_id = 'refused-c'")
 
