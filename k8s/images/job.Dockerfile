@@ -60,7 +60,7 @@ FROM base
 # hadolint ignore=DL3008
 RUN mkdir -p /usr/share/man/man1 && apt-get update \
   && apt-get install --yes --no-install-recommends libpython3.11 openjdk-17-jre-headless procps tini \
-  && rm -rf /var/lib/apt/lists/* \
+  && rm -rf /var/lib/apt/lists/* /tmp/hsperfdata_root \
   && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
   && groupadd --gid 10001 flink && useradd --uid 10001 --gid flink --no-create-home --home-dir /tmp flink
 COPY --from=build /opt/flink /opt/flink
