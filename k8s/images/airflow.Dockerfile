@@ -24,7 +24,8 @@ COPY pyproject.toml uv.lock .python-version ./
 RUN UV_PROJECT_ENVIRONMENT=.venv-orchestration /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group airflow
 RUN /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group tools \
   && printf '#!/bin/sh\nexec /opt/streamflow/.venv/bin/python -P -m flink_jobs.cli "$@"\n' > .venv/bin/streamflow \
-  && chmod 755 .venv/bin/streamflow
+  && chmod 755 .venv/bin/streamflow \
+  && rm .venv/.lock .venv-orchestration/.lock
 
 FROM base
 # Slim images have no folders for manuals, and Postgres's packages want to link some. Nothing needs to become another user.

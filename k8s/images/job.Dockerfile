@@ -31,10 +31,12 @@ RUN for pom in connectors object-storage; do \
     mvn -B -q -f "maven/$pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
       -DincludeScope=runtime -DoutputDirectory="/opt/jars/$pom"; \
   done
-# One folder that looks as Flink's own images do: the operator mounts its configuration at /opt/flink/conf.
+# One folder that looks as Flink's own images do: the operator mounts its configuration at /opt/flink/conf. Python that
+# runs in processes of its own is started by a script that PyFlink looks for in its package.
 RUN pyflink="$PWD/.venv/lib/python3.11/site-packages/pyflink" \
   && mkdir -p /opt/flink/plugins/s3-fs-hadoop /opt/flink/log \
   && mv "$pyflink/bin" "$pyflink/conf" "$pyflink/lib" "$pyflink/opt" /opt/flink/ \
+  && ln -s /opt/flink/bin "$pyflink/bin" \
   && mv /opt/jars/connectors/*.jar /opt/flink/lib/ \
   && cp /opt/flink/opt/flink-python-*.jar /opt/flink/lib/ \
   && mv /opt/jars/object-storage/*.jar /opt/flink/plugins/s3-fs-hadoop/ \
@@ -43,18 +45,22 @@ RUN pyflink="$PWD/.venv/lib/python3.11/site-packages/pyflink" \
     "python.executable: $PWD/.venv/bin/python" "python.client.executable: $PWD/.venv/bin/python" \
     'metrics.reporter.prom.factory.class: org.apache.flink.metrics.prometheus.PrometheusReporterFactory' \
     'metrics.reporter.prom.filterLabelValueCharacters: "false"' \
-    >> /opt/flink/conf/config.yaml
+    >> /opt/flink/conf/config.yaml \
+  # It would write its environment, passwords and all, to the log.
+  && printf '\n%s\n' 'logger.environment.name = org.apache.flink.client.python.PythonEnvUtils' 'logger.environment.level = WARN' \
+    >> /opt/flink/conf/log4j-console.properties
 COPY flink_jobs ./flink_jobs
 # The compiler stays in this stage; what it makes is found by a digest of the sources.
 RUN UV_PROJECT_ENVIRONMENT=/opt/compiler /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group native \
-  && PYTHONPATH="$PWD" /opt/compiler/bin/python -P -m flink_jobs.native.build
+  && PYTHONPATH="$PWD" /opt/compiler/bin/python -P -m flink_jobs.native.build \
+  && rm .venv/.lock
 
 FROM base
 # Nothing in it needs to become another user.
 # hadolint ignore=DL3008
 RUN mkdir -p /usr/share/man/man1 && apt-get update \
   && apt-get install --yes --no-install-recommends libpython3.11 openjdk-17-jre-headless procps tini \
-  && rm -rf /var/lib/apt/lists/* \
+  && rm -rf /var/lib/apt/lists/* /tmp/hsperfdata_root \
   && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
   && groupadd --gid 10001 flink && useradd --uid 10001 --gid flink --no-create-home --home-dir /tmp flink
 COPY --from=build /opt/flink /opt/flink

@@ -20,7 +20,8 @@ RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv==0.13.8
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
 WORKDIR /opt/streamflow
 COPY pyproject.toml uv.lock .python-version ./
-RUN /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group tools
+RUN /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group tools \
+  && rm .venv/.lock
 
 FROM base
 # Nothing in it needs to become another user.

@@ -19,6 +19,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from flink_jobs.errors import UserError
+from flink_jobs.local import envfile
 from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
 from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.local.stack import Stack
@@ -74,6 +75,13 @@ def test_the_entry_point_of_the_jobs_says_what_it_wants() -> None:
     assert "2.2.1" in done.stdout
 
 
+def test_pyflink_finds_the_program_that_starts_its_processes() -> None:
+    code = "from pyflink.find_flink_home import _find_flink_home as home; print(home())"
+    assert unpack("job").run("python", "-P", "-c", code).stdout.strip() == "/opt/flink"
+    runner = "/opt/streamflow/.venv/lib/python3.11/site-packages/pyflink/bin/pyflink-udf-runner.sh"
+    assert unpack("job").run("test", "-x", runner).returncode == 0
+
+
 def test_the_jobs_run_the_compiled_core() -> None:
     code = "import flink_jobs, flink_jobs.core.evaluator as core; print(core.__file__)"
     done = unpack("job").run("python", "-P", "-c", code)
@@ -123,9 +131,7 @@ def _s3(settings: Mapping[str, str]) -> Any:  # noqa: ANN401 - boto3 has no type
 
 
 def _environment(stack: Stack, job: str) -> dict[str, str]:
-    lines = stack.home.env_file.read_text().splitlines()
-    values = dict(line.split("=", 1) for line in lines if line.startswith("STREAMFLOW_"))
-    return values | {
+    return envfile.read(stack.home.env_file) | {
         "STREAMFLOW_CHECKPOINT_DIR": f"s3://state/{job}/checkpoints",
         "STREAMFLOW_SAVEPOINT_DIR": f"s3://state/{job}/savepoints",
         "STREAMFLOW_MODEL_DIR": "/models",
@@ -192,6 +198,8 @@ def test_detector_and_archive_of_the_image_balance(stack: Stack, bucket: Mapping
         assert sent.returncode == 0, sent.stdout + sent.stderr
         query = "SELECT count(*) AS rows FROM raw.decisions"
         wait_for(lambda: rows(stack, query)[0]["rows"] == EVENTS, limit_s=150, what="the rows", interval_s=1)
+    for log in tmp_path.glob("*.log"):
+        assert environment["STREAMFLOW_POSTGRES_PASSWORD"] not in log.read_text(errors="replace"), log.name
     [model] = rows(stack, "SELECT DISTINCT model_version FROM raw.decisions")
     assert model["model_version"] in {path.name for path in (tmp_path / "models").iterdir()}
     for job in ("detect", "archive"):

@@ -141,10 +141,12 @@ class Servers:
         self._running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
     def check(self) -> None:
-        """Fail with the end of its output when one of them has ended."""
+        """Fail with what it complained of when one of them has ended."""
         for process, log in zip(self._running, self._files, strict=True):
             if process.poll() is not None:
-                text = Path(log.name).read_text(errors="replace")[-3000:]
+                lines = Path(log.name).read_text(errors="replace").splitlines()
+                telling = [line for line in lines if " INFO " not in line and not line.startswith("\tat ")]
+                text = "\n".join(telling[-60:])
                 raise AssertionError(f"{Path(log.name).stem} ended with {process.returncode}:\n{text}")
 
     def __enter__(self) -> Self:
