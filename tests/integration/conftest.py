@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -50,12 +51,15 @@ def bucket() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def stack(bucket: str) -> Iterator[Stack]:  # noqa: ARG001 - its address is in the environment of what starts here
+def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # noqa: ARG001 - its address is in the environment
     """A running Postgres, Kafka and Flink cluster with two TaskManagers, on free ports, with topics and tables.
 
     Tests share it: use customers, consumer groups and job names of your own, end the jobs you start, and leave both
     TaskManagers running.
     """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        apart = [item.nodeid for item in request.session.items if item.get_closest_marker("xdist_group")]
+        assert all(name.endswith("@stack") for name in apart), "pytest and its xdist differ on groups"
     # Not pytest's own tmp_path: its parents are 0700 for the user, and as root Postgres runs as another one.
     with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
         Path(folder).chmod(0o755)
