@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,8 +27,7 @@ def version_of(archive: Path) -> int:
 
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack a golden savepoint anywhere; return the savepoint's folder."""
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
+    shutil.unpack_archive(archive, folder)
     return folder / "savepoint"
 
 
