@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON := .venv/bin/python
 ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
 # In an environment and a process of their own; Airflow and dbt warn of their own insides, which are not ours to mend.
-DAG_TESTS := tests/orchestration -o norecursedirs=.hypothesis -W default
+DAG_TESTS := tests/orchestration --confcutdir=tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
 SHELL_SCRIPTS := .ci/run $(shell find flink_jobs k8s ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
 # Two at a time: all that needs the servers goes to one of them, so that there is one stack.
