@@ -33,7 +33,7 @@ publish() { # publish TREE MESSAGE: a commit of that tree on top of $BRANCH; nev
 }
 
 savepoint() {
-  local name
+  local name until=$((SECONDS + 600)) state=
   name=$(kubectl --namespace "$namespace" create --output name --filename - <<'Y'
 apiVersion: flink.apache.org/v1beta1
 kind: FlinkStateSnapshot
@@ -46,7 +46,16 @@ spec:
   savepoint: {}
 Y
   )
-  kubectl --namespace "$namespace" wait "$name" --for 'jsonpath={.status.state}=COMPLETED' --timeout 10m
+  until [[ $state == COMPLETED ]]; do
+    case $state in
+    FAILED | ABANDONED)
+      die "$name is $state: $(kubectl --namespace "$namespace" get "$name" --output 'jsonpath={.status.error}')"
+      ;;
+    esac
+    ((SECONDS < until)) || die "$name is not completed after ten minutes, it is ${state:-not begun}"
+    sleep 2
+    state=$(kubectl --namespace "$namespace" get "$name" --output 'jsonpath={.status.state}')
+  done
   kubectl --namespace "$namespace" get "$name" --output 'jsonpath={.status.path}{"\n"}'
 }
 

@@ -104,6 +104,17 @@ def test_a_savepoint_is_asked_for_and_named(applied: Applied, start: Callable[[s
     out, error = step.communicate(timeout=LIMIT_S)
     assert step.returncode == 0, error
     assert out.splitlines()[-1] == "s3://bucket/savepoint-1"
+    applied.api.delete(snapshot)
+
+
+def test_a_savepoint_that_failed_is_told_at_once(applied: Applied, start: Callable[[str], Started]) -> None:
+    step = start("savepoint")
+    snapshot = _appeared(applied, step, SNAPSHOTS, "before-upgrade-")
+    assert not applied.api.set_status(snapshot, {"state": "FAILED", "error": "the storage refuses"}).refusal
+    error = step.communicate(timeout=LIMIT_S)[1]
+    assert step.returncode == 1
+    assert "is FAILED: the storage refuses" in error
+    applied.api.delete(snapshot)
 
 
 def _observed(applied: Applied, deployment: Manifest, **status: object) -> None:
