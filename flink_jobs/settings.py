@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         "broker's transaction.max.timeout.ms",
     )
     state_ttl_days: int = Field(default=180, ge=1, description="a customer not seen for so long is forgotten")
+    state_cache_customers: int = Field(
+        default=10_000,
+        ge=0,
+        description="customers per subtask whose decoded state stays in memory, about 3 kB each; 0 for none",
+    )
     replay_limit: int = Field(
         default=3, ge=1, description="a dead letter that came back after so many replays is parked: see docs/operate.md"
     )

@@ -19,6 +19,7 @@ from flink_jobs.core.lineup import Lineup, Model, Notice
 from flink_jobs.core.model_slot import NO_OPINION
 from flink_jobs.core.parsing import WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
+from flink_jobs.core.recent_states import RecentStates
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
 from flink_jobs.core.scoring import blend
 from flink_jobs.core.source_record import SourceRecord
@@ -79,6 +80,7 @@ class TransactionEvaluator:
         model: Model | None = None,
         wire_format: str = "json",
         lineup: Lineup | None = None,
+        recent: RecentStates | None = None,
     ) -> None:
         """Compile the configuration; without a model it decides by rules alone and marks decisions degraded.
 
@@ -87,10 +89,13 @@ class TransactionEvaluator:
             model: the champion.
             wire_format: of the payloads.
             lineup: made by the caller where models are timed.
+            recent: states to decide on without reading them. Only for a caller that stores every state it is given,
+                or ends; without it, each is read.
         """
         self._parse = WIRE_FORMATS[wire_format]
         self.lineup = lineup or Lineup()
         self.lineup.use_champion(model)
+        self._recent = recent
         self.configure(config or DetectionConfig())
 
     def configure(self, config: DetectionConfig) -> None:
@@ -122,12 +127,13 @@ class TransactionEvaluator:
             return _set_aside(record, transaction.reason, Stage.PARSE, transaction.detail, now_ms)
         if transaction.customer_id != record.routing_key:
             return _set_aside(record, DeadLetterReason.KEY_MISMATCH, Stage.ROUTE, _KEY_MISMATCH, now_ms)
-        blob = read_state()
+        known = None if self._recent is None else self._recent.take(transaction.customer_id, now_ms)
+        blob = read_state() if known is None else None
         letters: tuple[DeadLetter, ...] = ()
         stage = Stage.STATE
         try:
             try:
-                state = CustomerFraudState(blob)
+                state = CustomerFraudState(blob) if known is None else known
             except StateCorrupt as damage:
                 state = CustomerFraudState()
                 letters = (
@@ -176,7 +182,7 @@ class TransactionEvaluator:
         if notices or stopped:
             letters = (*letters, *_model_letters(record, notices, stopped, now_ms))
         state.observe(transaction, amount, fingerprint, surprise_of(features))
-        return Outcome(
+        outcome = Outcome(
             state.to_bytes(),
             encode(decision),
             alert,
@@ -191,6 +197,9 @@ class TransactionEvaluator:
             notices,
             stopped,
         )
+        if self._recent is not None:
+            self._recent.keep(transaction.customer_id, state, now_ms)
+        return outcome
 
     def _shadow_score(
         self, features: FeatureVector, transaction: Transaction, verdict: RuleVerdict

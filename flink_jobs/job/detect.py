@@ -57,6 +57,7 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         model_version=version,
         execution_mode=settings.execution_mode,
         state_ttl_days=settings.state_ttl_days,
+        state_cache_customers=settings.state_cache_customers,
         model_budget_ms=settings.model_budget_ms,
         artifact_store=settings.artifact_store,
     )

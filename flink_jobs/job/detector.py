@@ -27,8 +27,10 @@ from flink_jobs.core.control import (
     parse_control,
 )
 from flink_jobs.core.evaluator import TransactionEvaluator, incident
+from flink_jobs.core.features import DAY_MS
 from flink_jobs.core.lineup import Lineup, Role
 from flink_jobs.core.reasons import DeadLetterReason, Stage
+from flink_jobs.core.recent_states import RecentStates
 from flink_jobs.core.source_record import SourceRecord, unpack_record
 from flink_jobs.job import uids
 from flink_jobs.job.detector_settings import DetectorSettings
@@ -86,7 +88,9 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._is_first_subtask = subtask == 0
         lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
         self._models = JobModels(self._settings, self._metrics, lineup)
-        self._evaluator = TransactionEvaluator(lineup=lineup)
+        # Made anew with every attempt: what is kept beside the state must not outlive a restore.
+        recent = RecentStates(self._settings.state_cache_customers, self._settings.state_ttl_days * DAY_MS)
+        self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent)
         self._config_is_loaded = False
         self._records = 0
         self._flush_is_set = False

@@ -20,6 +20,8 @@ class DetectorSettings:
     """The model to start with; ``None`` starts by rules alone, degraded, until a control message names one."""
     execution_mode: str
     state_ttl_days: int
+    state_cache_customers: int
+    """Customers whose decoded state a subtask keeps in memory; 0 reads and decodes each."""
     model_budget_ms: int
     """Longest time a score may take; a model that keeps taking longer is cut off."""
     artifact_store: str | None = None

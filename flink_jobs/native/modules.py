@@ -14,6 +14,7 @@ COMPILED: Final = (
     "evaluator",
     "features",
     "parsing",
+    "recent_states",
     "running_stats",
     "scoring",
     "source_record",

@@ -45,6 +45,8 @@ class JobPlan:
     guarantee: str = "exactly_once"
     checkpoint_interval_ms: int = CHECKPOINT_INTERVAL_MS
     parallelism: int = 1
+    keeps_states: bool = True
+    """Whether the states of recent customers stay decoded (ADR 28)."""
 
 
 @dataclass
@@ -123,6 +125,7 @@ class Rig:
             "STREAMFLOW_START_FROM": "earliest",
             "STREAMFLOW_SINK_GUARANTEE": plan.guarantee,
             "STREAMFLOW_CHECKPOINT_INTERVAL_MS": str(plan.checkpoint_interval_ms),
+            **({} if plan.keeps_states else {"STREAMFLOW_STATE_CACHE_CUSTOMERS": "0"}),
         }
         submission = Submission(DETECT, parallelism=plan.parallelism, environment=environment)
         job_id = submit(self.stack.home, self.rest, submission, limit_s=150)

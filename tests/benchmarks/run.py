@@ -130,7 +130,7 @@ def run(options: Options, say: Callable[[str], None], show: Callable[[Section], 
         if "core" in parts:
             say("-- core")
             parts.remove("core")
-            done(bench_core.measure_both(model_dir, max(1_000, options.events // 10), options.rounds, say))
+            done(bench_core.measure_variants(model_dir, max(1_000, options.events // 10), options.rounds, say))
         if parts:
             with open_rig(model_dir, say) as rig:
                 _on_the_stack(parts, options, rig, say, done)

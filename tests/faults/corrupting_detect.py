@@ -1,10 +1,12 @@
 """The detector over a state backend that damages bytes: about one write in fifty, chosen by the bytes themselves."""
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 from flink_jobs.job import topology
 from flink_jobs.job.detector import FraudDetectorFunction
+from flink_jobs.job.detector_settings import DetectorSettings
 
 DAMAGE_EVERY = 50
 
@@ -26,7 +28,11 @@ class DamagingState:
 
 
 class CorruptingDetector(FraudDetectorFunction):
-    """The shipped detector, its state damaged."""
+    """The shipped detector, its state damaged, and read with every event so that the damage is met."""
+
+    def __init__(self, settings: DetectorSettings) -> None:
+        """Keep no state beside the damaged one."""
+        super().__init__(replace(settings, state_cache_customers=0))
 
     def open(self, runtime_context: Any) -> None:  # noqa: ANN401 - PyFlink's, untyped
         """Put the damage between the detector and its state."""

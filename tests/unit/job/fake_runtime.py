@@ -158,12 +158,17 @@ class RuntimeContext:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._names = set[str]()
 
     def get_state(self, descriptor: ValueStateDescriptor) -> ValueState:
+        assert descriptor.name not in self._names, "a state is asked for once"
+        self._names.add(descriptor.name)
         states = self._runtime.backend.states
-        assert descriptor.name not in states
-        states[descriptor.name] = ValueState(self._runtime.backend, descriptor)
-        return states[descriptor.name]
+        state = ValueState(self._runtime.backend, descriptor)
+        if descriptor.name in states:  # another attempt, on what the one before left
+            state.values = states[descriptor.name].values
+        states[descriptor.name] = state
+        return state
 
     def get_metrics_group(self) -> MetricGroup:
         return MetricGroup(self._runtime.metrics)

@@ -83,6 +83,7 @@ def settings(
         model_version=model_version,
         execution_mode=mode,
         state_ttl_days=30,
+        state_cache_customers=2,
         model_budget_ms=5,
     )
 

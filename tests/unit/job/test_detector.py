@@ -112,12 +112,29 @@ def test_corrupt_state_is_reported_and_the_event_still_decided() -> None:
     operator = detector()
     operator.send(record(transaction()))
     operator.state.values["c-1"] = operator.state.values["c-1"][:-1] + b"\x00\x01"
+    operator = detector(runtime=Runtime(backend=operator.runtime.backend, attempt=1))
 
     outputs = operator.send(record(transaction("t-2"), offset=8))
 
     assert one(outputs.main)[1]["transaction_id"] == "t-2"
     assert (letter(outputs)["reason"], letter(outputs)["disposition"]) == ("STATE_CORRUPT", "incident")
     assert not operator.send(record(transaction("t-3"), offset=9)).side["dead-letters"], "the new state is sound"
+
+
+def test_a_state_is_written_with_each_decision_and_a_new_attempt_begins_with_what_is_stored() -> None:
+    """What the failed attempt kept in memory beside the state must not be seen again."""
+    operator = detector()
+    operator.send(record(transaction()))
+    checkpoint = dict(operator.state.values)
+    before = one(operator.send(record(transaction("t-2"), offset=8)).main)[1]
+    assert operator.state.writes == 2
+    operator.state.values = checkpoint
+
+    operator = detector(runtime=Runtime(backend=operator.runtime.backend, attempt=1))
+
+    again = operator.send(record(transaction("t-2"), offset=8))
+    assert not again.side["dead-letters"], "it is not taken for a duplicate of what was undone"
+    assert one(again.main)[1]["features"] == before["features"]
 
 
 def test_state_of_a_newer_release_is_left_as_it_is_and_the_event_set_aside() -> None:
