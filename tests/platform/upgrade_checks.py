@@ -123,11 +123,21 @@ def _observed(applied: Applied, deployment: Manifest, **status: object) -> None:
     assert not answer.refusal
 
 
+@pytest.fixture
+def stable_jobs(applied: Applied) -> Iterator[None]:
+    """Both jobs stable before the test, and as the overlay has them after it, for whichever test comes next."""
+    deployments = of_kind(applied.manifests, "FlinkDeployment")
+    for deployment in deployments:
+        _observed(applied, deployment, lifecycleState="STABLE")
+    yield
+    for deployment in deployments:
+        assert not applied.api.apply(deployment).refusal
+
+
+@pytest.mark.usefixtures("stable_jobs")
 def test_an_upgrade_is_awaited_until_the_operator_has_seen_it(
     applied: Applied, start: Callable[[str], Started], checkout: Path
 ) -> None:
-    for deployment in of_kind(applied.manifests, "FlinkDeployment"):
-        _observed(applied, deployment, lifecycleState="STABLE")
     step = start("wait")
     upgraded = of_kind(build(checkout / "k8s" / "overlays" / "staging"), "FlinkDeployment")
     for deployment in upgraded:
