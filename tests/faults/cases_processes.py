@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import psycopg
 
 from flink_jobs.local.flink import JOB_MANAGER
 from flink_jobs.local.waiting import wait_for
@@ -35,6 +38,17 @@ def mixed(trial: Trial, events: int = EVENTS) -> Iterator[Outgoing]:
 def hold(seconds: float) -> None:
     """Let a fault last."""
     time.sleep(seconds)
+
+
+@contextmanager
+def writers_held_up(dsn: str) -> Iterator[None]:
+    """Let nobody write decisions, for as long as the block takes or Postgres lives."""
+    connection = psycopg.connect(dsn)
+    connection.execute("LOCK TABLE raw.decisions IN SHARE MODE")
+    try:
+        yield
+    finally:
+        connection.close()
 
 
 def kill_taskmanager(trial: Trial) -> None:
@@ -91,14 +105,11 @@ def kill_postgres(trial: Trial) -> None:
         trial.on(pair)
         with trial.sending(mixed(trial), RATE) as stream:
             stream.reach(EVENTS // 4)
-            # In mid-checkpoint: the archive's checkpoint flushes what it holds to Postgres, and cannot.
-            wait_for(
-                lambda: lab.rest.checkpoints(pair.archive).in_progress,
-                limit_s=60,
-                what="a checkpoint",
-                interval_s=0.005,
-            )
-            lab.stack.kill("postgres")
+            with writers_held_up(lab.stack.settings().postgres_dsn):
+                # The archive's checkpoint flushes what it holds to Postgres; held up there, Flink's cached answer
+                # about checkpoints is in time to tell of it.
+                wait_for(lambda: lab.rest.checkpoints(pair.archive).in_progress, limit_s=60, what="a checkpoint")
+                lab.stack.kill("postgres")
             began = time.time() * 1000
             hold(POSTGRES_DOWN_S)
             meanwhile = lab.rest.checkpoints(pair.detect).last_completed_ms or 0
