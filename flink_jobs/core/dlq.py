@@ -41,6 +41,7 @@ def build_dlq_record(
     """
     payload = record.payload or b""
     kept = payload[:MAX_PAYLOAD_KEPT_BYTES]
+    length, digest = record.whole or (len(payload), sha256(payload).hexdigest())
     text, encoding = _as_text(kept) if record.payload is not None else (None, "utf-8")
     return {
         "schema_version": DLQ_SCHEMA_VERSION,
@@ -56,9 +57,9 @@ def build_dlq_record(
         "headers": [(_storable(name), value) for name, value in record.header_list],
         "payload": text,
         "payload_encoding": encoding,
-        "payload_length": len(payload),
-        "payload_sha256": sha256(payload).hexdigest(),
-        "payload_truncated": len(kept) < len(payload),
+        "payload_length": length,
+        "payload_sha256": digest,
+        "payload_truncated": len(kept) < length,
         "processing_time_ms": now_ms,
     }
 

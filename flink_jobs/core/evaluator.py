@@ -17,7 +17,7 @@ from flink_jobs.core.experiment import Experiment
 from flink_jobs.core.features import FeatureVector, extract_features, surprise_of
 from flink_jobs.core.lineup import Lineup, Model, Notice
 from flink_jobs.core.model_slot import NO_OPINION
-from flink_jobs.core.parsing import WIRE_FORMATS
+from flink_jobs.core.parsing import WIRE_FORMATS, oversize
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
 from flink_jobs.core.recent_states import RecentStates
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
@@ -120,7 +120,7 @@ class TransactionEvaluator:
                 back to a checkpoint; setting events aside instead would lose them one after the other.
         """
         try:
-            transaction = self._parse(record.payload, now_ms)
+            transaction = self._parse(record.payload, now_ms) if record.whole is None else oversize(record.whole.length)
         except Exception as error:  # noqa: BLE001 - whatever one event does, the stream goes on
             return _failed(record, Stage.PARSE, error, (), now_ms)
         if isinstance(transaction, Rejection):

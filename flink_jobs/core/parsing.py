@@ -46,6 +46,11 @@ _OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
 WireFormat = Callable[[bytes | None, int], Transaction | Rejection]
 
 
+def oversize(length: int) -> Rejection:
+    """Reject a payload for its length in bytes."""
+    return Rejection(DeadLetterReason.OVERSIZE, f"{length} bytes, at most {MAX_PAYLOAD_BYTES} are read")
+
+
 def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection:
     """Parse one JSON transaction (contract ``transactions`` v1).
 
@@ -59,7 +64,7 @@ def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection
     if not raw:
         return Rejection(DeadLetterReason.EMPTY_PAYLOAD, "the record has no value (tombstone or zero bytes)")
     if len(raw) > MAX_PAYLOAD_BYTES:
-        return Rejection(DeadLetterReason.OVERSIZE, f"{len(raw)} bytes, at most {MAX_PAYLOAD_BYTES} are read")
+        return oversize(len(raw))
     try:
         document = orjson.loads(raw)
     except (ValueError, RecursionError):

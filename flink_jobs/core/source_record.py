@@ -6,7 +6,9 @@ are separated by line feeds, the payload comes last and may hold any byte: it is
 
     partition LF offset LF timestamp LF headers LF key LF flag payload
 
-``flag`` is ``V`` when the record has a value and ``N`` for a tombstone; ``headers`` is a JSON object of base64 values
+``flag`` is ``V`` when the record has a value, ``N`` for a tombstone, and ``L`` for a value too large to be read, of
+which ``length LF SHA-256 LF beginning`` follow: on a small heap, Flink needs hours to hand 50 MB from one task to the
+next. ``headers`` is a JSON object of base64 values
 or empty; ``key`` is the key that Flink routed by. A key is foreign text, so the source must take line feeds out of it
 *before* it routes by it (any other character will do: no customer id holds a line feed, so such a record ends as
 ``KEY_MISMATCH`` either way). Otherwise a producer could write the payload's first bytes with its key.
@@ -17,6 +19,15 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import orjson
+
+
+class WholePayload(NamedTuple):
+    """What is known of a payload of which only the beginning was handed over."""
+
+    length: int
+    """In bytes."""
+    sha256: str
+    """In hexadecimal."""
 
 
 class SourceRecord(NamedTuple):
@@ -30,6 +41,8 @@ class SourceRecord(NamedTuple):
     headers: str
     routing_key: str
     topic: str
+    whole: WholePayload | None = None
+    """Set where ``payload`` is only the beginning."""
 
     @property
     def timestamp_ms(self) -> int | None:
@@ -63,6 +76,18 @@ def unpack_record(line: str, topic: str) -> SourceRecord:
         ValueError: the line does not have the fields; a defect of the topology, not of the data.
     """
     partition, offset, timestamp, headers, routing_key, value = line.split("\n", 5)
+    if value[:1] == "L":
+        length, digest, beginning = value[1:].split("\n", 2)
+        return SourceRecord(
+            beginning.encode("latin-1"),
+            int(partition),
+            int(offset),
+            timestamp,
+            headers,
+            routing_key,
+            topic,
+            WholePayload(int(length), digest),
+        )
     payload = value[1:].encode("latin-1") if value[:1] == "V" else None
     return SourceRecord(payload, int(partition), int(offset), timestamp, headers, routing_key, topic)
 
@@ -73,7 +98,9 @@ def pack_record(record: SourceRecord) -> str:
     Raises:
         ValueError: the routing key holds a line feed.
     """
-    value = "N" if record.payload is None else "V" + record.payload.decode("latin-1")
+    whole = record.whole
+    flag = "V" if whole is None else f"L{whole.length}\n{whole.sha256}\n"
+    value = "N" if record.payload is None else flag + record.payload.decode("latin-1")
     if "\n" in record.routing_key:
         raise ValueError("the routing key holds a line feed; the source replaces it before routing")
     fields = (str(record.partition), str(record.offset), record.timestamp, record.headers, record.routing_key, value)

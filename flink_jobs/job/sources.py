@@ -13,6 +13,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import ChangelogMode, DataTypes, Schema, StreamTableEnvironment
 
 from flink_jobs.broker import Broker, sql_options
+from flink_jobs.core.dlq import MAX_PAYLOAD_KEPT_BYTES
 from flink_jobs.core.parsing import MAX_PAYLOAD_BYTES
 
 _START: Final = {
@@ -23,19 +24,31 @@ _START: Final = {
 
 # Field order and separators are those of core.source_record. A tombstone has no value, so a flag says which it is.
 # Headers become JSON with base64 values; almost no record has any, so the common case skips the conversion.
-_PACKED: Final = """
+_PACKED_HEAD: Final = """
     CAST(`partition` AS STRING) || U&'\\000A' || CAST(`offset` AS STRING) || U&'\\000A'
     || COALESCE(CAST(record_time AS STRING), '') || U&'\\000A'
     || CASE WHEN CARDINALITY(headers) > 0 THEN JSON_STRING(headers) ELSE '' END || U&'\\000A'
     || routing_key || U&'\\000A'
-    || CASE WHEN payload IS NULL THEN 'N' ELSE 'V' || DECODE(payload, 'ISO-8859-1') END
+"""
+_PACKED: Final = f"{_PACKED_HEAD} || CASE WHEN payload IS NULL THEN 'N' ELSE 'V' || DECODE(payload, 'ISO-8859-1') END"
+# A cast to fewer bytes cuts. Bytes that it leaves whole are the same array, so that comparing costs nothing.
+_IS_READ: Final = (
+    f"CAST(payload AS VARBINARY({MAX_PAYLOAD_BYTES})) = CAST(payload AS VARBINARY({MAX_PAYLOAD_BYTES + 1}))"
+)
+# Of what is too large to be read, no more than a dead letter keeps goes on: its length, its digest and its beginning.
+_PACKED_OR_CUT: Final = f"""{_PACKED_HEAD}
+    || CASE WHEN payload IS NULL THEN 'N'
+            WHEN {_IS_READ} THEN 'V' || DECODE(payload, 'ISO-8859-1')
+            ELSE 'L' || CAST(CHAR_LENGTH(DECODE(payload, 'ISO-8859-1')) AS STRING) || U&'\\000A'
+                 || SHA256(payload) || U&'\\000A'
+                 || DECODE(CAST(payload AS VARBINARY({MAX_PAYLOAD_KEPT_BYTES})), 'ISO-8859-1') END
 """
 
 # Only the document itself says whose transaction it is. What has no readable customer id is spread over the subtasks
 # by its offset: it touches no state, and garbage must not gather on one of them. Line feeds end a packed field.
 _ROUTING_KEY: Final = f"""
     REPLACE(COALESCE(
-        CASE WHEN CHAR_LENGTH(DECODE(payload, 'ISO-8859-1')) <= {MAX_PAYLOAD_BYTES}
+        CASE WHEN {_IS_READ}
              THEN JSON_VALUE(DECODE(payload, 'UTF-8'), '$.customer_id' NULL ON EMPTY NULL ON ERROR) END,
         'unroutable-' || CAST(`offset` AS STRING)), U&'\\000A', ' ')
 """
@@ -79,7 +92,7 @@ def keyed_records(t_env: StreamTableEnvironment, table: str) -> KeyedStream:
     """Return the packed records of a source table, keyed by customer id without a Python operator."""
     value_type = Types.STRING()
     row_type = Types.ROW([Types.STRING(), value_type])
-    columns = {"k": "routing_key", "v": _PACKED}
+    columns = {"k": "routing_key", "v": _PACKED_OR_CUT}
     stream = _stream(t_env, columns, f"(SELECT *, {_ROUTING_KEY} AS routing_key FROM {table})", row_type)  # noqa: S608
     j_keyed = stream._j_data_stream.keyBy(  # noqa: SLF001 - PyFlink offers no JVM key selector
         get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.STRING()]).get_java_type_info()

@@ -88,7 +88,13 @@ class Lab:
             self._end(pair)
 
     def mend(self) -> None:
-        """After a case that failed: start what is dead and give the next case new jobs."""
+        """After a case that failed: give the next one new TaskManagers and new jobs.
+
+        A task that is stuck cannot be cancelled and keeps its slot for as long as its TaskManager lives.
+        """
+        for index in range(1, self._taskmanagers + 1):
+            with suppress(UserError):  # it is dead already
+                self.stack.kill_taskmanager(index)
         self.restart(*COMPONENTS)
         self.end_shared()
 

@@ -1,5 +1,6 @@
 """Every way a record can end, and that there is no other."""
 
+import hashlib
 import struct
 import zlib
 from typing import Any
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from flink_jobs.core import evaluator as evaluator_module
 from flink_jobs.core.config import Blacklist, DetectionConfig
 from flink_jobs.core.decision import alert_id
+from flink_jobs.core.dlq import MAX_PAYLOAD_KEPT_BYTES
 from flink_jobs.core.evaluator import Outcome, TransactionEvaluator, incident
-from flink_jobs.core.parsing import WIRE_FORMATS
+from flink_jobs.core.parsing import MAX_PAYLOAD_BYTES, WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason as Why
 from flink_jobs.core.reasons import Disposition, ReasonCode, Stage
+from flink_jobs.core.source_record import WholePayload
 from flink_jobs.core.state import CustomerFraudState, transaction_fingerprint
 from flink_jobs.native.loader import core_in_use
 from tests.strategies import (
@@ -259,6 +262,17 @@ def test_a_parser_that_raises_sets_the_event_aside(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(WIRE_FORMATS, "broken", broken)
     letter = only_letter(Stream(TransactionEvaluator(wire_format="broken")).send(record_of(b"x")))
     assert (letter["reason"], letter["stage"]) == ("PROCESSING_ERROR", "parse")
+
+
+@pytest.mark.parametrize("size", [MAX_PAYLOAD_BYTES + 1, 1_000_000])
+def test_a_payload_of_which_only_the_beginning_came_makes_the_letter_of_the_whole(size: int) -> None:
+    """Guards a defect: a message of 50 MB kept one task handing it to the next for hours."""
+    payload = b"\xff" * size
+    whole = WholePayload(size, hashlib.sha256(payload).hexdigest())
+    cut = record_of(payload[:MAX_PAYLOAD_KEPT_BYTES])._replace(whole=whole)
+    letter = only_letter(Stream().send(cut))
+    assert letter == only_letter(Stream().send(record_of(payload)))
+    assert (letter["reason"], letter["payload_length"], letter["payload_truncated"]) == ("OVERSIZE", size, True)
 
 
 def test_an_error_without_a_trace_is_told_too() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.source_record import SourceRecord, pack_record, unpack_record
+from flink_jobs.core.source_record import SourceRecord, WholePayload, pack_record, unpack_record
 from tests.strategies import TOPIC, record_of
 
 keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=20)
@@ -48,12 +48,19 @@ def test_the_format_is_pinned() -> None:
     )
 
 
+def test_the_format_of_what_is_too_large_is_pinned() -> None:
+    record = record_of(b"\n\xffx")._replace(whole=WholePayload(50_000_000, "ab"))
+    line = pack_record(record)
+    assert line == "2\n7\n2026-01-01 00:00:00.123\n\nc-1\nL50000000\nab\n\n\xffx"
+    assert unpack_record(line, TOPIC) == record
+
+
 def test_a_key_with_a_line_feed_is_refused_before_it_can_write_a_payload() -> None:
     with pytest.raises(ValueError, match="line feed"):
         pack_record(record_of(b"{}", "c-1\nV{}"))
 
 
-@pytest.mark.parametrize("line", ["", "1\n2\n3", "x\n7\n\n\nc-1\nV", "0\n\n\n\nc-1\nV"])
+@pytest.mark.parametrize("line", ["", "1\n2\n3", "x\n7\n\n\nc-1\nV", "0\n\n\n\nc-1\nV", "0\n7\n\n\nc-1\nL5\nab"])
 def test_what_the_source_cannot_have_written_is_an_error(line: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the message is Python's
         unpack_record(line, TOPIC)
