@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flink_jobs.errors import UserError
+from flink_jobs.local.flink import task_manager
 from flink_jobs.local.flink_answers import TERMINAL
 from flink_jobs.local.flink_rest import FlinkRestError
 from flink_jobs.local.jobs import JOBS
@@ -168,6 +169,11 @@ class Lab:
         vertex = next(item for item in self.rest.details(job)["vertices"] if vertex_name in item["name"])
         place = self.rest.get(f"/jobs/{job}/vertices/{vertex['id']}")["subtasks"][0]["taskmanager-id"]
         return "-".join(str(place).split("-")[:2])
+
+    def dead_taskmanagers(self) -> list[str]:
+        """Return the names of the TaskManagers that have ended."""
+        names = [task_manager(index) for index in range(1, self._taskmanagers + 1)]
+        return [name for name in names if not self.stack.record.alive(name)]
 
     def restart(self, *components: str) -> None:
         """Start what is dead again, as a supervisor would."""
