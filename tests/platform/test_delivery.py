@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,47 @@ def _lint(folder: Path) -> str:
         )
     ]
     return "".join(done.stdout for done in linted if done.returncode)
+
+
+def _notes(checkout: Path, tag: str) -> subprocess.CompletedProcess[str]:
+    command = [checkout / ".github" / "release-notes.sh", tag]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A checkout of what the notes are made of."""
+    (tmp_path / ".github").mkdir()
+    for name in ("pyproject.toml", "CHANGELOG.md", ".github/release-notes.sh"):
+        shutil.copy(REPO / name, tmp_path / name)
+    return tmp_path
+
+
+def test_a_release_tells_its_own_section_of_the_changelog() -> None:
+    version = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"]
+    done = _notes(REPO, f"v{version}")
+    assert done.returncode == 0, done.stderr
+    assert "### Added" in done.stdout
+    assert "\n## " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("tag", "changelog", "said"),
+    [
+        ("0.2.0", None, "no tag of a release"),
+        ("v0.2.1", None, "not the version of pyproject.toml"),
+        ("v0.2.0", "## 0.1.0 - 2026-01-01\n\nFirst.\n", "no section '## 0.2.0 - DATE'"),
+        ("v0.2.0", "## 0.2.0 - 2026-01-01\n\n## 0.1.0 - 2026-01-01\n\nFirst.\n", "or an empty one"),
+    ],
+)
+def test_what_is_no_release_is_refused(release: Path, tag: str, changelog: str | None, said: str) -> None:
+    project = release / "pyproject.toml"
+    project.write_text(re.sub(r'(?m)^version = ".*"', 'version = "0.2.0"', project.read_text(), count=1))
+    if changelog is not None:
+        (release / "CHANGELOG.md").write_text(changelog)
+    done = _notes(release, tag)
+    assert done.returncode == 1
+    assert said in done.stderr
 
 
 def test_workflows_are_clean() -> None:
