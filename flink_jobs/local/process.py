@@ -1,7 +1,8 @@
 """Start processes that outlive us, know them again later, and end them with everything they started.
 
 A pid alone is no identity: pids are reused. A process is ours if its pid, its start time and the boot it was started
-in all match the record. Children are found by the environment variable every process of a stack inherits.
+in all match the record. Children are found by the session that each recorded process leads, and, where they have left
+it, by the environment variable every process of a stack inherits (some programs write over their environment).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 
 MARKER = "STREAMFLOW_STACK_ID"
+LEFTOVER_LIMIT_S = 3.0
 _PROC = Path("/proc")
 _STATE, _SESSION, _START = 0, 3, 19  # positions in /proc/<pid>/stat after the command name
 # Children of this very process: they must be reaped, or a dead one stays a zombie for as long as we live.
@@ -138,8 +140,9 @@ def send(record: ProcessRecord, number: int) -> None:
 def stop(records: Sequence[ProcessRecord], *, limit_s: float = 15.0) -> list[ProcessRecord]:
     """End processes together: each one's stop signal, then SIGKILL to those left after ``limit_s`` seconds.
 
-    Returns the records that had to be killed.
+    What is left of their sessions then is ended, too. Returns the records that had to be killed.
     """
+    sessions = {record.pid for record in records if is_alive(record)}
     for record in records:
         send(record, record.stop_signal)
     with contextlib.suppress(WaitTimeoutError):
@@ -148,7 +151,18 @@ def stop(records: Sequence[ProcessRecord], *, limit_s: float = 15.0) -> list[Pro
     for record in killed:
         send(record, signal.SIGKILL)
     wait_for(lambda: not any(map(is_alive, records)), limit_s=10, what="killed processes to go", interval_s=0.02)
+    _end(lambda: _in_sessions(sessions), LEFTOVER_LIMIT_S)
     return killed
+
+
+def _in_sessions(leaders: Collection[int]) -> list[int]:
+    """Return the pids of live processes in the sessions of those leaders; no pid is reused while one is left."""
+    found = []
+    for pid in (int(folder.name) for folder in _PROC.iterdir() if folder.name.isdigit()):
+        fields = _stat(pid)
+        if fields is not None and fields[_STATE] not in "ZX" and int(fields[_SESSION]) in leaders:
+            found.append(pid)
+    return found
 
 
 def marked(stack_id: str) -> list[int]:
@@ -164,18 +178,23 @@ def marked(stack_id: str) -> list[int]:
     return sorted(found)
 
 
-def end_leftovers(stack_id: str, *, limit_s: float = 3.0) -> list[int]:
+def end_leftovers(stack_id: str, *, limit_s: float = LEFTOVER_LIMIT_S) -> list[int]:
     """Kill what the stack's processes left behind (Python workers of Flink's process mode, mostly).
 
     They get ``limit_s`` seconds to notice that their parent has gone. Returns the pids that had to be killed.
     """
+    return _end(lambda: marked(stack_id), limit_s)
+
+
+def _end(find: Callable[[], list[int]], limit_s: float) -> list[int]:
+    """Give what is found some time to go by itself, then kill it; return what had to be killed."""
     end = time.monotonic() + limit_s
-    while (left := marked(stack_id)) and time.monotonic() < end:
+    while (left := find()) and time.monotonic() < end:
         time.sleep(0.05)
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not marked(stack_id), limit_s=10, what="leftover processes to go", interval_s=0.05)
+    wait_for(lambda: not find(), limit_s=10, what="leftover processes to go", interval_s=0.05)
     return left
 
 

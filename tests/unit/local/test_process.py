@@ -71,6 +71,18 @@ def test_what_a_process_leaves_behind_is_found_by_its_environment(tmp_path: Path
     assert process.marked(stack_id) == []
 
 
+def test_what_has_lost_its_environment_is_found_by_its_session(tmp_path: Path, stack_id: str) -> None:
+    """Guards a defect: Airflow's web server writes its title over its environment, and outlived the stack."""
+    bare = tmp_path / "bare.pid"
+    code = f"import pathlib, subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {SLEEP!r}], env={{}}); "
+    parent = start(tmp_path, stack_id, f"{code}pathlib.Path({str(bare)!r}).write_text(str(child.pid)); {SLEEP}")
+    wait_for(bare.exists, limit_s=20, what="the child")
+    child = int(wait_for(bare.read_text, limit_s=20, what="its number"))
+    assert process.start_ticks(child) is not None
+    process.stop([parent])
+    assert process.start_ticks(child) is None
+
+
 def test_a_process_that_died_at_once_is_dead(tmp_path: Path, stack_id: str) -> None:
     command = Command("p", ["/bin/sh", "-c", "echo gone; exit 1"], tmp_path / "log", {}, tmp_path)
     record = process.spawn(command, stack_id)
