@@ -37,7 +37,7 @@ def _lint(folder: Path) -> str:
 
 
 def _notes(checkout: Path, tag: str) -> subprocess.CompletedProcess[str]:
-    command = [checkout / ".github" / "release-notes.sh", tag]
+    command = [str(checkout / ".github" / "release-notes.sh"), tag]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
