@@ -26,7 +26,6 @@ FLINK_METRICS: Final = {
     f"{_OPERATOR}pendingRecords": "records of the source's partitions that were not fetched yet",
     f"{_OPERATOR}numRecordsOut": "records an operator has passed on",
     f"{_OPERATOR}numRecordsSendErrors": "records a sink could not send",
-    f"{_OPERATOR}failedCommittables": "Kafka transactions of this attempt that could not be committed: lost",
     f"{_OPERATOR}KafkaSourceReader_KafkaConsumer_records_lag_max": "records the last fetch was behind, at most",
     f"{_OPERATOR}KafkaSourceReader_commitsSucceeded": "offset commits that succeeded",
     f"{_OPERATOR}KafkaSourceReader_commitsFailed": "offset commits that failed",
