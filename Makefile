@@ -9,7 +9,7 @@ ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
 # In an environment and a process of their own; Airflow and dbt warn of their own insides, which are not ours to mend.
 DAG_TESTS := tests/orchestration --confcutdir=tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
-SHELL_SCRIPTS := .ci/run $(shell find flink_jobs k8s ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
+SHELL_SCRIPTS := .ci/run $(shell find .github flink_jobs k8s ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
 # Two at a time: all that needs the servers goes to one of them, so that there is one stack.
 AT_ONCE := -n 2 --dist loadgroup
 # Not collected by `make test`: they want programs that take long to build.

@@ -8,10 +8,10 @@ are separated by line feeds, the payload comes last and may hold any byte: it is
 
 ``flag`` is ``V`` when the record has a value, ``N`` for a tombstone, and ``L`` for a value too large to be read, of
 which ``length LF SHA-256 LF beginning`` follow: on a small heap, Flink needs hours to hand 50 MB from one task to the
-next. ``headers`` is a JSON object of base64 values
-or empty; ``key`` is the key that Flink routed by. A key is foreign text, so the source must take line feeds out of it
-*before* it routes by it (any other character will do: no customer id holds a line feed, so such a record ends as
-``KEY_MISMATCH`` either way). Otherwise a producer could write the payload's first bytes with its key.
+next. ``headers`` is a JSON object of base64 values or empty; ``key`` is the key that Flink routed by. A key is foreign
+text, so the source must take line feeds out of it *before* it routes by it (any other character will do: no customer id
+holds a line feed, so such a record ends as ``KEY_MISMATCH`` either way). Otherwise a producer could write the payload's
+first bytes with its key.
 """
 
 from base64 import b64encode
@@ -76,20 +76,12 @@ def unpack_record(line: str, topic: str) -> SourceRecord:
         ValueError: the line does not have the fields; a defect of the topology, not of the data.
     """
     partition, offset, timestamp, headers, routing_key, value = line.split("\n", 5)
-    if value[:1] == "L":
-        length, digest, beginning = value[1:].split("\n", 2)
-        return SourceRecord(
-            beginning.encode("latin-1"),
-            int(partition),
-            int(offset),
-            timestamp,
-            headers,
-            routing_key,
-            topic,
-            WholePayload(int(length), digest),
-        )
-    payload = value[1:].encode("latin-1") if value[:1] == "V" else None
-    return SourceRecord(payload, int(partition), int(offset), timestamp, headers, routing_key, topic)
+    flag, text, whole = value[:1], value[1:], None
+    if flag == "L":
+        length, digest, text = text.split("\n", 2)
+        whole = WholePayload(int(length), digest)
+    payload = text.encode("latin-1") if flag == "V" or whole is not None else None
+    return SourceRecord(payload, int(partition), int(offset), timestamp, headers, routing_key, topic, whole)
 
 
 def pack_record(record: SourceRecord) -> str:
