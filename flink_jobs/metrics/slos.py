@@ -23,11 +23,12 @@ MONITORING: Final = Path(__file__).parents[2] / "k8s" / "base" / "monitoring"
 RULES_FILE: Final = MONITORING / "slos.yaml"
 DETECT: Final = 'job_name=~"streamflow.detect"'
 ARCHIVE: Final = 'job_name=~"streamflow.archive"'
-RUNNING: Final = "flink_jobmanager_job_runningTime"
-BEHIND_MS: Final = "flink_taskmanager_job_task_operator_currentEmitEventTimeLag"
-WAITING: Final = "flink_taskmanager_job_task_operator_pendingRecords"
-PASSED_ON: Final = "flink_taskmanager_job_task_operator_numRecordsOut"
 DECISIONS: Final = f'{ARCHIVE}, operator_name=~"Source.*decisions_topic.*"'
+# The last values of a minute: a scrape that fails is no outage. While a job restarts its running time is 0, not absent.
+RUNNING: Final = "last_over_time(flink_jobmanager_job_runningTime{{{job}}}[1m]) > bool 0"
+BEHIND_MS: Final = f"last_over_time(flink_taskmanager_job_task_operator_currentEmitEventTimeLag{{{DECISIONS}}}[1m])"
+WAITING: Final = f"last_over_time(flink_taskmanager_job_task_operator_pendingRecords{{{DECISIONS}}}[1m])"
+PASSED_ON: Final = f"rate(flink_taskmanager_job_task_operator_numRecordsOut{{{DECISIONS}}}[5m])"
 FEW_WAITING: Final = 100
 """Decisions under way at any moment."""
 WINDOWS: Final = ("5m", "30m", "1h", "6h", "30d")
@@ -84,17 +85,17 @@ def objective_rules() -> list[dict[str, Any]]:
     rules: list[dict[str, Any]] = [
         {
             "record": "streamflow:detect_runs:bool",
-            "expr": f"max({RUNNING}{{{DETECT}}} > bool 0) or vector(0)",
+            "expr": f"max({RUNNING.format(job=DETECT)}) or vector(0)",
         },
         {
             # The lag is that of the last record passed on, however long ago that was: it counts while records wait.
             "record": "streamflow:archive_is_behind:bool",
-            "expr": f"(sum({WAITING}{{{DECISIONS}}}) > bool {FEW_WAITING}) * ((max({BEHIND_MS}{{{DECISIONS}}}) >= bool "
-            f"{FRESHNESS_MS}) + (sum(rate({PASSED_ON}{{{DECISIONS}}}[5m])) == bool 0)) > bool 0",
+            "expr": f"(sum({WAITING}) > bool {FEW_WAITING}) * ((max({BEHIND_MS}) >= bool {FRESHNESS_MS})"
+            f" + (sum({PASSED_ON}) == bool 0)) > bool 0",
         },
         {
             "record": "streamflow:archive_is_fresh:bool",
-            "expr": f"(max({RUNNING}{{{ARCHIVE}}} > bool 0) * (1 - streamflow:archive_is_behind:bool)) or vector(0)",
+            "expr": f"(max({RUNNING.format(job=ARCHIVE)}) * (1 - streamflow:archive_is_behind:bool)) or vector(0)",
         },
     ]
     for slo in SLOS:

@@ -127,7 +127,7 @@ def test_quantiles_can_be_taken(prometheus: Prometheus) -> None:
     query = next(query for query in dashboards.queries() if query.panel == "Scores")
     (answer,) = prometheus.query(query.expr)
     assert 0 < float(answer["value"][1]) < 1
-    job = prometheus.query('flink_jobmanager_job_runningTime{job_name="streamflow-detect"} > 0')
+    job = prometheus.query('last_over_time(flink_jobmanager_job_runningTime{job_name="streamflow-detect"}[1m]) > 0')
     assert len(job) == 1
 
 
