@@ -79,6 +79,8 @@ def config(
         # Else `le="0.5"` becomes `le="0_5"` and `+Inf` becomes `_Inf`, and no quantile can be taken.
         "metrics.reporter.prom.filterLabelValueCharacters": "false",
         "env.java.opts.all": _java_options(),
+        # Its heap is taken at once: what grows later has grown.
+        "env.java.opts.jobmanager": "-XX:+AlwaysPreTouch",
         # The client lives for seconds: the optimising compiler would cost it more than it gains.
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }

@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,6 +88,25 @@ def test_the_jobs_run_the_compiled_core() -> None:
     done = unpack("job").run("python", "-P", "-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith(".so")
+
+
+def _processes(word: str) -> list[int]:
+    """Return the processes with this argument that have another user than this one."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if word in (folder / "cmdline").read_text().split("\0") and folder.stat().st_uid != os.getuid():
+                found.append(int(folder.name))
+    return found
+
+
+def test_nothing_of_an_image_outlives_its_block(tmp_path: Path) -> None:
+    """Guards against `unshare --kill-child` alone: JobManagers and TaskManagers went on for hours."""
+    seconds = "86399"
+    with Servers(tmp_path) as servers:
+        servers.start("sleep", unpack("job"), "sleep", seconds, mounts={}, environment={})
+        wait_for(lambda: bool(_processes(seconds)), limit_s=30, what="the image's process")
+    assert not _processes(seconds)
 
 
 def _writable(folder: Path) -> Path:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -92,7 +94,28 @@ class Image:
     ) -> subprocess.CompletedProcess[str]:
         """Run the entry point to its end."""
         command = self.command(arguments, mounts or {}, environment or {})
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit_s)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                stdout, stderr = process.communicate(timeout=limit_s)
+            finally:
+                end(process)
+        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """End a namespace: with its first process goes everything in it.
+
+    Killing `unshare` would not do: `--kill-child` is the kernel's parent-death signal, which a process that takes on
+    another user loses.
+    """
+    with suppress(FileNotFoundError):
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @cache
@@ -154,7 +177,6 @@ class Servers:
 
     def __exit__(self, *_: object) -> None:
         for process in self._running:
-            process.kill()  # the namespace ends with its first process, and everything in it
-            process.wait()
+            end(process)
         for log in self._files:
             log.close()
