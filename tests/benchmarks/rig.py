@@ -26,7 +26,7 @@ from tests.benchmarks import workload
 from tests.benchmarks.meter import ProcessMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from flink_jobs.local.flink_rest import FlinkRest
     from flink_jobs.local.launch import Say
@@ -45,8 +45,8 @@ class JobPlan:
     guarantee: str = "exactly_once"
     checkpoint_interval_ms: int = CHECKPOINT_INTERVAL_MS
     parallelism: int = 1
-    keeps_states: bool = True
-    """Whether the states of recent customers stay decoded (ADR 28)."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of the job, by their environment variables."""
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Rig:
             "STREAMFLOW_START_FROM": "earliest",
             "STREAMFLOW_SINK_GUARANTEE": plan.guarantee,
             "STREAMFLOW_CHECKPOINT_INTERVAL_MS": str(plan.checkpoint_interval_ms),
-            **({} if plan.keeps_states else {"STREAMFLOW_STATE_CACHE_CUSTOMERS": "0"}),
+            **plan.settings,
         }
         submission = Submission(DETECT, parallelism=plan.parallelism, environment=environment)
         job_id = submit(self.stack.home, self.rest, submission, limit_s=150)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 ALONE = ("codec", "model")
 """Parts that need neither a model on disk nor a stack."""
-PARTS = (*ALONE, "core", "kafka", "engines", "garbage", "latency", "memory", "scaling")
+PARTS = (*ALONE, "core", "kafka", "engines", "steps", "garbage", "latency", "memory", "scaling")
 """In the order they run: scaling comes last, because its second TaskManager stays."""
 ON_REQUEST = ("population",)
 """Run alone, when asked for: five million customers take an hour."""
@@ -153,6 +153,8 @@ def _on_the_stack(
             found = engines.measure(rig, options.events, options.rounds, say, options.population)
             throughput = engines.our_median(found[0])
             done(found)
+        elif part == "steps":
+            done(variants.measure_steps(rig, options.events, options.rounds, say))
         elif part == "garbage":
             done(variants.measure_garbage(rig, options.events, options.rounds, say))
         elif part == "latency":

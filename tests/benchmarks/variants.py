@@ -1,9 +1,9 @@
-"""Our job against itself: with and without garbage in its input, on one TaskManager and on two."""
+"""Our job against itself: its own settings, garbage in its input, one TaskManager and two."""
 
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tests.benchmarks.engines import Run, raw, run_detector, run_evaluator, warm_up
 from tests.benchmarks.report import Section, number, spread
@@ -14,6 +14,42 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 GARBAGE = 0.3
+AS_SHIPPED = "as shipped"
+STEPS: Final = {
+    AS_SHIPPED: JobPlan(),
+    "the state of each event read and decoded": JobPlan(settings={"STREAMFLOW_STATE_CACHE_CUSTOMERS": "0"}),
+    "at least once": JobPlan(guarantee="at_least_once"),
+    "a checkpoint every second": JobPlan(checkpoint_interval_ms=1_000),
+    "Python in a process of its own": JobPlan(settings={"STREAMFLOW_EXECUTION_MODE": "process"}),
+}
+"""The job with one thing undone or made different."""
+
+
+def measure_steps(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
+    """Compare the job as shipped with itself without each of the steps that made it fast and can be switched."""
+    messages = card_traffic(events)
+    expected = run_evaluator(messages, rig.model_dir)[1]
+    warm_up(rig, messages, expected)
+    rates: dict[str, list[float]] = {name: [] for name in STEPS}
+    for turn in range(rounds):
+        # Each round begins with another one: a job that comes later finds more of the JVM compiled.
+        names = [*STEPS][turn % len(STEPS) :] + [*STEPS][: turn % len(STEPS)]
+        for name in names:
+            rates[name].append(run_detector(rig, messages, STEPS[name], expected).rate.events_per_s)
+            say(f"{name}: {rates[name][-1]:,.0f} events/s")
+    section = Section(
+        "steps",
+        f"What the job's own settings cost and gain, {events:,} events",
+        "Events per second of wall time by the broker's clock, one TaskManager. The variants take turns, each round "
+        "begins with the next one; ratios are taken within a round.",
+        ("job", "events/s", "of the job as shipped"),
+    )
+    for name, measured in rates.items():
+        section.rate(name, measured)
+        section.raw.append({"variant": name, "events_per_s": measured})
+        ratios = [rate / shipped for rate, shipped in zip(measured, rates[AS_SHIPPED], strict=True)]
+        section.add(name, spread(measured), spread(ratios, 2))
+    return [section]
 
 
 def measure_garbage(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
