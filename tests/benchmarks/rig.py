@@ -47,6 +47,8 @@ class JobPlan:
     parallelism: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings of the job, by their environment variables."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Flink's settings for this run."""
 
 
 @dataclass
@@ -127,7 +129,9 @@ class Rig:
             "STREAMFLOW_CHECKPOINT_INTERVAL_MS": str(plan.checkpoint_interval_ms),
             **plan.settings,
         }
-        submission = Submission(DETECT, parallelism=plan.parallelism, environment=environment)
+        submission = Submission(
+            DETECT, parallelism=plan.parallelism, environment=environment, options=dict(plan.options)
+        )
         job_id = submit(self.stack.home, self.rest, submission, limit_s=150)
         try:
             yield job_id

@@ -20,6 +20,9 @@ STEPS: Final = {
     "the state of each event read and decoded": JobPlan(settings={"STREAMFLOW_STATE_CACHE_CUSTOMERS": "0"}),
     "at least once": JobPlan(guarantee="at_least_once"),
     "a checkpoint every second": JobPlan(checkpoint_interval_ms=1_000),
+    "operators not chained": JobPlan(options={"pipeline.operator-chaining.enabled": "false"}),
+    "each record handed on at once": JobPlan(options={"execution.buffer-timeout.interval": "0 ms"}),
+    "bloom filters in RocksDB": JobPlan(options={"state.backend.rocksdb.use-bloom-filter": "true"}),
     "Python in a process of its own": JobPlan(settings={"STREAMFLOW_EXECUTION_MODE": "process"}),
 }
 """The job with one thing undone or made different."""
