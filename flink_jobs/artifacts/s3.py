@@ -11,8 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flink_jobs.artifacts.store import FILES
-from flink_jobs.core.model_artifact import read_bounded
+from flink_jobs.core.model_artifact import ARTIFACT_FILES, read_bounded
 from flink_jobs.core.model_faults import ModelError, ModelFault
 
 if TYPE_CHECKING:
@@ -39,8 +38,8 @@ class S3Store:
     def publish(self, directory: Path) -> str:
         """Upload a version; the manifest comes last, so that a version without one is not there yet."""
         version = directory.name
-        content = {file: read_bounded(directory / file, limit) for file, limit in FILES.items()}
-        for file in reversed(list(FILES)):
+        content = {file: read_bounded(directory / file, limit) for file, limit in ARTIFACT_FILES.items()}
+        for file in reversed(list(ARTIFACT_FILES)):
             try:
                 present = self.read(version, file)
             except ModelError as error:
@@ -55,13 +54,14 @@ class S3Store:
 
     def read(self, version: str, file: str) -> bytes:
         """Return an object, at most as long as it may be."""
+        limit = ARTIFACT_FILES[file]
         answer = self._call(version, file, "get_object")
         try:
-            content: bytes = answer["Body"].read(FILES[file] + 1)
+            content: bytes = answer["Body"].read(limit + 1)
         except BotoCoreError as error:
             raise ModelError(ModelFault.UNREADABLE, f"{self._uri(version)}/{file}: {type(error).__name__}") from error
-        if len(content) > FILES[file]:
-            raise ModelError(ModelFault.TOO_LARGE, f"{self._uri(version)}/{file} is longer than {FILES[file]:,} bytes")
+        if len(content) > limit:
+            raise ModelError(ModelFault.TOO_LARGE, f"{self._uri(version)}/{file} is longer than {limit:,} bytes")
         return content
 
     def _call(self, version: str, file: str, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - untyped

@@ -12,14 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-from flink_jobs.core.model_artifact import MAX_ARRAYS_FILE_BYTES, MAX_MANIFEST_BYTES, read_bounded
+from flink_jobs.core.model_artifact import ARTIFACT_FILES, read_bounded
 from flink_jobs.core.model_faults import ModelError, ModelFault
-from flink_jobs.core.model_manifest import ARRAYS_FILE, MANIFEST_FILE
-
-FILES: Final = {MANIFEST_FILE: MAX_MANIFEST_BYTES, ARRAYS_FILE: MAX_ARRAYS_FILE_BYTES}
-"""What an artefact is made of, and how long each file may be, in bytes."""
 
 
 class ArtifactStore(Protocol):
@@ -33,7 +29,7 @@ class ArtifactStore(Protocol):
         """
 
     def read(self, version: str, file: str) -> bytes:
-        """Return a file of a version, at most as long as ``FILES`` allows.
+        """Return a file of a version, at most as long as ``ARTIFACT_FILES`` allows.
 
         Raises:
             ModelError: `MISSING`, `UNREADABLE` or `TOO_LARGE`.
@@ -51,12 +47,12 @@ class DirectoryStore:
         """Copy a version; see ``ArtifactStore``."""
         target = self._root / directory.name
         if target.resolve() != directory.resolve():
-            put(target, {file: read_bounded(directory / file, limit) for file, limit in FILES.items()})
+            put(target, {file: read_bounded(directory / file, limit) for file, limit in ARTIFACT_FILES.items()})
         return target.resolve().as_uri()
 
     def read(self, version: str, file: str) -> bytes:
         """Return a file of a version; see ``ArtifactStore``."""
-        return read_bounded(self._root / version / file, FILES[file])
+        return read_bounded(self._root / version / file, ARTIFACT_FILES[file])
 
 
 @contextmanager
@@ -78,7 +74,7 @@ def fetch(store: ArtifactStore, version: str, model_dir: Path) -> Path:
         ModelError: the store does not have it or does not answer, or the folder cannot be written.
     """
     target = model_dir / version
-    put(target, {file: store.read(version, file) for file in FILES})
+    put(target, {file: store.read(version, file) for file in ARTIFACT_FILES})
     return target
 
 
@@ -104,5 +100,5 @@ def put(target: Path, content: dict[str, bytes]) -> None:
             shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
         raise ModelError(ModelFault.UNREADABLE, f"{target} cannot be written ({error.strerror})") from error
-    if any(read_bounded(target / file, FILES[file]) != data for file, data in content.items()):
+    if any(read_bounded(target / file, ARTIFACT_FILES[file]) != data for file, data in content.items()):
         raise ModelError(ModelFault.DIGEST_MISMATCH, f"{target} holds another model; a version never changes")

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_ARRAYS_FILE_BYTES: Final = 64 << 20
+ARTIFACT_FILES: Final = {MANIFEST_FILE: MAX_MANIFEST_BYTES, ARRAYS_FILE: MAX_ARRAYS_FILE_BYTES}
+"""What an artefact is made of, and how long each file may be, in bytes."""
 MAX_ARRAY_BYTES: Final = 16 << 20
 """Uncompressed, per array: a small archive that unpacks to gigabytes is refused."""
 MAX_POINTER_BYTES: Final = 256
