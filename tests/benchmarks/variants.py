@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 GARBAGE = 0.3
-AS_SHIPPED = "as shipped"
 STEPS: Final = {
-    AS_SHIPPED: JobPlan(),
+    "as shipped": JobPlan(),
     "the state of each event read and decoded": JobPlan(settings={"STREAMFLOW_STATE_CACHE_CUSTOMERS": "0"}),
     "at least once": JobPlan(guarantee="at_least_once"),
     "a checkpoint every second": JobPlan(checkpoint_interval_ms=1_000),
@@ -25,7 +24,7 @@ STEPS: Final = {
     "bloom filters in RocksDB": JobPlan(options={"state.backend.rocksdb.use-bloom-filter": "true"}),
     "Python in a process of its own": JobPlan(settings={"STREAMFLOW_EXECUTION_MODE": "process"}),
 }
-"""The job with one thing undone or made different."""
+"""The job, and the job with one thing undone or made different."""
 
 
 def measure_steps(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
@@ -33,25 +32,21 @@ def measure_steps(rig: Rig, events: int, rounds: int, say: Callable[[str], None]
     messages = card_traffic(events)
     expected = run_evaluator(messages, rig.model_dir)[1]
     warm_up(rig, messages, expected)
-    rates: dict[str, list[float]] = {name: [] for name in STEPS}
+    runs: dict[str, list[Run]] = {name: [] for name in STEPS}
     for turn in range(rounds):
         # Each round begins with another one: a job that comes later finds more of the JVM compiled.
-        names = [*STEPS][turn % len(STEPS) :] + [*STEPS][: turn % len(STEPS)]
-        for name in names:
-            rates[name].append(run_detector(rig, messages, STEPS[name], expected).rate.events_per_s)
-            say(f"{name}: {rates[name][-1]:,.0f} events/s")
-    section = Section(
+        first = turn % len(STEPS)
+        for name in [*STEPS][first:] + [*STEPS][:first]:
+            runs[name].append(run_detector(rig, messages, STEPS[name], expected))
+            say(f"{name}: {runs[name][-1].rate.events_per_s:,.0f} events/s")
+    section = _against_first(
         "steps",
         f"What the job's own settings cost and gain, {events:,} events",
-        "Events per second of wall time by the broker's clock, one TaskManager. The variants take turns, each round "
-        "begins with the next one; ratios are taken within a round.",
-        ("job", "events/s", "of the job as shipped"),
+        "One TaskManager. The variants take turns, each round begins with the next one; ratios are taken within a "
+        "round. Per core counts the TaskManager's process alone, so not a Python that has a process of its own.",
+        "job",
+        runs,
     )
-    for name, measured in rates.items():
-        section.rate(name, measured)
-        section.raw.append({"variant": name, "events_per_s": measured})
-        ratios = [rate / shipped for rate, shipped in zip(measured, rates[AS_SHIPPED], strict=True)]
-        section.add(name, spread(measured), spread(ratios, 2))
     return [section]
 
 

@@ -108,7 +108,7 @@ def end(process: subprocess.Popen[Any]) -> None:
     Killing `unshare` would not do: `--kill-child` is the kernel's parent-death signal, which a process that takes on
     another user loses.
     """
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, ProcessLookupError):  # it may end by itself meanwhile
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
     try:
