@@ -105,7 +105,10 @@ class CommittedReader:
 
     def close(self) -> None:
         """Close the connection."""
+        sockets = _open_sockets(self._consumer)
         self._consumer.close()
+        for socket in sockets:
+            socket.close()
 
     def seek_to_end(self) -> None:
         """Skip everything that is there now."""
@@ -164,12 +167,23 @@ class CommittedReader:
         try:
             partitions = self._consumer.partitions_for_topic(topic)
         except AuthorizationError as cause:
-            self._consumer.close()
+            self.close()
             raise denied(broker, cause) from None
         if not partitions:
-            self._consumer.close()
+            self.close()
             raise no_topic(broker, topic)
         return sorted(partitions)
+
+
+def _open_sockets(consumer: Any) -> list[Any]:  # noqa: ANN401 - kafka-python's
+    """Return the sockets that a consumer holds.
+
+    kafka-python 3.0 asks for the next records before it is asked to, and leaves the socket to the garbage collector
+    when it is closed before that request went out (``KafkaTCPTransport.close`` leaves the closing to a writer that
+    ``NetworkSelector.close`` then cancels).
+    """
+    transports = [connection.transport for connection in consumer._client._manager._conns.values()]  # noqa: SLF001 - see above
+    return [transport._sock for transport in transports if transport is not None and transport._sock is not None]  # noqa: SLF001
 
 
 def _record(record: Any) -> Record:  # noqa: ANN401 - kafka-python's
