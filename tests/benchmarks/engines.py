@@ -15,7 +15,7 @@ from flink_jobs.core.model import load_model, model_directory
 from flink_jobs.core.recent_states import RecentStates
 from flink_jobs.core.source_record import SourceRecord
 from tests.benchmarks import outputs, peers_env
-from tests.benchmarks.meter import Rate, steady_rate
+from tests.benchmarks.meter import Rate, steady_rate, stolen_seconds
 from tests.benchmarks.report import Section, number, spread
 from tests.benchmarks.rig import CHECKPOINT_INTERVAL_MS, BusyTimes, JobPlan, Rig
 from tests.benchmarks.workload import CUSTOMERS, card_traffic
@@ -33,7 +33,8 @@ METHOD = (
     "Events per second between the output that ends the first tenth and the last output, by the broker's clock (when "
     "it appended each output), the same for every engine; start-up is not counted, nor is a first run of our job, in "
     "which the JVM compiles. Per core: events per CPU second of the engine's own processes in the same time (the "
-    "TaskManager; the peer's process), the broker's not counted. Rules and model on, one instance, one topic of four "
+    "TaskManager; the peer's process), the broker's not counted. Cores stolen went to other machines of the same "
+    "host while this one had work for them. Rules and model on, one instance, one topic of four "
     f"partitions filled beforehand, checkpoints or commits every {CHECKPOINT_INTERVAL_MS // 1000} s. Every engine's "
     "decisions were compared with the evaluator's. Medians over the rounds, in which the engines take turns; ratios "
     "are taken within a round. Quix puts off state writes until it commits: only a run of several commits (see the "
@@ -62,7 +63,7 @@ def run_evaluator(messages: Sequence[Message], model_dir: Path, kept: int = 0) -
     model = load_model(model_directory(model_dir), FEATURE_NAMES)
     evaluator = TransactionEvaluator(model=model, recent=RecentStates(kept, FOREVER_MS) if kept else None)
     evaluate, states, decisions = evaluator.evaluate, dict[str, bytes](), list[bytes | None]()
-    started, cpu_started = time.perf_counter(), time.process_time()
+    started, cpu_started, stolen = time.perf_counter(), time.process_time(), stolen_seconds()
     for offset, message in enumerate(messages):
         customer = message.key.decode()
         record = SourceRecord(message.value, 0, offset, "", "", customer, "loop")
@@ -70,7 +71,8 @@ def run_evaluator(messages: Sequence[Message], model_dir: Path, kept: int = 0) -
         if outcome.state is not None and outcome.decision is not None:
             states[customer] = outcome.state
             decisions.append(outcome.decision.encode())
-    rate = Rate(len(messages), time.perf_counter() - started, time.process_time() - cpu_started)
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    rate = Rate(len(messages), seconds, cpu_seconds, stolen_seconds() - stolen)
     return rate, outputs.digest(decisions)
 
 
@@ -145,6 +147,7 @@ def _comparison(runs: Sequence[Run], what: str) -> Section:
             "us/event",
             "events/s per core",
             "cores used",
+            "cores stolen",
             "seconds",
             "ours / it",
             "ours / it, per core",
@@ -164,6 +167,7 @@ def _comparison(runs: Sequence[Run], what: str) -> Section:
             number(statistics.median(1e6 / rate.events_per_s for rate in measured), 1),
             spread([rate.events_per_cpu_s for rate in measured]),
             number(statistics.median(rate.cores for rate in measured), 2),
+            number(statistics.median(rate.stolen_cores for rate in measured), 2),
             number(statistics.median(rate.seconds for rate in measured), 1),
             number(statistics.median(ours.events_per_s / its.events_per_s for ours, its in pairs), 2),
             number(statistics.median(ours.events_per_cpu_s / its.events_per_cpu_s for ours, its in pairs), 2),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,15 +21,17 @@ WARM_UP_SHARE = 0.1
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _USER_TIME, _SYSTEM_TIME, _RSS_PAGES = 11, 12, 21  # positions in /proc/<pid>/stat after the command name
+_STOLEN = 8  # position in the first line of /proc/stat, its name included
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """CPU time used so far and memory held now, summed over some processes."""
+    """CPU time used so far and memory held now, summed over some processes; and what the whole machine lost so far."""
 
     at_ms: float
     cpu_s: float
     rss_bytes: int
+    stolen_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,14 @@ class Rate:
     """How fast an engine worked in the timed part of a run.
 
     ``events_per_s`` is by wall time; ``events_per_cpu_s`` by the CPU time of the engine's processes (all threads,
-    garbage collection and compilation too; not the broker's), so it is what one whole core would do.
+    garbage collection and compilation too; not the broker's), so it is what one whole core would do. Stolen seconds are
+    those of `stolen_seconds`, of all cores together.
     """
 
     events: int
     seconds: float
     cpu_seconds: float
+    stolen_seconds: float = 0.0
 
     @property
     def events_per_s(self) -> float:
@@ -57,6 +63,20 @@ class Rate:
         """Cores in use on average."""
         return self.cpu_seconds / self.seconds
 
+    @property
+    def stolen_cores(self) -> float:
+        """Cores that the hypervisor took away on average."""
+        return self.stolen_seconds / self.seconds
+
+
+def stolen_seconds() -> float:
+    """Return how long the hypervisor let this machine's cores wait while they had work, since it started.
+
+    The kernel's "steal time" (proc_stat(5)): a run in which it grew was slowed by other machines on the same host. 0 on
+    a machine that is not virtual.
+    """
+    return int(Path("/proc/stat").read_text().partition("\n")[0].split()[_STOLEN]) / _TICKS_PER_S
+
 
 def read_process(pids: Sequence[int]) -> Sample:
     """Return CPU time and memory of the processes now; one that has ended counts nothing."""
@@ -67,7 +87,7 @@ def read_process(pids: Sequence[int]) -> Sample:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])
             pages += int(fields[_RSS_PAGES])
-    return Sample(time.time() * 1000, ticks / _TICKS_PER_S, pages * _PAGE_BYTES)
+    return Sample(time.time() * 1000, ticks / _TICKS_PER_S, pages * _PAGE_BYTES, stolen_seconds())
 
 
 class ProcessMeter:
@@ -98,16 +118,11 @@ class ProcessMeter:
             if sample.cpu_s >= self.samples[-1].cpu_s:  # a process that ended takes its CPU time with it
                 self.samples.append(sample)
 
-    def cpu_at(self, at_ms: float) -> float:
-        """Return the CPU seconds used up to a time, between two samples in proportion."""
+    def at(self, at_ms: float) -> tuple[float, float]:
+        """Return the CPU seconds used and the seconds stolen up to a time, between two samples in proportion."""
         times = [sample.at_ms for sample in self.samples]
-        after = bisect_right(times, at_ms)
-        if after == 0:
-            return self.samples[0].cpu_s
-        if after == len(times):
-            return self.samples[-1].cpu_s
-        one, other = self.samples[after - 1], self.samples[after]
-        return one.cpu_s + (other.cpu_s - one.cpu_s) * (at_ms - one.at_ms) / (other.at_ms - one.at_ms)
+        used, stolen = [sample.cpu_s for sample in self.samples], [sample.stolen_s for sample in self.samples]
+        return float(np.interp(at_ms, times, used)), float(np.interp(at_ms, times, stolen))
 
 
 def steady_rate(appended_ms: Sequence[int], meter: ProcessMeter) -> Rate:
@@ -129,4 +144,5 @@ def steady_rate(appended_ms: Sequence[int], meter: ProcessMeter) -> Rate:
     events = len(times) - bisect_right(times, start)
     end = times[-1]
     seconds = max(end - start, 1) / 1000
-    return Rate(events, seconds, max(meter.cpu_at(end) - meter.cpu_at(start), 0.01))
+    (cpu_before, stolen_before), (cpu_after, stolen_after) = meter.at(start), meter.at(end)
+    return Rate(events, seconds, max(cpu_after - cpu_before, 0.01), stolen_after - stolen_before)

@@ -95,7 +95,9 @@ def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
 
 
 def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[str, list[Run]]) -> Section:
-    section = Section(name, title, method, (what, "events/s", "events/s per core", "cores used", "against the first"))
+    section = Section(
+        name, title, method, (what, "events/s", "events/s per core", "cores used", "cores stolen", "against the first")
+    )
     first = next(iter(runs.values()))
     for label, some in runs.items():
         section.raw += [{"variant": label, **raw(run)} for run in some]
@@ -106,6 +108,7 @@ def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[
             spread([run.rate.events_per_s for run in some]),
             spread([run.rate.events_per_cpu_s for run in some]),
             number(statistics.median(run.rate.cores for run in some), 2),
+            number(statistics.median(run.rate.stolen_cores for run in some), 2),
             number(statistics.median(ratios), 2),
         )
     return section

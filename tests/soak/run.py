@@ -24,6 +24,7 @@ from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.letters import read_letters
 from tests.benchmarks import machine
+from tests.benchmarks.meter import stolen_seconds
 from tests.benchmarks.rig import JobPlan, Rig, open_rig, trained_model
 from tests.benchmarks.workload import CUSTOMERS
 from tests.soak import report
@@ -141,12 +142,14 @@ class Soak:
         with self.sending(rate):
             start = time.monotonic()
             while time.monotonic() - start < minutes * 60:
-                decided, since = self.window.decided, time.monotonic()
+                decided, since, stolen = self.window.decided, time.monotonic(), stolen_seconds()
                 self.window.latencies = []
                 self.listen(every_s)
+                lasted = time.monotonic() - since
                 sample = {
                     "at_s": time.monotonic() - start,
-                    "decided_per_s": (self.window.decided - decided) / (time.monotonic() - since),
+                    "decided_per_s": (self.window.decided - decided) / lasted,
+                    "cores_stolen": (stolen_seconds() - stolen) / lasted,
                     "undecided": float(self.sender.sent - self.window.decided),
                     **latency_percentiles(self.window.latencies),
                     **machine_sample(self.rig, self.job_id),
@@ -155,7 +158,8 @@ class Soak:
                 say(
                     f"{sample['decided_per_s']:,.0f} decisions/s, p50 {sample.get('latency_p50_ms', 0):,.0f} ms, "
                     f"p99 {sample.get('latency_p99_ms', 0):,.0f} ms, "
-                    f"checkpoint {sample.get('checkpoint_ms', 0):,.0f} ms"
+                    f"checkpoint {sample.get('checkpoint_ms', 0):,.0f} ms, "
+                    f"{sample['cores_stolen']:.2f} cores stolen"
                 )
         return samples
 

@@ -45,8 +45,10 @@ SERIES = (
     Series("checkpoint_mib", "MiB", 0.25),
     Series("rocksdb_mib", "MiB", 0.25),
     Series("undecided", "records", None),
+    Series("cores_stolen", "cores", None),
 )
-"""A checkpoint's size is that of its full state; RocksDB's holds what is not compacted yet."""
+"""A checkpoint's size is that of its full state; RocksDB's holds what is not compacted yet. Stolen cores went to
+other machines of the same host: where they are not level, nor can the rest be."""
 RSS_TOLERANCE = 0.10
 
 

@@ -21,20 +21,22 @@ def meter_of(*samples: Sample) -> ProcessMeter:
 
 
 def test_cpu_time_lies_between_two_samples_in_proportion() -> None:
-    meter = meter_of(Sample(1_000, 2.0, 0), Sample(2_000, 3.0, 0))
-    assert [meter.cpu_at(at) for at in (0, 1_000, 1_250, 2_000, 9_000)] == [2.0, 2.0, 2.25, 3.0, 3.0]
+    meter = meter_of(Sample(1_000, 2.0, 0, 0.0), Sample(2_000, 3.0, 0, 2.0))
+    found = [meter.at(at) for at in (0, 1_000, 1_250, 2_000, 9_000)]
+    assert found == [(2.0, 0.0), (2.0, 0.0), (2.25, 0.5), (3.0, 2.0), (3.0, 2.0)]
 
 
 def test_the_first_tenth_is_not_timed() -> None:
     # 10 outputs in the first ten seconds (a slow start), then 90 in nine seconds.
     appended = [1_000 * n for n in range(10)] + [10_000 + 100 * n for n in range(90)]
-    meter = meter_of(Sample(0, 0.0, 0), Sample(20_000, 10.0, 0))
+    meter = meter_of(Sample(0, 0.0, 0, 5.0), Sample(20_000, 10.0, 0, 9.0))
     rate = steady_rate(appended[::-1], meter)
     assert rate.events == 89
     assert rate.seconds == pytest.approx(8.9)
     assert rate.events_per_s == pytest.approx(10.0)
     assert rate.cpu_seconds == pytest.approx(4.45)
     assert rate.cores == pytest.approx(0.5)
+    assert rate.stolen_cores == pytest.approx(0.2)
 
 
 def test_outputs_of_the_batch_that_ends_the_warm_up_are_not_counted() -> None:
