@@ -95,20 +95,27 @@ def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
 
 
 def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[str, list[Run]]) -> Section:
-    section = Section(
-        name, title, method, (what, "events/s", "events/s per core", "cores used", "cores stolen", "against the first")
+    columns = (
+        "events/s",
+        "events/s per core",
+        "cores used",
+        "cores stolen",
+        "against the first",
+        "against it per core",
     )
+    section = Section(name, title, method, (what, *columns))
     first = next(iter(runs.values()))
     for label, some in runs.items():
         section.raw += [{"variant": label, **raw(run)} for run in some]
         section.rate(label, [run.rate.events_per_s for run in some])
-        ratios = [run.rate.events_per_s / base.rate.events_per_s for run, base in zip(some, first, strict=True)]
+        pairs = [(run.rate, base.rate) for run, base in zip(some, first, strict=True)]
         section.add(
             label,
             spread([run.rate.events_per_s for run in some]),
             spread([run.rate.events_per_cpu_s for run in some]),
             number(statistics.median(run.rate.cores for run in some), 2),
             number(statistics.median(run.rate.stolen_cores for run in some), 2),
-            number(statistics.median(ratios), 2),
+            number(statistics.median(rate.events_per_s / base.events_per_s for rate, base in pairs), 2),
+            number(statistics.median(rate.events_per_cpu_s / base.events_per_cpu_s for rate, base in pairs), 2),
         )
     return section
