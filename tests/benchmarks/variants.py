@@ -23,8 +23,8 @@ STEPS: Final = {
     "each record handed on at once": JobPlan(options={"execution.buffer-timeout.interval": "0 ms"}),
     "bloom filters in RocksDB": JobPlan(options={"state.backend.rocksdb.use-bloom-filter": "true"}),
 }
-"""The job, and the job with one thing undone or made different. Process mode (ADR 1) is no match: one run of it takes as
-long as seven of these."""
+"""The job, and the job with one thing undone or made different. Process mode (ADR 1) is no match: one run of it takes
+as long as seven of these."""
 
 
 def measure_steps(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
