@@ -10,7 +10,7 @@ ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
 DAG_TESTS := tests/orchestration --confcutdir=tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
 SHELL_SCRIPTS := .ci/run $(shell find .github flink_jobs k8s ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
-# Two at a time: all that needs the servers goes to one of them, so that there is one stack.
+# Two at a time, each with a stack of its own for half of what needs the servers.
 AT_ONCE := -n 2 --dist loadgroup
 # Not collected by `make test`: they want programs that take long to build.
 CLUSTER_CHECKS := $(addprefix tests/platform/,cluster_checks.py pod_checks.py upgrade_checks.py operator_checks.py)

@@ -47,7 +47,7 @@ Expect = Annotated[
     typer.Option("--expect-revision", min=0, help="apply only if this revision is in force"),
 ]
 Wait = Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="wait so long for the outcome; 0: only send")]
-WAIT_S = 30.0
+WAIT_S = 60.0
 Ratio = Annotated[float, typer.Argument(min=0.0, max=1.0)]
 Values = Annotated[list[str], typer.Argument(help="names or codes, as in the transactions")]
 

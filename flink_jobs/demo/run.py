@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flink_jobs.settings import Settings
     from flink_jobs.traffic.metrics import TrafficMetrics
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """Longest time without any new outcome before the account is closed as it is."""
 HURRIED_S = 10.0
 """The same after Ctrl-C."""

@@ -122,7 +122,7 @@ class FlinkRest:
         vertices = details["vertices"]
         return details["state"] == "RUNNING" and bool(vertices) and all(v["status"] == "RUNNING" for v in vertices)
 
-    def wait_state(self, job_id: str, wanted: str, *, limit_s: float = 60.0, max_failures: int | None = None) -> None:
+    def wait_state(self, job_id: str, wanted: str, *, limit_s: float = 120.0, max_failures: int | None = None) -> None:
         """Wait until the job is in a state (for RUNNING: all its tasks too).
 
         ``max_failures`` gives up once the job's history holds that many failures; by default only the limit does.
@@ -147,9 +147,15 @@ class FlinkRest:
         try:
             wait_for(reached, limit_s=limit_s, what=f"job {job_id} to be {wanted}", interval_s=0.2)
         except WaitTimeoutError:
-            state, because = self.state(job_id), self._because(job_id)
+            because = self._because(job_id)
             hint = "are there enough free task slots (`streamflow status`)?" if not because else "mend the cause"
-            raise UserError(f"job {job_id} is {state}, not {wanted}, after {limit_s:g} s{because}", hint) from None
+            found = f"{self.state(job_id)}{self._lagging(job_id, wanted)}"
+            raise UserError(f"job {job_id} is not {wanted} after {limit_s:g} s: {found}{because}", hint) from None
+
+    def _lagging(self, job_id: str, wanted: str) -> str:
+        """Name the vertices that are not where the job should be."""
+        lagging = [f"{v['name']} is {v['status']}" for v in self.details(job_id)["vertices"] if v["status"] != wanted]
+        return f" ({'; '.join(lagging)})" if lagging else ""
 
     def _because(self, job_id: str) -> str:
         failures = self.failures(job_id)
@@ -163,7 +169,7 @@ class FlinkRest:
             for item in entries
         ]
 
-    def cancel(self, job_id: str, *, limit_s: float = 60.0) -> None:
+    def cancel(self, job_id: str, *, limit_s: float = 120.0) -> None:
         """Cancel a job and wait until it has ended."""
         self.request("PATCH", f"/jobs/{job_id}?mode=cancel")
         wait_for(lambda: self.state(job_id) in TERMINAL, limit_s=limit_s, what=f"job {job_id} to end", interval_s=0.2)
@@ -174,7 +180,7 @@ class FlinkRest:
         """Return how the job's checkpoints stand."""
         return Checkpoints.from_answer(self.get(f"/jobs/{job_id}/checkpoints"))
 
-    def wait_checkpoint(self, job_id: str, *, after: int | None = None, limit_s: float = 60.0) -> Checkpoints:
+    def wait_checkpoint(self, job_id: str, *, after: int | None = None, limit_s: float = 120.0) -> Checkpoints:
         """Wait for a checkpoint that completes after the ``after``-th (default: after those completed now)."""
         seen = self.checkpoints(job_id).completed if after is None else after
 
@@ -184,12 +190,12 @@ class FlinkRest:
 
         return wait_for(newer, limit_s=limit_s, what=f"a checkpoint of job {job_id}", interval_s=0.1)
 
-    def savepoint(self, job_id: str, target: str, *, limit_s: float = 120.0) -> str:
+    def savepoint(self, job_id: str, target: str, *, limit_s: float = 300.0) -> str:
         """Take a savepoint below ``target`` (a URI) while the job goes on; return its path."""
         body = {"target-directory": target, "cancel-job": False}
         return self._savepoint(job_id, f"/jobs/{job_id}/savepoints", body, limit_s)
 
-    def stop_with_savepoint(self, job_id: str, target: str, *, drain: bool = False, limit_s: float = 120.0) -> str:
+    def stop_with_savepoint(self, job_id: str, target: str, *, drain: bool = False, limit_s: float = 300.0) -> str:
         """Stop the job with a savepoint below ``target``; return its path once the job has ended.
 
         ``drain`` emits everything windows still hold and ends event time: only for a job that will not go on.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from contextlib import ExitStack
+from itertools import chain, repeat
+from pathlib import Path
 
 from flink_jobs.errors import UserError
 
 HOST = "127.0.0.1"
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST, _ROOM = 10_000, 12_000
 
 
 def is_free(port: int) -> bool:
@@ -30,12 +35,36 @@ def is_open(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` different free ports. They are held open together, so that none comes up twice."""
+    """Return ``count`` different free ports. They are held open together, so that none comes up twice.
+
+    A server takes its port seconds after it was chosen. So the ports lie below those that the kernel gives to outgoing
+    connections, any of which could have it by then.
+    """
+    found: list[int] = []
+    below = _below_ephemeral()
+    # Not by `random`: tests seed it, and two of them side by side would choose the same.
+    candidates = chain(secrets.SystemRandom().sample(below, len(below)), repeat(0))
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind((HOST, 0))
-        return [int(item.getsockname()[1]) for item in sockets]
+        while len(found) < count:
+            item = held.enter_context(socket.socket())
+            candidate = next(candidates)
+            try:
+                item.bind((HOST, candidate))
+            except OSError:
+                if not candidate:
+                    raise
+                continue
+            found.append(int(item.getsockname()[1]))
+    return found
+
+
+def _below_ephemeral() -> range:
+    """Return ports that the kernel gives nobody by itself (ip(7), ip_local_port_range); none where it does not say."""
+    try:
+        lowest = int(_EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return range(0)
+    return range(max(lowest - _ROOM, _LOWEST), lowest)
 
 
 def choose(wanted: dict[str, int | None], preferred: dict[str, int]) -> dict[str, int]:

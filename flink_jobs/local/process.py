@@ -150,7 +150,7 @@ def stop(records: Sequence[ProcessRecord], *, limit_s: float = 15.0) -> list[Pro
     killed = [record for record in records if is_alive(record)]
     for record in killed:
         send(record, signal.SIGKILL)
-    wait_for(lambda: not any(map(is_alive, records)), limit_s=10, what="killed processes to go", interval_s=0.02)
+    wait_for(lambda: not any(map(is_alive, records)), limit_s=60, what="killed processes to go", interval_s=0.02)
     _end(lambda: _in_sessions(sessions), LEFTOVER_LIMIT_S)
     return killed
 
@@ -194,7 +194,7 @@ def _end(find: Callable[[], list[int]], limit_s: float) -> list[int]:
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not find(), limit_s=10, what="leftover processes to go", interval_s=0.05)
+    wait_for(lambda: not find(), limit_s=60, what="leftover processes to go", interval_s=0.05)
     return left
 
 

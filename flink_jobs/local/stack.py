@@ -217,9 +217,9 @@ class Stack:
             raise UserError(f"{name} does not run", "see `streamflow status`")
         process.send(record.processes[name], number)
         if number in {signal.SIGKILL, signal.SIGTERM}:
-            wait_for(lambda: not record.alive(name), limit_s=30, what=f"{name} to end", interval_s=0.02)
+            wait_for(lambda: not record.alive(name), limit_s=120, what=f"{name} to end", interval_s=0.02)
             held = _ports_of(record, name).values()
-            wait_for(lambda: all(map(ports.is_free, held)), limit_s=30, what=f"the ports of {name}", interval_s=0.02)
+            wait_for(lambda: all(map(ports.is_free, held)), limit_s=120, what=f"the ports of {name}", interval_s=0.02)
 
     def kill_taskmanager(self, index: int, number: int = signal.SIGKILL) -> None:
         """Send a signal to a TaskManager, as `kill` does.

@@ -15,7 +15,7 @@ from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
 from flink_jobs.local.paths import Home
 
 _JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
-_CLIENT_LIMIT_S = 180
+_CLIENT_LIMIT_S = 300
 _MAX_FAILURES = 2  # a job that fails twice while starting will not start
 _JAVA_TAIL = (
     "org.apache.flink.client.program.ProgramAbortException"  # from here on: "the Python process ended", many times
@@ -60,7 +60,7 @@ def client_error(text: str) -> str:
     return lines[-1] if lines else "no output"
 
 
-def submit(home: Home, rest: FlinkRest, submission: Submission, *, limit_s: float = 90.0) -> str:
+def submit(home: Home, rest: FlinkRest, submission: Submission, *, limit_s: float = 300.0) -> str:
     """Start a job, wait until all its tasks run, and return its id.
 
     A job that does not come up is cancelled, so that it does not go on restarting unseen.

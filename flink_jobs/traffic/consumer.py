@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Position = tuple[str, int]  # (topic, partition)
 CONNECT_LIMIT_S = 10.0
-STALL_LIMIT_S = 30.0
+STALL_LIMIT_S = 60.0
 POLL_MS = 200
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.faults.finding import Finding
     from tests.faults.lab import Lab, Pair
 
-PATIENCE_S = 240.0
+PATIENCE_S = 400.0
 """Longest time without any new outcome; covers a failover with its growing pauses on a busy machine."""
 SEND_LIMIT_S = 300.0
 CUSTOMERS = 100

@@ -1,4 +1,4 @@
-"""What the integration tests share: one real stack per session."""
+"""What the integration tests share: one real stack per process."""
 
 from __future__ import annotations
 
@@ -21,14 +21,24 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Settings
 from tests.integration.jobs import CARD_FILE
 
+SECOND = {
+    "test_archive_rows", "test_completeness", "test_demo", "test_deploy", "test_judging", "test_marts",
+    "test_marts_exporter", "test_migrate", "test_model_life", "test_raw_layer", "test_recovery_drill",
+    "test_secure_stack",
+}  # fmt: skip
+"""About half of the time that these tests take."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in one process, one after another, when others run beside them: they share a stack."""
+    """Keep these tests in two processes, one after another in each: those of a process share a stack.
+
+    They wait more than they compute, so two stacks on two cores are done in less time than one.
+    """
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("stack"))
+            item.add_marker(pytest.mark.xdist_group("stack-2" if item.path.stem in SECOND else "stack-1"))
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +69,7 @@ def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # no
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         apart = [item.nodeid for item in request.session.items if item.get_closest_marker("xdist_group")]
-        assert all(name.endswith("@stack") for name in apart), "pytest and its xdist differ on groups"
+        assert all(name.endswith(("@stack-1", "@stack-2")) for name in apart), "pytest and its xdist differ on groups"
     # Not pytest's own tmp_path: its parents are 0700 for the user, and as root Postgres runs as another one.
     with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
         Path(folder).chmod(0o755)

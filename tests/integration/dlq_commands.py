@@ -13,7 +13,7 @@ import orjson
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
 
-LIMIT_S = 240.0
+LIMIT_S = 600.0
 KILLED = Path(__file__).parent / "killed_redrive.py"
 
 

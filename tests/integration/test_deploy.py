@@ -40,7 +40,7 @@ class Deployment:
         environment = {**os.environ, **self.environment, "STREAMFLOW_HOME": str(self.stack.home.root)}
         command = [str(DEPLOY), *(part for name, value in options.items() for part in (f"--{name}", value))]
         return subprocess.run(
-            command, cwd=REPO_ROOT, env=environment, capture_output=True, text=True, check=False, timeout=900
+            command, cwd=REPO_ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1_800
         )
 
     def job(self) -> str:

@@ -83,7 +83,7 @@ def test_a_mode_that_was_not_asked_for_fails_with_a_clear_message(stack: Stack, 
     job_id = jobs.start_job(stack, "detect", environment, script=UNASKED)
     try:
         jobs.send(stack, jobs.card_events("unasked", 1), prefix="mode-unasked")
-        failure = wait_for(lambda: next(iter(rest.failures(job_id)), None), limit_s=60, what="the job to fail")
+        failure = wait_for(lambda: next(iter(rest.failures(job_id)), None), limit_s=240, what="the job to fail")
     finally:
         rest.cancel(job_id)
 
@@ -96,7 +96,7 @@ def submit(stack: Stack, *arguments: str, **settings: str) -> subprocess.Complet
     env = {**os.environ, "STREAMFLOW_HOME": str(stack.home.root)}
     env |= {f"STREAMFLOW_{name}": value for name, value in settings.items()}
     command = [sys.executable, "-m", "flink_jobs.cli", "submit", *arguments]
-    return subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:

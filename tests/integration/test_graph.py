@@ -44,7 +44,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
     env = flink.environment(home, toolchain.find_java(), "graph")
     env |= {f"STREAMFLOW_{name}": value for name, value in SETTINGS.items()}
     command = [sys.executable, str(SCRIPT), "detect", IN_PROCESS, "archive"]
-    done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Graph] = orjson.loads(done.stdout.splitlines()[-1])
     assert all(graph["given"] and graph["operators"] for graph in found.values())

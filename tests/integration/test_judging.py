@@ -269,7 +269,7 @@ def test_the_watch_shows_its_checks_to_prometheus(history: History) -> None:
 
     def shown() -> str | None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
                 text: str = answer.read().decode()
         except OSError:
             return None

@@ -70,7 +70,7 @@ def test_every_metric_is_scraped_and_says_what_the_tables_say(database: Stack) -
 
     def scraped() -> Samples | None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
                 found = samples(answer.read().decode())
         except OSError:
             return None
@@ -79,7 +79,7 @@ def test_every_metric_is_scraped_and_says_what_the_tables_say(database: Stack) -
 
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=REPO_ROOT) as exporter:
         try:
-            found = wait_for(scraped, limit_s=60, what="the exporter's metrics")
+            found = wait_for(scraped, limit_s=240, what="the exporter's metrics")
         finally:
             exporter.terminate()
             with psycopg.connect(dsn, autocommit=True) as connection:

@@ -230,7 +230,7 @@ def test_the_guard_ends_an_experiment_for_every_subtask_by_one_message(lab: Lab)
     def ended() -> list[dict[str, Any]]:
         return [item for item in jobs.committed(lab.stack, "audit", PREFIX) if item["control_id"] == "guard-wild"]
 
-    told = wait_for(ended, limit_s=60, what="the guard's message in the audit")
+    told = wait_for(ended, limit_s=240, what="the guard's message in the audit")
     assert told[0]["outcome"] == "applied"
     assert told[0]["changes"] == {"experiment": None}
     assert "times as often" in told[0]["reason"]

@@ -31,7 +31,7 @@ from tests.unit.job.samples import write_model
 
 PREFIX = "model-life"
 LATER_ROWS = 12_000
-PATIENCE_S = 120
+PATIENCE_S = 400
 SUSPICIOUS_OF_THE_ORDINARY: dict[str, Any] = {
     "feature": [1, -1, 0, -1, -1, -1],  # velocity_count <= 3 is one row of eight: nothing is rarer
     "threshold": [3.0, 0.0, 1.5, 0.0, 0.0, 0.0],

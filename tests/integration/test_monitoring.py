@@ -31,7 +31,7 @@ from tests.monitoring.tools import find_tool
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 RUN = "watched"
-LIMIT_S = 240
+LIMIT_S = 600
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def prometheus(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathF
         server = running.enter_context(subprocess.Popen(command, cwd=folder))
         running.callback(server.send_signal, signal.SIGTERM)
         asked = Prometheus(f"http://{HOST}:{port}")
-        wait_for(asked.is_ready, limit_s=60, what="Prometheus")
+        wait_for(asked.is_ready, limit_s=240, what="Prometheus")
         for part in range(3):  # rates want to see counters grow
             events = jobs.card_events(f"{RUN}-{part}", 800)
             sent = jobs.send(stack, events, faults=FaultPlan(malformed=0.1, duplicates=0.1, seed=7), prefix=prefix)

@@ -35,7 +35,7 @@ def kill_flink(stack: Stack) -> None:
     assert len(victims) == 3
     for victim in victims:
         process.send(victim, signal.SIGKILL)
-    wait_for(lambda: not any(map(process.is_alive, victims)), limit_s=60, what="Flink to be gone")
+    wait_for(lambda: not any(map(process.is_alive, victims)), limit_s=240, what="Flink to be gone")
 
 
 def test_a_cluster_that_is_lost_goes_on_from_its_newest_checkpoint(stack: Stack, model_dir: Path) -> None:

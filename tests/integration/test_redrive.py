@@ -70,7 +70,7 @@ class Detector:
     def write_letters(self, letters: list[str]) -> None:
         with closing(connect(self._settings.broker())) as producer:
             for letter in letters:
-                producer.send(topic_name(jobs.PREFIX, "dlq"), value=letter.encode(), key=b"k").get(timeout=30)
+                producer.send(topic_name(jobs.PREFIX, "dlq"), value=letter.encode(), key=b"k").get(timeout=120)
 
     def close(self) -> None:
         self._reader.close()

@@ -64,7 +64,7 @@ def settings(secured: Stack) -> Settings:
 def write(broker: Broker, suffix: str) -> None:
     producer = connect(broker)
     try:
-        producer.send(topic_name("streamflow", suffix), value=b"{}").get(timeout=30)
+        producer.send(topic_name("streamflow", suffix), value=b"{}").get(timeout=120)
     finally:
         producer.close(timeout=1)
 
@@ -164,7 +164,7 @@ def test_the_brokers_own_doors_want_a_certificate(secured: Stack, settings: Sett
     context = ssl.create_default_context(cafile=str(settings.kafka_ca_file))
     place = (HOST, secured.record.ports[listener])
     with (
-        socket.create_connection(place, timeout=10) as raw,
+        socket.create_connection(place, timeout=60) as raw,
         context.wrap_socket(raw, server_hostname=HOST) as tls,
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):

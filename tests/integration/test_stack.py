@@ -43,7 +43,7 @@ def home() -> Iterator[Path]:
 def cli(stack_home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "STREAMFLOW_HOME": str(stack_home)}
     command = [str(PYTHON), "-m", "flink_jobs.cli", *arguments]
-    return subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_every_process_runs_and_is_recorded(stack: Stack) -> None:
@@ -96,7 +96,7 @@ def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
                 return False
             return bool(answer[partition] is NoError)
 
-        wait_for(commit, limit_s=30, what="the offset to be committed")
+        wait_for(commit, limit_s=240, what="the offset to be committed")
     found = {item.group: item for item in lag.consumer_lag(broker)}[group]
     assert (found.topic, found.position, found.end, found.lag) == ("lag-test", 4, 10, 6)
 

@@ -58,7 +58,7 @@ def send(stack: Stack, prefix: str, transactions: list[Transaction], encode: Enc
         for transaction in transactions:
             key, value = encode(transaction)
             producer.send(topic_name(prefix, "transactions"), key=key, value=value)
-        producer.flush(timeout=60)
+        producer.flush(timeout=240)
     finally:
         producer.close()
 

@@ -33,7 +33,7 @@ LINEAGE = BASE / "lineage.jsonl"
 def prepare(*arguments: str) -> None:
     """Start or stop Postgres: the programs for it are of the other environment."""
     command = [str(REPO_ROOT / ".venv/bin/python"), "-m", "tests.orchestration.prepare", str(HOME), *arguments]
-    subprocess.run(command, cwd=REPO_ROOT, check=True, timeout=300)
+    subprocess.run(command, cwd=REPO_ROOT, check=True, timeout=900)
 
 
 def pytest_configure() -> None:

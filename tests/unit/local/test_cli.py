@@ -21,7 +21,7 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("STREAMFLOW_")}
     env |= {"STREAMFLOW_HOME": str(home), "COLUMNS": "200"}
     command = [sys.executable, "-m", "flink_jobs.cli", *arguments]
-    return subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def present() -> list[str]:
@@ -36,7 +36,7 @@ def test_help_lists_every_command_without_importing_any() -> None:
     )
     env = {**os.environ, "COLUMNS": "200"}
     command = [sys.executable, "-c", code]
-    result = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     assert "LOADED []" in result.stdout
     for name in present():

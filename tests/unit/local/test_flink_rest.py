@@ -52,7 +52,8 @@ class FakeFlink:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def job(self, states: list[str], tasks: str = "RUNNING") -> None:
-        self.answers[f"GET /jobs/{ID}"] = [{"state": s, "vertices": [{"id": "v", "status": tasks}]} for s in states]
+        vertices = [{"id": "v", "name": "fraud", "status": tasks}]
+        self.answers[f"GET /jobs/{ID}"] = [{"state": state, "vertices": vertices} for state in states]
 
 
 @pytest.fixture
@@ -103,7 +104,8 @@ def test_jobs_are_found_by_id_start_of_id_or_name(fake: FakeFlink) -> None:
 
 def test_running_means_that_every_task_runs(fake: FakeFlink) -> None:
     fake.job(["RUNNING"], tasks="INITIALIZING")
-    with pytest.raises(UserError, match=r"is RUNNING, not RUNNING, after 0 s.*free task slots"):
+    told = r"is not RUNNING after 0 s: RUNNING \(fraud is INITIALIZING\).*free task slots"
+    with pytest.raises(UserError, match=told):
         FlinkRest(fake.url).wait_state(ID, "RUNNING", limit_s=0)
     fake.job(["CREATED", "RUNNING"])
     FlinkRest(fake.url).wait_state(ID, "RUNNING", limit_s=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +11,9 @@ from flink_jobs.errors import UserError
 from flink_jobs.local import ports
 
 
-def listener() -> socket.socket:
+def listener(port: int = 0) -> socket.socket:
     server = socket.socket()
-    server.bind((ports.HOST, 0))
+    server.bind((ports.HOST, port))
     server.listen()
     return server
 
@@ -22,6 +23,35 @@ def test_free_ports_differ_and_are_free() -> None:
     assert len(set(found)) == 20
     assert all(map(ports.is_free, found))
     assert not any(map(ports.is_open, found))
+
+
+def test_a_free_port_is_none_that_the_kernel_gives_to_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "ip_local_port_range"
+    monkeypatch.setattr(ports, "_EPHEMERAL", told)
+    told.write_text("30000\t60999\n")
+    assert all(18_000 <= port < 30_000 for port in ports.free_ports(50))
+
+
+def test_ports_in_use_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    (taken,) = ports.free_ports(1)
+    monkeypatch.setattr(ports, "_below_ephemeral", lambda: range(taken, taken + 1))
+    with listener(taken):
+        found = ports.free_ports(3)
+    assert taken not in found
+    assert len(set(found)) == 3
+
+
+@pytest.mark.parametrize("text", ["", "x", None])
+def test_where_the_kernel_does_not_say_the_ports_are_free_all_the_same(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "ip_local_port_range"
+    monkeypatch.setattr(ports, "_EPHEMERAL", told)
+    if text is not None:
+        told.write_text(text)
+    assert all(map(ports.is_free, ports.free_ports(3)))
 
 
 def test_a_port_in_use_is_seen() -> None:

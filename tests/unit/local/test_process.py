@@ -19,7 +19,7 @@ from flink_jobs.local.process import Command, ProcessRecord
 from flink_jobs.local.record import StackRecord
 from flink_jobs.local.waiting import CancelledError, WaitTimeoutError, wait_for
 
-SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
+SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
 # A child in a session of its own: nothing but the inherited environment ties it to its parent.
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True); {SLEEP}"
@@ -36,7 +36,7 @@ def start(tmp_path: Path, stack_id: str, code: str, name: str = "p") -> ProcessR
     log = tmp_path / f"{name}.log"
     command = Command(name, [sys.executable, "-c", code], log, {"PATH": os.defpath}, tmp_path)
     record = process.spawn(command, stack_id)
-    wait_for(lambda: "ready" in log.read_text(), limit_s=20, what="the process to speak")
+    wait_for(lambda: "ready" in log.read_text(), limit_s=120, what="the process to speak")
     return record
 
 
@@ -63,7 +63,7 @@ def test_stop_asks_first_and_kills_those_that_do_not_listen(tmp_path: Path, stac
 
 def test_what_a_process_leaves_behind_is_found_by_its_environment(tmp_path: Path, stack_id: str) -> None:
     parent = start(tmp_path, stack_id, PARENT)
-    wait_for(lambda: len(process.marked(stack_id)) == 2, limit_s=20, what="the child")
+    wait_for(lambda: len(process.marked(stack_id)) == 2, limit_s=120, what="the child")
     process.stop([parent])
     left = process.marked(stack_id)
     assert len(left) == 1
@@ -76,8 +76,8 @@ def test_what_has_lost_its_environment_is_found_by_its_session(tmp_path: Path, s
     bare = tmp_path / "bare.pid"
     code = f"import pathlib, subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {SLEEP!r}], env={{}}); "
     parent = start(tmp_path, stack_id, f"{code}pathlib.Path({str(bare)!r}).write_text(str(child.pid)); {SLEEP}")
-    wait_for(bare.exists, limit_s=20, what="the child")
-    child = int(wait_for(bare.read_text, limit_s=20, what="its number"))
+    wait_for(bare.exists, limit_s=120, what="the child")
+    child = int(wait_for(bare.read_text, limit_s=120, what="its number"))
     assert process.start_ticks(child) is not None
     process.stop([parent])
     assert process.start_ticks(child) is None
@@ -86,7 +86,7 @@ def test_what_has_lost_its_environment_is_found_by_its_session(tmp_path: Path, s
 def test_a_process_that_died_at_once_is_dead(tmp_path: Path, stack_id: str) -> None:
     command = Command("p", ["/bin/sh", "-c", "echo gone; exit 1"], tmp_path / "log", {}, tmp_path)
     record = process.spawn(command, stack_id)
-    wait_for(lambda: not process.is_alive(record), limit_s=10, what="its end")
+    wait_for(lambda: not process.is_alive(record), limit_s=120, what="its end")
     assert process.log_tail(record.log) == "gone"
     process.send(record, signal.SIGTERM)
 
