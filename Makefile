@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Many images set it. Without bytecode every process compiles all that it imports: the detector for five seconds at each start.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
 ORCHESTRATION_PYTHON := .venv-orchestration/bin/python

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 120.0
 """Longest time without any new outcome before the account is closed as it is."""
-HURRIED_S = 10.0
+HURRIED_S = 60.0
 """The same after Ctrl-C."""
 FRAME_S = 0.25
 LOG_FILE = "demo.jsonl"

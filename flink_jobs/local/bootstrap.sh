@@ -271,6 +271,8 @@ ensure_python() {
 #!/bin/sh
 # Written by flink_jobs/local/bootstrap.sh. -P: the folder one happens to be in is not imported from.
 here=$(dirname "$(readlink -f "$0")")
+# Many images set it, and then every process compiles all that it imports, the detector for five seconds at each start.
+unset PYTHONDONTWRITEBYTECODE
 exec "$here/python" -P -m flink_jobs.cli "$@"
 LAUNCHER
   chmod 755 "$root/.venv/bin/streamflow.new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def test_the_account_balances_after_the_fault(lab: Lab, name: str) -> None:
     (case,) = (case for case in CASES if case.name == name)
 
     finding = run_case(lab, case, seed=1)
+    gc.collect()
 
     assert finding.problems == []
     assert finding.status is Status.HOLDS
