@@ -132,8 +132,14 @@ def test_quantiles_can_be_taken(prometheus: Prometheus) -> None:
 
 
 def test_the_objectives_hold_and_nobody_is_called(prometheus: Prometheus) -> None:
-    assert [item["value"][1] for item in prometheus.query("streamflow:detect_runs:bool")] == ["1"]
-    assert [item["value"][1] for item in prometheus.query("streamflow:archive_is_fresh:bool")] == ["1"]
-    assert (
-        prometheus.query('ALERTS{alertname=~"DetectorDown|ArchiveDown|DecisionsDegraded", alertstate="firing"}') == []
-    )
+    """Sooner or later: a machine that is busy with other tests answers some scrapes too late."""
+
+    def troubles() -> list[str]:
+        found = [
+            name for name in ("streamflow:detect_runs:bool", "streamflow:archive_is_fresh:bool")
+            if [item["value"][1] for item in prometheus.query(name)] != ["1"]
+        ]  # fmt: skip
+        alerts = 'ALERTS{alertname=~"DetectorDown|ArchiveDown|DecisionsDegraded", alertstate="firing"}'
+        return found + [item["metric"]["alertname"] for item in prometheus.query(alerts)]
+
+    wait_for(lambda: not troubles(), limit_s=LIMIT_S, what=f"an end of {troubles()}", interval_s=2)
