@@ -62,6 +62,7 @@ class Options:
     seconds: float
     rate: float | None
     out: Path
+    step: str | None = None
     compare: tuple[Path, Path] | None = None
     threshold: float = THRESHOLD
 
@@ -81,6 +82,9 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="of each latency run (default: %(default)s)")
     parser.add_argument("--rate", type=float, help="transactions/s for latency (default: half of what is measured)")
+    parser.add_argument(
+        "--step", choices=[*variants.STEPS][1:], help="for steps: this one alone against the job as shipped"
+    )
     parser.add_argument("--quick", action="store_true", help="few events, one round: shows that it works, no more")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results.md and results.json")
     parser.add_argument(
@@ -102,7 +106,7 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     if not 0 < given.threshold < 1:
         parser.error("a threshold is between 0 and 1")
-    options.threshold = given.threshold
+    options.threshold, options.step = given.threshold, given.step
     if given.compare:
         options.compare = (given.compare[0], given.compare[1])
     if given.quick:
@@ -154,7 +158,7 @@ def _on_the_stack(
             throughput = engines.our_median(found[0])
             done(found)
         elif part == "steps":
-            done(variants.measure_steps(rig, options.events, options.rounds, say))
+            done(variants.measure_steps(rig, options.events, options.rounds, say, options.step))
         elif part == "garbage":
             done(variants.measure_garbage(rig, options.events, options.rounds, say))
         elif part == "latency":

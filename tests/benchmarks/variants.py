@@ -27,17 +27,21 @@ STEPS: Final = {
 as long as seven of these."""
 
 
-def measure_steps(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
+def measure_steps(
+    rig: Rig, events: int, rounds: int, say: Callable[[str], None], step: str | None = None
+) -> list[Section]:
     """Compare the job as shipped with itself without each of the steps that made it fast and can be switched."""
+    shipped = next(iter(STEPS))
+    chosen = STEPS if step is None else {name: STEPS[name] for name in (shipped, step)}
     messages = card_traffic(events)
     expected = run_evaluator(messages, rig.model_dir)[1]
     warm_up(rig, messages, expected)
-    runs: dict[str, list[Run]] = {name: [] for name in STEPS}
+    runs: dict[str, list[Run]] = {name: [] for name in chosen}
     for turn in range(rounds):
         # Each round begins with another one: a job that comes later finds more of the JVM compiled.
-        first = turn % len(STEPS)
-        for name in [*STEPS][first:] + [*STEPS][:first]:
-            runs[name].append(run_detector(rig, messages, STEPS[name], expected))
+        first = turn % len(chosen)
+        for name in [*chosen][first:] + [*chosen][:first]:
+            runs[name].append(run_detector(rig, messages, chosen[name], expected))
             say(f"{name}: {runs[name][-1].rate.events_per_s:,.0f} events/s")
     section = _against_first(
         "steps",
