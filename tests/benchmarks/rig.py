@@ -132,7 +132,7 @@ class Rig:
         submission = Submission(
             DETECT, parallelism=plan.parallelism, environment=environment, options=dict(plan.options)
         )
-        job_id = submit(self.stack.home, self.rest, submission, limit_s=150)
+        job_id = submit(self.stack.home, self.rest, submission)
         try:
             yield job_id
         finally:

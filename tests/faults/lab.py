@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 TASKMANAGERS = 3
 """One for each job of a pair and one to spare, as an operator would have."""
-SUBMIT_LIMIT_S = 240.0
 RECOVERY_LIMIT_S = 300.0
 
 
@@ -132,7 +131,7 @@ class Lab:
             special = plan.detect if name == "detect" else plan.archive
             script = plan.script if name == "detect" and plan.script else REPO_ROOT / JOBS[name]
             job = Submission(script, environment={**os.environ, **common, **special})
-            return submit(self.stack.home, self.rest, job, limit_s=SUBMIT_LIMIT_S)
+            return submit(self.stack.home, self.rest, job)
 
         with ThreadPoolExecutor(len(JOBS)) as pool:
             detect, archive = pool.map(start, ("detect", "archive"))
