@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.demo.archived import archive
 from flink_jobs.demo.board import Board
-from flink_jobs.demo.interrupts import handled, interrupt
 from flink_jobs.demo.plan import run_prefix
 from flink_jobs.demo.preparation import Session
 from flink_jobs.demo.summary import Place, Summary
 from flink_jobs.demo.threads import Traffic
+from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.local.stack import Stack
 from flink_jobs.logs import json_log
 from flink_jobs.settings import REPO_ROOT

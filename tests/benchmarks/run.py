@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from flink_jobs.errors import UserError
+from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.settings import REPO_ROOT
 from tests.benchmarks import (
     bench_core,
@@ -211,10 +212,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "tests.benchmarks", *given])
     description = machine.describe()
     try:
-        sections = run(options, say, show)
+        with handled(interrupt):
+            sections = run(options, say, show)
     except (UserError, WrongOutputError) as error:
         console.print(f"benchmark: {error}", markup=False, highlight=False)
         return 1
+    except KeyboardInterrupt:
+        say("interrupted; what was started has been stopped")
+        return 130
     text, data = report.write(options.out, sections, description, command)
     for name, value in description.items():
         console.print(f"{name}: {value}", markup=False, highlight=False)

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from flink_jobs.errors import UserError
 from flink_jobs.local.flink_rest import FlinkRestError
+from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.settings import REPO_ROOT
 from tests.benchmarks import machine
 from tests.faults import report
@@ -117,11 +118,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.write(options.out, rows, description, command)
 
     try:
-        with open_lab(say) as lab:
+        with handled(interrupt), open_lab(say) as lab:
             run(lab, options.cases, options.seed, options.out, say, done)
     except UserError as error:
         console.print(f"faults: {error}", markup=False, highlight=False)
         return 1
+    except KeyboardInterrupt:
+        say("interrupted; what was started has been stopped")
+        return 130
     say(f"written: {options.out / 'faults.md'} and faults.json")
     failed = [finding.name for finding in findings if finding.status is Status.FAILS]
     held = sum(finding.status is Status.HOLDS for finding in findings)

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from flink_jobs.contracts.registry import topic_name
 from flink_jobs.errors import UserError
+from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.letters import read_letters
@@ -198,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     description = machine.describe()
     try:
         with (
+            handled(interrupt),
             trained_model(say) as model_dir,
             open_rig(model_dir, say) as rig,
             running_soak(rig, options.customers) as running,
@@ -214,6 +216,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         console.print(f"soak: {error}", markup=False, highlight=False)
         return 1
+    except KeyboardInterrupt:
+        say("interrupted; what was started has been stopped")
+        return 130
     verdicts = report.judge(samples, series)
     document = {
         "command": shlex.join(["python", "-m", "tests.soak", *given]),

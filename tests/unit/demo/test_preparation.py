@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from flink_jobs.demo.interrupts import handled, interrupt
 from flink_jobs.demo.preparation import Timings, finish_training, sha256, trained_version
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
@@ -73,15 +71,3 @@ def test_timings_hold_failures_too() -> None:
     with pytest.raises(ValueError, match="x"), timings.measure("part"):
         raise ValueError("x")
     assert timings.seconds["part"] >= 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_every_way_to_end_it_is_an_interrupt_and_handlers_come_back(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), handled(interrupt):
-        signal.raise_signal(number)
-    calls: list[str] = []
-    with handled(interrupt), handled(lambda: calls.append("still stopping")):
-        signal.raise_signal(number)
-    assert calls == ["still stopping"]
-    assert signal.getsignal(number) is before

@@ -1,4 +1,4 @@
-"""Ctrl-C, and its siblings from a script or a closed terminal, end the demo the same way: in order."""
+"""Ctrl-C, and its siblings from a script or a closed terminal, end a command that started servers: in order."""
 
 from __future__ import annotations
 
