@@ -45,9 +45,9 @@ class JobPlan:
     guarantee: str = "exactly_once"
     checkpoint_interval_ms: int = CHECKPOINT_INTERVAL_MS
     parallelism: int = 1
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Further settings of the job, by their environment variables."""
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Flink's settings for this run."""
 
 

@@ -1,10 +1,14 @@
 """The benchmark's own arithmetic and report: what every claim of speed rests on."""
 
+from __future__ import annotations
+
 import json
 import os
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pytest
 
 from flink_jobs.errors import UserError
@@ -12,6 +16,11 @@ from flink_jobs.settings import REPO_ROOT
 from tests.benchmarks import kafka_rates, latency, report, run, workload
 from tests.benchmarks.meter import ProcessMeter, Rate, Sample, read_process, steady_rate
 from tests.benchmarks.outputs import digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tests.benchmarks.rig import JobPlan, Rig
 
 
 def meter_of(*samples: Sample) -> ProcessMeter:
@@ -74,6 +83,21 @@ def test_the_time_of_sending_travels_in_the_transaction_id() -> None:
     value = latency.marked(1)[0].value
     assert value is not None
     assert latency.sent_at(value.replace(b"latency-mark", b"1700000000123")) == 1_700_000_000_123
+
+
+def test_latency_is_told_for_each_guarantee_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: plans with settings of their own could not be told apart, and `--only latency` ended in a trace."""
+
+    def run_of(_rig: Rig, plan: JobPlan, rate: float, _seconds: float) -> tuple[NDArray[np.float64], float]:
+        return np.array([1.0, 3.0]) * plan.checkpoint_interval_ms, rate
+
+    monkeypatch.setattr(latency, "run", run_of)
+    (section,) = latency.measure(cast("Rig", None), 1_000.0, 1.0, 2, lambda _: None)
+    assert [row[:3] for row in section.rows] == [
+        (plan.guarantee, f"{plan.checkpoint_interval_ms / 1000:g} s", f"{plan.checkpoint_interval_ms * 2:,}")
+        for plan in latency.PLANS
+    ]
+    assert len({hash(plan) for plan in latency.PLANS}) == len(section.rows) == 4
 
 
 def test_digest_does_not_depend_on_order_but_on_scores() -> None:
