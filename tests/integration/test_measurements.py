@@ -1,0 +1,67 @@
+"""The measurements for seconds: that they run on the real stack and keep their books.
+
+What they found in earnest is in docs/soak.md, docs/speed.md and the README; nothing here depends on the time that
+anything takes. Guards: a setting added to the benchmark's plans left `make bench BENCH_FLAGS="--only latency"` with a
+trace, and no test started it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.benchmarks import latency
+from tests.benchmarks.engines import run_detector, run_evaluator
+from tests.benchmarks.rig import JobPlan, Rig
+from tests.benchmarks.workload import card_traffic
+from tests.soak import report
+from tests.soak.run import running_soak
+from tests.soak.sampling import SERIES, rss_series
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flink_jobs.local.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def rig(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Rig:
+    return Rig(stack, model_dir, tmp_path_factory.mktemp("measurements"))
+
+
+def test_a_short_soak_balances_and_every_series_is_judged(rig: Rig, tmp_path: Path) -> None:
+    said: list[str] = []
+    with running_soak(rig, customers=200) as running:
+        samples = running.soak(rate=100.0, minutes=1.25, every_s=5.0, say=said.append)
+        letters = running.catch_up()
+        failures = rig.rest.failures(running.job_id)
+        sent, decided = running.sender.sent, running.window.decided
+
+    assert sent == decided + letters
+    assert sent > 5_000
+    assert letters > 0
+    assert failures == []
+    assert len(said) == len(samples) >= 12
+    series = (*SERIES, *rss_series([item.name for item in rig.stack.status() if item.state == "running"]))
+    verdicts = report.judge(samples, series)
+    assert [row["series"] for row in verdicts] == [one.name for one in series]
+    report.write(tmp_path, {"command": "", "machine": {}, "run": {}, "verdicts": verdicts, "samples": samples}, series)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["soak.html", "soak.json", "soak.md"]
+
+
+def test_throughput_is_that_of_decisions_which_equal_the_evaluators(rig: Rig) -> None:
+    messages = card_traffic(5_000)
+    done = run_detector(rig, messages, JobPlan(), run_evaluator(messages, rig.model_dir)[1])
+    assert 0 < done.rate.events <= 5_000
+    assert done.rate.cpu_seconds > 0
+
+
+def test_latency_is_that_of_every_transaction_after_the_warm_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "WARM_UP_S", 1.0)
+    plan = latency.PLANS[-1]
+    found, reached = latency.run(rig, plan, rate=50.0, seconds=4.0)
+    assert 0 < len(found) < 250
+    assert np.all(found > 0)
+    assert 0 < reached <= 51
