@@ -89,7 +89,7 @@ def test_latency_is_told_for_each_guarantee_and_interval(monkeypatch: pytest.Mon
     """Guards: plans with settings of their own could not be told apart, and `--only latency` ended in a trace."""
 
     def run_of(_rig: Rig, plan: JobPlan, rate: float, _seconds: float) -> tuple[NDArray[np.float64], float]:
-        return np.array([1.0, 3.0]) * plan.checkpoint_interval_ms, rate
+        return np.array([1.0, 3.0], dtype=np.float64) * float(plan.checkpoint_interval_ms), rate
 
     monkeypatch.setattr(latency, "run", run_of)
     (section,) = latency.measure(cast("Rig", None), 1_000.0, 1.0, 2, lambda _: None)
