@@ -34,7 +34,8 @@ def rig(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_a_short_soak_balances_and_every_series_is_judged(rig: Rig, tmp_path: Path) -> None:
     said: list[str] = []
     with running_soak(rig, customers=200) as running:
-        samples = running.soak(rate=100.0, minutes=1.25, every_s=5.0, say=said.append)
+        # Longer than eight samples take: on a slow machine not every one holds a checkpoint, and so a latency.
+        samples = running.soak(rate=100.0, minutes=2.0, every_s=5.0, say=said.append)
         letters = running.catch_up()
         failures = rig.rest.failures(running.job_id)
         sent, decided = running.sender.sent, running.window.decided
@@ -43,7 +44,7 @@ def test_a_short_soak_balances_and_every_series_is_judged(rig: Rig, tmp_path: Pa
     assert sent > 5_000
     assert letters > 0
     assert failures == []
-    assert len(said) == len(samples) >= 12
+    assert len(said) == len(samples) >= 18
     series = (*SERIES, *rss_series([item.name for item in rig.stack.status() if item.state == "running"]))
     verdicts = report.judge(samples, series)
     assert [row["series"] for row in verdicts] == [one.name for one in series]
