@@ -44,7 +44,7 @@ def test_a_short_soak_balances_and_every_series_is_judged(rig: Rig, tmp_path: Pa
     assert sent > 5_000
     assert letters > 0
     assert failures == []
-    assert len(said) == len(samples) >= 18
+    assert len(said) == len(samples) >= 12
     series = (*SERIES, *rss_series([item.name for item in rig.stack.status() if item.state == "running"]))
     verdicts = report.judge(samples, series)
     assert [row["series"] for row in verdicts] == [one.name for one in series]
