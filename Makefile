@@ -15,7 +15,7 @@ SHELL_SCRIPTS := .ci/run $(shell find .github flink_jobs k8s ml sql tests docs -
 # Two at a time, each with a stack of its own for half of what needs the servers.
 AT_ONCE := -n 2 --dist loadgroup
 # Not collected by `make test`: they want programs that take long to build.
-CLUSTER_CHECKS := $(addprefix tests/platform/,cluster_checks.py pod_checks.py upgrade_checks.py operator_checks.py)
+CLUSTER_CHECKS := $(addprefix tests/lab/platform/,cluster_checks.py pod_checks.py upgrade_checks.py operator_checks.py)
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
@@ -111,27 +111,27 @@ upgrades: setup ## upgrade a job in every way on the real stack: the matrix of d
 	@$(PYTHON) -m tests.integration.upgrade_matrix
 
 bench: setup ## measure throughput and latency, or compare two reports (BENCH_FLAGS="--compare old.json new.json")
-	@$(PYTHON) -m tests.benchmarks $(BENCH_FLAGS)
+	@$(PYTHON) -m tests.lab.benchmarks $(BENCH_FLAGS)
 
 platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, tflint, checkov
 	@flink_jobs/local/bootstrap.sh terraform
-	@$(PYTHON) -m pytest -q --no-header tests/platform/terraform_checks.py
+	@$(PYTHON) -m pytest -q --no-header tests/lab/platform/terraform_checks.py
 
 images: ## build the images with docker, podman or buildah, or without them (IMAGES_FLAGS="--base IMAGE job")
 	@k8s/images/build.sh $(IMAGES_FLAGS)
 
 images-check: setup ## as root, after `make images`: what is in them, their bills of materials, and both jobs at work
-	@$(PYTHON) -m pytest -q --no-header tests/platform/image_checks.py tests/platform/image_work_checks.py
+	@$(PYTHON) -m pytest -q --no-header tests/lab/platform/image_checks.py tests/lab/platform/image_work_checks.py
 
 cluster-check: setup-platform ## k8s/ on a real Kubernetes API server (built once: 20 minutes), and under the Flink operator's validator
 	@flink_jobs/local/bootstrap.sh cluster
 	@$(PYTHON) -m pytest -q --no-header $(CLUSTER_CHECKS)
 
 faults: setup ## break the real stack in every way of the fault matrix, settle the account (FAULTS_FLAGS="--only broker-kill")
-	@$(PYTHON) -m tests.faults $(FAULTS_FLAGS)
+	@$(PYTHON) -m tests.lab.faults $(FAULTS_FLAGS)
 
 soak: setup ## run at 80 % of capacity for long and judge what drifts (SOAK_FLAGS="--minutes 30")
-	@$(PYTHON) -m tests.soak $(SOAK_FLAGS)
+	@$(PYTHON) -m tests.lab.soak $(SOAK_FLAGS)
 
 clean: ## stop the stack and delete its data and all caches (.venv and .tools stay)
 	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi

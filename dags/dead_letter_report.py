@@ -24,7 +24,7 @@ def dead_letter_report() -> None:
 
     @task
     def list_days(params: dict[str, str | None] | None = None) -> list[str]:
-        from flink_jobs.warehouse.dead_letters import unreported_days
+        from flink_jobs.dead_letters.daily_report import unreported_days
         from flink_jobs.warehouse.orchestration import transformer_dsn
 
         day = (params or {}).get("day")
@@ -36,8 +36,8 @@ def dead_letter_report() -> None:
 
         from airflow.sdk import get_current_context
 
+        from flink_jobs.dead_letters.daily_report import report_day
         from flink_jobs.settings import load_settings
-        from flink_jobs.warehouse.dead_letters import report_day
 
         get_current_context()["day"] = day  # type: ignore[typeddict-unknown-key]  # shown in place of the index
         settings = load_settings()

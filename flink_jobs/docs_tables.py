@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from flink_jobs.core.features import FEATURES
-from flink_jobs.core.redrive import POLICIES, Policy
+from flink_jobs.core.dead_letters.redrive import POLICIES, Policy
+from flink_jobs.core.features.vector import FEATURES
 from flink_jobs.core.rules import RULES
 from flink_jobs.errors import UserError
 

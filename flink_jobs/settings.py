@@ -14,8 +14,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flink_jobs.broker import Broker
 from flink_jobs.errors import UserError
+from flink_jobs.kafka.broker import Broker
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "STREAMFLOW_"

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flink_jobs.core.model import load_model
-from flink_jobs.core.model_artifact import read_artifact
-from flink_jobs.core.model_faults import ModelError
-from flink_jobs.core.model_manifest import ARRAYS_FILE, CURRENT_FILE, MANIFEST_FILE, is_model_version
+from flink_jobs.core.models.artifact import read_artifact
+from flink_jobs.core.models.faults import ModelError
+from flink_jobs.core.models.manifest import ARRAYS_FILE, CURRENT_FILE, MANIFEST_FILE, is_model_version
+from flink_jobs.core.models.model import load_model
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
-    from flink_jobs.core.model_artifact import ModelArrays
-    from flink_jobs.core.model_manifest import ModelManifest
+    from flink_jobs.core.models.artifact import ModelArrays
+    from flink_jobs.core.models.manifest import ModelManifest
 
 
 def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ModelArrays) -> Path:

@@ -16,17 +16,17 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from flink_jobs.core.evaluator import replay_features
 from flink_jobs.core.rules import FraudRuleEvaluator
 from flink_jobs.core.scoring import blend
-from flink_jobs.registry.gate import Measured
 from ml.dataset import FRAUD, UNKNOWN, Feed
+from ml.gate import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flink_jobs.core.config import DetectionConfig
-    from flink_jobs.core.features import FeatureVector
-    from flink_jobs.core.lineup import Model
+    from flink_jobs.cards.card_files import SourceEvent
+    from flink_jobs.core.control.config import DetectionConfig
+    from flink_jobs.core.features.vector import FeatureVector
+    from flink_jobs.core.models.lineup import Model
     from flink_jobs.core.transaction import Transaction
-    from flink_jobs.traffic.source_files import SourceEvent
 
 TIMED_ROUNDS: Final = 200
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from flink_jobs.core.config import DetectionConfig
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
 from flink_jobs.core.evaluator import replay_features
-from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES
-from flink_jobs.core.parsing import parse_transaction
+from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES, FraudRuleEvaluator
 from flink_jobs.core.transaction import Rejection, Transaction
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from flink_jobs.core.features import FeatureVector
+    from flink_jobs.cards.card_files import SourceEvent
+    from flink_jobs.core.features.vector import FeatureVector
     from flink_jobs.core.rules import RuleVerdict
-    from flink_jobs.traffic.source_files import SourceEvent
 
 DAY_MS = 86_400_000
 UNKNOWN, GENUINE, FRAUD = -1, 0, 1

@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from flink_jobs.core.category_habits import log_amount
-from flink_jobs.core.encodings import ENCODING_ARRAYS, POPULATION_KEY, POPULATION_MEAN, POPULATION_STD, population_key
+from flink_jobs.core.models.encodings import (
+    ENCODING_ARRAYS,
+    POPULATION_KEY,
+    POPULATION_MEAN,
+    POPULATION_STD,
+    population_key,
+)
+from flink_jobs.core.state.category_habits import log_amount
 
 if TYPE_CHECKING:
-    from flink_jobs.core.tree_arrays import Arrays
+    from flink_jobs.core.models.trees.arrays import Arrays
     from ml.dataset import Dataset
 
 SMALLEST_STD: Final = 0.1

@@ -9,11 +9,11 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from threadpoolctl import threadpool_limits
 
-from flink_jobs.core.calibration import compile_curve, rarity_curve
-from flink_jobs.core.encodings import ENCODING_NAMES
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.forest_scorer import compile_score
-from flink_jobs.core.model_artifact import ModelArrays
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.artifact import ModelArrays
+from flink_jobs.core.models.calibration import compile_curve, rarity_curve
+from flink_jobs.core.models.encodings import ENCODING_NAMES
+from flink_jobs.core.models.trees.forest_scorer import compile_score
 from flink_jobs.errors import UserError
 from ml.dataset import FRAUD, UNKNOWN
 from ml.encodings import fit_population

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from flink_jobs.core.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model_manifest import AlertBudget
-from flink_jobs.core.model_reference import SCORE, Reference
+from flink_jobs.core.control.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.manifest import AlertBudget
+from flink_jobs.core.models.reference import SCORE, Reference
 from ml.dataset import FRAUD, UNKNOWN
 from ml.drift.reference import take_reference
 from ml.scoring import input_rows
@@ -18,7 +18,7 @@ from ml.scoring import input_rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from flink_jobs.core.tree_arrays import Arrays
+    from flink_jobs.core.models.trees.arrays import Arrays
     from ml.dataset import Dataset
     from ml.parameters import TrainingParameters
 

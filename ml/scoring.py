@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flink_jobs.core.encodings import ENCODING_NAMES, compile_encoding
-from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.encodings import ENCODING_NAMES, compile_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from flink_jobs.core.model import TreeModel
-    from flink_jobs.core.tree_arrays import Arrays
-    from flink_jobs.core.tree_masks import Row
+    from flink_jobs.core.models.model import TreeModel
+    from flink_jobs.core.models.trees.arrays import Arrays
+    from flink_jobs.core.models.trees.masks import Row
     from ml.dataset import Dataset
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from flink_jobs.core.encodings import ENCODING_NEUTRALS
-from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES
-from flink_jobs.core.model import build_model
-from flink_jobs.core.model_artifact import ModelArrays
-from flink_jobs.core.model_manifest import ModelManifest, TrainingData, feature_hash
+from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.models.artifact import ModelArrays
+from flink_jobs.core.models.encodings import ENCODING_NEUTRALS
+from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
+from flink_jobs.core.models.model import build_model
 from flink_jobs.errors import UserError
 from ml.dataset import UNKNOWN, known_at, split_by_time
 from ml.fitting import FITTERS, Fitted

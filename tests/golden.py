@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.core.parsing.source_record import SourceRecord
 
 FOLDER = Path(__file__).parent / "data" / "savepoints"
 GOLDEN = sorted(FOLDER.glob("state-v*.tar.gz"))

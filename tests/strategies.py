@@ -5,10 +5,11 @@ from typing import Any
 import orjson
 from hypothesis import strategies as st
 
-from flink_jobs.core.config import Blacklist, DetectionConfig
+from flink_jobs.core.control.config import Blacklist, DetectionConfig
+from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.currencies import MINOR_UNITS
-from flink_jobs.core.experiment import Experiment, GuardBand, ModelRef
-from flink_jobs.core.parsing import (
+from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.parsing.transactions import (
     MAX_AMOUNT_MINOR,
     MAX_CATEGORY_CHARS,
     MAX_CHANNEL_CHARS,
@@ -18,8 +19,7 @@ from flink_jobs.core.parsing import (
     MIN_EVENT_TIME_MS,
 )
 from flink_jobs.core.rules import RULES, RuleSetting
-from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.core.state import CustomerFraudState, transaction_fingerprint
+from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
 from flink_jobs.core.transaction import Transaction
 
 NOW_MS = 1_767_225_600_000

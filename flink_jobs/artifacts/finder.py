@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from flink_jobs.artifacts.store import fetch, open_store
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.lineup import Model
-from flink_jobs.core.model import ModelError, ModelFault, load_model, model_directory
+from flink_jobs.artifacts.artifact_store import fetch, open_store
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.lineup import Model
+from flink_jobs.core.models.model import ModelError, ModelFault, load_model, model_directory
 
 
 def find_model(model_dir: str, store: str | None, version: str, digest: str | None) -> Model:

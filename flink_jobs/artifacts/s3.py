@@ -11,8 +11,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from flink_jobs.core.model_artifact import ARTIFACT_FILES, read_bounded
-from flink_jobs.core.model_faults import ModelError, ModelFault
+from flink_jobs.core.models.artifact import ARTIFACT_FILES, read_bounded
+from flink_jobs.core.models.faults import ModelError, ModelFault
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import typer
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
-    from flink_jobs.registry.store import Why as Answerable
+    from flink_jobs.model_registry.versions import Why as Answerable
 
 Why = Annotated[str, typer.Option("--reason", "-r", help="why, for the audit", prompt="Why (for the audit)")]
 By = Annotated[str | None, typer.Option("--by", help="who answers for it; default: your login name")]
@@ -36,7 +36,7 @@ def why_of(by: str | None, reason: str) -> Answerable:
     Raises:
         UserError: nobody was named, or the reason is empty.
     """
-    from flink_jobs.registry.store import Why as Answerable
+    from flink_jobs.model_registry.versions import Why as Answerable
 
     if not reason.strip():
         raise UserError("the reason is empty", "say why in a few words: somebody will read it in the audit")

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flink_jobs.cards.card_files import SkippedRows, mapping_for, read_events
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.progress import counted
 from flink_jobs.cli.times import moment_ms, shown
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model import load_model, model_directory
-from flink_jobs.core.model_faults import ModelError, ModelFault
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT, load_settings
-from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_events
 
 if TYPE_CHECKING:
-    from flink_jobs.core.lineup import Model
+    from flink_jobs.core.models.lineup import Model
+    from ml.backtest.backtest import Plan
     from ml.backtest.comparison import AlertCount, Comparison, Example
-    from ml.backtest.run import Plan
     from ml.backtest.settings_file import Settings
 
 NO_MODEL = "none"
@@ -92,7 +92,7 @@ def backtest(
 
 
 def _plan(rules: Path | None, model: Model | None) -> Plan:
-    from ml.backtest.run import Plan
+    from ml.backtest.backtest import Plan
 
     return Plan(None if rules is None else _settings(rules), model)
 
@@ -124,10 +124,10 @@ def _other_model(models: Path, version: str | None) -> Model | None:
 
 
 def _recorded(plan: Plan, since: str | None, until: str | None) -> Comparison:
-    from ml.backtest.run import backtest_decisions
-    from ml.warehouse.configurations import read_configurations
-    from ml.warehouse.connection import warehouse
-    from ml.warehouse.decisions import Period, measure_period, read_decisions
+    from ml.backtest.backtest import backtest_decisions
+    from ml.history.configurations import read_configurations
+    from ml.history.connection import warehouse
+    from ml.history.decisions import Period, measure_period, read_decisions
 
     now_ms = time.time_ns() // 1_000_000
     period = Period(
@@ -141,7 +141,7 @@ def _recorded(plan: Plan, since: str | None, until: str | None) -> Comparison:
 
 
 def _file(data: Path, mapping: Path | None, before: Plan, after: Plan, *, skip_bad_rows: bool) -> Comparison:
-    from ml.backtest.run import backtest_events
+    from ml.backtest.backtest import backtest_events
     from ml.dataset import Feed
 
     skipped = SkippedRows() if skip_bad_rows else None

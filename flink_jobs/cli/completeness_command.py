@@ -30,10 +30,10 @@ def completeness(
 
     Example: streamflow completeness --wait 60
     """
-    from flink_jobs.contracts.registry import topic_name
-    from flink_jobs.local.topics import is_ready
-    from flink_jobs.local.waiting import WaitTimeoutError, wait_for
-    from flink_jobs.traffic.positions import read_positions
+    from flink_jobs.contracts.topic_contracts import topic_name
+    from flink_jobs.kafka.positions import read_positions
+    from flink_jobs.kafka.topics import is_ready
+    from flink_jobs.waiting import WaitTimeoutError, wait_for
     from flink_jobs.warehouse.completeness import compare
 
     settings = load_settings()

@@ -15,14 +15,14 @@ from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.times import shown
 from flink_jobs.core.rules import RULE_BY_ID
 from flink_jobs.errors import UserError
-from flink_jobs.settings import load_settings
-from flink_jobs.traffic.control_client import (
+from flink_jobs.kafka.control_client import (
     ControlState,
     build_message,
     encode_checked,
     read_control_state,
     send_and_wait,
 )
+from flink_jobs.settings import load_settings
 
 HELP = "Change rules, thresholds and blacklists of the running detector. Every change is checked, numbered and audited."
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP)

@@ -11,8 +11,8 @@ import typer
 
 from flink_jobs.cli.output import Output, OutputOption, err, out, print_json, say
 from flink_jobs.demo.plan import EVENTS, FAULTS, RATE, DemoPlan
+from flink_jobs.kafka.pacing import Pace, parse_pace
 from flink_jobs.traffic.faults import FaultPlan
-from flink_jobs.traffic.pacing import Pace, parse_pace
 
 if TYPE_CHECKING:
     from flink_jobs.demo.screen import View
@@ -60,9 +60,9 @@ def demo(
 
       streamflow demo --rate 500 --keep
     """
-    from flink_jobs.demo.run import Audience, run_demo
+    from flink_jobs.demo.demonstration import Audience, run_demo
     from flink_jobs.demo.screen import LineView, LiveView
-    from flink_jobs.traffic.metrics import TrafficMetrics
+    from flink_jobs.traffic.sender_metrics import TrafficMetrics
 
     is_live = sys.stdout.isatty() and err.is_terminal and not no_tty
     plan = DemoPlan(

@@ -24,12 +24,12 @@ from flink_jobs.cli.letter_options import (
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.redrive_command import history, redrive
 from flink_jobs.cli.times import shown, shown_at
-from flink_jobs.core.redrive import Letter, place_of
+from flink_jobs.core.dead_letters.letter import letter_payload
+from flink_jobs.core.dead_letters.redrive import Letter, place_of
+from flink_jobs.dead_letters.letters import LetterStats, complete_payload, find_letter, read_letters
+from flink_jobs.dead_letters.standing import Standing, open_standing
 from flink_jobs.errors import UserError
-from flink_jobs.redrive.standing import Standing, open_standing
 from flink_jobs.settings import load_settings
-from flink_jobs.traffic.letters import LetterStats, complete_payload, find_letter, read_letters
-from flink_jobs.traffic.outcomes import letter_payload
 
 app = typer.Typer(
     no_args_is_help=True,

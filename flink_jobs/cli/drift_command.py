@@ -17,7 +17,7 @@ from flink_jobs.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from ml.drift.check import DriftCheck
-    from ml.drift.run import Watch
+    from ml.drift.drift_run import Watch
 
 RETRAIN_EXIT, UNKNOWN_EXIT = 3, 4
 
@@ -55,7 +55,7 @@ def drift(
     Example: streamflow drift --once --output json
     """
     from ml.drift.check import Thresholds, Verdict
-    from ml.drift.run import Watch
+    from ml.drift.drift_run import Watch
 
     if once and serve is not None:
         raise UserError("--once and --serve exclude each other", "leave one of them out")
@@ -80,8 +80,8 @@ def drift(
 
 
 def _check(settings: Settings, watch: Watch) -> DriftCheck:
-    from ml.drift.run import run_check
-    from ml.warehouse.connection import warehouse
+    from ml.drift.drift_run import run_check
+    from ml.history.connection import warehouse
 
     with warehouse(settings.postgres_dsn) as connection:
         return run_check(connection, watch, datetime.now(UTC))
@@ -89,7 +89,7 @@ def _check(settings: Settings, watch: Watch) -> DriftCheck:
 
 def _serve(settings: Settings, watch: Watch, port: int, every: float) -> None:
     from flink_jobs.metrics.exposition import serve_metrics
-    from ml.drift.metrics import DriftMetrics
+    from ml.drift.drift_metrics import DriftMetrics
 
     metrics = DriftMetrics()
     serve_metrics(metrics.registry, port, "--serve")

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from flink_jobs.cli.history import From, LabelsUntil, Since, Until, code_version, read_history
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
-from flink_jobs.core.config import DEFAULT_ALPHA, DetectionConfig
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model import load_model, model_directory
-from flink_jobs.core.model_faults import ModelError
+from flink_jobs.core.control.config import DEFAULT_ALPHA, DetectionConfig
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.faults import ModelError
+from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
 from ml.parameters import TrainingParameters
@@ -25,7 +25,7 @@ from ml.parameters import TrainingParameters
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flink_jobs.core.model import TreeModel
+    from flink_jobs.core.models.model import TreeModel
     from ml.evaluation.document import EvaluationDocument
 
 DEFAULTS = TrainingParameters()
@@ -77,7 +77,7 @@ def evaluate(
     """
     from ml.evaluation.evaluation import JudgingOptions
     from ml.evaluation.files import write_evaluation
-    from ml.evaluation.run import Judged, evaluate
+    from ml.evaluation.judging import Judged, evaluate
     from ml.train import Provenance
 
     started = time.monotonic()

@@ -10,12 +10,12 @@ import typer
 
 from flink_jobs.cli.actor import By, Why, why_of
 from flink_jobs.cli.output import Output, OutputOption, emit, out, table
-from flink_jobs.core.experiment import Experiment, GuardBand
+from flink_jobs.core.control.experiment import Experiment, GuardBand
 from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from flink_jobs.registry.trial import TrialStatus
+    from flink_jobs.model_registry.trial import TrialStatus
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,8 +49,8 @@ def start(
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start an experiment on the running job."""
-    from flink_jobs.registry.store import open_registry
-    from flink_jobs.registry.trial import start_trial
+    from flink_jobs.model_registry.trial import start_trial
+    from flink_jobs.model_registry.versions import open_registry
 
     settings = load_settings()
     with open_registry(settings.postgres_dsn) as registry:
@@ -65,7 +65,7 @@ def start(
 @app.command()
 def stop(reason: Why, by: By = None, wait: Wait = WAIT_S, *, output: OutputOption = Output.PLAIN) -> None:
     """End the experiment that is on: the champion decides for everyone."""
-    from flink_jobs.registry.trial import stop_trial
+    from flink_jobs.model_registry.trial import stop_trial
 
     ended, control_id = stop_trial(load_settings(), why_of(by, reason), _now_ms(), wait)
     emit(output, {"experiment": ended, "control_id": control_id}, lambda: out.print(f"{ended} is over ({control_id})"))
@@ -74,7 +74,7 @@ def stop(reason: Why, by: By = None, wait: Wait = WAIT_S, *, output: OutputOptio
 @app.command()
 def status(*, output: OutputOption = Output.PLAIN) -> None:
     """Show how the latest experiment goes, or why it ended."""
-    from flink_jobs.registry.trial import trial_status
+    from flink_jobs.model_registry.trial import trial_status
 
     found = trial_status(load_settings())
     if found is None:

@@ -13,9 +13,9 @@ from flink_jobs.core.currencies import major_amount
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from flink_jobs.core.lineup import Model
+    from flink_jobs.core.models.lineup import Model
+    from flink_jobs.explain.explanation import Explanation, FeatureShare
     from flink_jobs.settings import Settings
-    from flink_jobs.traffic.explanation import Explanation, FeatureShare
 
 
 def explain(
@@ -25,8 +25,8 @@ def explain(
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Tell why a transaction was decided as it was: rules with their values, the model feature by feature."""
-    from flink_jobs.traffic.explanation import explain as explained
-    from flink_jobs.traffic.recorded import find_recorded
+    from flink_jobs.explain.explanation import explain as explained
+    from flink_jobs.explain.recorded import find_recorded
 
     settings = load_settings()
     where = settings.postgres_dsn, settings.broker(), settings.topic_prefix
@@ -41,7 +41,7 @@ def explain(
 
 def _load(settings: Settings, version: str) -> tuple[Model | None, str]:
     from flink_jobs.artifacts.finder import find_model
-    from flink_jobs.core.model import ModelError
+    from flink_jobs.core.models.model import ModelError
 
     try:
         return find_model(str(settings.model_dir), settings.artifact_store, version, None), ""

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from flink_jobs.cards.card_files import SkippedRows, mapping_for, read_events
 from flink_jobs.cli.output import say
 from flink_jobs.cli.progress import counted
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT, load_settings
-from flink_jobs.traffic.source_files import SkippedRows, mapping_for, read_events
 
 if TYPE_CHECKING:
-    from flink_jobs.core.config import DetectionConfig
+    from flink_jobs.core.control.config import DetectionConfig
     from ml.dataset import Dataset
 
 
@@ -120,9 +120,9 @@ def read_recorded(
     Raises:
         UserError: the database does not answer, a time is none, or nothing was recorded.
     """
-    from ml.warehouse.connection import warehouse
-    from ml.warehouse.dataset import recorded_dataset
-    from ml.warehouse.decisions import Period, measure_period, read_decisions
+    from ml.history.connection import warehouse
+    from ml.history.dataset import recorded_dataset
+    from ml.history.decisions import Period, measure_period, read_decisions
 
     now_ms = time.time_ns() // 1_000_000
     period = Period(

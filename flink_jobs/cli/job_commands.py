@@ -11,8 +11,8 @@ import typer
 from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say, table
 from flink_jobs.cli.stack_commands import job_summary
 from flink_jobs.errors import UserError
-from flink_jobs.local.flink_rest import FlinkRest
-from flink_jobs.local.jobs import JOBS
+from flink_jobs.flink.jobs import JOBS
+from flink_jobs.flink.rest import FlinkRest
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.submit import Submission
 from flink_jobs.local.submit import submit as submit_job
@@ -80,7 +80,7 @@ def submit(
 def _model_problem(settings: Settings) -> str | None:
     """Return what is wrong with the model that the detector will start with, ``None`` when it can be used."""
     from flink_jobs.artifacts.finder import find_model
-    from flink_jobs.core.model import ModelError, model_directory
+    from flink_jobs.core.models.model import ModelError, model_directory
 
     try:
         version = settings.model_version or model_directory(settings.model_dir).name

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
+from flink_jobs.cards.card_files import mapping_for, read_events
 from flink_jobs.cli.actor import By, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.core.label import Finding, Label
 from flink_jobs.errors import UserError
+from flink_jobs.kafka.label_sender import labels_of, send_labels
 from flink_jobs.settings import load_settings
-from flink_jobs.traffic.labels import labels_of, send_labels
-from flink_jobs.traffic.source_files import mapping_for, read_events
 
 
 def label(
@@ -40,7 +40,7 @@ def label(
     settings, who = load_settings(), actor(by)
     where = settings.broker(), settings.topic_prefix
     if from_file is not None:
-        from flink_jobs.traffic.source_files import with_prefix
+        from flink_jobs.cards.card_files import with_prefix
 
         if transaction is not None:
             raise UserError("both a transaction and --from-file are given", "give one of them")

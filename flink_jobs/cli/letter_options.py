@@ -10,8 +10,8 @@ import typer
 
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.dead_letters.letters import LetterFilter
 from flink_jobs.errors import UserError
-from flink_jobs.traffic.letters import LetterFilter
 
 # typer offers the values of an enum on the command line and refuses others with a list of them.
 Reasons = Annotated[list[DeadLetterReason] | None, typer.Option("--reason", help="only these reasons; may be repeated")]

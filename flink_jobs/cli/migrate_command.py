@@ -29,8 +29,9 @@ def migrate(
     For a Postgres that `streamflow up` did not start; it does this by itself. Run it before every release: what was
     applied is not applied again.
     """
-    from flink_jobs.local import airflow, database
-    from flink_jobs.local.topics import create_topics
+    from flink_jobs.kafka.topics import create_topics
+    from flink_jobs.local import airflow
+    from flink_jobs.warehouse import database
 
     settings = load_settings()
     if topics:

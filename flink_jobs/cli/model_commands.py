@@ -15,7 +15,7 @@ from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from flink_jobs.registry.gate import Check
+    from ml.gate import Check
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +44,7 @@ def register(
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Check an artefact, publish it to the store and enter it as a candidate."""
-    from flink_jobs.registry.promotion import register_model
+    from flink_jobs.model_registry.promotion import register_model
 
     settings = load_settings()
     directory = Path(model) if Path(model).is_dir() else settings.model_dir / model
@@ -57,7 +57,7 @@ def register(
 @app.command("list")
 def list_models(*, output: OutputOption = Output.PLAIN) -> None:
     """List the registered versions, the latest first."""
-    from flink_jobs.registry.store import open_registry
+    from flink_jobs.model_registry.versions import open_registry
 
     with open_registry(load_settings().postgres_dsn) as registry:
         found = registry.all()
@@ -72,7 +72,7 @@ def list_models(*, output: OutputOption = Output.PLAIN) -> None:
 @app.command()
 def show(version: Version, *, output: OutputOption = Output.PLAIN) -> None:
     """Show one version: what it is, where it lies, what happened to it."""
-    from flink_jobs.registry.store import open_registry
+    from flink_jobs.model_registry.versions import open_registry
 
     with open_registry(load_settings().postgres_dsn) as registry:
         item, events = registry.get(version), registry.history(version)
@@ -94,7 +94,7 @@ def history(
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Tell who did what to which version, when and why."""
-    from flink_jobs.registry.store import open_registry
+    from flink_jobs.model_registry.versions import open_registry
 
     with open_registry(load_settings().postgres_dsn) as registry:
         events = registry.history(version)
@@ -122,9 +122,9 @@ def promote(
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Promote a version: through the gate, to the running job, and into the registry once the job has it."""
-    from flink_jobs.registry.gate import GateBounds
-    from flink_jobs.registry.promotion import Promotion, promote_model
-    from flink_jobs.registry.stages import Stage
+    from flink_jobs.model_registry.promotion import Promotion, promote_model
+    from flink_jobs.model_registry.stages import Stage
+    from ml.gate import GateBounds
 
     settings = load_settings()
     bounds = GateBounds(tolerance=tolerance, max_score_us=max_score_us)
@@ -148,7 +148,7 @@ def promote(
 @app.command()
 def rollback(reason: Why, by: By = None, wait: Wait = WAIT_S, *, output: OutputOption = Output.PLAIN) -> None:
     """Make the champion before this one champion again."""
-    from flink_jobs.registry.promotion import roll_back
+    from flink_jobs.model_registry.promotion import roll_back
 
     before, after, control_id = roll_back(load_settings(), why_of(by, reason), _now_ms(), wait)
     value = {"from": before, "to": after, "control_id": control_id}
@@ -158,7 +158,7 @@ def rollback(reason: Why, by: By = None, wait: Wait = WAIT_S, *, output: OutputO
 @app.command()
 def archive(version: Version, reason: Why, by: By = None, wait: Wait = WAIT_S) -> None:
     """Give a version up; if it is the shadow, the job stops asking it."""
-    from flink_jobs.registry.promotion import archive_model
+    from flink_jobs.model_registry.promotion import archive_model
 
     archive_model(load_settings(), version, why_of(by, reason), _now_ms(), wait)
     say(f"{version} is archived.")

@@ -14,7 +14,7 @@ from flink_jobs.cli.times import moment_ms
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from ml.warehouse.precision import AlertPrecision
+    from ml.history.precision import AlertPrecision
 
 COLUMNS = ("alerts", "labelled", "fraud", "precision", "95 % interval")
 
@@ -30,8 +30,8 @@ def precision(
     An alert nobody has labelled counts for nothing, so read the share that is labelled first. Recall is of the frauds
     somebody labelled; where only alerts are looked at, it flatters.
     """
-    from ml.warehouse.connection import warehouse
-    from ml.warehouse.precision import read_precision
+    from ml.history.connection import warehouse
+    from ml.history.precision import read_precision
 
     now_ms = time.time_ns() // 1_000_000
     with warehouse(load_settings().postgres_dsn) as connection:

@@ -31,9 +31,9 @@ from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from flink_jobs.core.redrive import Letter
-    from flink_jobs.redrive.run import Order, Place, Plan, Report
-    from flink_jobs.redrive.store import RedriveStore
+    from flink_jobs.core.dead_letters.redrive import Letter
+    from flink_jobs.dead_letters.redrive_audit import RedriveStore
+    from flink_jobs.dead_letters.redrive_run import Order, Place, Plan, Report
 
 REFUSED = 1
 SHOWN = 20
@@ -75,11 +75,11 @@ def redrive(
 
     For example: streamflow dlq redrive --reason PROCESSING_ERROR --since 2h --why "defect mended in 0.2.1"
     """
-    from flink_jobs.redrive.recovery import settle_interrupted
-    from flink_jobs.redrive.run import Order, Place, plan_redrive, run_redrive
-    from flink_jobs.redrive.store import open_redrives
-    from flink_jobs.traffic.letters import find_letter, read_letters
-    from flink_jobs.traffic.pacing import Pace
+    from flink_jobs.dead_letters.letters import find_letter, read_letters
+    from flink_jobs.dead_letters.redrive_audit import open_redrives
+    from flink_jobs.dead_letters.redrive_recovery import settle_interrupted
+    from flink_jobs.dead_letters.redrive_run import Order, Place, plan_redrive, run_redrive
+    from flink_jobs.kafka.pacing import Pace
 
     chosen = letter_filter(reason, stage, None, since, until, customer, topic, partition, offset)
     selection = {key: value for key, value in _given(locals()).items() if value}
@@ -143,7 +143,7 @@ def history(
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """List what was redriven, newest first: when, by whom, why, which letter, what came of it."""
-    from flink_jobs.redrive.store import open_redrives
+    from flink_jobs.dead_letters.redrive_audit import open_redrives
 
     with open_redrives(load_settings().postgres_dsn) as store:
         attempts = store.attempts(limit=limit)
@@ -172,11 +172,11 @@ def _edited_plan(
     is_forced: bool,
 ) -> Plan:
     """Return the plan for one letter with another payload; the letter keeps the original."""
-    from flink_jobs.core.payload_edit import changes_between
-    from flink_jobs.core.redrive import judge
-    from flink_jobs.redrive.run import Plan
-    from flink_jobs.redrive.store import Item
-    from flink_jobs.traffic.letters import whole_payload
+    from flink_jobs.core.dead_letters.payload_edit import changes_between
+    from flink_jobs.core.dead_letters.redrive import judge
+    from flink_jobs.dead_letters.letters import whole_payload
+    from flink_jobs.dead_letters.redrive_audit import Item
+    from flink_jobs.dead_letters.redrive_run import Plan
 
     before = whole_payload(letter, place.broker) or b""
     payload = _edited(before, *edits)
@@ -190,7 +190,7 @@ def _edited_plan(
 
 
 def _edited(before: bytes, fields: list[str] | None, from_file: Path | None) -> bytes:
-    from flink_jobs.core.payload_edit import with_fields
+    from flink_jobs.core.dead_letters.payload_edit import with_fields
 
     if from_file is not None:
         try:
@@ -250,7 +250,7 @@ def _emit_plan(output: Output, plan: Plan) -> None:
 
 
 def _print_plan(plan: Plan) -> None:
-    from flink_jobs.core.redrive import place_of
+    from flink_jobs.core.dead_letters.redrive import place_of
 
     counts = Counter((verdict.goes, verdict.why) for _, verdict in plan.verdicts)
     rows = [["goes" if goes else "stays", f"{count:,}", why] for (goes, why), count in counts.most_common()]

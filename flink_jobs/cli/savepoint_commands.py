@@ -17,7 +17,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from flink_jobs.savepoint.snapshot import Snapshot, StoredCustomer
+    from flink_jobs.flink.savepoints.snapshot import Snapshot, StoredCustomer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Take savepoints, and see what is in them.")
 
@@ -67,7 +67,7 @@ def list_savepoints(
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """List the savepoints in a folder, the newest last."""
-    from flink_jobs.savepoint.snapshot import METADATA, local_path
+    from flink_jobs.flink.savepoints.snapshot import METADATA, local_path
 
     where = local_path(folder or load_settings().savepoint_dir)
     if not where.is_dir():
@@ -81,8 +81,8 @@ def list_savepoints(
 
 
 def _told(folder: Path) -> dict[str, Any]:
-    from flink_jobs.savepoint.check import job_of
-    from flink_jobs.savepoint.snapshot import METADATA, open_snapshot
+    from flink_jobs.flink.savepoints.check import job_of
+    from flink_jobs.flink.savepoints.snapshot import METADATA, open_snapshot
 
     taken_s = (folder / METADATA).stat().st_mtime
     told: dict[str, Any] = {
@@ -114,8 +114,8 @@ def check(
 
     `submit --from-savepoint` looks at the same things before it starts a job.
     """
-    from flink_jobs.savepoint.check import job_of, obstacles
-    from flink_jobs.savepoint.snapshot import open_snapshot
+    from flink_jobs.flink.savepoints.check import job_of, obstacles
+    from flink_jobs.flink.savepoints.snapshot import open_snapshot
 
     with open_snapshot(path) as snapshot:
         snapshot.check_files()
@@ -165,7 +165,7 @@ def inspect(
     For example: streamflow savepoint inspect file:/.../savepoint-1a2b3c-0123456789ab --customer 741825307822
     """
     from flink_jobs.cli.progress import counted
-    from flink_jobs.savepoint.snapshot import open_snapshot
+    from flink_jobs.flink.savepoints.snapshot import open_snapshot
 
     with open_snapshot(path) as snapshot:
         versions: Counter[int] = Counter()
@@ -195,7 +195,7 @@ def _config(snapshot: Snapshot) -> Any:  # noqa: ANN401 - as stored, JSON
 
 def _described(customer: StoredCustomer) -> dict[str, Any]:
     """Return a customer's state in words and numbers; of bytes that cannot be used, why."""
-    from flink_jobs.core.state import StateError
+    from flink_jobs.core.state.customer import StateError
 
     told: dict[str, Any] = {
         "customer_id": customer.customer_id,

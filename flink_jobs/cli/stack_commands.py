@@ -9,8 +9,8 @@ import typer
 
 from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say, table
 from flink_jobs.errors import UserError
-from flink_jobs.local import lag
-from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
+from flink_jobs.flink.rest import FlinkRest, FlinkRestError
+from flink_jobs.kafka import lag
 from flink_jobs.local.launch import COMPONENTS
 from flink_jobs.local.stack import Stack
 

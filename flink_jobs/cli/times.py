@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from flink_jobs.cards.converters import CellError, time_converter
 from flink_jobs.errors import UserError
-from flink_jobs.traffic.converters import CellError, time_converter
 
 _AGO = re.compile(r"(\d+)([smhd])")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

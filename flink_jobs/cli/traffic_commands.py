@@ -11,16 +11,16 @@ from typing import Annotated
 import orjson
 import typer
 
+from flink_jobs.cards.card_files import SkippedRows, SourceEvent, mapping_for, read_events, with_prefix
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.cli.traffic_sending import Sending, send, teller
 from flink_jobs.errors import UserError
+from flink_jobs.kafka.pacing import parse_pace
 from flink_jobs.traffic.faults import FaultPlan
-from flink_jobs.traffic.pacing import parse_pace
 from flink_jobs.traffic.replay import ReplayPlan
 from flink_jobs.traffic.simulate import DEFAULT_START_MS, SimulationPlan
 from flink_jobs.traffic.simulate import simulate as simulated_events
-from flink_jobs.traffic.source_files import SkippedRows, SourceEvent, mapping_for, read_events, with_prefix
 
 PROGRESS_RECORDS = 50_000
 

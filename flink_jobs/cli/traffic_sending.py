@@ -11,18 +11,18 @@ from typing import Any, Protocol
 
 import typer
 
+from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.cli.output import Output, emit, out, say
 from flink_jobs.errors import UserError
+from flink_jobs.kafka.consumer import Position
 from flink_jobs.logs import json_log
 from flink_jobs.settings import Settings, load_settings
 from flink_jobs.traffic.balance import Balance, await_balance
-from flink_jobs.traffic.consumer import Position
 from flink_jobs.traffic.ledger import SentLedger
-from flink_jobs.traffic.metrics import TrafficMetrics
 from flink_jobs.traffic.outcomes import output_ends
 from flink_jobs.traffic.replay import ReplayPlan
 from flink_jobs.traffic.replay import replay as send_events
-from flink_jobs.traffic.source_files import SourceEvent
+from flink_jobs.traffic.sender_metrics import TrafficMetrics
 
 NOT_BALANCED = 1
 

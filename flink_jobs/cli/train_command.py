@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from flink_jobs.cli.history import From, LabelsUntil, Since, Until, code_version, read_history
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
-from flink_jobs.core.model import load_model
-from flink_jobs.core.model_faults import ModelError
+from flink_jobs.core.models.faults import ModelError
+from flink_jobs.core.models.model import load_model
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
 from ml.parameters import Kind, TrainingParameters

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from flink_jobs.contracts.registry import TopicContract
+from flink_jobs.contracts.topic_contracts import TopicContract
 
 Resource = Literal["topic", "group", "transactional_id", "cluster"]
 Operation = Literal["read", "write", "describe", "describe_configs"]

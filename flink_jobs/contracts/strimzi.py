@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from flink_jobs.contracts.access import Grant, grants
-from flink_jobs.contracts.registry import TopicContract, load_contracts
+from flink_jobs.contracts.topic_contracts import TopicContract, load_contracts
 
 K8S: Final = Path(__file__).resolve().parents[2] / "k8s"
 PREFIX: Final = "streamflow"

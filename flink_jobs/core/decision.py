@@ -6,11 +6,11 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.features import FEATURE_NAMES, FeatureVector, absences
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector, absences
+from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.rules import RuleVerdict
 from flink_jobs.core.scoring import Score
-from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.core.transaction import Transaction
 
 DECISION_SCHEMA_VERSION: Final = 2

@@ -9,26 +9,26 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath
 from typing import NamedTuple
 
-from flink_jobs.core.config import DetectionConfig
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.control.experiment import Experiment
 from flink_jobs.core.currencies import major_amount
+from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
 from flink_jobs.core.decision import Opinion, ShadowScore, Variant, build_alert, build_decision, encode
-from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
-from flink_jobs.core.experiment import Experiment
-from flink_jobs.core.features import FeatureVector, extract_features, surprise_of
-from flink_jobs.core.lineup import Lineup, Model, Notice
-from flink_jobs.core.model_slot import NO_OPINION
-from flink_jobs.core.parsing import WIRE_FORMATS, oversize
+from flink_jobs.core.features.vector import FeatureVector, extract_features, surprise_of
+from flink_jobs.core.models.lineup import Lineup, Model, Notice
+from flink_jobs.core.models.slot import NO_OPINION
+from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.parsing.transactions import WIRE_FORMATS, oversize
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
-from flink_jobs.core.recent_states import RecentStates
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
 from flink_jobs.core.scoring import blend
-from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.core.state import (
+from flink_jobs.core.state.customer import (
     CustomerFraudState,
     StateCorrupt,
     StateVersionUnsupported,
     transaction_fingerprint,
 )
+from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.core.transaction import Rejection, Transaction
 
 

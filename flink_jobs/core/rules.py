@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from flink_jobs.core.features import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 
 RULESET_VERSION: Final = "2"

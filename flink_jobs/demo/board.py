@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from flink_jobs.contracts.registry import topic_name
+from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.demo.measures import LatencyLog, Percentiles, RateMeter
+from flink_jobs.kafka.outgoing import Fate
 from flink_jobs.traffic.ledger import NOTHING, Coordinate, SentLedger
 from flink_jobs.traffic.outcomes import FATE_OF_DISPOSITION, Outcomes
-from flink_jobs.traffic.outgoing import Fate
 from flink_jobs.traffic.replay import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flink_jobs.traffic.consumer import Record
-    from flink_jobs.traffic.metrics import TrafficMetrics
-    from flink_jobs.traffic.outgoing import Outgoing
+    from flink_jobs.kafka.consumer import Record
+    from flink_jobs.kafka.outgoing import Outgoing
+    from flink_jobs.traffic.sender_metrics import TrafficMetrics
 
 ALERTS_SHOWN = 6
 

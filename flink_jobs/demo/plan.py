@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flink_jobs.cards.card_files import mapping_for, read_events, with_prefix
+from flink_jobs.kafka.pacing import Pace
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.faults import FaultPlan
-from flink_jobs.traffic.pacing import Pace
-from flink_jobs.traffic.source_files import mapping_for, read_events, with_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flink_jobs.traffic.source_files import SourceEvent
+    from flink_jobs.cards.card_files import SourceEvent
 
 CARD_FILE = REPO_ROOT / "tests" / "data" / "card_transactions.csv.gz"
 EVENTS = 10_000

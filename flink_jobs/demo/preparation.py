@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model import ModelError, load_model
-from flink_jobs.core.model_manifest import CURRENT_FILE, MANIFEST_FILE
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.manifest import CURRENT_FILE, MANIFEST_FILE
+from flink_jobs.core.models.model import ModelError, load_model
 from flink_jobs.demo.plan import CHECKPOINT_INTERVAL_MS
 from flink_jobs.errors import UserError
+from flink_jobs.flink.jobs import JOBS
+from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.local import process
-from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
-from flink_jobs.local.jobs import JOBS
 from flink_jobs.local.submit import Submission, submit
 from flink_jobs.settings import REPO_ROOT, Settings
 from ml.parameters import TrainingParameters

@@ -12,8 +12,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from flink_jobs.cards.converters import DEFAULT_EXPONENT, EXPONENTS
 from flink_jobs.demo.board import Alert, Snapshot
-from flink_jobs.traffic.converters import DEFAULT_EXPONENT, EXPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Self
 
 import psycopg
 
-from flink_jobs.contracts.registry import topic_name
+from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.demo.archived import archive
 from flink_jobs.demo.board import ClusterView
 from flink_jobs.demo.plan import card_events
 from flink_jobs.errors import UserError
-from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
-from flink_jobs.traffic.consumer import CommittedReader
+from flink_jobs.flink.rest import FlinkRest, FlinkRestError
+from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.traffic.outcomes import OUTPUTS, output_ends
 from flink_jobs.traffic.replay import ReplayPlan, replay
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from flink_jobs.demo.archived import Archive
     from flink_jobs.demo.board import Board
     from flink_jobs.demo.plan import DemoPlan
+    from flink_jobs.kafka.consumer import Position
     from flink_jobs.settings import Settings
-    from flink_jobs.traffic.consumer import Position
 
 READ_EVERY_S = 0.05
 ASK_EVERY_S = 1.0

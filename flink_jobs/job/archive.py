@@ -17,15 +17,15 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import udf
 
-from flink_jobs.contracts.registry import load_contracts
-from flink_jobs.job import uids
-from flink_jobs.job.archive_rows import check_tables
-from flink_jobs.job.archive_tables import ARCHIVES
-from flink_jobs.job.archive_writer import ArchiveRows
+from flink_jobs.contracts import uids
+from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.job.archiver.rows import check_tables
+from flink_jobs.job.archiver.tables import ARCHIVES
+from flink_jobs.job.archiver.writer import ArchiveRows
+from flink_jobs.job.detector.sinks import kafka_sink, table_name
+from flink_jobs.job.detector.sources import kafka_table, packed_sql
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
 from flink_jobs.job.pin import pin_uids
-from flink_jobs.job.sinks import kafka_sink, table_name
-from flink_jobs.job.sources import kafka_table, packed_sql
 from flink_jobs.settings import Settings
 
 JOB_NAME: Final = "streamflow-archive"

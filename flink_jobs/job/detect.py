@@ -5,11 +5,11 @@ Run by ``streamflow submit detect``, or ``flink run -py flink_jobs/job/detect.py
 
 from typing import Final
 
-from flink_jobs.contracts.registry import load_contracts
-from flink_jobs.core.model import ModelError, model_directory
-from flink_jobs.job.detector_settings import DetectorSettings
+from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.core.models.model import ModelError, model_directory
+from flink_jobs.job.detector.operator_settings import DetectorSettings
+from flink_jobs.job.detector.topology import Topics, Wiring, build_detector
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
-from flink_jobs.job.topology import Topics, Wiring, build_detector
 from flink_jobs.settings import Settings
 
 JOB_NAME: Final = "streamflow-detect"

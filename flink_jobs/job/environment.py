@@ -12,11 +12,11 @@ from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
-from flink_jobs.broker import Broker
-from flink_jobs.broker_errors import connection_error
+from flink_jobs.contracts import uids
 from flink_jobs.errors import UserError
-from flink_jobs.job import uids
-from flink_jobs.savepoint.check import check_savepoint
+from flink_jobs.flink.savepoints.check import check_savepoint
+from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.errors import connection_error
 from flink_jobs.settings import Settings, load_settings
 
 _BROKER_LIMIT: Final = "transaction.max.timeout.ms"

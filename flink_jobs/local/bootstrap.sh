@@ -22,7 +22,7 @@ readonly CHECKERS=(
   github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
   github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 )
-readonly KUBERNETES=1.34.2 # as in tests/platform/controlplane/go.mod
+readonly KUBERNETES=1.34.2 # as in tests/lab/platform/controlplane/go.mod
 readonly CONTROL_PLANE=(
   go.etcd.io/etcd/server/v3=etcd
   k8s.io/kubernetes/cmd/kube-apiserver=kube-apiserver
@@ -306,7 +306,7 @@ build_stand_in() { # where terraform looks for providers when .tools/terraform.r
       "$tools/terraform" >"$tools/terraform.rc"
 }
 
-ensure_terraform() { # tflint, checkov, and a stand-in for the provider: see tests/platform/standin
+ensure_terraform() { # tflint, checkov, and a stand-in for the provider: see tests/lab/platform/standin
   local stand_in="$root/tests/platform/standin" checkov="$root/.venv-checkov"
   command -v terraform >/dev/null || die "terraform 1.11 or newer is needed to check terraform/: install it"
   command -v go >/dev/null || die "Go $GO_MINIMUM or newer is needed to build the stand-in of the provider"
@@ -348,7 +348,7 @@ fetch_validator() {
     mvn -B -q "$DEPENDENCY_PLUGIN:copy" -Dartifact="$OLDER_GUAVA" -DoutputDirectory="$tools/jars/flink-operator" </dev/null
 }
 
-ensure_cluster() { # see tests/platform/control_plane.py and operator_checks.py
+ensure_cluster() { # see tests/lab/platform/control_plane.py and operator_checks.py
   local control_plane="$root/tests/platform/controlplane" item
   command -v go >/dev/null || die "Go $GO_MINIMUM or newer is needed to build the API server that k8s/ is applied to"
   for item in "${CONTROL_PLANE[@]}"; do

@@ -8,8 +8,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from flink_jobs.broker import MECHANISM
 from flink_jobs.errors import UserError
+from flink_jobs.kafka.broker import MECHANISM
 from flink_jobs.local import paths
 from flink_jobs.local.certificates import ADMIN, BROKER, Certificates
 from flink_jobs.local.ports import HOST

@@ -22,7 +22,7 @@ from kafka.admin import (
 )
 
 from flink_jobs.contracts.access import Grant, grants
-from flink_jobs.contracts.registry import load_contracts
+from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.errors import UserError
 
 _EVERYTHING = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)

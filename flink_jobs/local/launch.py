@@ -11,32 +11,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from flink_jobs.broker import Broker
 from flink_jobs.errors import UserError
+from flink_jobs.flink.rest import FlinkRest
+from flink_jobs.kafka import topics
+from flink_jobs.kafka.broker import Broker
 from flink_jobs.local import (
     airflow,
     envfile,
     flink,
     kafka,
-    migrations,
-    paths,
     ports,
     postgres,
     process,
     toolchain,
-    topics,
     zookeeper,
 )
 from flink_jobs.local.certificates import ADMIN, POSTGRES, Certificates
-from flink_jobs.local.flink_rest import FlinkRest
 from flink_jobs.local.kafka_access import grant_access
 from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command, ProcessRecord
 from flink_jobs.local.record import StackRecord
-from flink_jobs.local.waiting import WaitTimeoutError, wait_for
 from flink_jobs.settings import REPO_ROOT, Settings
+from flink_jobs.waiting import WaitTimeoutError, wait_for
+from flink_jobs.warehouse import migrations
+from flink_jobs.warehouse.database import set_logins
 from flink_jobs.warehouse.partitions import roll_partitions
+from flink_jobs.warehouse.paths import MIGRATIONS
 
 Component = Literal["postgres", "kafka", "flink", "airflow", "zookeeper"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
@@ -124,8 +125,8 @@ class Launcher:
             self.await_ready("postgres", postgres.ready_probe(access))
             postgres.create_database(access)
         owner = access.dsn()
-        applied = migrations.apply_migrations(owner, paths.MIGRATIONS)
-        postgres.let_in(owner, {role: passwords[name] for name, role in postgres.PASSWORDS.items()})
+        applied = migrations.apply_migrations(owner, MIGRATIONS)
+        set_logins(owner, {role: passwords[name] for name, role in postgres.PASSWORDS.items()})
         roll_partitions(owner, datetime.now(UTC).date())
         self._say(
             f"Postgres is ready at {HOST}:{access.port}{' with TLS' if certificates else ''}"

@@ -16,7 +16,6 @@ FLINK_LIB = TOOLS / "flink-lib"
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 FLINK_HOME = SITE_PACKAGES / "pyflink"
 PYTHON = Path(sys.executable)
-MIGRATIONS = REPO_ROOT / "sql" / "migrations"
 
 
 def python_path() -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from flink_jobs.errors import UserError
@@ -208,20 +207,6 @@ def create_database(access: Access) -> None:
         suppress(psycopg.errors.DuplicateDatabase),
     ):
         connection.execute(f'CREATE DATABASE "{DATABASE}"')
-
-
-def let_in(dsn_of_owner: str, logins: Mapping[str, str]) -> None:
-    """Give roles of the migrations a login with a password.
-
-    Args:
-        dsn_of_owner: of the database, as an account that may change roles.
-        logins: role to password.
-    """
-    with psycopg.connect(dsn_of_owner) as connection:
-        for role, password in logins.items():
-            connection.execute(
-                sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
-            )
 
 
 def ready_probe(access: Access) -> Callable[[], bool]:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flink_jobs.local.waiting import WaitTimeoutError, wait_for
+from flink_jobs.waiting import WaitTimeoutError, wait_for
 
 MARKER = "STREAMFLOW_STACK_ID"
 LEFTOVER_LIMIT_S = 3.0

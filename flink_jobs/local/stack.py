@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Literal, Self
 
 from flink_jobs.errors import UserError
+from flink_jobs.flink.rest import FlinkRest
 from flink_jobs.local import envfile, flink, ports, postgres, process, toolchain
 from flink_jobs.local.certificates import Certificates
-from flink_jobs.local.flink_rest import FlinkRest
 from flink_jobs.local.launch import COMPONENTS, Component, Launcher, Say
 from flink_jobs.local.paths import Home
 from flink_jobs.local.record import StackRecord
-from flink_jobs.local.waiting import wait_for
 from flink_jobs.settings import Settings, load_settings, stack_home
+from flink_jobs.waiting import wait_for
 
 
 @dataclass(frozen=True)

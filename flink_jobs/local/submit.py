@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flink_jobs.errors import UserError
+from flink_jobs.flink.answers import TERMINAL, root_cause
+from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.local import flink, paths, toolchain
-from flink_jobs.local.flink_answers import TERMINAL, root_cause
-from flink_jobs.local.flink_rest import FlinkRest, FlinkRestError
 from flink_jobs.local.paths import Home
 
 _JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")

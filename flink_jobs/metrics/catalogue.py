@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from flink_jobs.core.model_slot import Role
+from flink_jobs.core.models.slot import Role
 from flink_jobs.core.reasons import DeadLetterReason, ReasonCode
 
 FLINK_OPERATOR_PREFIX: Final = "flink_taskmanager_job_task_operator_"

@@ -12,7 +12,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from flink_jobs.native.modules import BUILDS, COMPILED, CORE, GROUP, WALKER, build_folder
+from flink_jobs.native.modules import BUILDS, COMPILED, CORE, GROUP, WALKER, build_folder, source_of
 
 
 def refuse_what_crashes(path: Path) -> None:
@@ -39,7 +39,7 @@ def build() -> Path:
     target = build_folder()
     if target.is_dir():
         return target
-    sources = [CORE / f"{name}.py" for name in COMPILED]
+    sources = [CORE / source_of(name) for name in COMPILED]
     for source in sources:
         refuse_what_crashes(source)
     # Only whoever builds has these.
@@ -55,7 +55,9 @@ def build() -> Path:
             group_name=GROUP,
             target_dir=f"{scratch}/c",
         )
-        walker = Extension(f"flink_jobs.core.{WALKER}", [f"flink_jobs/core/{WALKER}.c"], extra_compile_args=["-O3"])
+        walker = Extension(
+            f"flink_jobs.core.{WALKER}", [f"flink_jobs/core/{source_of(WALKER, '.c')}"], extra_compile_args=["-O3"]
+        )
         extensions.append(walker)
         distribution = Distribution({"name": GROUP, "packages": [], "ext_modules": extensions})
         command = distribution.get_command_obj("build_ext")

@@ -1,4 +1,4 @@
-"""Lets ``import flink_jobs.core.state`` find the compiled module where there is a build of the present sources."""
+"""Makes imports of core modules find their compiled form where a build of the present sources exists."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from flink_jobs.native.modules import COMPILED, GROUP, WALKER, build_folder
+from flink_jobs.native.modules import COMPILED, GROUP, WALKER, build_folder, source_of
 
 VARIABLE: Final = "STREAMFLOW_CORE"
 CHOICES: Final = ("auto", "compiled", "python")
@@ -24,7 +24,8 @@ class NativeFinder(MetaPathFinder):
         suffix = EXTENSION_SUFFIXES[0]
         library = f"{GROUP}__mypyc"
         self._files = {
-            f"flink_jobs.core.{name}": folder / f"flink_jobs/core/{name}{suffix}" for name in (*COMPILED, WALKER)
+            f"flink_jobs.core.{name}": folder / "flink_jobs" / "core" / source_of(name, suffix)
+            for name in (*COMPILED, WALKER)
         }
         self._files[library] = folder / f"{library}{suffix}"
 

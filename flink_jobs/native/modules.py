@@ -8,26 +8,26 @@ from typing import Final
 CORE: Final = Path(__file__).resolve().parent.parent / "core"
 BUILDS: Final = CORE.parent.parent / ".tools" / "native"
 COMPILED: Final = (
-    "category_habits",
-    "currencies",
     "decision",
     "evaluator",
-    "features",
-    "parsing",
-    "recent_states",
-    "running_stats",
+    "features.vector",
+    "parsing.source_record",
+    "parsing.transactions",
     "scoring",
-    "source_record",
-    "state",
-    "state_bytes",
-    "state_fields",
+    "state.category_habits",
+    "state.codec",
+    "state.customer",
+    "state.fields",
+    "state.recent",
+    "state.running_stats",
+    "currencies",
     "transaction",
 )
 """Modules of ``flink_jobs.core`` on the way of every event. What changes once in a while stays Python.
 
 mypyc 1.x crashes on ``@dataclass(frozen=True)`` and on ``slots=True``; none of these may hold one (the build refuses).
 """
-WALKER: Final = "_tree_walk"
+WALKER: Final = "models.trees._tree_walk"
 """The one module of ours that is C from the start: compiled Python cannot keep arrays of plain numbers."""
 GROUP: Final = "streamflow_core"
 """Name of the library that all compiled modules share."""
@@ -40,6 +40,11 @@ def build_folder() -> Path:
     interpreter: an edited file finds no build instead of an old one.
     """
     digest = hashlib.sha256(f"{sys.implementation.cache_tag}\n{COMPILED}\n".encode())
-    for path in sorted([*CORE.glob("*.py"), *CORE.glob("*.c")]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted([*CORE.rglob("*.py"), *CORE.rglob("*.c")]):
+        digest.update(str(path.relative_to(CORE)).encode() + b"\0" + path.read_bytes() + b"\0")
     return BUILDS / digest.hexdigest()[:32]
+
+
+def source_of(name: str, suffix: str = ".py") -> Path:
+    """Return the file below the core that a dotted name such as ``state.codec`` stands for."""
+    return Path(*name.split(".")).with_suffix(suffix)

@@ -1,1 +1,1 @@
-"""Traffic for the detector: replayed card files, simulated customers, planted faults, and their ledger."""
+"""Traffic for the detector: simulated customers, planted faults, pacing, and the ledger of what was sent."""

@@ -7,14 +7,14 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flink_jobs.broker import Broker
+from flink_jobs.kafka.broker import Broker
 from flink_jobs.traffic.ledger import FATE_OF_CODE, NOTHING, Coordinate, SentLedger
 from flink_jobs.traffic.outcomes import OutcomeReader, Outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from flink_jobs.traffic.consumer import Position
+    from flink_jobs.kafka.consumer import Position
 
 SHOWN = 10
 POLL_S = 0.5

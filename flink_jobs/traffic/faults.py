@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from flink_jobs.core.state import RING_CAPACITY
+from flink_jobs.core.state.customer import RING_CAPACITY
 from flink_jobs.errors import UserError
+from flink_jobs.kafka.outgoing import Fate, Outgoing, encode
 from flink_jobs.traffic.malformed import KINDS, Kind
-from flink_jobs.traffic.outgoing import Fate, Outgoing, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from flink_jobs.traffic.source_files import SourceEvent
+    from flink_jobs.cards.card_files import SourceEvent
 
 REDELIVERY_WINDOW = RING_CAPACITY
 """A redelivery repeats one of so many latest good records, as a producer's retry does.

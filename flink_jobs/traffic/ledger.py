@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import orjson
 
 from flink_jobs.errors import UserError
-from flink_jobs.traffic.outgoing import Fate, Outgoing
+from flink_jobs.kafka.outgoing import Fate, Outgoing
 
 if TYPE_CHECKING:
     from pathlib import Path

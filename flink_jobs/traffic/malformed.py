@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from flink_jobs.core.parsing import (
+from flink_jobs.core.parsing.transactions import (
     MAX_AMOUNT_MINOR,
     MAX_IDENTIFIER_CHARS,
     MAX_NESTING,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from flink_jobs.broker import Broker
-from flink_jobs.contracts.registry import topic_name
-from flink_jobs.traffic.consumer import CommittedReader, Position, Record
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.dead_letters.letter import letter_payload
+from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.consumer import CommittedReader, Position, Record
+from flink_jobs.kafka.outgoing import Fate
 from flink_jobs.traffic.ledger import FATE_CODE, NOTHING, ByteMap, Coordinate
-from flink_jobs.traffic.outgoing import Fate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,14 +126,6 @@ def keeps_bytes(letter: Mapping[str, Any], sha256: str, length: int) -> bool:
     if letter["payload_truncated"]:
         return 0 < len(kept) < length
     return len(kept) == length and hashlib.sha256(kept).hexdigest() == sha256
-
-
-def letter_payload(letter: Mapping[str, Any]) -> bytes:
-    """Return the payload bytes that a dead letter keeps; a tombstone has none."""
-    payload = letter["payload"]
-    if payload is None:
-        return b""
-    return base64.b64decode(payload) if letter["payload_encoding"] == "base64" else payload.encode()
 
 
 def output_ends(broker: Broker, prefix: str) -> dict[Position, int]:

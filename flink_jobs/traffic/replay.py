@@ -8,19 +8,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flink_jobs.broker import Broker
-from flink_jobs.contracts.registry import topic_name
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.pacing import Pace
+from flink_jobs.kafka.producer import RecordProducer
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.traffic.ledger import LedgerFile, SentLedger
-from flink_jobs.traffic.pacing import Pace
-from flink_jobs.traffic.producer import RecordProducer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from flink_jobs.traffic.outgoing import Outgoing
-    from flink_jobs.traffic.source_files import SourceEvent
+    from flink_jobs.cards.card_files import SourceEvent
+    from flink_jobs.kafka.outgoing import Outgoing
 
     Progress = Callable[[SentLedger, float], None]
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.currencies import MINOR_UNITS
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.fraud_patterns import HOUR_MS, MINUTE_MS, PATTERNS, Step
@@ -28,7 +29,6 @@ from flink_jobs.traffic.profiles import (
     merchant_name,
     near,
 )
-from flink_jobs.traffic.source_files import SourceEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import psycopg
 
 if TYPE_CHECKING:
-    from flink_jobs.traffic.positions import PartitionPosition
+    from flink_jobs.kafka.positions import PartitionPosition
 
 # Records before the first one archived are not asked for: a job may have begun at the end of its topic, and retention
 # drops old days. An incident is a note beside a record's outcome, not its outcome.

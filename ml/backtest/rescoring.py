@@ -9,9 +9,9 @@ from flink_jobs.core.rules import FraudRuleEvaluator
 from flink_jobs.core.scoring import blend
 
 if TYPE_CHECKING:
-    from flink_jobs.core.config import DetectionConfig
-    from flink_jobs.core.features import FeatureVector
-    from flink_jobs.core.lineup import Model
+    from flink_jobs.core.control.config import DetectionConfig
+    from flink_jobs.core.features.vector import FeatureVector
+    from flink_jobs.core.models.lineup import Model
     from flink_jobs.core.transaction import Transaction
 
 

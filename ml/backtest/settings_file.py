@@ -8,8 +8,8 @@ from typing import Any, Final
 import orjson
 
 from flink_jobs.contracts.document import read_document
-from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.control import CONTROL_SCHEMA_VERSION, ControlMessage, apply_control, parse_control
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.control.messages import CONTROL_SCHEMA_VERSION, ControlMessage, apply_control, parse_control
 from flink_jobs.errors import UserError
 
 _RULE_SETTINGS: Final = frozenset({"alpha", "alert_threshold", "rules", "blacklist"})

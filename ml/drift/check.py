@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from flink_jobs.core.model_reference import SCORE
+from flink_jobs.core.models.reference import SCORE
 from ml.drift.distances import chance_psi, kolmogorov_p_value, kolmogorov_smirnov, population_stability_index
 from ml.drift.intervals import wilson_interval
 from ml.drift.reference import bin_values
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from flink_jobs.core.model_manifest import ModelManifest
-    from flink_jobs.core.model_reference import Bins, Reference
+    from flink_jobs.core.models.manifest import ModelManifest
+    from flink_jobs.core.models.reference import Bins, Reference
 
 ALERTS: Final = "alerts"
 MODEL: Final = "model"

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from flink_jobs.core.model_reference import Bins
+    from flink_jobs.core.models.reference import Bins
 
 SMALLEST_SHARE: Final = 1e-4
 """An empty bin counts as this share: a logarithm of zero would make one stray value an infinite drift."""
@@ -26,7 +26,7 @@ SMALLEST_SHARE: Final = 1e-4
 def population_stability_index(expected: Bins, actual: Bins) -> float:
     """Return the PSI of two distributions over the same bins; having no value counts as one more bin.
 
-    >>> from flink_jobs.core.model_reference import Bins
+    >>> from flink_jobs.core.models.reference import Bins
     >>> even, skewed = Bins((1.0,), (0.5, 0.5), 0.0), Bins((1.0,), (0.75, 0.25), 0.0)
     >>> round(population_stability_index(even, skewed), 4)
     0.2747

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from flink_jobs.core.model_reference import Bins
+from flink_jobs.core.models.reference import Bins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

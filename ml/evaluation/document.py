@@ -9,8 +9,8 @@ import numpy as np
 import orjson
 
 if TYPE_CHECKING:
-    from flink_jobs.core.config import DetectionConfig
-    from flink_jobs.core.model_manifest import ModelManifest
+    from flink_jobs.core.control.config import DetectionConfig
+    from flink_jobs.core.models.manifest import ModelManifest
     from ml.evaluation.evaluation import Evaluation
 
 DOCUMENT_SCHEMA_VERSION: Final = 1

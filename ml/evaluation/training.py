@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from flink_jobs.core.model import build_model
+from flink_jobs.core.models.model import build_model
 from ml.dataset import FRAUD, GENUINE
 from ml.parameters import Kind
 from ml.train import train_model, training_parts
 
 if TYPE_CHECKING:
-    from flink_jobs.core.model import TreeModel
+    from flink_jobs.core.models.model import TreeModel
     from ml.dataset import Dataset
     from ml.parameters import TrainingParameters
     from ml.train import Provenance

@@ -6,12 +6,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
-from flink_jobs.contracts.registry import load_contracts
+from flink_jobs.contracts.topic_contracts import load_contracts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flink_jobs.contracts.registry import TopicContract
+    from flink_jobs.contracts.topic_contracts import TopicContract
 
 # JSON Schema calls 12.0 an integer; our wire format does not (money and time are written without a fraction).
 _STRICT = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _checker, value: type(value) is int)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flink_jobs.contracts.access import Grant, account_of, grants
-from flink_jobs.contracts.registry import load_contracts
+from flink_jobs.contracts.topic_contracts import load_contracts
 
 GRANTS = grants(load_contracts("bank"), "bank")
 

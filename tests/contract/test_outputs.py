@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from flink_jobs.contracts.registry import load_contracts
-from flink_jobs.core.control import ControlRefusal, parse_control
+from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.core.control.messages import ControlRefusal, parse_control
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.features import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
 from flink_jobs.core.rules import RULE_BY_ID
-from flink_jobs.core.source_record import SourceRecord
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
@@ -23,7 +23,7 @@ from flink_jobs.traffic.simulate import SimulationPlan, simulate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flink_jobs.contracts.registry import CounterExample, Example, TopicContract
+    from flink_jobs.contracts.topic_contracts import CounterExample, Example, TopicContract
 
 NOW_MS = 1_767_225_600_000
 CONTROL = load_contracts()["control"]

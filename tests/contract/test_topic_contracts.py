@@ -12,13 +12,13 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from flink_jobs.contracts.document import DocumentError
-from flink_jobs.contracts.registry import CONTRACTS_DIR, load_contract, load_contracts
+from flink_jobs.contracts.topic_contracts import CONTRACTS_DIR, load_contract, load_contracts
 from tests.contract.conftest import StrictValidator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flink_jobs.contracts.registry import TopicContract
+    from flink_jobs.contracts.topic_contracts import TopicContract
 
 TOPICS = ("alerts", "audit", "control", "decisions", "dlq", "labels", "transactions")
 RELEASED = Path(__file__).parent / "released_schemas.yaml"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flink_jobs.contracts.registry import load_contracts
+from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.currencies import MINOR_UNITS
-from flink_jobs.core.parsing import parse_transaction
+from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.transaction import Rejection, Transaction
 from tests.contract.conftest import StrictValidator
@@ -20,7 +20,7 @@ from tests.contract.conftest import StrictValidator
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-    from flink_jobs.contracts.registry import CounterExample, Example
+    from flink_jobs.contracts.topic_contracts import CounterExample, Example
 
 NOW_MS = 1_767_225_600_000
 CONTRACT = load_contracts()["transactions"]

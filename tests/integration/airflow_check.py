@@ -24,8 +24,8 @@ import pytest
 
 from flink_jobs.local.airflow import NAME, Airflow
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
 from flink_jobs.settings import REPO_ROOT, Settings
+from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.dbt_project import Dbt
 from flink_jobs.warehouse.paths import DBT_PROJECT
 from tests.integration.counted_marts import compare_marts, moment

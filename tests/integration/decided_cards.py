@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 import psycopg
 
+from flink_jobs.cards.card_files import read_events
+from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.lineup import Model
-from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.job.archive_tables import ARCHIVE_OF, Archive, upsert_sql
-from flink_jobs.traffic.mapping import load_mapping
-from flink_jobs.traffic.source_files import read_events
+from flink_jobs.core.models.lineup import Model
+from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.job.archiver.tables import ARCHIVE_OF, Archive, upsert_sql
 from tests.integration.jobs import CARD_FILE, CARD_MAPPING
 
 TOPIC = "streamflow.transactions"

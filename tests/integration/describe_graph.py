@@ -11,9 +11,9 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
 from flink_jobs.job import archive, detect
+from flink_jobs.job.detector.topology import build_detector
 from flink_jobs.job.environment import stream_environment
 from flink_jobs.job.pin import transformations
-from flink_jobs.job.topology import build_detector
 from flink_jobs.settings import Settings, load_settings
 
 

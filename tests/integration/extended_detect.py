@@ -4,8 +4,8 @@ from pyflink.common import Types
 from pyflink.datastream import DataStream
 
 from flink_jobs.job.detect import JOB_NAME, detector_settings, wiring
+from flink_jobs.job.detector.topology import build_detector
 from flink_jobs.job.environment import run, stream_environment
-from flink_jobs.job.topology import build_detector
 from flink_jobs.settings import Settings
 
 

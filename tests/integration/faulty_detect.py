@@ -5,8 +5,8 @@ What is wrong with an artefact is found when it is loaded; a model that loads an
 
 import time
 
-from flink_jobs.core.features import FeatureVector
-from flink_jobs.core.lineup import Model
+from flink_jobs.core.features.vector import FeatureVector
+from flink_jobs.core.models.lineup import Model
 from flink_jobs.core.transaction import Transaction
 
 MADE = ("raises", "nan", "slow", "wild", "steady")
@@ -17,8 +17,8 @@ def main() -> None:
     from dataclasses import replace  # noqa: PLC0415 - what travels to the TaskManager must not carry the client's world
 
     from flink_jobs.job.detect import JOB_NAME, detector_settings, wiring  # noqa: PLC0415
+    from flink_jobs.job.detector.topology import build_detector  # noqa: PLC0415
     from flink_jobs.job.environment import run, stream_environment  # noqa: PLC0415
-    from flink_jobs.job.topology import build_detector  # noqa: PLC0415
     from flink_jobs.settings import Settings  # noqa: PLC0415
 
     def submit(settings: Settings) -> None:

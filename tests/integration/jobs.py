@@ -14,21 +14,21 @@ import orjson
 import psycopg
 from psycopg.rows import dict_row
 
-from flink_jobs.contracts.registry import topic_name
-from flink_jobs.local.jobs import JOBS
+from flink_jobs.cards.card_files import SourceEvent, read_events
+from flink_jobs.cards.mapping import load_mapping
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.flink.jobs import JOBS
+from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.kafka.pacing import Pace
+from flink_jobs.kafka.producer import connect
+from flink_jobs.kafka.topics import create_topics
 from flink_jobs.local.stack import Stack
 from flink_jobs.local.submit import Submission, submit
-from flink_jobs.local.topics import create_topics
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.balance import Balance, await_balance
-from flink_jobs.traffic.consumer import CommittedReader
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.ledger import SentLedger
-from flink_jobs.traffic.mapping import load_mapping
-from flink_jobs.traffic.pacing import Pace
-from flink_jobs.traffic.producer import connect
 from flink_jobs.traffic.replay import ReplayPlan, replay
-from flink_jobs.traffic.source_files import SourceEvent, read_events
 
 CARD_FILE = REPO_ROOT / "tests/data/card_transactions.csv.gz"
 CARD_MAPPING = REPO_ROOT / "tests/data/card_transactions.mapping.yaml"

@@ -12,10 +12,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from flink_jobs.cli.app import main
-from flink_jobs.redrive.run import RedriveProducer
+from flink_jobs.dead_letters.redrive_run import RedriveProducer
 
 if TYPE_CHECKING:
-    from flink_jobs.redrive.store import Item
+    from flink_jobs.dead_letters.redrive_audit import Item
 
 send = RedriveProducer.send
 

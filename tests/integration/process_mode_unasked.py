@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from flink_jobs.job.detect import JOB_NAME, detector_settings, wiring
+from flink_jobs.job.detector.topology import build_detector
 from flink_jobs.job.environment import run, stream_environment
-from flink_jobs.job.topology import build_detector
 from flink_jobs.settings import Settings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flink_jobs.job.archive_tables import ARCHIVES, Archive
+from flink_jobs.job.archiver.tables import ARCHIVES, Archive
 from flink_jobs.local.stack import Stack
 from tests.integration import jobs
 

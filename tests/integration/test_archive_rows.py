@@ -10,19 +10,19 @@ import orjson
 import psycopg
 import pytest
 
-from flink_jobs.core.dlq import build_dlq_record
+from flink_jobs.core.dead_letters.letter import build_dlq_record
+from flink_jobs.core.dead_letters.redrive import NO_PAST, Past
 from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
-from flink_jobs.core.redrive import NO_PAST, Past
-from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.dead_letters.redrive_audit import Item, RedriveStore, open_redrives
 from flink_jobs.errors import UserError
-from flink_jobs.job.archive_rows import TableUnfitError, check_tables, write_messages
-from flink_jobs.job.archive_tables import ARCHIVE_OF, ARCHIVES
-from flink_jobs.local.migrations import apply_migrations
-from flink_jobs.local.paths import MIGRATIONS
+from flink_jobs.job.archiver.rows import TableUnfitError, check_tables, write_messages
+from flink_jobs.job.archiver.tables import ARCHIVE_OF, ARCHIVES
 from flink_jobs.local.stack import Stack
-from flink_jobs.redrive.store import Item, RedriveStore, open_redrives
 from flink_jobs.settings import Settings
+from flink_jobs.warehouse.migrations import apply_migrations
+from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration.decided_cards import DecidedCards, decide
 
 pytestmark = pytest.mark.stack

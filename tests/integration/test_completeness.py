@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from flink_jobs.local.migrations import apply_migrations
-from flink_jobs.local.paths import MIGRATIONS
+from flink_jobs.kafka.positions import PartitionPosition, read_positions
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from flink_jobs.traffic.positions import PartitionPosition, read_positions
 from flink_jobs.warehouse.completeness import compare
+from flink_jobs.warehouse.migrations import apply_migrations
+from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration import jobs
 from tests.integration.decided_cards import TOPIC, archive, decide
 

@@ -16,11 +16,11 @@ from typing import Any
 import orjson
 import pytest
 
-from flink_jobs.contracts.registry import topic_name
+from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.label import Finding, Label
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
 from flink_jobs.traffic.faults import FaultPlan
+from flink_jobs.waiting import wait_for
 from tests.integration import jobs
 from tests.integration.decided_cards import decide
 from tests.integration.dlq_commands import LIMIT_S, Commands

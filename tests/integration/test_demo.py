@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from flink_jobs.kafka.topics import create_topics
 from flink_jobs.local import process
 from flink_jobs.local.record import StackRecord
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.topics import create_topics
 from flink_jobs.settings import REPO_ROOT
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]

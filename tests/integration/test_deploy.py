@@ -16,7 +16,7 @@ from tests.integration import jobs
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
-DEPLOY = REPO_ROOT / "flink_jobs/deploy/deploy.sh"
+DEPLOY = REPO_ROOT / "k8s/deploy.sh"
 SUBMIT = f'{PYTHON} -P -m flink_jobs.cli submit detect --from-savepoint "$SAVEPOINT"'
 PREFIX = "deployed"
 UNCHANGED, ROLLED_BACK, WELL = 2, 1, 0

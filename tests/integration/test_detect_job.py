@@ -14,19 +14,19 @@ from typing import Any
 import orjson
 import pytest
 
-from flink_jobs.core.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA
+from flink_jobs.cards.card_files import SourceEvent
+from flink_jobs.core.control.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA
 from flink_jobs.core.decision import alert_id
 from flink_jobs.core.evaluator import replay_features
-from flink_jobs.core.parsing import parse_transaction
+from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.rules import RULE_BY_ID, RULESET_VERSION
 from flink_jobs.core.transaction import Transaction
+from flink_jobs.kafka.control_client import build_message, send_and_wait
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
-from flink_jobs.traffic.control_client import build_message, send_and_wait
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.ledger import SentLedger
 from flink_jobs.traffic.malformed import KINDS
-from flink_jobs.traffic.source_files import SourceEvent
+from flink_jobs.waiting import wait_for
 from tests.integration import jobs
 
 EXTENDED_JOB = Path(__file__).parent / "extended_detect.py"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
 from flink_jobs.settings import REPO_ROOT
+from flink_jobs.waiting import wait_for
 from tests.integration import jobs
 from tests.unit.job.samples import write_model
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from flink_jobs.job import uids
+from flink_jobs.contracts import uids
 from flink_jobs.local import flink, toolchain
 from flink_jobs.local.paths import Home
 from flink_jobs.settings import REPO_ROOT

@@ -20,28 +20,28 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.cli.app import app
 from flink_jobs.cli.traffic_commands import write_events
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model import load_model, model_directory
-from flink_jobs.core.model_manifest import MANIFEST_FILE
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.manifest import MANIFEST_FILE
+from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.errors import UserError
+from flink_jobs.kafka.control_client import build_message, encode_checked, send_and_wait
 from flink_jobs.local.ports import free_ports
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
 from flink_jobs.settings import REPO_ROOT
-from flink_jobs.traffic.control_client import build_message, encode_checked, send_and_wait
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
-from flink_jobs.traffic.source_files import SourceEvent
-from ml.backtest.run import Plan, backtest_decisions
+from flink_jobs.waiting import wait_for
+from ml.backtest.backtest import Plan, backtest_decisions
 from ml.backtest.settings_file import Settings
 from ml.dataset import FRAUD, GENUINE, UNKNOWN
-from ml.warehouse.configurations import read_configurations
-from ml.warehouse.connection import warehouse
-from ml.warehouse.dataset import recorded_dataset
-from ml.warehouse.decisions import Period, read_decisions
-from ml.warehouse.manifests import find_manifest
-from ml.warehouse.precision import read_precision
+from ml.history.configurations import read_configurations
+from ml.history.connection import warehouse
+from ml.history.dataset import recorded_dataset
+from ml.history.decisions import Period, read_decisions
+from ml.history.manifests import find_manifest
+from ml.history.precision import read_precision
 from tests.integration import jobs
 
 PREFIX = "judging"

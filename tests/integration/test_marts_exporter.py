@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flink_jobs.local.ports import free_ports
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
 from flink_jobs.metrics import catalogue
 from flink_jobs.settings import REPO_ROOT
+from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.exporter import registry
 from flink_jobs.warehouse.records import Incident, check_day, record_dbt_results, record_incident
 from tests.integration.decided_cards import DecidedCards, archive, decide

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.benchmarks import latency
-from tests.benchmarks.engines import run_detector, run_evaluator
-from tests.benchmarks.rig import JobPlan, Rig
-from tests.benchmarks.workload import card_traffic
-from tests.soak import report
-from tests.soak.run import running_soak
-from tests.soak.sampling import SERIES, rss_series
+from tests.lab.benchmarks import latency
+from tests.lab.benchmarks.engines import run_detector, run_evaluator
+from tests.lab.benchmarks.rig import JobPlan, Rig
+from tests.lab.benchmarks.workload import card_traffic
+from tests.lab.soak import report
+from tests.lab.soak.run import running_soak
+from tests.lab.soak.sampling import SERIES, rss_series
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,11 +15,11 @@ from pydantic import SecretStr
 from flink_jobs.cli import migrate_command
 from flink_jobs.errors import UserError
 from flink_jobs.local import airflow
-from flink_jobs.local import database as own
-from flink_jobs.local.migrations import read_migrations
-from flink_jobs.local.paths import MIGRATIONS
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
+from flink_jobs.warehouse import database as own
+from flink_jobs.warehouse.migrations import read_migrations
+from flink_jobs.warehouse.paths import MIGRATIONS
 
 pytestmark = pytest.mark.stack
 OWNER, DATABASE = "bank", "cards"

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from flink_jobs.artifacts.store import open_store
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model_artifact import MAX_MANIFEST_BYTES, read_bounded
-from flink_jobs.core.model_manifest import MANIFEST_FILE, parse_manifest
+from flink_jobs.artifacts.artifact_store import open_store
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.artifact import MAX_MANIFEST_BYTES, read_bounded
+from flink_jobs.core.models.manifest import MANIFEST_FILE, parse_manifest
+from flink_jobs.kafka.control_client import build_message, encode_checked, send_and_wait
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
-from flink_jobs.traffic.control_client import build_message, encode_checked, send_and_wait
+from flink_jobs.waiting import wait_for
 from tests.integration import jobs
 from tests.unit.job.samples import write_model
 

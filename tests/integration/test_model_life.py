@@ -19,12 +19,12 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs.cli.app import app
-from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES, FeatureVector
-from flink_jobs.core.model import load_model
+from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES, FeatureVector
+from flink_jobs.core.models.model import load_model
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
+from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse import retraining
 from tests.integration import jobs
 from tests.unit.job.samples import write_model

@@ -13,12 +13,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from flink_jobs.job.archive_tables import ARCHIVE_OF
-from flink_jobs.local.migrations import apply_migrations
-from flink_jobs.local.paths import MIGRATIONS
+from flink_jobs.job.archiver.tables import ARCHIVE_OF
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import DatabaseRole, Settings
+from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.partitions import roll_partitions
+from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration.decided_cards import DecidedCards, archive, decide, upsert
 
 pytestmark = pytest.mark.stack

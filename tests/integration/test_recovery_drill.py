@@ -12,7 +12,7 @@ import pytest
 from flink_jobs.errors import UserError
 from flink_jobs.local import flink, process
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
+from flink_jobs.waiting import wait_for
 from tests.integration import jobs
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]

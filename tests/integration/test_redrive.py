@@ -19,19 +19,19 @@ import orjson
 import psycopg
 import pytest
 
-from flink_jobs.contracts.registry import topic_name
-from flink_jobs.core.dlq import build_dlq_record, encode_dlq_record
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
+from flink_jobs.core.dead_letters.redrive import HEADER_LETTER, customer_of, parent_of
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
-from flink_jobs.core.redrive import HEADER_LETTER, customer_of, parent_of
-from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.job.archive_rows import write_messages
-from flink_jobs.job.archive_tables import ARCHIVE_OF
+from flink_jobs.job.archiver.rows import write_messages
+from flink_jobs.job.archiver.tables import ARCHIVE_OF
+from flink_jobs.kafka.consumer import CommittedReader, Record
+from flink_jobs.kafka.producer import connect
 from flink_jobs.local.stack import Stack
-from flink_jobs.traffic.consumer import CommittedReader, Record
 from flink_jobs.traffic.faults import FaultPlan
-from flink_jobs.traffic.producer import connect
 from tests.integration import jobs
 from tests.integration.dlq_commands import Commands
 

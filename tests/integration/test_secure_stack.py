@@ -16,19 +16,19 @@ import psycopg
 import pytest
 from kafka.errors import KafkaError
 
-from flink_jobs.broker import Broker
 from flink_jobs.contracts.access import account_of, grants
-from flink_jobs.contracts.registry import load_contracts, topic_name
+from flink_jobs.contracts.topic_contracts import load_contracts, topic_name
 from flink_jobs.errors import UserError
-from flink_jobs.local import topics
+from flink_jobs.kafka import topics
+from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.kafka.control_client import read_control_state
+from flink_jobs.kafka.lag import consumer_lag
+from flink_jobs.kafka.producer import connect
 from flink_jobs.local.certificates import Certificates
-from flink_jobs.local.lag import consumer_lag
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from flink_jobs.traffic.consumer import CommittedReader
-from flink_jobs.traffic.control_client import read_control_state
-from flink_jobs.traffic.producer import connect
 
 pytestmark = [
     pytest.mark.stack,

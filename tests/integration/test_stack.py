@@ -19,15 +19,17 @@ from kafka.errors import KafkaError, NoError
 from kafka.net.transport import KafkaTCPTransport
 from kafka.structs import OffsetAndMetadata
 
-from flink_jobs.contracts.registry import load_contracts
+from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.errors import UserError
-from flink_jobs.local import envfile, lag, ports, process, toolchain, topics
-from flink_jobs.local.migrations import apply_migrations
-from flink_jobs.local.paths import MIGRATIONS, PYTHON
+from flink_jobs.kafka import lag, topics
+from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.local import envfile, ports, process, toolchain
+from flink_jobs.local.paths import PYTHON
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
 from flink_jobs.settings import REPO_ROOT
-from flink_jobs.traffic.consumer import CommittedReader
+from flink_jobs.waiting import wait_for
+from flink_jobs.warehouse.migrations import apply_migrations
+from flink_jobs.warehouse.paths import MIGRATIONS
 
 pytestmark = pytest.mark.stack
 

@@ -15,13 +15,13 @@ from typing import Any
 import orjson
 import pytest
 
-from flink_jobs.contracts.registry import topic_name
-from flink_jobs.core.state import STATE_VERSION
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.state.customer import STATE_VERSION
 from flink_jobs.errors import UserError
+from flink_jobs.flink.savepoints.snapshot import open_snapshot
+from flink_jobs.kafka.producer import connect
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.waiting import wait_for
-from flink_jobs.savepoint.snapshot import open_snapshot
-from flink_jobs.traffic.producer import connect
+from flink_jobs.waiting import wait_for
 from tests import golden
 from tests.integration import jobs
 from tests.integration.golden_savepoint import THRESHOLD, prefix_of

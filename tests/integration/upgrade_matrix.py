@@ -21,7 +21,7 @@ from flink_jobs.settings import REPO_ROOT
 DOCUMENT = REPO_ROOT / "docs/upgrade.md"
 BEGIN, END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
 UPGRADES = "tests/integration/test_upgrades.py"
-SAVEPOINTS = "tests/unit/savepoint/test_snapshot.py"
+SAVEPOINTS = "tests/unit/flink/savepoints/test_snapshot.py"
 GOES_ON, REFUSED = "goes on", "refused before it starts"
 
 

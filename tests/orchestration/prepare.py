@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psycopg
 
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model import load_model, model_directory
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.local.stack import Stack
 from tests.integration.decided_cards import archive, decide
 from tests.integration.jobs import CARD_FILE, CARD_MAPPING

@@ -23,7 +23,7 @@ from ml.evaluation.report.words import (
 )
 
 if TYPE_CHECKING:
-    from flink_jobs.core.model_manifest import ModelManifest
+    from flink_jobs.core.models.manifest import ModelManifest
     from ml.evaluation.document import EvaluationDocument
     from ml.evaluation.evaluation import ScoreReport
     from ml.evaluation.segments import Group

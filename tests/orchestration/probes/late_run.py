@@ -8,7 +8,7 @@ from __future__ import annotations
 import psycopg
 from airflow.sdk import dag, task
 
-from flink_jobs.local.waiting import wait_for
+from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.orchestration import dag_head, transformer_dsn
 
 QUERY = "SELECT FROM ops.incidents WHERE kind = 'deadline_missed' AND dag_id = 'late_run'"

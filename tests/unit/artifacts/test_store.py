@@ -10,10 +10,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from flink_jobs.artifacts.artifact_store import ArtifactStore, fetch, open_store
 from flink_jobs.artifacts.finder import find_model
-from flink_jobs.artifacts.store import ArtifactStore, fetch, open_store
-from flink_jobs.core.model import ModelError, ModelFault
-from flink_jobs.core.model_manifest import ARRAYS_FILE, MANIFEST_FILE
+from flink_jobs.core.models.manifest import ARRAYS_FILE, MANIFEST_FILE
+from flink_jobs.core.models.model import ModelError, ModelFault
 from tests.unit.job.samples import write_model
 
 Places = dict[str, Callable[[], str]]

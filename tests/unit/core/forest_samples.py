@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flink_jobs.core.model_manifest import ARRAYS_FILE, MANIFEST_FILE, ModelManifest, TrainingData, feature_hash
-from flink_jobs.core.tree_arrays import ARRAY_DTYPES, ForestArrays, TreeArrays, arrays_digest
+from flink_jobs.core.models.manifest import ARRAYS_FILE, MANIFEST_FILE, ModelManifest, TrainingData, feature_hash
+from flink_jobs.core.models.trees.arrays import ARRAY_DTYPES, ForestArrays, TreeArrays, arrays_digest
 
 if TYPE_CHECKING:
     from pathlib import Path

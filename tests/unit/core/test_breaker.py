@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.breaker import FaultBreaker
+from flink_jobs.core.models.breaker import FaultBreaker
 
 
 @given(st.lists(st.booleans(), max_size=200), st.integers(1, 5), st.integers(0, 20))

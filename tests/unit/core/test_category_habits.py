@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.category_habits import MAX_CATEGORIES, MEMORY, CategoryHabits, category_key, log_amount
+from flink_jobs.core.state.category_habits import MAX_CATEGORIES, MEMORY, CategoryHabits, category_key, log_amount
 
 LOGS = st.lists(st.floats(0.0, 28.0), min_size=2, max_size=MEMORY)
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from hypothesis import given
 
-from flink_jobs.core.config import REMEMBERED_CONTROL_IDS, DetectionConfig
-from flink_jobs.core.experiment import Experiment, GuardBand, ModelRef
+from flink_jobs.core.control.config import REMEMBERED_CONTROL_IDS, DetectionConfig
+from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULESET_VERSION
 from tests.strategies import configs
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.contracts.registry import load_contracts
-from flink_jobs.core.config import Blacklist, DetectionConfig
-from flink_jobs.core.control import (
+from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.core.control.config import Blacklist, DetectionConfig
+from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
+from flink_jobs.core.control.messages import (
     MAX_BLACKLIST_ENTRIES,
     MAX_CONTROL_BYTES,
     ControlMessage,
@@ -19,7 +20,6 @@ from flink_jobs.core.control import (
     end_of_experiment,
     parse_control,
 )
-from flink_jobs.core.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RuleSetting
 from tests.strategies import configs, json_values

@@ -10,10 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flink_jobs.contracts.registry import load_contracts
-from flink_jobs.core.dlq import MAX_DETAIL_CHARS, MAX_PAYLOAD_KEPT_BYTES, build_dlq_record, encode_dlq_record
+from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.core.dead_letters.letter import (
+    MAX_DETAIL_CHARS,
+    MAX_PAYLOAD_KEPT_BYTES,
+    build_dlq_record,
+    encode_dlq_record,
+)
+from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
-from flink_jobs.core.source_record import SourceRecord
 from tests.strategies import NOW_MS, TOPIC, record_of
 
 validate = fastjsonschema.compile(dict(load_contracts()["dlq"].schema()))

@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 
 from flink_jobs.core.currencies import MINOR_UNITS
-from flink_jobs.core.encodings import (
+from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.models.artifact import ModelArrays
+from flink_jobs.core.models.encodings import (
     POPULATION_KEY,
     POPULATION_MEAN,
     POPULATION_STD,
     compile_encoding,
     population_key,
 )
-from flink_jobs.core.features import FEATURE_NAMES, FeatureVector
-from flink_jobs.core.model import build_model
-from flink_jobs.core.model_artifact import ModelArrays
-from flink_jobs.core.model_faults import ModelError, ModelFault
-from flink_jobs.core.model_manifest import feature_hash
+from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.models.manifest import feature_hash
+from flink_jobs.core.models.model import build_model
 from flink_jobs.core.transaction import Transaction
 from tests.unit.core.forest_samples import forest, manifest
 
 if TYPE_CHECKING:
-    from flink_jobs.core.model import TreeModel
+    from flink_jobs.core.models.model import TreeModel
 
 
 def table(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any array

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.core import evaluator as evaluator_module
-from flink_jobs.core.config import Blacklist, DetectionConfig
+from flink_jobs.core.control.config import Blacklist, DetectionConfig
+from flink_jobs.core.dead_letters.letter import MAX_PAYLOAD_KEPT_BYTES
 from flink_jobs.core.decision import alert_id
-from flink_jobs.core.dlq import MAX_PAYLOAD_KEPT_BYTES
 from flink_jobs.core.evaluator import Outcome, TransactionEvaluator, incident
-from flink_jobs.core.parsing import MAX_PAYLOAD_BYTES, WIRE_FORMATS
+from flink_jobs.core.parsing.source_record import WholePayload
+from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason as Why
 from flink_jobs.core.reasons import Disposition, ReasonCode, Stage
-from flink_jobs.core.source_record import WholePayload
-from flink_jobs.core.state import CustomerFraudState, transaction_fingerprint
+from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
 from flink_jobs.native.loader import core_in_use
 from tests.strategies import (
     NOW_MS,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.experiment import CustomerSplit
+from flink_jobs.core.control.experiment import CustomerSplit
 
 CUSTOMERS = [f"c-{number}" for number in range(20_000)]
 

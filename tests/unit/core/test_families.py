@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_jobs.core import tree_masks
-from flink_jobs.core.boosting_scorer import compile_score, sigmoid
-from flink_jobs.core.calibration import CURVE_RAW, CURVE_SCORE, compile_curve, rarity_curve
-from flink_jobs.core.families import compile_model
-from flink_jobs.core.model_faults import ModelError, ModelFault
-from flink_jobs.core.tree_arrays import LEAF, MAX_LEAVES, BoostingArrays, check_trees
+from flink_jobs.core.models.calibration import CURVE_RAW, CURVE_SCORE, compile_curve, rarity_curve
+from flink_jobs.core.models.families import compile_model
+from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.models.trees import masks as tree_masks
+from flink_jobs.core.models.trees.arrays import LEAF, MAX_LEAVES, BoostingArrays, check_trees
+from flink_jobs.core.models.trees.boosting_scorer import compile_score, sigmoid
 from tests.unit.core.tree_models import FEATURE_COUNT, boosted, forests, rows
 
 if TYPE_CHECKING:
-    from flink_jobs.core.tree_arrays import TreeArrays
+    from flink_jobs.core.models.trees.arrays import TreeArrays
 
 CURVE = {CURVE_RAW: np.array([0.1, 0.3, 0.5, 0.9]), CURVE_SCORE: np.array([0.0, 0.2, 0.3, 1.0])}
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.config import Blacklist
+from flink_jobs.core.control.config import Blacklist
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
 from flink_jobs.core.evaluator import replay_features
-from flink_jobs.core.features import (
+from flink_jobs.core.features.vector import (
     EARTH_RADIUS_KM,
     FEATURE_NAMES,
     FEATURES,
@@ -24,7 +24,7 @@ from flink_jobs.core.features import (
     model_input,
 )
 from flink_jobs.core.reasons import AbsenceReason
-from flink_jobs.core.state import CustomerFraudState
+from flink_jobs.core.state.customer import CustomerFraudState
 from flink_jobs.core.transaction import Transaction
 from tests.strategies import histories, state_after
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_jobs.core.experiment import GuardBand
-from flink_jobs.core.guard import WINDOW_FACTOR, ExperimentGuard
+from flink_jobs.core.control.experiment import GuardBand
+from flink_jobs.core.models.guard import WINDOW_FACTOR, ExperimentGuard
 
 BAND = GuardBand(min_decisions=200, max_alert_rate_ratio=2.0, min_alert_rate_ratio=0.5, max_error_share=0.05)
 

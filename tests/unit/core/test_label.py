@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.contracts.registry import load_contracts
+from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.label import label_problem
 from tests.contract.conftest import StrictValidator
 from tests.strategies import json_values

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flink_jobs.core.model import load_model
+from flink_jobs.core.models.model import load_model
 from tests.unit.core.forest_samples import FEATURES, forest, manifest, write
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_threads_share_a_model(tmp_path: Path) -> None:
 def test_serving_imports_nothing_that_could_deadlock_inside_the_jvm() -> None:
     allowed = {"flink_jobs", "numpy", "orjson"}
     code = (
-        "import sys; before = set(sys.modules); import flink_jobs.core.model;"
+        "import sys; before = set(sys.modules); import flink_jobs.core.models.model;"
         "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from flink_jobs.core import model_artifact, tree_arrays, tree_masks
-from flink_jobs.core.model import ModelError, ModelFault, load_model, model_directory
-from flink_jobs.core.model_manifest import ARRAYS_FILE, MANIFEST_FILE, feature_hash, parse_manifest
+from flink_jobs.core.models import artifact as model_artifact
+from flink_jobs.core.models.manifest import ARRAYS_FILE, MANIFEST_FILE, feature_hash, parse_manifest
+from flink_jobs.core.models.model import ModelError, ModelFault, load_model, model_directory
+from flink_jobs.core.models.trees import arrays as tree_arrays
+from flink_jobs.core.models.trees import masks as tree_masks
 from tests.unit.core.forest_samples import FEATURES, VERSION, forest, manifest, write
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from flink_jobs.core.tree_arrays import ForestArrays
+    from flink_jobs.core.models.trees.arrays import ForestArrays
 
 
 def fault_of(directory: Path, features: tuple[str, ...] = FEATURES) -> ModelFault:

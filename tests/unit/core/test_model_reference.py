@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from flink_jobs.core.model_faults import ModelError, ModelFault
-from flink_jobs.core.model_reference import MAX_EDGES, Bins, Reference, parse_reference
+from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.models.reference import MAX_EDGES, Bins, Reference, parse_reference
 
 GOOD: dict[str, Any] = {"rows": 4, "bins": {"score": {"edges": [0.5], "shares": [0.25, 0.75], "absent": 0.0}}}
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_jobs.core import tree_masks
-from flink_jobs.core.forest_scorer import compile_score
-from flink_jobs.core.tree_arrays import ARRAY_DTYPES, LEAF, MAX_FLOAT32, ForestArrays, check_trees
-from flink_jobs.core.tree_boxes import average_path_length, float32_boundary
+from flink_jobs.core.models.trees import masks as tree_masks
+from flink_jobs.core.models.trees.arrays import ARRAY_DTYPES, LEAF, MAX_FLOAT32, ForestArrays, check_trees
+from flink_jobs.core.models.trees.boxes import average_path_length, float32_boundary
+from flink_jobs.core.models.trees.forest_scorer import compile_score
 from tests.unit.core.tree_models import FEATURE_COUNT, forests, rows
 
 if TYPE_CHECKING:

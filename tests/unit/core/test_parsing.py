@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from flink_jobs.contracts.registry import load_contracts
-from flink_jobs.core.parsing import MAX_NESTING, MAX_PAYLOAD_BYTES, WIRE_FORMATS, parse_transaction
+from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.core.parsing.transactions import MAX_NESTING, MAX_PAYLOAD_BYTES, WIRE_FORMATS, parse_transaction
 from flink_jobs.core.reasons import DeadLetterReason as Why
 from flink_jobs.core.transaction import Rejection, Transaction
 from tests.strategies import LATEST_MS, NOW_MS

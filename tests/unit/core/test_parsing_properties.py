@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flink_jobs.core.parsing import MAX_NESTING, _is_too_deep, parse_transaction
+from flink_jobs.core.parsing.transactions import MAX_NESTING, _is_too_deep, parse_transaction
 from flink_jobs.core.transaction import Rejection, Transaction
 from tests.strategies import (
     KNOWN_FIELDS,

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from hypothesis import given
 
-from flink_jobs.core.payload_edit import changes_between, with_fields
+from flink_jobs.core.dead_letters.payload_edit import changes_between, with_fields
 from tests.strategies import documents
 
 BEFORE = b'{"amount_minor":-5,"currency":"EUR","location":{"lat":1.0,"lon":2.0}}'

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.recent_states import RecentStates
-from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.core.state import CustomerFraudState
+from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.state.customer import CustomerFraudState
+from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.native.loader import core_in_use
 from tests.strategies import NOW_MS, record_of, wire
 from tests.unit.core.evaluation import Stream, parts

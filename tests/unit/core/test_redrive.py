@@ -10,11 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.dlq import build_dlq_record
-from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.label import Finding, Label
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
-from flink_jobs.core.redrive import (
+from flink_jobs.core.dead_letters.letter import build_dlq_record
+from flink_jobs.core.dead_letters.redrive import (
     HEADER_LETTER,
     HEADER_ORIGIN,
     HEADER_PREFIX,
@@ -33,6 +30,9 @@ from flink_jobs.core.redrive import (
     redrive_headers,
     replays_of,
 )
+from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
 from tests.strategies import NOW_MS, documents, record_of
 
 LIMIT = 3

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.features import FEATURE_NAMES, FEATURES, FeatureVector
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.features.vector import FEATURE_NAMES, FEATURES, FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULE_BY_ID, RULES, FraudRuleEvaluator
 from tests.strategies import configs

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.running_stats import RunningStats
+from flink_jobs.core.state.running_stats import RunningStats
 from tests import strategies as _profile  # noqa: F401 - loads the seeded profile
 
 NUMBERS = st.floats(0.0, 1e10, allow_subnormal=False)

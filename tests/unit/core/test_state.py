@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.state import (
+from flink_jobs.core.state.customer import (
     HOURS,
     MAX_CURRENCIES,
     MAX_STATE_BYTES,

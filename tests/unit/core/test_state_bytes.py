@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.category_habits import MAX_CATEGORIES, category_key
-from flink_jobs.core.feature_table import USUAL_SURPRISE
-from flink_jobs.core.running_stats import RunningStats
-from flink_jobs.core.state import (
+from flink_jobs.core.features.table import USUAL_SURPRISE
+from flink_jobs.core.state.category_habits import MAX_CATEGORIES, category_key
+from flink_jobs.core.state.customer import (
     HOURS,
     MAX_CURRENCIES,
     MAX_STATE_BYTES,
@@ -25,6 +24,7 @@ from flink_jobs.core.state import (
     StateVersionUnsupported,
     transaction_fingerprint,
 )
+from flink_jobs.core.state.running_stats import RunningStats
 from tests.strategies import states
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("state_v*.hex"))

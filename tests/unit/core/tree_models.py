@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from flink_jobs.core.tree_arrays import ARRAY_DTYPES, LEAF, BoostingArrays, ForestArrays, TreeArrays, array_names
+from flink_jobs.core.models.trees.arrays import (
+    ARRAY_DTYPES,
+    LEAF,
+    BoostingArrays,
+    ForestArrays,
+    TreeArrays,
+    array_names,
+)
 
 FEATURE_COUNT = 3
 GRID = (-math.inf, -2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, math.inf)

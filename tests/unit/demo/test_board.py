@@ -7,9 +7,9 @@ import pytest
 
 from flink_jobs.demo import board as board_module
 from flink_jobs.demo.board import Board
-from flink_jobs.traffic.consumer import Record
-from flink_jobs.traffic.metrics import TrafficMetrics
-from flink_jobs.traffic.outgoing import Fate, Outgoing
+from flink_jobs.kafka.consumer import Record
+from flink_jobs.kafka.outgoing import Fate, Outgoing
+from flink_jobs.traffic.sender_metrics import TrafficMetrics
 
 RUN = "demo-1-"
 TOPIC = "streamflow.transactions"

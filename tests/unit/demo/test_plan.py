@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 
-from flink_jobs.contracts.registry import load_contracts
+from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.demo import plan
 from flink_jobs.demo.plan import CARD_FILE, DemoPlan, card_events, run_prefix
 

@@ -9,9 +9,9 @@ import pytest
 from flink_jobs.demo.board import Latencies
 from flink_jobs.demo.measures import Percentiles
 from flink_jobs.demo.summary import Place, Summary, problems
+from flink_jobs.kafka.outgoing import Fate, Outgoing
 from flink_jobs.traffic.balance import Balance
 from flink_jobs.traffic.ledger import SentLedger
-from flink_jobs.traffic.outgoing import Fate, Outgoing
 
 GOOD = Balance(sent=4, decided=2, rejected=1, duplicates=1, alerts=1, reasons={"MALFORMED_JSON": 1})
 LOST = replace(GOOD, decided=1, missing=((0, 7),))

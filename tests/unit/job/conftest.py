@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flink_jobs.job import detector
+from flink_jobs.job.detector import operator
 from tests.strategies import NOW_MS
 from tests.unit.job.fake_runtime import Clock
 
@@ -11,5 +11,5 @@ from tests.unit.job.fake_runtime import Clock
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The detector's clock, which stands still until a test moves it."""
     clock = Clock(NOW_MS)
-    monkeypatch.setattr(detector, "time", clock)
+    monkeypatch.setattr(operator, "time", clock)
     return clock

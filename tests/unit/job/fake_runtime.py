@@ -17,8 +17,8 @@ from pyflink.common import Row
 from pyflink.datastream import OutputTag
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
-from flink_jobs.core.source_record import SourceRecord, pack_record
-from flink_jobs.job.detector import FraudDetectorFunction
+from flink_jobs.core.parsing.source_record import SourceRecord, pack_record
+from flink_jobs.job.detector.operator import FraudDetectorFunction
 
 THREAD_MODULE = "pyflink.fn_execution.datastream.embedded.runtime_context"
 PROCESS_MODULE = "pyflink.fn_execution.datastream.process.runtime_context"

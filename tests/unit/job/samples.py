@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.model_manifest import feature_hash
-from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.job.detector import FraudDetectorFunction
-from flink_jobs.job.detector_settings import DetectorSettings
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.manifest import feature_hash
+from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.job.detector.operator import FraudDetectorFunction
+from flink_jobs.job.detector.operator_settings import DetectorSettings
 from tests.strategies import NOW_MS, TOPIC
 from tests.unit.core import forest_samples
 from tests.unit.job.fake_runtime import Operator, Runtime

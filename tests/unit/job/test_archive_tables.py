@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from flink_jobs.contracts.registry import load_contracts
-from flink_jobs.job.archive_tables import ARCHIVES, Archive, upsert_sql
+from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.job.archiver.tables import ARCHIVES, Archive, upsert_sql
 
 HOLDS = {
     "text": {"string"},

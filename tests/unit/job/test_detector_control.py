@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.features import FEATURE_NAMES
-from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.job import uids
-from flink_jobs.job.detector import CONFIG_STATE
+from flink_jobs.contracts import uids
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.job.detector.operator import CONFIG_STATE
 from tests.strategies import NOW_MS
 from tests.unit.job.fake_runtime import Operator, Outputs, Runtime, lines
 from tests.unit.job.samples import control, detector, record, transaction, write_model

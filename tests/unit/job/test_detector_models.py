@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from flink_jobs.core.model import ModelError, ModelFault
-from flink_jobs.core.model_slot import FAULT_LIMIT
-from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.job.detector import FraudDetectorFunction
+from flink_jobs.core.models.model import ModelError, ModelFault
+from flink_jobs.core.models.slot import FAULT_LIMIT
+from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.job.detector.operator import FraudDetectorFunction
 from tests.unit.core.evaluation import FixedModel
 from tests.unit.job.fake_runtime import Operator, Runtime, lines
 from tests.unit.job.samples import CONTROL_TOPIC, control, record, settings, transaction

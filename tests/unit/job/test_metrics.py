@@ -6,7 +6,7 @@ import pytest
 
 from flink_jobs.core.evaluator import DeadLetter, Outcome
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode
-from flink_jobs.job.metrics import FLUSH_EVERY, FLUSH_MS, DetectorMetrics
+from flink_jobs.job.detector.detector_metrics import FLUSH_EVERY, FLUSH_MS, DetectorMetrics
 from flink_jobs.metrics import catalogue
 from flink_jobs.metrics.catalogue import Kind
 from tests.strategies import NOW_MS

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flink_jobs.job import uids
-from flink_jobs.job.archive_tables import ARCHIVES
+from flink_jobs.contracts import uids
+from flink_jobs.job.archiver.tables import ARCHIVES
 
 # Append only. A savepoint of any release must restore: never edit or remove a line.
 RELEASED_DETECT = (

@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from flink_jobs.errors import UserError
-from flink_jobs.local import flink, kafka, migrations, paths, postgres, toolchain, zookeeper
+from flink_jobs.local import flink, kafka, paths, postgres, toolchain, zookeeper
 from flink_jobs.local.paths import Home
 from flink_jobs.local.submit import Submission, argv, client_error
 from flink_jobs.settings import REPO_ROOT
+from flink_jobs.warehouse import migrations
+from flink_jobs.warehouse.paths import MIGRATIONS
 
 
 def properties(text: str) -> dict[str, str]:
@@ -152,7 +154,7 @@ def test_the_cause_is_found_in_the_clients_output(text: str, cause: str) -> None
 
 
 def test_the_projects_migrations_are_in_order() -> None:
-    assert migrations.read_migrations(paths.MIGRATIONS)[0].name == "0001_sink_tables.sql"
+    assert migrations.read_migrations(MIGRATIONS)[0].name == "0001_sink_tables.sql"
 
 
 @pytest.mark.parametrize("names", [[], ["0002_b.sql"], ["0001_a.sql", "0003_c.sql"], ["first.sql"]])

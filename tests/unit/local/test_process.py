@@ -17,7 +17,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.local import process
 from flink_jobs.local.process import Command, ProcessRecord
 from flink_jobs.local.record import StackRecord
-from flink_jobs.local.waiting import CancelledError, WaitTimeoutError, wait_for
+from flink_jobs.waiting import CancelledError, WaitTimeoutError, wait_for
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from flink_jobs.core.features import FEATURE_NAMES
+from flink_jobs.cards.card_files import SourceEvent
+from flink_jobs.core.features.vector import FEATURE_NAMES
 from flink_jobs.core.rules import RULES
-from flink_jobs.traffic.source_files import SourceEvent
 from ml.columns import NOTHING, Coded
 from ml.dataset import Dataset
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flink_jobs.core.model import ModelError, ModelFault, load_model, model_directory
-from flink_jobs.core.model_artifact import ModelArrays, read_artifact
-from flink_jobs.core.model_manifest import ARRAYS_FILE, MANIFEST_FILE
+from flink_jobs.core.models.artifact import ModelArrays, read_artifact
+from flink_jobs.core.models.manifest import ARRAYS_FILE, MANIFEST_FILE
+from flink_jobs.core.models.model import ModelError, ModelFault, load_model, model_directory
 from flink_jobs.errors import UserError
 from ml import artifact_writer
 from ml.artifact_writer import set_current, write_artifact

@@ -12,9 +12,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
-from flink_jobs.core.boosting_scorer import compile_score
-from flink_jobs.core.model_faults import ModelError
-from flink_jobs.core.tree_arrays import LEAF, check_trees
+from flink_jobs.core.models.faults import ModelError
+from flink_jobs.core.models.trees.arrays import LEAF, check_trees
+from flink_jobs.core.models.trees.boosting_scorer import compile_score
 from ml.gradient_boosting import export_boosting
 
 

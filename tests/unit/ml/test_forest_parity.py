@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 
-from flink_jobs.core.forest_scorer import compile_score
-from flink_jobs.core.model_faults import ModelError
-from flink_jobs.core.tree_arrays import LEAF, arrays_digest, check_trees
+from flink_jobs.core.models.faults import ModelError
+from flink_jobs.core.models.trees.arrays import LEAF, arrays_digest, check_trees
+from flink_jobs.core.models.trees.forest_scorer import compile_score
 from ml.isolation_forest import export_forest
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import numpy as np
 import orjson
 import pytest
 
+from flink_jobs.cards.card_files import SourceEvent, mapping_for, read_events
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.features import FEATURE_NAMES, NEUTRAL_VALUES
-from flink_jobs.core.model import load_model
-from flink_jobs.core.source_record import SourceRecord
-from flink_jobs.traffic.source_files import SourceEvent, mapping_for, read_events
+from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.models.model import load_model
+from flink_jobs.core.parsing.source_record import SourceRecord
 from ml.artifact_writer import write_artifact
 from ml.dataset import build_dataset
 from ml.parameters import Kind, TrainingParameters

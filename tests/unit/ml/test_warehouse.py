@@ -9,7 +9,7 @@ import pytest
 
 from flink_jobs.errors import UserError
 from flink_jobs.local.ports import free_ports
-from ml.warehouse.connection import warehouse
+from ml.history.connection import warehouse
 
 
 def test_nobody_answers_and_the_password_stays_secret() -> None:

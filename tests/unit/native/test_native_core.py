@@ -17,7 +17,7 @@ IS_BUILT = modules.build_folder().is_dir()
 needs_build = pytest.mark.skipif(not IS_BUILT, reason="no C compiler was there when `make setup` ran")
 
 
-def core_of(choice: str, code: str = "import flink_jobs.core.state as module; print(module.__file__)") -> str:
+def core_of(choice: str, code: str = "import flink_jobs.core.state.customer as module; print(module.__file__)") -> str:
     """Return what a new process prints under ``STREAMFLOW_CORE=choice``; its last line of error if it fails."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],
@@ -30,7 +30,7 @@ def core_of(choice: str, code: str = "import flink_jobs.core.state as module; pr
 
 
 def test_python_is_always_to_be_had() -> None:
-    assert core_of("python").endswith("flink_jobs/core/state.py")
+    assert core_of("python").endswith("flink_jobs/core/state/customer.py")
 
 
 def test_a_choice_nobody_knows_is_refused() -> None:
@@ -44,8 +44,10 @@ def test_the_build_of_these_sources_is_taken_unasked() -> None:
 
 def test_an_edited_file_finds_no_build_of_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = modules.build_folder()
-    for path in [*modules.CORE.glob("*.py"), *modules.CORE.glob("*.c")]:
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for path in [*modules.CORE.rglob("*.py"), *modules.CORE.rglob("*.c")]:
+        copy = tmp_path / path.relative_to(modules.CORE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
     monkeypatch.setattr(modules, "CORE", tmp_path)
     assert modules.build_folder() == before
     with (tmp_path / "rules.py").open("a") as file:  # not compiled itself, but the compiled ones know its shape
@@ -55,12 +57,12 @@ def test_an_edited_file_finds_no_build_of_before(monkeypatch: pytest.MonkeyPatch
 
 def test_the_finder_finds_the_compiled_modules_and_leaves_the_rest(tmp_path: Path) -> None:
     finder = NativeFinder(tmp_path)
-    found = finder.find_spec("flink_jobs.core.state")
+    found = finder.find_spec("flink_jobs.core.state.customer")
     assert found is not None
     assert found.origin is not None
     assert found.origin.startswith(str(tmp_path))
-    assert finder.find_spec("flink_jobs.core.config") is None
-    assert finder.find_spec("flink_jobs.job.detector") is None
+    assert finder.find_spec("flink_jobs.core.control.config") is None
+    assert finder.find_spec("flink_jobs.job.detector.operator") is None
 
 
 @pytest.mark.parametrize("options", ["frozen=True", "slots=True"])
@@ -73,7 +75,7 @@ def test_what_crashes_when_compiled_is_refused_with_its_line(tmp_path: Path, opt
 
 def test_every_module_that_is_compiled_exists_and_may_be() -> None:
     for name in modules.COMPILED:
-        build.refuse_what_crashes(modules.CORE / f"{name}.py")
+        build.refuse_what_crashes(modules.CORE / modules.source_of(name))
 
 
 @needs_build

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_jobs.core import tree_sums
-from flink_jobs.core.families import compile_model
+from flink_jobs.core.models.families import compile_model
+from flink_jobs.core.models.trees import sums as tree_sums
 from flink_jobs.native import modules
 from flink_jobs.native.loader import NativeFinder
 from tests.unit.core.tree_models import FEATURE_COUNT, boosted, forests, rows
 
 if TYPE_CHECKING:
-    from flink_jobs.core.tree_arrays import TreeArrays
+    from flink_jobs.core.models.trees.arrays import TreeArrays
 
 pytestmark = pytest.mark.skipif(
     not modules.build_folder().is_dir(), reason="no C compiler was there when `make setup` ran"

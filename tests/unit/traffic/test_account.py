@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.source_record import SourceRecord
+from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.balance import Balance, balance
 from flink_jobs.traffic.faults import FaultPlan, with_faults

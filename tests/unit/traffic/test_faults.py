@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_jobs.core.parsing import MAX_PAYLOAD_BYTES, parse_transaction
+from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, parse_transaction
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.transaction import Rejection
 from flink_jobs.errors import UserError
+from flink_jobs.kafka.outgoing import Fate, encode
 from flink_jobs.traffic.faults import FaultPlan, malformed, with_faults
 from flink_jobs.traffic.malformed import KINDS
-from flink_jobs.traffic.outgoing import Fate, encode
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from collections import defaultdict
 import orjson
 import pytest
 
-from flink_jobs.core.parsing import parse_transaction
+from flink_jobs.cards.card_files import SourceEvent
+from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
 from flink_jobs.traffic.fraud_patterns import PATTERNS
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
-from flink_jobs.traffic.source_files import SourceEvent
 
 NOW_MS = 1_767_225_600_000
 PLAN = SimulationPlan(customers=300, seed=5, fraud_rate=0.05)

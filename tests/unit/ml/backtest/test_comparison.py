@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.config import DetectionConfig
-from flink_jobs.core.features import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
+from ml.backtest.backtest import Plan, backtest_decisions
 from ml.backtest.comparison import EXAMPLES, Comparison
 from ml.backtest.rescoring import Decided, Side
-from ml.backtest.run import Plan, backtest_decisions
 from ml.backtest.settings_file import Settings, read_settings
-from ml.warehouse.configurations import CLOCKS_APART_MS, Configurations
-from ml.warehouse.decisions import RecordedDecision
+from ml.history.configurations import CLOCKS_APART_MS, Configurations
+from ml.history.decisions import RecordedDecision
 
 PURCHASE = Transaction("t-1", "c-1", 1_000, "USD", 1_700_000_000_000, merchant="Shop", country="US")
 QUIET = FeatureVector(**{**dict.fromkeys(FEATURE_NAMES), "velocity_count": 1.0, "is_blacklisted": 0.0})

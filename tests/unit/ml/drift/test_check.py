@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flink_jobs.core.model_manifest import ModelManifest
-from flink_jobs.core.model_reference import SCORE, Reference
+from flink_jobs.core.models.manifest import ModelManifest
+from flink_jobs.core.models.reference import SCORE, Reference
 from ml.drift.check import DAY_MS, DriftCheck, Level, Observed, Thresholds, Verdict, check_drift
-from ml.drift.metrics import DriftMetrics
+from ml.drift.drift_metrics import DriftMetrics
 from ml.drift.reference import take_reference
 from tests.unit.ml.evaluation.samples import manifest_of
 

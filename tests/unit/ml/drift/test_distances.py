@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from flink_jobs.core.model_reference import Bins
+from flink_jobs.core.models.reference import Bins
 from ml.drift.distances import (
     SMALLEST_SHARE,
     chance_psi,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flink_jobs.core.model_manifest import ModelManifest, TrainingData, feature_hash
+from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
 from ml.evaluation.judged_rows import JudgedRows
 from ml.evaluation.segments import grouping_of
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.rules import RULE_BY_ID, RuleVerdict
 from flink_jobs.core.scoring import blend
-from flink_jobs.traffic.source_files import SourceEvent
 from ml.dataset import Dataset, build_dataset
 from ml.evaluation.contenders import blended, judged_rows
 from tests.unit.ml.synthetic import NOW_MS, events

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
-from flink_jobs.core.config import DetectionConfig
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.errors import UserError
 from ml.evaluation.document import EvaluationDocument
 from ml.evaluation.evaluation import Evaluation, JudgingOptions, judge

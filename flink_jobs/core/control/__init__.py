@@ -1,0 +1,1 @@
+"""The configuration that control messages change while the job runs, and the messages themselves."""

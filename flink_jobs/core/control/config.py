@@ -1,0 +1,129 @@
+"""What a person may change while the job runs: blend, threshold, rules, blacklists, models, an experiment.
+
+A ``DetectionConfig`` is immutable; a control message makes a new one with the next revision. It is kept as JSON in
+Flink's broadcast state, so a restored job goes on with the revision it had.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Self
+
+import orjson
+
+from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
+from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULE_BY_ID, RULESET_VERSION, RuleSetting
+from flink_jobs.core.transaction import Transaction
+
+CONFIG_SCHEMA_VERSION: Final = 2
+DEFAULT_ALPHA: Final = 0.6
+DEFAULT_ALERT_THRESHOLD: Final = 0.4
+REMEMBERED_CONTROL_IDS: Final = 256
+"""Control ids kept to recognise a redelivered control message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blacklist:
+    """Entities whose transactions are flagged."""
+
+    customer: frozenset[str] = frozenset()
+    merchant: frozenset[str] = frozenset()
+    country: frozenset[str] = frozenset()
+
+    def matches(self, transaction: Transaction) -> bool:
+        """Tell whether a transaction touches a listed entity."""
+        return (
+            transaction.merchant in self.merchant
+            or transaction.customer_id in self.customer
+            or transaction.country in self.country
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionConfig:
+    """Everything that turns features into a decision, apart from the model's arrays."""
+
+    alpha: float = DEFAULT_ALPHA
+    """Weight of the model in ``score = alpha * ml + (1 - alpha) * rules``, 0 to 1."""
+    alert_threshold: float = DEFAULT_ALERT_THRESHOLD
+    """A decision at or above this score is an alert, 0 to 1."""
+    rules: Mapping[str, RuleSetting] = field(default_factory=lambda: dict(DEFAULT_RULE_SETTINGS))
+    blacklist: Blacklist = Blacklist()
+    model_version: str | None = None
+    """The model asked for by a control message; ``None`` means the one the job was started with."""
+    model_digest: str | None = None
+    """Digest of its arrays, where the message gave one: others under this version are not used."""
+    shadow_model: ModelRef | None = None
+    """A model that scores beside the champion and decides nothing."""
+    experiment: Experiment | None = None
+    """A model that decides for a share of the customers."""
+    revision: int = 0
+    """Control messages applied since the job's first start."""
+    control_ids: tuple[str, ...] = ()
+    """The last ids applied, oldest first."""
+
+    @property
+    def ruleset_version(self) -> str:
+        """Name of the rules in force: the table's version and, once changed by control, the revision."""
+        return RULESET_VERSION if self.revision == 0 else f"{RULESET_VERSION}+r{self.revision}"
+
+    def next_revision(self, control_id: str, **changes: Any) -> Self:  # noqa: ANN401 - the fields above
+        """Return a copy with changes, the next revision, and the control id remembered."""
+        remembered = (*self.control_ids, control_id)[-REMEMBERED_CONTROL_IDS:]
+        return replace(self, revision=self.revision + 1, control_ids=remembered, **changes)
+
+    def to_json(self) -> str:
+        """Encode for the broadcast state; equal configurations give equal text."""
+        document = {
+            "schema_version": CONFIG_SCHEMA_VERSION,
+            "alpha": self.alpha,
+            "alert_threshold": self.alert_threshold,
+            "rules": {rule_id: self.rules[rule_id] for rule_id in RULE_BY_ID},
+            "blacklist": {kind: sorted(getattr(self.blacklist, kind)) for kind in ("customer", "merchant", "country")},
+            "model_version": self.model_version,
+            "model_digest": self.model_digest,
+            "shadow_model": None if self.shadow_model is None else asdict(self.shadow_model),
+            "experiment": None if self.experiment is None else asdict(self.experiment),
+            "revision": self.revision,
+            "control_ids": self.control_ids,
+        }
+        return orjson.dumps(document).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Decode from the broadcast state; rules added by a newer release take their defaults.
+
+        Raises:
+            ValueError: written by a newer release.
+        """
+        document = orjson.loads(text)
+        if document["schema_version"] > CONFIG_SCHEMA_VERSION:
+            raise ValueError(
+                f"configuration schema {document['schema_version']} in the savepoint is newer than "
+                f"{CONFIG_SCHEMA_VERSION}, the newest this release reads; run the release that wrote it"
+            )
+        stored = {name: RuleSetting(**setting) for name, setting in document["rules"].items() if name in RULE_BY_ID}
+        return cls(
+            alpha=document["alpha"],
+            alert_threshold=document["alert_threshold"],
+            rules={**DEFAULT_RULE_SETTINGS, **stored},
+            blacklist=Blacklist(**{kind: frozenset(values) for kind, values in document["blacklist"].items()}),
+            model_version=document["model_version"],
+            **_models(document),
+            revision=document["revision"],
+            control_ids=tuple(document["control_ids"]),
+        )
+
+
+def _models(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what schema version 1 did not know: it had a champion only."""
+    shadow, experiment = document.get("shadow_model"), document.get("experiment")
+    return {
+        "model_digest": document.get("model_digest"),
+        "shadow_model": None if shadow is None else ModelRef(**shadow),
+        "experiment": None if experiment is None else experiment_of(experiment),
+    }
+
+
+def experiment_of(document: dict[str, Any]) -> Experiment:
+    """Return an experiment from its JSON; bounds of the guard that are not given take their defaults."""
+    return Experiment(**{**document, "guard": GuardBand(**document.get("guard", {}))})

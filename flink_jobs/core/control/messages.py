@@ -1,0 +1,201 @@
+"""Control messages: validated as a whole, applied as a whole, or refused with a reason.
+
+Every parallel instance of the detector receives the same messages in the same order (one partition, broadcast) and
+applies this pure function, so all of them agree on the revision without talking to each other.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from flink_jobs.core.control.config import Blacklist, DetectionConfig, experiment_of
+from flink_jobs.core.control.experiment import Experiment, ModelRef
+from flink_jobs.core.control.fields import (
+    BLACKLIST_KINDS,
+    MAX_TEXT,
+    InvalidFieldError,
+    check_changes,
+    known_fields,
+    name,
+    text,
+)
+from flink_jobs.core.reasons import DeadLetterReason
+from flink_jobs.core.rules import RuleSetting
+
+CONTROL_SCHEMA_VERSION: Final = 2
+"""What this release writes; it reads version 1 too, which knew no digests, shadows and experiments."""
+MAX_CONTROL_BYTES: Final = 262_144
+GUARD: Final = "guard of the fraud detector"
+"""Who ends an experiment whose challenger left its band."""
+MAX_BLACKLIST_ENTRIES: Final = 10_000
+"""Entries per kind: the whole configuration travels in broadcast state and in every checkpoint."""
+_MAX_TIME_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+
+
+class ControlMessage(NamedTuple):
+    """A control message that is well formed; whether it applies depends on the configuration."""
+
+    control_id: str
+    issued_by: str
+    issued_at_ms: int
+    reason: str
+    expected_revision: int | None
+    changes: dict[str, Any]
+    expected_experiment: str | None = None
+
+
+class ControlRefusal(NamedTuple):
+    """Why a control message changed nothing."""
+
+    reason: DeadLetterReason
+    detail: str
+
+
+def parse_control(raw: bytes | None) -> ControlMessage | ControlRefusal:
+    """Validate the bytes of a control message (contract ``control``) in full."""
+    try:
+        return _parse(raw)
+    except InvalidFieldError as problem:
+        return ControlRefusal(DeadLetterReason.CONTROL_INVALID, str(problem))
+
+
+def control_id_of(raw: bytes | None) -> str | None:
+    """Return the id that a message of any validity claims, so that its sender finds it in the audit; else ``None``."""
+    try:
+        return text(orjson.loads(raw or b""), "control_id")
+    except (ValueError, AttributeError, InvalidFieldError):
+        return None
+
+
+def apply_control(config: DetectionConfig, message: ControlMessage) -> DetectionConfig | ControlRefusal:
+    """Return the configuration with all changes of a message, or why it was refused.
+
+    A message whose id was applied before returns the same object: a redelivery changes nothing.
+    """
+    if message.control_id in config.control_ids:
+        return config
+    if message.expected_revision is not None and message.expected_revision != config.revision:
+        return ControlRefusal(
+            DeadLetterReason.CONTROL_REVISION_CONFLICT,
+            f"expected revision {message.expected_revision}, but {config.revision} is in force; read it and send again",
+        )
+    running = None if config.experiment is None else config.experiment.id
+    if message.expected_experiment is not None and message.expected_experiment != running:
+        return ControlRefusal(
+            DeadLetterReason.CONTROL_REVISION_CONFLICT,
+            f"experiment {message.expected_experiment} is not on; {running or 'none'} is",
+        )
+    changes = message.changes
+    updated: dict[str, Any] = {field: changes[field] for field in ("alpha", "alert_threshold") if field in changes}
+    refusal = _experiment_refusal(config, changes.get("experiment"))
+    if refusal is not None:
+        return refusal
+    updated |= _changed_models(changes)
+    if "rules" in changes:
+        updated["rules"] = {**config.rules, **_changed_rules(config, changes["rules"])}
+    if "blacklist" in changes:
+        blacklist = _changed_blacklist(config.blacklist, changes["blacklist"])
+        if isinstance(blacklist, ControlRefusal):
+            return blacklist
+        updated["blacklist"] = blacklist
+    return config.next_revision(message.control_id, **updated)
+
+
+def end_of_experiment(experiment: Experiment, why: str, now_ms: int) -> str:
+    """Return the control message by which a guard ends its experiment for every subtask.
+
+    Its id is the same from every subtask: whichever comes first ends the experiment, the others are repeats.
+    """
+    document = {
+        "schema_version": CONTROL_SCHEMA_VERSION,
+        "control_id": experiment.guard_control_id,
+        "issued_by": GUARD,
+        "issued_at_ms": now_ms,
+        "reason": f"guard: {why}"[:MAX_TEXT],
+        "expected_experiment": experiment.id,
+        "changes": {"experiment": None},
+    }
+    return orjson.dumps(document).decode()
+
+
+def _experiment_refusal(config: DetectionConfig, wanted: dict[str, Any] | None) -> ControlRefusal | None:
+    """Return why an experiment cannot begin: one is on, or the guard has ended one of this id."""
+    if wanted is None:
+        return None
+    if config.experiment is not None:
+        problem = f"experiment {config.experiment.id} is on; stop it first"
+    elif experiment_of(wanted).guard_control_id in config.control_ids:
+        problem = f"the guard has ended experiment {wanted['id']}; give the next one an id of its own"
+    else:
+        return None
+    return ControlRefusal(DeadLetterReason.CONTROL_INVALID, problem)
+
+
+def _changed_models(changes: dict[str, Any]) -> dict[str, Any]:
+    updated: dict[str, Any] = {}
+    if "model_version" in changes:
+        updated |= {"model_version": changes["model_version"], "model_digest": changes.get("model_digest")}
+    if "shadow_model" in changes:
+        shadow = changes["shadow_model"]
+        updated["shadow_model"] = None if shadow is None else ModelRef(**shadow)
+    if "experiment" in changes:
+        experiment = changes["experiment"]
+        updated["experiment"] = None if experiment is None else experiment_of(experiment)
+    return updated
+
+
+def _changed_rules(config: DetectionConfig, changes: dict[str, dict[str, Any]]) -> dict[str, RuleSetting]:
+    return {
+        rule_id: RuleSetting(
+            enabled=change.get("enabled", config.rules[rule_id].enabled),
+            weight=change.get("weight", config.rules[rule_id].weight),
+            threshold=change.get("threshold", config.rules[rule_id].threshold),
+        )
+        for rule_id, change in changes.items()
+    }
+
+
+def _changed_blacklist(blacklist: Blacklist, changes: dict[str, dict[str, list[str]]]) -> Blacklist | ControlRefusal:
+    entries = {kind: getattr(blacklist, kind) for kind in BLACKLIST_KINDS}
+    for kind, change in changes.items():
+        entries[kind] = entries[kind].union(change.get("add", ())).difference(change.get("remove", ()))
+        if len(entries[kind]) > MAX_BLACKLIST_ENTRIES:
+            return ControlRefusal(
+                DeadLetterReason.CONTROL_INVALID,
+                f"the {kind} blacklist would hold {len(entries[kind])} entries, at most {MAX_BLACKLIST_ENTRIES} fit",
+            )
+    return Blacklist(**entries)
+
+
+def _parse(raw: bytes | None) -> ControlMessage:
+    if not raw or len(raw) > MAX_CONTROL_BYTES:
+        raise InvalidFieldError(f"a control message has 1 to {MAX_CONTROL_BYTES} bytes")
+    try:
+        document = orjson.loads(raw)
+    except ValueError as error:
+        raise InvalidFieldError(f"not JSON: {error}") from error
+    document = known_fields(document, "the message", {*ControlMessage._fields, "schema_version"})
+    version = document.get("schema_version")
+    if type(version) is not int or not 1 <= version <= CONTROL_SCHEMA_VERSION:
+        raise InvalidFieldError(f"schema_version must be 1 or {CONTROL_SCHEMA_VERSION}")
+    issued_at_ms = document.get("issued_at_ms")
+    if type(issued_at_ms) is not int or not 0 <= issued_at_ms <= _MAX_TIME_MS:
+        raise InvalidFieldError("issued_at_ms must be milliseconds since the epoch, up to the year 9999")
+    expected = document.get("expected_revision")
+    if expected is not None and (type(expected) is not int or expected < 0):
+        raise InvalidFieldError("expected_revision must be an integer from 0, or absent")
+    experiment = document.get("expected_experiment")
+    if experiment is not None:
+        if version == 1:
+            raise InvalidFieldError("expected_experiment came with schema_version 2")
+        name(experiment, "expected_experiment")
+    return ControlMessage(
+        text(document, "control_id"),
+        text(document, "issued_by"),
+        issued_at_ms,
+        text(document, "reason"),
+        expected,
+        check_changes(document.get("changes"), version),
+        experiment,
+    )

@@ -1,0 +1,1 @@
+"""Dead letters: how one is built, and which of them may be sent again."""

@@ -1,0 +1,90 @@
+"""Inputs that an artefact brings along: what a population does, which no single customer's state can know.
+
+An encoding is a small table learnt from the training rows and stored in the artefact beside the trees, so that a model
+and what it takes for normal are always of the same day. It costs a dictionary look-up per transaction.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from flink_jobs.core.currencies import major_amount
+from flink_jobs.core.features.table import FeatureSpec
+from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.state.category_habits import log_amount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flink_jobs.core.models.trees.arrays import Arrays
+    from flink_jobs.core.transaction import Transaction
+
+MAX_POPULATION_ZSCORE: Final = 20.0
+MAX_KEYS: Final = 1_000
+
+ENCODINGS: Final = (
+    FeatureSpec(
+        "population_zscore", "standard deviations", -MAX_POPULATION_ZSCORE, MAX_POPULATION_ZSCORE, 0.0,
+        "the same: it needs no history; 0 in a currency that training did not see",
+        "distance of the amount's logarithm from the mean of all customers in this currency",
+    ),
+)  # fmt: skip
+"""The inputs that a model may have besides the features of the stream."""
+ENCODING_NAMES: Final = tuple(spec.name for spec in ENCODINGS)
+ENCODING_NEUTRALS: Final = {spec.name: spec.neutral for spec in ENCODINGS}
+
+POPULATION_KEY, POPULATION_MEAN, POPULATION_STD = "population_key", "population_mean", "population_std"
+ENCODING_ARRAYS: Final[tuple[dict[str, np.dtype[np.generic]], ...]] = (
+    {POPULATION_KEY: np.dtype("<u4"), POPULATION_MEAN: np.dtype("<f8"), POPULATION_STD: np.dtype("<f8")},
+)
+"""The arrays of each encoding, in the order of `ENCODINGS`: keys ascending, and as many of each number."""
+
+
+class PopulationHabit(NamedTuple):
+    """Of the logarithms of all customers' amounts in one currency."""
+
+    mean: float
+    std: float
+
+
+def population_key(currency: str) -> int:
+    """Return the 32 bits that a currency has in the table; those of the ISO codes are distinct."""
+    return zlib.crc32(currency.encode())
+
+
+def compile_encoding(name: str, extras: Arrays) -> Callable[[Transaction], float]:
+    """Build the function of one encoding.
+
+    Raises:
+        ModelError: `BAD_ARRAYS`: the artefact lacks its arrays, or they are no table.
+    """
+    group = ENCODING_ARRAYS[ENCODING_NAMES.index(name)]
+    if any(array not in extras for array in group):
+        raise ModelError(ModelFault.BAD_ARRAYS, f"input {name!r} needs the arrays {', '.join(group)}")
+    _check_population(extras)
+    columns = (extras[array].tolist() for array in group)
+    habits = {key: PopulationHabit(mean, std) for key, mean, std in zip(*columns, strict=True)}
+    find = habits.get
+
+    def population_zscore(transaction: Transaction) -> float:
+        habit = find(population_key(transaction.currency))
+        if habit is None:
+            return 0.0
+        amount = major_amount(transaction.amount_minor, transaction.currency)
+        zscore = (log_amount(amount) - habit.mean) / habit.std
+        return max(-MAX_POPULATION_ZSCORE, min(MAX_POPULATION_ZSCORE, zscore))
+
+    return population_zscore
+
+
+def _check_population(extras: Arrays) -> None:
+    keys = np.asarray(extras[POPULATION_KEY], dtype=np.int64)
+    means, stds = (np.asarray(extras[name], dtype=np.float64) for name in (POPULATION_MEAN, POPULATION_STD))
+    if not 1 <= len(keys) <= MAX_KEYS or not len(keys) == len(means) == len(stds):
+        raise ModelError(ModelFault.BAD_ARRAYS, "the table of populations has no or too many keys, or uneven columns")
+    if (np.diff(keys) <= 0).any() or not (np.isfinite(means) & np.isfinite(stds) & (stds > 0.0)).all():
+        detail = "the table of populations is not ascending, or holds what is no mean or deviation"
+        raise ModelError(ModelFault.BAD_ARRAYS, detail)

@@ -1,0 +1,205 @@
+"""`manifest.json` of a model artefact: what the arrays beside it are, and where they came from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.models.reference import Reference, parse_reference
+from flink_jobs.core.models.trees.arrays import FAMILIES, ForestArrays
+
+SCHEMA_VERSION: Final = 2
+"""2 added the boosted family, inputs that are not features of the stream, labels, the alert budget, the reference."""
+MANIFEST_FILE: Final = "manifest.json"
+ARRAYS_FILE: Final = "model.npz"
+CURRENT_FILE: Final = "current"
+"""Beside the version directories: plain text, the version to serve unless control says otherwise."""
+
+T = TypeVar("T")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def is_model_version(text: str) -> bool:
+    """Tell whether `text` may name a version: 1 to 64 letters, digits, `.`, `_`, `-`; never a path."""
+    return _VERSION.fullmatch(text) is not None and text != CURRENT_FILE
+
+
+def feature_hash(names: tuple[str, ...]) -> str:
+    """SHA-256 (hex) of the feature names in order; the JSON list keeps `("a,b",)` apart from `("a", "b")`."""
+    return hashlib.sha256(orjson.dumps(list(names))).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What the model saw.
+
+    Attributes:
+        source: file name without its directory, or another short label.
+        source_sha256: digest of the file's bytes; None when the rows did not come from a file.
+        features_sha256: digest of everything that could train without labels.
+        rows: rows trained on.
+        first_event_time_ms: event time of the first of them, UTC milliseconds.
+        last_event_time_ms: of the last.
+        labelled_rows: rows whose label took part in training; 0 for an unsupervised model.
+        labels_sha256: digest of the labels that took part; None when none did.
+    """
+
+    source: str
+    source_sha256: str | None
+    features_sha256: str
+    rows: int
+    first_event_time_ms: int
+    last_event_time_ms: int
+    labelled_rows: int = 0
+    labels_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertBudget:
+    """How many alerts a day people can look at, and the threshold that leads to so many.
+
+    Attributes:
+        alerts_per_day: the budget.
+        alpha: weight of the model in the blend that the threshold is for.
+        threshold: blended score from which on there are that many alerts a day, on the part measured.
+    """
+
+    alerts_per_day: float
+    alpha: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelManifest:
+    """Everything known about one model version.
+
+    Attributes:
+        version: name of the directory.
+        created_at: ISO 8601, UTC.
+        feature_names: inputs in order: features of the stream, and encodings that the artefact carries.
+        feature_hash: `feature_hash(feature_names)`.
+        arrays_sha256: `arrays_digest` of the arrays file.
+        training_data: what it was trained on.
+        parameters: of the training run, seed included.
+        metrics: name to value on the later part of the data; ROC AUC and average precision only where labels existed.
+        score_quantiles: quantile ("0.01" to "0.99") to score on the part measured.
+        feature_quantiles: the same for each input.
+        neutral_values: what an absent feature was replaced by, per feature.
+        code_version: of the program that trained it.
+        kind: model family, a key of `FAMILIES`.
+        budget: None when none was stated.
+        reference: distribution of every feature and of the score on the part measured; None before schema 2.
+        schema_version: of this manifest and the arrays.
+    """
+
+    version: str
+    created_at: str
+    feature_names: tuple[str, ...]
+    feature_hash: str
+    arrays_sha256: str
+    training_data: TrainingData
+    parameters: dict[str, int | float | str | bool | None]
+    metrics: dict[str, float]
+    score_quantiles: dict[str, float]
+    feature_quantiles: dict[str, dict[str, float]]
+    neutral_values: dict[str, float]
+    code_version: str
+    kind: str = ForestArrays.KIND
+    budget: AlertBudget | None = None
+    reference: Reference | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> bytes:
+        """Return the file's content."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def parse_manifest(content: bytes) -> ModelManifest:
+    """Read a manifest.
+
+    Raises:
+        ModelError: `NEWER_SCHEMA`, `UNKNOWN_KIND` (both judged before the rest is looked at), `BAD_MANIFEST`.
+    """
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise ModelError(ModelFault.BAD_MANIFEST, f"{MANIFEST_FILE} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ModelError(ModelFault.BAD_MANIFEST, f"{MANIFEST_FILE} is not a JSON object")
+    schema_version = _take(document, "schema_version", int)
+    if schema_version > SCHEMA_VERSION:
+        detail = f"schema version {schema_version}, this program reads up to {SCHEMA_VERSION}; upgrade it"
+        raise ModelError(ModelFault.NEWER_SCHEMA, detail)
+    if schema_version < 1:
+        raise ModelError(ModelFault.BAD_MANIFEST, f"schema_version is {schema_version}; it starts at 1")
+    kind = _take(document, "kind", str)
+    if kind not in FAMILIES or (schema_version == 1 and kind != ForestArrays.KIND):
+        raise ModelError(ModelFault.UNKNOWN_KIND, f"kind {kind!r}; this program serves {', '.join(FAMILIES)}")
+    return _manifest(document, kind, schema_version)
+
+
+def _manifest(document: dict[str, Any], kind: str, schema_version: int) -> ModelManifest:
+    data = _take(document, "training_data", dict)
+    quantiles = _take(document, "feature_quantiles", dict)
+    names = _take(document, "feature_names", list)
+    if not all(isinstance(name, str) for name in names):
+        raise ModelError(ModelFault.BAD_MANIFEST, "feature_names holds something else than strings")
+    return ModelManifest(
+        version=_take(document, "version", str),
+        created_at=_take(document, "created_at", str),
+        feature_names=tuple(names),
+        feature_hash=_take(document, "feature_hash", str),
+        arrays_sha256=_take(document, "arrays_sha256", str),
+        training_data=TrainingData(
+            source=_take(data, "source", str),
+            source_sha256=_optional(data, "source_sha256", str),
+            features_sha256=_take(data, "features_sha256", str),
+            rows=_take(data, "rows", int),
+            first_event_time_ms=_take(data, "first_event_time_ms", int),
+            last_event_time_ms=_take(data, "last_event_time_ms", int),
+            labelled_rows=_optional(data, "labelled_rows", int) or 0,
+            labels_sha256=_optional(data, "labels_sha256", str),
+        ),
+        parameters=_take(document, "parameters", dict),
+        metrics=_numbers(document, "metrics"),
+        score_quantiles=_numbers(document, "score_quantiles"),
+        feature_quantiles={name: _numbers(quantiles, name) for name in quantiles},
+        neutral_values=_numbers(document, "neutral_values"),
+        code_version=_take(document, "code_version", str),
+        kind=kind,
+        budget=_budget(_optional(document, "budget", dict)),
+        reference=None if document.get("reference") is None else parse_reference(document["reference"]),
+        schema_version=schema_version,
+    )
+
+
+def _budget(document: dict[str, Any] | None) -> AlertBudget | None:
+    if document is None:
+        return None
+    numbers = _numbers({"budget": document}, "budget")
+    if numbers.keys() != {field.name for field in fields(AlertBudget)}:
+        raise ModelError(ModelFault.BAD_MANIFEST, "'budget' needs alerts_per_day, alpha and threshold")
+    return AlertBudget(**numbers)
+
+
+def _take(document: dict[str, Any], key: str, kind: type[T]) -> T:
+    value = document.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ModelError(ModelFault.BAD_MANIFEST, f"{key!r} is missing or not of type {kind.__name__}")
+    return value
+
+
+def _optional(document: dict[str, Any], key: str, kind: type[T]) -> T | None:
+    return None if document.get(key) is None else _take(document, key, kind)
+
+
+def _numbers(document: dict[str, Any], key: str) -> dict[str, float]:
+    values = _take(document, key, dict)
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values.values()):
+        raise ModelError(ModelFault.BAD_MANIFEST, f"{key!r} holds something else than numbers")
+    return {name: float(value) for name, value in values.items()}

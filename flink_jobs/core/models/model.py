@@ -1,0 +1,163 @@
+"""The model as the stream uses it: load once, score one transaction at a time.
+
+Runs inside the TaskManager's JVM: nothing but the standard library, numpy and orjson may be imported here,
+because a C extension that takes the GIL by itself would deadlock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.models.artifact import model_directory, read_artifact
+from flink_jobs.core.models.encodings import ENCODING_NAMES, compile_encoding
+from flink_jobs.core.models.families import Compiled, compile_model
+from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.models.manifest import feature_hash, is_model_version
+from flink_jobs.core.models.trees.arrays import check_trees
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from flink_jobs.core.features.vector import FeatureVector
+    from flink_jobs.core.models.artifact import ModelArrays
+    from flink_jobs.core.models.manifest import ModelManifest
+    from flink_jobs.core.models.trees.arrays import Arrays
+    from flink_jobs.core.models.trees.masks import Row, RowScore
+    from flink_jobs.core.transaction import Transaction
+
+    Inputs = Callable[[FeatureVector, Transaction], Row]
+
+__all__ = ["ModelError", "ModelFault", "TreeModel", "build_model", "load_model", "model_directory"]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeModel:
+    """A model of either family, ready to score.
+
+    Attributes:
+        manifest: where it came from.
+        inputs: features and transaction to the row the trees take, in the manifest's order; absent features are at
+            their neutral value.
+        compiled: the trees.
+        extras: the optional arrays: tables of the encodings, calibration curve.
+    """
+
+    manifest: ModelManifest
+    inputs: Inputs
+    compiled: Compiled
+    extras: Arrays
+
+    @property
+    def version(self) -> str:
+        """Name of the model version."""
+        return self.manifest.version
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the arrays."""
+        return self.manifest.arrays_sha256
+
+    @property
+    def kind(self) -> str:
+        """Model family."""
+        return self.manifest.kind
+
+    @property
+    def base(self) -> float:
+        """Score of the mean training row: what the contributions add to."""
+        return self.compiled.base
+
+    @property
+    def score_row(self) -> RowScore:
+        """The score of a row in the manifest's order of inputs."""
+        return self.compiled.score
+
+    def score(self, features: FeatureVector, transaction: Transaction) -> float:
+        """Return how suspicious a transaction is, 0 to 1.
+
+        A forest answers `s = 2^(-E[h] / c(n))` of Liu et al. (2008), calibrated if its artefact says so; boosted trees
+        answer a probability. Pure and thread-safe; `ValueError` for NaN.
+        """
+        return self.compiled.score(self.inputs(features, transaction))
+
+    def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float]:
+        """Return each input's share of the score; `base` and all of them add up to it (see `path_attribution`)."""
+        row = self.inputs(features, transaction)
+        shares = self.compiled.contributions(row, self.compiled.score(row))
+        return dict(zip(self.manifest.feature_names, shares, strict=True))
+
+
+def load_model(directory: Path, known_features: tuple[str, ...]) -> TreeModel:
+    """Load one model version; takes well under a second for 100 trees.
+
+    Args:
+        directory: `<model_dir>/<version>`, see `model_directory`.
+        known_features: the features this program computes, in order; the model may use some of them.
+
+    Raises:
+        ModelError: whatever is wrong with it; no other exception. The caller then scores by rules alone.
+    """
+    if not is_model_version(directory.name):
+        raise ModelError(ModelFault.MISSING, f"{directory.name!r} is not a model version")
+    manifest, arrays = read_artifact(directory)
+    if manifest.version != directory.name:
+        detail = f"{directory} holds model {manifest.version!r}; a version's directory carries its name"
+        raise ModelError(ModelFault.BAD_MANIFEST, detail)
+    return build_model(manifest, arrays, known_features)
+
+
+def build_model(
+    manifest: ModelManifest, arrays: ModelArrays, known_features: tuple[str, ...] = FEATURE_NAMES
+) -> TreeModel:
+    """Check and compile what an artefact holds.
+
+    Raises:
+        ModelError: whatever is wrong with it.
+    """
+    names = manifest.feature_names
+    unknown = [name for name in names if name not in known_features and name not in ENCODING_NAMES]
+    if unknown or len(set(names)) != len(names) or manifest.feature_hash != feature_hash(names):
+        detail = (
+            f"model {manifest.version!r} takes {', '.join(names)}; this program knows "
+            f"{', '.join((*known_features, *ENCODING_NAMES))}; train again"
+        )
+        raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
+    check_trees(arrays.trees, len(names))
+    inputs = _compile_inputs(names, arrays.extras)
+    return TreeModel(manifest, inputs, compile_model(arrays.trees, arrays.extras, len(names)), arrays.extras)
+
+
+def _compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
+    """Build the function from features and transaction to the row; features come before encodings in every row."""
+    features = tuple(name for name in names if name in FEATURE_NAMES)
+    if names[: len(features)] != features:
+        raise ModelError(ModelFault.FEATURE_MISMATCH, "features of the stream come before encodings")
+    encodings = tuple(compile_encoding(name, extras) for name in names[len(features) :])
+    places = [FEATURE_NAMES.index(name) for name in features]
+    neutral = tuple(NEUTRAL_VALUES[place] for place in places)
+    pick = _picker(places)
+
+    def from_features(vector: FeatureVector, _: Transaction) -> Row:
+        row = pick(vector)
+        if None in row:
+            return tuple([other if value is None else value for value, other in zip(row, neutral, strict=True)])
+        return row
+
+    if not encodings:
+        return from_features
+
+    def with_encodings(vector: FeatureVector, transaction: Transaction) -> Row:
+        return (*from_features(vector, transaction), *[encode(transaction) for encode in encodings])
+
+    return with_encodings
+
+
+def _picker(places: list[int]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that picks places of a tuple as a tuple, whatever their number."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda vector: tuple([vector[place] for place in places])

@@ -1,0 +1,204 @@
+"""The bytes of a customer's state: every layout ever released, and the envelope around them.
+
+    version (u8) | crc32 of version and body (u32) | body
+
+The header never changes, so a damaged version byte is told from a newer release. A version is decoded forever once
+released (golden blobs in the tests hold that). Bytes that fail their checksum are ``StateCorrupt``; bytes of a newer
+version are ``StateVersionUnsupported`` and are left as they are.
+
+Version 2 added what follows the currencies, and the number of categories, the first time and the count to the head.
+"""
+
+import math
+import struct
+import sys
+import zlib
+from array import array
+from typing import Final
+
+from flink_jobs.core.features.table import USUAL_SURPRISE
+from flink_jobs.core.state.category_habits import MAX_CATEGORIES, CategoryHabits, log_amount
+from flink_jobs.core.state.fields import HOUR, ID, MARK, MAX_CURRENCIES, RING_CAPACITY, TIME, StateFields
+from flink_jobs.core.state.running_stats import RunningStats
+
+STATE_VERSION: Final = 2
+_NEVER: Final = -(2**63)
+
+_HEADER: Final = struct.Struct("<BI")
+_HEAD_V1: Final = struct.Struct("<qdd48sBB")
+"""Time and place of the last location, the hours, the lengths of ring and currencies."""
+_HEAD_V2: Final = struct.Struct("<qdd48sBBBqI")
+"""Besides: the number of categories, the first event time, the count of all transactions."""
+_CURRENCY_V1: Final = struct.Struct("<3sqdd")
+_CURRENCY_V2: Final = struct.Struct("<3sqdddd")
+"""Code, count, mean and squared deviations of the amounts; in version 2 the latter two of their logarithms as well."""
+_RECENT_V2: Final = 8 + 8 + 4 + 4
+_CATEGORY: Final = 4 + 2 + 4 + 4
+MAX_STATE_BYTES: Final = (
+    _HEADER.size
+    + _HEAD_V2.size
+    + _RECENT_V2 * RING_CAPACITY
+    + MAX_CURRENCIES * _CURRENCY_V2.size
+    + MAX_CATEGORIES * _CATEGORY
+)
+"""No customer's state is larger."""
+if sys.byteorder != "little":  # pragma: no cover - no machine we could run on
+    raise ImportError("the stored arrays are little-endian; give them a byteswap() before running on this machine")
+
+
+class StateError(Exception):
+    """The stored bytes of a customer cannot be used; the message says why."""
+
+
+class StateCorrupt(StateError):  # noqa: N818 - it names what the bytes are
+    """The bytes are damaged: the customer restarts fresh and the incident is recorded."""
+
+
+class StateVersionUnsupported(StateError):  # noqa: N818 - same
+    """The bytes were written by a newer release: they are kept, and the event is set aside for redrive."""
+
+
+def encode(state: StateFields) -> bytes:
+    """Encode as the current version, in at most ``MAX_STATE_BYTES``."""
+    located_at_ms, first_seen_ms, habits = state.located_at_ms, state.first_seen_ms, state.habits
+    parts = [
+        _HEAD_V2.pack(
+            _NEVER if located_at_ms is None else located_at_ms,
+            state.latitude,
+            state.longitude,
+            state.hour_counts.tobytes(),
+            len(state.recent_times_ms),
+            len(state.amounts),
+            len(habits.keys),
+            _NEVER if first_seen_ms is None else first_seen_ms,
+            state.seen_count,
+        ),
+        state.recent_times_ms.tobytes(),
+        state.recent_ids.tobytes(),
+    ]
+    logs = state.log_amounts
+    for currency, stats in state.amounts.items():
+        log_stats = logs[currency]
+        parts.append(
+            _CURRENCY_V2.pack(currency.encode(), stats.count, stats.mean, stats.m2, log_stats.mean, log_stats.m2)
+        )
+    parts += [
+        state.recent_surprises.tobytes(),
+        state.recent_multiples.tobytes(),
+        habits.keys.tobytes(),
+        habits.counts.tobytes(),
+        habits.means.tobytes(),
+        habits.m2s.tobytes(),
+    ]
+    body = b"".join(parts)
+    return _HEADER.pack(STATE_VERSION, zlib.crc32(body, STATE_VERSION)) + body
+
+
+def decode_into(state: StateFields, blob: bytes) -> None:
+    """Decode any released version into a state, whose every field is set.
+
+    Raises:
+        StateCorrupt: too short, of the wrong length for what it announces, or the checksum differs.
+        StateVersionUnsupported: written by a release newer than this one.
+    """
+    if len(blob) < _HEADER.size:
+        raise StateCorrupt(f"{len(blob)} bytes, shorter than the header")
+    version, checksum = _HEADER.unpack_from(blob)
+    body = blob[_HEADER.size :]
+    if zlib.crc32(body, version) != checksum:
+        raise StateCorrupt(f"checksum of {len(blob)} bytes differs")
+    if version > STATE_VERSION:
+        raise StateVersionUnsupported(
+            f"state version {version} is not among those this release reads (up to {STATE_VERSION})"
+        )
+    if version == 0:  # five bytes of zero pass their own checksum
+        raise StateCorrupt("state version 0 was never written")
+    try:
+        if version == 1:
+            _decode_v1(state, body)
+        else:
+            _decode_v2(state, body)
+    except (struct.error, ValueError) as error:
+        raise StateCorrupt(f"body of {len(body)} bytes does not hold what it announces") from error
+
+
+def _decode_v2(state: StateFields, body: bytes) -> None:
+    located_at_ms, latitude, longitude, hours, n_recent, n_currencies, n_habits, first_seen_ms, count = (
+        _HEAD_V2.unpack_from(body)
+    )
+    ids_at = _HEAD_V2.size + 8 * n_recent
+    currency_at = ids_at + 8 * n_recent
+    marks_at = currency_at + n_currencies * _CURRENCY_V2.size
+    multiples_at = marks_at + 4 * n_recent
+    keys_at = multiples_at + 4 * n_recent
+    counts_at = keys_at + 4 * n_habits
+    means_at = counts_at + 2 * n_habits
+    m2s_at = means_at + 4 * n_habits
+    if n_recent > RING_CAPACITY or n_habits > MAX_CATEGORIES or len(body) != m2s_at + 4 * n_habits:
+        raise ValueError("length")
+    amounts: dict[str, RunningStats] = {}
+    log_amounts: dict[str, RunningStats] = {}
+    for offset in range(currency_at, marks_at, _CURRENCY_V2.size):
+        code, tally, mean, m2, log_mean, log_m2 = _CURRENCY_V2.unpack_from(body, offset)
+        currency = code.decode()
+        amounts[currency] = RunningStats(tally, mean, m2)
+        log_amounts[currency] = RunningStats(tally, log_mean, log_m2)
+    _set_head(state, located_at_ms, latitude, longitude, hours)
+    state.recent_times_ms = array(TIME, body[_HEAD_V2.size : ids_at])
+    state.recent_ids = array(ID, body[ids_at:currency_at])
+    state.amounts = amounts
+    state.log_amounts = log_amounts
+    state.recent_surprises = array(MARK, body[marks_at:multiples_at])
+    state.recent_multiples = array(MARK, body[multiples_at:keys_at])
+    state.habits = CategoryHabits(
+        body[keys_at:counts_at], body[counts_at:means_at], body[means_at:m2s_at], body[m2s_at:]
+    )
+    state.first_seen_ms = None if first_seen_ms == _NEVER else first_seen_ms
+    state.seen_count = count
+
+
+def _decode_v1(state: StateFields, body: bytes) -> None:
+    """Decode the first release's layout.
+
+    It knew no categories and no surprises: those begin empty and unremarkable. The count and the first time are taken
+    from the ring, so that a customer's usual rate is right from the first event after the upgrade. The logarithms of
+    amounts are taken to be those of the log-normal distribution with the mean and variance that it knew.
+    """
+    located_at_ms, latitude, longitude, hours, n_recent, n_currencies = _HEAD_V1.unpack_from(body)
+    ids_at = _HEAD_V1.size + 8 * n_recent
+    currency_at = ids_at + 8 * n_recent
+    if n_recent > RING_CAPACITY or len(body) != currency_at + n_currencies * _CURRENCY_V1.size:
+        raise ValueError("length")
+    times = array(TIME, body[_HEAD_V1.size : ids_at])
+    amounts: dict[str, RunningStats] = {}
+    for offset in range(currency_at, len(body), _CURRENCY_V1.size):
+        code, count, mean, m2 = _CURRENCY_V1.unpack_from(body, offset)
+        amounts[code.decode()] = RunningStats(count, mean, m2)
+    _set_head(state, located_at_ms, latitude, longitude, hours)
+    state.recent_times_ms = times
+    state.recent_ids = array(ID, body[ids_at:currency_at])
+    state.amounts = amounts
+    state.log_amounts = {currency: _log_normal(stats) for currency, stats in amounts.items()}
+    state.recent_surprises = array(MARK, [USUAL_SURPRISE] * n_recent)
+    state.recent_multiples = array(MARK, [1.0] * n_recent)
+    state.habits = CategoryHabits()
+    state.first_seen_ms = times[0] if times else None
+    state.seen_count = n_recent
+
+
+def _set_head(state: StateFields, located_at_ms: int, latitude: float, longitude: float, hours: bytes) -> None:
+    """Set what every version begins with."""
+    state.located_at_ms = None if located_at_ms == _NEVER else located_at_ms
+    state.latitude = latitude
+    state.longitude = longitude
+    state.hour_counts = array(HOUR, hours)
+
+
+def _log_normal(stats: RunningStats) -> RunningStats:
+    """Return the statistics of the logarithms of log-normal amounts with these statistics."""
+    variance = 0.0
+    if stats.count > 1 and stats.mean > 0.0 and stats.m2 > 0.0:
+        variance = math.log1p(stats.m2 / (stats.count - 1) / stats.mean**2)
+    return RunningStats(
+        stats.count, log_amount(max(stats.mean, 0.0)) - variance / 2.0, variance * max(stats.count - 1, 0)
+    )

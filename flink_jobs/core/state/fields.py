@@ -1,0 +1,62 @@
+"""What is known of one customer, as data; ``state`` says how it changes, ``state_bytes`` how it is stored."""
+
+from array import array
+from dataclasses import dataclass
+from typing import Final
+
+from flink_jobs.core.state.category_habits import CategoryHabits
+from flink_jobs.core.state.running_stats import RunningStats
+
+RING_CAPACITY: Final = 32
+"""Recent transactions kept per customer, for velocity, for bursts and for recognising redelivered ones."""
+MAX_CURRENCIES: Final = 4
+"""Currencies whose amounts are tracked per customer; a fifth takes the place of the one used least."""
+HOURS: Final = 24
+TIME, ID, HOUR, MARK = "q", "Q", "H", "f"
+"""Item types of the arrays: 8 bytes signed, 8 bytes unsigned, 2 bytes unsigned, 4 bytes float."""
+
+
+@dataclass(init=False)
+class StateFields:
+    """The fields of a customer's state."""
+
+    recent_times_ms: "array[int]"
+    """The ``RING_CAPACITY`` latest event times, ascending (ms, UTC)."""
+    recent_ids: "array[int]"
+    """64-bit fingerprints of the last ``RING_CAPACITY`` transaction ids, in order of arrival."""
+    hour_counts: "array[int]"
+    """Transactions per hour of the day (UTC); all halved when one would overflow 16 bits."""
+    amounts: dict[str, RunningStats]
+    """Amounts in major units, per currency."""
+    located_at_ms: int | None
+    """Event time of the latest transaction that had a location, or ``None``."""
+    latitude: float
+    longitude: float
+    recent_surprises: "array[float]"
+    """How unusual each of the recent transactions was when it arrived, in the order of ``recent_times_ms``."""
+    recent_multiples: "array[float]"
+    """The amount of each over what the customer typically paid at that time (geometric mean), likewise."""
+    log_amounts: dict[str, RunningStats]
+    """Logarithms of the amounts, of the same currencies as ``amounts``."""
+    habits: CategoryHabits
+    """What the customer usually pays per category."""
+    first_seen_ms: int | None
+    """The earliest event time seen, or ``None`` for a new customer."""
+    seen_count: int
+    """Transactions seen since then."""
+
+
+def begin(state: StateFields) -> None:
+    """Set every field to what is known of a new customer: nothing."""
+    state.recent_times_ms = array(TIME)
+    state.recent_ids = array(ID)
+    state.hour_counts = array(HOUR, bytes(2 * HOURS))
+    state.amounts = {}
+    state.located_at_ms = None
+    state.latitude = state.longitude = 0.0
+    state.recent_surprises = array(MARK)
+    state.recent_multiples = array(MARK)
+    state.log_amounts = {}
+    state.habits = CategoryHabits()
+    state.first_seen_ms = None
+    state.seen_count = 0

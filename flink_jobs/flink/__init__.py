@@ -1,0 +1,1 @@
+"""Flink from outside: the REST client, and savepoints read without a JVM."""

@@ -1,0 +1,145 @@
+"""Whether a job can go on from a savepoint, found out before it starts.
+
+Flink notices an operator that is gone. It does not notice a state that has another name: the job would start with every
+customer unknown. That is what a change of the execution mode does, and what this is for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from flink_jobs.contracts import uids
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.state.customer import STATE_VERSION
+from flink_jobs.errors import UserError
+from flink_jobs.flink.savepoints.snapshot import local_path, open_snapshot
+
+if TYPE_CHECKING:
+    from flink_jobs.flink.savepoints.metadata import Operator
+    from flink_jobs.flink.savepoints.snapshot import Snapshot
+
+UIDS: Final = {"detect": uids.DETECT_UIDS, "archive": uids.ARCHIVE_UIDS}
+SAMPLE: Final = 1_000
+"""Customers whose state version is looked at: one release wrote most of them, and millions would hold up a start."""
+_COMMITTER: Final = "Sink Committer: "
+"""What Flink puts before a sink's uid for the part that commits its transactions."""
+_PROCESS_MODE: Final = "python-state-"
+"""What PyFlink puts before a state's name in process mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a job cannot go on from a savepoint, and what to do about it."""
+
+    what: str
+    fix: str
+
+
+def job_of(snapshot: Snapshot) -> str | None:
+    """Return which of our jobs wrote a snapshot; ``None`` for a foreign one."""
+    found = {_own_uid(operator) for operator in snapshot.operators}
+    return next((job for job, expected in UIDS.items() if found & set(expected)), None)
+
+
+def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
+    """Return what keeps a job of this release from going on from a snapshot.
+
+    Args:
+        snapshot: the open snapshot.
+        job: ``detect`` or ``archive``.
+        mode: the execution mode the job will have, ``thread`` or ``process``.
+
+    Raises:
+        UserError: the snapshot cannot be read.
+    """
+    writer = job_of(snapshot)
+    if writer != job:
+        whose = f"the {writer} job" if writer else "another program"
+        return [Obstacle(f"{snapshot.folder} is of {whose}, not of {job}", "name a savepoint of this job")]
+    found = [_of_no_operator(snapshot, job), _other_key_groups(snapshot)]
+    if job == "detect":
+        found += [_other_mode(snapshot, mode), _newer_config(snapshot)]
+        if mode == "thread" and not any(found):
+            found.append(_newer_state(snapshot))
+    return [obstacle for obstacle in found if obstacle is not None]
+
+
+def check_savepoint(path: str, job: str, mode: str) -> None:
+    """Refuse a savepoint that a job cannot go on from; one that this machine has no way to is left to Flink.
+
+    Raises:
+        UserError: it says what is in the way.
+    """
+    try:
+        folder = local_path(path)
+    except UserError:
+        return  # in S3, for example
+    if not folder.parent.exists():
+        return  # on the cluster's own disks
+    with open_snapshot(path) as snapshot:
+        snapshot.check_files()
+        found = obstacles(snapshot, job, mode)
+    if found:
+        raise UserError("; ".join(item.what for item in found), found[0].fix)
+
+
+def _own_uid(operator: Operator) -> str:
+    return operator.uid.removeprefix(_COMMITTER)
+
+
+def _of_no_operator(snapshot: Snapshot, job: str) -> Obstacle | None:
+    lost = [item.uid for item in snapshot.operators if item.has_state and _own_uid(item) not in UIDS[job]]
+    if not lost:
+        return None
+    return Obstacle(
+        f"{snapshot.folder} holds state of {', '.join(lost)}, which this release's {job} job does not have",
+        "run the release that wrote it, or a newer one",
+    )
+
+
+def _other_key_groups(snapshot: Snapshot) -> Obstacle | None:
+    other = {item.max_parallelism for item in snapshot.operators if item.keyed_states} - {uids.MAX_PARALLELISM}
+    if not other:
+        return None
+    return Obstacle(
+        f"{snapshot.folder} has {other.pop()} key groups, this job {uids.MAX_PARALLELISM}",
+        "submit with the maximum parallelism it was written with; it never changes",
+    )
+
+
+def _other_mode(snapshot: Snapshot, mode: str) -> Obstacle | None:
+    names = snapshot.keyed_state_names(uids.DETECTOR)
+    if not names:
+        return None
+    written_in = "process" if any(name.startswith(_PROCESS_MODE) for name in names) else "thread"
+    if written_in == mode:
+        return None
+    return Obstacle(
+        f"{snapshot.folder} was written in {written_in} mode; in {mode} mode PyFlink keeps state under other names, "
+        "and every customer would be unknown",
+        f"submit with STREAMFLOW_EXECUTION_MODE={written_in}, or without a savepoint to start with no customers",
+    )
+
+
+def _newer_config(snapshot: Snapshot) -> Obstacle | None:
+    stored = snapshot.config()
+    try:
+        if stored is not None:
+            DetectionConfig.from_json(stored)
+    except ValueError as error:
+        return Obstacle(f"{snapshot.folder}: {error}", "run the release that wrote it, or a newer one")
+    return None
+
+
+def _newer_state(snapshot: Snapshot) -> Obstacle | None:
+    if snapshot.is_incremental:
+        return None  # only RocksDB reads a checkpoint's customers
+    newest = max((customer.version for customer in islice(snapshot.customers(), SAMPLE)), default=0)
+    if newest <= STATE_VERSION:
+        return None
+    return Obstacle(
+        f"{snapshot.folder} holds customers of state version {newest}, this release reads up to {STATE_VERSION}",
+        "run the release that wrote it, or a newer one",
+    )

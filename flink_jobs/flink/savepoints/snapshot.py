@@ -1,0 +1,255 @@
+"""A savepoint or checkpoint in a folder: its operators, its customers, its configuration.
+
+with open_snapshot("file:/savepoints/savepoint-1a2b3c-0123456789ab") as snapshot:
+    for customer in snapshot.customers():
+        ...
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import pickle
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from flink_jobs.contracts import uids
+from flink_jobs.core.state.customer import CustomerFraudState
+from flink_jobs.errors import UserError
+from flink_jobs.flink.savepoints.java_bytes import Buffer, DamagedError, JavaBytes
+from flink_jobs.flink.savepoints.keyed_state import entries, state_names
+from flink_jobs.flink.savepoints.metadata import Handle, KeyedStates, Operator, UnknownLayoutError, parse_metadata
+
+METADATA: Final = "_metadata"
+_TIME_AND_LENGTH: Final = struct.Struct(">qi")
+_LARGEST_METADATA: Final = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCustomer:
+    """One customer as stored."""
+
+    customer_id: str
+    written_ms: int
+    """Processing time of the last transaction (ms, UTC): the time to live counts from here."""
+    blob: bytes
+    """The state's own bytes; the first is their version."""
+
+    @property
+    def version(self) -> int:
+        """The state version the bytes were written in."""
+        return self.blob[0] if self.blob else 0
+
+    def state(self) -> CustomerFraudState:
+        """Decode.
+
+        Raises:
+            StateError: damaged, or of a newer release.
+        """
+        return CustomerFraudState.from_bytes(self.blob)
+
+
+class Snapshot:
+    """What `open_snapshot` gives: reads what is asked for, and nothing before."""
+
+    def __init__(self, folder: Path, operators: list[Operator], open_files: ExitStack) -> None:
+        """Keep what is known; no state is read yet."""
+        self.folder = folder
+        self.operators = operators
+        self._open_files = open_files
+
+    def operator(self, uid: str) -> Operator | None:
+        """Return the operator with a uid, if the job had it."""
+        return next((operator for operator in self.operators if operator.uid == uid), None)
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether keyed state is in RocksDB's own files: a checkpoint, not a savepoint."""
+        return any(keyed.is_incremental for operator in self.operators for keyed in operator.keyed_states)
+
+    def check_files(self) -> None:
+        """See that every file is there and has its length.
+
+        Raises:
+            UserError: one is missing or cut short.
+        """
+        for operator in self.operators:
+            for handle in operator.handles:
+                if handle.data is None:
+                    self._file(handle)
+
+    def keyed_state_names(self, uid: str) -> set[str]:
+        """Return the names of an operator's keyed states, its timers left out."""
+        operator = self.operator(uid)
+        names: set[str] = set()
+        for keyed in operator.keyed_states if operator else ():
+            with self._explained(keyed.handle):
+                names |= {
+                    name for name in state_names(JavaBytes(self._read(keyed.handle))) if "_timer_state/" not in name
+                }
+        return names
+
+    def customers(self, customer_id: str | None = None) -> Iterator[StoredCustomer]:
+        """Yield every customer, or the one with an id; in the order of the file.
+
+        Raises:
+            UserError: it is a checkpoint, not the detector's, of process mode, or damaged.
+        """
+        detector = self.operator(uids.DETECTOR)
+        if detector is None:
+            raise UserError(
+                f"{self.folder} holds no customers: no operator {uids.DETECTOR} wrote it",
+                "name a savepoint of `detect`",
+            )
+        for keyed in detector.keyed_states:
+            if keyed.is_incremental:
+                raise UserError(
+                    f"{self.folder} is a checkpoint; its customers are in files that only RocksDB reads",
+                    "take a savepoint with `streamflow savepoint take detect`",
+                )
+            with self._explained(keyed.handle):
+                yield from self._customers(keyed, customer_id)
+
+    def _customers(self, keyed: KeyedStates, customer_id: str | None) -> Iterator[StoredCustomer]:
+        data = self._read(keyed.handle)
+        names = state_names(JavaBytes(data))
+        if uids.CUSTOMER_STATE not in names:
+            if all("_timer_state/" in name for name in names):
+                return  # no customer has been seen yet
+            raise UserError(
+                f"{self.folder} holds {', '.join(names)}, not {uids.CUSTOMER_STATE}: a job in process mode wrote it",
+                "only savepoints of thread mode can be read",
+            )
+        # A cheap first look at millions of keys: ASCII is stored a byte each.
+        part = customer_id.encode() if customer_id is not None and customer_id.isascii() else b""
+        for key, value in entries(data, keyed, names.index(uids.CUSTOMER_STATE)):
+            if part not in key:
+                continue
+            found = _customer(key, value)
+            if customer_id is None or found.customer_id == customer_id:
+                yield found
+
+    def config(self) -> str | None:
+        """Return the configuration from the control topic as stored, JSON; ``None`` before the first message."""
+        detector = self.operator(uids.DETECTOR)
+        for states in detector.operator_states if detector else ():
+            for offset in states.offsets.get(uids.CONFIG_STATE, ())[:1]:  # broadcast: every subtask has the same
+                with self._explained(states.handle):
+                    source = JavaBytes(self._read(states.handle), offset)
+                    for _ in range(source.integer()):
+                        key, value = source.text(), source.text()
+                        if key == uids.CONFIG_KEY:
+                            return value
+        return None
+
+    def _read(self, handle: Handle) -> Buffer:
+        if handle.data is not None:
+            return handle.data
+        path = self._file(handle)
+        if not handle.size:
+            return b""
+        file = self._open_files.enter_context(path.open("rb"))
+        return self._open_files.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def _file(self, handle: Handle) -> Path:
+        path = self.folder / handle.path if handle.is_relative else local_path(handle.path)
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise UserError(f"{self.folder} is incomplete: {path} {_why(error)}", "copy the whole folder") from None
+        if size < handle.size:
+            raise UserError(
+                f"{self.folder} is damaged: {path.name} has {size:,} bytes of {handle.size:,}",
+                "copy it again, or use another",
+            )
+        return path
+
+    @contextmanager
+    def _explained(self, handle: Handle) -> Iterator[None]:
+        """Turn what a reader met in a file into words for people."""
+        try:
+            yield
+        except DamagedError as error:
+            raise _unreadable(f"{self.folder} ({handle.path or METADATA})", error) from None
+
+
+@contextmanager
+def open_snapshot(path: str) -> Iterator[Snapshot]:
+    """Open a savepoint or checkpoint by the path that Flink printed, its folder, or its ``_metadata``.
+
+    Raises:
+        UserError: there is none, it is not in a file system, or its ``_metadata`` is damaged or of another Flink.
+    """
+    folder = local_path(path)
+    if folder.name == METADATA:
+        folder = folder.parent
+    file = folder / METADATA
+    try:
+        if file.stat().st_size > _LARGEST_METADATA:
+            raise UserError(f"{file} is larger than any job's", "name a savepoint's folder")
+        operators = parse_metadata(file.read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"no savepoint at {folder}: its {METADATA} {_why(error)}", "see `streamflow savepoint list`"
+        ) from None
+    except DamagedError as error:
+        raise _unreadable(str(file), error) from None
+    with ExitStack() as files:
+        yield Snapshot(folder, operators, files)
+
+
+def local_path(path: str) -> Path:
+    """Return the local path that a ``file:`` URI or a plain path means.
+
+    Raises:
+        UserError: another scheme.
+    """
+    scheme, _, rest = path.partition(":")
+    if not rest or "/" in scheme:
+        return Path(path)
+    if scheme != "file":
+        raise UserError(f"{path} is not in a file system", "copy its folder to this machine and name that")
+    return Path(unquote(urlsplit(path).path))
+
+
+def _unreadable(what: str, error: DamagedError) -> UserError:
+    if isinstance(error, UnknownLayoutError):
+        return UserError(f"{what} cannot be read: {error}", "name a savepoint that a StreamFlow job wrote on Flink 2.2")
+    return UserError(f"{what} is damaged: {error}", "copy it again, or use another savepoint")
+
+
+def _why(error: OSError) -> str:
+    return {FileNotFoundError: "is not there", PermissionError: "may not be read"}.get(type(error), str(error.strerror))
+
+
+def _customer(key: bytes, value: bytes) -> StoredCustomer:
+    """Take apart one entry: key group, row of one string, namespace; time of the write, pickled bytes."""
+    source = JavaBytes(key, at=1)  # 128 key groups take one byte
+    source.byte()  # which fields of the row are null; its one field is not
+    customer_id = source.text()
+    if customer_id is None or len(value) < _TIME_AND_LENGTH.size:
+        raise DamagedError("an entry that is no customer")
+    written_ms, length = _TIME_AND_LENGTH.unpack_from(value)
+    pickled = value[_TIME_AND_LENGTH.size :]
+    if length != len(pickled):
+        raise DamagedError(f"customer {customer_id}: {len(pickled)} bytes instead of {length}")
+    try:
+        blob = _BytesUnpickler(io.BytesIO(pickled)).load()
+    except Exception:  # noqa: BLE001 - damaged pickles raise anything
+        raise DamagedError(f"customer {customer_id}: not what Python wrote") from None
+    if not isinstance(blob, bytes):
+        raise DamagedError(f"customer {customer_id}: not bytes")
+    return StoredCustomer(customer_id, written_ms, blob)
+
+
+class _BytesUnpickler(pickle.Unpickler):
+    """PyFlink pickles the bytes it stores; nothing but bytes is taken out of a pickle here."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> object:
+        """Refuse: a class would be code to run."""
+        raise pickle.UnpicklingError(f"{module_name}.{global_name}")

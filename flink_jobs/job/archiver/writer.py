@@ -1,0 +1,151 @@
+"""The archive's Python: batches of records into Postgres, and a dead letter for each that is refused.
+
+A vectorised function of Flink's SQL: PyFlink hands it a batch (1,000 rows, or those of a second) and, before the
+barrier of a checkpoint passes, all that is left. So when a checkpoint completes, every row before its offsets is in
+Postgres, and a restart repeats rows, which upserts make equal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+import psycopg
+from pyflink.table.udf import FunctionContext, ScalarFunction
+
+from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
+from flink_jobs.core.label import label_problem
+from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.job.archiver.rows import write_messages
+from flink_jobs.job.archiver.tables import ARCHIVE_OF
+from flink_jobs.metrics import catalogue
+from flink_jobs.waiting import WaitTimeoutError, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flink_jobs.job.archiver.rows import Refusal
+
+PATIENCE_S: Final = 60.0
+"""How long a batch waits for a Postgres that is away before the job restarts; below the checkpoint timeout."""
+_RETRY_S: Final = 1.0
+
+Placed = tuple[int, SourceRecord]
+"""A record and its place in the batch."""
+
+
+class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
+    """``archive_rows(topic, record)``: writes the row; NULL, or ``key LF dead letter`` where it is refused."""
+
+    def __init__(self, dsn: str, topics: dict[str, str]) -> None:
+        """Keep what the worker needs.
+
+        Args:
+            dsn: of the account that may write; has the password.
+            topics: full name by suffix.
+        """
+        self._dsn = dsn
+        self._topics = topics
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def open(self, function_context: FunctionContext) -> None:
+        """Register the metrics; the connection is made with the first batch."""
+        group = function_context.get_metric_group()
+        self._rows = group.counter(catalogue.ARCHIVED_ROWS.name)
+        self._refused = group.counter(catalogue.REFUSED_ROWS.name)
+
+    def close(self) -> None:
+        """Leave the database."""
+        self._disconnect()
+
+    def is_deterministic(self) -> bool:
+        """Keep the planner from calling it twice, or never."""
+        return False
+
+    def eval(self, topics: pd.Series[str], packed: pd.Series[str]) -> pd.Series[str]:
+        """Write a batch; return a letter or None for each of its records, in their order."""
+        now_ms = time.time_ns() // 1_000_000
+        letters: list[str | None] = [None] * len(packed)
+        by_topic: defaultdict[str, list[Placed]] = defaultdict(list)
+        for place, (suffix, line) in enumerate(zip(topics, packed, strict=True)):
+            by_topic[suffix].append((place, unpack_record(line, self._topics[suffix])))
+        for suffix, records in by_topic.items():
+            record_at = dict(records)
+            for place, reason, detail in self._write(suffix, records):
+                record = record_at[place]
+                self._refused.inc()
+                if not self._is_about_a_letter(record):
+                    letters[place] = _letter(record, reason, detail, now_ms)
+        return pd.Series(letters, dtype=object)
+
+    def _write(self, suffix: str, records: Sequence[Placed]) -> list[tuple[int, DeadLetterReason, str]]:
+        """Write the records of one topic; return place, reason and detail of those that are refused."""
+        problems: list[tuple[int, DeadLetterReason, str]] = []
+        places: list[int] = []
+        messages: list[str] = []
+        for place, record in records:
+            problem = label_problem(record.payload) if suffix == "labels" else None
+            if problem is not None:
+                problems.append((place, DeadLetterReason.LABEL_INVALID, problem))
+                continue
+            text = _text(record.payload)
+            if text is None:
+                problems.append((place, DeadLetterReason.ROW_REFUSED, "no text in UTF-8"))
+                continue
+            places.append(place)
+            messages.append(text)
+        refused = self._patiently(suffix, messages)
+        self._rows.inc(len(messages) - len(refused))
+        problems += [(places[item.index], DeadLetterReason.ROW_REFUSED, item.detail) for item in refused]
+        return problems
+
+    def _patiently(self, suffix: str, messages: Sequence[str]) -> list[Refusal]:
+        """Write messages, again and again while the database is away.
+
+        Raises:
+            RuntimeError: it is away for too long; the job restarts and goes on at its last checkpoint.
+        """
+        last = ""
+
+        def attempt() -> tuple[list[Refusal]] | None:
+            nonlocal last
+            try:
+                if self._connection is None:
+                    self._connection = psycopg.connect(self._dsn, autocommit=True, connect_timeout=10)
+                return (write_messages(self._connection, ARCHIVE_OF[suffix], messages),)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                last = type(error).__name__
+                self._disconnect()
+                return None
+
+        try:
+            return wait_for(attempt, limit_s=PATIENCE_S, what="Postgres", interval_s=_RETRY_S)[0]
+        except WaitTimeoutError:
+            raise RuntimeError(f"Postgres has taken no rows for {PATIENCE_S:g} s ({last})") from None
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _is_about_a_letter(self, record: SourceRecord) -> bool:
+        """Tell whether a record is the letter of a letter: it stays on its topic, and there is no third."""
+        return record.topic == self._topics["dlq"] and f'"topic":"{record.topic}"'.encode() in (record.payload or b"")
+
+
+def _text(payload: bytes | None) -> str | None:
+    """Return a payload as the text that Postgres can be sent: UTF-8 without NUL."""
+    if payload is None or b"\0" in payload:
+        return None
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _letter(record: SourceRecord, reason: DeadLetterReason, detail: str, now_ms: int) -> str:
+    body = build_dlq_record(record, reason, Stage.ARCHIVE, detail, Disposition.INCIDENT, now_ms)
+    return f"{body['dlq_id']}\n{encode_dlq_record(body)}"

@@ -1,0 +1,1 @@
+"""The detector job: topology, sources, operator and sinks."""

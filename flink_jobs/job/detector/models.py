@@ -1,0 +1,88 @@
+"""The models of one parallel instance: found, put to work under their roles, and told of when something happens."""
+
+from collections.abc import Iterable, Iterator
+
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.control.experiment import Experiment
+from flink_jobs.core.control.messages import end_of_experiment
+from flink_jobs.core.evaluator import Outcome
+from flink_jobs.core.models.faults import ModelError
+from flink_jobs.core.models.lineup import Lineup, Model, Role
+from flink_jobs.job.detector.detector_metrics import DetectorMetrics
+from flink_jobs.job.detector.operator_settings import DetectorSettings
+from flink_jobs.job.log import log_event
+from flink_jobs.metrics import catalogue
+
+
+def keyed(key: str, value: str) -> str:
+    """Join a message key and its value for the sinks, which split at the first line feed."""
+    return f"{key}\n{value}"
+
+
+class JobModels:
+    """Loads models and keeps the lineup; what goes wrong is logged and counted here, once."""
+
+    def __init__(self, settings: DetectorSettings, metrics: DetectorMetrics, lineup: Lineup) -> None:
+        """Keep what is needed; nothing is loaded yet."""
+        self._settings = settings
+        self._metrics = metrics
+        self._lineup = lineup
+
+    def use(self, config: DetectionConfig, roles: Iterable[Role]) -> str:
+        """Load the models that a configuration names under some roles; return what is wrong with them, or nothing.
+
+        A champion that the configuration does not name stays: it is the one the job was started with.
+        """
+        problems = []
+        shadow, experiment = config.shadow_model, config.experiment
+        for role in roles:
+            if role is Role.CHAMPION and config.model_version is not None:
+                problems.append(self.put(role, config.model_version, config.model_digest))
+            elif role is Role.SHADOW and shadow is not None:
+                problems.append(self.put(role, shadow.version, shadow.digest))
+            elif role is Role.SHADOW:
+                self._lineup.use_shadow(None)
+            elif role is Role.CHALLENGER and experiment is not None:
+                problems.append(self.put(role, experiment.version, experiment.digest, experiment))
+            elif role is Role.CHALLENGER:
+                self._lineup.use_challenger(None, None)
+        return "; ".join(problem for problem in problems if problem is not None)
+
+    def put(
+        self, role: Role, version: str | None, digest: str | None, experiment: Experiment | None = None
+    ) -> str | None:
+        """Load a model for a role, or go on without one; return what is wrong."""
+        model: Model | None = None
+        problem = None
+        settings = self._settings
+        if version is None:
+            problem = f"no model version is configured and none is current in {settings.model_dir}"
+        else:
+            try:
+                model = settings.find_model(settings.model_dir, settings.artifact_store, version, digest)
+            except ModelError as error:
+                problem = str(error)
+        if role is Role.CHAMPION:
+            self._lineup.use_champion(model)
+        elif role is Role.SHADOW:
+            self._lineup.use_shadow(model)
+        else:
+            self._lineup.use_challenger(model, experiment)
+        if problem is not None:
+            self._metrics.count(catalogue.MODEL_FAULTS)
+            without = "rules alone" if role is Role.CHAMPION else "the champion"
+            log_event("model_unavailable", role=role, version=version, detail=problem, scoring=without)
+        return problem
+
+    def tell(self, outcome: Outcome, now_ms: int) -> Iterator[str]:
+        """Log and count what happened to models; yield the control message of an experiment that its guard ended."""
+        for notice in outcome.notices:
+            self._metrics.count(catalogue.MODEL_FAULTS)
+            if notice.is_cut_off:
+                self._metrics.count(catalogue.MODEL_CUT_OFFS, notice.role)
+            log_event("model_cut_off" if notice.is_cut_off else "model_fault", **notice._asdict())
+        if outcome.stopped is not None:
+            experiment, why = outcome.stopped
+            self._metrics.count(catalogue.EXPERIMENT_STOPS)
+            log_event("experiment_stopped", experiment=experiment.id, challenger=experiment.version, detail=why)
+            yield keyed(experiment.guard_control_id, end_of_experiment(experiment, why, now_ms))

@@ -1,0 +1,255 @@
+"""The operator: Flink's hands for the pure evaluator.
+
+``FraudDetectorFunction`` reads and writes keyed state, keeps the configuration from the control topic in broadcast
+state, and puts what the evaluator answers on the right output. It decides nothing itself.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import orjson
+from pyflink.common import Row, Time, Types
+from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream.state import (
+    MapStateDescriptor,
+    StateTtlConfig,
+    ValueState,
+    ValueStateDescriptor,
+)
+
+from flink_jobs.contracts import uids
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.control.messages import (
+    ControlMessage,
+    ControlRefusal,
+    apply_control,
+    control_id_of,
+    parse_control,
+)
+from flink_jobs.core.evaluator import TransactionEvaluator, incident
+from flink_jobs.core.features.vector import DAY_MS
+from flink_jobs.core.models.lineup import Lineup, Role
+from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
+from flink_jobs.core.reasons import DeadLetterReason, Stage
+from flink_jobs.core.state.recent import RecentStates
+from flink_jobs.job.detector.detector_metrics import FLUSH_MS, DetectorMetrics
+from flink_jobs.job.detector.models import JobModels, keyed
+from flink_jobs.job.detector.operator_settings import DetectorSettings
+from flink_jobs.job.log import log_event
+from flink_jobs.metrics import catalogue
+from flink_jobs.native.loader import core_in_use
+
+ALERTS: Final = OutputTag("alerts", Types.STRING())
+DEAD_LETTERS: Final = OutputTag("dead-letters", Types.STRING())
+AUDIT: Final = OutputTag("audit", Types.STRING())
+CONTROL: Final = OutputTag("control", Types.STRING())
+"""What the guard of an experiment tells every subtask, itself included."""
+
+CONFIG_STATE: Final = MapStateDescriptor(uids.CONFIG_STATE, Types.STRING(), Types.STRING())
+AUDIT_SCHEMA_VERSION: Final = 1
+_TIMED_MASK: Final = 0xF
+"""One record in sixteen is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
+
+Output = str | tuple[OutputTag, str]
+_ROLE_OF_CHANGE: Final = {
+    "model_version": Role.CHAMPION,
+    "shadow_model": Role.SHADOW,
+    "experiment": Role.CHALLENGER,
+}
+"""Which model a control message means by naming this."""
+
+
+class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
+    """Decides the transactions of a customer against that customer's state."""
+
+    def __init__(self, settings: DetectorSettings) -> None:
+        """Keep the settings; everything else is made in ``open`` on the TaskManager."""
+        self._settings = settings
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Get state and metrics, load the model.
+
+        Raises:
+            RuntimeError: the job does not run in the execution mode that was asked for; PyFlink changes to process
+                mode silently for functions that thread mode cannot run, and state would cost a gRPC call per event.
+        """
+        mode = "thread" if ".embedded." in type(runtime_context).__module__ else "process"
+        if mode != self._settings.execution_mode:
+            raise RuntimeError(
+                f"the detector runs in {mode} mode, not in {self._settings.execution_mode} mode as configured; "
+                "set STREAMFLOW_EXECUTION_MODE to the mode you want and see that the job may use it"
+            )
+        descriptor = ValueStateDescriptor(uids.CUSTOMER_STATE, Types.PICKLED_BYTE_ARRAY())
+        descriptor.enable_time_to_live(_time_to_live(self._settings.state_ttl_days))
+        self._state: ValueState = runtime_context.get_state(descriptor)
+        self._metrics = DetectorMetrics(runtime_context.get_metrics_group())
+        subtask, parallelism, attempt = _task_place(runtime_context, mode)
+        self._is_first_subtask = subtask == 0
+        lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
+        self._models = JobModels(self._settings, self._metrics, lineup)
+        # Made anew with every attempt: what is kept beside the state must not outlive a restore.
+        recent = RecentStates(self._settings.state_cache_customers, self._settings.state_ttl_days * DAY_MS)
+        self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent)
+        self._config_is_loaded = False
+        self._records = 0
+        self._flush_is_set = False
+        self._models.put(Role.CHAMPION, self._settings.model_version, None)
+        champion = lineup.champion.model
+        log_event(
+            "detector_open",
+            execution_mode=mode,
+            core=core_in_use(),
+            subtask=subtask,
+            parallelism=parallelism,
+            attempt=attempt,
+            model=champion.version if champion else None,
+        )
+
+    def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> list[Output]:
+        """Decide one record. A list costs less than a generator, and PyFlink takes either."""
+        if not self._config_is_loaded:
+            self._load_config(ctx)
+        self._records += 1
+        timed = not self._records & _TIMED_MASK
+        started_ns = time.perf_counter_ns() if timed else 0
+        now_ms = time.time_ns() // 1_000_000
+        record = unpack_record(value, self._settings.transactions_topic)
+        outcome = self._evaluator.evaluate(record, self._state.value, now_ms)
+        output: list[Output] = []
+        if outcome.decision is not None:
+            self._state.update(outcome.state)
+            output.append(keyed(outcome.customer_id, outcome.decision))
+            if outcome.alert is not None:
+                output.append((ALERTS, keyed(outcome.customer_id, outcome.alert)))
+                self._metrics.alert(record.timestamp_ms, now_ms)
+        output += [(DEAD_LETTERS, keyed(letter.id, letter.body)) for letter in outcome.letters]
+        if outcome.notices or outcome.stopped is not None:
+            output += [(CONTROL, line) for line in self._models.tell(outcome, now_ms)]
+        metrics = self._metrics
+        metrics.record(outcome)
+        if timed:
+            timestamp_ms = record.timestamp_ms
+            metrics.timing(
+                (time.perf_counter_ns() - started_ns) / 1000, None if timestamp_ms is None else now_ms - timestamp_ms
+            )
+        if metrics.due(now_ms):
+            metrics.flush(now_ms)
+        elif not self._flush_is_set:
+            # Where traffic stops, no record comes to flush what is pending. One timer at a time, two a second at most.
+            self._flush_is_set = True
+            ctx.timer_service().register_processing_time_timer(now_ms + FLUSH_MS)
+        return output
+
+    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> tuple[()]:  # noqa: ARG002
+        """Hand over counts that no later record has."""
+        self._flush_is_set = False
+        self._metrics.flush(timestamp)
+        return ()
+
+    def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Output]:
+        """Apply a control message; every subtask does, the first one also reports."""
+        state = ctx.get_broadcast_state(CONFIG_STATE)
+        stored = state.get(uids.CONFIG_KEY)
+        config = DetectionConfig() if stored is None else DetectionConfig.from_json(stored)
+        record = unpack_record(value[0], self._settings.control_topic)
+        now_ms = time.time_ns() // 1_000_000
+        message = parse_control(record.payload)
+        answer = apply_control(config, message) if isinstance(message, ControlMessage) else message
+        letters = []
+        if isinstance(answer, ControlRefusal):
+            outcome, detail = "rejected", answer.detail
+            letters.append(incident(record, answer.reason, Stage.CONTROL, answer.detail, now_ms))
+        elif answer is config:
+            outcome, detail = "duplicate", "this control_id has been applied already"
+        else:
+            outcome, detail = "applied", ""
+            state.put(uids.CONFIG_KEY, answer.to_json())
+            named = message.changes if isinstance(message, ControlMessage) else {}
+            problem = self._use_config(answer, [role for field, role in _ROLE_OF_CHANGE.items() if field in named])
+            if problem:
+                detail = problem
+                letters.append(incident(record, DeadLetterReason.MODEL_UNAVAILABLE, Stage.MODEL, problem, now_ms))
+        revision = answer.revision if isinstance(answer, DetectionConfig) else config.revision
+        if not self._is_first_subtask:
+            return
+        self._metrics.count(catalogue.CONTROL_MESSAGES, outcome)
+        log_event("control_message", outcome=outcome, revision=revision, detail=detail)
+        for letter in letters:
+            self._metrics.count(catalogue.DEAD_LETTERS, letter.reason)
+            yield DEAD_LETTERS, keyed(letter.id, letter.body)
+        yield AUDIT, _audit_record(record, message, revision, outcome, detail, now_ms)
+
+    def _load_config(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
+        """Take over the configuration a savepoint brought, at the first record after ``open``."""
+        self._config_is_loaded = True
+        stored = ctx.get_broadcast_state(CONFIG_STATE).get(uids.CONFIG_KEY)
+        if stored is not None:
+            self._use_config(DetectionConfig.from_json(stored), Role)
+
+    def _use_config(self, config: DetectionConfig, roles: Iterable[Role]) -> str:
+        """Put a configuration into use, models under some roles anew; return what is wrong with them, or nothing."""
+        if not self._config_is_loaded:
+            self._config_is_loaded, roles = True, Role  # a savepoint's models come with the first message
+        problems = self._models.use(config, roles)
+        self._evaluator.configure(config)
+        self._metrics.gauge(catalogue.CONFIG_REVISION, config.revision)
+        return problems
+
+
+def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:
+    """Return index, parallelism and attempt of this subtask.
+
+    PyFlink 2.2 asks the Java context for them by names that Flink 2.0 removed, so thread mode asks for itself.
+    """
+    task = context._runtime_context.getTaskInfo() if mode == "thread" else None  # noqa: SLF001
+    if task is None:
+        return (
+            context.get_index_of_this_subtask(),
+            context.get_number_of_parallel_subtasks(),
+            context.get_attempt_number(),
+        )
+    return task.getIndexOfThisSubtask(), task.getNumberOfParallelSubtasks(), task.getAttemptNumber()
+
+
+def _time_to_live(days: int) -> StateTtlConfig:
+    """Forget a customer after some days without a transaction (processing time; Flink has no other).
+
+    PyFlink's defaults for the clean-up make a Java ``Duration`` through a gateway: a whole second JVM beside the
+    TaskManager in thread mode, an error in process mode. Naming every part keeps them out. Only the number of entries
+    reaches RocksDB's filter; the time of its periodic compaction is Flink's own default, 30 days.
+    """
+    return (
+        StateTtlConfig.new_builder(Time.days(days))
+        .set_update_type(StateTtlConfig.UpdateType.OnCreateAndWrite)
+        .set_state_visibility(StateTtlConfig.StateVisibility.NeverReturnExpired)
+        .cleanup_in_rocksdb_compact_filter(10_000, periodic_compaction_time="not passed on by PyFlink")
+        .disable_cleanup_in_background()
+        .build()
+    )
+
+
+def _audit_record(
+    record: SourceRecord,
+    message: ControlMessage | ControlRefusal,
+    revision: int,
+    outcome: str,
+    detail: str,
+    now_ms: int,
+) -> str:
+    """Build the audit record of a control message (contract ``audit`` v1), keyed by its id."""
+    told = message._asdict() if isinstance(message, ControlMessage) else {}
+    control_id = control_id_of(record.payload) or f"{record.topic}-{record.partition}-{record.offset}"
+    document = {
+        "schema_version": AUDIT_SCHEMA_VERSION,
+        "control_id": control_id,
+        "revision": revision,
+        "outcome": outcome,
+        "detail": detail,
+        "issued_by": told.get("issued_by"),
+        "issued_at_ms": told.get("issued_at_ms"),
+        "reason": told.get("reason"),
+        "applied_at_ms": now_ms,
+        "changes": told.get("changes", {}),
+    }
+    return keyed(control_id, orjson.dumps(document).decode())

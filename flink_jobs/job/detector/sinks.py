@@ -1,0 +1,54 @@
+"""Kafka out: strings ``key LF value`` from the detector become keyed messages."""
+
+from pyflink.datastream import DataStream
+from pyflink.table import StatementSet, StreamTableEnvironment
+
+from flink_jobs.kafka.broker import Broker, sql_options
+
+_GUARANTEE = {"exactly_once": "exactly-once", "at_least_once": "at-least-once"}
+
+_LINGER_MS = {"exactly_once": 200, "at_least_once": 20}
+"""How long the producer gathers a batch. Inside a transaction nobody waits: the checkpoint sends what is left."""
+
+
+def table_name(topic: str) -> str:
+    """Return the name of the table over a topic: SQL identifiers take no dots or dashes."""
+    return topic.replace(".", "_").replace("-", "_")
+
+
+def kafka_sink(
+    t_env: StreamTableEnvironment,
+    statements: StatementSet,
+    stream: DataStream,
+    topic: str,
+    *,
+    broker: Broker,
+    guarantee: str,
+    transactional_id_prefix: str,
+    transaction_timeout_ms: int,
+) -> None:
+    """Write a stream of ``key LF value`` strings to a topic.
+
+    Under ``exactly_once`` a message becomes visible to readers of committed data with the checkpoint that follows it;
+    under ``at_least_once`` at once, and again after a failure.
+    """
+    name = table_name(topic)
+    transactions = (
+        f"'sink.transactional-id-prefix' = '{transactional_id_prefix}',"
+        f"'properties.transaction.timeout.ms' = '{transaction_timeout_ms}',"
+        if guarantee == "exactly_once"
+        else ""
+    )
+    t_env.execute_sql(f"""
+        CREATE TEMPORARY TABLE {name} (k STRING, v STRING) WITH (
+            'connector' = 'kafka', 'topic' = '{topic}', {sql_options(broker.connector())},
+            'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+            'sink.delivery-guarantee' = '{_GUARANTEE[guarantee]}', {transactions}
+            'properties.linger.ms' = '{_LINGER_MS[guarantee]}', 'properties.batch.size' = '262144',
+            'properties.compression.type' = 'lz4'
+        )""")
+    t_env.create_temporary_view(f"{name}_lines", t_env.from_data_stream(stream).alias("line"))
+    statements.add_insert_sql(f"""
+        INSERT INTO {name}
+        SELECT SUBSTR(line, 1, cut - 1), SUBSTR(line, cut + 1)
+        FROM (SELECT line, POSITION(U&'\\000A' IN line) AS cut FROM {name}_lines)""")  # noqa: S608 - our own names

@@ -1,0 +1,1 @@
+"""Kafka clients: connection settings, errors, consumer, producer, topics, lag, and the control client."""

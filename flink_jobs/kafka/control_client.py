@@ -1,0 +1,144 @@
+"""Send control messages to the running detector and learn what became of them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from kafka.errors import KafkaError
+
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.control.messages import (
+    CONTROL_SCHEMA_VERSION,
+    ControlMessage,
+    ControlRefusal,
+    apply_control,
+    parse_control,
+)
+from flink_jobs.errors import UserError
+from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.kafka.producer import CONNECT_LIMIT_S, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+POLL_S = 0.2
+
+
+def build_message(
+    changes: dict[str, Any], *, issued_by: str, reason: str, expected_revision: int | None, now_ms: int
+) -> dict[str, Any]:
+    """Return a control message (contract ``control`` v1) with a fresh id."""
+    return {
+        "schema_version": CONTROL_SCHEMA_VERSION,
+        "control_id": f"ctl-{uuid.uuid4()}",
+        "issued_by": issued_by,
+        "issued_at_ms": now_ms,
+        "reason": reason,
+        "expected_revision": expected_revision,
+        "changes": changes,
+    }
+
+
+def encode_checked(document: dict[str, Any]) -> bytes:
+    """Return the bytes of a message that the detector's own reader accepts.
+
+    Raises:
+        UserError: it would refuse them; says why.
+    """
+    payload = orjson.dumps(document)
+    parsed = parse_control(payload)
+    if isinstance(parsed, ControlRefusal):
+        raise UserError(f"the control message is not valid ({parsed.detail})", "correct it; nothing was sent")
+    return payload
+
+
+def send_and_wait(broker: Broker, prefix: str, payload: bytes, control_id: str, wait_s: float) -> dict[str, Any] | None:
+    """Send one control message and return its record on ``.audit``, None when none came within ``wait_s`` seconds.
+
+    With ``wait_s`` 0 it only sends.
+
+    Raises:
+        UserError: no broker, no topic, or the broker refused the message.
+    """
+    with CommittedReader(broker, [topic_name(prefix, "audit")]) as audit:
+        audit.seek_to_end()
+        _send(broker, topic_name(prefix, "control"), payload, control_id.encode())
+        limit = time.monotonic() + wait_s
+        while time.monotonic() < limit:
+            for record in audit.read_to_end():
+                document = orjson.loads(record.value or b"{}")
+                if document.get("control_id") == control_id:
+                    return dict(document)
+            time.sleep(POLL_S)
+    return None
+
+
+def _send(broker: Broker, topic: str, payload: bytes, key: bytes) -> None:
+    producer = connect(broker)
+    try:
+        producer.send(topic, value=payload, key=key).get(timeout=CONNECT_LIMIT_S)
+    except KafkaError as cause:
+        raise UserError(
+            f"Kafka did not take the message for {topic} ({type(cause).__name__})",
+            "check with `streamflow status` that the broker is up and `streamflow up` made its topics",
+        ) from None
+    finally:
+        producer.close(timeout=CONNECT_LIMIT_S)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlState:
+    """The configuration in force as ``.audit`` tells it, and the messages that have no outcome there yet."""
+
+    config: DetectionConfig
+    history: tuple[dict[str, Any], ...]
+    pending: tuple[str, ...]
+
+
+def read_control_state(broker: Broker, prefix: str) -> ControlState:
+    """Work out the configuration in force from the topics ``.audit`` and ``.control``.
+
+    Raises:
+        UserError: no broker or no topic.
+    """
+    control, audit = topic_name(prefix, "control"), topic_name(prefix, "audit")
+    with CommittedReader(broker, [control, audit]) as reader:
+        sent: list[str] = []
+        history: list[dict[str, Any]] = []
+        for record in reader.read_to_end():
+            if record.topic == audit:
+                history.append(orjson.loads(record.value or b"{}"))
+            else:
+                message = parse_control(record.value)
+                if isinstance(message, ControlMessage):
+                    sent.append(message.control_id)
+    answered = {entry.get("control_id") for entry in history}
+    pending = tuple(control_id for control_id in sent if control_id not in answered)
+    return ControlState(config_of(history), tuple(history), pending)
+
+
+def config_of(history: Iterable[dict[str, Any]]) -> DetectionConfig:
+    """Apply what the audit says was applied, in order.
+
+    A detector that starts without a savepoint reads every control message again and counts its revisions from 1
+    again: then the configuration starts over here too.
+    """
+    config = DetectionConfig()
+    for entry in history:
+        if entry.get("outcome") != "applied":
+            continue
+        if entry["revision"] <= config.revision and entry["revision"] == 1:
+            config = DetectionConfig()
+        message = ControlMessage(
+            entry["control_id"], entry["issued_by"], entry["issued_at_ms"], entry["reason"], None, entry["changes"]
+        )
+        updated = apply_control(config, message)
+        if isinstance(updated, DetectionConfig):
+            config = updated
+    return config

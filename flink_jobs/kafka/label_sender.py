@@ -1,0 +1,76 @@
+"""Labels on their way to ``.labels``: validated before they are sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from kafka.errors import KafkaError
+
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.label import Finding, Label
+from flink_jobs.errors import UserError
+from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.producer import CONNECT_LIMIT_S, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from flink_jobs.cards.card_files import SourceEvent
+
+DAY_MS: Final = 86_400_000
+SHOW_EVERY: Final = 1_000
+
+
+def labels_of(events: Iterable[SourceEvent], source: str, labelled_by: str, delay_days: float) -> Iterator[Label]:
+    """Yield the labels of a card file as a fraud desk would give them: so many days after each transaction.
+
+    Rows without a label are left out.
+    """
+    for event in events:
+        if event.label is None:
+            continue
+        row = event.transaction
+        yield Label(
+            row["transaction_id"],
+            row["customer_id"],
+            Finding.FRAUD if event.label else Finding.GENUINE,
+            source,
+            int(row["event_time_ms"] + delay_days * DAY_MS),
+            labelled_by,
+        )
+
+
+def send_labels(
+    broker: Broker, prefix: str, labels: Iterable[Label], on_progress: Callable[[int], None] | None = None
+) -> int:
+    """Send labels; return how many the broker has taken.
+
+    Raises:
+        UserError: no broker, no topic, or the broker refused one.
+    """
+    topic, producer, count = topic_name(prefix, "labels"), connect(broker), 0
+    try:
+        pending = []
+        for count, label in enumerate(labels, start=1):
+            pending.append(producer.send(topic, value=orjson.dumps(label.document()), key=label.customer_id.encode()))
+            if len(pending) == SHOW_EVERY:
+                _await(pending)
+                if on_progress is not None:
+                    on_progress(count)
+        _await(pending)
+    except KafkaError as cause:
+        raise UserError(
+            f"Kafka did not take a label for {topic} ({type(cause).__name__})",
+            "check with `streamflow status` that the broker is up and `streamflow up` made its topics; "
+            "labels that are sent again are the same labels",
+        ) from None
+    finally:
+        producer.close(timeout=CONNECT_LIMIT_S)
+    return count
+
+
+def _await(pending: list[Any]) -> None:
+    for answer in pending:
+        answer.get(timeout=CONNECT_LIMIT_S)
+    pending.clear()

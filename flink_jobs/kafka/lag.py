@@ -1,0 +1,45 @@
+"""How far consumer groups are behind the end of their topics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
+
+from flink_jobs.errors import UserError
+from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.topics import admin
+
+
+@dataclass(frozen=True)
+class ConsumerLag:
+    """One group's position in one topic, summed over partitions. Flink commits it with each checkpoint."""
+
+    group: str
+    topic: str
+    position: int
+    end: int
+
+    @property
+    def lag(self) -> int:
+        """Messages not yet behind the group's position (transaction markers count as messages)."""
+        return max(0, self.end - self.position)
+
+
+def consumer_lag(broker: Broker) -> list[ConsumerLag]:
+    """Return every group's position; empty when the broker does not answer (a status must not fail for it)."""
+    try:
+        with admin(broker) as client:
+            groups = [group["group_id"] for group in client.list_groups()]
+            positions = client.list_group_offsets(dict.fromkeys(groups)) if groups else {}
+            wanted = {partition for offsets in positions.values() for partition in offsets}
+            ends = client.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST)) if wanted else {}
+    except (KafkaError, UserError):
+        return []
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for group, offsets in positions.items():
+        for partition, position in offsets.items():
+            at, end = sums.get((group, partition.topic), (0, 0))
+            sums[group, partition.topic] = (at + max(0, position.offset), end + ends[partition].offset)
+    return [ConsumerLag(group, topic, at, end) for (group, topic), (at, end) in sorted(sums.items())]

@@ -1,0 +1,91 @@
+"""How far Kafka's records have come: what each topic holds, and what the job that reads it has read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kafka import TopicPartition
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
+
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.errors import UserError
+from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.kafka.topics import admin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flink_jobs.kafka.broker import Broker
+    from flink_jobs.kafka.consumer import Position
+
+READERS: Final[Mapping[str, str]] = {
+    "transactions": "detect", "decisions": "archive", "alerts": "archive", "dlq": "archive", "audit": "archive",
+    "labels": "archive",
+}  # fmt: skip
+"""Which job reads a topic; its consumer group has the topics' prefix before its name."""
+COUNT_UP_TO: Final = 20_000
+"""Offsets up to which what waits is counted; above, their number stands for it, transaction markers included."""
+
+
+class PartitionPosition(NamedTuple):
+    """One partition of a topic and the job that reads it.
+
+    Attributes:
+        topic: full name.
+        partition: number.
+        first_offset: of the oldest record that Kafka still has.
+        end_offset: after the last committed record.
+        read_offset: what the job committed, which Flink does with each checkpoint; None before the first.
+        waiting: committed records that the job has not read.
+    """
+
+    topic: str
+    partition: int
+    first_offset: int
+    end_offset: int
+    read_offset: int | None
+    waiting: int
+
+
+def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
+    """Look at every partition of the topics that a job reads.
+
+    What the jobs have read is looked up before the ends of the topics, so nothing seems read before it is there.
+
+    Raises:
+        UserError: no broker answers, one stopped answering, or a topic does not exist.
+    """
+    groups = {topic_name(prefix, suffix): f"{prefix}-{job}" for suffix, job in READERS.items()}
+    try:
+        with CommittedReader(broker, list(groups)) as reader, admin(broker) as client:
+            # A group that never committed has no coordinator to ask.
+            known = {group["group_id"] for group in client.list_groups()} & set(groups.values())
+            committed = client.list_group_offsets(dict.fromkeys(known)) if known else {}
+            ends = reader.end_offsets()
+            first = client.list_partition_offsets({TopicPartition(*place): OffsetSpec.EARLIEST for place in ends})
+    except KafkaError as cause:
+        what = f"the broker at {broker} does not tell its offsets ({type(cause).__name__})"
+        raise UserError(what, "see `streamflow status`, and try again") from None
+    read: dict[Position, int | None] = {}
+    for place in ends:
+        offset = committed.get(groups[place[0]], {}).get(TopicPartition(*place))
+        read[place] = offset.offset if offset is not None and offset.offset >= 0 else None
+    oldest = {place: first[TopicPartition(*place)].offset for place in ends}
+    begin = {place: max(oldest[place], read[place] or 0) for place in ends}
+    waiting = {place: ends[place] - begin[place] for place in ends}
+    waiting |= _count(broker, {place: at for place, at in begin.items() if 0 < waiting[place] <= COUNT_UP_TO})
+    return [
+        PartitionPosition(*place, oldest[place], ends[place], read[place], waiting[place]) for place in sorted(ends)
+    ]
+
+
+def _count(broker: Broker, begin: Mapping[Position, int]) -> dict[Position, int]:
+    """Count committed records: a transaction's end takes an offset and is none."""
+    if not begin:
+        return {}
+    found: Counter[Position] = Counter()
+    with CommittedReader(broker, sorted({topic for topic, _ in begin}), begin, only=begin.keys()) as reader:
+        found.update((record.topic, record.partition) for record in reader.read_to_end())
+    return {place: found[place] for place in begin}

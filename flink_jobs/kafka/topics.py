@@ -1,0 +1,99 @@
+"""Create the topics the contracts declare."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from flink_jobs.contracts.topic_contracts import TopicContract, load_contracts
+from flink_jobs.errors import UserError
+from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.errors import connection_error
+
+LOCAL_REPLICATION = 1  # one broker
+
+# The client logs every refused connection while we wait for the broker: that is what waiting is.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def admin(broker: Broker, *, timeout_s: float = 5.0) -> Iterator[KafkaAdminClient]:
+    """Open an admin client.
+
+    Raises:
+        UserError: no broker answers.
+    """
+    try:
+        client = KafkaAdminClient(
+            **broker.client(),
+            request_timeout_ms=int(timeout_s * 1000),
+            bootstrap_timeout_ms=int(timeout_s * 1000),
+        )
+    except KafkaError as error:
+        raise connection_error(broker, error) from None
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def is_ready(broker: Broker) -> bool:
+    """Say whether the broker answers metadata requests now."""
+    try:
+        with admin(broker, timeout_s=2.0) as client:
+            client.list_topics()
+    except (UserError, KafkaError):
+        return False
+    return True
+
+
+def contracts(prefix: str) -> dict[str, TopicContract]:
+    """Return the topic contracts by the topic names this installation uses."""
+    return {contract.name: contract for contract in load_contracts(prefix).values()}
+
+
+def create_topics(broker: Broker, prefix: str, replicas: int = LOCAL_REPLICATION) -> list[str]:
+    """Create the topics that are missing; return their names.
+
+    Raises:
+        UserError: a topic exists with another number of partitions than its contract says.
+    """
+    wanted = contracts(prefix)
+    with admin(broker) as client:
+        present = {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics()}
+        for name, contract in wanted.items():
+            if present.get(name, contract.partitions) != contract.partitions:
+                raise UserError(
+                    f"topic {name} has {present[name]} partitions, its contract says {contract.partitions}",
+                    "the number decides which partition a customer is in: start empty with `streamflow down --wipe`",
+                )
+        missing = {
+            name: {
+                "num_partitions": contract.partitions,
+                "replication_factor": replicas,
+                "configs": dict(contract.config),
+            }
+            for name, contract in wanted.items()
+            if name not in present
+        }
+        if missing:
+            client.create_topics(missing, wait_for_metadata=True)
+    return sorted(missing)
+
+
+def require_topics(broker: Broker, names: list[str]) -> None:
+    """Check that topics exist.
+
+    Raises:
+        UserError: one is missing.
+    """
+    with admin(broker) as client:
+        missing = sorted(set(names) - set(client.list_topics()))
+    if missing:
+        raise UserError(
+            f"no topic {', '.join(missing)} at {broker}", "`streamflow up` creates the topics of the contracts"
+        )

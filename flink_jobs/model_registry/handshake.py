@@ -1,0 +1,108 @@
+"""Carry a change of models to the running job, and believe only its own word that it took effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from flink_jobs.errors import UserError
+from flink_jobs.flink.rest import FlinkRest
+from flink_jobs.kafka.control_client import build_message, encode_checked, send_and_wait
+
+if TYPE_CHECKING:
+    from flink_jobs.core.control.config import DetectionConfig
+    from flink_jobs.core.control.experiment import Experiment
+    from flink_jobs.model_registry.versions import Registered, Why
+    from flink_jobs.settings import Settings
+
+DETECTOR: Final = "streamflow-detect"
+"""Name of the job in Flink."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobAnswer:
+    """What the running job made of a control message.
+
+    Attributes:
+        control_id: of the message.
+        outcome: ``applied``, ``rejected`` or ``duplicate``; ``None`` when nothing came in time.
+        detail: what was wrong; empty when everything took effect.
+    """
+
+    control_id: str
+    outcome: str | None
+    detail: str
+
+    @property
+    def took_effect(self) -> bool:
+        """Whether the job works as it was told to, models loaded."""
+        return self.outcome == "applied" and not self.detail
+
+
+def champion_change(model: Registered) -> dict[str, Any]:
+    """Return the change that makes a version the champion."""
+    return {"model_version": model.version, "model_digest": model.digest}
+
+
+def shadow_change(model: Registered | None) -> dict[str, Any]:
+    """Return the change that makes a version the shadow, or ends the shadow."""
+    return {"shadow_model": None if model is None else {"version": model.version, "digest": model.digest}}
+
+
+def without_trials_of(version: str, config: DetectionConfig) -> dict[str, Any]:
+    """Return the changes by which a version that becomes champion stops being shadow or challenger."""
+    changes: dict[str, Any] = {}
+    if config.shadow_model is not None and config.shadow_model.version == version:
+        changes["shadow_model"] = None
+    if config.experiment is not None and config.experiment.version == version:
+        changes["experiment"] = None
+    return changes
+
+
+def experiment_change(experiment: Experiment) -> dict[str, Any]:
+    """Return the change that starts an experiment."""
+    guard = experiment.guard
+    return {
+        "experiment": {
+            "id": experiment.id,
+            "version": experiment.version,
+            "digest": experiment.digest,
+            "share": experiment.share,
+            "guard": {
+                "min_decisions": guard.min_decisions,
+                "max_alert_rate_ratio": guard.max_alert_rate_ratio,
+                "min_alert_rate_ratio": guard.min_alert_rate_ratio,
+                "max_error_share": guard.max_error_share,
+            },
+        }
+    }
+
+
+def tell_job(
+    settings: Settings, changes: dict[str, Any], why: Why, *, now_ms: int, wait_s: float, expected: str | None = None
+) -> JobAnswer:
+    """Send a control message to the running detector and wait for its word.
+
+    Args:
+        settings: where broker and Flink are.
+        changes: of the control message.
+        why: who and why, for the audit.
+        now_ms: the wall clock, UTC milliseconds.
+        wait_s: how long to wait for the audit record, seconds.
+        expected: apply only if this experiment is on.
+
+    Raises:
+        UserError: no detector runs: a message sent now would take effect at its next start, unseen.
+    """
+    jobs = FlinkRest(settings.flink_rest_url).active_jobs()
+    if not any(job.name == DETECTOR and job.state == "RUNNING" for job in jobs):
+        raise UserError("no detector is running that could take the model", "start it with `streamflow submit`")
+    message = build_message(changes, issued_by=why.actor, reason=why.reason, expected_revision=None, now_ms=now_ms)
+    if expected is not None:
+        message["expected_experiment"] = expected
+    control_id = message["control_id"]
+    audit = send_and_wait(settings.broker(), settings.topic_prefix, encode_checked(message), control_id, wait_s)
+    if audit is None:
+        detail = f"no answer within {wait_s:g} s; the message may still take effect: see `streamflow control show`"
+        return JobAnswer(control_id, None, detail)
+    return JobAnswer(control_id, str(audit["outcome"]), str(audit["detail"] or ""))

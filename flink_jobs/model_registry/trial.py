@@ -1,0 +1,119 @@
+"""Experiments: a challenger decides for a share of the customers, watched by the guard in the job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg.rows import dict_row
+
+from flink_jobs.core.control.messages import GUARD
+from flink_jobs.errors import UserError
+from flink_jobs.kafka.control_client import read_control_state
+from flink_jobs.model_registry.handshake import experiment_change, tell_job
+from flink_jobs.model_registry.versions import Why, open_registry
+
+if TYPE_CHECKING:
+    from flink_jobs.core.control.experiment import Experiment
+    from flink_jobs.settings import Settings
+
+_BY_VARIANT: Final = """
+    SELECT d.variant, d.model_version, count(*) AS decisions, count(*) FILTER (WHERE d.is_alert) AS alerts,
+           count(l.label) FILTER (WHERE d.is_alert) AS labelled_alerts,
+           count(*) FILTER (WHERE d.is_alert AND l.label = 'fraud') AS frauds_found,
+           count(*) FILTER (WHERE l.label = 'fraud') AS frauds
+    FROM raw.decisions d LEFT JOIN raw.latest_labels l USING (customer_id, transaction_id)
+    WHERE d.config_revision >= %(since)s AND (%(until)s::bigint IS NULL OR d.config_revision < %(until)s)
+    GROUP BY d.variant, d.model_version ORDER BY d.variant, d.model_version
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStatus:
+    """The latest experiment.
+
+    Attributes:
+        experiment: as it was started.
+        is_on: whether it is on now.
+        ended_by: who ended it, ``None`` while it is on.
+        why_ended: the reason given.
+        by_variant: decisions, alerts and labels per variant while it was on, as far as the archive has them.
+    """
+
+    experiment: dict[str, Any]
+    is_on: bool
+    ended_by: str | None
+    why_ended: str | None
+    by_variant: list[dict[str, Any]]
+
+    @property
+    def ended_by_guard(self) -> bool:
+        """Whether the challenger left its band."""
+        return self.ended_by == GUARD
+
+
+def start_trial(settings: Settings, experiment: Experiment, why: Why, now_ms: int, wait_s: float) -> str:
+    """Start an experiment on the running job; return the control id.
+
+    Raises:
+        UserError: another one is on, or the job could not load the challenger; nothing is on then.
+    """
+    with open_registry(settings.postgres_dsn, alone=True) as registry:
+        registry.get(experiment.version)
+        answer = tell_job(settings, experiment_change(experiment), why, now_ms=now_ms, wait_s=wait_s)
+        if not answer.took_effect:
+            if answer.outcome == "applied":  # it is on, without its model: take it back
+                tell_job(
+                    settings, {"experiment": None}, Why(why.actor, "the challenger could not be loaded"),
+                    now_ms=now_ms, wait_s=wait_s, expected=experiment.id,
+                )  # fmt: skip
+            raise UserError(
+                f"experiment {experiment.id} is not on ({answer.detail or answer.outcome})",
+                "see `streamflow experiment status`",
+            )
+        details = experiment_change(experiment)
+        registry.note(experiment.version, "experiment_started", why, details=details, control_id=answer.control_id)
+        return answer.control_id
+
+
+def stop_trial(settings: Settings, why: Why, now_ms: int, wait_s: float) -> tuple[str, str]:
+    """End the experiment that is on; return its id and the control id.
+
+    Raises:
+        UserError: none is on, or the job did not answer.
+    """
+    state = read_control_state(settings.broker(), settings.topic_prefix)
+    experiment = state.config.experiment
+    if experiment is None:
+        raise UserError("no experiment is on", "start one with `streamflow experiment start`")
+    with open_registry(settings.postgres_dsn, alone=True) as registry:
+        answer = tell_job(settings, {"experiment": None}, why, now_ms=now_ms, wait_s=wait_s, expected=experiment.id)
+        if not answer.took_effect:
+            raise UserError(
+                f"experiment {experiment.id} is not ended ({answer.detail or answer.outcome})",
+                "see `streamflow experiment status`",
+            )
+        registry.note(experiment.version, "experiment_stopped", why, control_id=answer.control_id)
+    return experiment.id, answer.control_id
+
+
+def trial_status(settings: Settings) -> TrialStatus | None:
+    """Return how the latest experiment goes or went, by the audit and the archive; ``None`` when there was none."""
+    state = read_control_state(settings.broker(), settings.topic_prefix)
+    applied = [entry for entry in state.history if entry["outcome"] == "applied" and "experiment" in entry["changes"]]
+    starts = [entry for entry in applied if entry["changes"]["experiment"] is not None]
+    if not starts:
+        return None
+    start = starts[-1]
+    end = next((entry for entry in applied[applied.index(start) + 1 :]), None)
+    span = {"since": start["revision"], "until": None if end is None else end["revision"]}
+    with psycopg.connect(settings.postgres_dsn, row_factory=dict_row) as connection:
+        rows = connection.execute(_BY_VARIANT, span).fetchall()
+    return TrialStatus(
+        start["changes"]["experiment"],
+        end is None,
+        None if end is None else end["issued_by"],
+        None if end is None else end["reason"],
+        rows,
+    )

@@ -1,0 +1,56 @@
+"""What the sending side shows to Prometheus. Inside Flink the job's own reporter does this."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from flink_jobs.metrics import catalogue
+from flink_jobs.metrics.catalogue import Kind, Metric
+from flink_jobs.metrics.exposition import serve_metrics
+from flink_jobs.traffic.replay import Watcher
+
+if TYPE_CHECKING:
+    from flink_jobs.kafka.outgoing import Outgoing
+
+
+class TrafficMetrics(Watcher):
+    """The metrics of `catalogue.TRAFFIC_METRICS`; also a watcher of replays."""
+
+    def __init__(self) -> None:
+        """Register every metric, in a registry of its own."""
+        self.registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for metric in catalogue.TRAFFIC_METRICS:
+            name, text = catalogue.TRAFFIC_PREFIX + metric.name, metric.meaning
+            if metric.kind is Kind.HISTOGRAM:
+                self._histograms[metric.name] = Histogram(name, text, buckets=metric.buckets, registry=self.registry)
+            else:
+                self._counters[metric.name] = Counter(name, text, [metric.label or ""], registry=self.registry)
+        self._sent_at: deque[float] = deque()
+
+    def serve(self, port: int) -> None:
+        """Show the metrics on this port; see `serve_metrics`."""
+        serve_metrics(self.registry, port, "--metrics-port")
+
+    def sending(self, record: Outgoing) -> None:  # noqa: ARG002 - only the moment counts
+        """Note when a record is sent."""
+        self._sent_at.append(time.monotonic())
+
+    def delivered(self, record: Outgoing, partition: int, offset: int) -> None:  # noqa: ARG002 - nor the place
+        """Count a record the broker has; deliveries come in the order of sending."""
+        self._counters[catalogue.SENT.name].labels(record.fate.value).inc()
+        self.observe(catalogue.SEND_LATENCY_MS, (time.monotonic() - self._sent_at.popleft()) * 1_000)
+
+    def outcome(self, fate: str, latency_ms: float) -> None:
+        """Count an outcome that was read back."""
+        self._counters[catalogue.OUTCOMES.name].labels(fate).inc()
+        self.observe(catalogue.OUTCOME_LATENCY_MS, latency_ms)
+
+    def observe(self, metric: Metric, value: float) -> None:
+        """Enter a value into a histogram."""
+        self._histograms[metric.name].observe(value)

@@ -1,0 +1,57 @@
+"""One drift check from the tables to the table: what `streamflow drift` and a scheduler call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.reference import SCORE
+from ml.drift.check import DAY_MS, DriftCheck, Thresholds, check_drift
+from ml.history.manifests import find_manifest
+from ml.history.serving import keep_check, latest_decision, read_observed
+
+if TYPE_CHECKING:
+    from ml.history.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What to check.
+
+    Attributes:
+        model_dir: folder of model versions.
+        version: of the model; None: the one that made the newest decision.
+        since_ms: first event time; None: `days` before the end.
+        until_ms: event time the window ends before; None: right after the newest decision.
+        days: length of the window where `since_ms` is not given.
+        thresholds: see there.
+    """
+
+    model_dir: Path
+    version: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    days: float = 7.0
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+def run_check(connection: Connection, watch: Watch, checked_at: datetime) -> DriftCheck:
+    """Check a model and keep the result in `ops.model_drift`.
+
+    Raises:
+        UserError: there is no decision of the model, or no manifest.
+    """
+    latest = latest_decision(connection, watch.version, watch.until_ms)
+    manifest = find_manifest(connection, watch.model_dir, latest.model_version)
+    until_ms = latest.event_time_ms + 1 if watch.until_ms is None else watch.until_ms
+    since_ms = until_ms - round(watch.days * DAY_MS) if watch.since_ms is None else watch.since_ms
+    referenced = manifest.reference.bins if manifest.reference else {}
+    served = tuple(name for name in referenced if name in FEATURE_NAMES and name != SCORE)
+    trained_ms = manifest.training_data.last_event_time_ms
+    observed = read_observed(connection, latest.model_version, (since_ms, until_ms), served, trained_ms)
+    check = check_drift(observed, manifest, watch.thresholds)
+    keep_check(connection, check, checked_at)
+    return check

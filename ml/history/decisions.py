@@ -1,0 +1,122 @@
+"""Recorded decisions, one by one: transaction, features as served, what was decided, what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.reasons import ReasonCode
+from flink_jobs.core.transaction import Transaction
+
+if TYPE_CHECKING:
+    from ml.history.connection import Connection
+
+ROWS_AT_ONCE: Final = 5_000
+_LABEL_THAT_HOLDS: Final = """
+    SELECT DISTINCT ON (customer_id, transaction_id) customer_id, transaction_id, label
+    FROM raw.labels
+    WHERE %(labels_until_ms)s::bigint IS NULL OR labelled_at_ms <= %(labels_until_ms)s
+    ORDER BY customer_id, transaction_id, labelled_at_ms DESC, label_id DESC"""
+_IN_PERIOD: Final = """
+    (%(since_ms)s::bigint IS NULL OR event_time >= to_timestamp(%(since_ms)s / 1000.0))
+    AND (%(until_ms)s::bigint IS NULL OR event_time < to_timestamp(%(until_ms)s / 1000.0))
+    AND (%(model_version)s::text IS NULL OR model_version = %(model_version)s)"""
+_DECISIONS: Final = f"""
+    SELECT decisions.*, labels.label
+    FROM raw.decisions AS decisions
+    LEFT JOIN ({_LABEL_THAT_HOLDS}) AS labels USING (customer_id, transaction_id)
+    WHERE {_IN_PERIOD}
+    ORDER BY event_time_ms, customer_id, transaction_id"""  # noqa: S608 - constants
+_COUNT: Final = f"""
+    SELECT count(*) AS decisions, min(event_time_ms) AS first_ms, max(event_time_ms) AS last_ms
+    FROM raw.decisions WHERE {_IN_PERIOD}"""  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Which decisions to read.
+
+    Attributes:
+        since_ms: first event time, UTC milliseconds; None: from the beginning.
+        until_ms: event time they lie before; None: to the end.
+        labels_until_ms: only labels known by then count; None: all.
+        model_version: only decisions of this model; None: of any, and those without one.
+    """
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+    labels_until_ms: int | None = None
+    model_version: str | None = None
+
+    def parameters(self) -> dict[str, int | str | None]:
+        """Return the parameters of the queries."""
+        return {
+            "since_ms": self.since_ms,
+            "until_ms": self.until_ms,
+            "labels_until_ms": self.labels_until_ms,
+            "model_version": self.model_version,
+        }
+
+
+class Extent(NamedTuple):
+    """How much a period holds."""
+
+    decisions: int
+    first_ms: int | None
+    last_ms: int | None
+
+
+class RecordedDecision(NamedTuple):
+    """One row of `raw.decisions`. The transaction has no place: only the features made of it are recorded."""
+
+    transaction: Transaction
+    features: FeatureVector
+    score: float
+    rule_score: float
+    ml_score: float | None
+    threshold: float
+    is_alert: bool
+    reasons: tuple[ReasonCode, ...]
+    model_version: str | None
+    config_revision: int
+    processing_time_ms: int
+    is_fraud: bool | None
+
+
+def measure_period(connection: Connection, period: Period) -> Extent:
+    """Return how many decisions a period holds and when."""
+    row = connection.execute(_COUNT, period.parameters()).fetchone() or {}
+    return Extent(int(row["decisions"]), row["first_ms"], row["last_ms"])
+
+
+def read_decisions(connection: Connection, period: Period) -> Iterator[RecordedDecision]:
+    """Yield a period's decisions by event time, a few thousand in memory at a time."""
+    with connection.cursor(name="decisions") as cursor:
+        cursor.itersize = ROWS_AT_ONCE
+        cursor.execute(_DECISIONS, period.parameters())
+        for row in cursor:
+            yield _decision(row)
+
+
+def _decision(row: dict[str, Any]) -> RecordedDecision:
+    served = row["features"]
+    return RecordedDecision(
+        transaction=Transaction(
+            row["transaction_id"], row["customer_id"], row["amount_minor"], row["currency"], row["event_time_ms"],
+            merchant=row["merchant"], category=row["category"], channel=row["channel"], country=row["country"],
+        ),
+        # A feature that a decision of an older release does not have is absent. Whole numbers come back as int.
+        features=FeatureVector(*[None if served.get(name) is None else float(served[name]) for name in FEATURE_NAMES]),
+        score=row["score"],
+        rule_score=row["rule_score"],
+        ml_score=row["ml_score"],
+        threshold=row["threshold"],
+        is_alert=row["is_alert"],
+        reasons=tuple(ReasonCode(reason["code"]) for reason in row["reasons"]),
+        model_version=row["model_version"],
+        config_revision=row["config_revision"],
+        processing_time_ms=row["processing_time_ms"],
+        is_fraud=None if row["label"] is None else row["label"] == "fraud",
+    )  # fmt: skip

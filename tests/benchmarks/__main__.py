@@ -1,8 +1,0 @@
-"""`python -m tests.benchmarks`, or `make bench`."""
-
-import sys
-
-from tests.benchmarks.run import main
-
-if __name__ == "__main__":  # the latency part starts processes that import this again
-    sys.exit(main())

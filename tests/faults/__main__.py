@@ -1,8 +1,0 @@
-"""`python -m tests.faults`, or `make faults`."""
-
-import sys
-
-from tests.faults.run import main
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,68 @@
+"""What a customer's state costs to write and to read, by how much it holds; twice an event, once each way."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+from flink_jobs.core.state.customer import RING_CAPACITY, CustomerFraudState
+from flink_jobs.native.loader import core_in_use
+from tests.lab.benchmarks.report import Section, number, spread
+from tests.lab.benchmarks.workload import many_customers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CALLS = 2_000
+HISTORIES = (1, 8, RING_CAPACITY)
+"""Transactions of the customer; the last fills the ring."""
+METHOD = (
+    f"Microseconds per call, {CALLS} calls a round, in this process: the median round, with the range of all. The "
+    "state is that of one customer after so many transactions, as the evaluator leaves it."
+)
+
+
+def blob_after(transactions: int) -> bytes:
+    """Return the state of a customer after some transactions."""
+    from flink_jobs.core.evaluator import TransactionEvaluator  # noqa: PLC0415 - beside its only use
+    from flink_jobs.core.parsing.source_record import SourceRecord  # noqa: PLC0415
+
+    evaluator, blob = TransactionEvaluator(), None
+    for offset, message in enumerate(many_customers(1, transactions)):
+        record = SourceRecord(message.value, 0, offset, "", "", message.key.decode(), "bench")
+        blob = evaluator.evaluate(record, lambda blob=blob: blob, time.time_ns() // 1_000_000).state  # type: ignore[misc]
+    if blob is None:
+        raise ValueError("no transaction was decided")
+    return blob
+
+
+def measure(rounds: int) -> list[Section]:
+    """Time both ways for every history."""
+    section = Section(
+        "codec",
+        f"State codec ({core_in_use()} core)",
+        METHOD,
+        ("transactions", "bytes", "read us", "write us"),
+    )
+    for transactions in HISTORIES:
+        blob = blob_after(transactions)
+        state = CustomerFraudState.from_bytes(blob)
+        times = [(_timed(lambda: CustomerFraudState.from_bytes(blob)), _timed(state.to_bytes)) for _ in range(rounds)]  # noqa: B023
+        reads, writes = [item[0] for item in times], [item[1] for item in times]
+        section.add(str(transactions), number(len(blob)), spread(reads, 2), spread(writes, 2))
+        section.cost(f"read, {transactions} transactions", reads, "us")
+        section.cost(f"write, {transactions} transactions", writes, "us")
+        section.raw.append({"transactions": transactions, "bytes": len(blob), "read_us": reads, "write_us": writes})
+    return [section]
+
+
+def _timed(call: Callable[[], object]) -> float:
+    """Return the microseconds of a call: the median of ten turns, so that a busy moment does not count."""
+    turns = []
+    for _ in range(10):
+        started = time.perf_counter()
+        for _ in range(CALLS // 10):
+            call()
+        turns.append((time.perf_counter() - started) / (CALLS // 10) * 1e6)
+    return statistics.median(turns)

@@ -1,0 +1,125 @@
+"""Two reports compared, figure by figure: what became slower or larger is named, with its ratio."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flink_jobs.errors import UserError
+from tests.lab.benchmarks.report import LAYOUT, Figure, Section, number, spread
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+THRESHOLD = 0.10
+"""Smallest loss that is called a regression: what two runs of the same commit differ by on a quiet machine is less."""
+_OF_THE_RUN = ("when", "commit", "load average before (1, 5, 15 min)")
+"""What differs between any two reports."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure in both reports."""
+
+    before: Figure
+    after: Figure
+    threshold: float
+
+    @property
+    def ratio(self) -> float:
+        """How good the new value is in units of the old one: above 1 is better, whichever way the figure counts."""
+        old, new = self.before.median, self.after.median
+        return new / old if self.before.higher_is_better else old / new
+
+    @property
+    def verdict(self) -> str:
+        """``REGRESSION``, ``better`` or nothing.
+
+        Rounds that overlap with the old ones are no regression: the machine varied as much within a report.
+        """
+        sign = 1 if self.before.higher_is_better else -1
+        if self.ratio < 1 - self.threshold:
+            apart = max(sign * value for value in self.after.values) < min(sign * value for value in self.before.values)
+            return "REGRESSION" if apart else ""
+        return "better" if self.ratio > 1 / (1 - self.threshold) else ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reports against each other."""
+
+    changes: list[Change]
+    missing: list[str]
+    """Figures of the old report that the new one does not have."""
+    other_machine: list[str]
+    """How the machines differ; ratios then say little about the code."""
+
+    @property
+    def regressions(self) -> list[Change]:
+        """What became worse by more than its threshold."""
+        return [change for change in self.changes if change.verdict == "REGRESSION"]
+
+
+def compare(old: Path, new: Path, threshold: float = THRESHOLD) -> Comparison:
+    """Compare two results.json.
+
+    Raises:
+        UserError: one cannot be read, or they have no figure in common.
+    """
+    before, after = _read(old), _read(new)
+    ours, theirs = _figures(before), _figures(after)
+    changes = [Change(figure, theirs[name], threshold) for name, figure in ours.items() if name in theirs]
+    if not changes:
+        raise UserError(f"{old} and {new} have no figure in common", "compare reports of the same parts")
+    machines = before["machine"], after["machine"]
+    names = [name for name in machines[0] if name not in _OF_THE_RUN]
+    other = [
+        f"{name}: {machines[0][name]} -> {machines[1].get(name)}"
+        for name in names
+        if machines[0][name] != machines[1].get(name)
+    ]
+    return Comparison(changes, [name for name in ours if name not in theirs], other)
+
+
+def as_section(found: Comparison, old: Path, new: Path) -> Section:
+    """Return the comparison as a table."""
+    threshold = found.changes[0].threshold
+    section = Section(
+        "compare",
+        f"{new} against {old}",
+        f"Medians, with the range of the rounds. Ratio: above 1 is better. A regression is a figure that lost more "
+        f"than {threshold:.0%} with every round worse than every round before.",
+        ("figure", "unit", "before", "after", "ratio", "verdict"),
+    )
+    for change in sorted(found.changes, key=lambda item: item.ratio):
+        digits = 0 if change.before.median >= 100 else 2
+        section.add(
+            change.before.name,
+            change.before.unit,
+            spread(change.before.values, digits),
+            spread(change.after.values, digits),
+            number(change.ratio, 2),
+            change.verdict,
+        )
+    return section
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+        layout = document.get("layout", 1)
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is no report ({error})", "name a results.json that `make bench` wrote") from None
+    if layout != LAYOUT:
+        raise UserError(f"{path} has layout {layout}, this reads {LAYOUT}", "measure it again with this release")
+    return dict(document)
+
+
+def _figures(document: dict[str, Any]) -> dict[str, Figure]:
+    figures = [
+        Figure(item["name"], item["unit"], tuple(item["values"]), item["higher_is_better"])
+        for section in document["sections"]
+        for item in section["figures"]
+    ]
+    return {figure.name: figure for figure in figures}

@@ -1,0 +1,204 @@
+"""Throughput: the evaluator alone, our job, Quix Streams and Bytewax, on the same events and the same code."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.model import load_model, model_directory
+from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.state.recent import RecentStates
+from tests.lab.benchmarks import outputs, peers_env
+from tests.lab.benchmarks.meter import Rate, steady_rate, stolen_seconds
+from tests.lab.benchmarks.report import Section, number, spread
+from tests.lab.benchmarks.rig import CHECKPOINT_INTERVAL_MS, BusyTimes, JobPlan, Rig
+from tests.lab.benchmarks.workload import CUSTOMERS, card_traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.lab.benchmarks.workload import Message
+
+OURS, EVALUATOR = "StreamFlow, exactly-once, RocksDB", "the evaluator in a loop, no engine"
+BYTEWAX, QUIX = peers_env.BYTEWAX, peers_env.QUIX_EXACTLY_ONCE
+FOREVER_MS = 2**62
+METHOD = (
+    "Events per second between the output that ends the first tenth and the last output, by the broker's clock (when "
+    "it appended each output), the same for every engine; start-up is not counted, nor is a first run of our job, in "
+    "which the JVM compiles. Per core: events per CPU second of the engine's own processes in the same time (the "
+    "TaskManager; the peer's process), the broker's not counted. Cores stolen went to other machines of the same "
+    "host while this one had work for them. Rules and model on, one instance, one topic of four "
+    f"partitions filled beforehand, checkpoints or commits every {CHECKPOINT_INTERVAL_MS // 1000} s. Every engine's "
+    "decisions were compared with the evaluator's. Medians over the rounds, in which the engines take turns; ratios "
+    "are taken within a round. Quix puts off state writes until it commits: only a run of several commits (see the "
+    "seconds timed) holds their cost. StreamFlow keeps the states of recent customers decoded, the peers "
+    "read and decode the state of each event; `steps` tells what that gains."
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One engine's run."""
+
+    engine: str
+    rate: Rate
+    busy: BusyTimes = field(default_factory=BusyTimes)
+
+
+def run_evaluator(messages: Sequence[Message], model_dir: Path, kept: int = 0) -> tuple[Rate, str]:
+    """Evaluate all messages with a dict as state; return the rate and the digest of what was decided.
+
+    Args:
+        messages: what arrives.
+        model_dir: where the model is.
+        kept: customers whose state stays decoded.
+    """
+    model = load_model(model_directory(model_dir), FEATURE_NAMES)
+    evaluator = TransactionEvaluator(model=model, recent=RecentStates(kept, FOREVER_MS) if kept else None)
+    evaluate, states, decisions = evaluator.evaluate, dict[str, bytes](), list[bytes | None]()
+    started, cpu_started, stolen = time.perf_counter(), time.process_time(), stolen_seconds()
+    for offset, message in enumerate(messages):
+        customer = message.key.decode()
+        record = SourceRecord(message.value, 0, offset, "", "", customer, "loop")
+        outcome = evaluate(record, lambda customer=customer: states.get(customer), time.time_ns() // 1_000_000)  # type: ignore[misc]
+        if outcome.state is not None and outcome.decision is not None:
+            states[customer] = outcome.state
+            decisions.append(outcome.decision.encode())
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    rate = Rate(len(messages), seconds, cpu_seconds, stolen_seconds() - stolen)
+    return rate, outputs.digest(decisions)
+
+
+def run_detector(rig: Rig, messages: Sequence[Message], plan: JobPlan, expected: str) -> Run:
+    """Run our job over the messages.
+
+    Raises:
+        WrongOutputError: it did not decide what the evaluator decides.
+    """
+    with rig.filled_topics("ours", messages) as prefix:
+        with rig.meter() as meter, rig.detector(prefix, plan) as job_id:
+            busy = rig.await_consumed(prefix, job_id, len(messages))
+            written = outputs.read_written(rig.broker, prefix, len(messages))
+        outputs.require_equal(written, expected, OURS)
+        return Run(OURS, steady_rate(written.appended_ms, meter), busy)
+
+
+def warm_up(rig: Rig, messages: Sequence[Message], expected: str, parallelism: int = 1) -> None:
+    """Run our job once without timing it, unless that many TaskManagers have run it before."""
+    if rig.warm_taskmanagers < parallelism:
+        run_detector(rig, messages, JobPlan(parallelism=parallelism), expected)
+        rig.warm_taskmanagers = parallelism
+
+
+def run_peer(rig: Rig, messages: Sequence[Message], peer: peers_env.Peer, expected: str) -> Run:
+    """Run a peer over the messages.
+
+    Raises:
+        WrongOutputError: it did not decide what the evaluator decides.
+    """
+    with rig.filled_topics("peer", messages) as prefix:
+        meter = peers_env.run_peer(rig, peer, prefix, len(messages))
+        written = outputs.read_written(rig.broker, prefix, len(messages))
+        outputs.require_equal(written, expected, peer.name)
+        return Run(peer.name, steady_rate(written.appended_ms, meter))
+
+
+def measure(
+    rig: Rig, events: int, rounds: int, say: Callable[[str], None], customers: int = CUSTOMERS
+) -> list[Section]:
+    """Run every engine once a round."""
+    peers_env.install()
+    messages = card_traffic(events, customers=customers)
+    runs: list[Run] = []
+    for round_number in range(1, rounds + 1):
+        rate, expected = run_evaluator(messages, rig.model_dir)
+        warm_up(rig, messages, expected)
+        starts: list[Callable[[], Run]] = [
+            partial(Run, EVALUATOR, rate),
+            partial(run_detector, rig, messages, JobPlan(), expected),
+            partial(run_peer, rig, messages, QUIX, expected),
+            partial(run_peer, rig, messages, BYTEWAX, expected),
+        ]
+        for start in starts:
+            runs.append(start())
+            say(f"round {round_number}: {_told(runs[-1])}")
+    return [_comparison(runs, f"{events:,} events of {customers:,} customers"), _busy(runs)]
+
+
+def _told(run: Run) -> str:
+    return f"{run.engine}: {run.rate.events_per_s:,.0f} events/s, {run.rate.events_per_cpu_s:,.0f} per core"
+
+
+def _comparison(runs: Sequence[Run], what: str) -> Section:
+    section = Section(
+        "engines",
+        f"Throughput with the same evaluator on the same {what}",
+        METHOD,
+        (
+            "engine",
+            "events/s",
+            "us/event",
+            "events/s per core",
+            "cores used",
+            "cores stolen",
+            "seconds",
+            "ours / it",
+            "ours / it, per core",
+        ),
+    )
+    rates: defaultdict[str, list[Rate]] = defaultdict(list)
+    for run in runs:
+        rates[run.engine].append(run.rate)
+        section.raw.append(raw(run))
+    for engine, measured in sorted(rates.items(), key=lambda item: -item[1][0].events_per_s):
+        pairs = list(zip(rates[OURS], measured, strict=True))
+        section.rate(engine, [rate.events_per_s for rate in measured])
+        section.rate(f"{engine}, per core", [rate.events_per_cpu_s for rate in measured])
+        section.add(
+            engine,
+            spread([rate.events_per_s for rate in measured]),
+            number(statistics.median(1e6 / rate.events_per_s for rate in measured), 1),
+            spread([rate.events_per_cpu_s for rate in measured]),
+            number(statistics.median(rate.cores for rate in measured), 2),
+            number(statistics.median(rate.stolen_cores for rate in measured), 2),
+            number(statistics.median(rate.seconds for rate in measured), 1),
+            number(statistics.median(ours.events_per_s / its.events_per_s for ours, its in pairs), 2),
+            number(statistics.median(ours.events_per_cpu_s / its.events_per_cpu_s for ours, its in pairs), 2),
+        )
+    return section
+
+
+def raw(run: Run) -> dict[str, Any]:
+    """Return a run for the JSON file."""
+    return {
+        "engine": run.engine,
+        **asdict(run.rate),
+        "events_per_s": run.rate.events_per_s,
+        "events_per_cpu_s": run.rate.events_per_cpu_s,
+    }
+
+
+def our_median(comparison: Section) -> float:
+    """Return our job's median rate of a comparison, in events per second."""
+    return statistics.median([float(item["events_per_s"]) for item in comparison.raw if item["engine"] == OURS])
+
+
+def _busy(runs: Sequence[Run]) -> Section:
+    section = Section(
+        "engines",
+        "Where our job's time goes",
+        "Flink's own busy, back-pressured and idle time of each vertex, averaged over one sample a second of the last "
+        "round, start and end included.",
+        ("vertex", "busy", "back-pressured", "idle"),
+    )
+    last = [run for run in runs if run.engine == OURS][-1]
+    for vertex, shares in last.busy.averages().items():
+        section.add(vertex if len(vertex) <= 60 else f"{vertex[:57]}...", *(f"{share:.0%}" for share in shares))
+    return section

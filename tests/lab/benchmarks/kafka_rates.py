@@ -1,0 +1,122 @@
+"""What the broker itself carries on this machine: the ceiling of everything above it.
+
+Kafka's own performance tools write and read; beside them what our producer and our reader reach, which are Python.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.errors import UserError
+from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.local import paths, toolchain
+from tests.lab.benchmarks import workload
+from tests.lab.benchmarks.report import Section, number, spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tests.lab.benchmarks.rig import Rig
+    from tests.lab.benchmarks.workload import Message
+
+LIMIT_S = 300
+KAFKA_TOOL, OURS = "Kafka's own tool", "StreamFlow's client"
+METHOD = (
+    "The benchmark's own records into one topic of four partitions, lz4, acknowledged by the broker, and out "
+    "again. Kafka's tools are `ProducerPerformance` and `ConsumerPerformance`; ours are the producer that fills the "
+    "benchmark's topics and the reader of committed records, both in one Python process."
+)
+_WRITTEN = re.compile(r"([\d.]+) records/sec")
+
+
+def measure(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
+    """Write and read with both kinds of client."""
+    messages = workload.card_traffic(events)
+    size = sum(len(message.value or b"") for message in messages) // len(messages)
+    section = Section("kafka", "The broker's own throughput", METHOD, ("client", "way", "records/s", "MB/s"))
+    rates: dict[tuple[str, str], list[float]] = {}
+    for _ in range(rounds):
+        for client, (written, read) in {
+            KAFKA_TOOL: _kafka_tools(rig, messages),
+            OURS: _our_clients(rig, messages),
+        }.items():
+            rates.setdefault((client, "write"), []).append(written)
+            rates.setdefault((client, "read"), []).append(read)
+            say(f"{client}: {written:,.0f} records/s written, {read:,.0f} read")
+    for (client, way), values in rates.items():
+        megabytes = number(sorted(values)[len(values) // 2] * size / 1e6, 1)
+        section.add(client, way, spread(values), megabytes)
+        section.rate(f"{client}, {way}", values, "records/s")
+        section.raw.append({"client": client, "way": way, "records_per_s": values, "record_bytes": size})
+    return [section]
+
+
+def _our_clients(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
+    prefix = rig.new_prefix("kafka")
+    started = time.perf_counter()
+    workload.publish(rig.broker, prefix, messages)
+    written = time.perf_counter()
+    with CommittedReader(rig.broker, [topic_name(prefix, "transactions")]) as reader:
+        found = sum(1 for _ in reader.read_to_end())
+    done = time.perf_counter()
+    workload.drop_topics(rig.broker, prefix)
+    if found != len(messages):
+        raise UserError(f"{found} of {len(messages)} records were read back", "see kafka.log of the benchmark's stack")
+    return len(messages) / (written - started), found / (done - written)
+
+
+def _kafka_tools(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
+    prefix, events = rig.new_prefix("kafka"), str(len(messages))
+    topic = topic_name(prefix, "transactions")
+    payloads = rig.scratch / "payloads.jsonl"
+    payloads.write_bytes(b"\n".join(message.value or b"{}" for message in messages))
+    written = _tool(
+        "ProducerPerformance",
+        *("--topic", topic, "--num-records", events, "--payload-file", str(payloads), "--throughput", "-1"),
+        *("--producer-props", f"bootstrap.servers={rig.broker.servers}", "compression.type=lz4", "linger.ms=20"),
+    )
+    read = _tool(
+        "ConsumerPerformance", "--bootstrap-server", rig.broker.servers, "--topic", topic, "--messages", events
+    )
+    workload.drop_topics(rig.broker, prefix)
+    return written_rate(written), read_rate(read)
+
+
+def written_rate(told: str) -> float:
+    """Return the records per second of the last line of `ProducerPerformance`, which is about the whole run.
+
+    Raises:
+        UserError: it does not say.
+    """
+    rates = _WRITTEN.findall(told)
+    if not rates:
+        raise UserError(f"Kafka's ProducerPerformance printed no rate: {told.strip()[-200:]}", "see kafka.log")
+    return float(rates[-1])
+
+
+def read_rate(told: str) -> float:
+    """Return the records per second of `ConsumerPerformance`: its last column, without the time to join the group.
+
+    Raises:
+        UserError: it does not say.
+    """
+    cells = told.strip().rpartition("\n")[2].split(",")
+    try:
+        return float(cells[-1])
+    except ValueError:
+        raise UserError(
+            f"Kafka's ConsumerPerformance printed no rate: {told.strip()[-200:]}", "see kafka.log"
+        ) from None
+
+
+def _tool(name: str, *arguments: str) -> str:
+    java = toolchain.find_java() / "bin" / "java"
+    command = [str(java), "-Xmx512m", "-cp", f"{paths.KAFKA_JARS}/*", f"org.apache.kafka.tools.{name}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    if done.returncode:
+        raise UserError(f"{name} failed: {done.stderr.strip()[-300:]}", "see kafka.log of the benchmark's stack")
+    return done.stdout

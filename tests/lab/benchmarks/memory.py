@@ -1,0 +1,102 @@
+"""State: bytes per customer in checkpoints and savepoints, and what a TaskManager's memory does meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flink_jobs.core.state.customer import MAX_STATE_BYTES, RING_CAPACITY
+from tests.lab.benchmarks.meter import read_process
+from tests.lab.benchmarks.report import Section, number
+from tests.lab.benchmarks.rig import JobPlan, Rig
+from tests.lab.benchmarks.workload import many_customers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MIB = 2**20
+MILLION = 1_000_000
+METHOD = (
+    "The job is filled with that many customers. A savepoint holds every customer's key and state once, uncompressed; "
+    "a checkpoint is RocksDB's own files, with compression and with old versions that are not compacted away yet. Both "
+    "per million customers are extrapolated in proportion. The TaskManager's resident memory is bounded by its "
+    "configuration (1,728 MiB): state beyond RocksDB's cache lives on disk, so memory does not grow with customers. "
+    f"No customer's state is larger than {MAX_STATE_BYTES} bytes."
+)
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How many customers with how much history."""
+
+    name: str
+    customers: int
+    events_each: int
+
+
+def fillings(customers: int) -> tuple[Filling, Filling]:
+    """Return new customers, and a tenth as many whose history is full."""
+    return (
+        Filling("1 transaction each", customers, 1),
+        Filling(f"{RING_CAPACITY} transactions each (history full)", max(100, customers // 10), RING_CAPACITY),
+    )
+
+
+def measure(rig: Rig, customers: int, say: Callable[[str], None]) -> list[Section]:
+    """Fill the job and weigh what it keeps."""
+    section = Section(
+        "memory",
+        "State per million customers",
+        METHOD,
+        (
+            "customers",
+            "history",
+            "savepoint bytes/customer",
+            "savepoint MiB/million",
+            "checkpoint MiB/million",
+            "TaskManager MiB before",
+            "after",
+        ),
+    )
+    for filling in fillings(customers):
+        pids = rig.taskmanager_pids()
+        with rig.filled_topics("memory", many_customers(filling.customers, filling.events_each)) as prefix:
+            before = read_process(pids).rss_bytes
+            with rig.detector(prefix, JobPlan()) as job_id:
+                rig.await_consumed(prefix, job_id, filling.customers * filling.events_each)
+                rig.rest.wait_checkpoint(job_id)
+                checkpoint = full_size(rig, job_id)
+                after = read_process(pids).rss_bytes
+                savepoint = folder_size(rig.rest.savepoint(job_id, (rig.scratch / "savepoints").as_uri()))
+        each = savepoint / filling.customers
+        say(f"{filling.customers:,} customers, {filling.name}: {each:.0f} bytes each")
+        section.raw.append(
+            {"customers": filling.customers, "events_each": filling.events_each, "savepoint_bytes": savepoint,
+             "checkpoint_bytes": checkpoint, "rss_before": before, "rss_after": after}
+        )  # fmt: skip
+        section.cost(f"{filling.name}, savepoint", [each], "bytes a customer")
+        section.cost(f"{filling.name}, checkpoint", [checkpoint / filling.customers], "bytes a customer")
+        section.add(
+            number(filling.customers),
+            filling.name,
+            number(each),
+            number(each * MILLION / MIB),
+            number(checkpoint / filling.customers * MILLION / MIB),
+            number(before / MIB),
+            number(after / MIB),
+        )
+    return [section]
+
+
+def full_size(rig: Rig, job_id: str) -> int:
+    """Return the bytes that the latest completed checkpoint holds in all (not only what it added)."""
+    latest = rig.rest.get(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+    details = rig.rest.get(f"/jobs/{job_id}/checkpoints/details/{latest['id']}")
+    return int(details["state_size"])
+
+
+def folder_size(uri: str) -> int:
+    """Return the bytes of the files below a ``file:`` URI."""
+    folder = Path(uri.removeprefix("file:"))
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,48 @@
+"""What both peers share: our evaluator with our model, and where the answers go.
+
+Runs in the peers' environment: only `flink_jobs.core` may be imported of ours.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.models.model import load_model, model_directory
+from flink_jobs.core.parsing.source_record import SourceRecord
+
+BROKER = os.environ["BENCH_BROKER"]
+PREFIX = os.environ["BENCH_PREFIX"]
+TRANSACTIONS, DECISIONS, ALERTS, LETTERS = (
+    f"{PREFIX}.{suffix}" for suffix in ("transactions", "decisions", "alerts", "dlq")
+)
+COMMIT_INTERVAL_S = int(os.environ["BENCH_COMMIT_INTERVAL_MS"]) / 1000
+PRODUCER_CONFIG = {"linger.ms": 20, "batch.size": 262_144, "compression.type": "lz4"}
+"""The settings of our own sinks."""
+
+EVALUATOR = TransactionEvaluator(model=load_model(model_directory(Path(os.environ["BENCH_MODEL_DIR"])), FEATURE_NAMES))
+
+
+class Message(NamedTuple):
+    """One message to write."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+def decide(
+    payload: bytes | None, partition: int, offset: int, key: bytes, read_state: Callable[[], bytes | None]
+) -> tuple[bytes | None, list[Message]]:
+    """Evaluate one record; return the new state (None: as it was) and what to write."""
+    record = SourceRecord(payload, partition, offset, "", "", key.decode(), TRANSACTIONS)
+    outcome = EVALUATOR.evaluate(record, read_state, time.time_ns() // 1_000_000)
+    messages = [Message(LETTERS, letter.id.encode(), letter.body.encode()) for letter in outcome.letters]
+    if outcome.decision is not None:
+        messages.append(Message(DECISIONS, key, outcome.decision.encode()))
+    if outcome.alert is not None:
+        messages.append(Message(ALERTS, key, outcome.alert.encode()))
+    return outcome.state, messages

@@ -1,0 +1,8 @@
+"""`python -m tests.lab.faults`, or `make faults`."""
+
+import sys
+
+from tests.lab.faults.run import main
+
+if __name__ == "__main__":
+    sys.exit(main())

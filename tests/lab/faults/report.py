@@ -1,0 +1,83 @@
+"""The matrix as Markdown and JSON. Cases that were not run this time keep what was found before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tests.lab.faults.finding import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from tests.lab.faults.finding import Counts, Finding
+
+Row = dict[str, Any]
+COLUMNS = ("case", "what is done", "what must follow", "verdict", "what happened", "recovery s", "restarts")
+ACCOUNT_COLUMNS = (
+    "case", "sent", "decided", "rejected", "duplicates", "missing", "repeated", "incidents", "in Postgres", "histories",
+)  # fmt: skip
+
+
+def merged(old: Iterable[Row], new: Iterable[Finding], order: Sequence[str]) -> list[Row]:
+    """Return one row per case, the newest, in the order of the matrix; a case that is gone is left out."""
+    rows = {row["name"]: row for row in old} | {finding.name: asdict(finding) for finding in new}
+    return [rows[name] for name in order if name in rows]
+
+
+def read(path: Path) -> list[Row]:
+    """Return the rows of an earlier run; none without one."""
+    if not path.exists():
+        return []
+    return list(json.loads(path.read_text(encoding="utf-8"))["cases"])
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return a case's cells in the table of faults."""
+    words = "; ".join([*row["happened"], *(f"**{problem}**" for problem in row["problems"])])
+    took = "-" if row["recovery_s"] is None else f"{row['recovery_s']:.1f}"
+    restarts = "-" if row["status"] == Status.LEFT_OUT else str(row["restarts"])
+    return row["name"], row["fault"], row["expected"], str(row["status"]), words, took, restarts
+
+
+def account_cells(row: Row) -> tuple[str, ...]:
+    """Return a case's cells in the table of accounts: as Kafka tells it, and whether Postgres tells the same."""
+    kafka = row["kafka"]
+    numbers = (row["sent"], *(kafka[name] for name in ("decided", "rejected", "duplicates", "missing", "repeated")))
+    same = "the same" if kafka == row["postgres"] else "**differs**"
+    histories = f"{row['histories']:,}" if row["histories"] else "-"
+    return row["name"], *(f"{one:,}" for one in numbers), str(row["incidents"]), same, histories
+
+
+def markdown(rows: Sequence[Row], machine: Mapping[str, str], command: str) -> str:
+    """Return the matrix as Markdown."""
+    lines = ["# Fault matrix", "", f"Command: `{command}`", ""]
+    lines += [f"- {name}: {value}" for name, value in machine.items()]
+    lines += ["", *table(COLUMNS, map(cells, rows)), ""]
+    lines += table(ACCOUNT_COLUMNS, [account_cells(row) for row in rows if row["status"] != Status.LEFT_OUT])
+    return "\n".join(lines) + "\n"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
+    return [f"| {line} |" for line in (" | ".join(columns), " | ".join(["---"] * len(columns)), *body)]
+
+
+def counts_line(name: str, counts: Counts, sent: int) -> str:
+    """Return one place's account in words."""
+    verdict = "balances" if counts.holds else "DOES NOT BALANCE"
+    total = f"sent {sent:,} = decided {counts.decided:,} + rejected {counts.rejected:,}"
+    return f"{name} {total} + duplicates {counts.duplicates:,}: {verdict}"
+
+
+def write(folder: Path, rows: Sequence[Row], machine: Mapping[str, str], command: str) -> tuple[Path, Path]:
+    """Write ``faults.md`` and ``faults.json``; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text, data = folder / "faults.md", folder / "faults.json"
+    text.write_text(markdown(rows, machine, command), encoding="utf-8")
+    document = {"command": command, "machine": dict(machine), "cases": list(rows)}
+    data.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return text, data

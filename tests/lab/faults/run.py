@@ -1,0 +1,133 @@
+"""Break the real stack in every way of the matrix, and settle the account of every record each time.
+
+Everything runs on a stack of its own, which is gone afterwards. A case holds when every record sent was decided once,
+dead-lettered once or is a counted duplicate; when Kafka's committed output, Postgres and the dead letters agree; when
+each decision's features are those of an evaluator that nothing disturbed; and when what the case itself expects is so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kafka.errors import KafkaError
+from psycopg import Error as PostgresError
+from rich.console import Console
+
+from flink_jobs.errors import UserError
+from flink_jobs.flink.rest import FlinkRestError
+from flink_jobs.local.interrupts import handled, interrupt
+from flink_jobs.settings import REPO_ROOT
+from tests.lab.benchmarks import machine
+from tests.lab.faults import report
+from tests.lab.faults.cases import CASES
+from tests.lab.faults.finding import Case, Finding, Status
+from tests.lab.faults.lab import Lab, open_lab
+from tests.lab.faults.trial import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+RESULTS = REPO_ROOT / "fault-results"
+BROKEN = (UserError, FlinkRestError, KafkaError, PostgresError, TimeoutError, OSError)
+"""What a case may end with when the stack does not come back; a defect of the matrix itself is not caught."""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    names = [case.name for case in CASES]
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.faults", description=__doc__)
+    parser.add_argument("--only", metavar="CASE,...", default=",".join(names), help=f"cases: {', '.join(names)}")
+    parser.add_argument("--seed", type=int, default=1, help="of the traffic (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for faults.md and faults.json")
+    given = parser.parse_args(arguments)
+    given.cases = tuple(name.strip() for name in given.only.split(","))
+    unknown = [name for name in given.cases if name not in names]
+    if unknown:
+        parser.error(f"no case {', '.join(unknown)}; there are {', '.join(names)}")
+    return given
+
+
+def run_case(lab: Lab, case: Case, seed: int) -> Finding:
+    """Run one case to its account."""
+    finding = Finding(case.name, case.fault, case.expected, seed=seed)
+    finding.when, started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), time.monotonic()
+    obstacle = case.obstacle()
+    if obstacle is not None:
+        finding.status = Status.LEFT_OUT
+        finding.happened.append(obstacle)
+        return finding
+    trial = Trial(lab, finding)
+    try:
+        case.run(trial)
+    except BROKEN as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        finding.problems.append(f"{error} ({type(error).__name__} at {Path(place.filename).name}:{place.lineno})")
+    finding.status = Status.FAILS if finding.problems else Status.HOLDS
+    finding.seconds = round(time.monotonic() - started, 1)
+    return finding
+
+
+def run(
+    lab: Lab, names: Sequence[str], seed: int, out: Path, say: Callable[[str], None], done: Callable[[Finding], None]
+) -> None:
+    """Run the chosen cases in the order of the matrix; the logs of one that fails are kept."""
+    for case in (case for case in CASES if case.name in names):
+        say(f"-- {case.name}: {case.fault}")
+        finding = run_case(lab, case, seed)
+        done(finding)
+        if finding.problems:
+            shutil.copytree(lab.stack.home.logs, out / "logs" / case.name, dirs_exist_ok=True)
+            lab.mend()
+        for line in (*finding.happened, *finding.problems):
+            say(f"   {line}")
+        if finding.status is not Status.LEFT_OUT:
+            say(f"   {report.counts_line('Kafka', finding.kafka, finding.sent)}")
+            say(f"   {report.counts_line('Postgres', finding.postgres, finding.sent)}")
+        recovery = "" if finding.recovery_s is None else f", recovery {finding.recovery_s:.1f} s"
+        say(f"   {finding.status}{recovery}, {finding.restarts} restarts, {finding.seconds:.0f} s")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the matrix; 0 if every case that can be run here holds."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parse(given)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[{time.monotonic() - started:6.0f} s] {text}", markup=False, highlight=False)
+
+    description = machine.describe()
+    command = shlex.join(["python", "-m", "tests.lab.faults", *given])
+    findings: list[Finding] = []
+
+    def done(finding: Finding) -> None:
+        """Write the report after every case: a run that is cut short has shown something too."""
+        finding.commit = description["commit"]
+        findings.append(finding)
+        known = report.read(options.out / "faults.json")
+        rows = report.merged(known, [finding], [case.name for case in CASES])
+        report.write(options.out, rows, description, command)
+
+    try:
+        with handled(interrupt), open_lab(say) as lab:
+            run(lab, options.cases, options.seed, options.out, say, done)
+    except UserError as error:
+        console.print(f"faults: {error}", markup=False, highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; what was started has been stopped")
+        return 130
+    say(f"written: {options.out / 'faults.md'} and faults.json")
+    failed = [finding.name for finding in findings if finding.status is Status.FAILS]
+    held = sum(finding.status is Status.HOLDS for finding in findings)
+    say(f"{held} cases hold, {len(failed)} fail" + (f": {', '.join(failed)}" if failed else ""))
+    return 1 if failed else 0

@@ -1,0 +1,250 @@
+"""One case being run: its traffic, its fault, and the account that every case ends with."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from flink_jobs.cards.card_files import SourceEvent, with_prefix
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.evaluator import replay_features
+from flink_jobs.core.parsing.transactions import parse_transaction
+from flink_jobs.core.transaction import Transaction
+from flink_jobs.demo.archived import archive
+from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.kafka.outgoing import Fate, Outgoing
+from flink_jobs.kafka.pacing import Pace
+from flink_jobs.kafka.producer import RecordProducer
+from flink_jobs.traffic.balance import await_balance, balance
+from flink_jobs.traffic.ledger import SentLedger
+from flink_jobs.traffic.outcomes import output_ends
+from flink_jobs.traffic.replay import paced
+from flink_jobs.traffic.simulate import SimulationPlan, simulate
+from flink_jobs.waiting import wait_for
+from tests.lab.faults.finding import Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from flink_jobs.traffic.balance import Balance
+    from flink_jobs.traffic.ledger import Coordinate
+    from tests.lab.faults.finding import Finding
+    from tests.lab.faults.lab import Lab, Pair
+
+PATIENCE_S = 400.0
+"""Longest time without any new outcome; covers a failover with its growing pauses on a busy machine."""
+SEND_LIMIT_S = 300.0
+CUSTOMERS = 100
+
+
+class Stream:
+    """Records on their way, sent by a thread of their own."""
+
+    def __init__(self, ledger: SentLedger) -> None:
+        """Watch a ledger."""
+        self._ledger = ledger
+        self._base = ledger.sent
+        self.failed = threading.Event()
+
+    def reach(self, count: int) -> None:
+        """Wait until the broker has so many records of this stream."""
+
+        def reached() -> bool:
+            return self.failed.is_set() or self._ledger.sent - self._base >= count
+
+        wait_for(reached, limit_s=SEND_LIMIT_S, what=f"{count} records to be sent", interval_s=0.02)
+
+
+class Trial:
+    """What a case uses: traffic, marks in time, expectations."""
+
+    def __init__(self, lab: Lab, finding: Finding) -> None:
+        """Start without jobs; the case chooses them with `on`."""
+        self.lab = lab
+        self.finding = finding
+        self.seed = finding.seed
+        self.ledger = SentLedger()
+        self._sent: dict[Coordinate, Outgoing] = {}
+        self._began_ms = time.time() * 1000
+        self._fault_ms: float | None = None
+        self._customers = f"{finding.name}-{int(self._began_ms):x}-"
+
+    def on(self, pair: Pair) -> None:
+        """Work on these jobs from now on."""
+        self.pair = pair
+        self._began_ms = time.time() * 1000
+        self._start = output_ends(self.lab.broker, pair.prefix)
+
+    # ---- traffic
+
+    def events(self, count: int, customers: int = CUSTOMERS) -> list[SourceEvent]:
+        """Return seeded card traffic of customers that no other case has."""
+        plan = SimulationPlan(customers=customers, seed=self.seed)
+        return list(itertools.islice(with_prefix(simulate(plan), self._customers), count))
+
+    @contextmanager
+    def sending(self, records: Iterable[Outgoing], rate: float | None = None) -> Iterator[Stream]:
+        """Send records while the block does its worst; at its end all of them are delivered.
+
+        Raises:
+            UserError: the broker refused one.
+        """
+        stream = Stream(self.ledger)
+
+        def send() -> None:
+            try:
+                with RecordProducer(self.lab.broker, self.pair.transactions, self.enter) as producer:
+
+                    def nap(seconds: float) -> None:
+                        time.sleep(seconds)
+                        producer.settle()
+
+                    for record in paced(records, Pace(rate=rate), time.monotonic, nap):
+                        producer.send(record)
+            except BaseException:
+                stream.failed.set()
+                raise
+
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(send)
+            yield stream
+            future.result()
+
+    def send(self, records: Iterable[Outgoing], rate: float | None = None) -> None:
+        """Send records and wait until the broker has them all."""
+        with self.sending(records, rate):
+            pass
+
+    def enter(self, record: Outgoing, partition: int, offset: int) -> None:
+        """Enter a delivered record into the account."""
+        self.ledger.add(record, partition, offset)
+        self._sent[partition, offset] = record
+
+    # ---- what happens, and what should
+
+    def strike(self, what: str) -> None:
+        """Note the fault, or its end where it lasts: recovery is counted from the last one."""
+        self._fault_ms = time.time() * 1000
+        self.finding.happened.append(what)
+
+    def recovered(self, job: str) -> None:
+        """Wait until a job has completed a checkpoint begun after the fault, and note how long that took."""
+        if self._fault_ms is None:
+            raise ValueError("no fault to recover from")
+        took_s = (self.lab.checkpoint_after(job, self._fault_ms) - self._fault_ms) / 1000
+        self.finding.recovery_s = max(self.finding.recovery_s or 0.0, took_s)
+
+    def since_fault_s(self) -> float:
+        """Return the seconds since the fault, or since its end."""
+        if self._fault_ms is None:
+            raise ValueError("no fault yet")
+        return time.time() - self._fault_ms / 1000
+
+    def note(self, what: str) -> None:
+        """Tell something that the reader of the table should know."""
+        self.finding.happened.append(what)
+
+    def expect(self, condition: object, what: str) -> None:
+        """Say what must hold; the case fails with it otherwise."""
+        if not condition:
+            self.finding.problems.append(f"not so: {what}")
+
+    def expect_restarts(self, least: int, most: int) -> None:
+        """Say how often Flink must have restarted the jobs: too few, and the fault did not happen."""
+        self.finding.restarts = self.lab.restarts(self.pair, self._began_ms)
+        self.expect(
+            least <= self.finding.restarts <= most, f"{least} to {most} restarts (there were {self.finding.restarts})"
+        )
+
+    def documents(self, suffix: str) -> list[dict[str, Any]]:
+        """Return what was committed to an output topic since the case began."""
+        topic = topic_name(self.pair.prefix, suffix)
+        start = {place: offset for place, offset in self._start.items() if place[0] == topic}
+        with CommittedReader(self.lab.broker, [topic], start) as reader:
+            return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
+
+    # ---- the account
+
+    def settle(self, *, histories: bool = True) -> Balance:
+        """Wait for every outcome in Kafka and in Postgres, and enter both accounts into the finding.
+
+        Args:
+            histories: also compare each decision's features with those of an evaluator that nothing disturbed: a
+                customer's state that was lost, kept twice or mixed up shows there.
+        """
+        finding = self.finding
+        kafka = await_balance(self.lab.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
+        finding.sent, finding.kafka = self.ledger.sent, Counts.of(kafka)
+        finding.incidents, finding.degraded = kafka.incidents, kafka.degraded
+        if not kafka.is_as_expected:
+            finding.problems += [f"Kafka: {line.strip()}" for line in kafka.lines()[:6]]
+        archived = self._await_postgres()
+        finding.postgres = Counts.of(archived)
+        if not archived.is_as_expected:
+            finding.problems += [f"Postgres: {line.strip()}" for line in archived.lines()[:6]]
+        agrees = (kafka.alerts, kafka.reasons) == (archived.alerts, archived.reasons)
+        self.expect(agrees, "Kafka and Postgres hold the same alerts and reasons")
+        finding.restarts = self.lab.restarts(self.pair, self._began_ms)
+        if histories:
+            self._compare_histories()
+        return kafka
+
+    def kafka_first(self) -> tuple[float, int]:
+        """Wait for every outcome in Kafka; return the seconds since the case began, and Postgres's outcomes then."""
+        await_balance(self.lab.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
+        seconds = time.time() - self._began_ms / 1000
+        with archive(self.lab.stack.settings().postgres_dsn, self.pair.transactions, self._customers) as tables:
+            return seconds, tables.count(self._first_offsets())
+
+    def _first_offsets(self) -> dict[int, int]:
+        return dict(reversed(self.ledger.expected.coordinates()))
+
+    def _await_postgres(self) -> Balance:
+        first = self._first_offsets()
+        settings = self.lab.stack.settings()
+        with archive(settings.postgres_dsn, self.pair.transactions, self._customers) as tables:
+            last, since = -1, time.monotonic()
+
+            def complete() -> bool:
+                nonlocal last, since
+                count = tables.count(first)
+                if count != last:
+                    last, since = count, time.monotonic()
+                return count >= self.ledger.sent or time.monotonic() - since > PATIENCE_S
+
+            wait_for(complete, limit_s=10 * PATIENCE_S, what="Postgres to hold the outcomes", interval_s=0.5)
+            # Alerts are written beside decisions, by another flow.
+            account = balance(self.ledger, tables.outcomes(self.ledger, first))
+            end = time.monotonic() + PATIENCE_S
+            while account.alerts_missing and time.monotonic() < end:
+                time.sleep(0.5)
+                account = balance(self.ledger, tables.outcomes(self.ledger, first))
+            return account
+
+    def _compare_histories(self) -> None:
+        """Compare features in the order of sending, which each partition keeps; a customer is in one partition."""
+        good = [record for record in self._sent.values() if record.fate is Fate.DECIDED]
+        transactions = []
+        for record in good:
+            transaction = parse_transaction(record.value, time.time_ns() // 1_000_000)
+            if isinstance(transaction, Transaction):
+                transactions.append(transaction)
+        expected = {
+            (item.transaction.customer_id, item.transaction.transaction_id): tuple(item.features)
+            for item in replay_features(transactions)
+        }
+        decided = {
+            (item["customer_id"], item["transaction_id"]): tuple(item["features"].values())
+            for item in self.documents("decisions")
+            if item["customer_id"].startswith(self._customers)
+        }
+        wrong = [key for key, features in expected.items() if decided.get(key) != features]
+        self.finding.histories = len(expected)
+        self.expect(expected, "there are decisions whose features can be compared")
+        self.expect(not wrong, f"features are those of an undisturbed evaluator ({len(wrong)} differ: {wrong[:3]})")

@@ -1,0 +1,54 @@
+"""Built manifests and schemas, made once for all tests of k8s/."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.lab.platform.applied import Applied, applied_to, cluster_in
+from tests.lab.platform.control_plane import Cluster
+from tests.lab.platform.manifests import BIN, K8S, OVERLAYS, Manifest, build, write_schemas
+from tests.lab.platform.unpacked import IMAGES, Image, unpack
+
+if not (BIN / "kustomize").exists() and "CI" not in os.environ:
+    # `make setup-platform` says why; in CI they must be there, and the tests say so by failing.
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def overlays() -> Mapping[str, list[Manifest]]:
+    """What Kustomize makes of each overlay."""
+    return {name: build(K8S / "overlays" / name) for name in OVERLAYS}
+
+
+@pytest.fixture(scope="session")
+def schemas(overlays: Mapping[str, list[Manifest]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the schemas that kubeconform compares with."""
+    folder = tmp_path_factory.mktemp("schemas")
+    write_schemas(folder, {item["kind"] for manifests in overlays.values() for item in manifests})
+    return folder
+
+
+@pytest.fixture(params=IMAGES)
+def image(request: pytest.FixtureRequest) -> Image:
+    """Each built image in turn, unpacked."""
+    return unpack(request.param)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real API server, for `make cluster-check`."""
+    with cluster_in(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=OVERLAYS)
+def applied(
+    request: pytest.FixtureRequest, cluster: Cluster, overlays: Mapping[str, list[Manifest]]
+) -> Iterator[Applied]:
+    """Each overlay in turn, applied to it."""
+    with applied_to(cluster, request.param, overlays[request.param]) as there:
+        yield there

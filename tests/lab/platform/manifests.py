@@ -1,0 +1,108 @@
+"""Build the manifests with Kustomize, and JSON schemas for kubeconform from real definitions."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+REPO: Final = Path(__file__).resolve().parents[3]
+BIN: Final = REPO / ".tools" / "bin"
+K8S: Final = REPO / "k8s"
+OVERLAYS: Final = ("dev", "staging", "prod")
+CRDS: Final = Path(__file__).parent / "crds"
+KUBERNETES: Final = "1.34"
+_BUNDLED: Final = Path(sysconfig.get_path("purelib")) / "kubernetes_validate" / "kubernetes-json-schema"
+_ADDRESS: Final = re.compile(r'^  "\$id": "[^"]*"', re.MULTILINE)
+
+Manifest = dict[str, Any]
+
+
+def tool(name: str) -> str:
+    """Return the path of a checker, or say how to get it."""
+    path = BIN / name
+    if not path.exists():
+        raise FileNotFoundError(f"no {path}: run `make setup-platform`")
+    return str(path)
+
+
+def build(folder: Path) -> list[Manifest]:
+    """Return everything Kustomize makes of a folder; its own error when it refuses."""
+    made = subprocess.run([tool("kustomize"), "build", str(folder)], capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise ValueError(made.stderr.strip())
+    return [item for item in yaml.load_all(made.stdout, yaml.CSafeLoader) if item]
+
+
+def strict(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON schema
+    """Return a definition's schema as JSON Schema that refuses fields it does not name, as the API server would."""
+    if isinstance(schema, list):
+        return [strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"type": ["string", "integer"]}
+    kept = {name: strict(part) for name, part in schema.items() if not name.startswith("x-kubernetes-")}
+    if "properties" in schema:
+        kept["properties"] = {name: strict(part) for name, part in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            kept.setdefault("additionalProperties", False)
+    if schema.get("nullable") and isinstance(schema.get("type"), str):
+        kept["type"] = [schema["type"], "null"]
+    return kept
+
+
+def write_schemas(folder: Path, kinds: Iterable[str]) -> None:
+    """Write schemas of these kinds of Kubernetes itself, and of all custom ones, where kubeconform looks for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bundled = _BUNDLED / f"v{KUBERNETES}.0-local-strict"
+    for path in {bundled / "_definitions.json"}.union(*(bundled.glob(f"{kind.lower()}-*.json") for kind in kinds)):
+        # The bundled files name themselves by an address, and each other by an absolute path.
+        text = _ADDRESS.sub('  "$comment": ""', path.read_text()).replace(
+            '"/api/_definitions.json#', '"_definitions.json#'
+        )
+        (folder / path.name).write_text(text)
+    for path in sorted(CRDS.glob("*.json")):
+        definition = json.loads(path.read_text())["spec"]
+        kind, group = definition["names"]["kind"].lower(), definition["group"].split(".")[0]
+        for version in definition["versions"]:
+            schema = strict(version["schema"]["openAPIV3Schema"])
+            schema["properties"] |= {
+                "apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"},
+            }  # fmt: skip
+            schema["required"] = sorted({*schema.get("required", ()), "apiVersion", "kind", "metadata"})
+            (folder / f"{kind}-{group}-{version['name']}.json").write_text(json.dumps(schema))
+
+
+def kubeconform(manifests: list[Manifest], schemas: Path) -> list[str]:
+    """Return what kubeconform finds wrong, one line each."""
+    location = f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+    done = subprocess.run(
+        [tool("kubeconform"), "-strict", "-output", "json", "-schema-location", location, "-"],
+        input="\n---\n".join(json.dumps(item) for item in manifests),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not done.stdout.strip():
+        raise ValueError(done.stderr.strip())
+    return [f"{item['kind']}/{item['name']}: {item['msg']}" for item in json.loads(done.stdout)["resources"]]
+
+
+def name_of(manifest: Manifest) -> str:
+    """Return kind and name, as messages show them."""
+    return f"{manifest['kind']}/{manifest['metadata']['name']}"
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
+    """Return the manifests of one kind; at least one, for a check of none checks nothing."""
+    found = [item for item in manifests if item["kind"] == kind]
+    if not found:
+        raise LookupError(f"no {kind} in the manifests")
+    return found

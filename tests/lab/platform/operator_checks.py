@@ -1,0 +1,103 @@
+"""FlinkDeployments under the validator of Flink's Kubernetes operator itself: `make cluster-check`.
+
+The newest operator that is published as a jar (1.7, with the API of 1.10) knows Flink up to 1.20; our definitions are
+of one that knows 2.2. So the version is stood in, and nothing else: the validator reads the rest as it is, with the
+option names of Flink 1.20, which are those of 2.2.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
+
+from tests.lab.platform.manifests import OVERLAYS, REPO, Manifest, of_kind
+
+JARS = REPO / ".tools" / "jars" / "flink-operator"
+STOOD_IN = {"v2_2": "v1_20"}
+Validate = Callable[[Manifest], str]
+
+
+@pytest.fixture(scope="module")
+def validate() -> Iterator[Validate]:
+    """What the operator says to a deployment; empty when it would go on."""
+    assert list(JARS.glob("flink-kubernetes-operator-1*.jar")), "no jars: run `make cluster-check`, which fetches them"
+    quiet = ["-Dlog4j2.level=OFF", "-Dlog4j.rootLogger.level=OFF"]
+    port = launch_gateway(classpath=f"{JARS}/*", javaopts=quiet, die_on_exit=True)
+    gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port))
+    java = gateway.jvm
+    operator = java.org.apache.flink.kubernetes.operator
+    validator = operator.validation.DefaultValidator(
+        operator.config.FlinkConfigManager(java.org.apache.flink.configuration.Configuration())
+    )
+    kind = java.java.lang.Class.forName("org.apache.flink.kubernetes.operator.api.FlinkDeployment")
+
+    def ask(manifest: Manifest) -> str:
+        known = copy.deepcopy(manifest)
+        version = known["spec"].get("flinkVersion")
+        known["spec"]["flinkVersion"] = STOOD_IN.get(version, version)
+        read = java.io.fabric8.kubernetes.client.utils.Serialization.unmarshal(json.dumps(known), kind)
+        return str(validator.validateDeployment(read).orElse(""))
+
+    yield ask
+    gateway.shutdown()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_operator_takes_both_jobs(overlays: Mapping[str, list[Manifest]], validate: Validate, overlay: str) -> None:
+    deployments = of_kind(overlays[overlay], "FlinkDeployment")
+    assert {item["spec"]["flinkVersion"] for item in deployments} == set(STOOD_IN)
+    assert {item["metadata"]["name"]: validate(item) for item in deployments} == {
+        "streamflow-archive": "",
+        "streamflow-detect": "",
+    }
+
+
+def _options(manifest: Manifest) -> dict[str, Any]:
+    options: dict[str, Any] = manifest["spec"]["flinkConfiguration"]
+    return options
+
+
+# None of these is against the definition: the API server and kubeconform take them all.
+REFUSED: dict[str, tuple[Callable[[Manifest], object], str]] = {
+    "upgrades by savepoint, and no place for savepoints": (
+        lambda m: _options(m).pop("execution.checkpointing.savepoint-dir"),
+        "execution.checkpointing.savepoint-dir] is not set",
+    ),
+    "no place for checkpoints": (
+        lambda m: _options(m).pop("execution.checkpointing.dir"), "Checkpoint directory",
+    ),
+    "a way back without high availability": (
+        lambda m: _options(m).pop("high-availability.type"), "HA must be enabled for rollback support",
+    ),
+    "no JobManager at all": (
+        lambda m: m["spec"]["jobManager"].update(replicas=0), "replicas should not be configured less than one",
+    ),
+    "an option that is the operator's own": (
+        lambda m: _options(m).update({"kubernetes.cluster-id": "other"}), "Forbidden Flink config key",
+    ),
+    "less parallelism than one": (
+        lambda m: m["spec"]["job"].update(parallelism=-1), "Job parallelism must be larger than 0",
+    ),
+    "memory in no unit": (
+        lambda m: m["spec"]["taskManager"]["resource"].update(memory="plenty"), "resource memory parse error",
+    ),
+    "a name that no Service may have": (
+        lambda m: m["metadata"].update(name="Streamflow_Detect"), "is invalid, must consist of",
+    ),
+    "no version of Flink": (lambda m: m["spec"].pop("flinkVersion"), "Flink Version must be defined"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_the_operator_names_a_planted_mistake(
+    overlays: Mapping[str, list[Manifest]], validate: Validate, mistake: str
+) -> None:
+    plant, words = REFUSED[mistake]
+    for deployment in of_kind(copy.deepcopy(overlays["prod"]), "FlinkDeployment"):
+        plant(deployment)
+        assert words in validate(deployment)

@@ -1,0 +1,104 @@
+"""The pods that manifests lead to, also those that operators will make of custom resources."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from tests.lab.platform.manifests import Manifest, name_of
+
+FLINK_CONTAINER = "flink-main-container"
+_ROLES = {"jobManager": "jobmanager", "taskManager": "taskmanager"}
+
+
+def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
+    """Return a pod for every workload, by the workload's name: metadata.labels and spec as it will run."""
+    return dict(_pods(manifests))
+
+
+def _pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    for item in manifests:
+        if item["kind"] in {"Deployment", "StatefulSet", "Job"}:
+            yield name_of(item), item["spec"]["template"]
+        elif item["kind"] == "CronJob":
+            yield name_of(item), item["spec"]["jobTemplate"]["spec"]["template"]
+        elif item["kind"] == "FlinkDeployment":
+            for part, component in _ROLES.items():
+                yield f"{name_of(item)}/{component}", _flink_pod(item, part, component)
+
+
+def _flink_pod(deployment: Manifest, part: str, component: str) -> Manifest:
+    """Return a pod as Flink's operator makes it: the common template, the part's own laid over it, image and labels."""
+    spec = deployment["spec"]
+    pod: Manifest = _merge(copy.deepcopy(spec.get("podTemplate", {})), spec[part].get("podTemplate", {}))
+    labels = pod.setdefault("metadata", {}).setdefault("labels", {})
+    labels |= {"app": deployment["metadata"]["name"], "component": component, "type": "flink-native-kubernetes"}
+    main = next(item for item in pod["spec"]["containers"] if item["name"] == FLINK_CONTAINER)
+    main["image"] = spec["image"]
+    resource = spec[part]["resource"]
+    amounts = {"cpu": str(resource["cpu"]), "memory": resource["memory"].replace("m", "Mi")}
+    main["resources"] = {"requests": amounts, "limits": amounts}
+    if component == "jobmanager":
+        main["ports"] = [*main.get("ports", []), {"name": "rest", "containerPort": 8081}]
+    pod["spec"]["serviceAccountName"] = spec["serviceAccount"]
+    return pod
+
+
+def _merge(base: Any, over: Any) -> Any:  # noqa: ANN401 - parts of a document
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {key: _merge(base[key], value) if key in base else value for key, value in over.items()}
+    if isinstance(base, list) and isinstance(over, list) and all(isinstance(x, dict) and "name" in x for x in over):
+        named = {item["name"]: item for item in base}
+        return list((named | {x["name"]: _merge(named.get(x["name"], {}), x) for x in over}).values())
+    return over
+
+
+def strimzi_pods(manifests: list[Manifest]) -> dict[str, Manifest]:
+    """Return the pods that Strimzi makes, by the resource's name: as much of them as the manifests decide.
+
+    A custom resource's security contexts replace the operator's own, which `restricted` does not let in.
+    """
+    return dict(_strimzi_pods(manifests))
+
+
+def _strimzi_pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    for kafka in (item for item in manifests if item["kind"] == "Kafka"):
+        labels = {"strimzi.io/cluster": kafka["metadata"]["name"]}
+        cluster = kafka["spec"]["kafka"]
+        for pool in (item for item in manifests if item["kind"] == "KafkaNodePool"):
+            template = pool["spec"].get("template") or cluster.get("template", {})  # one or the other
+            spec = _strimzi_pod(template, {"kafka": ("kafkaContainer", pool["spec"].get("resources", {}))})
+            if "rack" in cluster:  # it asks the API in which zone the node is
+                first = _strimzi_pod(template, {"kafka-init": ("initContainer", {})})
+                spec["initContainers"] = first["containers"]
+            yield name_of(pool), {"metadata": {"labels": labels}, "spec": spec}
+        entity = kafka["spec"]["entityOperator"]
+        parts = {
+            "topic-operator": ("topicOperatorContainer", entity["topicOperator"].get("resources", {})),
+            "user-operator": ("userOperatorContainer", entity["userOperator"].get("resources", {})),
+        }
+        spec = _strimzi_pod(entity.get("template", {}), parts)
+        yield f"{name_of(kafka)}/entity-operator", {"metadata": {"labels": labels}, "spec": spec}
+
+
+def _strimzi_pod(template: dict[str, Any], containers: dict[str, tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    made = [
+        {"name": name, "image": "strimzi", "resources": resources}
+        | {"securityContext": template.get(part, {}).get("securityContext", {})}
+        for name, (part, resources) in containers.items()
+    ]
+    return {"containers": made, "securityContext": template.get("pod", {}).get("securityContext", {})}
+
+
+def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """Say whether a label selector takes a pod in; an empty one takes every pod."""
+    wanted = selector.get("matchLabels", {})
+    if any(labels.get(key) != value for key, value in wanted.items()):
+        return False
+    for item in selector.get("matchExpressions", ()):
+        if item["operator"] != "In":
+            raise ValueError(f"a selector with {item['operator']}: teach it to tests/lab/platform/pods.py")
+        if labels.get(item["key"]) not in item["values"]:
+            return False
+    return True

@@ -1,0 +1,224 @@
+"""The Dockerfiles: clean under hadolint, not root, of the versions that the rest of the checkout names."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+
+from tests.lab.platform.manifests import REPO
+
+FOLDER = REPO / "k8s" / "images"
+DOCKERFILES = sorted(FOLDER.glob("*.Dockerfile"))
+HADOLINT = Path(sys.executable).with_name("hadolint")
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())
+
+
+def _hadolint(text: str) -> str:
+    done = subprocess.run([HADOLINT, "-"], input=text, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode else ""
+
+
+def _last(instruction: str, text: str) -> str:
+    return str(re.findall(rf"^{instruction} (.*)$", text, re.MULTILINE)[-1])
+
+
+def test_there_are_three() -> None:
+    assert [path.name.partition(".")[0] for path in DOCKERFILES] == ["airflow", "job", "tools"]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_hadolint_is_silent(path: Path) -> None:
+    assert _hadolint(path.read_text()) == ""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "planted"),
+    [
+        (
+            "RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv",
+            "RUN apt-get install python3-venv",
+        ),
+        ("FROM ${BASE} AS base", "FROM debian AS base"),
+        ("WORKDIR /opt/streamflow", "RUN cd /opt/streamflow"),
+    ],
+)
+def test_hadolint_names_a_planted_mistake(wanted: str, planted: str) -> None:
+    text = (FOLDER / "tools.Dockerfile").read_text()
+    assert wanted in text
+    assert _hadolint(text.replace(wanted, planted)) != ""
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_the_image_is_not_root_and_its_base_has_a_version(path: Path) -> None:
+    text = path.read_text()
+    user = _last("USER", text).partition(":")[0]
+    assert user.isdigit(), "Kubernetes can see that a number is not root, of a name it cannot"
+    assert int(user) > 0
+    assert re.search(r"^ARG BASE=\S+:\S+\d", text, re.MULTILINE)
+    assert text.count("\nFROM ") > 1, "what builds stays out of the image"
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_what_is_copied_exists_and_is_let_through(path: Path) -> None:
+    allowed = [line[1:] for line in (REPO / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    sources = [
+        source
+        for line in re.findall(r"^COPY (?!.*--from)(.*)$", path.read_text(), re.MULTILINE)
+        for source in [word for word in line.split() if not word.startswith("--")][:-1]
+    ]
+    assert sources
+    for source in sources:
+        assert (REPO / source).exists(), source
+        assert any(source == item or source.startswith(f"{item}/") for item in allowed), (
+            f".dockerignore keeps {source} out"
+        )
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_versions_are_those_of_the_checkout(path: Path) -> None:
+    text = path.read_text()
+    bootstrap = (REPO / "flink_jobs" / "local" / "bootstrap.sh").read_text()
+    pin = re.search(r"UV_PIN=(\S+)", bootstrap)
+    assert pin
+    assert set(re.findall(r"uv==(\S+)", text)) == {pin[1]}
+    groups = set(re.findall(r"--group (\S+)", text))
+    assert groups <= set(PROJECT["dependency-groups"])
+
+
+def test_the_object_storage_plugin_is_of_the_locked_flink() -> None:
+    flink = next(item for item in PROJECT["dependency-groups"]["job"] if item.startswith("apache-flink=="))
+    minor = flink.partition("==")[2].rpartition(".")[0]
+    # Not every patch of it is published; `make images-check` has checkpoints written through it.
+    assert re.search(rf"<version>{re.escape(minor)}\.\d+</version>", (FOLDER / "object-storage.xml").read_text())
+
+
+def _imports(name: str, seen: set[str]) -> set[str]:
+    """Return the outside packages that a module of ours needs when it is imported, and what it imports in turn."""
+    if name in seen:
+        return set()
+    seen.add(name)
+    base = REPO / name.replace(".", "/")
+    path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+    if not path.exists():
+        return set()
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for module in modules:
+            top = module.partition(".")[0]
+            found |= _imports(module, seen) if top in {"flink_jobs", "ml"} else {top}
+    return found - sys.stdlib_module_names
+
+
+def _modules(*folders: str) -> list[str]:
+    paths = [path for folder in folders for path in sorted((REPO / folder).rglob("*.py"))]
+    return [".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+
+
+@pytest.mark.parametrize(
+    ("image", "starts", "among"),
+    [
+        ("job", ["flink_jobs.job.detect", "flink_jobs.job.archive"], {"pyflink", "orjson", "boto3"}),
+        ("tools", _modules("flink_jobs/cli"), {"cryptography", "psycopg", "sklearn", "kafka"}),
+    ],
+)
+def test_an_image_holds_what_its_programs_import(image: str, starts: list[str], among: set[str]) -> None:
+    # Many imports wait until they are needed: the choice of a store imports S3 where it is used.
+    seen: set[str] = set()
+    needed = set().union(*(_imports(name, seen) for name in starts))
+    assert among <= needed
+    group = {re.split(r"[<>=\[]", item)[0] for item in PROJECT["dependency-groups"][image]}
+    for name in [*group]:
+        group |= {re.split(r"[<>=!~;\[ (]", item)[0] for item in requires(name) or ()}
+    places = packages_distributions()
+    for module in needed:
+        assert group & {place.lower().replace("_", "-") for place in places[module]}, (
+            f"{module} is imported and not in the group `{image}`, which is all that its image holds"
+        )
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_images_hold_no_group_of_checks(path: Path) -> None:
+    checks = {"mypy", "pytest", "coverage", "sqlfluff", "ruff"}
+    # `native` makes the compiled core in a stage that is left behind, in an environment of its own.
+    groups = set(re.findall(r"--group (\S+)", path.read_text())) - {"native"}
+    assert groups
+    for group in groups:
+        items = PROJECT["dependency-groups"][group]
+        assert not {re.split(r"[<>=\[]", item)[0] for item in items if isinstance(item, str)} & checks, group
+        assert not [item for item in items if not isinstance(item, str)], f"{group} takes in other groups"
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_every_build_argument_has_a_line_of_its_own(path: Path) -> None:
+    # Buildah and older Dockers take only the first of two on one line, and the label stays `unknown`.
+    lines = re.findall(r"^ARG (.*)$", path.read_text(), re.MULTILINE)
+    assert {line.partition("=")[0] for line in lines} == {"BASE", "VERSION", "REVISION"}
+    assert all(len(line.split()) == 1 for line in lines)
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_packages_that_link_manuals_find_the_folder(path: Path) -> None:
+    # Slim images have no /usr/share/man/*; Java's package fails without.
+    steps = re.findall(r"^RUN (.*?[^\\])$", path.read_text(), re.MULTILINE | re.DOTALL)
+    assert steps
+    for step in steps:
+        if "openjdk" in step:
+            assert step.startswith("mkdir -p /usr/share/man/man1 "), step
+
+
+def test_the_image_that_has_the_compiled_core_asks_for_it() -> None:
+    # In the settings of all pods it would stop those whose image has none: the migration was one.
+    assert "STREAMFLOW_CORE=compiled" in (FOLDER / "job.Dockerfile").read_text()
+    others = [FOLDER / "tools.Dockerfile", FOLDER / "airflow.Dockerfile", REPO / "k8s" / "base" / "settings.env"]
+    assert [path.name for path in others if "STREAMFLOW_CORE" in path.read_text()] == []
+
+
+def test_the_database_is_not_newer_than_the_pg_dump_of_the_image() -> None:
+    # Debian 12 has the client programs of Postgres 15.
+    assert re.search(r"^ARG BASE=debian:12\.", (FOLDER / "airflow.Dockerfile").read_text(), re.MULTILINE)
+    cloud = (REPO / "terraform" / "modules" / "postgres" / "main.tf").read_text()
+    assert set(re.findall(r'engine_version\s*= "(\d+)"|family\s*= "postgres(\d+)"', cloud)) == {("15", ""), ("", "15")}
+    assert set(re.findall(r"image: postgres:(\d+)", (REPO / "compose.yaml").read_text())) == {"15"}
+
+
+def test_bucket_bounds_reach_prometheus_as_they_are() -> None:
+    wanted = 'metrics.reporter.prom.filterLabelValueCharacters: "false"'
+    for place in (FOLDER / "job.Dockerfile", REPO / "k8s" / "base" / "flink" / "common.yaml"):
+        assert wanted in place.read_text(), place
+
+
+@pytest.mark.parametrize("arguments", [[], ["job"]])
+def test_the_entry_point_says_what_it_wants(arguments: list[str]) -> None:
+    done = subprocess.run([FOLDER / "entrypoint.sh", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "entrypoint.sh" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], "there is no image nothing: job tools airflow"),
+        (["--with", "lxc", "tools"], "there is no engine lxc"),
+        (["tools", "--base"], "--base wants a value"),
+    ],
+)
+def test_the_builder_says_what_it_cannot_do(arguments: list[str], words: str) -> None:
+    done = subprocess.run([FOLDER / "build.sh", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_the_builder_knows_every_dockerfile() -> None:
+    listed = re.search(r"^readonly IMAGES=\((.*)\)$", (FOLDER / "build.sh").read_text(), re.MULTILINE)
+    assert listed
+    assert sorted(listed[1].split()) == [path.name.partition(".")[0] for path in DOCKERFILES]

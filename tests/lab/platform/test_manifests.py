@@ -1,0 +1,193 @@
+"""k8s/ as Kustomize builds it: held by kubeconform with the operators' own definitions, and by our policies.
+
+Every check is shown to fail: each mistake is planted into what was built, and must be named.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.lab.platform.manifests import K8S, OVERLAYS, REPO, Manifest, build, kubeconform, of_kind
+from tests.lab.platform.pods import pods
+from tests.lab.platform.policies import complaints
+
+Overlays = Mapping[str, list[Manifest]]
+
+
+def _find(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    return next(item for item in manifests if item["kind"] == kind and item["metadata"]["name"] == name)
+
+
+def _detect(manifests: list[Manifest]) -> dict[str, Any]:
+    spec: dict[str, Any] = _find(manifests, "FlinkDeployment", "streamflow-detect")["spec"]
+    return spec
+
+
+def _watch(manifests: list[Manifest]) -> dict[str, Any]:
+    spec: dict[str, Any] = _find(manifests, "Deployment", "streamflow-model-watch")["spec"]["template"]["spec"]
+    return spec
+
+
+def _remove(manifests: list[Manifest], kind: str, name: str) -> None:
+    manifests.remove(_find(manifests, kind, name))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_manifest_fits_its_definition(overlays: Overlays, schemas: Path, overlay: str) -> None:
+    assert kubeconform(overlays[overlay], schemas) == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_policies(overlays: Overlays, overlay: str) -> None:
+    assert complaints(overlays[overlay]) == []
+
+
+def test_argocd_applications_fit_their_definition(schemas: Path) -> None:
+    manifests = build(K8S / "argocd")
+    assert {item["kind"] for item in manifests} >= {"Application", "AppProject"}
+    assert kubeconform(manifests, schemas) == []
+    projects = {item["metadata"]["name"] for item in of_kind(manifests, "AppProject")}
+    for item in of_kind(manifests, "Application"):
+        assert item["spec"]["project"] in projects
+        assert item["spec"]["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}
+        for source in item["spec"].get("sources", [item["spec"].get("source")]):
+            if "path" in source:
+                assert (REPO / source["path"] / "kustomization.yaml").exists()
+
+
+Plant = Callable[[list[Manifest]], object]
+
+UNFIT: dict[str, Plant] = {
+    "a misspelt field of the job": lambda m: _detect(m)["job"].update(paralelism=2),
+    "an upgrade mode that does not exist": lambda m: _detect(m)["job"].update(upgradeMode="rolling"),
+    "a Flink version the operator does not know": lambda m: _detect(m).update(flinkVersion="v9_9"),
+    "a port as text": lambda m: _watch(m)["containers"][0]["ports"][0].update(containerPort="9108"),
+    "a misspelt field of a pod in a custom resource": lambda m: _detect(m)["podTemplate"]["spec"].update(tolerance=[]),
+    "a topic with partitions in words": lambda m: of_kind(m, "KafkaTopic")[0]["spec"].update(partitions="four"),
+    "an ACL on something Kafka does not have": lambda m: of_kind(m, "KafkaUser")[0]["spec"]["authorization"]["acls"][0][
+        "resource"
+    ].update(type="table"),
+    "a secret store of another kind": lambda m: of_kind(m, "SecretStore")[0]["spec"]["provider"].update(azur={}),
+    "a monitor that scrapes no port of a name": lambda m: of_kind(m, "PodMonitor")[0]["spec"].update(
+        podMetricsEndpoints="metrics"
+    ),
+    "a kind nobody defines": lambda m: m.append({"apiVersion": "x.io/v1", "kind": "Xyz", "metadata": {"name": "x"}}),
+}
+
+
+@pytest.mark.parametrize("mistake", UNFIT)
+def test_kubeconform_names_a_planted_mistake(overlays: Overlays, schemas: Path, mistake: str) -> None:
+    manifests = copy.deepcopy(overlays["prod"])
+    UNFIT[mistake](manifests)
+    changed = [item for item in manifests if item not in overlays["prod"]]
+    assert kubeconform(changed, schemas)
+
+
+def _open_pod(manifests: list[Manifest]) -> None:
+    _detect(manifests)["podTemplate"]["spec"]["securityContext"]["runAsNonRoot"] = False
+
+
+UNWISE: dict[str, tuple[Plant, str]] = {
+    "root": (_open_pod, "runAsNonRoot"),
+    "writable image": (
+        lambda m: _watch(m)["containers"][0]["securityContext"].update(readOnlyRootFilesystem=False),
+        "can write to its image",
+    ),
+    "capabilities": (
+        lambda m: _watch(m)["containers"][0]["securityContext"].pop("capabilities"), "may gain privileges",
+    ),
+    "capabilities of a broker": (
+        lambda m: of_kind(m, "Kafka")[0]["spec"]["kafka"]["template"].pop("kafkaContainer"),
+        "kafka may gain privileges",
+    ),
+    "capabilities of the init container that Strimzi adds": (
+        lambda m: of_kind(m, "Kafka")[0]["spec"]["kafka"]["template"].pop("initContainer"),
+        "kafka-init may gain privileges",
+    ),
+    "Strimzi's operators as root": (
+        lambda m: of_kind(m, "Kafka")[0]["spec"]["entityOperator"]["template"].pop("pod"),
+        "Kafka/streamflow/entity-operator: runAsNonRoot",
+    ),
+    "no memory limit": (lambda m: _watch(m)["containers"][0]["resources"].pop("limits"), "no limit of memory"),
+    "endless scratch space": (
+        lambda m: _detect(m)["podTemplate"]["spec"]["volumes"][0]["emptyDir"].clear(), "has no sizeLimit",
+    ),
+    "no liveness": (lambda m: _watch(m)["containers"][0].pop("livenessProbe"), "has no livenessProbe"),
+    "probe of another port": (
+        lambda m: _watch(m)["containers"][0]["readinessProbe"]["httpGet"].update(port="web"), "that it does not have",
+    ),
+    "image without a version": (lambda m: _detect(m).update(image="streamflow/job"), "has no version"),
+    "image `latest`": (lambda m: _detect(m).update(image="x.io/streamflow/job:latest"), "has no version"),
+    "a Secret": (
+        lambda m: m.append({"kind": "Secret", "metadata": {"name": "postgres"}, "data": {}}),
+        "a Secret in the manifests",
+    ),
+    "a password in the environment": (
+        lambda m: _watch(m)["containers"][0].update(env=[{"name": "STREAMFLOW_POSTGRES_PASSWORD", "value": "hunter2"}]),
+        "is a secret in the environment",
+    ),
+    "no budget": (
+        lambda m: _remove(m, "PodDisruptionBudget", "streamflow-detect-taskmanager"), "has no PodDisruptionBudget",
+    ),
+    "a budget of nothing": (
+        lambda m: of_kind(m, "PodDisruptionBudget")[0]["spec"]["selector"]["matchLabels"].update(app="other"),
+        "protects no pod",
+    ),
+    "no default deny": (lambda m: _remove(m, "NetworkPolicy", "default-deny"), "denies everything by default"),
+    "a policy of nothing": (
+        lambda m: _find(m, "NetworkPolicy", "detect-within")["spec"]["podSelector"]["matchLabels"].update(app="x"),
+        "selects no pod",
+    ),
+    "a policy for everybody": (
+        lambda m: _find(m, "NetworkPolicy", "flink-operator")["spec"]["ingress"][0].pop("from"), "lets everybody in",
+    ),
+    "a right to read secrets": (
+        lambda m: of_kind(m, "Role")[0]["rules"][0]["resources"].append("secrets"), "or read secrets",
+    ),
+    "an account of nobody": (lambda m: _detect(m).update(serviceAccount="default"), "account is not declared"),
+    "a mount without a volume": (
+        lambda m: _detect(m)["podTemplate"]["spec"]["volumes"].pop(), "which is no volume",
+    ),
+    "settings that are not there": (
+        lambda m: _watch(m)["containers"][0]["envFrom"][0]["configMapRef"].update(name="gone"),
+        "reads a ConfigMap that is not there",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", UNWISE)
+def test_policies_name_a_planted_mistake(overlays: Overlays, mistake: str) -> None:
+    manifests = copy.deepcopy(overlays["prod"])
+    plant, words = UNWISE[mistake]
+    plant(manifests)
+    assert any(words in text for text in complaints(manifests)), complaints(manifests)
+
+
+def test_a_patch_of_something_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(K8S, tmp_path / "k8s")
+    overlay = tmp_path / "k8s" / "overlays" / "dev"
+    with (overlay / "patch.yaml").open("a") as patch:
+        yaml.safe_dump(
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "gone"}}, patch, explicit_start=True
+        )
+    with pytest.raises(ValueError, match="gone"):
+        build(overlay)
+
+
+def test_pods_of_custom_resources_are_looked_at(overlays: Overlays) -> None:
+    names = set(pods(overlays["prod"]))
+    for job in ("detect", "archive"):
+        for part in ("jobmanager", "taskmanager"):
+            assert f"FlinkDeployment/streamflow-{job}/{part}" in names
+
+
+def test_production_is_the_largest(overlays: Overlays) -> None:
+    parallelism = {name: _detect(overlays[name])["job"]["parallelism"] for name in OVERLAYS}
+    assert parallelism["dev"] <= parallelism["staging"] <= parallelism["prod"]

@@ -1,0 +1,181 @@
+"""The steps of k8s/upgrade.sh that talk to a cluster, with the real kubectl and the rights of the deploy workflow.
+
+What Flink's operator and the nodes would write, the tests write: there is neither.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flink_jobs.waiting import wait_for
+from tests.lab.platform.applied import NAMESPACE, Applied
+from tests.lab.platform.control_plane import PROGRAMS
+from tests.lab.platform.manifests import BIN, K8S, REPO, Manifest, build, of_kind, tool
+
+LIMIT_S = 120.0
+GROUP = "streamflow-deploy"
+SNAPSHOTS = {"apiVersion": "flink.apache.org/v1beta1", "kind": "FlinkStateSnapshot"}
+PODS = {"apiVersion": "v1", "kind": "Pod"}
+
+pytestmark = pytest.mark.parametrize("applied", ["staging"], indirect=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """k8s/ with a job image by digest in staging, and the tools beside it."""
+    shutil.copytree(K8S, tmp_path / "k8s")
+    (tmp_path / ".tools").mkdir()
+    (tmp_path / ".tools" / "bin").symlink_to(BIN)
+    subprocess.run(
+        [tool("kustomize"), "edit", "set", "image", f"streamflow/job=example.org/job@sha256:{'a' * 64}"],
+        cwd=tmp_path / "k8s" / "overlays" / "staging",
+        check=True,
+    )
+    return tmp_path
+
+
+Started = subprocess.Popen[str]
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, applied: Applied) -> Path:
+    """What kubectl reads to have the rights of the deploy workflow."""
+    config = json.loads(applied.kubeconfig.read_text())
+    config["users"][0]["user"] |= {"as": "deploy", "as-groups": [GROUP]}
+    path = tmp_path / "kubeconfig.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture
+def start(checkout: Path, kubeconfig: Path) -> Iterator[Callable[[str], Started]]:
+    """Start a step as the deploy workflow would; the step is ended with the test."""
+    given = {
+        "KUBECONFIG": str(kubeconfig),
+        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+        "OVERLAY": "k8s/overlays/staging",
+    }
+    running = list[Started]()
+
+    def begin(step: str) -> Started:
+        running.append(
+            subprocess.Popen(
+                [checkout / "k8s" / "upgrade.sh", step],
+                cwd=checkout,
+                env=os.environ | given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def _appeared(applied: Applied, process: Started, kind: dict[str, str], prefix: str) -> Manifest:
+    """Return the object that the step has made; its error when it ended without."""
+
+    def look() -> Manifest | None:
+        assert process.poll() is None, process.communicate()
+        items = applied.api.list(kind | {"metadata": {"namespace": NAMESPACE}})
+        return next((item | kind for item in items if item["metadata"]["name"].startswith(prefix)), None)
+
+    return wait_for(look, limit_s=LIMIT_S, what=f"{kind['kind']} {prefix}")
+
+
+def test_a_savepoint_is_asked_for_and_named(applied: Applied, start: Callable[[str], Started]) -> None:
+    step = start("savepoint")
+    snapshot = _appeared(applied, step, SNAPSHOTS, "before-upgrade-")
+    assert snapshot["spec"]["jobReference"] == {"kind": "FlinkDeployment", "name": "streamflow-detect"}
+    answer = applied.api.set_status(snapshot, {"state": "COMPLETED", "path": "s3://bucket/savepoint-1"})
+    assert not answer.refusal
+    out, error = step.communicate(timeout=LIMIT_S)
+    assert step.returncode == 0, error
+    assert out.splitlines()[-1] == "s3://bucket/savepoint-1"
+    applied.api.delete(snapshot)
+
+
+def test_a_savepoint_that_failed_is_told_at_once(applied: Applied, start: Callable[[str], Started]) -> None:
+    step = start("savepoint")
+    snapshot = _appeared(applied, step, SNAPSHOTS, "before-upgrade-")
+    assert not applied.api.set_status(snapshot, {"state": "FAILED", "error": "the storage refuses"}).refusal
+    error = step.communicate(timeout=LIMIT_S)[1]
+    assert step.returncode == 1
+    assert "is FAILED: the storage refuses" in error
+    applied.api.delete(snapshot)
+
+
+def _observed(applied: Applied, deployment: Manifest, **status: object) -> None:
+    generation = applied.api.get(deployment).body["metadata"]["generation"]
+    answer = applied.api.set_status(deployment, status | {"observedGeneration": generation})
+    assert not answer.refusal
+
+
+@pytest.fixture
+def stable_jobs(applied: Applied) -> Iterator[None]:
+    """Both jobs stable before the test, and as the overlay has them after it, for whichever test comes next."""
+    deployments = of_kind(applied.manifests, "FlinkDeployment")
+    for deployment in deployments:
+        _observed(applied, deployment, lifecycleState="STABLE")
+    yield
+    for deployment in deployments:
+        assert not applied.api.apply(deployment).refusal
+
+
+@pytest.mark.usefixtures("stable_jobs")
+def test_an_upgrade_is_awaited_until_the_operator_has_seen_it(
+    applied: Applied, start: Callable[[str], Started], checkout: Path
+) -> None:
+    step = start("wait")
+    upgraded = of_kind(build(checkout / "k8s" / "overlays" / "staging"), "FlinkDeployment")
+    for deployment in upgraded:
+        assert not applied.api.apply(deployment).refusal
+    # Both have the new image and are still called stable, which is said of the one before: that must not do.
+    with pytest.raises(subprocess.TimeoutExpired):
+        step.wait(timeout=10)
+    for deployment in upgraded:
+        _observed(applied, deployment, lifecycleState="STABLE")
+    error = step.communicate(timeout=LIMIT_S)[1]
+    assert step.returncode == 0, error
+
+
+@pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1)])
+def test_the_smoke_test_ends_as_its_pod_does(
+    applied: Applied, start: Callable[[str], Started], phase: str, code: int
+) -> None:
+    step = start("smoke")
+    pod = _appeared(applied, step, PODS, "smoke-")
+    ended: dict[str, Any] = {"phase": phase}
+    assert not applied.api.set_status(pod, ended).refusal
+    error = step.communicate(timeout=LIMIT_S)[1]
+    assert step.returncode == code, error
+    assert ("does not balance" in error) == bool(code)
+    applied.api.delete(pod)
+
+
+def test_the_workflow_may_not_change_a_job(applied: Applied, kubeconfig: Path) -> None:
+    delete = ["--namespace", NAMESPACE, "delete", "flinkdeployment/streamflow-detect"]
+    done = subprocess.run(
+        [PROGRAMS / "kubectl", "--kubeconfig", kubeconfig, *delete], capture_output=True, text=True, check=False
+    )
+    assert "cannot delete resource" in done.stderr
+    assert not applied.api.get(of_kind(applied.manifests, "FlinkDeployment")[0]).refusal
+
+
+def test_terraform_puts_the_workflow_in_that_group(applied: Applied) -> None:
+    binding = next(item for item in of_kind(applied.manifests, "RoleBinding") if item["metadata"]["name"] == GROUP)
+    assert [item["name"] for item in binding["subjects"]] == [GROUP]
+    module = (REPO / "terraform" / "modules" / "observability" / "main.tf").read_text()
+    assert f'kubernetes_groups = ["{GROUP}"]' in module

@@ -1,0 +1,126 @@
+"""The soak as JSON, as Markdown, and as a page with plots that holds all it needs."""
+
+from __future__ import annotations
+
+import json
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ml.evaluation.report.page import STYLE
+from ml.evaluation.report.svg import Series as Line
+from ml.evaluation.report.svg import line_plot
+from tests.lab.benchmarks.report import number
+from tests.lab.soak.flatness import SIGNIFICANCE_Z, Trend, trend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tests.lab.soak.sampling import Sample, Series
+
+WARM_UP_SHARE = 0.25
+"""The first quarter is not judged: JVMs compile, customers' histories fill, caches settle."""
+COLUMNS = ("series", "unit", "median", "drift over the run", "tolerance", "z", "verdict")
+METHOD = (
+    "Drift is Theil and Sen's slope over the judged part of the run as a share of the median. A series is flat when "
+    f"the drift is within its tolerance, or when Mann and Kendall's |z| is below {SIGNIFICANCE_Z:g}, so that it may be "
+    f"chance. The first {WARM_UP_SHARE:.0%} of the run is not judged. Latency is from sending a transaction to a "
+    "reader of committed decisions that has it."
+)
+
+
+def judge(samples: Sequence[Sample], series: Sequence[Series]) -> list[dict[str, Any]]:
+    """Return the verdict on each series.
+
+    Raises:
+        ValueError: a series has too few samples to be judged.
+    """
+    judged = samples[int(len(samples) * WARM_UP_SHARE) :]
+    rows = []
+    for one in series:
+        points = [(sample["at_s"], sample[one.name]) for sample in judged if one.name in sample]
+        try:
+            found = trend(*zip(*points, strict=True)) if points else None
+        except ValueError as error:
+            raise ValueError(f"{one.name}: {error}") from None
+        if found is None:
+            raise ValueError(f"{one.name} was never sampled")
+        flat = one.tolerance is None or found.is_flat(one.tolerance, only_growth=one.only_growth)
+        rows.append(_row(one, found, flat=flat))
+    return rows
+
+
+def _row(series: Series, found: Trend, *, flat: bool) -> dict[str, Any]:
+    return {
+        "series": series.name, "unit": series.unit, "median": found.median,
+        "drift": found.drift if math.isfinite(found.drift) else None, "z": found.z, "tolerance": series.tolerance,
+        "only_growth": series.only_growth, "is_flat": flat,
+    }  # fmt: skip
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the cells of one verdict."""
+    limit = row["tolerance"]
+    tolerance = "not judged" if limit is None else f"{'+' if row['only_growth'] else '±'}{limit:.0%}"
+    drift = "-" if row["drift"] is None else f"{row['drift']:+.1%}"
+    verdict = "-" if limit is None else "flat" if row["is_flat"] else "**NOT FLAT**"
+    digits = 0 if row["median"] >= 100 else 1
+    return row["series"], row["unit"], number(row["median"], digits), drift, tolerance, f"{row['z']:+.1f}", verdict
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """Return the report as Markdown."""
+    lines = ["# Soak", "", f"Command: `{document['command']}`", ""]
+    lines += [f"- {name}: {value}" for name, value in {**document["machine"], **document["run"]}.items()]
+    lines += ["", "| " + " | ".join(COLUMNS) + " |", "| --- | --- | ---: | ---: | ---: | ---: | --- |"]
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in document["verdicts"]]
+    return "\n".join([*lines, "", METHOD, "", f"Plots: {document['page']}", ""])
+
+
+def page(document: Mapping[str, Any], series: Sequence[Series]) -> str:
+    """Return the report as one HTML file: no script, no font, no picture from anywhere else."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell.replace('**', ''))}</td>" for cell in cells(row)) + "</tr>"
+        for row in document["verdicts"]
+    )
+    facts = "".join(
+        f"<li>{escape(name)}: {escape(str(value))}</li>"
+        for name, value in {**document["machine"], **document["run"]}.items()
+    )
+    plots = "".join(plot(one, document["samples"]) for one in series)
+    return (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width,initial-scale=1'>"
+        f"<title>Soak</title><style>{STYLE}</style></head><body><main><h1>Soak</h1><ul>{facts}</ul>"
+        f"<div class='table'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<p>{escape(METHOD)}</p><div class='plots'>{plots}</div></main></body></html>\n"
+    )
+
+
+def plot(series: Series, samples: Sequence[Sample]) -> str:
+    """Draw a series over the minutes of the run, from zero."""
+    points = [(sample["at_s"], sample[series.name]) for sample in samples if series.name in sample]
+    times, values = [at for at, _ in points], [value for _, value in points]
+    width, height = times[-1], nice_ceiling(max(values))
+    ticks = ([f"{width / 60 * part / 5:.3g}" for part in range(6)], [f"{height * part / 5:.4g}" for part in range(6)])
+    line = Line(series.name, [at / width for at in times], [value / height for value in values])
+    return line_plot(series.name, ("minutes", series.unit), [line], ticks=ticks)
+
+
+def nice_ceiling(value: float) -> float:
+    """Return the smallest of 1, 2, 2.5, 5 and 10 times a power of ten that is not below a value."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(power * step for step in (1.0, 2.0, 2.5, 5.0, 10.0, 20.0) if power * step >= value)
+
+
+def write(folder: Path, document: dict[str, Any], series: Sequence[Series]) -> None:
+    """Write ``soak.json``, ``soak.md`` and ``soak.html``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {**document, "page": "soak.html"}
+    (folder / "soak.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (folder / "soak.md").write_text(markdown(document), encoding="utf-8")
+    (folder / "soak.html").write_text(page(document, series), encoding="utf-8")

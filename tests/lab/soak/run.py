@@ -1,0 +1,240 @@
+"""Run the job at a steady share of what it can do, for long, and judge whether anything drifts.
+
+Everything runs on a stack of its own, which is gone afterwards. The machine should have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import shlex
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.dead_letters.letters import read_letters
+from flink_jobs.errors import UserError
+from flink_jobs.local.interrupts import handled, interrupt
+from flink_jobs.settings import REPO_ROOT
+from flink_jobs.waiting import WaitTimeoutError, wait_for
+from tests.lab.benchmarks import machine
+from tests.lab.benchmarks.meter import stolen_seconds
+from tests.lab.benchmarks.rig import JobPlan, Rig, open_rig, trained_model
+from tests.lab.benchmarks.workload import CUSTOMERS
+from tests.lab.soak import report
+from tests.lab.soak.load import Sender, endless, follow
+from tests.lab.soak.sampling import SERIES, Sample, Window, latency_percentiles, machine_sample, rss_series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
+
+RESULTS = REPO_ROOT / "soak-results"
+FIRST_RATE, STEP_FACTOR, STEP_S = 400.0, 1.3, 20.0
+KEEPS_UP = 0.95
+LAST_LIMIT_S = 120.0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30.0, help="of the soak itself (default: %(default)s)")
+    parser.add_argument("--share", type=float, default=0.8, help="of the capacity (default: %(default)s)")
+    parser.add_argument("--rate", type=float, help="records/s (default: the share of what is measured first)")
+    parser.add_argument("--customers", type=int, default=CUSTOMERS, help="default: %(default)s")
+    parser.add_argument("--every", type=float, default=15.0, help="seconds between two samples (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for soak.json, soak.md and soak.html")
+    given = parser.parse_args(arguments)
+    if given.minutes * 60 < 12 * given.every or not 0 < given.share <= 1 or given.every < 5:
+        parser.error("at least 12 samples, 5 s apart or more, and a share above 0 and at most 1")
+    return given
+
+
+class Soak:
+    """The running job, its sender and its reader."""
+
+    def __init__(self, rig: Rig, prefix: str, job_id: str, sender: Sender, reader: Connection) -> None:
+        """Take what runs."""
+        self.rig = rig
+        self.prefix = prefix
+        self.job_id = job_id
+        self.sender = sender
+        self._reader = reader
+        self.window = Window()
+
+    def listen(self, seconds: float) -> None:
+        """Take in what the reader tells for some seconds.
+
+        Raises:
+            UserError: the reader ended.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._reader.poll(left):
+                try:
+                    self.window.take(*self._reader.recv())
+                except EOFError:
+                    raise UserError("the reader of decisions ended early", "its error is printed above") from None
+
+    @contextmanager
+    def sending(self, rate: float) -> Iterator[None]:
+        """Send at a rate for the length of a block."""
+        done = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(self.sender.run, rate, done)
+            try:
+                yield
+            finally:
+                done.set()
+            future.result()
+
+    def capacity(self, say: Callable[[str], None]) -> float:
+        """Raise the rate until the job no longer keeps up; return the highest that it kept up with, records/s.
+
+        Sender and reader share the machine with the job then as they do in the soak.
+        """
+        rate, best = FIRST_RATE, 0.0
+        while True:
+            with self.sending(rate):
+                self.listen(STEP_S / 2)  # what is in flight at the start of a step is not the step's
+                decided, since = self.window.decided, time.monotonic()
+                self.listen(STEP_S)
+                reached = (self.window.decided - decided) / (time.monotonic() - since)
+            say(f"{rate:,.0f} records/s sent, {reached:,.0f} decided")
+            if reached < KEEPS_UP * rate:
+                if not best:
+                    raise UserError(f"the job does not keep up with {rate:,.0f} records/s", "give a lower --rate")
+                self.catch_up()
+                return best
+            best, rate = rate, rate * STEP_FACTOR
+
+    def catch_up(self) -> int:
+        """Wait until every record sent has an outcome; return how many are letters.
+
+        Raises:
+            UserError: some have none.
+        """
+        letters = 0
+
+        def complete() -> bool:
+            nonlocal letters
+            self.listen(1.0)
+            letters = sum(1 for _ in read_letters(self.rig.broker, self.prefix))
+            return self.window.decided + letters >= self.sender.sent
+
+        try:
+            wait_for(complete, limit_s=LAST_LIMIT_S, what="the rest of the outcomes", interval_s=0.01)
+        except WaitTimeoutError:
+            raise UserError(
+                f"sent {self.sender.sent:,}, decided {self.window.decided:,}, letters {letters:,}", "see the job's log"
+            ) from None
+        return letters
+
+    def soak(self, rate: float, minutes: float, every_s: float, say: Callable[[str], None]) -> list[Sample]:
+        """Send at a rate and sample until the time is over."""
+        samples: list[Sample] = []
+        with self.sending(rate):
+            start = time.monotonic()
+            while time.monotonic() - start < minutes * 60:
+                decided, since, stolen = self.window.decided, time.monotonic(), stolen_seconds()
+                self.window.latencies = []
+                self.listen(every_s)
+                lasted = time.monotonic() - since
+                sample = {
+                    "at_s": time.monotonic() - start,
+                    "decided_per_s": (self.window.decided - decided) / lasted,
+                    "cores_stolen": (stolen_seconds() - stolen) / lasted,
+                    "undecided": float(self.sender.sent - self.window.decided),
+                    **latency_percentiles(self.window.latencies),
+                    **machine_sample(self.rig, self.job_id),
+                }
+                samples.append(sample)
+                say(
+                    f"{sample['decided_per_s']:,.0f} decisions/s, p50 {sample.get('latency_p50_ms', 0):,.0f} ms, "
+                    f"p99 {sample.get('latency_p99_ms', 0):,.0f} ms, "
+                    f"checkpoint {sample.get('checkpoint_ms', 0):,.0f} ms, "
+                    f"{sample['cores_stolen']:.2f} cores stolen"
+                )
+        return samples
+
+
+@contextmanager
+def running_soak(rig: Rig, customers: int) -> Iterator[Soak]:
+    """Start the job, the reader and the sender on topics of their own."""
+    prefix = rig.new_prefix("soak")
+    context = multiprocessing.get_context("spawn")
+    with rig.detector(prefix, JobPlan()) as job_id:
+        ours, theirs = context.Pipe()
+        reader = context.Process(target=follow, args=(rig.broker.servers, topic_name(prefix, "decisions"), theirs))
+        reader.start()
+        theirs.close()  # so that a reader that died is noticed
+        sender = Sender(rig.broker.servers, topic_name(prefix, "transactions"), endless(customers))
+        try:
+            wait_for(lambda: ours.poll() or not reader.is_alive(), limit_s=60, what="the reader of decisions")
+            ours.recv()
+            yield Soak(rig, prefix, job_id, sender, ours)
+        finally:
+            sender.close()
+            reader.kill()
+            reader.join()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the soak; 0 if every series is flat and every record has its outcome."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parse(given)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[{time.monotonic() - started:6.0f} s] {text}", markup=False, highlight=False)
+
+    description = machine.describe()
+    try:
+        with (
+            handled(interrupt),
+            trained_model(say) as model_dir,
+            open_rig(model_dir, say) as rig,
+            running_soak(rig, options.customers) as running,
+        ):
+            capacity = None if options.rate else running.capacity(say)
+            rate = options.rate or options.share * (capacity or 0.0)
+            say(f"soaking at {rate:,.0f} records/s for {options.minutes:g} minutes")
+            samples = running.soak(rate, options.minutes, options.every, say)
+            letters = running.catch_up()
+            restarts = len(rig.rest.failures(running.job_id))
+            account = f"sent {running.sender.sent:,} = decided {running.window.decided:,} + letters {letters:,}"
+            balances = running.sender.sent == running.window.decided + letters
+            series = (*SERIES, *rss_series([item.name for item in rig.stack.status()]))
+    except UserError as error:
+        console.print(f"soak: {error}", markup=False, highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; what was started has been stopped")
+        return 130
+    verdicts = report.judge(samples, series)
+    document = {
+        "command": shlex.join(["python", "-m", "tests.lab.soak", *given]),
+        "machine": description,
+        "run": {
+            "capacity, records/s": "not measured" if capacity is None else f"{capacity:,.0f}",
+            "rate, records/s": f"{rate:,.0f}",
+            "minutes": f"{options.minutes:g}",
+            "customers": f"{options.customers:,}",
+            "account": f"{account}: {'balances' if balances else 'DOES NOT BALANCE'}",
+            "restarts": str(restarts),
+        },
+        "verdicts": verdicts,
+        "samples": samples,
+    }
+    report.write(options.out, document, series)
+    console.print(report.markdown({**document, "page": "soak.html"}), markup=False, highlight=False)
+    flat = all(row["is_flat"] for row in verdicts)
+    return 0 if flat and balances and not restarts else 1

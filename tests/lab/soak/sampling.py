@@ -1,0 +1,91 @@
+"""What is looked at every few seconds while the job works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tests.lab.benchmarks.memory import folder_size
+from tests.lab.benchmarks.meter import read_process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.lab.benchmarks.rig import Rig
+
+MIB = 2**20
+Sample = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One thing that is sampled.
+
+    Attributes:
+        name: key of the sample.
+        unit: of its values.
+        tolerance: largest drift over the run that still counts as flat, as a share of the median; None is not judged.
+        only_growth: falling is no harm.
+    """
+
+    name: str
+    unit: str
+    tolerance: float | None
+    only_growth: bool = True
+
+
+SERIES = (
+    Series("decided_per_s", "decisions/s", 0.05, only_growth=False),
+    Series("latency_p50_ms", "ms", 0.25),
+    Series("latency_p99_ms", "ms", 0.25),
+    Series("latency_p999_ms", "ms", 0.25),
+    Series("checkpoint_ms", "ms", 0.50),
+    Series("checkpoint_mib", "MiB", 0.25),
+    Series("rocksdb_mib", "MiB", 0.25),
+    Series("undecided", "records", None),
+    Series("cores_stolen", "cores", None),
+)
+"""A checkpoint's size is that of its full state; RocksDB's holds what is not compacted yet. Stolen cores went to
+other machines of the same host: where they are not level, nor can the rest be."""
+RSS_TOLERANCE = 0.10
+
+
+def rss_series(names: Sequence[str]) -> tuple[Series, ...]:
+    """Return the series of each process's resident memory."""
+    return tuple(Series(f"rss_mib.{name}", "MiB", RSS_TOLERANCE) for name in names)
+
+
+@dataclass
+class Window:
+    """Gathers what the reader of decisions tells between two samples."""
+
+    decided: int = 0
+    latencies: list[float] = field(default_factory=list)
+
+    def take(self, count: int, latencies: Sequence[float]) -> None:
+        """Take in one answer of the reader."""
+        self.decided = count
+        self.latencies += latencies
+
+
+def latency_percentiles(latencies: Sequence[float]) -> Sample:
+    """Return p50, p99 and p999 in ms; nothing where nothing was timed."""
+    if not latencies:
+        return {}
+    p50, p99, p999 = np.percentile(latencies, (50, 99, 99.9))
+    return {"latency_p50_ms": float(p50), "latency_p99_ms": float(p99), "latency_p999_ms": float(p999)}
+
+
+def machine_sample(rig: Rig, job_id: str) -> Sample:
+    """Return checkpoint duration and size, each process's memory, and the bytes of RocksDB's files."""
+    sample: Sample = {"rocksdb_mib": folder_size((rig.stack.home.flink / "tmp").as_uri()) / MIB}
+    latest: dict[str, Any] = (rig.rest.get(f"/jobs/{job_id}/checkpoints")["latest"] or {}).get("completed") or {}
+    if latest:
+        details = rig.rest.get(f"/jobs/{job_id}/checkpoints/details/{latest['id']}")
+        sample |= {"checkpoint_ms": latest["end_to_end_duration"], "checkpoint_mib": details["state_size"] / MIB}
+    for process in rig.stack.status():
+        if process.state == "running":
+            sample[f"rss_mib.{process.name}"] = read_process([process.pid]).rss_bytes / MIB
+    return sample

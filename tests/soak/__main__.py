@@ -1,8 +1,0 @@
-"""`python -m tests.soak`, or `make soak`."""
-
-import sys
-
-from tests.soak.run import main
-
-if __name__ == "__main__":  # the reader of decisions is a process that imports this again
-    sys.exit(main())

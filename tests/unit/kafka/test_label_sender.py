@@ -1,0 +1,66 @@
+"""Labels: only what the contract allows is sent, and the same label is the same message."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flink_jobs.cards.card_files import SourceEvent
+from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.core.label import Finding, Label
+from flink_jobs.kafka.label_sender import DAY_MS, labels_of
+from tests.contract.conftest import StrictValidator
+
+LABEL = Label("t-1", "c-1", Finding.FRAUD, "analyst", 1_700_000_000_000, "somebody")
+VALIDATOR = StrictValidator(load_contracts()["labels"].schema())
+
+
+@given(
+    st.text(max_size=70), st.sampled_from(Finding), st.text(max_size=70), st.integers(-10, 10**15),
+    st.none() | st.text(max_size=20),
+)  # fmt: skip
+def test_whatever_becomes_a_label_keeps_the_contract(
+    name: str, finding: Finding, source: str, time_ms: int, comment: str | None
+) -> None:
+    try:
+        label = Label(name, name, finding, source, time_ms, "somebody", comment)
+    except ValueError:
+        return
+    assert list(VALIDATOR.iter_errors(label.document())) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"transaction_id": ""}, {"customer_id": "x" * 65}, {"source": "a\nb"}, {"labelled_by": ""},
+        {"labelled_at_ms": -1}, {"labelled_at_ms": 2**63}, {"comment": ""}, {"comment": "x" * 1_001},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_no_contract_allows_is_no_label(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        replace(LABEL, **change)
+
+
+def test_the_id_is_pinned_and_tells_labels_apart() -> None:
+    assert LABEL.id == replace(LABEL, comment="later", labelled_by="another").id
+    others = [
+        replace(LABEL, label=Finding.GENUINE), replace(LABEL, customer_id="c-2"), replace(LABEL, transaction_id="t-2"),
+        replace(LABEL, source="chargeback"), replace(LABEL, labelled_at_ms=1),
+    ]  # fmt: skip
+    assert len({LABEL.id, *(other.id for other in others)}) == len(others) + 1
+
+
+def test_a_file_is_labelled_late_and_what_has_no_label_is_left_out() -> None:
+    given_labels = {"t-1": True, "t-2": None, "t-3": False}
+    events = [
+        SourceEvent({"transaction_id": name, "customer_id": "c", "event_time_ms": 1_000}, label)
+        for name, label in given_labels.items()
+    ]
+    labels = list(labels_of(events, "chargeback", "desk", 2.5))
+    assert [(label.transaction_id, label.label) for label in labels] == [("t-1", "fraud"), ("t-3", "genuine")]
+    assert {label.labelled_at_ms for label in labels} == {1_000 + int(2.5 * DAY_MS)}

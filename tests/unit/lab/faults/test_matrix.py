@@ -1,0 +1,89 @@
+"""What the fault matrix says about a finding, without breaking anything."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from flink_jobs.traffic.balance import Balance
+from tests.lab.faults import report, run
+from tests.lab.faults.cases import CASES
+from tests.lab.faults.finding import Counts, Finding, Status
+from tests.lab.faults.throttle import throttle
+
+
+def finding(name: str = "broker-kill", **fields: object) -> Finding:
+    made = Finding(name, "SIGKILL", "goes on")
+    for field, value in fields.items():
+        setattr(made, field, value)
+    return made
+
+
+def test_every_case_has_a_name_of_its_own_and_says_what_is_expected() -> None:
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names) >= 20
+    assert all(case.fault and case.expected for case in CASES)
+
+
+def test_a_lost_and_a_repeated_outcome_show_in_the_counts() -> None:
+    lost = Counts.of(Balance(sent=3, decided=2, rejected=0, duplicates=0, missing=((0, 1),)))
+    assert (lost.missing, lost.holds) == (1, False)
+    twice = Counts.of(Balance(sent=1, decided=2, rejected=0, duplicates=0, repeated=((0, 0),), repeated_transactions=1))
+    assert (twice.repeated, twice.holds) == (2, False)
+    assert Counts.of(Balance(sent=3, decided=2, rejected=1, duplicates=0)).holds
+
+
+def test_the_newest_finding_of_each_case_is_kept_in_the_order_of_the_matrix(tmp_path: Path) -> None:
+    order = ["one", "two", "three"]
+    first = report.merged([], [finding("two", sent=2), finding("one")], order)
+    report.write(tmp_path, first, {"cores": "2"}, "python -m tests.lab.faults")
+    again = report.merged(report.read(tmp_path / "faults.json"), [finding("two", sent=5)], order)
+    assert [(row["name"], row["sent"]) for row in again] == [("one", 0), ("two", 5)]
+    assert report.merged(again, [], ["two"]) == again[1:], "a case that is gone leaves the table"
+    assert report.read(tmp_path / "none.json") == []
+
+
+def test_the_table_shows_what_failed_and_what_was_left_out() -> None:
+    rows = report.merged(
+        [], [finding("a", problems=["Kafka: 3 without an outcome"], postgres=Counts(decided=1)),
+             finding("b", status=Status.LEFT_OUT, happened=["only root may"])], ["a", "b"],
+    )  # fmt: skip
+    failed, left_out = (report.cells(row) for row in rows)
+    assert "**Kafka: 3 without an outcome**" in failed[4]
+    assert failed[3] == "FAILS"
+    assert left_out[3:] == ("not run", "only root may", "-", "-")
+    assert "**differs**" in report.account_cells(rows[0])
+    text = report.markdown(rows, {}, "command")
+    assert "| b | SIGKILL | goes on | not run |" in text
+    assert "\n| b | 0 |" not in text, "what was not run has no account"
+    for columns in (report.COLUMNS, report.ACCOUNT_COLUMNS):
+        assert f"| {' | '.join(columns)} |" in text
+
+
+def test_an_unknown_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.parse(["--only", "earthquake"])
+    assert "no case earthquake; there are " in capsys.readouterr().err
+
+
+def test_the_throttle_passes_everything() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, throttle("127.0.0.1", server.getsockname()[1]) as proxy:
+        proxy.bytes_per_s = 200_000.0
+        with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+            upstream, _ = server.accept()
+            with upstream:
+                client.sendall(b"x" * 40_000)
+                client.shutdown(socket.SHUT_WR)
+                received = b"".join(iter(lambda: upstream.recv(65_536), b""))
+        assert received == b"x" * 40_000
+        assert proxy.passed == 40_000
+
+
+def test_a_server_that_is_gone_closes_the_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with throttle("127.0.0.1", port) as proxy, socket.create_connection(("127.0.0.1", proxy.port)) as client:
+        client.settimeout(10)
+        assert client.recv(1) == b""
