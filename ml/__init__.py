@@ -1,1 +1,1 @@
-"""Offline training: scikit-learn lives here and nowhere else; what leaves is an artefact of plain arrays."""
+"""Offline training: scikit-learn lives here and nowhere else; what leaves is an artifact of plain arrays."""

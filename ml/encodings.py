@@ -1,4 +1,4 @@
-"""Fits the tables that an artefact carries: what a population pays."""
+"""Fits the tables that an artifact carries: what a population pays."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Kind(StrEnum):
-    """The families of models; the values are those of the artefacts."""
+    """The families of models; the values are those of the artifacts."""
 
     ISOLATION_FOREST = "isolation_forest"
     GRADIENT_BOOSTING = "gradient_boosting"

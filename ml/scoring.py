@@ -35,7 +35,7 @@ def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArra
 
     Args:
         names: in the order of the model.
-        extras: the artefact's optional arrays, where the tables of the encodings are.
+        extras: the artifact's optional arrays, where the tables of the encodings are.
         dataset: the rows.
     """
     inputs = dataset.inputs

@@ -1,1 +1,1 @@
-"""Where published model artefacts lie: a directory, or a bucket that speaks S3."""
+"""Where published model artifacts lie: a directory, or a bucket that speaks S3."""

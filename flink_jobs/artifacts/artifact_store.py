@@ -1,7 +1,7 @@
-"""Publish a model artefact once, fetch it wherever it is served.
+"""Publish a model artifact once, fetch it wherever it is served.
 
 A published version never changes: publishing other arrays under its name is refused. The store trusts nothing and
-checks nothing else; whoever loads an artefact holds it to its digests (``core.model_artifact``).
+checks nothing else; whoever loads an artifact holds it to its digests (``core.model_artifact``).
 """
 
 from __future__ import annotations

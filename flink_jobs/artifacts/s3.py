@@ -1,4 +1,4 @@
-"""Model artefacts in a bucket of anything that speaks S3.
+"""Model artifacts in a bucket of anything that speaks S3.
 
 Endpoint, region and credentials are boto3's own business: AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and so on.
 """

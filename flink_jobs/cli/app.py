@@ -37,7 +37,7 @@ COMMANDS = {
     "simulate": Lazy(
         "flink_jobs.cli.traffic_commands", "simulate", "Send seeded card traffic with planted fraud.", TRAFFIC
     ),
-    "train": Lazy("flink_jobs.cli.train_command", "train", "Train the model and write its artefact.", DATA),
+    "train": Lazy("flink_jobs.cli.train_command", "train", "Train the model and write its artifact.", DATA),
     "evaluate": Lazy(
         "flink_jobs.cli.evaluate_command", "evaluate", "Judge models and rules on a labelled card file.", DATA
     ),

@@ -37,13 +37,13 @@ class Target(StrEnum):
 
 @app.command()
 def register(
-    model: Annotated[str, typer.Argument(help="a version in the model folder, or the directory of an artefact")],
+    model: Annotated[str, typer.Argument(help="a version in the model folder, or the directory of an artifact")],
     reason: Annotated[str, typer.Option("--reason", "-r", help="why, for the history")] = "trained",
     by: By = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Check an artefact, publish it to the store and enter it as a candidate."""
+    """Check an artifact, publish it to the store and enter it as a candidate."""
     from flink_jobs.model_registry.promotion import register_model
 
     settings = load_settings()
@@ -79,7 +79,7 @@ def show(version: Version, *, output: OutputOption = Output.PLAIN) -> None:
 
     def plain() -> None:
         out.print(f"{item.version}: {item.stage}, {item.kind}, digest {item.digest}", soft_wrap=True)
-        out.print(f"artefact {item.artifact_uri}", soft_wrap=True)
+        out.print(f"artifact {item.artifact_uri}", soft_wrap=True)
         out.print(f"trained {_moment(item.created_at)} on {item.manifest['training_data']['source']}", soft_wrap=True)
         table(["metric", "value"], [[name, f"{value:g}"] for name, value in item.metrics.items()])
         _print_events(events)

@@ -69,7 +69,7 @@ class Promoted:
 
 
 def register_model(settings: Settings, directory: Path, why: Why) -> tuple[Registered, bool]:
-    """Check an artefact, publish it and register it as a candidate; False when it was registered before.
+    """Check an artifact, publish it and register it as a candidate; False when it was registered before.
 
     Raises:
         UserError: it cannot be served or published, or another model has its name.
@@ -195,7 +195,7 @@ def _compared(
 
 def _load(settings: Settings, item: Registered) -> tuple[Model | None, Check]:
     """Load a version from its store, as the job will, and hold it to the registry's digest."""
-    name, store = "artefact", item.artifact_uri.rpartition("/")[0]
+    name, store = "artifact", item.artifact_uri.rpartition("/")[0]
     try:
         model = find_model(str(settings.model_dir), store, item.version, item.digest)
     except ModelError as error:

@@ -45,7 +45,7 @@ def train_version(kind: str, why: str) -> str:
     No job loads it when it starts: that is decided by promotion.
 
     Raises:
-        UserError: there is too little to train on, or the artefact cannot be served.
+        UserError: there is too little to train on, or the artifact cannot be served.
     """
     trained = run_streamflow("train", "--from-decisions", "--kind", kind, "--no-current").document
     reason = f"trained on schedule: {why}"

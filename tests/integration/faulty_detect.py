@@ -1,6 +1,6 @@
 """The detector with models that fail at work: a version named ``raises-...``, ``nan-...`` or ``slow-...`` does so.
 
-What is wrong with an artefact is found when it is loaded; a model that loads and then fails needs to be made.
+What is wrong with an artifact is found when it is loaded; a model that loads and then fails needs to be made.
 """
 
 import time

@@ -1,1 +1,1 @@
-"""Models in the stream: read an artefact, score a transaction, and handle a model that fails."""
+"""Models in the stream: read an artifact, score a transaction, and handle a model that fails."""

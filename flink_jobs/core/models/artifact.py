@@ -1,4 +1,4 @@
-"""Reads a model artefact from disk: bounded, without pickle, trusting nothing it has not checked.
+"""Reads a model artifact from disk: bounded, without pickle, trusting nothing it has not checked.
 
 - `<model_dir>/current`: plain text, the version to serve
 - `<model_dir>/<version>/manifest.json`: see model_manifest.py
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_ARRAYS_FILE_BYTES: Final = 64 << 20
 ARTIFACT_FILES: Final = {MANIFEST_FILE: MAX_MANIFEST_BYTES, ARRAYS_FILE: MAX_ARRAYS_FILE_BYTES}
-"""What an artefact is made of, and how long each file may be, in bytes."""
+"""What an artifact is made of, and how long each file may be, in bytes."""
 MAX_ARRAY_BYTES: Final = 16 << 20
 """Uncompressed, per array: a small archive that unpacks to gigabytes is refused."""
 MAX_POINTER_BYTES: Final = 256
@@ -45,7 +45,7 @@ OPTIONAL_ARRAYS: Final[tuple[dict[str, np.dtype[np.generic]], ...]] = (
     {name: np.dtype("<f8") for name in CURVE_ARRAYS},
     *ENCODING_ARRAYS,
 )
-"""Groups of arrays that an artefact holds whole or not at all, each name with its type."""
+"""Groups of arrays that an artifact holds whole or not at all, each name with its type."""
 DTYPES: Final = ARRAY_DTYPES | {name: dtype for group in OPTIONAL_ARRAYS for name, dtype in group.items()}
 
 

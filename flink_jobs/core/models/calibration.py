@@ -2,7 +2,7 @@
 
 An isolation forest's raw scores crowd between 0.35 and 0.7, and where depends on the data. The curve maps them to
 decades of rarity among the training rows: a row that is beaten by one in ten scores 0.25, by one in a hundred 0.5, by
-one in a thousand 0.75. No label is needed. The curve is part of the artefact: monotonic, so that ranks do not change,
+one in a thousand 0.75. No label is needed. The curve is part of the artifact: monotonic, so that ranks do not change,
 and straight between its points, so that it costs a bisection.
 """
 

@@ -1,6 +1,6 @@
-"""Inputs that an artefact brings along: what a population does, which no single customer's state can know.
+"""Inputs that an artifact brings along: what a population does, which no single customer's state can know.
 
-An encoding is a small table learnt from the training rows and stored in the artefact beside the trees, so that a model
+An encoding is a small table learnt from the training rows and stored in the artifact beside the trees, so that a model
 and what it takes for normal are always of the same day. It costs a dictionary look-up per transaction.
 """
 
@@ -59,7 +59,7 @@ def compile_encoding(name: str, extras: Arrays) -> Callable[[Transaction], float
     """Build the function of one encoding.
 
     Raises:
-        ModelError: `BAD_ARRAYS`: the artefact lacks its arrays, or they are no table.
+        ModelError: `BAD_ARRAYS`: the artifact lacks its arrays, or they are no table.
     """
     group = ENCODING_ARRAYS[ENCODING_NAMES.index(name)]
     if any(array not in extras for array in group):

@@ -47,7 +47,7 @@ def compile_model(arrays: TreeArrays, extras: Arrays, feature_count: int) -> Com
 
     Args:
         arrays: trees that passed `check_trees`.
-        extras: the artefact's optional arrays; here the calibration curve counts.
+        extras: the artifact's optional arrays; here the calibration curve counts.
         feature_count: length of every row.
 
     Raises:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ModelFault(StrEnum):
-    """Reason a model artefact was refused; the value is the metrics label."""
+    """Reason a model artifact was refused; the value is the metrics label."""
 
     MISSING = "missing"
     """No such directory, file or current version."""

@@ -1,4 +1,4 @@
-"""`manifest.json` of a model artefact: what the arrays beside it are, and where they came from."""
+"""`manifest.json` of a model artifact: what the arrays beside it are, and where they came from."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ModelManifest:
     Attributes:
         version: name of the directory.
         created_at: ISO 8601, UTC.
-        feature_names: inputs in order: features of the stream, and encodings that the artefact carries.
+        feature_names: inputs in order: features of the stream, and encodings that the artifact carries.
         feature_hash: `feature_hash(feature_names)`.
         arrays_sha256: `arrays_digest` of the arrays file.
         training_data: what it was trained on.

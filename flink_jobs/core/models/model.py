@@ -79,7 +79,7 @@ class TreeModel:
     def score(self, features: FeatureVector, transaction: Transaction) -> float:
         """Return how suspicious a transaction is, 0 to 1.
 
-        A forest answers `s = 2^(-E[h] / c(n))` of Liu et al. (2008), calibrated if its artefact says so; boosted trees
+        A forest answers `s = 2^(-E[h] / c(n))` of Liu et al. (2008), calibrated if its artifact says so; boosted trees
         answer a probability. Pure and thread-safe; `ValueError` for NaN.
         """
         return self.compiled.score(self.inputs(features, transaction))
@@ -113,7 +113,7 @@ def load_model(directory: Path, known_features: tuple[str, ...]) -> TreeModel:
 def build_model(
     manifest: ModelManifest, arrays: ModelArrays, known_features: tuple[str, ...] = FEATURE_NAMES
 ) -> TreeModel:
-    """Check and compile what an artefact holds.
+    """Check and compile what an artifact holds.
 
     Raises:
         ModelError: whatever is wrong with it.

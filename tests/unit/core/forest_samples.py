@@ -1,4 +1,4 @@
-"""A hand-made forest and its artefact, for tests that must not need scikit-learn."""
+"""A hand-made forest and its artifact, for tests that must not need scikit-learn."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def manifest(arrays: TreeArrays, **changes: Any) -> ModelManifest:  # noqa: ANN4
 
 
 def write(model_dir: Path, arrays: TreeArrays | None = None, content: ModelManifest | None = None) -> Path:
-    """Write an artefact without any of the writer's checks; returns its directory."""
+    """Write an artifact without any of the writer's checks; returns its directory."""
     arrays = forest() if arrays is None else arrays
     directory = model_dir / VERSION
     directory.mkdir(parents=True)

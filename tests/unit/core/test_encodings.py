@@ -1,4 +1,4 @@
-"""The tables an artefact carries: looked up, checked, and never trusted."""
+"""The tables an artifact carries: looked up, checked, and never trusted."""
 
 from __future__ import annotations
 
