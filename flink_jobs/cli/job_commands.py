@@ -13,9 +13,9 @@ from flink_jobs.cli.stack_commands import job_summary
 from flink_jobs.errors import UserError
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.flink.rest import FlinkRest
+from flink_jobs.flink.submit import Submission
+from flink_jobs.flink.submit import submit as submit_job
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.submit import Submission
-from flink_jobs.local.submit import submit as submit_job
 from flink_jobs.settings import REPO_ROOT, Guarantee, Settings, load_settings
 
 
@@ -59,7 +59,7 @@ def submit(
     def start(name: str) -> str:
         wide = parallelism if name == "detect" else None
         script = REPO_ROOT / JOBS[name]
-        job_id = submit_job(stack.home, rest, Submission(script, (), wide, from_savepoint, {}, environment))
+        job_id = submit_job(stack.flink_client(), rest, Submission(script, (), wide, from_savepoint, {}, environment))
         say(f"{name} runs as {job_id}")
         return job_id
 

@@ -21,8 +21,8 @@ from flink_jobs.demo.plan import CHECKPOINT_INTERVAL_MS
 from flink_jobs.errors import UserError
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
+from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.local import process
-from flink_jobs.local.submit import Submission, submit
 from flink_jobs.settings import REPO_ROOT, Settings
 from ml.parameters import TrainingParameters
 
@@ -182,7 +182,7 @@ class Session:
                 self._say(f"Submitting {' and '.join(missing)} with `flink run` ...")
             jobs = {
                 name: pool.submit(
-                    submit, self.stack.home, rest, Submission(REPO_ROOT / JOBS[name], environment=environment)
+                    submit, self.stack.flink_client(), rest, Submission(REPO_ROOT / JOBS[name], environment=environment)
                 )
                 for name in missing
             }

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg import sql
 
-from flink_jobs.local.paths import Home
+from flink_jobs.local.home import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
 from flink_jobs.settings import REPO_ROOT, Settings

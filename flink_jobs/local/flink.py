@@ -9,9 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from flink_jobs.local import paths
+from flink_jobs.errors import UserError
+from flink_jobs.flink.submit import FlinkClient
+from flink_jobs.local import checkout, toolchain
 from flink_jobs.local.certificates import Certificates
-from flink_jobs.local.paths import Home
+from flink_jobs.local.home import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
 
@@ -71,8 +73,8 @@ def config(
         "execution.checkpointing.num-retained": 2,
         # PEMJA's classes sit beside the cluster's own: one copy per JVM, whatever a job brings.
         "classloader.parent-first-patterns.additional": "pemja.",
-        "python.executable": str(paths.PYTHON),
-        "python.client.executable": str(paths.PYTHON),
+        "python.executable": str(checkout.PYTHON),
+        "python.client.executable": str(checkout.PYTHON),
         # How old the metrics of the REST API may be; the default of 10 s is too slow for a live view.
         "metrics.fetcher.update-interval": 2000,
         "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
@@ -104,7 +106,7 @@ def _internal_tls(certificates: Certificates) -> dict[str, str | int]:
 
 def _java_options() -> str:
     """Return the JVM flags of the distribution (module openings it cannot run without) plus ours."""
-    shipped = yaml.safe_load((paths.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
+    shipped = yaml.safe_load((checkout.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
     # UTC, wherever Java turns a time into text.
     return f"{shipped} -Duser.timezone=UTC"
 
@@ -140,33 +142,45 @@ def prepare(
     path.chmod(0o600)  # it may hold the password of the key store
     path.write_text(render(config(home, rest_port, rpc_port, certificates, zookeeper_port)))
     for name in _LOG_FILES:
-        shutil.copyfile(paths.FLINK_HOME / "conf" / name, conf / name)
+        shutil.copyfile(checkout.FLINK_HOME / "conf" / name, conf / name)
 
 
 def environment(home: Home, java: Path, ident: str) -> dict[str, str]:
     """Return the environment of one of Flink's processes, or of its client."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     env.update(
-        PATH=os.pathsep.join([str(paths.PYTHON.parent), env.get("PATH", os.defpath)]),
+        PATH=os.pathsep.join([str(checkout.PYTHON.parent), env.get("PATH", os.defpath)]),
         JAVA_HOME=str(java),
-        FLINK_HOME=str(paths.FLINK_HOME),
+        FLINK_HOME=str(checkout.FLINK_HOME),
         FLINK_CONF_DIR=str(home.flink / "conf"),
-        FLINK_LIB_DIR=str(paths.FLINK_LIB),
+        FLINK_LIB_DIR=str(checkout.FLINK_LIB),
         FLINK_LOG_DIR=str(home.logs),
         FLINK_PID_DIR=str(home.flink / "pid"),
         FLINK_IDENT_STRING=ident,
-        PYTHONPATH=paths.python_path(),
+        PYTHONPATH=checkout.python_path(),
         STREAMFLOW_HOME=str(home.root),
         LC_ALL="C.UTF-8",
     )
     return env
 
 
+def client(home: Home) -> FlinkClient:
+    """Return Flink's command-line client, set up for the cluster of this home folder.
+
+    Raises:
+        UserError: the home folder has no Flink cluster, or there is no usable Java.
+    """
+    if not (home.flink / "conf" / "config.yaml").exists():
+        raise UserError(f"the stack in {home.root} has no Flink", "run `streamflow up`")
+    program = checkout.FLINK_HOME / "bin" / "flink"
+    return FlinkClient(program, environment(home, toolchain.find_java(), "client"), home.flink, home.logs)
+
+
 def _command(home: Home, java: Path, name: str, script: str, options: dict[str, str | int]) -> Command:
     dynamic = [item for key, value in options.items() for item in ("-D", f"{key}={value}")]
     return Command(
         name=name,
-        argv=[str(paths.FLINK_HOME / "bin" / script), "start-foreground", *dynamic],
+        argv=[str(checkout.FLINK_HOME / "bin" / script), "start-foreground", *dynamic],
         log=home.logs / f"{name}.out",
         env={**environment(home, java, name), "FLINK_ENV_JAVA_OPTS_CLI": ""},
         cwd=home.flink,

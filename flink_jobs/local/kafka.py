@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import MECHANISM
-from flink_jobs.local import paths
+from flink_jobs.local import checkout
 from flink_jobs.local.certificates import ADMIN, BROKER, Certificates
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
@@ -126,7 +126,7 @@ def prepare(folder: Path, ports: Ports, java: Path, certificates: Certificates |
         "-Xmx256m",
         *_LOGGING,
         "-cp",
-        f"{paths.KAFKA_JARS}/*",
+        f"{checkout.KAFKA_JARS}/*",
         "kafka.tools.StorageTool",
         "format",
         "--cluster-id",
@@ -152,7 +152,7 @@ def command(properties: Path, log: Path, java: Path, env: dict[str, str]) -> Com
         "-Djava.awt.headless=true",
         *_LOGGING,
         "-cp",
-        f"{paths.KAFKA_JARS}/*",
+        f"{checkout.KAFKA_JARS}/*",
         "kafka.Kafka",
         str(properties),
     ]

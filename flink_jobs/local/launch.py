@@ -27,8 +27,8 @@ from flink_jobs.local import (
     zookeeper,
 )
 from flink_jobs.local.certificates import ADMIN, POSTGRES, Certificates
+from flink_jobs.local.home import Home
 from flink_jobs.local.kafka_access import grant_access
-from flink_jobs.local.paths import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command, ProcessRecord
 from flink_jobs.local.record import StackRecord

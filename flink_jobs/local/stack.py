@@ -14,10 +14,11 @@ from typing import Literal, Self
 
 from flink_jobs.errors import UserError
 from flink_jobs.flink.rest import FlinkRest
+from flink_jobs.flink.submit import FlinkClient
 from flink_jobs.local import envfile, flink, ports, postgres, process, toolchain
 from flink_jobs.local.certificates import Certificates
+from flink_jobs.local.home import Home
 from flink_jobs.local.launch import COMPONENTS, Component, Launcher, Say
-from flink_jobs.local.paths import Home
 from flink_jobs.local.record import StackRecord
 from flink_jobs.settings import Settings, load_settings, stack_home
 from flink_jobs.waiting import wait_for
@@ -91,6 +92,14 @@ class Stack:
     def rest(self) -> FlinkRest:
         """Return a client of this stack's JobManager."""
         return FlinkRest(self.settings().flink_rest_url)
+
+    def flink_client(self) -> FlinkClient:
+        """Return Flink's command-line client for this stack's cluster: what ``submit`` takes.
+
+        Raises:
+            UserError: the stack has no Flink cluster, or there is no usable Java.
+        """
+        return flink.client(self.home)
 
     def status(self) -> list[ProcessStatus]:
         """Return every process that should run, in the order they were started."""

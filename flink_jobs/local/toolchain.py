@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flink_jobs.errors import UserError
-from flink_jobs.local import paths
+from flink_jobs.local import checkout
 
 # bootstrap.sh states the same limits with their reasons.
 JAVA_MINIMUM, JAVA_MAXIMUM = 17, 21
@@ -109,8 +109,8 @@ def require_jars() -> None:
     Raises:
         UserError: something is missing.
     """
-    for folder in (paths.KAFKA_JARS, paths.FLINK_LIB):
+    for folder in (checkout.KAFKA_JARS, checkout.FLINK_LIB):
         if not any(folder.glob("*.jar")):
             raise UserError(f"no jars in {folder}", BOOTSTRAP)
-    if not (paths.FLINK_HOME / "bin" / "flink").exists():
-        raise UserError(f"no Flink distribution in {paths.FLINK_HOME}", BOOTSTRAP)
+    if not (checkout.FLINK_HOME / "bin" / "flink").exists():
+        raise UserError(f"no Flink distribution in {checkout.FLINK_HOME}", BOOTSTRAP)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flink_jobs.local import flink, paths
-from flink_jobs.local.paths import Home
+from flink_jobs.local import checkout, flink
+from flink_jobs.local.home import Home
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
 
@@ -38,9 +38,9 @@ def command(home: Home, java: Path, port: int) -> Command:
         str(java / "bin" / "java"),
         f"-Xmx{_HEAP_MB}m",
         "-XX:+UseSerialGC",
-        f"-Dlog4j.configurationFile={paths.FLINK_HOME / 'conf' / 'log4j-console.properties'}",
+        f"-Dlog4j.configurationFile={checkout.FLINK_HOME / 'conf' / 'log4j-console.properties'}",
         "-cp",
-        f"{paths.FLINK_LIB}/*",
+        f"{checkout.FLINK_LIB}/*",
         "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer",
         "--zkConfigFile",
         str(configuration),

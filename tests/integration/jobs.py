@@ -18,12 +18,12 @@ from flink_jobs.cards.card_files import SourceEvent, read_events
 from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.flink.jobs import JOBS
+from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.kafka.pacing import Pace
 from flink_jobs.kafka.producer import connect
 from flink_jobs.kafka.topics import create_topics
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.submit import Submission, submit
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.balance import Balance, await_balance
 from flink_jobs.traffic.faults import FaultPlan
@@ -59,7 +59,7 @@ def start_job(
         options=options or {},
         environment={**os.environ, **environment},
     )
-    return submit(stack.home, stack.rest(), job)
+    return submit(stack.flink_client(), stack.rest(), job)
 
 
 @contextmanager

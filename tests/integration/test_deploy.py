@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs.local.paths import PYTHON
+from flink_jobs.local.checkout import PYTHON
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
 from tests.integration import jobs

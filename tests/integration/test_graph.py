@@ -13,7 +13,7 @@ import pytest
 
 from flink_jobs.contracts import uids
 from flink_jobs.local import flink, toolchain
-from flink_jobs.local.paths import Home
+from flink_jobs.local.home import Home
 from flink_jobs.settings import REPO_ROOT
 
 SCRIPT = Path(__file__).parent / "describe_graph.py"

@@ -24,7 +24,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.kafka import lag, topics
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.local import envfile, ports, process, toolchain
-from flink_jobs.local.paths import PYTHON
+from flink_jobs.local.checkout import PYTHON
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import wait_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from flink_jobs.local.paths import TOOLS
+from flink_jobs.local.checkout import TOOLS
 
 
 def find_tool(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs.local.paths import PYTHON
+from flink_jobs.local.checkout import PYTHON
 from flink_jobs.settings import REPO_ROOT
 
 SCAN = [str(PYTHON.with_name("detect-secrets-hook")), "--baseline", str(REPO_ROOT / ".secrets.baseline")]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.consumer import CommittedReader
-from flink_jobs.local import paths, toolchain
+from flink_jobs.local import checkout, toolchain
 from tests.lab.benchmarks import workload
 from tests.lab.benchmarks.report import Section, number, spread
 
@@ -115,7 +115,7 @@ def read_rate(told: str) -> float:
 
 def _tool(name: str, *arguments: str) -> str:
     java = toolchain.find_java() / "bin" / "java"
-    command = [str(java), "-Xmx512m", "-cp", f"{paths.KAFKA_JARS}/*", f"org.apache.kafka.tools.{name}", *arguments]
+    command = [str(java), "-Xmx512m", "-cp", f"{checkout.KAFKA_JARS}/*", f"org.apache.kafka.tools.{name}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     if done.returncode:
         raise UserError(f"{name} failed: {done.stderr.strip()[-300:]}", "see kafka.log of the benchmark's stack")

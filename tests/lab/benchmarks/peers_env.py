@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flink_jobs.errors import UserError
-from flink_jobs.local import paths
+from flink_jobs.local import checkout
 from flink_jobs.local.process import log_tail
 from flink_jobs.settings import REPO_ROOT
 from tests.lab.benchmarks.meter import ProcessMeter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.lab.benchmarks.rig import Rig
 
 PEERS = Path(__file__).parent / "peers"
-ENVIRONMENT = paths.TOOLS / "peers"
+ENVIRONMENT = checkout.TOOLS / "peers"
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ def install() -> None:
     Raises:
         UserError: uv is missing or failed.
     """
-    uv = shutil.which("uv") or str(paths.TOOLS / "uv" / "bin" / "uv")
+    uv = shutil.which("uv") or str(checkout.TOOLS / "uv" / "bin" / "uv")
     if not Path(uv).exists():
         raise UserError("no uv, which installs Quix Streams and Bytewax", "run `make setup`")
     result = subprocess.run(
-        [uv, "sync", "--frozen", "--project", str(PEERS), "--python", str(paths.PYTHON), "--no-python-downloads"],
+        [uv, "sync", "--frozen", "--project", str(PEERS), "--python", str(checkout.PYTHON), "--no-python-downloads"],
         env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENT)},
         capture_output=True,
         text=True,

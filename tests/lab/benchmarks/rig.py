@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.errors import UserError
 from flink_jobs.flink.answers import TERMINAL
+from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.kafka.lag import consumer_lag
 from flink_jobs.local.flink import task_manager
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.submit import Submission, submit
 from flink_jobs.settings import ENV_PREFIX, REPO_ROOT
 from flink_jobs.waiting import WaitTimeoutError, wait_for
 from tests.lab.benchmarks import workload
@@ -132,7 +132,7 @@ class Rig:
         submission = Submission(
             DETECT, parallelism=plan.parallelism, environment=environment, options=dict(plan.options)
         )
-        job_id = submit(self.stack.home, self.rest, submission)
+        job_id = submit(self.stack.flink_client(), self.rest, submission)
         try:
             yield job_id
         finally:

@@ -15,11 +15,11 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink.answers import TERMINAL
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.flink.rest import FlinkRestError
+from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.kafka.topics import create_topics
 from flink_jobs.local.flink import task_manager
 from flink_jobs.local.launch import COMPONENTS
 from flink_jobs.local.stack import Stack
-from flink_jobs.local.submit import Submission, submit
 from flink_jobs.settings import ENV_PREFIX, REPO_ROOT
 from flink_jobs.waiting import wait_for
 from tests.lab.benchmarks.rig import train_model
@@ -131,7 +131,7 @@ class Lab:
             special = plan.detect if name == "detect" else plan.archive
             script = plan.script if name == "detect" and plan.script else REPO_ROOT / JOBS[name]
             job = Submission(script, environment={**os.environ, **common, **special})
-            return submit(self.stack.home, self.rest, job)
+            return submit(self.stack.flink_client(), self.rest, job)
 
         with ThreadPoolExecutor(len(JOBS)) as pool:
             detect, archive = pool.map(start, ("detect", "archive"))

@@ -14,7 +14,7 @@ from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.contracts.uids import MAX_PARALLELISM
 from flink_jobs.errors import UserError
 from flink_jobs.flink.jobs import JOBS
-from flink_jobs.local import paths
+from flink_jobs.local import checkout
 from flink_jobs.settings import ENV_PREFIX, SECRETS_DIR, Settings, kafka_account, load_settings
 from tests.lab.platform.manifests import OVERLAYS, REPO, Manifest, of_kind
 from tests.lab.platform.pods import FLINK_CONTAINER, pods
@@ -111,7 +111,7 @@ def test_the_script_is_in_the_image_and_starts_in_application_mode(overlays: Ove
     assert script == f"{IN_IMAGE}{JOBS[job]}"
     assert (REPO / JOBS[job]).exists()
     jar = start["jarURI"].rpartition("/")[2]
-    assert (paths.FLINK_HOME / "opt" / jar).exists(), "the jar of the locked Flink release"
+    assert (checkout.FLINK_HOME / "opt" / jar).exists(), "the jar of the locked Flink release"
     assert start["upgradeMode"] == "savepoint"
 
 
@@ -134,7 +134,7 @@ def test_flink_keeps_its_state_where_the_job_says(overlays: Overlays, overlay: s
 
 
 def test_the_jvm_gets_the_flags_that_flink_ships(overlays: Overlays) -> None:
-    shipped = yaml.safe_load((paths.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
+    shipped = yaml.safe_load((checkout.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
     for job in JOBS:
         flags = _deployment(overlays["prod"], job)["flinkConfiguration"]["env.java.opts.all"].split()
         assert flags == [*shipped.split(), "-Duser.timezone=UTC"]

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from flink_jobs.local import airflow
-from flink_jobs.local.paths import Home
+from flink_jobs.local.home import Home
 from flink_jobs.settings import Settings
 
 SETTINGS = Settings.model_construct(

@@ -1,4 +1,4 @@
-"""What is written for Kafka, Flink and Postgres, and how jobs are submitted."""
+"""The configuration files of Kafka, Flink and Postgres."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 from flink_jobs.errors import UserError
-from flink_jobs.local import flink, kafka, paths, postgres, toolchain, zookeeper
-from flink_jobs.local.paths import Home
-from flink_jobs.local.submit import Submission, argv, client_error
+from flink_jobs.local import checkout, flink, kafka, postgres, toolchain, zookeeper
+from flink_jobs.local.home import Home
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.warehouse import migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
@@ -56,8 +55,8 @@ def test_flinks_environment_is_ours_and_not_the_callers(tmp_path: Path, monkeypa
     monkeypatch.setenv("HADOOP_CLASSPATH", "/elsewhere")
     env = flink.environment(Home(tmp_path), Path("/java"), "client")
     assert not {"FLINK_ENV_JAVA_OPTS", "HADOOP_CLASSPATH"} & set(env)
-    assert env["PYTHONPATH"].split(":") == [str(paths.SITE_PACKAGES), str(REPO_ROOT)]
-    assert env["FLINK_LIB_DIR"] == str(paths.FLINK_LIB)
+    assert env["PYTHONPATH"].split(":") == [str(checkout.SITE_PACKAGES), str(REPO_ROOT)]
+    assert env["FLINK_LIB_DIR"] == str(checkout.FLINK_LIB)
 
 
 def test_a_taskmanager_gets_its_own_id_and_port(tmp_path: Path) -> None:
@@ -99,58 +98,6 @@ def test_a_java_home_is_recognised_by_its_release_file(tmp_path: Path, release: 
     if release is not None:
         (tmp_path / "release").write_text(release)
     assert toolchain.java_major(tmp_path) == major
-
-
-def test_submit_asks_flink_for_what_was_asked(tmp_path: Path) -> None:
-    plain = argv(Submission(tmp_path / "job.py"), "http://127.0.0.1:8081")
-    assert plain[1:] == ["run", "--detached", "--jobmanager", "127.0.0.1:8081", "-py", str(tmp_path / "job.py")]
-    full = argv(Submission(tmp_path / "job.py", ("a",), 2, "file:/sp", {"k": "v"}), "http://h:1")
-    assert full[5:] == [
-        "--parallelism",
-        "2",
-        "--fromSavepoint",
-        "file:/sp",
-        "-Dk=v",
-        "-py",
-        str(tmp_path / "job.py"),
-        "a",
-    ]
-
-
-PYTHON_FAILS = """\
-Traceback (most recent call last):
-  File "job.py", line 1, in <module>
-    raise ValueError('boom')
-ValueError: boom
-org.apache.flink.client.program.ProgramAbortException: java.lang.RuntimeException: Python process exits with code: 1
-\tat org.apache.flink.client.python.PythonDriver.main(PythonDriver.java:140)
-Caused by: java.lang.RuntimeException: Python process exits with code: 1
-"""
-JAVA_FAILS = """\
-Traceback (most recent call last):
-py4j.protocol.Py4JJavaError: An error occurred while calling o9.execute.
-: org.apache.flink.table.api.ValidationException: Unable to create a source
-\tat org.apache.flink.x(Y.java:1)
-Caused by: org.apache.flink.table.api.ValidationException: Could not find any factory for identifier 'nope'
-org.apache.flink.client.program.ProgramAbortException: java.lang.RuntimeException: Python process exits with code: 1
-Caused by: java.lang.RuntimeException: Python process exits with code: 1
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "cause"),
-    [
-        (PYTHON_FAILS, "ValueError: boom"),
-        (
-            JAVA_FAILS,
-            "org.apache.flink.table.api.ValidationException: Could not find any factory for identifier 'nope'",
-        ),
-        ("Could not connect\n", "Could not connect"),
-        ("", "no output"),
-    ],
-)
-def test_the_cause_is_found_in_the_clients_output(text: str, cause: str) -> None:
-    assert client_error(text) == cause
 
 
 def test_the_projects_migrations_are_in_order() -> None:

@@ -1,52 +1,37 @@
-"""Where the pieces of a checkout are, and which files a stack's home folder holds."""
+"""The home folder of one stack: which files and folders it holds."""
 
 from __future__ import annotations
 
-import os
-import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from flink_jobs.settings import REPO_ROOT, STACK_ENV_FILE
-
-TOOLS = Path(os.environ.get("STREAMFLOW_TOOLS_DIR") or REPO_ROOT / ".tools")
-KAFKA_JARS = TOOLS / "jars" / "kafka"
-FLINK_LIB = TOOLS / "flink-lib"
-SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
-FLINK_HOME = SITE_PACKAGES / "pyflink"
-PYTHON = Path(sys.executable)
-
-
-def python_path() -> str:
-    """``PYTHONPATH`` for the JVMs: PEMJA reads no ``.pth`` files, so both folders must be spelled out."""
-    return os.pathsep.join([str(SITE_PACKAGES), str(REPO_ROOT)])
+from flink_jobs.settings import STACK_ENV_FILE
 
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of one stack. Everything the stack writes is below it (save what Postgres cannot reach there)."""
+    """The folder of one stack. The stack writes only below it; Postgres writes elsewhere if it cannot reach it."""
 
     root: Path
 
     @property
     def record(self) -> Path:
-        """What runs: pids, ports."""
+        """The record of the running processes: pids and ports."""
         return self.root / "stack.json"
 
     @property
     def env_file(self) -> Path:
-        """The settings of this stack, with its password; mode 0600."""
+        """The settings of this stack with its passwords; mode 0600."""
         return self.root / STACK_ENV_FILE
 
     @property
     def lock(self) -> Path:
-        """Held while `up` or `down` works."""
+        """The lock file that ``up`` and ``down`` hold while they work."""
         return self.root / "lock"
 
     @property
     def logs(self) -> Path:
-        """Logs of every process of the stack."""
+        """The logs of all processes of the stack."""
         return self.root / "logs"
 
     @property
@@ -56,12 +41,12 @@ class Home:
 
     @property
     def kafka_passwords(self) -> Path:
-        """One file for each of Kafka's accounts."""
+        """One password file for each Kafka account."""
         return self.secrets / "kafka"
 
     @property
     def postgres(self) -> Path:
-        """Postgres's folder, where its user can reach it."""
+        """The data folder of Postgres, if the account that Postgres runs as can reach it."""
         return self.root / "postgres"
 
     @property

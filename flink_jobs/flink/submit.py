@@ -1,33 +1,52 @@
-"""Submit a job with the distribution's own `flink run`."""
+"""Submit a job to any Flink cluster with Flink's own command-line client, ``flink run``."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flink_jobs.errors import UserError
 from flink_jobs.flink.answers import TERMINAL, root_cause
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
-from flink_jobs.local import flink, paths, toolchain
-from flink_jobs.local.paths import Home
 
 _JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
 _CLIENT_LIMIT_S = 300
 _MAX_FAILURES = 2  # a job that fails twice while starting will not start
-_JAVA_TAIL = (
-    "org.apache.flink.client.program.ProgramAbortException"  # from here on: "the Python process ended", many times
-)
+# After this line the client repeats many times that the Python process ended.
+_JAVA_TAIL = "org.apache.flink.client.program.ProgramAbortException"
+
+
+@dataclass(frozen=True)
+class FlinkClient:
+    """Flink's command-line client as installed on this machine, and how to run it.
+
+    Attributes:
+        program: the distribution's ``bin/flink``.
+        environment: all variables of the client's process, among them ``JAVA_HOME`` and ``FLINK_CONF_DIR``.
+        folder: the client's working folder.
+        logs: the folder where ``submit`` writes the client's output, as ``submit-<script>.out``.
+    """
+
+    program: Path
+    environment: Mapping[str, str]
+    folder: Path
+    logs: Path
 
 
 @dataclass(frozen=True)
 class Submission:
     """One job to start.
 
-    ``script`` is the Python file with the job's main; ``arguments`` go to it. ``options`` are Flink settings of this
-    run (``-D``), ``environment`` is added to the client's.
+    Attributes:
+        script: the Python file with the job's main.
+        arguments: the script's command-line arguments.
+        parallelism: task slots of the job; ``None`` for the cluster's default.
+        from_savepoint: path of the savepoint that the job restores.
+        options: Flink settings for this run (``-D``).
+        environment: variables that are added to the client's environment.
     """
 
     script: Path
@@ -38,10 +57,10 @@ class Submission:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def argv(submission: Submission, rest_url: str) -> list[str]:
-    """Return the command line of `flink run`."""
+def argv(program: Path, submission: Submission, rest_url: str) -> list[str]:
+    """Return the command line of ``flink run`` for the cluster at ``rest_url``."""
     address = rest_url.partition("://")[2]
-    line = [str(paths.FLINK_HOME / "bin" / "flink"), "run", "--detached", "--jobmanager", address]
+    line = [str(program), "run", "--detached", "--jobmanager", address]
     if submission.parallelism is not None:
         line += ["--parallelism", str(submission.parallelism)]
     if submission.from_savepoint is not None:
@@ -51,7 +70,7 @@ def argv(submission: Submission, rest_url: str) -> list[str]:
 
 
 def client_error(text: str) -> str:
-    """Return the line of the client's output that says what went wrong: a Java root cause, else Python's own error."""
+    """Return the line of the client's output that names the error: the Java root cause, else the Python error."""
     head = text.partition(_JAVA_TAIL)[0].strip() or text
     if "Caused by: " in head:
         return root_cause(head)
@@ -60,23 +79,23 @@ def client_error(text: str) -> str:
     return lines[-1] if lines else "no output"
 
 
-def submit(home: Home, rest: FlinkRest, submission: Submission, *, limit_s: float = 300.0) -> str:
-    """Start a job, wait until all its tasks run, and return its id.
+def submit(client: FlinkClient, rest: FlinkRest, submission: Submission, *, limit_s: float = 300.0) -> str:
+    """Start a job, wait up to ``limit_s`` seconds until all its tasks run, and return its id.
 
-    A job that does not come up is cancelled, so that it does not go on restarting unseen.
+    A job that does not start in time is cancelled; otherwise Flink would restart it again and again.
 
     Raises:
-        UserError: the script is missing, the client failed, or the job failed; with the root cause.
+        UserError: the script is missing, the client failed, or the job failed; the message holds the root cause.
     """
     if not submission.script.exists():
         raise UserError(f"no job script {submission.script}", "check the checkout: it should be there")
-    if not (home.flink / "conf" / "config.yaml").exists():
-        raise UserError(f"the stack in {home.root} has no Flink", "run `streamflow up`")
     rest.overview()
-    text = _run_client(home, rest, submission)
+    text = _run_client(client, rest, submission)
     match = _JOB_ID.search(text)
     if not match:
-        raise UserError(f"{submission.script.name} ended without submitting a job", "its main must execute one")
+        raise UserError(
+            f"{submission.script.name} ended without submitting a job", "call `execute` in the script's main"
+        )
     job_id = match[1]
     try:
         rest.wait_state(job_id, "RUNNING", limit_s=limit_s, max_failures=_MAX_FAILURES)
@@ -86,13 +105,13 @@ def submit(home: Home, rest: FlinkRest, submission: Submission, *, limit_s: floa
     return job_id
 
 
-def _run_client(home: Home, rest: FlinkRest, submission: Submission) -> str:
-    env = {**flink.environment(home, toolchain.find_java(), "client"), **submission.environment}
+def _run_client(client: FlinkClient, rest: FlinkRest, submission: Submission) -> str:
+    """Run the client, write its output to a file, and return the output."""
     try:
         result = subprocess.run(
-            argv(submission, rest.url),
-            env=env,
-            cwd=home.flink,
+            argv(client.program, submission, rest.url),
+            env={**client.environment, **submission.environment},
+            cwd=client.folder,
             capture_output=True,
             text=True,
             check=False,
@@ -101,10 +120,10 @@ def _run_client(home: Home, rest: FlinkRest, submission: Submission) -> str:
     except subprocess.TimeoutExpired:
         raise UserError(
             f"`flink run` of {submission.script.name} took more than {_CLIENT_LIMIT_S} s",
-            f"see the client's log in {home.logs}",
+            f"see the client's log in {client.logs}",
         ) from None
     text = result.stdout + result.stderr
-    log = home.logs / f"submit-{submission.script.stem}.out"
+    log = client.logs / f"submit-{submission.script.stem}.out"
     log.write_text(text)
     if result.returncode:
         raise UserError(
