@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.broker import Broker
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -217,9 +217,8 @@ def load_settings(home: Path | None = None) -> Settings:
         return Settings(_env_file=env_file, _secrets_dir=os.environ.get(SECRETS_DIR))  # type: ignore[call-arg]
     except ValidationError as error:
         problems = _explain(error)
-        raise UserError(
-            problems, f"run `streamflow up`, or set them in the environment ({env_file} is read too)"
-        ) from None
+        fix = f"run `streamflow up`, or set them in the environment ({env_file} is read too)"
+        raise UserError(problems, fix, ErrorCode.SETTINGS_INVALID) from None
     except PermissionError:
         raise UserError(f"cannot read {env_file}", "run as the user who ran `streamflow up`") from None
 

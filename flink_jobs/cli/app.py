@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
+from flink_jobs.cli.failures import run_reporting_errors, wants_json
 from flink_jobs.cli.lazy import Lazy, LazyGroup
-from flink_jobs.errors import UserError
 
 STACK, JOB, TRAFFIC, DATA = "The local stack", "The job", "Card traffic", "Model, rules and data"
 
@@ -100,23 +100,5 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; errors end with one line and exit code 2, Ctrl-C with 130."""
-    try:
-        app(prog_name="streamflow")
-    except UserError as error:
-        _end(error, f"{error.what}. What to do: {error.fix}", 2)
-    except KeyboardInterrupt as error:
-        _end(error, "interrupted", 130)
-    except Exception as error:  # noqa: BLE001 - the last line of defence against a stack trace on someone's terminal
-        _end(
-            error,
-            f"unexpected {type(error).__name__}: {error}. What to do: run `streamflow --debug ...` and report it",
-            2,
-        )
-
-
-def _end(error: BaseException, text: str, code: int) -> None:
-    if os.environ.get("STREAMFLOW_DEBUG"):
-        raise error
-    sys.stderr.write(f"streamflow: {text}\n")
-    sys.exit(code)
+    """Run the command line; an error ends with one line and exit code 2, Ctrl-C with 130."""
+    run_reporting_errors(app, as_json=wants_json(sys.argv[1:]))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say, table
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.kafka import lag
 from flink_jobs.local.launch import COMPONENTS
@@ -78,7 +78,7 @@ def status(*, output: OutputOption = Output.PLAIN) -> None:
     stack = Stack()
     processes = stack.status()
     if not processes:
-        raise UserError(f"the stack in {stack.home.root} is not up", "run `streamflow up`")
+        raise UserError(f"the stack in {stack.home.root} is not up", "run `streamflow up`", ErrorCode.STACK_DOWN)
     settings = stack.settings()
     jobs = _jobs(FlinkRest(settings.flink_rest_url, timeout_s=3))
     consumers = lag.consumer_lag(settings.broker()) if _runs(stack, "kafka") else []

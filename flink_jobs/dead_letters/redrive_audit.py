@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from flink_jobs.core.dead_letters.redrive import NO_PAST, Past, replays_of
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.job.archiver.rows import Refusal, write_messages
 
 if TYPE_CHECKING:
@@ -219,6 +219,7 @@ def open_redrives(dsn: str, *, alone: bool = False) -> Iterator[RedriveStore]:
         raise UserError(
             f"Postgres, which keeps the audit, does not answer ({reason})",
             "run `streamflow up`; what was under way is settled by the next redrive",
+            ErrorCode.POSTGRES_UNREACHABLE,
         ) from None
     except psycopg.errors.UndefinedTable:
         raise UserError(

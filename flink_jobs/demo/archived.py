@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.traffic.outcomes import Outcomes
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def archive(dsn: str, topic: str, customers: str) -> Iterator[Archive]:
     try:
         connection = psycopg.connect(dsn, autocommit=True, row_factory=dict_row, connect_timeout=5)
     except psycopg.OperationalError:
-        raise UserError("Postgres does not answer", "see `streamflow status` and its log") from None
+        fix = "see `streamflow status` and its log"
+        raise UserError("Postgres does not answer", fix, ErrorCode.POSTGRES_UNREACHABLE) from None
     with connection:
         yield Archive(connection, topic, customers)

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.flink.answers import TERMINAL, Checkpoints, Failure, Job, root_cause
 from flink_jobs.waiting import WaitTimeoutError, wait_for
 
@@ -51,6 +51,7 @@ class FlinkRest:
             raise UserError(
                 f"no Flink JobManager answers at {self.url} ({reason})",
                 "run `streamflow up`, or set STREAMFLOW_FLINK_REST_URL",
+                ErrorCode.FLINK_UNREACHABLE,
             ) from None
         answer: Json = json.loads(text or b"{}")
         return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kafka.errors import AuthorizationError, KafkaError, SaslAuthenticationFailedError
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.broker import Broker
 
 
@@ -14,6 +14,7 @@ def connection_error(broker: Broker, cause: Exception) -> UserError:
         return UserError(
             f"Kafka at {broker} refuses the password of {broker.user}",
             f"check the file {broker.password_file}; `streamflow up` renews those of the local stack",
+            ErrorCode.KAFKA_DENIED,
         )
     if isinstance(cause, AuthorizationError):
         return denied(broker, cause)
@@ -21,7 +22,8 @@ def connection_error(broker: Broker, cause: Exception) -> UserError:
     if broker.user:
         # kafka-python goes on trying until its time is up, and then no longer says why.
         fix += f"; a password that is not that of {broker.user} and a wrong authority look the same from here"
-    return UserError(f"no Kafka broker answers at {broker} with {broker.protocol} ({type(cause).__name__})", fix)
+    what = f"no Kafka broker answers at {broker} with {broker.protocol} ({type(cause).__name__})"
+    return UserError(what, fix, ErrorCode.KAFKA_UNREACHABLE)
 
 
 def no_topic(broker: Broker, topic: str) -> UserError:
@@ -38,4 +40,5 @@ def denied(broker: Broker, cause: KafkaError) -> UserError:
     return UserError(
         f"Kafka at {broker} does not let {broker.user or 'this account'} do that ({type(cause).__name__})",
         "who may do what follows from the producers and consumers in flink_jobs/contracts/topics",
+        ErrorCode.KAFKA_DENIED,
     )

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.model_registry.stages import Stage
 
 if TYPE_CHECKING:
@@ -175,9 +175,8 @@ def open_registry(dsn: str, *, alone: bool = False) -> Iterator[Registry]:
                     raise UserError("somebody else is promoting a model", "wait until they are done")
             yield Registry(connection)
     except psycopg.OperationalError as error:
-        raise UserError(
-            f"Postgres does not answer ({str(error).strip().splitlines()[0]})", "run `streamflow up`"
-        ) from None
+        what = f"Postgres does not answer ({str(error).strip().splitlines()[0]})"
+        raise UserError(what, "run `streamflow up`", ErrorCode.POSTGRES_UNREACHABLE) from None
     except psycopg.errors.UndefinedTable:
         raise UserError(
             "the database has no registry yet", "run `streamflow up`: it brings the tables up to date"

@@ -1,4 +1,4 @@
-"""Commands of the streaming environment, called from Airflow's, whose packages cannot be beside theirs."""
+"""Runs commands of the streaming environment from Airflow's environment, whose packages conflict with theirs."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ import tempfile
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.settings import REPO_ROOT
 
 STREAMFLOW: Final = REPO_ROOT / ".venv" / "bin" / "streamflow"
-_FIX: Final = ". What to do: "
 log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What a command said."""
+    """The exit code and the JSON document of a command."""
 
     code: int
     document: dict[str, Any]
 
 
 def run_streamflow(*arguments: str, answers: Collection[int] = (0,)) -> Answer:
-    """Run a ``streamflow`` command that can answer in JSON; what it reports meanwhile goes to the log.
+    """Run a ``streamflow`` command that can answer in JSON; its progress messages go to the log.
 
     Args:
         arguments: the command without ``--output``.
         answers: exit codes that are an answer and no failure.
 
     Raises:
-        UserError: the command is not there or failed; in its own words.
+        UserError: the command is not installed or failed; with the command's own message, hint and code.
     """
     if not STREAMFLOW.exists():
-        raise UserError(f"there is no {STREAMFLOW}", "run `make setup`")
+        raise UserError(f"there is no {STREAMFLOW}", "run `make setup`", ErrorCode.NOT_INSTALLED)
     command = [str(STREAMFLOW), *arguments, "--output", "json"]
     log.info("streamflow %s", " ".join(arguments))
     last = ""
@@ -46,10 +45,19 @@ def run_streamflow(*arguments: str, answers: Collection[int] = (0,)) -> Answer:
                 if last := line.strip() or last:
                     log.info(last)
         if process.returncode not in answers:
-            what, _, fix = last.removeprefix("streamflow: ").partition(_FIX)
-            raise UserError(
-                f"`streamflow {' '.join(arguments[:2])}` ended with {process.returncode}: {what or 'it said nothing'}",
-                fix or "run it by hand",
-            )
+            raise failure(f"`streamflow {' '.join(arguments[:2])}` ended with {process.returncode}", last)
         document.seek(0)
         return Answer(process.returncode, json.load(document))
+
+
+def failure(what: str, last_line: str) -> UserError:
+    """Return the error of a failed command from the last line of its standard error.
+
+    The line is the CLI's error object. A process that ended by a signal leaves any other text, or none.
+    """
+    try:
+        error = json.loads(last_line)["error"]
+        return UserError(f"{what}: {error['message']}", error["hint"], ErrorCode(error["code"]))
+    except (ValueError, KeyError, TypeError):
+        message = last_line or "it printed no error"
+        return UserError(f"{what}: {message}", "run it in a terminal", ErrorCode.COMMAND_FAILED)

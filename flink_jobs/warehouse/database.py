@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg import sql
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.settings import DatabaseRole, Settings
 from flink_jobs.warehouse import migrations
 from flink_jobs.warehouse.partitions import roll_partitions
@@ -89,4 +89,5 @@ def _unreachable(settings: Settings, error: Exception) -> UserError:
     return UserError(
         f"Postgres at {place} refuses: {str(error).strip().splitlines()[-1]}",
         "check STREAMFLOW_POSTGRES_*, the password's file and the network",
+        ErrorCode.POSTGRES_UNREACHABLE,
     )

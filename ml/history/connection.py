@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 
+_FIX = "see `streamflow status` and its log"
 Connection = psycopg.Connection[dict[str, Any]]
 
 
@@ -25,13 +26,13 @@ def warehouse(dsn: str) -> Iterator[Connection]:
     try:
         connection = psycopg.connect(dsn, row_factory=dict_row, connect_timeout=5)
     except psycopg.OperationalError:
-        raise UserError("Postgres does not answer", "see `streamflow status` and its log") from None
+        raise UserError("Postgres does not answer", _FIX, ErrorCode.POSTGRES_UNREACHABLE) from None
     try:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with connection:
             yield connection
     except psycopg.OperationalError:
-        raise UserError("Postgres ended the connection", "see `streamflow status` and its log") from None
+        raise UserError("Postgres ended the connection", _FIX, ErrorCode.POSTGRES_UNREACHABLE) from None
     except psycopg.errors.UndefinedTable as error:
         what = f"the database lacks a table ({str(error).splitlines()[0]})"
         raise UserError(what, "run `streamflow up`: it applies the migrations") from error
