@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flink_jobs.core.models.model import TreeModel
     from flink_jobs.core.models.trees.arrays import Arrays
-    from flink_jobs.core.models.trees.masks import Row
+    from flink_jobs.core.models.trees.walk import Row
     from ml.dataset import Dataset
 
 

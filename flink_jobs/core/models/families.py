@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from flink_jobs.core.models.calibration import CURVE_RAW, compile_curve
 from flink_jobs.core.models.trees import boosting_scorer, forest_scorer
 from flink_jobs.core.models.trees.arrays import BoostingArrays, ForestArrays, TreeArrays
-from flink_jobs.core.models.trees.boxes import average_path_length, boosting_trees, forest_trees
+from flink_jobs.core.models.trees.linked_trees import average_path_length, boosting_trees, forest_trees
 from flink_jobs.core.models.trees.path_attribution import compile_attribution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flink_jobs.core.models.trees.arrays import Arrays
-    from flink_jobs.core.models.trees.masks import Row, RowScore
     from flink_jobs.core.models.trees.path_attribution import Attribution
+    from flink_jobs.core.models.trees.walk import Row, RowScore
 
     Curve = Callable[[float], float]
 

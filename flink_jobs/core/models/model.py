@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.artifact import ModelArrays
     from flink_jobs.core.models.manifest import ModelManifest
     from flink_jobs.core.models.trees.arrays import Arrays
-    from flink_jobs.core.models.trees.masks import Row, RowScore
+    from flink_jobs.core.models.trees.walk import Row, RowScore
     from flink_jobs.core.transaction import Transaction
 
     Inputs = Callable[[FeatureVector, Transaction], Row]

@@ -7,14 +7,13 @@ Each factory takes the forest and returns a function from a row to its score. Th
 from __future__ import annotations
 
 import struct
-from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flink_jobs.core.models.trees.arrays import LEAF, ForestArrays
-from flink_jobs.core.models.trees.boxes import Trees, average_path_length, boxes_of, float32_boundary, forest_trees
+from flink_jobs.core.models.trees.linked_trees import Trees, average_path_length, float32_boundary, forest_trees
 from ml.fitting import FOREST_INPUTS
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def nested_specialised(arrays: ForestArrays) -> Score:
 
 def _unpruned(arrays: ForestArrays, threshold: NDArray[np.float64]) -> Trees:
     pruned = forest_trees(arrays)
-    return Trees(pruned.roots, arrays.feature, threshold, pruned.left, pruned.right, pruned.value, pruned.tree)
+    return Trees(pruned.roots, arrays.feature, threshold, pruned.left, pruned.right, pruned.value)
 
 
 def _statements(forest: Trees, trees: range) -> list[str]:
@@ -169,90 +168,6 @@ def _compile(body: list[str], exponent: float | None) -> Score:
     exec("def score(row):\n" + "\n".join(f" {line}" for line in lines), namespace)  # noqa: S102 - numbers of our own
     score: Score = namespace["score"]
     return score
-
-
-# --- bit masks -------------------------------------------------------------------------------------------------
-
-
-def masks_numpy(arrays: ForestArrays) -> Score:
-    """Bit masks as rows of uint64, ANDed by numpy; a lane is a whole word."""
-    tables, weights = _mask_rows(arrays, 64)
-    exponent = _exponent(arrays)
-    both = np.bitwise_and
-
-    def score(row: tuple[float, ...]) -> float:
-        (thresholds, masks), *others = tables
-        bits = masks[bisect_left(thresholds, row[0])]
-        for (more_thresholds, more_masks), value in zip(others, row[1:], strict=True):
-            bits = both(bits, more_masks[bisect_left(more_thresholds, value)])
-        return float(2.0 ** (float(np.bitwise_count(bits).dot(weights)) * exponent))
-
-    return score
-
-
-def masks_lanes(lane_bits: int) -> Callable[[ForestArrays], Score]:
-    """Bit masks as big integers with lanes of another width."""
-
-    def factory(arrays: ForestArrays) -> Score:
-        tables, weights = _mask_rows(arrays, lane_bits)
-        exponent, lane, width = _exponent(arrays), np.dtype(f"<u{lane_bits // 8}"), len(weights) * lane_bits // 8
-        integers = [
-            (thresholds, [int.from_bytes(row.tobytes(), "little") for row in rows]) for thresholds, rows in tables
-        ]
-
-        def score(row: tuple[float, ...]) -> float:
-            bits = -1
-            for (thresholds, masks), value in zip(integers, row, strict=True):
-                bits &= masks[bisect_left(thresholds, value)]
-            counts = np.bitwise_count(np.frombuffer(bits.to_bytes(width, "little"), lane))
-            return float(2.0 ** (float(counts.dot(weights)) * exponent))
-
-        return score
-
-    return factory
-
-
-def masks_unpacked(arrays: ForestArrays) -> Score:
-    """Bit masks as big integers, one bit per box in any order; unpacked to bytes to look the lengths up."""
-    boxes = boxes_of(forest_trees(arrays), slice(0, arrays.tree_count), FEATURES)
-    count = len(boxes.value)
-    tables = []
-    for feature, thresholds in enumerate(boxes.thresholds):
-        ranks = np.arange(len(thresholds) + 1)[:, None]
-        inside = (boxes.low[:, feature] <= ranks) & (ranks <= boxes.high[:, feature])
-        rows = np.packbits(inside, axis=1, bitorder="little")
-        tables.append((thresholds.tolist(), [int.from_bytes(row.tobytes(), "little") for row in rows]))
-    width, lengths, exponent = -(-count // 8), boxes.value, _exponent(arrays)
-
-    def score(row: tuple[float, ...]) -> float:
-        bits = -1
-        for (thresholds, masks), value in zip(tables, row, strict=True):
-            bits &= masks[bisect_left(thresholds, value)]
-        unpacked = np.unpackbits(
-            np.frombuffer(bits.to_bytes(width, "little"), np.uint8), count=count, bitorder="little"
-        )
-        return float(2.0 ** (float(lengths[unpacked.view(np.bool_)].sum()) * exponent))
-
-    return score
-
-
-def _mask_rows(
-    arrays: ForestArrays, lane_bits: int
-) -> tuple[list[tuple[list[float], list[NDArray[Any]]]], NDArray[np.float64]]:
-    boxes = boxes_of(forest_trees(arrays), slice(0, arrays.tree_count), FEATURES)
-    order = np.argsort(boxes.value, kind="stable")
-    values, counts = np.unique(boxes.value, return_counts=True)
-    lanes = -(-counts // lane_bits)
-    within = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    position = np.repeat((np.cumsum(lanes) - lanes) * lane_bits, counts) + within
-    tables = []
-    for feature, thresholds in enumerate(boxes.thresholds):
-        ranks = np.arange(len(thresholds) + 1)[:, None]
-        inside = np.zeros((len(thresholds) + 1, int(lanes.sum()) * lane_bits), dtype=np.bool_)
-        inside[:, position] = (boxes.low[order, feature] <= ranks) & (ranks <= boxes.high[order, feature])
-        rows = np.packbits(inside, axis=1, bitorder="little").view(f"<u{lane_bits // 8}")
-        tables.append((thresholds.tolist(), list(rows)))
-    return tables, np.repeat(values, lanes)
 
 
 def _exponent(arrays: ForestArrays) -> float:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from flink_jobs.core.models.calibration import CURVE_RAW, CURVE_SCORE, compile_curve, rarity_curve
 from flink_jobs.core.models.families import compile_model
 from flink_jobs.core.models.faults import ModelError, ModelFault
-from flink_jobs.core.models.trees import masks as tree_masks
+from flink_jobs.core.models.trees import walk as tree_walk
 from flink_jobs.core.models.trees.arrays import LEAF, MAX_LEAVES, BoostingArrays, check_trees
 from flink_jobs.core.models.trees.boosting_scorer import compile_score, sigmoid
 from tests.unit.core.tree_models import FEATURE_COUNT, boosted, forests, rows
@@ -37,13 +37,13 @@ def walk(arrays: BoostingArrays, row: tuple[float, ...]) -> float:
 
 
 @settings(max_examples=120)
-@given(boosted, rows, st.sampled_from([10**9, 500, 1]))
-def test_boosted_trees_equal_a_walk_whatever_the_grouping(
-    arrays: BoostingArrays, given_rows: list[tuple[float, ...]], goal: int
+@given(boosted, rows)
+def test_boosted_trees_equal_a_walk_down_every_tree(
+    arrays: BoostingArrays, given_rows: list[tuple[float, ...]]
 ) -> None:
     check_trees(arrays, FEATURE_COUNT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree_masks, "TABLE_BYTES_GOAL", goal)
+        patch.setattr(tree_walk, "_WALKER", None)
         score = compile_score(arrays, FEATURE_COUNT)
     for row in given_rows:
         assert score(row) == pytest.approx(sigmoid(walk(arrays, row)), abs=1e-13)
@@ -120,7 +120,7 @@ def test_arrays_that_are_no_boosted_trees(changes: dict[str, object], fault: Mod
     assert caught.value.reason is fault
 
 
-def test_a_tree_has_at_most_as_many_leaves_as_a_lane_has_bits() -> None:
+def test_a_boosted_tree_with_too_many_leaves_is_refused() -> None:
     splits = MAX_LEAVES  # one leaf more than allowed
     inner = np.arange(splits)
     arrays = stump(

@@ -17,7 +17,6 @@ from flink_jobs.core.models import artifact as model_artifact
 from flink_jobs.core.models.manifest import ARRAYS_FILE, MANIFEST_FILE, feature_hash, parse_manifest
 from flink_jobs.core.models.model import ModelError, ModelFault, load_model, model_directory
 from flink_jobs.core.models.trees import arrays as tree_arrays
-from flink_jobs.core.models.trees import masks as tree_masks
 from tests.unit.core.forest_samples import FEATURES, VERSION, forest, manifest, write
 
 if TYPE_CHECKING:
@@ -266,12 +265,6 @@ def test_the_check_does_not_rely_on_the_reader(arrays: ForestArrays) -> None:
 @pytest.mark.parametrize("cap", ["MAX_TREES", "MAX_NODES", "MAX_FEATURES"])
 def test_caps_on_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap: str) -> None:
     monkeypatch.setattr(tree_arrays, cap, 1)
-    assert fault_of(write(tmp_path)) is ModelFault.TOO_LARGE
-
-
-def test_cap_on_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree_masks, "TABLE_BYTES_GOAL", 10)
-    monkeypatch.setattr(tree_masks, "TABLE_BYTES_LIMIT", 20)
     assert fault_of(write(tmp_path)) is ModelFault.TOO_LARGE
 
 

@@ -1,4 +1,4 @@
-"""The compiled scorer against a plain walk down every tree, and the float32 boundary against numpy."""
+"""The scorer, walking in Python, against the formula of the paper; and the float32 boundary against numpy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_jobs.core.models.trees import masks as tree_masks
+from flink_jobs.core.models.trees import walk as tree_walk
 from flink_jobs.core.models.trees.arrays import ARRAY_DTYPES, LEAF, MAX_FLOAT32, ForestArrays, check_trees
-from flink_jobs.core.models.trees.boxes import average_path_length, float32_boundary
 from flink_jobs.core.models.trees.forest_scorer import compile_score
+from flink_jobs.core.models.trees.linked_trees import average_path_length, float32_boundary
 from tests.unit.core.tree_models import FEATURE_COUNT, forests, rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 
@@ -36,30 +38,25 @@ def walk(arrays: ForestArrays, row: tuple[float, ...], shift: int) -> int:
     return total
 
 
-@settings(deadline=None, max_examples=150)
-@given(forests, rows, st.sampled_from([10**9, 400, 1]))
-def test_equals_a_walk_down_every_tree(arrays: ForestArrays, given_rows: list[tuple[float, ...]], goal: int) -> None:
-    """Whatever the grouping of the trees."""
-    check_trees(arrays, FEATURE_COUNT)
+@pytest.fixture(autouse=True, scope="module")
+def python_walk() -> Iterator[None]:
+    """Score with the fallback in Python; ``tests/unit/native/test_tree_walk.py`` holds the walk in C to its bits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree_masks, "TABLE_BYTES_GOAL", goal)
-        score = compile_score(arrays, FEATURE_COUNT)
+        patch.setattr(tree_walk, "_WALKER", None)
+        yield
+
+
+@settings(deadline=None, max_examples=150)
+@given(forests, rows)
+def test_equals_a_walk_down_every_tree(arrays: ForestArrays, given_rows: list[tuple[float, ...]]) -> None:
+    check_trees(arrays, FEATURE_COUNT)
+    score = compile_score(arrays, FEATURE_COUNT)
     normal = float(average_path_length(arrays.max_samples)[0]) * arrays.tree_count
     shift = 40
     for row in given_rows:
         expected = 2.0 ** (-walk(arrays, row, shift) / 2.0**shift / normal) if normal else 0.5
         assert score(row) == pytest.approx(expected, rel=1e-12)
         assert 0.0 < score(row) <= 1.0
-
-
-@settings(deadline=None, max_examples=80)
-@given(forests, rows)
-def test_grouping_the_trees_does_not_change_one_bit(arrays: ForestArrays, given_rows: list[tuple[float, ...]]) -> None:
-    whole = compile_score(arrays, FEATURE_COUNT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree_masks, "TABLE_BYTES_GOAL", 1)
-        parts = compile_score(arrays, FEATURE_COUNT)
-    assert [whole(row) for row in given_rows] == [parts(row) for row in given_rows]
 
 
 @settings(deadline=None, max_examples=80)

@@ -1,4 +1,4 @@
-"""The walk in C against the masks in Python: the same bits for every model, and no array that it would read beyond."""
+"""The walk in C returns the same bits as the walk in Python, and refuses arrays that it would read beyond."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flink_jobs.core.models.families import compile_model
-from flink_jobs.core.models.trees import sums as tree_sums
+from flink_jobs.core.models.trees import walk as tree_walk
 from flink_jobs.native import modules
 from flink_jobs.native.loader import NativeFinder
 from tests.unit.core.tree_models import FEATURE_COUNT, boosted, forests, rows
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.trees.arrays import TreeArrays
 
 pytestmark = pytest.mark.skipif(
-    not modules.build_folder().is_dir(), reason="no C compiler was there when `make setup` ran"
+    not modules.build_folder().is_dir(), reason="there is no compiled build; `make setup` found no C compiler"
 )
 
 
@@ -36,14 +36,14 @@ def walker_type() -> Any:  # noqa: ANN401 - loaded from the build, whichever cor
 
 def scores(arrays: TreeArrays, walker: object, given_rows: list[tuple[float, ...]]) -> list[float]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree_sums, "_WALKER", walker)
+        patch.setattr(tree_walk, "_WALKER", walker)
         score = compile_model(arrays, {}, FEATURE_COUNT).score
     return [score(row) for row in given_rows]
 
 
 @settings(deadline=None, max_examples=150)
 @given(st.one_of(forests, boosted), rows)
-def test_the_walk_and_the_masks_give_the_same_bits(arrays: TreeArrays, given_rows: list[tuple[float, ...]]) -> None:
+def test_both_walks_give_the_same_bits(arrays: TreeArrays, given_rows: list[tuple[float, ...]]) -> None:
     assert scores(arrays, walker_type(), given_rows) == scores(arrays, None, given_rows)
 
 
@@ -57,7 +57,7 @@ def one_split(**changes: object) -> tuple[Any, ...]:
     return tuple((arrays | changes).values())
 
 
-def test_sums_over_more_trees_than_are_walked_at_a_time() -> None:
+def test_sums_over_more_trees_than_one_group_holds() -> None:
     walk = walker_type()(1, *one_split())
     assert [walk((x,)) for x in (-math.inf, 1.5, math.nextafter(1.5, 2.0), math.inf)] == [10.0, 10.0, 20.0, 20.0]
     count = 19
@@ -80,7 +80,7 @@ def test_sums_over_more_trees_than_are_walked_at_a_time() -> None:
         ((None,), TypeError, "must be real number"),
     ],
 )
-def test_a_row_that_is_none_is_refused(row: Any, error: type[Exception], words: str) -> None:  # noqa: ANN401
+def test_an_invalid_row_is_refused(row: Any, error: type[Exception], words: str) -> None:  # noqa: ANN401
     with pytest.raises(error, match=words):
         walker_type()(1, *one_split())(row)
 
@@ -88,15 +88,15 @@ def test_a_row_that_is_none_is_refused(row: Any, error: type[Exception], words: 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"roots": np.array([], dtype=np.int64)}, "unlike lengths, or none"),
-        ({"value": np.array([0, 10])}, "unlike lengths, or none"),
-        ({"roots": np.array([3])}, "a node lies outside the arrays"),
-        ({"right": np.array([-7, -1, -1])}, "a node lies outside the arrays"),
-        ({"feature": np.array([1, -1, -1], dtype=np.int16)}, "a split on a feature that there is not"),
-        ({"left": np.array([0, -1, -1])}, "they share nodes"),
-        ({"roots": np.array([0, 0])}, "they share nodes"),
+        ({"roots": np.array([], dtype=np.int64)}, "the arrays are empty or differ in length"),
+        ({"value": np.array([0, 10])}, "the arrays are empty or differ in length"),
+        ({"roots": np.array([3])}, "a node index is outside the arrays"),
+        ({"right": np.array([-7, -1, -1])}, "a node index is outside the arrays"),
+        ({"feature": np.array([1, -1, -1], dtype=np.int16)}, "a split on a feature index beyond the feature count"),
+        ({"left": np.array([0, -1, -1])}, "two links lead to one node"),
+        ({"roots": np.array([0, 0])}, "two links lead to one node"),
     ],
 )
-def test_what_is_no_tree_is_refused(changes: dict[str, object], words: str) -> None:
-    with pytest.raises(ValueError, match=f"these are no trees: .*{words}"):
+def test_arrays_that_are_not_trees_are_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=f"these arrays are not valid trees: .*{words}"):
         walker_type()(1, *one_split(**changes))

@@ -1,15 +1,16 @@
-/* Walks one row down every tree of a model and adds up what the leaves hold, exactly.
+/* Walks one row down every tree of a model and returns the exact sum of the leaf values.
  *
- * The Python way to the same sum is in tree_masks.py; this one is used where a C compiler was there at set-up. Values are
- * 64-bit integers (fixed point, see tree_sums.py), so the sum is the same to the last bit whatever the order.
+ * walk.py uses this walker when `make setup` found a C compiler, and a walk in Python otherwise. Leaf values are 64-bit
+ * integers (fixed point, see exact_shift in walk.py), so both walks return the same bits in any order of the trees.
  *
- * Nodes lie tree by tree, breadth first, both children side by side, 16 bytes each. A leaf is a split that always leads
- * to itself (its boundary is infinite), so all trees of a group take the same number of steps, without a branch: the
- * processor then has the loads of LANES trees under way at once instead of waiting for each (cf. Asadi, Lin and de Vries,
- * "Runtime Optimizations for Tree-Based Machine Learning Models", TKDE 2014).
+ * The nodes are stored tree by tree in breadth-first order, 16 bytes each; the two children of a node are neighbours. A
+ * leaf is stored as a split that always leads to itself (its boundary is infinite). All trees of a group therefore take
+ * the same number of steps, without a branch, and the processor loads the nodes of LANES trees in parallel instead of
+ * waiting for each (cf. Asadi, Lin and de Vries, "Runtime Optimizations for Tree-Based Machine Learning Models", TKDE
+ * 2014).
  *
- * It keeps the GIL from beginning to end and takes part in none of the GIL-state calls that deadlock inside the
- * TaskManager's JVM.
+ * The walker holds the GIL for its whole run. It calls none of the GIL-state functions, which deadlock inside the JVM of
+ * the TaskManager.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -20,10 +21,10 @@
 #include <structmember.h>
 
 #define LANES 8
-#define MAX_FEATURES 256 /* that of tree_arrays.py */
+#define MAX_FEATURES 256 /* the same as in arrays.py */
 
 typedef struct {
-    double boundary; /* a value <= boundary goes left */
+    double boundary; /* a feature value <= boundary goes to the left child */
     int32_t feature;
     int32_t left; /* the right child is left + 1 */
 } Node;
@@ -32,29 +33,29 @@ typedef struct {
     PyObject_HEAD vectorcallfunc call;
     int32_t feature_count, tree_count;
     int32_t *roots;
-    int32_t *steps; /* per group of LANES trees: its deepest tree's depth */
+    int32_t *steps; /* per group of LANES trees: the depth of its deepest tree */
     Node *nodes;
-    int64_t *values; /* per node; only those of leaves count */
+    int64_t *values; /* one per node; only the values of leaves are used */
 } Walker;
 
-/* The arrays of tree_boxes.Trees, as given. */
+/* The arrays of linked_trees.Trees, as passed by the caller. */
 typedef struct {
     Py_buffer roots, feature, boundary, left, right, value;
 } Given;
 
 static int bad(const char *what) {
-    PyErr_Format(PyExc_ValueError, "these are no trees: %s", what);
+    PyErr_Format(PyExc_ValueError, "these arrays are not valid trees: %s", what);
     return -1;
 }
 
-/* Copy one tree breadth first to `next`; returns where the next tree may begin, or -1. */
+/* Copies one tree to `next` in breadth-first order; returns the first free place after it, or -1. */
 static Py_ssize_t copy_tree(Walker *self, const Given *given, int64_t *origin, Py_ssize_t next, int64_t root, int *depth) {
     const Py_ssize_t count = given->feature.len / (Py_ssize_t)sizeof(int16_t);
     const int16_t *feature = given->feature.buf;
     const int64_t *left = given->left.buf, *right = given->right.buf;
     Py_ssize_t place = next, level_end = next + 1, end = next + 1;
     *depth = 0;
-    if (next >= count) return bad("they share nodes");
+    if (next >= count) return bad("two links lead to one node");
     origin[next] = root;
     for (; place < end; place++) {
         const int64_t node = origin[place];
@@ -62,14 +63,14 @@ static Py_ssize_t copy_tree(Walker *self, const Given *given, int64_t *origin, P
             level_end = end;
             ++*depth;
         }
-        if (node < 0 || node >= count) return bad("a node lies outside the arrays");
+        if (node < 0 || node >= count) return bad("a node index is outside the arrays");
         self->values[place] = ((const int64_t *)given->value.buf)[node];
         if (feature[node] < 0) {
             self->nodes[place] = (Node){INFINITY, 0, (int32_t)place};
             continue;
         }
-        if (feature[node] >= self->feature_count) return bad("a split on a feature that there is not");
-        if (end + 2 > count) return bad("they share nodes");
+        if (feature[node] >= self->feature_count) return bad("a split on a feature index beyond the feature count");
+        if (end + 2 > count) return bad("two links lead to one node");
         self->nodes[place] = (Node){((const double *)given->boundary.buf)[node], feature[node], (int32_t)end};
         origin[end++] = left[node];
         origin[end++] = right[node];
@@ -105,7 +106,7 @@ static int allocate(Walker *self, Py_ssize_t count) {
     return -1;
 }
 
-/* The sum over all trees for one row. */
+/* Returns the sum of leaf values over all trees for one row. */
 static int64_t walk(const Walker *self, const double *row) {
     const Node *nodes = self->nodes;
     int64_t sum = 0;
@@ -114,7 +115,7 @@ static int64_t walk(const Walker *self, const double *row) {
         int32_t at[LANES] = {0};
         for (int32_t lane = 0; lane < lanes; lane++) at[lane] = self->roots[first + lane];
         for (int32_t step = self->steps[first / LANES]; step > 0; step--)
-            for (int32_t lane = 0; lane < LANES; lane++) { /* idle lanes walk the first tree: no branch */
+            for (int32_t lane = 0; lane < LANES; lane++) { /* idle lanes walk the first tree, which avoids a branch */
                 const Node node = nodes[at[lane]];
                 at[lane] = node.left + !(row[node.feature] <= node.boundary);
             }
@@ -170,7 +171,7 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *names)
                           &given.right, &given.value))
         return NULL;
     if (!is_shaped(&given, features)) {
-        bad("arrays of unlike lengths, or none");
+        bad("the arrays are empty or differ in length");
     } else if ((self = (Walker *)type->tp_alloc(type, 0)) != NULL) {
         self->call = walker_call;
         self->feature_count = (int32_t)features;
@@ -188,8 +189,8 @@ static PyMemberDef walker_members[] = {
 };
 
 static PyTypeObject walker_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "flink_jobs.core._tree_walk.Walker",
-    .tp_doc = "The sum over all trees as a function of a row; see _tree_walk.pyi.",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "flink_jobs.core.models.trees._tree_walk.Walker",
+    .tp_doc = "A function from a row to the sum of leaf values over all trees; see _tree_walk.pyi.",
     .tp_basicsize = sizeof(Walker),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL,
     .tp_new = walker_new,
@@ -200,7 +201,7 @@ static PyTypeObject walker_type = {
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "flink_jobs.core._tree_walk", "Walks rows down trees.", -1, NULL, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "flink_jobs.core.models.trees._tree_walk", "Walks a row down every tree.", -1, NULL, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__tree_walk(void) {

@@ -1,4 +1,4 @@
-# Documented in _tree_walk.c and tree_sums.py.
+# Documented in _tree_walk.c and walk.py.
 from typing import final
 
 import numpy as np

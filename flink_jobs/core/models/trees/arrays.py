@@ -26,7 +26,7 @@ MAX_NODES: Final = 1 << 20
 MAX_FEATURES: Final = 256
 MAX_DEPTH: Final = 64
 MAX_LEAVES: Final = 64
-"""Leaves of one boosted tree: they share one 64-bit lane when a row is scored."""
+"""Maximum number of leaves of one boosted tree; the training option `max_leaf_nodes` has the same limit."""
 MAX_FLOAT32: Final = float(np.finfo(np.float32).max)
 MAX_MARGIN: Final = 1e6
 """Largest log-odds that the leaves of a boosted model may add up to; training stays below 100."""

@@ -23,8 +23,8 @@ from flink_jobs.core.models.trees.arrays import LEAF
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flink_jobs.core.models.trees.boxes import Trees
-    from flink_jobs.core.models.trees.masks import Row
+    from flink_jobs.core.models.trees.linked_trees import Trees
+    from flink_jobs.core.models.trees.walk import Row
 
 
 class Attribution(NamedTuple):
