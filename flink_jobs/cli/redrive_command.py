@@ -174,11 +174,11 @@ def _edited_plan(
     """Return the plan for one letter with another payload; the letter keeps the original."""
     from flink_jobs.core.dead_letters.payload_edit import changes_between
     from flink_jobs.core.dead_letters.redrive import judge
-    from flink_jobs.dead_letters.letters import whole_payload
+    from flink_jobs.dead_letters.letters import whole_payloads
     from flink_jobs.dead_letters.redrive_audit import Item
     from flink_jobs.dead_letters.redrive_run import Plan
 
-    before = whole_payload(letter, place.broker) or b""
+    before = whole_payloads([letter], place.broker)[letter["dlq_id"]] or b""
     payload = _edited(before, *edits)
     changes = changes_between(before, payload)
     if not changes:

@@ -122,18 +122,30 @@ def complete_payload(letter: Letter) -> bytes:
     return payload
 
 
-def whole_payload(letter: Letter, broker: Broker) -> bytes | None:
-    """Return the whole payload, from the record itself where the letter keeps only its beginning.
+def whole_payloads(letters: Iterable[Letter], broker: Broker) -> dict[str, bytes | None]:
+    """Return the whole payload of each dead letter, by ``dlq_id``.
 
-    None when the record is gone from its topic, or another one is in its place.
+    A payload that its dead letter truncates is read from the record's topic; one consumer reads all of them. It is None
+    when the topic no longer holds the record, or holds another record at its offset.
 
     Raises:
-        UserError: no broker answers.
+        UserError: no broker answers, or a topic does not exist.
     """
-    if not letter["payload_truncated"]:
-        return letter_payload(letter)
-    with CommittedReader(broker, [letter["topic"]]) as reader:
-        record = reader.read_at(letter["topic"], letter["partition"], letter["offset"])
+    payloads: dict[str, bytes | None] = {}
+    truncated: list[Letter] = []
+    for letter in letters:
+        if letter["payload_truncated"]:
+            truncated.append(letter)
+        else:
+            payloads[letter["dlq_id"]] = letter_payload(letter)
+    if truncated:
+        with CommittedReader(broker, sorted({letter["topic"] for letter in truncated})) as reader:
+            payloads |= {letter["dlq_id"]: _record_of(letter, reader) for letter in truncated}
+    return payloads
+
+
+def _record_of(letter: Letter, reader: CommittedReader) -> bytes | None:
+    record = reader.read_at(letter["topic"], letter["partition"], letter["offset"])
     if record is None or record.value is None or sha256(record.value).hexdigest() != letter["payload_sha256"]:
         return None
     return record.value

@@ -15,7 +15,7 @@ from kafka.errors import KafkaError
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.dead_letters.redrive import Way, customer_of, judge, policy_of, redrive_headers
-from flink_jobs.dead_letters.letters import whole_payload
+from flink_jobs.dead_letters.letters import whole_payloads
 from flink_jobs.dead_letters.redrive_audit import Item
 from flink_jobs.errors import UserError
 from flink_jobs.job.archiver.tables import ARCHIVE_OF
@@ -84,12 +84,16 @@ class Report:
 def plan_redrive(place: Place, letters: Iterable[Letter], history: History, *, now_ms: int, is_forced: bool) -> Plan:
     """Judge letters as they are; the same letter written twice counts once."""
     plan = Plan()
-    for letter in {letter["dlq_id"]: letter for letter in letters}.values():
-        past = history.of(letter)
-        payload = None
-        if policy_of(letter).way is not Way.NEVER and not past.is_done:
-            payload = whole_payload(letter, place.broker)
-        verdict = judge(letter, payload, past, place.replay_limit, now_ms, is_forced=is_forced)
+    distinct = {letter["dlq_id"]: letter for letter in letters}
+    open_letters = [
+        letter
+        for letter in distinct.values()
+        if policy_of(letter).way is not Way.NEVER and not history.of(letter).is_done
+    ]
+    payloads = whole_payloads(open_letters, place.broker)
+    for name, letter in distinct.items():
+        payload = payloads.get(name)
+        verdict = judge(letter, payload, history.of(letter), place.replay_limit, now_ms, is_forced=is_forced)
         plan.add(Item(letter, payload or b"", is_forced), verdict)
     return plan
 
