@@ -1,5 +1,5 @@
 # What Strimzi's brokers stand on: nodes of their own, one group in each zone so that a volume finds its node again, and
-# the driver that makes encrypted volumes. The brokers themselves are in k8s/base/kafka (docs/adr/0052).
+# the driver that makes encrypted volumes. The brokers themselves are in k8s/base/kafka (docs/adr/0020).
 
 resource "aws_launch_template" "this" {
   name                   = "${var.name}-kafka"

@@ -55,7 +55,7 @@ resource "aws_kms_alias" "this" {
 resource "aws_s3_bucket" "state" {
   # checkov:skip=CKV_AWS_18:who may use it are three roles, whose calls the account's trail has
   # checkov:skip=CKV2_AWS_62:nothing waits for a checkpoint's file
-  # checkov:skip=CKV_AWS_144:a lost region is answered from Kafka and a new state; see docs/adr/0056
+  # checkov:skip=CKV_AWS_144:a lost region is answered from Kafka and a new state; see docs/disaster-recovery.md
   bucket        = local.bucket
   force_destroy = var.is_disposable
 }
