@@ -88,12 +88,14 @@ gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0)
 	echo "coverage of $(1): $$total % (at least $(3) % wanted)" && \
 	{ [ "$$total" -ge $(3) ] || { $(PYTHON) -m coverage report $(2) --fail-under=0; exit 2; }; }
 
-lint: setup-marts ## ruff (rules and format), import contracts, shell scripts, YAML, SQL, secrets
+lint: setup-marts ## ruff, import contracts, shell, YAML, SQL, secrets, spelling, documents (links, words, style), sizes
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@.venv/bin/lint-imports --no-cache
 	@.venv/bin/shellcheck $(SHELL_SCRIPTS)
 	@.venv/bin/yamllint --strict .
+	@.venv/bin/codespell
+	@$(PYTHON) -m pytest -q --no-header tests/house
 	@git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --baseline .secrets.baseline
 	@cd dbt && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar models tests
 	@cd sql && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar analysis quality
