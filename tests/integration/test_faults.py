@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.local.stack import Stack
-from tests.lab.faults.cases import CASES
+from tests.lab.faults.fault_command import run_case
+from tests.lab.faults.fault_matrix import CASES
+from tests.lab.faults.fault_stack import Lab
 from tests.lab.faults.finding import Status
-from tests.lab.faults.lab import Lab
-from tests.lab.faults.run import run_case
 
 QUICK = ("schema-change", "clock-jump", "broker-kill", "state-corrupt")
 """Not those that other tests of this folder do: garbage, a killed TaskManager, idle partitions, damaged models."""

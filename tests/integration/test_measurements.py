@@ -16,9 +16,9 @@ from tests.lab.benchmarks import latency
 from tests.lab.benchmarks.engines import run_detector, run_evaluator
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import card_traffic
-from tests.lab.soak import report
-from tests.lab.soak.run import running_soak
+from tests.lab.soak import soak_report
 from tests.lab.soak.sampling import SERIES, rss_series
+from tests.lab.soak.soak_command import running_soak
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,9 +46,11 @@ def test_a_short_soak_balances_and_every_series_is_judged(rig: Rig, tmp_path: Pa
     assert failures == []
     assert len(said) == len(samples) >= 12
     series = (*SERIES, *rss_series([item.name for item in rig.stack.status() if item.state == "running"]))
-    verdicts = report.judge(samples, series)
+    verdicts = soak_report.judge(samples, series)
     assert [row["series"] for row in verdicts] == [one.name for one in series]
-    report.write(tmp_path, {"command": "", "machine": {}, "run": {}, "verdicts": verdicts, "samples": samples}, series)
+    soak_report.write(
+        tmp_path, {"command": "", "machine": {}, "run": {}, "verdicts": verdicts, "samples": samples}, series
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["soak.html", "soak.json", "soak.md"]
 
 

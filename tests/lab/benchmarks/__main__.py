@@ -1,8 +1,8 @@
-"""`python -m tests.lab.benchmarks`, or `make bench`."""
+"""Entry point of ``python -m tests.lab.benchmarks``, which ``make bench`` runs."""
 
 import sys
 
-from tests.lab.benchmarks.run import main
+from tests.lab.benchmarks.bench_command import main
 
-if __name__ == "__main__":  # the latency part starts processes that import this again
+if __name__ == "__main__":  # the latency part starts processes that import this module again
     sys.exit(main())

@@ -15,8 +15,8 @@ from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.state.recent import RecentStates
 from tests.lab.benchmarks import outputs, peers_env
+from tests.lab.benchmarks.bench_report import Section, number, spread
 from tests.lab.benchmarks.meter import Rate, steady_rate, stolen_seconds
-from tests.lab.benchmarks.report import Section, number, spread
 from tests.lab.benchmarks.rig import CHECKPOINT_INTERVAL_MS, BusyTimes, JobPlan, Rig
 from tests.lab.benchmarks.workload import CUSTOMERS, card_traffic
 

@@ -15,7 +15,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.local import checkout, toolchain
 from tests.lab.benchmarks import workload
-from tests.lab.benchmarks.report import Section, number, spread
+from tests.lab.benchmarks.bench_report import Section, number, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

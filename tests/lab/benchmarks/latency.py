@@ -16,7 +16,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.waiting import wait_for
 from tests.lab.benchmarks import engines, workload
-from tests.lab.benchmarks.report import Section, number
+from tests.lab.benchmarks.bench_report import Section, number
 from tests.lab.benchmarks.rig import JobPlan, Rig
 
 if TYPE_CHECKING:

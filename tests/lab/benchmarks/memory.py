@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flink_jobs.core.state.customer import MAX_STATE_BYTES, RING_CAPACITY
+from tests.lab.benchmarks.bench_report import Section, number
 from tests.lab.benchmarks.meter import read_process
-from tests.lab.benchmarks.report import Section, number
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import many_customers
 

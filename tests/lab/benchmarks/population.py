@@ -14,9 +14,9 @@ from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.waiting import wait_for
 from tests.lab.benchmarks import workload
+from tests.lab.benchmarks.bench_report import Section, number
 from tests.lab.benchmarks.memory import MIB, full_size
 from tests.lab.benchmarks.meter import steady_rate
-from tests.lab.benchmarks.report import Section, number
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import CUSTOMERS, Message, many_customers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Final
 
+from tests.lab.benchmarks.bench_report import Section, number, spread
 from tests.lab.benchmarks.engines import Run, raw, run_detector, run_evaluator, warm_up
-from tests.lab.benchmarks.report import Section, number, spread
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import card_traffic
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.lab.faults.run import main
+from tests.lab.faults.fault_command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,8 +12,8 @@ import psycopg
 from flink_jobs.local.flink import JOB_MANAGER
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.waiting import wait_for
+from tests.lab.faults.fault_stack import PairPlan
 from tests.lab.faults.finding import Case
-from tests.lab.faults.lab import PairPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

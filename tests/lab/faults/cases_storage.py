@@ -16,8 +16,8 @@ from flink_jobs.kafka.control_client import build_message, encode_checked, send_
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.waiting import wait_for
 from tests.lab.faults.cases_processes import EVENTS, RATE, hold, mixed
+from tests.lab.faults.fault_stack import PairPlan
 from tests.lab.faults.finding import Case
-from tests.lab.faults.lab import PairPlan
 from tests.lab.faults.throttle import throttle
 
 if TYPE_CHECKING:

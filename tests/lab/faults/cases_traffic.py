@@ -19,8 +19,8 @@ from flink_jobs.traffic.faults import FaultPlan, malformed, with_faults
 from flink_jobs.traffic.malformed import KINDS
 from flink_jobs.waiting import wait_for
 from tests.lab.faults.cases_processes import DETECTOR
+from tests.lab.faults.fault_stack import PairPlan
 from tests.lab.faults.finding import Case
-from tests.lab.faults.lab import PairPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from flink_jobs.traffic.balance import Balance
     from flink_jobs.traffic.ledger import Coordinate
+    from tests.lab.faults.fault_stack import Lab, Pair
     from tests.lab.faults.finding import Finding
-    from tests.lab.faults.lab import Lab, Pair
 
 PATIENCE_S = 400.0
 """Longest time without any new outcome; covers a failover with its growing pauses on a busy machine."""

@@ -13,7 +13,7 @@ import pytest
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
-from tests.lab.benchmarks import kafka_rates, latency, report, run, workload
+from tests.lab.benchmarks import bench_command, bench_report, kafka_rates, latency, workload
 from tests.lab.benchmarks.meter import ProcessMeter, Rate, Sample, read_process, steady_rate
 from tests.lab.benchmarks.outputs import digest
 
@@ -107,14 +107,14 @@ def test_digest_does_not_depend_on_order_but_on_scores() -> None:
 
 
 def test_report_is_written_as_markdown_and_json(tmp_path: Path) -> None:
-    section = report.Section("engines", "Speed", "How.", ("engine", "events/s"), raw=[{"events_per_s": 1234.5}])
-    section.add("a|b", report.spread([1_000, 3_000, 2_000]))
-    text, data = report.write(tmp_path / "out", [section], {"cores": "2"}, "python -m tests.lab.benchmarks")
+    section = bench_report.Section("engines", "Speed", "How.", ("engine", "events/s"), raw=[{"events_per_s": 1234.5}])
+    section.add("a|b", bench_report.spread([1_000, 3_000, 2_000]))
+    text, data = bench_report.write(tmp_path / "out", [section], {"cores": "2"}, "python -m tests.lab.benchmarks")
     assert "| a\\|b | 2,000 (1,000 to 3,000) |" in text.read_text()
     assert "- cores: 2" in text.read_text()
     written = json.loads(data.read_text())
     assert written["sections"][0]["raw"] == [{"events_per_s": 1234.5}]
-    assert written["layout"] == report.LAYOUT
+    assert written["layout"] == bench_report.LAYOUT
 
 
 def test_what_kafkas_own_tools_say_is_read() -> None:
@@ -137,15 +137,15 @@ def test_what_kafkas_own_tools_say_is_read() -> None:
 
 def test_a_row_must_fit_its_table() -> None:
     with pytest.raises(ValueError, match="1 cells in a table of 2 columns"):
-        report.Section("x", "t", "m", ("a", "b")).add("1")
+        bench_report.Section("x", "t", "m", ("a", "b")).add("1")
 
 
 def test_options() -> None:
-    assert run.parse([]).parts == run.PARTS
-    assert run.parse(["--only", "memory, latency", "--quick"]).parts == ("memory", "latency")
+    assert bench_command.parse([]).parts == bench_command.PARTS
+    assert bench_command.parse(["--only", "memory, latency", "--quick"]).parts == ("memory", "latency")
     for wrong in (["--only", "memroy"], ["--compare", "one.json"], ["--threshold", "0"]):
         with pytest.raises(SystemExit):
-            run.parse(wrong)
+            bench_command.parse(wrong)
 
 
 def test_peers_share_our_versions() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.errors import UserError
-from tests.lab.benchmarks import run
-from tests.lab.benchmarks.compare import compare
-from tests.lab.benchmarks.report import Section, write
+from tests.lab.benchmarks import bench_command
+from tests.lab.benchmarks.bench_report import Section, write
+from tests.lab.benchmarks.compare_reports import compare
 
 MACHINE = {"when": "now", "cores": "2", "processor": "a"}
 
@@ -54,19 +54,19 @@ def test_the_command_names_the_regression_and_ends_with_one(tmp_path: Path, caps
     old = report_of(tmp_path / "old", [1_000], [10.0])
     new = report_of(tmp_path / "new", [800], [10.0], {"cores": "4"})
 
-    assert run.main(["--compare", str(old), str(new)]) == 1
+    assert bench_command.main(["--compare", str(old), str(new)]) == 1
     told = capsys.readouterr().out
-    assert "REGRESSION: engines: ours: 1,000 -> 800 events/s, 0.80 of what it was (threshold 0.90)" in told
-    assert "another machine: cores: 2 -> 4" in told
+    assert "REGRESSION: engines: ours: 1,000 -> 800 events/s, ratio 0.80 (threshold 0.90)" in told
+    assert "different machine: cores: 2 -> 4" in told
 
-    assert run.main(["--compare", str(old), str(new), "--threshold", "0.3"]) == 0
-    assert run.main(["--compare", str(old), str(old)]) == 0
+    assert bench_command.main(["--compare", str(old), str(new), "--threshold", "0.3"]) == 0
+    assert bench_command.main(["--compare", str(old), str(old)]) == 0
 
 
 def test_a_figure_that_was_not_measured_again_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = report_of(tmp_path / "old", [1_000], [10.0]), report_of(tmp_path / "new", None, [10.0])
-    assert run.main(["--compare", str(old), str(new)]) == 0
-    assert "not measured again: engines: ours" in capsys.readouterr().out
+    assert bench_command.main(["--compare", str(old), str(new)]) == 0
+    assert "not in the new report: engines: ours" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"layout": 1}', "\0"])
@@ -75,7 +75,7 @@ def test_what_is_no_report_is_refused_in_words(
 ) -> None:
     old, other = report_of(tmp_path / "old", [1_000], [10.0]), tmp_path / "other.json"
     other.write_text(content)
-    assert run.main(["--compare", str(old), str(other)]) == 2
+    assert bench_command.main(["--compare", str(old), str(other)]) == 2
     assert "benchmark: " in capsys.readouterr().out
     with pytest.raises(UserError):
         compare(old, tmp_path / "missing.json")

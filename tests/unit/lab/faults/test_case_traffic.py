@@ -16,8 +16,8 @@ from flink_jobs.kafka.outgoing import Outgoing
 from flink_jobs.traffic.balance import Balance, balance
 from flink_jobs.traffic.outcomes import Outcomes
 from tests.lab.faults import cases_traffic
+from tests.lab.faults.fault_stack import Pair
 from tests.lab.faults.finding import Case, Finding
-from tests.lab.faults.lab import Pair
 from tests.lab.faults.trial import Trial
 
 REHEARSED = [case for case in cases_traffic.CASES if case.name != "idle-partition"]

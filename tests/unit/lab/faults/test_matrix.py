@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.traffic.balance import Balance
-from tests.lab.faults import report, run
-from tests.lab.faults.cases import CASES
+from tests.lab.faults import fault_command, fault_report
+from tests.lab.faults.fault_matrix import CASES
 from tests.lab.faults.finding import Counts, Finding, Status
 from tests.lab.faults.throttle import throttle
 
@@ -37,34 +37,34 @@ def test_a_lost_and_a_repeated_outcome_show_in_the_counts() -> None:
 
 def test_the_newest_finding_of_each_case_is_kept_in_the_order_of_the_matrix(tmp_path: Path) -> None:
     order = ["one", "two", "three"]
-    first = report.merged([], [finding("two", sent=2), finding("one")], order)
-    report.write(tmp_path, first, {"cores": "2"}, "python -m tests.lab.faults")
-    again = report.merged(report.read(tmp_path / "faults.json"), [finding("two", sent=5)], order)
+    first = fault_report.merged([], [finding("two", sent=2), finding("one")], order)
+    fault_report.write(tmp_path, first, {"cores": "2"}, "python -m tests.lab.faults")
+    again = fault_report.merged(fault_report.read(tmp_path / "faults.json"), [finding("two", sent=5)], order)
     assert [(row["name"], row["sent"]) for row in again] == [("one", 0), ("two", 5)]
-    assert report.merged(again, [], ["two"]) == again[1:], "a case that is gone leaves the table"
-    assert report.read(tmp_path / "none.json") == []
+    assert fault_report.merged(again, [], ["two"]) == again[1:], "a case that is gone leaves the table"
+    assert fault_report.read(tmp_path / "none.json") == []
 
 
 def test_the_table_shows_what_failed_and_what_was_left_out() -> None:
-    rows = report.merged(
+    rows = fault_report.merged(
         [], [finding("a", problems=["Kafka: 3 without an outcome"], postgres=Counts(decided=1)),
              finding("b", status=Status.LEFT_OUT, happened=["only root may"])], ["a", "b"],
     )  # fmt: skip
-    failed, left_out = (report.cells(row) for row in rows)
+    failed, left_out = (fault_report.cells(row) for row in rows)
     assert "**Kafka: 3 without an outcome**" in failed[4]
     assert failed[3] == "FAILS"
     assert left_out[3:] == ("not run", "only root may", "-", "-")
-    assert "**differs**" in report.account_cells(rows[0])
-    text = report.markdown(rows, {}, "command")
+    assert "**differs**" in fault_report.account_cells(rows[0])
+    text = fault_report.markdown(rows, {}, "command")
     assert "| b | SIGKILL | goes on | not run |" in text
     assert "\n| b | 0 |" not in text, "what was not run has no account"
-    for columns in (report.COLUMNS, report.ACCOUNT_COLUMNS):
+    for columns in (fault_report.COLUMNS, fault_report.ACCOUNT_COLUMNS):
         assert f"| {' | '.join(columns)} |" in text
 
 
 def test_an_unknown_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        run.parse(["--only", "earthquake"])
+        fault_command.parse(["--only", "earthquake"])
     assert "no case earthquake; there are " in capsys.readouterr().err
 
 

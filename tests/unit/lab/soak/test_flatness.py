@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.lab.soak.flatness import LEAST_SAMPLES, Trend, trend
 from tests.lab.soak.load import sent_at, stamped
-from tests.lab.soak.report import cells, judge, nice_ceiling, plot
 from tests.lab.soak.sampling import Series, latency_percentiles
+from tests.lab.soak.soak_report import cells, judge, nice_ceiling, plot
 
 values = st.lists(st.floats(1, 1e6), min_size=LEAST_SAMPLES, max_size=30)
 

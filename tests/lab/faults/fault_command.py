@@ -25,11 +25,11 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink.rest import FlinkRestError
 from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.settings import REPO_ROOT
-from tests.lab.benchmarks import machine
-from tests.lab.faults import report
-from tests.lab.faults.cases import CASES
+from tests.lab.benchmarks import machine_description
+from tests.lab.faults import fault_report
+from tests.lab.faults.fault_matrix import CASES
+from tests.lab.faults.fault_stack import Lab, open_lab
 from tests.lab.faults.finding import Case, Finding, Status
-from tests.lab.faults.lab import Lab, open_lab
 from tests.lab.faults.trial import Trial
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def run(
         for line in (*finding.happened, *finding.problems):
             say(f"   {line}")
         if finding.status is not Status.LEFT_OUT:
-            say(f"   {report.counts_line('Kafka', finding.kafka, finding.sent)}")
-            say(f"   {report.counts_line('Postgres', finding.postgres, finding.sent)}")
+            say(f"   {fault_report.counts_line('Kafka', finding.kafka, finding.sent)}")
+            say(f"   {fault_report.counts_line('Postgres', finding.postgres, finding.sent)}")
         recovery = "" if finding.recovery_s is None else f", recovery {finding.recovery_s:.1f} s"
         say(f"   {finding.status}{recovery}, {finding.restarts} restarts, {finding.seconds:.0f} s")
 
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         console.print(f"[{time.monotonic() - started:6.0f} s] {text}", markup=False, highlight=False)
 
-    description = machine.describe()
+    description = machine_description.describe()
     command = shlex.join(["python", "-m", "tests.lab.faults", *given])
     findings: list[Finding] = []
 
@@ -113,9 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         """Write the report after every case: a run that is cut short has shown something too."""
         finding.commit = description["commit"]
         findings.append(finding)
-        known = report.read(options.out / "faults.json")
-        rows = report.merged(known, [finding], [case.name for case in CASES])
-        report.write(options.out, rows, description, command)
+        known = fault_report.read(options.out / "faults.json")
+        rows = fault_report.merged(known, [finding], [case.name for case in CASES])
+        fault_report.write(options.out, rows, description, command)
 
     try:
         with handled(interrupt), open_lab(say) as lab:

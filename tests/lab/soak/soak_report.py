@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ml.evaluation.report.page import STYLE
 from ml.evaluation.report.svg import Series as Line
 from ml.evaluation.report.svg import line_plot
-from tests.lab.benchmarks.report import number
+from tests.lab.benchmarks.bench_report import number
 from tests.lab.soak.flatness import SIGNIFICANCE_Z, Trend, trend
 
 if TYPE_CHECKING:

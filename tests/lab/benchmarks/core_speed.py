@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flink_jobs.errors import UserError
 from flink_jobs.native.loader import VARIABLE, core_in_use
 from flink_jobs.settings import REPO_ROOT
-from tests.lab.benchmarks.report import Section, number, spread
+from tests.lab.benchmarks.bench_report import Section, number, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def run_in_process(variant: str, events: int, model_dir: Path) -> float:
         UserError: there is no such core here.
     """
     choice, kept = VARIANTS[variant]
-    command = [sys.executable, "-m", "tests.lab.benchmarks.bench_core", str(events), str(model_dir), str(kept)]
+    command = [sys.executable, "-m", "tests.lab.benchmarks.core_speed", str(events), str(model_dir), str(kept)]
     environment = {**os.environ, VARIABLE: choice}
     done = subprocess.run(command, env=environment, cwd=REPO_ROOT, capture_output=True, text=True, check=True)
     used, microseconds = done.stdout.split()

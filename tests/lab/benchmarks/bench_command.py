@@ -1,6 +1,6 @@
 """Measure throughput, latency and memory, compare with other engines, and compare two reports.
 
-Everything runs on a stack of its own, which is gone afterwards. The machine should have nothing else to do.
+The command starts its own stack and removes it at the end. Run it on a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from flink_jobs.errors import UserError
 from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.settings import REPO_ROOT
 from tests.lab.benchmarks import (
-    bench_core,
-    bench_model,
-    codec,
+    bench_report,
+    codec_speed,
+    core_speed,
     engines,
     kafka_rates,
     latency,
-    machine,
+    machine_description,
     memory,
+    model_speed,
     population,
-    report,
     variants,
 )
-from tests.lab.benchmarks.compare import THRESHOLD, as_section, compare
+from tests.lab.benchmarks.compare_reports import THRESHOLD, as_section, compare
 from tests.lab.benchmarks.outputs import WrongOutputError
 from tests.lab.benchmarks.rig import open_rig, trained_model
 from tests.lab.benchmarks.workload import CUSTOMERS
@@ -39,15 +39,15 @@ from tests.lab.benchmarks.workload import CUSTOMERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tests.lab.benchmarks.report import Section
+    from tests.lab.benchmarks.bench_report import Section
     from tests.lab.benchmarks.rig import Rig
 
 ALONE = ("codec", "model")
 """Parts that need neither a model on disk nor a stack."""
 PARTS = (*ALONE, "core", "kafka", "engines", "steps", "garbage", "latency", "memory", "scaling")
-"""In the order they run: scaling comes last, because its second TaskManager stays."""
+"""In the order they run: scaling comes last, because its second TaskManager keeps running."""
 ON_REQUEST = ("population",)
-"""Run alone, when asked for: five million customers take an hour."""
+"""Only with ``--only``: five million customers take an hour."""
 RESULTS = REPO_ROOT / "benchmark-results"
 
 
@@ -68,8 +68,7 @@ class Options:
     threshold: float = THRESHOLD
 
 
-def parse(arguments: Sequence[str]) -> Options:
-    """Read the command line."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.benchmarks", description=__doc__)
     known = PARTS + ON_REQUEST
     parser.add_argument("--only", metavar="PART,...", default=",".join(PARTS), help=f"parts: {', '.join(known)}")
@@ -77,36 +76,44 @@ def parse(arguments: Sequence[str]) -> Options:
         "--events", type=int, default=200_000, help="records per run; core takes a tenth (default: %(default)s)"
     )
     parser.add_argument("--rounds", type=int, default=3, help="runs of each engine or variant (default: %(default)s)")
-    parser.add_argument("--customers", type=int, default=200_000, help="for memory, population (default: %(default)s)")
+    parser.add_argument(
+        "--customers", type=int, default=200_000, help="customers for memory and population (default: %(default)s)"
+    )
     parser.add_argument(
         "--population", type=int, default=CUSTOMERS, help="customers for engines (default: %(default)s)"
     )
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each latency run (default: %(default)s)")
-    parser.add_argument("--rate", type=float, help="transactions/s for latency (default: half of what is measured)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of a latency run (default: %(default)s)")
+    parser.add_argument("--rate", type=float, help="transactions/s for latency (default: half the measured throughput)")
     parser.add_argument(
-        "--step", choices=[*variants.STEPS][1:], help="for steps: this one alone against the job as shipped"
+        "--step", choices=[*variants.STEPS][1:], help="for steps: compare this variant alone with the job as shipped"
     )
-    parser.add_argument("--quick", action="store_true", help="few events, one round: shows that it works, no more")
+    parser.add_argument("--quick", action="store_true", help="few events, one round: a smoke test, no measurement")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results.md and results.json")
     parser.add_argument(
         "--compare", nargs=2, type=Path, metavar=("OLD.json", "NEW.json"),
-        help="measure nothing: compare two reports, and end with 1 if something became worse",
+        help="measure nothing: compare two reports; exit code 1 if a figure became worse",
     )  # fmt: skip
     parser.add_argument(
-        "--threshold", type=float, default=THRESHOLD, help="share that a regression loses (default: %(default)s)"
+        "--threshold", type=float, default=THRESHOLD, help="loss from which a figure is a regression (default: 0.1)"
     )
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the command line."""
+    parser, known = _parser(), PARTS + ON_REQUEST
     given = parser.parse_args(arguments)
     parts = tuple(part.strip() for part in given.only.split(","))
     unknown = [part for part in parts if part not in known]
     if unknown:
-        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(known)}")
+        parser.error(f"unknown part {', '.join(unknown)}; known parts: {', '.join(known)}")
     if given.events < 1_000 or given.rounds < 1 or given.customers < 1_000 or given.seconds <= 0:
-        parser.error("at least 1000 events, 1 round, 1000 customers and more than 0 seconds")
+        parser.error("at least 1000 events, 1 round, 1000 customers and more than 0 seconds are needed")
     options = Options(
         parts, given.events, given.rounds, given.customers, given.population, given.seconds, given.rate, given.out
     )
     if not 0 < given.threshold < 1:
-        parser.error("a threshold is between 0 and 1")
+        parser.error("the threshold must be between 0 and 1")
     options.threshold, options.step = given.threshold, given.step
     if given.compare:
         options.compare = (given.compare[0], given.compare[1])
@@ -117,7 +124,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def run(options: Options, say: Callable[[str], None], show: Callable[[Section], None]) -> list[Section]:
-    """Run the chosen parts and return their tables, each shown as soon as it is there."""
+    """Run the chosen parts and return their tables; each table is shown as soon as it is complete."""
     sections: list[Section] = []
 
     def done(found: list[Section]) -> None:
@@ -127,7 +134,7 @@ def run(options: Options, say: Callable[[str], None], show: Callable[[Section], 
 
     for part in (part for part in ALONE if part in options.parts):
         say(f"-- {part}")
-        done(codec.measure(options.rounds) if part == "codec" else bench_model.measure_candidates(options.rounds, say))
+        done(codec_speed.measure(options.rounds) if part == "codec" else model_speed.measure(options.rounds, say))
     parts = [part for part in ON_REQUEST + PARTS if part in options.parts and part not in ALONE]
     if not parts:
         return sections
@@ -135,7 +142,7 @@ def run(options: Options, say: Callable[[str], None], show: Callable[[Section], 
         if "core" in parts:
             say("-- core")
             parts.remove("core")
-            done(bench_core.measure_variants(model_dir, max(1_000, options.events // 10), options.rounds, say))
+            done(core_speed.measure_variants(model_dir, max(1_000, options.events // 10), options.rounds, say))
         if parts:
             with open_rig(model_dir, say) as rig:
                 _on_the_stack(parts, options, rig, say, done)
@@ -174,24 +181,24 @@ def _on_the_stack(
 
 
 def show_comparison(old: Path, new: Path, threshold: float, console: Console) -> int:
-    """Print what became of every figure; return 1 if one became worse, else 0."""
+    """Print every figure of both reports; return 1 if one became worse, else 0."""
     found = compare(old, new, threshold)
-    console.print(report.terminal_table(as_section(found, old, new)))
+    console.print(bench_report.terminal_table(as_section(found, old, new)))
     for line in found.other_machine:
-        console.print(f"another machine: {line}", markup=False, highlight=False)
+        console.print(f"different machine: {line}", markup=False, highlight=False)
     for name in found.missing:
-        console.print(f"not measured again: {name}", markup=False, highlight=False)
+        console.print(f"not in the new report: {name}", markup=False, highlight=False)
     for change in found.regressions:
         console.print(
             f"REGRESSION: {change.before.name}: {change.before.median:,.4g} -> {change.after.median:,.4g} "
-            f"{change.before.unit}, {change.ratio:.2f} of what it was (threshold {1 - threshold:.2f})",
+            f"{change.before.unit}, ratio {change.ratio:.2f} (threshold {1 - threshold:.2f})",
             markup=False, highlight=False,
         )  # fmt: skip
     return 1 if found.regressions else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 0 if all parts could be measured, or two reports hold no regression."""
+    """Run the benchmark; return 0 if all parts were measured, or if two reports hold no regression."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(given)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -201,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"[{time.monotonic() - started:6.0f} s] {text}", markup=False, highlight=False)
 
     def show(section: Section) -> None:
-        console.print(report.terminal_table(section))
+        console.print(bench_report.terminal_table(section))
 
     if options.compare:
         try:
@@ -210,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(f"benchmark: {error}", markup=False, highlight=False)
             return 2
     command = shlex.join(["python", "-m", "tests.lab.benchmarks", *given])
-    description = machine.describe()
+    description = machine_description.describe()
     try:
         with handled(interrupt):
             sections = run(options, say, show)
@@ -218,9 +225,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"benchmark: {error}", markup=False, highlight=False)
         return 1
     except KeyboardInterrupt:
-        say("interrupted; what was started has been stopped")
+        say("interrupted; all started processes are stopped")
         return 130
-    text, data = report.write(options.out, sections, description, command)
+    text, data = bench_report.write(options.out, sections, description, command)
     for name, value in description.items():
         console.print(f"{name}: {value}", markup=False, highlight=False)
     say(f"written: {text} and {data.name}")

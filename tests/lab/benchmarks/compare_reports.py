@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flink_jobs.errors import UserError
-from tests.lab.benchmarks.report import LAYOUT, Figure, Section, number, spread
+from tests.lab.benchmarks.bench_report import LAYOUT, Figure, Section, number, spread
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,11 +24,11 @@ from flink_jobs.errors import UserError
 from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import WaitTimeoutError, wait_for
-from tests.lab.benchmarks import machine
+from tests.lab.benchmarks import machine_description
 from tests.lab.benchmarks.meter import stolen_seconds
 from tests.lab.benchmarks.rig import JobPlan, Rig, open_rig, trained_model
 from tests.lab.benchmarks.workload import CUSTOMERS
-from tests.lab.soak import report
+from tests.lab.soak import soak_report
 from tests.lab.soak.load import Sender, endless, follow
 from tests.lab.soak.sampling import SERIES, Sample, Window, latency_percentiles, machine_sample, rss_series
 
@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         console.print(f"[{time.monotonic() - started:6.0f} s] {text}", markup=False, highlight=False)
 
-    description = machine.describe()
+    description = machine_description.describe()
     try:
         with (
             handled(interrupt),
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted; what was started has been stopped")
         return 130
-    verdicts = report.judge(samples, series)
+    verdicts = soak_report.judge(samples, series)
     document = {
         "command": shlex.join(["python", "-m", "tests.lab.soak", *given]),
         "machine": description,
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "verdicts": verdicts,
         "samples": samples,
     }
-    report.write(options.out, document, series)
-    console.print(report.markdown({**document, "page": "soak.html"}), markup=False, highlight=False)
+    soak_report.write(options.out, document, series)
+    console.print(soak_report.markdown({**document, "page": "soak.html"}), markup=False, highlight=False)
     flat = all(row["is_flat"] for row in verdicts)
     return 0 if flat and balances and not restarts else 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flink_jobs.core.state.customer import RING_CAPACITY, CustomerFraudState
 from flink_jobs.native.loader import core_in_use
-from tests.lab.benchmarks.report import Section, number, spread
+from tests.lab.benchmarks.bench_report import Section, number, spread
 from tests.lab.benchmarks.workload import many_customers
 
 if TYPE_CHECKING:
