@@ -1,10 +1,10 @@
-# Every rule that comes with tflint; those of its AWS plugin are on a host that is not reached from everywhere.
+# All rules that come with tflint. The rules of its AWS plugin need a download from a host that not every network allows.
 plugin "terraform" {
   enabled = true
   preset  = "all"
 }
 
-# An environment is one file, so that two of them can be compared at a glance.
+# An environment is one file, so that two environments are easy to compare.
 rule "terraform_standard_module_structure" {
   enabled = false
 }

@@ -1,4 +1,14 @@
-# One environment of StreamFlow from the six modules. What differs between environments is in environments/*/main.tf.
+# One environment of StreamFlow, made of six modules. environments/*/main.tf hold the values that differ.
+
+provider "aws" {
+  region = var.region
+  default_tags {
+    tags = {
+      application = "streamflow"
+      environment = var.environment
+    }
+  }
+}
 
 data "aws_caller_identity" "current" {}
 

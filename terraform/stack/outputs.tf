@@ -1,5 +1,5 @@
 output "platform_env" {
-  description = "The file k8s/overlays/<environment>/platform.env."
+  description = "The content of k8s/overlays/<environment>/platform.env."
   value       = <<-EOT
     # Written by: terraform -chdir=terraform/environments/${var.environment} output -raw platform_env
     AWS_REGION=${var.region}
@@ -14,17 +14,16 @@ output "platform_env" {
   EOT
 }
 
-output "cluster_name" {
-  description = "For `aws eks update-kubeconfig --name`."
-  value       = module.cluster.name
-}
-
 output "repositories" {
-  description = "Where images go, by name."
+  description = "Image repositories, by image name: job, tools, airflow."
   value       = module.observability.repositories
 }
 
-output "deploy_role_arn" {
-  description = "The variable DEPLOY_ROLE_ARN of the environment on GitHub."
-  value       = module.observability.deploy_role_arn
+output "github_variables" {
+  description = "Variables of the GitHub environment that the deploy workflow reads."
+  value = {
+    AWS_REGION      = var.region
+    DEPLOY_ROLE_ARN = module.observability.deploy_role_arn
+    REGISTRY        = trimsuffix(module.observability.repositories["job"], "/job")
+  }
 }

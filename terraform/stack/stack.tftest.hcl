@@ -1,4 +1,4 @@
-# The whole environment against made-up answers of the cloud: what is asked for, and what is refused.
+# Tests of the whole environment with a mocked AWS provider: what the modules request, and which inputs they reject.
 mock_provider "aws" {
   mock_data "aws_availability_zones" {
     defaults = { names = ["eu-central-1a", "eu-central-1b", "eu-central-1c", "eu-central-1d"] }
@@ -41,7 +41,8 @@ variables {
   contact            = "data-platform@example.org"
 }
 
-# Lists that only the cloud fills cannot be made up, so these two answer as a whole; both are planned by themselves below.
+# Terraform cannot mock lists that only the cloud fills, so the outputs of these two modules are overridden. The runs
+# below plan both modules on their own.
 run "everything" {
   override_module {
     target = module.cluster
@@ -67,19 +68,23 @@ run "everything" {
   }
   assert {
     condition     = strcontains(output.platform_env, "STATE_BUCKET=streamflow-staging-state-123456789012\n")
-    error_message = "The manifests are told another bucket."
+    error_message = "platform_env names another bucket."
   }
   assert {
     condition     = strcontains(output.platform_env, "POSTGRES_CIDR=10.20.96.0/20\n")
-    error_message = "The network policy is told other addresses than the database's."
+    error_message = "platform_env gives the network policy other addresses than those of the database."
   }
   assert {
     condition     = strcontains(output.platform_env, "POSTGRES_SECRET=arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds\n")
-    error_message = "The manifests are told another secret."
+    error_message = "platform_env names another secret."
   }
   assert {
     condition     = toset(keys(output.repositories)) == toset(["job", "tools", "airflow"])
     error_message = "An image has no repository."
+  }
+  assert {
+    condition     = toset(keys(output.github_variables)) == toset(["AWS_REGION", "DEPLOY_ROLE_ARN", "REGISTRY"])
+    error_message = "The deploy workflow reads other variables."
   }
 }
 
@@ -95,15 +100,15 @@ run "network" {
   }
   assert {
     condition     = [for subnet in aws_subnet.private : subnet.cidr_block] == ["10.20.0.0/19", "10.20.32.0/19", "10.20.64.0/19"]
-    error_message = "Private subnets are cut differently."
+    error_message = "The private subnets have other CIDR blocks."
   }
   assert {
     condition     = length(distinct([for subnet in aws_subnet.database : subnet.availability_zone])) == 3
-    error_message = "Database subnets share a zone."
+    error_message = "Two database subnets are in the same zone."
   }
   assert {
     condition     = alltrue([for subnet in aws_subnet.public : subnet.map_public_ip_on_launch != true])
-    error_message = "A machine in a public subnet gets a public address by itself."
+    error_message = "A machine in a public subnet gets a public address automatically."
   }
 }
 
@@ -139,11 +144,11 @@ run "database" {
   }
   assert {
     condition     = aws_db_instance.this.storage_encrypted && aws_db_instance.this.deletion_protection && !aws_db_instance.this.publicly_accessible
-    error_message = "The database is open, plain or easily lost."
+    error_message = "The database is public, unencrypted or not protected from deletion."
   }
   assert {
     condition     = aws_db_instance.this.manage_master_user_password && aws_db_instance.this.password == null
-    error_message = "A password goes through Terraform's state."
+    error_message = "A password is stored in Terraform's state."
   }
 }
 
@@ -188,15 +193,15 @@ run "cluster" {
   }
   assert {
     condition     = !aws_eks_cluster.this.vpc_config[0].endpoint_public_access
-    error_message = "The API of Kubernetes is on the internet."
+    error_message = "The Kubernetes API is reachable from the internet."
   }
   assert {
     condition     = aws_eks_cluster.this.encryption_config[0].provider[0].key_arn == var.kms_key_arn
-    error_message = "Kubernetes' secrets are not encrypted by our key."
+    error_message = "Kubernetes Secrets are not encrypted with the environment's key."
   }
   assert {
     condition     = strcontains(base64decode(aws_launch_template.flink.user_data), "strategy: RAID0")
-    error_message = "RocksDB would not be on the nodes' SSDs."
+    error_message = "RocksDB would not use the local SSDs of the nodes."
   }
   assert {
     condition     = alltrue([for template in [aws_launch_template.flink, aws_launch_template.general] : template.metadata_options[0].http_tokens == "required"])

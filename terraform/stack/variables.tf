@@ -3,7 +3,7 @@ variable "environment" {
   type        = string
   validation {
     condition     = contains(["dev", "staging", "prod"], var.environment)
-    error_message = "The environment is dev, staging or prod."
+    error_message = "The environment must be dev, staging or prod."
   }
 }
 
@@ -12,12 +12,12 @@ variable "region" {
   type        = string
   validation {
     condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
-    error_message = "The region looks like eu-central-1."
+    error_message = "The region must look like eu-central-1."
   }
 }
 
 variable "cidr" {
-  description = "Addresses of the network, a /16 that no other environment has."
+  description = "CIDR block of the network: a /16 that no other environment uses."
   type        = string
 }
 
@@ -28,7 +28,7 @@ variable "kubernetes_version" {
 }
 
 variable "is_replicated" {
-  description = "Whether the loss of a zone is survived: a standby database, a way out in each zone."
+  description = "Whether the environment survives the loss of a zone: standby database, one NAT gateway in each zone."
   type        = bool
 }
 
@@ -37,12 +37,12 @@ variable "is_disposable" {
   type        = bool
   validation {
     condition     = !(var.is_disposable && var.environment == "prod")
-    error_message = "Production is not disposable."
+    error_message = "Production must not be disposable: set is_disposable to false."
   }
 }
 
 variable "flink_nodes" {
-  description = "Nodes of the TaskManagers: an x86-64 type with local SSDs, and how many."
+  description = "Nodes for the TaskManagers: an x86-64 instance type with local SSDs, and the number of nodes."
   type = object({
     instance_type = string
     min           = number
@@ -51,7 +51,7 @@ variable "flink_nodes" {
 }
 
 variable "general_nodes" {
-  description = "Nodes of everything else."
+  description = "Nodes for everything else."
   type = object({
     instance_type = string
     min           = number
@@ -60,7 +60,7 @@ variable "general_nodes" {
 }
 
 variable "kafka_nodes" {
-  description = "Nodes of the brokers, in each of three zones."
+  description = "Nodes for the Kafka brokers: instance type, and the number in each of three zones."
   type = object({
     instance_type = string
     per_zone      = number
@@ -68,7 +68,7 @@ variable "kafka_nodes" {
 }
 
 variable "postgres" {
-  description = "Size of the database, and how far back it can be put."
+  description = "Size of the database, and the days of backups for point-in-time recovery."
   type = object({
     instance_class = string
     storage_gib    = number
@@ -77,16 +77,16 @@ variable "postgres" {
 }
 
 variable "repository" {
-  description = "Repository on GitHub that deploys, as owner/name."
+  description = "GitHub repository that deploys, as owner/name."
   type        = string
 }
 
 variable "monthly_budget_usd" {
-  description = "Money a month at whose forecast somebody is told, in US dollars."
+  description = "Monthly budget in US dollars; AWS mails the contact when the forecast exceeds it."
   type        = number
 }
 
 variable "contact" {
-  description = "Mail address of the team."
+  description = "Mail address of the team that receives alarms."
   type        = string
 }

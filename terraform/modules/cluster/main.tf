@@ -1,4 +1,4 @@
-# Kubernetes, with nodes whose local SSDs hold RocksDB, and a role for each account of k8s/base/accounts.yaml.
+# The Kubernetes cluster, nodes whose local SSDs hold RocksDB, and one role for each account of k8s/base/accounts.yaml.
 
 data "aws_iam_policy_document" "cluster_assume" {
   statement {
@@ -36,7 +36,7 @@ resource "aws_eks_cluster" "this" {
     authentication_mode                         = "API"
     bootstrap_cluster_creator_admin_permissions = true
   }
-  # The API is reached from inside of the network: by a VPN, or the runner of the deploy workflow.
+  # The API is reachable only from inside the network: through a VPN or from the runner of the deploy workflow.
   vpc_config {
     subnet_ids              = var.subnet_ids
     endpoint_private_access = true
@@ -51,7 +51,7 @@ resource "aws_eks_cluster" "this" {
   depends_on = [aws_iam_role_policy_attachment.cluster, aws_cloudwatch_log_group.cluster]
 }
 
-# The network plugin enforces NetworkPolicies only when it is told to.
+# The network plugin enforces NetworkPolicies only with this setting.
 resource "aws_eks_addon" "network" {
   cluster_name         = aws_eks_cluster.this.name
   addon_name           = "vpc-cni"
@@ -91,7 +91,7 @@ resource "aws_iam_role_policy_attachment" "node" {
 resource "aws_launch_template" "flink" {
   name                   = "${var.name}-flink"
   update_default_version = true
-  # The node's NVMe disks become one, and the kubelet keeps emptyDir volumes there: RocksDB lives on local SSD.
+  # The node joins its NVMe disks to one volume, on which the kubelet keeps emptyDir volumes, RocksDB's included.
   user_data = base64encode(<<-EOT
     MIME-Version: 1.0
     Content-Type: multipart/mixed; boundary="//"
@@ -169,7 +169,7 @@ resource "aws_eks_node_group" "flink" {
     max_unavailable = 1
   }
   lifecycle {
-    ignore_changes = [scaling_config[0].desired_size] # the cluster's autoscaler changes it
+    ignore_changes = [scaling_config[0].desired_size] # the cluster autoscaler changes it
   }
   depends_on = [aws_iam_role_policy_attachment.node]
 }
@@ -230,7 +230,7 @@ data "aws_iam_policy_document" "pod_assume" {
   }
 }
 
-# The jobs: state of their own, models to read.
+# The Flink jobs write their own state and read models.
 data "aws_iam_policy_document" "state" {
   statement {
     actions   = ["s3:ListBucket"]
@@ -250,7 +250,7 @@ data "aws_iam_policy_document" "state" {
   }
 }
 
-# The command line: models to read and to publish.
+# The command line reads and publishes models.
 data "aws_iam_policy_document" "models" {
   statement {
     actions   = ["s3:GetObject", "s3:PutObject"]

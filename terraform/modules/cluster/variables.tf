@@ -1,9 +1,9 @@
 variable "name" {
-  description = "Name of everything here, such as streamflow-prod."
+  description = "Name prefix of all resources, such as streamflow-prod."
   type        = string
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,30}$", var.name))
-    error_message = "The name must be 3 to 31 small letters, digits and hyphens, and begin with a letter."
+    error_message = "The name must have 3 to 31 lower-case letters, digits or hyphens and start with a letter."
   }
 }
 
@@ -12,12 +12,12 @@ variable "kubernetes_version" {
   type        = string
   validation {
     condition     = can(regex("^1\\.(3[2-9]|[4-9][0-9])$", var.kubernetes_version))
-    error_message = "Kubernetes must be 1.32 or newer: older ones are out of support."
+    error_message = "Kubernetes must be 1.32 or newer: older versions are out of support."
   }
 }
 
 variable "subnet_ids" {
-  description = "Private subnets, one in each of three zones."
+  description = "IDs of the private subnets, one in each of three zones."
   type        = list(string)
   validation {
     condition     = length(var.subnet_ids) == 3
@@ -26,26 +26,26 @@ variable "subnet_ids" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts Kubernetes' secrets and the nodes' disks."
+  description = "ARN of the key that encrypts Kubernetes Secrets and the nodes' disks."
   type        = string
 }
 
 variable "bucket_arn" {
-  description = "Bucket of checkpoints, savepoints and models."
+  description = "ARN of the bucket of checkpoints, savepoints and models."
   type        = string
 }
 
 variable "secret_arns" {
-  description = "Secrets that the cluster may read."
+  description = "ARNs of the secrets that the cluster may read."
   type        = list(string)
   validation {
     condition     = length(var.secret_arns) > 0 && !contains(var.secret_arns, "*")
-    error_message = "Name the secrets one by one."
+    error_message = "Give the full ARN of each secret; wildcards are not allowed."
   }
 }
 
 variable "flink_nodes" {
-  description = "Nodes of the TaskManagers: an x86-64 type with local NVMe disks, and how many."
+  description = "Nodes for the TaskManagers: an x86-64 instance type with local NVMe disks, and the number of nodes."
   type = object({
     instance_type = string
     min           = number
@@ -53,16 +53,16 @@ variable "flink_nodes" {
   })
   validation {
     condition     = can(regex("^[a-z]+[0-9]+i?d[a-z]*\\.", var.flink_nodes.instance_type)) && !can(regex("^[a-z]+[0-9]+g", var.flink_nodes.instance_type))
-    error_message = "The type must have local SSDs (a `d` after its number, such as c6id.xlarge) and be x86-64."
+    error_message = "The instance type must be x86-64 with local SSDs (a `d` after the number, such as c6id.xlarge)."
   }
   validation {
     condition     = var.flink_nodes.min >= 1 && var.flink_nodes.max >= var.flink_nodes.min
-    error_message = "There must be at least one node, and max not below min."
+    error_message = "min must be at least 1, and max at least min."
   }
 }
 
 variable "general_nodes" {
-  description = "Nodes of everything else: operators, Airflow, monitoring."
+  description = "Nodes for everything else: operators, Airflow, monitoring."
   type = object({
     instance_type = string
     min           = number
@@ -70,6 +70,6 @@ variable "general_nodes" {
   })
   validation {
     condition     = var.general_nodes.min >= 1 && var.general_nodes.max >= var.general_nodes.min
-    error_message = "There must be at least one node, and max not below min."
+    error_message = "min must be at least 1, and max at least min."
   }
 }

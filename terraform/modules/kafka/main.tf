@@ -1,5 +1,5 @@
-# What Strimzi's brokers stand on: nodes of their own, one group in each zone so that a volume finds its node again, and
-# the driver that makes encrypted volumes. The brokers themselves are in k8s/base/kafka (docs/adr/0020).
+# Nodes for the Kafka brokers and the driver for encrypted volumes. Each zone has one node group, because a volume can only
+# be attached in its own zone. k8s/base/kafka defines the brokers, which Strimzi runs.
 
 resource "aws_launch_template" "this" {
   name                   = "${var.name}-kafka"
@@ -40,7 +40,7 @@ resource "aws_eks_node_group" "this" {
   }
   scaling_config {
     min_size     = var.nodes_per_zone
-    max_size     = var.nodes_per_zone + 1 # room for one more while one is replaced
+    max_size     = var.nodes_per_zone + 1 # one more while a node is replaced
     desired_size = var.nodes_per_zone
   }
   update_config {

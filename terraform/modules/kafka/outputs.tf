@@ -1,4 +1,4 @@
 output "nodes" {
-  description = "Nodes for brokers over all zones."
+  description = "Number of broker nodes over all zones."
   value       = length(var.subnet_ids) * var.nodes_per_zone
 }

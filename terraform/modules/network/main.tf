@@ -1,8 +1,8 @@
-# A network of three zones: private subnets for the cluster, others without a way out for the database, and endpoints so
-# that checkpoints never cross the internet.
+# A network over three zones: private subnets for the cluster, subnets without a route to the internet for the database,
+# and VPC endpoints, so that checkpoints never cross the internet.
 
 data "aws_availability_zones" "available" {
-  # checkov:skip=CKV_AWS_394:the first three by name are used, a new zone comes last
+  # checkov:skip=CKV_AWS_394:the first three zones by name are used, and a new zone comes last
   state = "available"
 }
 
@@ -21,7 +21,7 @@ resource "aws_vpc" "this" {
   tags                 = { Name = var.name }
 }
 
-# Nothing may use the group that everything without one gets.
+# The default security group allows nothing, so a resource without its own group has no access.
 resource "aws_default_security_group" "this" {
   vpc_id = aws_vpc.this.id
 }
@@ -146,7 +146,7 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private[count.index].id
 }
 
-# The way to object storage is free and stays inside.
+# Traffic to object storage costs nothing and stays inside the network.
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.this.id
   service_name      = "com.amazonaws.${var.region}.s3"

@@ -1,9 +1,9 @@
 variable "name" {
-  description = "Name of everything here, such as streamflow-prod."
+  description = "Name prefix of all resources, such as streamflow-prod."
   type        = string
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,30}$", var.name))
-    error_message = "The name must be 3 to 31 small letters, digits and hyphens, and begin with a letter."
+    error_message = "The name must have 3 to 31 lower-case letters, digits or hyphens and start with a letter."
   }
 }
 
@@ -13,7 +13,7 @@ variable "region" {
 }
 
 variable "cidr" {
-  description = "Addresses of the network; a /16, from which the subnets are cut."
+  description = "CIDR block of the network: a /16, which is divided into the subnets."
   type        = string
   validation {
     condition     = can(cidrhost(var.cidr, 0)) && endswith(var.cidr, "/16")
@@ -22,7 +22,7 @@ variable "cidr" {
 }
 
 variable "nat_gateways" {
-  description = "Ways out to the internet: 1 is cheaper, 3 survive the loss of a zone."
+  description = "Number of NAT gateways: 1 is cheaper, 3 survive the loss of a zone."
   type        = number
   validation {
     condition     = var.nat_gateways >= 1 && var.nat_gateways <= 3
@@ -31,6 +31,6 @@ variable "nat_gateways" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the log of rejected traffic."
+  description = "ARN of the key that encrypts the log of rejected traffic."
   type        = string
 }

@@ -1,4 +1,4 @@
-# Image repositories, what the deploy workflow may do with them, and alarms of the cloud itself: money, and the database.
+# Image repositories, the permissions of the deploy workflow, and two AWS alarms: the budget and the database's disk.
 
 locals {
   images = toset(["job", "tools", "airflow"])
@@ -23,14 +23,14 @@ resource "aws_ecr_lifecycle_policy" "this" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "the last ${var.images_kept}, to which one can go back"
+      description  = "keep the last ${var.images_kept} images for rollbacks"
       selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = var.images_kept }
       action       = { type = "expire" }
     }]
   })
 }
 
-# The workflow logs in with a token of its own run: no key is kept anywhere.
+# The workflow logs in with the OIDC token of its run, so no long-lived key exists.
 resource "aws_iam_openid_connect_provider" "github" {
   url            = "https://token.actions.githubusercontent.com"
   client_id_list = ["sts.amazonaws.com"]
@@ -59,7 +59,7 @@ data "aws_iam_policy_document" "deploy_assume" {
 data "aws_iam_policy_document" "deploy" {
   statement {
     actions   = ["ecr:GetAuthorizationToken"]
-    resources = ["*"] # the service knows no narrower one
+    resources = ["*"] # the action does not support a narrower resource
   }
   statement {
     actions = [
@@ -85,7 +85,7 @@ resource "aws_iam_role_policy" "deploy" {
   policy = data.aws_iam_policy_document.deploy.json
 }
 
-# In the cluster the role has the rights of k8s/base/accounts.yaml, by this group, and no other.
+# Inside the cluster, this group gives the role exactly the permissions of k8s/base/accounts.yaml.
 resource "aws_eks_access_entry" "deploy" {
   cluster_name      = var.cluster_name
   principal_arn     = aws_iam_role.deploy.arn
@@ -118,10 +118,10 @@ resource "aws_sns_topic_subscription" "contact" {
   endpoint  = var.contact
 }
 
-# Prometheus does not see the disk of a managed database.
+# Prometheus cannot see the disk of a managed database.
 resource "aws_cloudwatch_metric_alarm" "storage" {
   alarm_name          = "${var.name}-postgres-storage"
-  alarm_description   = "Less than 10 GiB are free in the database; it grows by itself up to its limit."
+  alarm_description   = "Less than 10 GiB of storage is free in the database; storage grows automatically up to its limit."
   namespace           = "AWS/RDS"
   metric_name         = "FreeStorageSpace"
   dimensions          = { DBInstanceIdentifier = var.name }

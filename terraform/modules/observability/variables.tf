@@ -1,57 +1,57 @@
 variable "name" {
-  description = "Name of everything here, such as streamflow-prod."
+  description = "Name prefix of all resources, such as streamflow-prod."
   type        = string
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{2,30}$", var.name))
-    error_message = "The name must be 3 to 31 small letters, digits and hyphens, and begin with a letter."
+    error_message = "The name must have 3 to 31 lower-case letters, digits or hyphens and start with a letter."
   }
 }
 
 variable "environment" {
-  description = "Name of the environment on GitHub whose runs may deploy: dev, staging or prod."
+  description = "GitHub environment whose workflow runs may deploy: dev, staging or prod."
   type        = string
   validation {
     condition     = contains(["dev", "staging", "prod"], var.environment)
-    error_message = "The environment is dev, staging or prod."
+    error_message = "The environment must be dev, staging or prod."
   }
 }
 
 variable "repository" {
-  description = "Repository on GitHub that deploys, as owner/name."
+  description = "GitHub repository that deploys, as owner/name."
   type        = string
   validation {
     condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.repository))
-    error_message = "Name the repository as owner/name; a wildcard would let others in."
+    error_message = "The repository must be owner/name; a wildcard would let other repositories deploy."
   }
 }
 
 variable "cluster_arn" {
-  description = "Kubernetes cluster that the workflow looks at."
+  description = "ARN of the Kubernetes cluster that the workflow reads."
   type        = string
 }
 
 variable "cluster_name" {
-  description = "Name of that cluster."
+  description = "Name of the same cluster."
   type        = string
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts images and alarms."
+  description = "ARN of the key that encrypts images and alarms."
   type        = string
 }
 
 variable "images_kept" {
-  description = "Images of each kind that are kept."
+  description = "Number of images to keep in each repository."
   type        = number
   default     = 30
   validation {
     condition     = var.images_kept >= 5
-    error_message = "Keep at least five: a rollback needs the one before."
+    error_message = "Keep at least five images: a rollback needs earlier ones."
   }
 }
 
 variable "monthly_budget_usd" {
-  description = "Money a month at whose forecast somebody is told, in US dollars."
+  description = "Monthly budget in US dollars; AWS mails the contact when the forecast exceeds it."
   type        = number
   validation {
     condition     = var.monthly_budget_usd > 0
@@ -60,7 +60,7 @@ variable "monthly_budget_usd" {
 }
 
 variable "contact" {
-  description = "Mail address of the team that is told of money and disks."
+  description = "Mail address of the team that receives budget and disk alarms."
   type        = string
   validation {
     condition     = can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.contact))

@@ -1,5 +1,5 @@
-# The database of raw tables and marts. Its owner's password is made, kept and rotated by the service: neither Terraform
-# nor its state ever holds it.
+# The database of raw tables and marts. The database service creates, stores and rotates the owner's password; Terraform
+# and its state never hold it.
 
 resource "aws_db_subnet_group" "this" {
   name       = var.name
@@ -8,7 +8,7 @@ resource "aws_db_subnet_group" "this" {
 
 resource "aws_security_group" "this" {
   name        = "${var.name}-postgres"
-  description = "Postgres of ${var.name}: from the cluster's pods only"
+  description = "Postgres of ${var.name}: reachable from the pods of the cluster only"
   vpc_id      = var.vpc_id
 }
 
@@ -62,7 +62,7 @@ resource "aws_db_instance" "this" {
   # checkov:skip=CKV_AWS_293:off only where is_disposable, which production refuses
   identifier     = var.name
   engine         = "postgres"
-  engine_version = "15" # that of Debian 12, whose pg_dump makes the backups and refuses a newer server
+  engine_version = "15" # as in Debian 12, whose pg_dump makes the backups and rejects a newer server
   instance_class = var.instance_class
   db_name        = "streamflow"
   username       = "streamflow"
@@ -99,7 +99,7 @@ resource "aws_db_instance" "this" {
   monitoring_role_arn             = aws_iam_role.monitoring.arn
 }
 
-# Holds the public certificate of the authority that signs the database's; docs/deploy.md puts it there.
+# Holds the public CA certificate of the database; docs/deploy.md describes how to store it.
 resource "aws_secretsmanager_secret" "ca" {
   # checkov:skip=CKV2_AWS_57:it holds a public certificate
   name       = "${var.name}/postgres-ca"

@@ -4,16 +4,16 @@ output "host" {
 }
 
 output "owner_secret_arn" {
-  description = "Secret with the owner's password, which the service rotates."
+  description = "ARN of the secret with the owner's password, which the database service rotates."
   value       = aws_db_instance.this.master_user_secret[0].secret_arn
 }
 
 output "ca_secret_name" {
-  description = "Secret for the certificate of the signing authority."
+  description = "Name of the secret with the CA certificate of the database."
   value       = aws_secretsmanager_secret.ca.name
 }
 
 output "ca_secret_arn" {
-  description = "ARN of the same."
+  description = "ARN of the same secret."
   value       = aws_secretsmanager_secret.ca.arn
 }

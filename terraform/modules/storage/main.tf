@@ -1,4 +1,4 @@
-# The bucket of checkpoints, savepoints and models, the key of everything that is kept, and who may use them.
+# The bucket of checkpoints, savepoints and models, the key that encrypts all stored data, and the permissions for both.
 
 data "aws_caller_identity" "current" {}
 
@@ -8,10 +8,10 @@ locals {
 }
 
 data "aws_iam_policy_document" "key" {
-  # checkov:skip=CKV_AWS_109:the policy of a key has only the key as its resource
+  # checkov:skip=CKV_AWS_109:a key policy applies to that key only
   # checkov:skip=CKV_AWS_111:same
   # checkov:skip=CKV_AWS_356:same
-  # The account's administrators keep the key; without this line nobody could.
+  # Without this statement no one could manage the key: it gives that right to the account's administrators.
   statement {
     sid       = "Administration"
     actions   = ["kms:*"]
@@ -53,9 +53,9 @@ resource "aws_kms_alias" "this" {
 }
 
 resource "aws_s3_bucket" "state" {
-  # checkov:skip=CKV_AWS_18:who may use it are three roles, whose calls the account's trail has
-  # checkov:skip=CKV2_AWS_62:nothing waits for a checkpoint's file
-  # checkov:skip=CKV_AWS_144:a lost region is answered from Kafka and a new state; see docs/disaster-recovery.md
+  # checkov:skip=CKV_AWS_18:only three roles use the bucket, and CloudTrail records their calls
+  # checkov:skip=CKV2_AWS_62:nothing consumes events about checkpoint files
+  # checkov:skip=CKV_AWS_144:StreamFlow runs in one region (docs/disaster-recovery.md)
   bucket        = local.bucket
   force_destroy = var.is_disposable
 }
@@ -74,7 +74,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "state" {
       sse_algorithm     = "aws:kms"
       kms_master_key_id = aws_kms_key.this.arn
     }
-    # One data key for many objects: a checkpoint writes hundreds.
+    # One data key serves many objects, because a checkpoint writes hundreds.
     bucket_key_enabled = true
   }
 }
@@ -87,7 +87,7 @@ resource "aws_s3_bucket_public_access_block" "state" {
   restrict_public_buckets = true
 }
 
-# Flink deletes checkpoints itself; versions of what it deleted are kept for a while, in case it was a mistake.
+# Flink deletes old checkpoints. Their versions are kept for some days in case a deletion was a mistake.
 resource "aws_s3_bucket_lifecycle_configuration" "state" {
   bucket = aws_s3_bucket.state.id
   rule {

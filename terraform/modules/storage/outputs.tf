@@ -9,6 +9,6 @@ output "bucket_arn" {
 }
 
 output "kms_key_arn" {
-  description = "Key that encrypts everything that is kept."
+  description = "ARN of the key that encrypts all stored data."
   value       = aws_kms_key.this.arn
 }

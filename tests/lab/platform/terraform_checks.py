@@ -1,6 +1,7 @@
-"""terraform/ under terraform with a stand-in for the provider, under tflint and checkov: `make platform-check`.
+"""Checks of terraform/ with Terraform, tflint and checkov; ``make platform-check`` runs them.
 
-Not collected by `make test`: building the stand-in and tflint and installing checkov takes minutes.
+Terraform reads the schema of the AWS provider from a stand-in (``standin/``). ``make test`` does not collect this file:
+building the stand-in and tflint and installing checkov takes minutes.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ def _terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture(scope="session")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """terraform/ elsewhere: what init writes stays out of the checkout."""
+    """Return a copy of terraform/, so that ``terraform init`` writes nothing into the checkout."""
     folder = tmp_path_factory.mktemp("checkout") / "terraform"
     shutil.copytree(TERRAFORM, folder, ignore=shutil.ignore_patterns(".terraform*"))
     return folder
 
 
 def _valid(folder: Path) -> str:
-    """Return what terraform has against a folder."""
+    """Return the errors that ``terraform validate`` prints for a folder."""
     started = _terraform(folder, "init", "-backend=false", "-input=false")
     assert started.returncode == 0, started.stderr
     return _terraform(folder, "validate").stderr
 
 
-def test_it_is_formatted() -> None:
+def test_every_file_is_formatted() -> None:
     assert _terraform(TERRAFORM, "fmt", "-check", "-recursive").stdout == ""
 
 
@@ -56,7 +57,23 @@ def test_environments_are_valid(copy: Path, environment: str) -> None:
     assert _valid(copy / "environments" / environment) == ""
 
 
-def test_tests_pass(copy: Path) -> None:
+def test_environments_differ_in_values_only() -> None:
+    files = {name: (TERRAFORM / "environments" / name / "main.tf").read_text() for name in OVERLAYS}
+    for name, text in files.items():
+        assert len(text.splitlines()) < 50
+        files[name] = re.sub(r'"[^"\n]*"|\b\d+\b|true|false|\b(?:dev|staging|prod)\b', "VALUE", text)
+    assert len(set(files.values())) == 1
+
+
+def test_the_deploy_workflow_reads_the_variables_that_terraform_prints() -> None:
+    outputs = (TERRAFORM / "stack" / "outputs.tf").read_text()
+    printed = set(re.findall(r"^    ([A-Z_]+)\s+= ", outputs, re.MULTILINE))
+    workflows = "".join(path.read_text() for path in (REPO / ".github" / "workflows").glob("*.yml"))
+    assert printed
+    assert printed <= set(re.findall(r"\bvars\.([A-Z_]+)", workflows))
+
+
+def test_terraform_tests_pass(copy: Path) -> None:
     assert _valid(copy / "stack") == ""
     done = _terraform(copy / "stack", "test")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -92,7 +109,7 @@ def test_an_assertion_that_does_not_hold_fails(copy: Path) -> None:
     main = folder / "modules" / "cluster" / "main.tf"
     main.write_text(main.read_text().replace("endpoint_public_access  = false", "endpoint_public_access  = true"))
     assert _valid(folder / "stack") == ""
-    assert "is on the internet" in _terraform(folder / "stack", "test").stderr
+    assert "is reachable from the internet" in _terraform(folder / "stack", "test").stderr
 
 
 @pytest.mark.parametrize("folder", [*(f"modules/{name}" for name in MODULES), "stack"])
@@ -104,7 +121,7 @@ def test_every_variable_and_output_is_described(folder: str) -> None:
         assert re.search(r'description = "[^"]{10,}', body), name
 
 
-def test_manifests_are_told_what_they_read() -> None:
+def test_platform_env_of_every_overlay_has_the_keys_that_terraform_prints() -> None:
     written = re.findall(r"^    (\w+)=", (TERRAFORM / "stack" / "outputs.tf").read_text(), re.MULTILINE)
     assert written
     for overlay in OVERLAYS:
@@ -113,8 +130,8 @@ def test_manifests_are_told_what_they_read() -> None:
 
 
 def _tflint(folder: Path) -> str:
-    """Return what tflint has against a folder and those in it."""
-    (folder / "terraform.rc").touch()  # it warns when Terraform's own settings are not there
+    """Return the findings of tflint in a folder and the folders below it."""
+    (folder / "terraform.rc").touch()  # without Terraform's configuration file tflint prints a warning
     done = subprocess.run(
         [tool("tflint"), "--recursive", "--config", str(TERRAFORM / ".tflint.hcl"), "--format", "compact"],
         cwd=folder,
@@ -126,7 +143,7 @@ def _tflint(folder: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_tflint_is_silent(copy: Path) -> None:
+def test_tflint_finds_nothing(copy: Path) -> None:
     assert _tflint(copy) == ""
 
 
@@ -148,6 +165,7 @@ def test_tflint_names_a_planted_mistake(tmp_path: Path, planted: str, words: str
 
 
 def _checkov(folder: Path) -> list[str]:
+    """Return one line for each finding of checkov in a folder."""
     done = subprocess.run(
         [CHECKOV, "--directory", str(folder), "--config-file", str(TERRAFORM / ".checkov.yaml"), "--output", "json"],
         capture_output=True,
@@ -155,13 +173,13 @@ def _checkov(folder: Path) -> list[str]:
         check=False,
     )
     report = json.loads(done.stdout)
-    assert report["summary"]["passed"] > 0, "checkov looked at nothing"
+    assert report["summary"]["passed"] > 0, "checkov checked nothing"
     return [
         f"{item['check_id']} {item['resource']}: {item['check_name']}" for item in report["results"]["failed_checks"]
     ]
 
 
-def test_checkov_is_silent() -> None:
+def test_checkov_finds_nothing() -> None:
     assert _checkov(TERRAFORM) == []
 
 
