@@ -30,7 +30,7 @@ IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
 .PHONY: help setup setup-marts setup-monitoring setup-platform marts airflow airflow-down airflow-check up down status demo test \
-	lint types check platform-check cluster-check images images-check ci upgrades bench faults soak clean
+	lint types check platform-check cluster-check images images-check ci upgrades bench faults soak picture clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -134,6 +134,9 @@ faults: setup ## break the real stack in every way of the fault matrix, settle t
 
 soak: setup ## run at 80 % of capacity for long and judge what drifts (SOAK_FLAGS="--minutes 30")
 	@$(PYTHON) -m tests.lab.soak $(SOAK_FLAGS)
+
+picture: setup ## run the demo and draw the picture of the README from it (docs/demo.svg)
+	@$(PYTHON) -m tests.lab.picture
 
 clean: ## stop the stack and delete its data and all caches (.venv and .tools stay)
 	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi
