@@ -17,7 +17,6 @@ from flink_jobs.errors import UserError
 REPOSITORY: Final = Path(__file__).parents[1]
 COMMAND: Final = "python -m flink_jobs.docs_tables --write"
 DOCUMENTS: Final = {
-    "README.md": ("rules", "features"),
     "docs/rules.md": ("rules", "features"),
     "docs/operate.md": ("redrive",),
 }

@@ -98,7 +98,12 @@ def _style_faults(text: str) -> list[str]:
 def test_documents_pass_the_style_lint(page: Path) -> None:
     if page == STYLE:
         return
-    found = [f"{passage.place}: {fault}" for passage in passages(page) for fault in _style_faults(passage.text)]
+    found = [
+        f"{passage.place}: {fault}"
+        for passage in passages(page)
+        if passage.text
+        for fault in _style_faults(passage.text)
+    ]
     assert not found
 
 

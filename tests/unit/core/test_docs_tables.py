@@ -73,10 +73,11 @@ def test_a_document_without_its_markers_is_an_error_that_says_what_to_do(text: s
 def test_compare_then_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "README.md").write_text(EMPTY, encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "rules.md").write_text(EMPTY, encoding="utf-8")
     monkeypatch.setattr(docs_tables, "documents", lambda: documents(tmp_path))
     assert main([]) == 1
-    assert "README.md: a table is not the one of the code; run: python -m" in capsys.readouterr().err
+    assert "rules.md: a table is not the one of the code; run: python -m" in capsys.readouterr().err
     assert main(["--write"]) == 0
     assert main([]) == 0
     assert main(["--help"]) == 2
@@ -84,5 +85,5 @@ def test_compare_then_write(
 
 
 def test_a_folder_without_documentation_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none of README\.md, docs/rules\.md, docs/operate\.md"):
+    with pytest.raises(UserError, match=r"none of docs/rules\.md, docs/operate\.md"):
         documents(tmp_path)
