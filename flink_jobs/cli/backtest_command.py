@@ -1,4 +1,4 @@
-"""`streamflow backtest`: other rules or another model on history."""
+"""`streamflow backtest`: compares the alerts of another rule set or model on past transactions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flink_jobs.cards.card_files import SkippedRows, mapping_for, read_events
+from flink_jobs.cli import data_options
+from flink_jobs.cli.data_source import check_one_source, period_of, report_skipped
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.progress import counted
-from flink_jobs.cli.times import moment_ms, shown
+from flink_jobs.cli.times import shown
 from flink_jobs.core.features.vector import FEATURE_NAMES
 from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.model import load_model, model_directory
-from flink_jobs.errors import UserError
-from flink_jobs.settings import REPO_ROOT, load_settings
+from flink_jobs.errors import ErrorCode, UserError
+from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
     from flink_jobs.core.models.lineup import Model
@@ -28,38 +30,40 @@ if TYPE_CHECKING:
 NO_MODEL = "none"
 EXAMPLE_COLUMNS = ("transaction", "customer", "time", "score before", "score after", "reasons", "label")
 
+Rules = Annotated[
+    Path | None,
+    typer.Option(help="rule set to test, YAML: alpha, alert_threshold, rules, blacklist (see `control send`)"),
+]
+Version = Annotated[str | None, typer.Option(help="model version to test")]
+AgainstRules = Annotated[
+    Path | None, typer.Option(help="with --data: rule set to compare with; default: the rules that a job starts with")
+]
+AgainstModel = Annotated[
+    str | None, typer.Option(help="with --data: model version to compare with, or `none`; default: `current`")
+]
+
 
 def backtest(
-    data: Annotated[Path | None, typer.Option(help="card file (.csv, .jsonl, both also .gz, .parquet)")] = None,
-    mapping: Annotated[Path | None, typer.Option(help="column mapping; default: <data>.mapping.yaml beside it")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="recorded decisions from this event time on: 7d, or ISO 8601")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="recorded decisions before this event time")] = None,
-    rules: Annotated[
-        Path | None,
-        typer.Option(help="YAML: alpha, alert_threshold, rules, blacklist, as in `streamflow control send`"),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="model version to score with")] = None,
-    against_rules: Annotated[Path | None, typer.Option(help="with --data: rule set of the other side")] = None,
-    against_model: Annotated[
-        str | None, typer.Option(help="with --data: model of the other side, or `none`; default: `current`")
-    ] = None,
-    models: Annotated[
-        Path, typer.Option("--models", envvar="STREAMFLOW_MODEL_DIR", help="folder of model versions")
-    ] = REPO_ROOT / "models",
+    data: data_options.CardFile = None,
+    mapping: data_options.MappingFile = None,
+    since: data_options.DecisionsSince = None,
+    until: data_options.DecisionsUntil = None,
+    rules: Rules = None,
+    model: Version = None,
+    against_rules: AgainstRules = None,
+    against_model: AgainstModel = None,
+    models: data_options.ModelFolder = data_options.DEFAULT_MODELS,
     *,
-    from_decisions: Annotated[
-        bool, typer.Option("--from-decisions", help="decide what the job recorded again, on the features it served")
-    ] = False,
-    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out what cannot be mapped")] = False,
+    from_decisions: data_options.FromDecisions = False,
+    skip_bad_rows: data_options.SkipBadRows = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Tell what a rule set or a model would have alerted, and how that differs from what did.
+    """Show which alerts another rule set or another model would have raised, compared with the present ones.
 
-    History is what the job recorded (--from-decisions: each decision under the settings that were in force then, with
-    your changes on top; without changes every score must come out as recorded), or a card file (--data: both sides on
-    the settings a job starts with; without --rules and --model there is nothing to compare).
+    With --from-decisions the comparison is with the recorded decisions: each one is scored again under the
+    configuration in force at that time, with your changes on top. Without changes every score equals the recorded one.
+
+    With --data both sides score a card file under the configuration that a job starts with: give --rules or --model.
 
     For example:
 
@@ -67,26 +71,27 @@ def backtest(
 
       streamflow backtest --data tests/data/card_transactions.csv.gz --rules stricter.yaml
     """
-    if from_decisions == (data is not None):
-        raise UserError("history is either a file or the recorded decisions", "give --data FILE or --from-decisions")
+    check_one_source(data, from_decisions=from_decisions)
     started = time.monotonic()
     if data is None:
         if mapping or skip_bad_rows or against_rules or against_model:
             fix = "leave out --mapping, --skip-bad-rows, --against-rules and --against-model"
-            raise UserError("--from-decisions compares with what was recorded", fix)
+            raise UserError("--from-decisions compares with the recorded decisions", fix, ErrorCode.USAGE_ERROR)
         plan = _plan(rules, None if model is None else _model(models, model))
         comparison = _recorded(plan, since, until)
         sides = ("as recorded", "backtest")
     else:
         if since or until:
-            raise UserError("--since and --until choose recorded decisions", "leave them out with --data")
+            what = "--since and --until choose recorded decisions"
+            raise UserError(what, "leave them out with --data", ErrorCode.USAGE_ERROR)
         other = _other_model(models, against_model)
         before = _plan(against_rules, other)
         after = _plan(rules, other if model is None else _model(models, model))
         comparison = _file(data, mapping, before, after, skip_bad_rows=skip_bad_rows)
         sides = ("before", "after")
     if not comparison.decisions:
-        raise UserError("there is nothing in this period", "choose another one, or wait for the archive job")
+        fix = "choose another period, or start the archive job, which records decisions"
+        raise UserError("there is no transaction in this period", fix)
     seconds = time.monotonic() - started
     emit(output, _document(comparison, seconds), lambda: _print(comparison, sides))
 
@@ -111,14 +116,14 @@ def _model(models: Path, version: str | None) -> Model:
 
 
 def _other_model(models: Path, version: str | None) -> Model | None:
-    """Return the model a job would start with; a folder without any is a job that runs on rules alone."""
+    """Return the model that a job would start with, None if the folder has none: the rules alone then decide."""
     if version == NO_MODEL:
         return None
     try:
         model_directory(models, version)
     except ModelError as error:
         if version is None and error.reason is ModelFault.MISSING:
-            say(f"{models} has no current model: rules alone decide.")
+            say(f"{models} has no current model: the rules alone decide.")
             return None
     return _model(models, version)
 
@@ -127,16 +132,12 @@ def _recorded(plan: Plan, since: str | None, until: str | None) -> Comparison:
     from ml.backtest.backtest import backtest_decisions
     from ml.history.configurations import read_configurations
     from ml.history.connection import warehouse
-    from ml.history.decisions import Period, measure_period, read_decisions
+    from ml.history.decisions import measure_period, read_decisions
 
-    now_ms = time.time_ns() // 1_000_000
-    period = Period(
-        None if since is None else moment_ms(since, "--since", now_ms),
-        None if until is None else moment_ms(until, "--until", now_ms),
-    )
+    period = period_of(since, until)
     with warehouse(load_settings().postgres_dsn) as connection:
         extent = measure_period(connection, period)
-        decisions = counted(read_decisions(connection, period), "decided again", extent.decisions)
+        decisions = counted(read_decisions(connection, period), "decisions scored again", extent.decisions)
         return backtest_decisions(decisions, read_configurations(connection), plan)
 
 
@@ -146,12 +147,9 @@ def _file(data: Path, mapping: Path | None, before: Plan, after: Plan, *, skip_b
 
     skipped = SkippedRows() if skip_bad_rows else None
     events = read_events(data, mapping_for(data, mapping), skipped)
-    feed = Feed(counted(events, "replaying history"), time.time_ns() // 1_000_000)
+    feed = Feed(counted(events, "replaying the file"), time.time_ns() // 1_000_000)
     comparison = backtest_events(feed, before, after)
-    if skipped is not None and skipped.count:
-        say(f"rows left out because they cannot be mapped: {skipped.count:,}; the first: {skipped.first}")
-    if feed.rejected:
-        say(f"rows left out because the stream would reject them: {feed.rejected:,}")
+    report_skipped(skipped, feed.rejected)
     return comparison
 
 
@@ -202,7 +200,7 @@ def _print(comparison: Comparison, sides: tuple[str, str]) -> None:
     compared = comparison
     out.print(
         f"{compared.decisions:,} transactions, {compared.labelled:,} labelled, {compared.frauds:,} of them fraud; "
-        f"{compared.changed_scores:,} scores changed, by {compared.largest_change:.3g} at most",
+        f"{compared.changed_scores:,} scores changed, the largest change is {compared.largest_change:.3g}",
         soft_wrap=True,
     )
     named = ((sides[0], compared.before), (sides[1], compared.after), ("kept", compared.kept),
@@ -214,7 +212,7 @@ def _print(comparison: Comparison, sides: tuple[str, str]) -> None:
         for code in sorted({*compared.rules_before, *compared.rules_after})
     ]
     if rows:
-        header = ["alerts that name", *(f"{name} {side}" for side in sides for name in columns)]
+        header = ["alerts with this reason", *(f"{name} {side}" for side in sides for name in columns)]
         table(header, rows)
     for name, examples in (("gained", compared.gained_examples()), ("lost", compared.lost_examples())):
         if examples:

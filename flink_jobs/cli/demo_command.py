@@ -1,4 +1,4 @@
-"""`streamflow demo`: everything at once, with an account at the end."""
+"""`streamflow demo`: starts the whole system, sends card traffic, and reconciles every record at the end."""
 
 from __future__ import annotations
 
@@ -10,49 +10,53 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flink_jobs.cli.output import Output, OutputOption, err, out, print_json, say
+from flink_jobs.cli.stack_commands import Secure
 from flink_jobs.demo.plan import EVENTS, FAULTS, RATE, DemoPlan
 from flink_jobs.kafka.pacing import Pace, parse_pace
 from flink_jobs.traffic.faults import FaultPlan
 
 if TYPE_CHECKING:
+    from flink_jobs.demo.demonstration import Audience
     from flink_jobs.demo.screen import View
     from flink_jobs.demo.summary import Summary
 
-Share = Annotated[float, typer.Option(min=0.0, max=0.9, help="share of all records sent")]
+Events = Annotated[
+    int | None,
+    typer.Option(min=1, help=f"valid transactions to send (default: {EVENTS:,}); with this option the demo then ends"),
+]
+Rate = Annotated[float | None, typer.Option(help=f"records per second; default: {RATE:,.0f}")]
+Speed = Annotated[str | None, typer.Option(help="instead of --rate: multiple of event time, such as 20000x, or max")]
+Malformed = Annotated[float, typer.Option(min=0.0, max=0.9, help="share of all records that are malformed")]
+Duplicates = Annotated[float, typer.Option(min=0.0, max=0.9, help="share of all records that are redelivered")]
+Late = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the valid transactions that arrive late")]
+MetricsPort = Annotated[
+    int, typer.Option(min=0, max=65535, help="serve the sender's Prometheus metrics on this port; 0: no metrics")
+]
+NoTty = Annotated[bool, typer.Option("--no-tty", help="print plain lines; the default if the output is no terminal")]
+Keep = Annotated[bool, typer.Option("--keep", help="leave everything running at the end")]
 
 
 def demo(
-    events: Annotated[
-        int | None, typer.Option(min=1, help=f"good transactions to send, {EVENTS:,} by default; then the demo ends")
-    ] = None,
-    rate: Annotated[float | None, typer.Option(help=f"records per second; default: {RATE:,.0f}")] = None,
-    speed: Annotated[str | None, typer.Option(help="instead: multiple of event time, such as 20000x, or max")] = None,
-    malformed: Share = FAULTS.malformed,
-    duplicates: Share = FAULTS.duplicates,
-    late: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="share of the good ones that are held back")
-    ] = FAULTS.late,
-    metrics_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="show Prometheus metrics of the sender there; 0: do not")
-    ] = 0,
+    events: Events = None,
+    rate: Rate = None,
+    speed: Speed = None,
+    malformed: Malformed = FAULTS.malformed,
+    duplicates: Duplicates = FAULTS.duplicates,
+    late: Late = FAULTS.late,
+    metrics_port: MetricsPort = 0,
     *,
-    no_tty: Annotated[
-        bool, typer.Option("--no-tty", help="plain lines; the default where the output is no terminal")
-    ] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="leave everything running at the end")] = False,
-    secure: Annotated[
-        bool | None,
-        typer.Option("--secure/--no-secure", help="as with `up`: TLS, log-ins and rights; default: as it was last"),
-    ] = None,
+    no_tty: NoTty = False,
+    keep: Keep = False,
+    secure: Secure = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Start everything, send card transactions with faults mixed in, watch decisions live, account for every event.
+    """Start everything, send card transactions with planted faults, watch decisions live, account for every record.
 
-    Postgres, Kafka and Flink start unless they run, the model is trained unless it is, both jobs are submitted with
-    `flink run`. On a terminal the stack then runs on until Ctrl-C, for you to look around; with --events, --no-tty or
-    without a terminal the demo ends by itself. At its end it stops what it started, and nothing else.
+    The demo starts Postgres, Kafka and Flink if they do not run, trains the model if there is none, and submits both
+    jobs with `flink run`. On a terminal the stack runs until Ctrl-C, so that you can look around; with --events or
+    --no-tty, or without a terminal, the demo ends by itself. It stops only what it started.
 
-    Exit code 0 if sent = decided + rejected + duplicates, record by record, in Kafka and in Postgres; 1 if not.
+    Exit code 0: sent = decided + rejected + duplicates, record by record, in Kafka and in Postgres; 1: not.
 
     For example:
 
@@ -60,9 +64,7 @@ def demo(
 
       streamflow demo --rate 500 --keep
     """
-    from flink_jobs.demo.demonstration import Audience, run_demo
-    from flink_jobs.demo.screen import LineView, LiveView
-    from flink_jobs.traffic.sender_metrics import TrafficMetrics
+    from flink_jobs.demo.demonstration import run_demo
 
     is_live = sys.stdout.isatty() and err.is_terminal and not no_tty
     plan = DemoPlan(
@@ -73,6 +75,20 @@ def demo(
         secure=secure,
         stay=is_live and events is None and not keep,
     )
+    model_dir = os.environ.get("STREAMFLOW_MODEL_DIR")
+    audience = _audience(metrics_port, is_live=is_live, prints=output is Output.PLAIN)
+    summary = run_demo(plan, audience, Path(model_dir) if model_dir else None)
+    if output is Output.JSON:
+        print_json({**summary.as_dict(), "exit_code": summary.exit_code})
+    raise typer.Exit(summary.exit_code)
+
+
+def _audience(metrics_port: int, *, is_live: bool, prints: bool) -> Audience:
+    """Return the outputs of the demo: progress messages, view, summary and metrics."""
+    from flink_jobs.demo.demonstration import Audience
+    from flink_jobs.demo.screen import LineView, LiveView
+    from flink_jobs.traffic.sender_metrics import TrafficMetrics
+
     metrics = TrafficMetrics()
     metrics.serve(metrics_port)
 
@@ -80,17 +96,13 @@ def demo(
         return LiveView(err, flink_ui) if is_live else LineView(say)
 
     def report(summary: Summary, stack_runs: bool) -> None:  # noqa: FBT001 - the signature is the demo's
-        if output is Output.PLAIN:
+        if prints:
             _print(summary, stack_runs=stack_runs)
 
-    model_dir = os.environ.get("STREAMFLOW_MODEL_DIR")
-    summary = run_demo(plan, Audience(say, view, report, metrics), Path(model_dir) if model_dir else None)
-    if output is Output.JSON:
-        print_json({**summary.as_dict(), "exit_code": summary.exit_code})
-    raise typer.Exit(summary.exit_code)
+    return Audience(say, view, report, metrics)
 
 
 def _print(summary: Summary, *, stack_runs: bool) -> None:
-    verdict = "Every record is accounted for." if summary.is_balanced else "THE ACCOUNT DOES NOT BALANCE."
+    verdict = "Every record is accounted for." if summary.is_balanced else "NOT EVERY RECORD IS ACCOUNTED FOR."
     for text in ("", *summary.lines(), verdict, "", *summary.next_steps(stack_runs=stack_runs)):
         out.print(text, soft_wrap=True, markup=False)

@@ -1,8 +1,10 @@
-"""`streamflow marts`: from the tables the archive job wrote to gold marts and the analyst's page."""
+"""`streamflow marts`: builds the marts and the analyst's page from the tables that the archive job writes."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +12,7 @@ import psycopg
 import typer
 
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.local.stack import Stack
 
 if TYPE_CHECKING:
@@ -21,26 +23,27 @@ if TYPE_CHECKING:
     from flink_jobs.warehouse.report import Findings
 
 SHOWN = ("fraud_by_rule", "fraud_by_category", "fraud_by_hour")
+NO_DECISIONS = "score some transactions first: `make demo`"
+
+Day = Annotated[
+    datetime | None,
+    typer.Option(
+        formats=["%Y-%m-%d"], show_default=False, help="day of event time, UTC; default: the last complete day"
+    ),
+]
+FullRefresh = Annotated[
+    bool, typer.Option("--full-refresh", help="rebuild the incremental models; default: merge only new rows")
+]
+Docs = Annotated[bool, typer.Option("--docs/--no-docs", help="also write dbt's documentation")]
 
 
 def marts(
-    day: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"], show_default=False, help="of event time, UTC; default: the last that is over"
-        ),
-    ] = None,
-    *,
-    full_refresh: Annotated[
-        bool, typer.Option("--full-refresh", help="build the incremental models anew instead of merging what is new")
-    ] = False,
-    docs: Annotated[bool, typer.Option("--docs/--no-docs", help="also write dbt's documentation")] = True,
-    output: OutputOption = Output.PLAIN,
+    day: Day = None, *, full_refresh: FullRefresh = False, docs: Docs = True, output: OutputOption = Output.PLAIN
 ) -> None:
-    """Build the marts with dbt, show a day's fraud by rule, merchant category and hour, and write the analyst's page.
+    """Build the marts with dbt, show one day's fraud by rule, merchant category and hour, write the analyst's page.
 
-    Starts Postgres of the local stack unless it runs, and stops it again. Only what is new is merged: run it as often
-    as you like.
+    The command starts Postgres of the local stack if it does not run, and then stops it again. It merges only new rows,
+    so it can run as often as you like.
 
     Example: streamflow marts --day 2024-01-08
     """
@@ -49,13 +52,9 @@ def marts(
 
     started = time.monotonic()
     stack = Stack(say=say)
-    runs = stack.record.alive("postgres")
-    if not runs and not stack.home.record.exists():
-        raise UserError(f"there is no stack in {stack.home.root}", "decide some transactions first: `make demo`")
-    settings = stack.settings() if runs else stack.up(["postgres"])
-    try:
+    folder = stack.home.root / "marts"
+    with _postgres(stack) as settings:
         _require_decisions(settings)
-        folder = stack.home.root / "marts"
         dbt = Dbt(settings, folder / "dbt", say)
         say("Building the marts with dbt ...")
         _build(dbt, settings, folder / "lineage.jsonl", ["--full-refresh"] if full_refresh else [])
@@ -66,9 +65,6 @@ def marts(
         findings = find(settings.postgres_dsn_as("analyst"), day.replace(tzinfo=UTC).date() if day else None)
         report = folder / "report.html"
         report.write_text(page(findings), encoding="utf-8")
-    finally:
-        if not runs:
-            stack.down()
     value = {
         "day": findings.day,
         **{name: _records(findings, name) for name in SHOWN},
@@ -76,22 +72,40 @@ def marts(
         "documentation": dbt.target / "static_index.html" if docs else None,
         "seconds": round(time.monotonic() - started, 1),
     }
+    emit(output, value, lambda: _print(findings, report, value["documentation"]))
 
-    def plain() -> None:
-        for name in SHOWN:
-            query, answer = findings.answers[name]
-            rows = [row for row in answer.rows if name != "fraud_by_hour" or row[2]]
-            out.print(f"\n[bold]{findings.day}[/bold]  {query.title}")
-            table([column.replace("_", " ") for column in answer.columns], rows)
-        out.print(f"\nThe analyst's page:  {value['report']}", soft_wrap=True)
-        if docs:
-            out.print(f"Every model:         {value['documentation']}", soft_wrap=True)
 
-    emit(output, value, plain)
+@contextmanager
+def _postgres(stack: Stack) -> Iterator[Settings]:
+    """Run Postgres of the local stack for the length of a block; leave it running if it ran before.
+
+    Raises:
+        UserError: there is no stack.
+    """
+    runs = stack.record.alive("postgres")
+    if not runs and not stack.home.record.exists():
+        raise UserError(f"there is no stack in {stack.home.root}", NO_DECISIONS, ErrorCode.STACK_DOWN)
+    settings = stack.settings() if runs else stack.up(["postgres"])
+    try:
+        yield settings
+    finally:
+        if not runs:
+            stack.down()
+
+
+def _print(findings: Findings, report: Path, documentation: object) -> None:
+    for name in SHOWN:
+        query, answer = findings.answers[name]
+        rows = [row for row in answer.rows if name != "fraud_by_hour" or row[2]]
+        out.print(f"\n[bold]{findings.day}[/bold]  {query.title}")
+        table([column.replace("_", " ") for column in answer.columns], rows)
+    out.print(f"\nThe analyst's page:  {report}", soft_wrap=True)
+    if documentation is not None:
+        out.print(f"All dbt models:      {documentation}", soft_wrap=True)
 
 
 def _build(dbt: Dbt, settings: Settings, lineage: Path, options: list[str]) -> None:
-    """Build, and note what became of each node also where one failed."""
+    """Build the marts; record the result of each dbt node, also when a node failed."""
     try:
         dbt.run("build", *options)
     finally:
@@ -99,7 +113,7 @@ def _build(dbt: Dbt, settings: Settings, lineage: Path, options: list[str]) -> N
             dbt.record(settings.postgres_dsn_as("transformer"))
     try:
         dbt.tell_lineage(lineage)
-    except UserError as problem:  # the marts are built
+    except UserError as problem:  # the marts are complete without the lineage
         say(f"warning: {problem}")
 
 
@@ -111,4 +125,4 @@ def _records(findings: Findings, name: str) -> list[dict[str, object]]:
 def _require_decisions(settings: Settings) -> None:
     with psycopg.connect(settings.postgres_dsn_as("transformer")) as connection:
         if connection.execute("SELECT FROM raw.decisions LIMIT 1").fetchone() is None:
-            raise UserError("raw.decisions is empty", "decide some transactions first: `make demo`")
+            raise UserError("raw.decisions is empty", NO_DECISIONS)

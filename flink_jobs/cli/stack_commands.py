@@ -1,4 +1,4 @@
-"""`streamflow up`, `down` and `status`."""
+"""`streamflow up`, `down` and `status`: the local stack of Postgres, Kafka and Flink."""
 
 from __future__ import annotations
 
@@ -15,36 +15,40 @@ from flink_jobs.local.launch import COMPONENTS
 from flink_jobs.local.stack import Stack
 
 MAX_TASKMANAGERS = 16
-Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="any free one")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="any free port")]
+Secure = Annotated[
+    bool | None,
+    typer.Option(
+        "--secure/--no-secure",
+        help="TLS, authentication and access rights on Kafka and Postgres, with generated certificates; "
+        "default: as at the last start",
+    ),
+]
 
 
 def up(
     *,
-    taskmanagers: Annotated[int, typer.Option(min=1, max=MAX_TASKMANAGERS, help="one task slot and 1.7 GiB each")] = 2,
-    secure: Annotated[
-        bool | None,
-        typer.Option(
-            "--secure/--no-secure",
-            help="TLS, log-ins and rights on Kafka and Postgres, with generated certificates; default: as it was last",
-        ),
-    ] = None,
+    taskmanagers: Annotated[
+        int, typer.Option(min=1, max=MAX_TASKMANAGERS, help="TaskManagers; each has one task slot and takes 1.7 GiB")
+    ] = 2,
+    secure: Secure = None,
     flink_port: Port = None,
     kafka_port: Port = None,
     postgres_port: Port = None,
     ha: Annotated[
-        bool, typer.Option("--ha", help="also a ZooKeeper: jobs go on after their JobManager died and `up` ran again")
+        bool, typer.Option("--ha", help="also start ZooKeeper: jobs resume when `up` restarts a failed JobManager")
     ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Start Postgres, Kafka and a Flink cluster on this machine, create topics and tables.
+    """Start Postgres, Kafka and a Flink cluster on this machine, and create topics and tables.
 
-    They run on after this command returns; `streamflow down` stops them. What runs already is left alone, what died
-    is started again. Data of an earlier run is kept.
+    The processes keep running after this command returns; `streamflow down` stops them. Running processes are left
+    alone, failed ones are restarted, and the data of earlier runs is kept.
     """
     start = time.monotonic()
     stack = Stack(say=say)
     if stack.is_up():
-        say(f"The stack in {stack.home.root} is up; starting only what is missing.")
+        say(f"The stack in {stack.home.root} is up; starting only the missing processes.")
     else:
         say("Starting Postgres, Kafka and Flink ...")
     settings = stack.up(
@@ -74,7 +78,7 @@ def down(
 
 
 def status(*, output: OutputOption = Output.PLAIN) -> None:
-    """Show the stack's processes, the jobs with their last checkpoint, and how far consumers are behind."""
+    """Show the processes of the stack, the jobs with their last checkpoint, and the consumer lag."""
     stack = Stack()
     processes = stack.status()
     if not processes:
@@ -138,7 +142,7 @@ def _jobs(rest: FlinkRest) -> list[dict[str, Any]] | None:
 
 
 def job_summary(rest: FlinkRest, job_id: str, name: str, state: str, start_ms: int) -> dict[str, Any]:
-    """Return what the listings show of one job."""
+    """Return the row that `status` and `jobs` show for one job."""
     now_ms = time.time() * 1000
     checkpoints = rest.checkpoints(job_id)
     return {

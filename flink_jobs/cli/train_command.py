@@ -1,4 +1,4 @@
-"""`streamflow train`: from a card file to a model version."""
+"""`streamflow train`: trains a model version on a card file or on recorded decisions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from flink_jobs.cli.history import From, LabelsUntil, Since, Until, code_version, read_history
+from flink_jobs.cli import data_options
+from flink_jobs.cli.code_version import code_version
+from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.model import load_model
 from flink_jobs.errors import UserError
-from flink_jobs.settings import REPO_ROOT
 from ml.parameters import Kind, TrainingParameters
 
 if TYPE_CHECKING:
@@ -25,70 +26,71 @@ if TYPE_CHECKING:
 
 DEFAULTS = TrainingParameters()
 
+OutFolder = Annotated[
+    Path, typer.Option("--out", envvar="STREAMFLOW_MODEL_DIR", help="folder that holds the model versions")
+]
+Version = Annotated[
+    str | None, typer.Option(help="name of the version; default: day of the last training row and digest of the trees")
+]
+KindOption = Annotated[
+    Kind, typer.Option(help="isolation_forest learns without labels; gradient_boosting learns from labels")
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="seed of every random choice")]
+Trees = Annotated[int, typer.Option(min=1, max=1_000, help="number of trees; scoring time grows with it")]
+MaxSamples = Annotated[int, typer.Option(min=2, max=4_096, help="rows per tree of an isolation forest")]
+TrainFraction = Annotated[
+    float, typer.Option(min=0.01, max=1.0, help="share of the rows, by event time, to train on; the rest is measured")
+]
+LabelDelay = Annotated[
+    float, typer.Option(min=0.0, help="days until a label is known; the model does not learn from younger labels")
+]
+AlertBudget = Annotated[
+    float | None, typer.Option(min=0.1, help="alert budget; the manifest then names the threshold that keeps it")
+]
+TuneSeconds = Annotated[
+    float, typer.Option(min=0.0, help="search better parameters for this time; gradient_boosting only")
+]
+MakeCurrent = Annotated[
+    bool, typer.Option("--current/--no-current", help="make it the `current` version, which jobs load when they start")
+]
+
 
 def train(
-    data: Annotated[
-        Path | None, typer.Option(help="card file (.csv, .jsonl, both also .gz, .parquet), oldest first")
-    ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="column mapping; default: <data>.mapping.yaml beside it")] = None,
-    out_dir: Annotated[
-        Path, typer.Option("--out", envvar="STREAMFLOW_MODEL_DIR", help="folder of model versions")
-    ] = REPO_ROOT / "models",
-    version: Annotated[
-        str | None, typer.Option(help="name; default: day of the last training row and digest of the trees")
-    ] = None,
-    kind: Annotated[
-        Kind, typer.Option(help="isolation_forest learns without labels; gradient_boosting learns from them")
-    ] = Kind.ISOLATION_FOREST,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of every random choice")] = DEFAULTS.seed,
-    trees: Annotated[
-        int, typer.Option(min=1, max=1_000, help="trees; scoring time grows with them")
-    ] = DEFAULTS.n_estimators,
-    max_samples: Annotated[
-        int, typer.Option(min=2, max=4_096, help="rows each tree of a forest is grown on")
-    ] = DEFAULTS.max_samples,
-    train_fraction: Annotated[
-        float, typer.Option(min=0.01, max=1.0, help="share of the rows, by event time, that train; the rest measures")
-    ] = DEFAULTS.train_fraction,
-    label_delay_days: Annotated[
-        float, typer.Option(min=0.0, help="days until a label is known; younger ones do not train")
-    ] = DEFAULTS.label_delay_days,
-    alerts_per_day: Annotated[
-        float | None, typer.Option(min=0.1, help="alert budget: the manifest then names the threshold that keeps it")
-    ] = None,
-    tune_seconds: Annotated[
-        float, typer.Option(min=0.0, help="search better parameters that long; gradient_boosting only")
-    ] = 0.0,
-    since: Since = None,
-    until: Until = None,
-    labels_until: LabelsUntil = None,
+    data: data_options.CardFile = None,
+    mapping: data_options.MappingFile = None,
+    out_dir: OutFolder = data_options.DEFAULT_MODELS,
+    version: Version = None,
+    kind: KindOption = Kind.ISOLATION_FOREST,
+    seed: Seed = DEFAULTS.seed,
+    trees: Trees = DEFAULTS.n_estimators,
+    max_samples: MaxSamples = DEFAULTS.max_samples,
+    train_fraction: TrainFraction = DEFAULTS.train_fraction,
+    label_delay_days: LabelDelay = DEFAULTS.label_delay_days,
+    alerts_per_day: AlertBudget = None,
+    tune_seconds: TuneSeconds = 0.0,
+    since: data_options.DecisionsSince = None,
+    until: data_options.DecisionsUntil = None,
+    labels_until: data_options.LabelsUntil = None,
     *,
-    from_decisions: From = False,
-    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out what cannot be mapped")] = False,
-    make_current: Annotated[
-        bool, typer.Option("--current/--no-current", help="let `current` name it: what jobs load when they start")
-    ] = True,
+    from_decisions: data_options.FromDecisions = False,
+    skip_bad_rows: data_options.SkipBadRows = False,
+    make_current: MakeCurrent = True,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Train a model on the earlier part of history and measure it on the later part.
+    """Train a model on the earlier part of the data and measure it on the later part.
 
-    History is a card file, or what the job recorded (--from-decisions).
+    The data is a card file (--data), or the recorded decisions of the running job (--from-decisions).
 
-    An isolation forest never sees a label; where the file has them, they tell how well the model separates fraud.
-    Gradient boosting learns from the labels that were known when the earlier part ended.
-    The same file and options give the same model, unless time limits a search. A published version never changes.
+    An isolation forest learns without labels; labels only measure how well it separates fraud. Gradient boosting learns
+    from the labels that were known at the end of the earlier part.
+
+    The same data and options give the same model, except with --tune-seconds. A published version never changes.
 
     Example: streamflow train --data tests/data/card_transactions.csv.gz
     """
-    # scikit-learn takes three seconds to import, and `streamflow train --help` does not need it.
-    from ml.artifact_writer import set_current, write_artifact
-    from ml.train import Provenance, train_model
-
     started = time.monotonic()
-    history = read_history(
-        data, mapping, (since, until, labels_until), from_decisions=from_decisions, skip_bad_rows=skip_bad_rows
-    )
-    dataset = history.dataset
+    choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
+    source = read_data(choice)
     parameters = TrainingParameters(
         kind=kind.value,
         n_estimators=trees,
@@ -99,22 +101,34 @@ def train(
         alerts_per_day=alerts_per_day,
     )
     if tune_seconds:
-        parameters = _tuned(dataset, parameters, tune_seconds)
-    provenance = Provenance(history.source, history.sha256, code_version(), datetime.now(UTC))
-    try:
-        trained = train_model(dataset, parameters, provenance, version)
-        directory = write_artifact(out_dir, trained.manifest, trained.arrays)
-        served = load_model(directory, trained.manifest.feature_names)
-    except ModelError as error:
-        raise UserError(f"the model cannot be served ({error.detail})", "train with other options") from error
-    except PermissionError as error:
-        raise UserError(f"cannot write to {out_dir} ({error.strerror})", "choose another folder with --out") from error
-    if make_current:
-        set_current(out_dir, trained.manifest.version)
-    trained = replace(trained, manifest=served.manifest)  # an existing version keeps its own story
+        parameters = _tuned(source.dataset, parameters, tune_seconds)
+    trained, directory = _publish(source, parameters, version, out_dir, make_current=make_current)
     seconds = time.monotonic() - started
     value = {"directory": str(directory), "current": make_current, "seconds": seconds, **asdict(trained.manifest)}
-    emit(output, value, lambda: _print(trained, dataset, directory, seconds))
+    emit(output, value, lambda: _print(trained, source.dataset, directory, seconds))
+
+
+def _publish(
+    source: SourcedDataset, parameters: TrainingParameters, version: str | None, folder: Path, *, make_current: bool
+) -> tuple[TrainedModel, Path]:
+    """Train, write the artifact and load it as a job would; return the model and the artifact's directory."""
+    # scikit-learn takes three seconds to import, and `streamflow train --help` does not need it.
+    from ml.artifact_writer import set_current, write_artifact
+    from ml.train import Provenance, train_model
+
+    provenance = Provenance(source.source, source.sha256, code_version(), datetime.now(UTC))
+    try:
+        trained = train_model(source.dataset, parameters, provenance, version)
+        directory = write_artifact(folder, trained.manifest, trained.arrays)
+        served = load_model(directory, trained.manifest.feature_names)
+    except ModelError as error:
+        raise UserError(f"a job cannot load the trained model ({error.detail})", "train with other options") from error
+    except PermissionError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror})", "choose another folder with --out") from error
+    if make_current:
+        set_current(folder, trained.manifest.version)
+    # An existing version keeps the manifest it was published with.
+    return replace(trained, manifest=served.manifest), directory
 
 
 def _tuned(dataset: Dataset, parameters: TrainingParameters, seconds: float) -> TrainingParameters:
@@ -125,11 +139,11 @@ def _tuned(dataset: Dataset, parameters: TrainingParameters, seconds: float) -> 
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("first trial", total=seconds)
 
-        def told(trials: int, best: float) -> None:
+        def show(trials: int, best: float) -> None:
             text = f"{trials} trials, average precision {best:.3f}"
             progress.update(task, completed=time.monotonic() - started, description=text)
 
-        return tune(dataset, parameters, seconds, told)
+        return tune(dataset, parameters, seconds, show)
 
 
 def _print(trained: TrainedModel, dataset: Dataset, directory: Path, seconds: float) -> None:
@@ -137,12 +151,15 @@ def _print(trained: TrainedModel, dataset: Dataset, directory: Path, seconds: fl
     out.print(f"Model {manifest.version} is in {directory}", soft_wrap=True)
     rows = manifest.training_data.rows
     out.print(
-        f"{rows:,} of {len(dataset):,} transactions trained {trained.arrays.trees.tree_count} trees in {seconds:.1f} s"
+        f"Trained {trained.arrays.trees.tree_count} trees on {rows:,} of {len(dataset):,} transactions "
+        f"in {seconds:.1f} s"
     )
     if manifest.kind == Kind.GRADIENT_BOOSTING:
-        out.print(f"labels of {manifest.training_data.labelled_rows:,} of them were known by then and taught the trees")
+        known = manifest.training_data.labelled_rows
+        out.print(f"The trees learned from the labels of {known:,} transactions, those known at the end of training")
     if (budget := manifest.budget) is not None:
-        out.print(f"{budget.alerts_per_day:g} alerts a day: alert from a score of {budget.threshold:.3f} on")
+        out.print(f"{budget.alerts_per_day:g} alerts a day: set the alert threshold to {budget.threshold:.3f}")
     counts = {"rows", "labelled_rows"}
     measured = [(n.replace("_", " "), f"{v:,.0f}" if n in counts else f"{v:.3f}") for n, v in manifest.metrics.items()]
-    table(["measured on the later ones", "blend: with the rules"], measured or [("nothing: every row trained", "")])
+    header = ["measured on the later part (blend: model and rules)", "value"]
+    table(header, measured or [("nothing: every row was used for training", "")])

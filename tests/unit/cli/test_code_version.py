@@ -7,27 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs.cli import history
+from flink_jobs.cli import code_version
 
 
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A place as an image is: the release's file, and no checkout."""
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
-    monkeypatch.setattr(history, "REPO_ROOT", tmp_path)
+    monkeypatch.setattr(code_version, "REPO_ROOT", tmp_path)
     return monkeypatch
 
 
 def test_an_image_names_the_commit_it_was_told(image: pytest.MonkeyPatch) -> None:
     image.setenv("STREAMFLOW_REVISION", "0123456789abcdef")
-    assert history.code_version() == "1.2.3+0123456789ab"
+    assert code_version.code_version() == "1.2.3+0123456789ab"
 
 
 def test_an_image_of_no_known_commit_names_the_release(image: pytest.MonkeyPatch) -> None:
     image.setenv("STREAMFLOW_REVISION", "")
-    assert history.code_version() == "1.2.3"
+    assert code_version.code_version() == "1.2.3"
 
 
 def test_a_checkout_names_its_own_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMFLOW_REVISION", "another")
-    assert re.fullmatch(r"\d+\.\d+\.\d+(\+[0-9a-f]{12})?", history.code_version())
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\+[0-9a-f]{12})?", code_version.code_version())

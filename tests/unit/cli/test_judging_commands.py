@@ -114,9 +114,9 @@ def test_a_backtest_in_words(card_file: Path, models: Path, tmp_path: Path) -> N
     [
         (("backtest",), "either a file or the recorded decisions"),
         (("backtest", "--data", "x.csv", "--since", "1d"), "choose recorded decisions"),
-        (("backtest", "--from-decisions", "--against-model", "none"), "compares with what was recorded"),
+        (("backtest", "--from-decisions", "--against-model", "none"), "compares with the recorded decisions"),
         (("backtest", "--data", "{cards}", "--model", "nobody"), "the model cannot be used"),
-        (("evaluate", "--data", "{cards}", "--model", "nobody"), "the model cannot be judged"),
+        (("evaluate", "--data", "{cards}", "--model", "nobody"), "the model cannot be evaluated"),
         (("train", "--from-decisions", "--mapping", "x.yaml"), "are for a file"),
         (("train",), "either a file or the recorded decisions"),
         (("drift", "--once", "--serve", "0"), "exclude each other"),

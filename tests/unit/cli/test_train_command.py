@@ -90,8 +90,8 @@ def test_rows_left_out_are_reported(card_file: Path, tmp_path: Path) -> None:
     card_file.write_text("\n".join([*good, json.dumps(unmapped), json.dumps(rejected)]))
     arguments = ["train", "--data", str(card_file), "--out", str(tmp_path), "--trees", "5", "--skip-bad-rows"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert "rows left out because they cannot be mapped: 1" in result.stderr
-    assert "rows left out because the stream would reject them: 1" in result.stderr
+    assert "rows skipped because the mapping cannot convert them: 1" in result.stderr
+    assert "rows skipped because the detector would reject them: 1" in result.stderr
 
 
 def test_help_does_not_wait_for_scikit_learn() -> None:

@@ -1,0 +1,136 @@
+"""Reads the data set of `train` and `evaluate` from a card file or from recorded decisions."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from flink_jobs.cards.card_files import SkippedRows, mapping_for, read_events
+from flink_jobs.cli.output import say
+from flink_jobs.cli.progress import counted
+from flink_jobs.cli.times import moment_ms
+from flink_jobs.errors import ErrorCode, UserError
+from flink_jobs.settings import load_settings
+
+if TYPE_CHECKING:
+    from flink_jobs.core.control.config import DetectionConfig
+    from ml.dataset import Dataset
+    from ml.history.decisions import Period
+
+RECORDED = "raw.decisions"
+
+
+class DataChoice(NamedTuple):
+    """The options that choose the data; ``data_options`` describes each."""
+
+    data: Path | None
+    mapping: Path | None
+    skip_bad_rows: bool
+    from_decisions: bool
+    since: str | None
+    until: str | None
+    labels_until: str | None
+
+
+class SourcedDataset(NamedTuple):
+    """A data set and its source."""
+
+    dataset: Dataset
+    source: str
+    """Name of the file, or ``RECORDED``."""
+    sha256: str | None
+    """Digest of the file, hex; None for recorded decisions."""
+
+
+def read_data(choice: DataChoice, config: DetectionConfig | None = None) -> SourcedDataset:
+    """Read a card file or recorded decisions.
+
+    Args:
+        choice: the options of the command.
+        config: the rules that score the rows; None: the rules that a job starts with.
+
+    Raises:
+        UserError: options contradict each other, or the data cannot be read.
+    """
+    check_one_source(choice.data, from_decisions=choice.from_decisions)
+    if choice.data is None:
+        if choice.mapping or choice.skip_bad_rows:
+            fix = "leave them out with --from-decisions"
+            raise UserError("--mapping and --skip-bad-rows are for a file", fix, ErrorCode.USAGE_ERROR)
+        return SourcedDataset(_read_recorded(choice, config), RECORDED, None)
+    if choice.since or choice.until or choice.labels_until:
+        what = "--since, --until and --labels-until choose recorded decisions"
+        raise UserError(what, "leave them out with --data", ErrorCode.USAGE_ERROR)
+    return SourcedDataset(_read_file(choice.data, choice, config), choice.data.name, _file_sha256(choice.data))
+
+
+def check_one_source(data: Path | None, *, from_decisions: bool) -> None:
+    """Check that a command names a card file or recorded decisions, and not both.
+
+    Raises:
+        UserError: both or none.
+    """
+    if from_decisions == (data is not None):
+        what = "the data is either a file or the recorded decisions"
+        raise UserError(what, "give --data FILE or --from-decisions", ErrorCode.USAGE_ERROR)
+
+
+def period_of(since: str | None, until: str | None, labels_until: str | None = None) -> Period:
+    """Return the period that the options choose.
+
+    Raises:
+        UserError: a text is not a time.
+    """
+    from ml.history.decisions import Period
+
+    now_ms = time.time_ns() // 1_000_000
+
+    def at(text: str | None, option: str) -> int | None:
+        return None if text is None else moment_ms(text, option, now_ms)
+
+    return Period(at(since, "--since"), at(until, "--until"), at(labels_until, "--labels-until"))
+
+
+def report_skipped(skipped: SkippedRows | None, rejected: int) -> None:
+    """Report rows of a card file that are not part of the data.
+
+    Args:
+        skipped: rows that the mapping could not convert; None: such a row is an error.
+        rejected: rows that the detector would reject.
+    """
+    if skipped is not None and skipped.count:
+        say(f"rows skipped because the mapping cannot convert them: {skipped.count:,}; the first: {skipped.first}")
+    if rejected:
+        say(f"rows skipped because the detector would reject them: {rejected:,}")
+
+
+def _read_file(path: Path, choice: DataChoice, config: DetectionConfig | None) -> Dataset:
+    from ml.dataset import build_dataset
+
+    skipped = SkippedRows() if choice.skip_bad_rows else None
+    events = read_events(path, mapping_for(path, choice.mapping), skipped)
+    dataset = build_dataset(counted(events, "replaying the file"), time.time_ns() // 1_000_000, config)
+    report_skipped(skipped, dataset.rejected)
+    return dataset
+
+
+def _read_recorded(choice: DataChoice, config: DetectionConfig | None) -> Dataset:
+    from ml.history.connection import warehouse
+    from ml.history.dataset import recorded_dataset
+    from ml.history.decisions import measure_period, read_decisions
+
+    period = period_of(choice.since, choice.until, choice.labels_until)
+    with warehouse(load_settings().postgres_dsn) as connection:
+        extent = measure_period(connection, period)
+        if not extent.decisions:
+            fix = "choose another period, or start the archive job, which records decisions"
+            raise UserError("no decision is recorded in this period", fix)
+        decisions = counted(read_decisions(connection, period), "reading decisions", extent.decisions)
+        return recorded_dataset(decisions, config)
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
