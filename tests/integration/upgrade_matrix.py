@@ -1,4 +1,4 @@
-"""The upgrade matrix: every kind of change to a running job, what becomes of it, and the test that does it.
+"""The upgrade matrix: every kind of change to a running job, its outcome, and the test that shows it.
 
     python -m tests.integration.upgrade_matrix            run the tests of all rows (`make upgrades`), print the table
     python -m tests.integration.upgrade_matrix --write    put the table into docs/upgrade.md; runs nothing
@@ -22,7 +22,7 @@ DOCUMENT = REPO_ROOT / "docs/upgrade.md"
 BEGIN, END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
 UPGRADES = "tests/integration/test_upgrades.py"
 SAVEPOINTS = "tests/unit/flink/savepoints/test_snapshot.py"
-GOES_ON, REFUSED = "goes on", "refused before it starts"
+RESUMES, REFUSED = "resumes", "refused before it starts"
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Row:
 
     Attributes:
         change: what is different after the upgrade.
-        outcome: whether the job goes on or is refused.
-        note: what is kept, or why not and what to do.
+        outcome: whether the job resumes or is refused.
+        note: what is kept, or the reason for the refusal and what to do.
         test: the pytest node that shows it.
     """
 
@@ -43,37 +43,37 @@ class Row:
 
 
 ROWS = (
-    Row("a savepoint of state version 1 (0.1) or 2: fields added to a customer's state", GOES_ON,
-        "every customer and the configuration; a state is rewritten with the customer's next transaction",
+    Row("a savepoint of state version 1 (0.1) or 2: fields added to a customer's state", RESUMES,
+        "every customer and the configuration; a customer's next transaction rewrites the state in the new version",
         f"{UPGRADES}::test_a_savepoint_of_every_released_state_version_is_restored"),
-    Row("parallelism 1 to 2", GOES_ON, "customers move with their key groups",
+    Row("parallelism 1 to 2", RESUMES, "customers move with their key groups",
         f"{UPGRADES}::test_parallelism_from_one_to_two_and_another_model"),
-    Row("parallelism 2 to 1", GOES_ON, "the same",
+    Row("parallelism 2 to 1", RESUMES, "customers move with their key groups",
         f"{UPGRADES}::test_parallelism_from_two_to_one_an_operator_more_and_another_producer"),
-    Row("another model", GOES_ON,
-        "unless a control message named one: that is in the savepoint and wins over `STREAMFLOW_MODEL_VERSION`",
+    Row("another model", RESUMES,
+        "all state. A model that a control message named is in the savepoint and overrides `STREAMFLOW_MODEL_VERSION`",
         f"{UPGRADES}::test_parallelism_from_one_to_two_and_another_model"),
-    Row("an operator without state added", GOES_ON, "uids do not move",
+    Row("an operator without state added", RESUMES, "all state: the uids of the other operators do not change",
         f"{UPGRADES}::test_parallelism_from_two_to_one_an_operator_more_and_another_producer"),
-    Row("an operator without state removed", GOES_ON, "the same",
+    Row("an operator without state removed", RESUMES, "all state: the uids of the other operators do not change",
         f"{UPGRADES}::test_an_operator_less_and_a_savepoint_in_another_place"),
-    Row("producers write other JSON: keys, order, white space, escapes, more fields", GOES_ON,
-        "the document says whose transaction it is; what is not JSON becomes a dead letter",
+    Row("producers write other JSON: keys, order, white space, escapes, more fields", RESUMES,
+        "all state: the key is read from the document; records that are not JSON become dead letters",
         f"{UPGRADES}::test_parallelism_from_two_to_one_an_operator_more_and_another_producer"),
-    Row("the savepoint's folder moved", GOES_ON, "savepoints hold no absolute paths that matter",
+    Row("the savepoint's folder moved", RESUMES, "all state: a savepoint needs no absolute paths",
         f"{UPGRADES}::test_an_operator_less_and_a_savepoint_in_another_place"),
     Row("thread mode to process mode", REFUSED,
-        "PyFlink keeps state under other names: every customer would be unknown. Stay in the mode, or start without",
+        "PyFlink stores the state under other names: all histories would be empty. Keep the mode or use no savepoint",
         f"{UPGRADES}::test_from_thread_to_process_mode_is_refused"),
-    Row("process mode to thread mode", REFUSED, "the same", f"{UPGRADES}::test_from_process_to_thread_mode_is_refused"),
-    Row("the savepoint of another job", REFUSED, "name one of this job",
+    Row("process mode to thread mode", REFUSED, "as above", f"{UPGRADES}::test_from_process_to_thread_mode_is_refused"),
+    Row("the savepoint of another job", REFUSED, "name a savepoint of this job",
         f"{UPGRADES}::test_the_savepoint_of_another_job_is_refused"),
-    Row("an operator with state removed", REFUSED, "its state would be lost; run the release that wrote it",
+    Row("an operator with state removed", REFUSED, "its state would be lost; run the release that wrote the savepoint",
         f"{SAVEPOINTS}::test_state_of_an_operator_that_is_gone_is_refused"),
     Row("an older release on a newer savepoint", REFUSED,
-        "it cannot read the state or the configuration; take the savepoint from before the upgrade",
+        "the older release cannot read the state or the configuration; use the savepoint from before the upgrade",
         f"{SAVEPOINTS}::test_what_a_newer_release_wrote_is_refused"),
-    Row("another number of key groups", REFUSED, "fixed for the life of a savepoint",
+    Row("another number of key groups", REFUSED, "the number is fixed for the life of a savepoint",
         f"{SAVEPOINTS}::test_another_number_of_key_groups_is_refused"),
     Row("a savepoint with a file cut short or missing", REFUSED, "copy the whole folder again",
         f"{SAVEPOINTS}::test_a_file_that_is_cut_is_named"),
@@ -98,7 +98,7 @@ class Outcomes:
 
 def table() -> str:
     """Return the matrix as Markdown."""
-    lines = ["| change | the job | what is kept, or why not |", "| --- | --- | --- |"]
+    lines = ["| change | the job | what is kept, or the reason for the refusal |", "| --- | --- | --- |"]
     lines += [f"| {row.change} | {row.outcome} | {row.note} |" for row in ROWS]
     return "\n".join(lines) + "\n"
 
