@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from flink_jobs.core.dead_letters.redrive import POLICIES, Policy
+from flink_jobs.core.dead_letters.policies import REDRIVE_POLICIES, RedrivePolicy
 from flink_jobs.core.features.vector import FEATURES
 from flink_jobs.core.rules import RULES
 from flink_jobs.errors import UserError
@@ -57,10 +57,10 @@ def feature_table_markdown() -> str:
 
 def redrive_table_markdown() -> str:
     """Return the table of what may be done about the dead letters of each reason."""
-    groups: dict[Policy, list[str]] = {}
-    for reason, policy in POLICIES.items():
+    groups: dict[RedrivePolicy, list[str]] = {}
+    for reason, policy in REDRIVE_POLICIES.items():
         groups.setdefault(policy, []).append(f"`{reason}`")
-    rows = [(", ".join(reasons), policy.way.value, policy.why) for policy, reasons in groups.items()]
+    rows = [(", ".join(reasons), policy.method.value, policy.why) for policy, reasons in groups.items()]
     return _table(("Reason", "Redriven", "Why"), rows)
 
 

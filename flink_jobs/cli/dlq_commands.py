@@ -25,7 +25,8 @@ from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.redrive_command import history, redrive
 from flink_jobs.cli.times import shown, shown_at
 from flink_jobs.core.dead_letters.letter import letter_payload
-from flink_jobs.core.dead_letters.redrive import Letter, place_of
+from flink_jobs.core.dead_letters.redrive import place_of
+from flink_jobs.core.documents import DeadLetterDocument
 from flink_jobs.dead_letters.letters import LetterStats, complete_payload, find_letter, read_letters
 from flink_jobs.dead_letters.standing import Standing, open_standing
 from flink_jobs.errors import UserError
@@ -62,7 +63,7 @@ def list_letters(
     """
     settings = load_settings()
     chosen = letter_filter(reason, stage, disposition, since, until, customer, topic, partition, offset)
-    matching, newest = 0, deque[Letter]()
+    matching, newest = 0, deque[DeadLetterDocument]()
     for letter in read_letters(settings.broker(), settings.topic_prefix, chosen):
         matching += 1
         newest.append(letter)
@@ -145,11 +146,11 @@ def stats(
     emit(output, value, lambda: _print_stats(counts, names, rows))
 
 
-def _newest(letters: deque[Letter], limit: int) -> list[Letter]:
+def _newest(letters: deque[DeadLetterDocument], limit: int) -> list[DeadLetterDocument]:
     return sorted(letters, key=lambda letter: (letter["processing_time_ms"], letter["offset"]))[-limit:]
 
 
-def _print_letter(letter: Letter, standing: Standing, redrives: list[dict[str, Any]]) -> None:
+def _print_letter(letter: DeadLetterDocument, standing: Standing, redrives: list[dict[str, Any]]) -> None:
     kept = letter_payload(letter)
     facts: list[tuple[str, Any]] = [
         ("id", letter["dlq_id"]),

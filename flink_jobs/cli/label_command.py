@@ -12,7 +12,8 @@ from flink_jobs.cards.card_files import mapping_for, read_events
 from flink_jobs.cli.actor import By, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.times import moment_ms
-from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.documents import Finding
+from flink_jobs.core.label import Label
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.label_sender import labels_of, send_labels
 from flink_jobs.settings import load_settings

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from flink_jobs.cli.times import moment_ms
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.dead_letters.letters import LetterFilter
 from flink_jobs.errors import UserError
 
 # typer offers the values of an enum on the command line and refuses others with a list of them.
 Reasons = Annotated[list[DeadLetterReason] | None, typer.Option("--reason", help="only these reasons; may be repeated")]
-Stages = Annotated[list[Stage] | None, typer.Option("--stage", help="only these stages; may be repeated")]
+Stages = Annotated[list[PipelineStage] | None, typer.Option("--stage", help="only these stages; may be repeated")]
 Dispositions = Annotated[list[Disposition] | None, typer.Option("--disposition", help="only these; may be repeated")]
 Since = Annotated[str | None, typer.Option(help="set aside since: 15m, 2h, 3d, or an ISO 8601 time (UTC)")]
 Until = Annotated[str | None, typer.Option(help="set aside before: the same")]
@@ -29,7 +29,7 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 def letter_filter(
     reason: list[DeadLetterReason] | None = None,
-    stage: list[Stage] | None = None,
+    stage: list[PipelineStage] | None = None,
     disposition: list[Disposition] | None = None,
     since: str | None = None,
     until: str | None = None,

@@ -31,7 +31,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from flink_jobs.core.dead_letters.redrive import Letter
+    from flink_jobs.core.documents import DeadLetterDocument
     from flink_jobs.dead_letters.redrive_audit import RedriveStore
     from flink_jobs.dead_letters.redrive_run import Order, Place, Plan, Report
 
@@ -92,7 +92,7 @@ def redrive(
         raise UserError("no reason is given", "say why with --why: somebody will read it in the audit")
     settings = load_settings()
     place = Place(settings.broker(), settings.topic_prefix, settings.replay_limit)
-    letters: list[Letter] = list(read_letters(place.broker, place.prefix, chosen))
+    letters: list[DeadLetterDocument] = list(read_letters(place.broker, place.prefix, chosen))
     if name is not None:
         letters = [find_letter(letters, name)]
     letters.sort(key=lambda letter: (letter["processing_time_ms"], letter["offset"]))
@@ -126,7 +126,7 @@ def _carry_out(
         raise typer.Exit(REFUSED if plan.verdicts else 0)
     items = plan.items[:limit]
     report: Report = run(store, place, order, items, lambda now: say(f"{now.sent:,} of {len(items):,} sent"))
-    stay = Counter(verdict.why for _, verdict in plan.verdicts if not verdict.goes)
+    stay = Counter(verdict.why for _, verdict in plan.verdicts if not verdict.is_allowed)
     value = {
         "run": report.run, "sent": report.sent, "written": report.written, "taken": report.taken,
         "refused": [{"dlq_id": name, "detail": detail} for name, detail in report.refused],
@@ -165,7 +165,7 @@ def history(
 def _edited_plan(
     store: RedriveStore,
     place: Place,
-    letter: Letter,
+    letter: DeadLetterDocument,
     now_ms: int,
     edits: tuple[list[str] | None, Path | None],
     *,
@@ -241,7 +241,7 @@ def _say_settled(sent: int, not_sent: int) -> None:
 def _emit_plan(output: Output, plan: Plan) -> None:
     value = [
         {
-            "dlq_id": letter["dlq_id"], "reason": letter["reason"], "goes": verdict.goes, "why": verdict.why,
+            "dlq_id": letter["dlq_id"], "reason": letter["reason"], "goes": verdict.is_allowed, "why": verdict.why,
             "changes": next((item.changes for item in plan.items if item.letter is letter), None),
         }
         for letter, verdict in plan.verdicts
@@ -252,7 +252,7 @@ def _emit_plan(output: Output, plan: Plan) -> None:
 def _print_plan(plan: Plan) -> None:
     from flink_jobs.core.dead_letters.redrive import place_of
 
-    counts = Counter((verdict.goes, verdict.why) for _, verdict in plan.verdicts)
+    counts = Counter((verdict.is_allowed, verdict.why) for _, verdict in plan.verdicts)
     rows = [["goes" if goes else "stays", f"{count:,}", why] for (goes, why), count in counts.most_common()]
     table(["", "letters", "how, or why not"], rows)
     for item in plan.items[:SHOWN]:

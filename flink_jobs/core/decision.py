@@ -1,12 +1,12 @@
 """Decisions and alerts as they leave the job (contracts ``decisions`` and ``alerts`` v2)."""
 
-from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.documents import AlertDocument, DecisionDocument, ShadowDocument, Variant
 from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector, absences
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.rules import RuleVerdict
@@ -15,19 +15,6 @@ from flink_jobs.core.transaction import Transaction
 
 DECISION_SCHEMA_VERSION: Final = 2
 ALERT_SCHEMA_VERSION: Final = 2
-_ALERT_FIELDS: Final = (
-    "transaction_id", "customer_id", "event_time_ms", "processing_time_ms", "amount_minor", "currency", "merchant",
-    "category", "country", "score", "rule_score", "ml_score", "threshold", "reasons", "features", "model",
-    "model_version", "variant", "ruleset_version", "config_revision",
-)  # fmt: skip
-
-
-class Variant(StrEnum):
-    """Which model decided a transaction."""
-
-    CHAMPION = "champion"
-    CHALLENGER = "challenger"
-    """The model under trial in an experiment, for its share of the customers."""
 
 
 class ShadowScore(NamedTuple):
@@ -61,7 +48,7 @@ def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it
     source: SourceRecord,
     out_of_order_ms: int,
     now_ms: int,
-) -> dict[str, Any]:
+) -> DecisionDocument:
     """Build the decision on one transaction.
 
     Args:
@@ -100,7 +87,7 @@ def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it
         "model": "degraded" if ml_score is None else "ok",
         "model_version": model_version,
         "variant": variant,
-        "shadow": None if shadow is None else shadow._asdict(),
+        "shadow": None if shadow is None else _shadow_document(shadow),
         "ruleset_version": config.ruleset_version,
         "config_revision": config.revision,
         "out_of_order_ms": out_of_order_ms,
@@ -108,20 +95,38 @@ def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it
     }
 
 
-def build_alert(decision: dict[str, Any], contributions: dict[str, float] | None) -> dict[str, Any]:
+def build_alert(decision: DecisionDocument, contributions: dict[str, float] | None) -> AlertDocument:
     """Build the alert of a decision at or above the threshold.
 
     Args:
         decision: as ``build_decision`` made it.
         contributions: share of each feature in ``ml_score``, ``None`` when no model decided.
     """
-    alert: dict[str, Any] = {
+    return {
         "schema_version": ALERT_SCHEMA_VERSION,
         "alert_id": alert_id(decision["customer_id"], decision["transaction_id"]),
+        "transaction_id": decision["transaction_id"],
+        "customer_id": decision["customer_id"],
+        "event_time_ms": decision["event_time_ms"],
+        "processing_time_ms": decision["processing_time_ms"],
+        "amount_minor": decision["amount_minor"],
+        "currency": decision["currency"],
+        "merchant": decision["merchant"],
+        "category": decision["category"],
+        "country": decision["country"],
+        "score": decision["score"],
+        "rule_score": decision["rule_score"],
+        "ml_score": decision["ml_score"],
+        "threshold": decision["threshold"],
+        "reasons": decision["reasons"],
+        "features": decision["features"],
+        "model": decision["model"],
+        "model_version": decision["model_version"],
+        "variant": decision["variant"],
+        "ruleset_version": decision["ruleset_version"],
+        "config_revision": decision["config_revision"],
+        "contributions": contributions,
     }
-    alert.update((name, decision[name]) for name in _ALERT_FIELDS)
-    alert["contributions"] = contributions
-    return alert
 
 
 def alert_id(customer_id: str, transaction_id: str) -> str:
@@ -129,6 +134,15 @@ def alert_id(customer_id: str, transaction_id: str) -> str:
     return "al_" + blake2b(f"{customer_id}\x1f{transaction_id}".encode(), digest_size=16).hexdigest()
 
 
-def encode(document: dict[str, Any]) -> str:
+def encode(document: DecisionDocument | AlertDocument) -> str:
     """Encode a decision or an alert for its topic."""
     return orjson.dumps(document).decode()
+
+
+def _shadow_document(shadow: ShadowScore) -> ShadowDocument:
+    return {
+        "model_version": shadow.model_version,
+        "ml_score": shadow.ml_score,
+        "score": shadow.score,
+        "is_alert": shadow.is_alert,
+    }

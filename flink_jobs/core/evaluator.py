@@ -13,13 +13,14 @@ from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.experiment import Experiment
 from flink_jobs.core.currencies import major_amount
 from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
-from flink_jobs.core.decision import Opinion, ShadowScore, Variant, build_alert, build_decision, encode
+from flink_jobs.core.decision import Opinion, ShadowScore, build_alert, build_decision, encode
+from flink_jobs.core.documents import Variant
 from flink_jobs.core.features.vector import FeatureVector, extract_features, surprise_of
 from flink_jobs.core.models.lineup import Lineup, Model, Notice
 from flink_jobs.core.models.slot import NO_OPINION
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.parsing.transactions import WIRE_FORMATS, oversize
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage, ReasonCode
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
 from flink_jobs.core.scoring import blend
 from flink_jobs.core.state.customer import (
@@ -122,15 +123,15 @@ class TransactionEvaluator:
         try:
             transaction = self._parse(record.payload, now_ms) if record.whole is None else oversize(record.whole.length)
         except Exception as error:  # noqa: BLE001 - whatever one event does, the stream goes on
-            return _failed(record, Stage.PARSE, error, (), now_ms)
+            return _failed(record, PipelineStage.PARSE, error, (), now_ms)
         if isinstance(transaction, Rejection):
-            return _set_aside(record, transaction.reason, Stage.PARSE, transaction.detail, now_ms)
+            return _set_aside(record, transaction.reason, PipelineStage.PARSE, transaction.detail, now_ms)
         if transaction.customer_id != record.routing_key:
-            return _set_aside(record, DeadLetterReason.KEY_MISMATCH, Stage.ROUTE, _KEY_MISMATCH, now_ms)
+            return _set_aside(record, DeadLetterReason.KEY_MISMATCH, PipelineStage.ROUTE, _KEY_MISMATCH, now_ms)
         known = None if self._recent is None else self._recent.take(transaction.customer_id, now_ms)
         blob = read_state() if known is None else None
         letters: tuple[DeadLetter, ...] = ()
-        stage = Stage.STATE
+        stage = PipelineStage.STATE
         try:
             try:
                 state = CustomerFraudState(blob) if known is None else known
@@ -142,7 +143,7 @@ class TransactionEvaluator:
             fingerprint = transaction_fingerprint(transaction.transaction_id)
             if state.has_seen(fingerprint):
                 return _duplicate(record, now_ms)
-            stage = Stage.SCORE
+            stage = PipelineStage.SCORE
             return self._decide(transaction, state, fingerprint, record, letters, now_ms)
         except StateVersionUnsupported as problem:
             return _set_aside(record, DeadLetterReason.STATE_VERSION_UNSUPPORTED, stage, str(problem), now_ms)
@@ -225,7 +226,9 @@ class TransactionEvaluator:
 _KEY_MISMATCH = "the key that routed the record is not its customer_id; does it name customer_id twice?"
 
 
-def _set_aside(record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int) -> Outcome:
+def _set_aside(
+    record: SourceRecord, reason: DeadLetterReason, stage: PipelineStage, detail: str, now_ms: int
+) -> Outcome:
     return Outcome(letters=(_letter(record, reason, stage, detail, Disposition.REJECTED, now_ms),))
 
 
@@ -239,14 +242,14 @@ def _model_letters(
     cut_off = [f"{item.role} {item.version}: {item.detail}" for item in notices if item.is_cut_off]
     if cut_off:
         detail = f"cut off until a control message names it again: {'; '.join(cut_off)}"
-        yield incident(record, DeadLetterReason.MODEL_CUT_OFF, Stage.MODEL, detail, now_ms)
+        yield incident(record, DeadLetterReason.MODEL_CUT_OFF, PipelineStage.MODEL, detail, now_ms)
     if stopped is not None:
         detail = f"experiment {stopped.experiment.id} with {stopped.experiment.version} is over: {stopped.why}"
-        yield incident(record, DeadLetterReason.EXPERIMENT_STOPPED, Stage.MODEL, detail, now_ms)
+        yield incident(record, DeadLetterReason.EXPERIMENT_STOPPED, PipelineStage.MODEL, detail, now_ms)
 
 
 def _failed(
-    record: SourceRecord, stage: Stage, error: Exception, letters: tuple[DeadLetter, ...], now_ms: int
+    record: SourceRecord, stage: PipelineStage, error: Exception, letters: tuple[DeadLetter, ...], now_ms: int
 ) -> Outcome:
     """Set a record aside that our own code failed on.
 
@@ -265,7 +268,7 @@ def _duplicate(record: SourceRecord, now_ms: int) -> Outcome:
     letter = _letter(
         record,
         DeadLetterReason.DUPLICATE_TRANSACTION,
-        Stage.DEDUPLICATE,
+        PipelineStage.DEDUPLICATE,
         "this customer's transaction of the same id has been decided already",
         Disposition.DUPLICATE,
         now_ms,
@@ -276,7 +279,7 @@ def _duplicate(record: SourceRecord, now_ms: int) -> Outcome:
 def _letter(
     record: SourceRecord,
     reason: DeadLetterReason,
-    stage: Stage,
+    stage: PipelineStage,
     detail: str,
     disposition: Disposition,
     now_ms: int,
@@ -314,6 +317,8 @@ def replay_features(
         states[transaction.customer_id] = state.to_bytes()
 
 
-def incident(record: SourceRecord, reason: DeadLetterReason, stage: Stage, detail: str, now_ms: int) -> DeadLetter:
+def incident(
+    record: SourceRecord, reason: DeadLetterReason, stage: PipelineStage, detail: str, now_ms: int
+) -> DeadLetter:
     """Return the letter of something that went wrong beside an event (a control message, a model)."""
     return _letter(record, reason, stage, detail, Disposition.INCIDENT, now_ms)

@@ -4,11 +4,12 @@ Other programs write to ``.labels`` too, and a model is trained on what is there
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
+
+from flink_jobs.core.documents import Finding, LabelDocument
 
 LABEL_SCHEMA_VERSION: Final = 1
 _MAX_TIME_MS: Final = 253_402_300_799_999
@@ -17,15 +18,6 @@ _FIELDS: Final = (
     "transaction_id", "customer_id", "label", "source", "labelled_at_ms", "labelled_by", "comment",
 )  # fmt: skip
 _LONGEST_ID: Final = 128
-
-
-class Finding(StrEnum):
-    """What was found out."""
-
-    FRAUD = "fraud"
-    """Confirmed fraud."""
-    GENUINE = "genuine"
-    """The cardholder's own; an alert on it was a false positive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +49,7 @@ class Label:
         parts = (self.customer_id, self.transaction_id, self.label, self.source, str(self.labelled_at_ms))
         return "lb_" + blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> LabelDocument:
         """Return the message."""
         return {
             "schema_version": LABEL_SCHEMA_VERSION,

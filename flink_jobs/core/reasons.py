@@ -29,7 +29,7 @@ class Disposition(StrEnum):
     """Something went wrong beside an event (state, control, model); it carries no transaction of its own."""
 
 
-class Stage(StrEnum):
+class PipelineStage(StrEnum):
     """Where on its way through the jobs a record was set aside."""
 
     PARSE = "parse"

@@ -11,7 +11,8 @@ import orjson
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.dead_letters.letter import letter_payload
-from flink_jobs.core.dead_letters.redrive import Letter, customer_of, place_of
+from flink_jobs.core.dead_letters.redrive import customer_of, place_of
+from flink_jobs.core.documents import DeadLetterDocument
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.consumer import CommittedReader
@@ -46,7 +47,7 @@ class LetterFilter:
     partitions: frozenset[int] = frozenset()
     offsets: tuple[int, int] | None = None
 
-    def wants(self, letter: Letter) -> bool:
+    def wants(self, letter: DeadLetterDocument) -> bool:
         """Tell whether a letter is wanted."""
         if self.since_ms is not None and letter["processing_time_ms"] < self.since_ms:
             return False
@@ -66,7 +67,7 @@ class LetterFilter:
         return not self.customers or customer_of(letter_payload(letter)) in self.customers
 
 
-def read_letters(broker: Broker, prefix: str, chosen: LetterFilter | None = None) -> Iterator[Letter]:
+def read_letters(broker: Broker, prefix: str, chosen: LetterFilter | None = None) -> Iterator[DeadLetterDocument]:
     """Yield the committed letters that are wanted, partition by partition in the order of writing.
 
     Raises:
@@ -80,22 +81,22 @@ def read_letters(broker: Broker, prefix: str, chosen: LetterFilter | None = None
                 yield letter
 
 
-def _decode(value: bytes | None, where: str) -> Letter:
+def _decode(value: bytes | None, where: str) -> DeadLetterDocument:
     try:
-        letter = orjson.loads(value or b"")
+        letter: DeadLetterDocument = orjson.loads(value or b"")
         letter["dlq_id"], letter["processing_time_ms"], letter["reason"], letter["stage"], letter["disposition"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise UserError(f"{where} holds something that is not a dead letter", "see who else writes there") from None
-    return dict(letter)
+    return letter
 
 
-def find_letter(letters: Iterable[Letter], name: str) -> Letter:
+def find_letter(letters: Iterable[DeadLetterDocument], name: str) -> DeadLetterDocument:
     """Return the letter of that id, start of an id, or place (``topic-partition@offset``, or ``partition@offset``).
 
     Raises:
         UserError: there is none, or more than one.
     """
-    found: dict[str, Letter] = {}
+    found: dict[str, DeadLetterDocument] = {}
     for letter in letters:
         place = place_of(letter)
         if letter["dlq_id"].startswith(name) or place == name or place.endswith(f"-{name}"):
@@ -107,7 +108,7 @@ def find_letter(letters: Iterable[Letter], name: str) -> Letter:
     return next(iter(found.values()))
 
 
-def complete_payload(letter: Letter) -> bytes:
+def complete_payload(letter: DeadLetterDocument) -> bytes:
     """Return the whole payload.
 
     Raises:
@@ -122,7 +123,7 @@ def complete_payload(letter: Letter) -> bytes:
     return payload
 
 
-def whole_payloads(letters: Iterable[Letter], broker: Broker) -> dict[str, bytes | None]:
+def whole_payloads(letters: Iterable[DeadLetterDocument], broker: Broker) -> dict[str, bytes | None]:
     """Return the whole payload of each dead letter, by ``dlq_id``.
 
     A payload that its dead letter truncates is read from the record's topic; one consumer reads all of them. It is None
@@ -132,7 +133,7 @@ def whole_payloads(letters: Iterable[Letter], broker: Broker) -> dict[str, bytes
         UserError: no broker answers, or a topic does not exist.
     """
     payloads: dict[str, bytes | None] = {}
-    truncated: list[Letter] = []
+    truncated: list[DeadLetterDocument] = []
     for letter in letters:
         if letter["payload_truncated"]:
             truncated.append(letter)
@@ -144,7 +145,7 @@ def whole_payloads(letters: Iterable[Letter], broker: Broker) -> dict[str, bytes
     return payloads
 
 
-def _record_of(letter: Letter, reader: CommittedReader) -> bytes | None:
+def _record_of(letter: DeadLetterDocument, reader: CommittedReader) -> bytes | None:
     record = reader.read_at(letter["topic"], letter["partition"], letter["offset"])
     if record is None or record.value is None or sha256(record.value).hexdigest() != letter["payload_sha256"]:
         return None
@@ -161,7 +162,7 @@ class LetterStats:
     last_ms: int | None = None
     truncated: int = 0
 
-    def add(self, letter: Letter) -> None:
+    def add(self, letter: DeadLetterDocument) -> None:
         """Count one letter."""
         at_ms = letter["processing_time_ms"]
         self.total += 1

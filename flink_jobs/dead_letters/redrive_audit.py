@@ -11,14 +11,14 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from flink_jobs.core.dead_letters.redrive import NO_PAST, Past, replays_of
+from flink_jobs.core.dead_letters.redrive import NO_HISTORY, RedriveHistory, replays_of
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.job.archiver.rows import Refusal, write_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from flink_jobs.core.dead_letters.redrive import Letter
+    from flink_jobs.core.documents import DeadLetterDocument
     from flink_jobs.job.archiver.tables import Archive
     from flink_jobs.kafka.consumer import Position
 
@@ -34,7 +34,7 @@ Place = tuple[str, int, int]
 class Item:
     """A letter, and what is sent for it."""
 
-    letter: Letter
+    letter: DeadLetterDocument
     payload: bytes
     is_forced: bool = False
     changes: list[dict[str, Any]] | None = None
@@ -63,11 +63,11 @@ class Interrupted:
 class History:
     """What redrives have done so far, by the coordinates of the records that were set aside."""
 
-    past: dict[Place, Past] = field(default_factory=dict)
+    past: dict[Place, RedriveHistory] = field(default_factory=dict)
 
-    def of(self, letter: Letter) -> Past:
+    def of(self, letter: DeadLetterDocument) -> RedriveHistory:
         """Return the past of a letter's record."""
-        return self.past.get((letter["topic"], letter["partition"], letter["offset"]), NO_PAST)
+        return self.past.get((letter["topic"], letter["partition"], letter["offset"]), NO_HISTORY)
 
 
 class RedriveStore:
@@ -85,7 +85,7 @@ class RedriveStore:
             " FROM ops.redrives GROUP BY 1, 2, 3"
         )
         return History(
-            {(topic, partition, offset): Past(done, tries) for topic, partition, offset, done, tries in rows}
+            {(topic, partition, offset): RedriveHistory(done, tries) for topic, partition, offset, done, tries in rows}
         )
 
     def attempts(self, dlq_id: str | None = None, limit: int = 1_000) -> list[dict[str, Any]]:
@@ -135,7 +135,7 @@ class RedriveStore:
                     claimed[number] = item
         return claimed
 
-    def _insert(self, run: str, item: Item, past: Past = NO_PAST) -> int | None:
+    def _insert(self, run: str, item: Item, past: RedriveHistory = NO_HISTORY) -> int | None:
         letter = item.letter
         row = self._connection.execute(
             "INSERT INTO ops.redrives (run_id, dlq_id, letter_reason, source_topic, source_partition, source_offset,"
@@ -162,7 +162,7 @@ class RedriveStore:
         """Complete the row of a record that never reached Kafka; it may be redriven again."""
         self._end(number, "abandoned", detail)
 
-    def write_row(self, run: str, item: Item, archive: Archive, past: Past) -> Refusal | None:
+    def write_row(self, run: str, item: Item, archive: Archive, past: RedriveHistory) -> Refusal | None:
         """Write what the archive set aside into its table, and the audit with it: both, or neither.
 
         Returns:

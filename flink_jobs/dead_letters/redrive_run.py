@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from kafka.errors import KafkaError
 
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.core.dead_letters.redrive import Way, customer_of, judge, policy_of, redrive_headers
+from flink_jobs.core.dead_letters.policies import RedriveMethod, policy_of
+from flink_jobs.core.dead_letters.redrive import customer_of, judge, redrive_headers
 from flink_jobs.dead_letters.letters import whole_payloads
 from flink_jobs.dead_letters.redrive_audit import Item
 from flink_jobs.errors import UserError
@@ -26,7 +27,8 @@ from flink_jobs.kafka.producer import DELIVERY_LIMIT_S, connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from flink_jobs.core.dead_letters.redrive import Letter, Past, Verdict
+    from flink_jobs.core.dead_letters.redrive import RedriveHistory, RedriveVerdict
+    from flink_jobs.core.documents import DeadLetterDocument
     from flink_jobs.dead_letters.redrive_audit import History, RedriveStore
     from flink_jobs.kafka.pacing import Pace
 
@@ -59,12 +61,12 @@ class Plan:
     """What a redrive would do."""
 
     items: list[Item] = field(default_factory=list)
-    verdicts: list[tuple[Letter, Verdict]] = field(default_factory=list)
+    verdicts: list[tuple[DeadLetterDocument, RedriveVerdict]] = field(default_factory=list)
 
-    def add(self, item: Item, verdict: Verdict) -> None:
+    def add(self, item: Item, verdict: RedriveVerdict) -> None:
         """Enter a letter."""
         self.verdicts.append((item.letter, verdict))
-        if verdict.goes:
+        if verdict.is_allowed:
             self.items.append(item)
 
 
@@ -81,14 +83,16 @@ class Report:
     """Letters that another run had redriven meanwhile."""
 
 
-def plan_redrive(place: Place, letters: Iterable[Letter], history: History, *, now_ms: int, is_forced: bool) -> Plan:
+def plan_redrive(
+    place: Place, letters: Iterable[DeadLetterDocument], history: History, *, now_ms: int, is_forced: bool
+) -> Plan:
     """Judge letters as they are; the same letter written twice counts once."""
     plan = Plan()
     distinct = {letter["dlq_id"]: letter for letter in letters}
     open_letters = [
         letter
         for letter in distinct.values()
-        if policy_of(letter).way is not Way.NEVER and not history.of(letter).is_done
+        if policy_of(letter).method is not RedriveMethod.NEVER and not history.of(letter).is_done
     ]
     payloads = whole_payloads(open_letters, place.broker)
     for name, letter in distinct.items():
@@ -114,11 +118,11 @@ def run_redrive(
         UserError: the broker or the database went away; the next run settles what was under way.
     """
     report = Report(f"rd-{uuid.uuid4()}")
-    topics = sorted({item.letter["topic"] for item in items if policy_of(item.letter).way is not Way.ROW})
+    topics = sorted({item.letter["topic"] for item in items if policy_of(item.letter).method is not RedriveMethod.ROW})
     store.begin(report.run, order.who, order.why, order.selection, _ends(place.broker, topics))
     history, began = store.history(), time.monotonic()
-    rows = [item for item in items if policy_of(item.letter).way is Way.ROW]
-    records = [item for item in items if policy_of(item.letter).way is not Way.ROW]
+    rows = [item for item in items if policy_of(item.letter).method is RedriveMethod.ROW]
+    records = [item for item in items if policy_of(item.letter).method is not RedriveMethod.ROW]
     for item in rows:
         _write_row(store, place, item, history.of(item.letter), report)
     size = CHUNK if order.pace.rate is None else max(1, min(CHUNK, int(order.pace.rate)))
@@ -180,7 +184,7 @@ class RedriveProducer:
         )
 
 
-def _write_row(store: RedriveStore, place: Place, item: Item, past: Past, report: Report) -> None:
+def _write_row(store: RedriveStore, place: Place, item: Item, past: RedriveHistory, report: Report) -> None:
     suffix = item.letter["topic"].removeprefix(topic_name(place.prefix, ""))
     if suffix not in ARCHIVE_OF:
         raise UserError(

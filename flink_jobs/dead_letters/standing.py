@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from flink_jobs.core.dead_letters.redrive import Way, is_parked, parent_of, place_of, policy_of
+from flink_jobs.core.dead_letters.policies import RedriveMethod, policy_of
+from flink_jobs.core.dead_letters.redrive import is_parked, parent_of, place_of
 from flink_jobs.dead_letters.redrive_audit import History, open_redrives
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from flink_jobs.core.dead_letters.redrive import Letter
+    from flink_jobs.core.documents import DeadLetterDocument
     from flink_jobs.dead_letters.redrive_audit import RedriveStore
     from flink_jobs.settings import Settings
 
@@ -26,22 +27,22 @@ class Standing:
     dsn: str | None = None
     """None: the database does not answer."""
 
-    def word(self, letter: Letter) -> str:
+    def word(self, letter: DeadLetterDocument) -> str:
         """Return how a letter stands, in a word: never, done, parked or open."""
         past = self.history.of(letter)
-        if policy_of(letter).way is Way.NEVER:
+        if policy_of(letter).method is RedriveMethod.NEVER:
             return "never"
         if past.is_done:
             return "done"
         return "parked" if is_parked(letter, self.limit, past) else "open"
 
     @staticmethod
-    def policy(letter: Letter) -> str:
+    def policy(letter: DeadLetterDocument) -> str:
         """Return in which way a letter's reason may be redriven, and why."""
         way, why = policy_of(letter)
         return f"{way.value}: {why}"
 
-    def story(self, letter: Letter, letters: Iterable[Letter]) -> list[dict[str, Any]]:
+    def story(self, letter: DeadLetterDocument, letters: Iterable[DeadLetterDocument]) -> list[dict[str, Any]]:
         """Return the redrives of a letter, newest first, each with what it became.
 
         Args:
@@ -57,7 +58,7 @@ class Standing:
             ]
 
 
-def became(attempt: dict[str, Any], came_back: Letter | None, store: RedriveStore) -> str:
+def became(attempt: dict[str, Any], came_back: DeadLetterDocument | None, store: RedriveStore) -> str:
     """Return what came of one attempt, in words."""
     outcome = str(attempt["outcome"])
     if outcome == "started":

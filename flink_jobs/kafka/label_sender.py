@@ -8,7 +8,8 @@ import orjson
 from kafka.errors import KafkaError
 
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.documents import Finding
+from flink_jobs.core.label import Label
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.producer import CONNECT_LIMIT_S, connect

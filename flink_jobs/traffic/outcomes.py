@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.dead_letters.letter import letter_payload
+from flink_jobs.core.documents import DeadLetterDocument
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.consumer import CommittedReader, Position, Record
 from flink_jobs.kafka.outgoing import Fate
@@ -122,7 +123,7 @@ def keeps_bytes(letter: Mapping[str, Any], sha256: str, length: int) -> bool:
     """Tell whether a dead letter keeps a payload of this digest and length, byte for byte unless truncated."""
     if letter["payload_sha256"] != sha256 or letter["payload_length"] != length:
         return False
-    kept = letter_payload(letter)
+    kept = letter_payload(cast("DeadLetterDocument", letter))
     if letter["payload_truncated"]:
         return 0 < len(kept) < length
     return len(kept) == length and hashlib.sha256(kept).hexdigest() == sha256

@@ -14,7 +14,7 @@ from flink_jobs.core.control.messages import ControlRefusal, parse_control
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage, ReasonCode
 from flink_jobs.core.rules import RULE_BY_ID
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.traffic.faults import FaultPlan, with_faults
@@ -78,7 +78,7 @@ def test_the_job_refuses_every_control_counter_example(counter: CounterExample) 
 
 def test_the_schemas_know_the_words_of_the_core(contracts: dict[str, TopicContract]) -> None:
     dlq = contracts["dlq"].schema()["properties"]
-    assert dlq["stage"]["enum"] == [stage.value for stage in Stage]
+    assert dlq["stage"]["enum"] == [stage.value for stage in PipelineStage]
     assert dlq["disposition"]["enum"] == [disposition.value for disposition in Disposition]
     rules = contracts["control"].schema()["properties"]["changes"]["properties"]["rules"]
     assert rules["propertyNames"]["enum"] == list(RULE_BY_ID)

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from flink_jobs.core.dead_letters.letter import build_dlq_record
-from flink_jobs.core.dead_letters.redrive import NO_PAST, Past
-from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.dead_letters.redrive import NO_HISTORY, RedriveHistory
+from flink_jobs.core.documents import DeadLetterDocument, Finding
+from flink_jobs.core.label import Label
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.dead_letters.redrive_audit import Item, RedriveStore, open_redrives
 from flink_jobs.errors import UserError
 from flink_jobs.job.archiver.rows import TableUnfitError, check_tables, write_messages
@@ -148,9 +149,9 @@ def test_the_tables_are_checked_before_the_archive_starts(database: Stack, fresh
 # ---- the audit of redrives
 
 
-def letter(reason: DeadLetterReason, payload: bytes, *, topic: str, offset: int = 1) -> dict[str, Any]:
+def letter(reason: DeadLetterReason, payload: bytes, *, topic: str, offset: int = 1) -> DeadLetterDocument:
     record = SourceRecord(payload, 0, offset, "2026-01-01 00:00:00", "", "c", topic)
-    return build_dlq_record(record, reason, Stage.SCORE, "", Disposition.REJECTED, 0)
+    return build_dlq_record(record, reason, PipelineStage.SCORE, "", Disposition.REJECTED, 0)
 
 
 def begun(connection: psycopg.Connection[Any], run: str) -> RedriveStore:
@@ -167,7 +168,7 @@ def test_a_record_is_claimed_once_whatever_letter_it_has(connection: psycopg.Con
     claimed = store.claim("rd-1", [Item(first, b"{}"), Item(other, b"{}")])
     assert [item.letter["dlq_id"] for item in claimed.values()] == [first["dlq_id"]]
     ((number, item),) = claimed.items()
-    assert store.history().past == {item.place: Past(is_done=True)}
+    assert store.history().past == {item.place: RedriveHistory(is_done=True)}
     (left,) = store.interrupted()
     assert (left.redrive_id, left.dlq_id, left.positions) == (number, first["dlq_id"], {("t", 0): 5})
 
@@ -187,10 +188,10 @@ def test_a_row_and_its_audit_are_written_together(connection: psycopg.Connection
     labels = ARCHIVE_OF["labels"]
     label = Label("t-1", "c-1", Finding.FRAUD, "analyst", 5, "somebody").document()
     bad = Item(letter(DeadLetterReason.LABEL_INVALID, b"{}", topic="s.labels"), b"{}")
-    refusal = store.write_row("rd-1", bad, labels, NO_PAST)
+    refusal = store.write_row("rd-1", bad, labels, NO_HISTORY)
     assert refusal is not None
     assert count(connection, "raw.labels") == 0
-    assert store.history().past == {bad.place: Past(is_done=False, refusals=1)}
+    assert store.history().past == {bad.place: RedriveHistory(is_done=False, refusals=1)}
 
     changes = [{"path": "label", "from": "maybe", "to": "fraud"}]
     good = Item(bad.letter, orjson.dumps(label), changes=changes)

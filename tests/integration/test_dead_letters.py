@@ -17,7 +17,8 @@ import orjson
 import pytest
 
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.documents import Finding
+from flink_jobs.core.label import Label
 from flink_jobs.local.stack import Stack
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.waiting import wait_for

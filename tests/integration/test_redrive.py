@@ -22,10 +22,11 @@ import pytest
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
 from flink_jobs.core.dead_letters.redrive import HEADER_LETTER, customer_of, parent_of
+from flink_jobs.core.documents import DeadLetterDocument, Finding
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.label import Label
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.job.archiver.rows import write_messages
 from flink_jobs.job.archiver.tables import ARCHIVE_OF
 from flink_jobs.kafka.consumer import CommittedReader, Record
@@ -103,7 +104,7 @@ def detector(stack: Stack) -> Iterator[Detector]:
     jobs.send(stack, jobs.card_events("redrive", 200), faults=FaultPlan(malformed=0.25, duplicates=0.05, seed=8))
     label = SourceRecord(b'{"label":"maybe"}', *LABEL_PLACE[1:], "", "", "", LABEL_PLACE[0])
     reason = DeadLetterReason.LABEL_INVALID
-    letter = build_dlq_record(label, reason, Stage.ARCHIVE, "not a label", Disposition.INCIDENT, NOW_MS)
+    letter = build_dlq_record(label, reason, PipelineStage.ARCHIVE, "not a label", Disposition.INCIDENT, NOW_MS)
     with closing(Detector(stack)) as detector:
         detector.work()
         detector.write_letters([encode_dlq_record(letter)])
@@ -115,8 +116,9 @@ def dlq(stack: Stack) -> Commands:
     return Commands(stack, {})
 
 
-def letters(stack: Stack) -> list[Document]:
-    return jobs.committed(stack, "dlq")
+def letters(stack: Stack) -> list[DeadLetterDocument]:
+    found: list[DeadLetterDocument] = jobs.committed(stack, "dlq")  # type: ignore[assignment]  # decoded JSON
+    return found
 
 
 def test_what_was_decided_stays_and_so_does_what_would_come_back(
@@ -129,7 +131,7 @@ def test_what_was_decided_stays_and_so_does_what_would_come_back(
     assert {item["dlq_id"] for item in plan} == {item["dlq_id"] for item in known}
     assert [item["dlq_id"] for item in plan if item["goes"]] == []
     assert jobs.rows(stack, "SELECT FROM ops.redrive_runs") == [], "a dry run leaves nothing behind"
-    reasons = {item["reason"] for item in plan if item["why"].startswith("would come back: ")}
+    reasons = {item["reason"] for item in plan if item["why"].startswith("would be rejected again: ")}
     assert {"NEGATIVE_AMOUNT", "OVERSIZE", "EMPTY_PAYLOAD", "LABEL_INVALID"} <= reasons
 
 

@@ -6,11 +6,12 @@ Flink's broadcast state, so a restored job goes on with the revision it had.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, Self
+from typing import Final, Self, TypedDict, Unpack
 
 import orjson
 
 from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
+from flink_jobs.core.documents import ExperimentDocument
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULE_BY_ID, RULESET_VERSION, RuleSetting
 from flink_jobs.core.transaction import Transaction
 
@@ -36,6 +37,19 @@ class Blacklist:
             or transaction.customer_id in self.customer
             or transaction.country in self.country
         )
+
+
+class ConfigChanges(TypedDict, total=False):
+    """The fields of a ``DetectionConfig`` that a control message sets."""
+
+    alpha: float
+    alert_threshold: float
+    rules: Mapping[str, RuleSetting]
+    blacklist: Blacklist
+    model_version: str | None
+    model_digest: str | None
+    shadow_model: ModelRef | None
+    experiment: Experiment | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,7 @@ class DetectionConfig:
         """Name of the rules in force: the table's version and, once changed by control, the revision."""
         return RULESET_VERSION if self.revision == 0 else f"{RULESET_VERSION}+r{self.revision}"
 
-    def next_revision(self, control_id: str, **changes: Any) -> Self:  # noqa: ANN401 - the fields above
+    def next_revision(self, control_id: str, **changes: Unpack[ConfigChanges]) -> Self:
         """Return a copy with changes, the next revision, and the control id remembered."""
         remembered = (*self.control_ids, control_id)[-REMEMBERED_CONTROL_IDS:]
         return replace(self, revision=self.revision + 1, control_ids=remembered, **changes)
@@ -101,6 +115,8 @@ class DetectionConfig:
                 f"configuration schema {document['schema_version']} in the savepoint is newer than "
                 f"{CONFIG_SCHEMA_VERSION}, the newest this release reads; run the release that wrote it"
             )
+        # Schema version 1 has a champion only.
+        shadow, experiment = document.get("shadow_model"), document.get("experiment")
         stored = {name: RuleSetting(**setting) for name, setting in document["rules"].items() if name in RULE_BY_ID}
         return cls(
             alpha=document["alpha"],
@@ -108,22 +124,20 @@ class DetectionConfig:
             rules={**DEFAULT_RULE_SETTINGS, **stored},
             blacklist=Blacklist(**{kind: frozenset(values) for kind, values in document["blacklist"].items()}),
             model_version=document["model_version"],
-            **_models(document),
+            model_digest=document.get("model_digest"),
+            shadow_model=None if shadow is None else ModelRef(**shadow),
+            experiment=None if experiment is None else experiment_of(experiment),
             revision=document["revision"],
             control_ids=tuple(document["control_ids"]),
         )
 
 
-def _models(document: dict[str, Any]) -> dict[str, Any]:
-    """Return what schema version 1 did not know: it had a champion only."""
-    shadow, experiment = document.get("shadow_model"), document.get("experiment")
-    return {
-        "model_digest": document.get("model_digest"),
-        "shadow_model": None if shadow is None else ModelRef(**shadow),
-        "experiment": None if experiment is None else experiment_of(experiment),
-    }
-
-
-def experiment_of(document: dict[str, Any]) -> Experiment:
-    """Return an experiment from its JSON; bounds of the guard that are not given take their defaults."""
-    return Experiment(**{**document, "guard": GuardBand(**document.get("guard", {}))})
+def experiment_of(document: ExperimentDocument) -> Experiment:
+    """Return an experiment from its JSON; a limit of the guard that is left out takes its default."""
+    return Experiment(
+        document["id"],
+        document["version"],
+        document["digest"],
+        document["share"],
+        GuardBand(**document.get("guard", {})),
+    )

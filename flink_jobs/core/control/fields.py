@@ -2,8 +2,9 @@
 
 import re
 from math import isfinite
-from typing import Any, Final
+from typing import Final, TypeGuard, cast
 
+from flink_jobs.core.documents import ControlChanges
 from flink_jobs.core.rules import RULE_BY_ID
 
 MAX_TEXT: Final = 256
@@ -24,7 +25,7 @@ class InvalidFieldError(Exception):
     """A field of a control message is wrong; the message says which and why."""
 
 
-def check_changes(value: object, version: int) -> dict[str, Any]:
+def check_changes(value: object, version: int) -> ControlChanges:
     """Return the changes of a message of a schema version, each of them valid.
 
     Raises:
@@ -39,10 +40,10 @@ def check_changes(value: object, version: int) -> dict[str, Any]:
     if "blacklist" in changes:
         _blacklist_changes(changes["blacklist"])
     _model_changes(changes)
-    return changes
+    return cast("ControlChanges", changes)
 
 
-def _model_changes(changes: dict[str, Any]) -> None:
+def _model_changes(changes: dict[str, object]) -> None:
     if "model_version" in changes:
         name(changes["model_version"], "changes.model_version")
     if "model_digest" in changes:
@@ -56,7 +57,7 @@ def _model_changes(changes: dict[str, Any]) -> None:
         _experiment(changes["experiment"])
 
 
-def _model(document: dict[str, Any], where: str) -> None:
+def _model(document: dict[str, object], where: str) -> None:
     name(document["version"], f"{where}.version")
     digest(document["digest"], f"{where}.digest")
 
@@ -100,7 +101,7 @@ def _blacklist_changes(value: object) -> None:
                 raise InvalidFieldError(f"{where} takes lists of strings of 1 to {MAX_TEXT} printable characters")
 
 
-def known_fields(value: object, where: str, known: set[str]) -> dict[str, Any]:
+def known_fields(value: object, where: str, known: set[str]) -> dict[str, object]:
     """Return a JSON object that has known fields only: a misspelt one must not be ignored."""
     if type(value) is not dict:
         raise InvalidFieldError(f"{where} must be a JSON object")
@@ -111,7 +112,7 @@ def known_fields(value: object, where: str, known: set[str]) -> dict[str, Any]:
     return value
 
 
-def named(value: object, where: str, known: set[str]) -> dict[str, Any]:
+def named(value: object, where: str, known: set[str]) -> dict[str, object]:
     """Return a JSON object that has at least one of the known fields, and no other."""
     fields = known_fields(value, where, known)
     if not fields:
@@ -125,7 +126,7 @@ def is_text(value: object) -> bool:
     return type(value) is str and 0 < len(value) <= MAX_TEXT and value.isprintable()
 
 
-def text(document: dict[str, Any], field: str) -> str:
+def text(document: dict[str, object], field: str) -> str:
     """Return a text field that must be there."""
     value = document.get(field)
     if not is_text(value):
@@ -139,10 +140,15 @@ def ratio(value: object, where: str) -> None:
         raise InvalidFieldError(f"{where} must be a number from 0 to 1")
 
 
-def name(value: object, where: str) -> None:
-    """Check the name of a model version or an experiment: never a path."""
+def name(value: object, where: str) -> str:
+    """Return the name of a model version or an experiment, which is never a path.
+
+    Raises:
+        InvalidFieldError: the value is not such a name.
+    """
     if type(value) is not str or not _NAME.fullmatch(value):
         raise InvalidFieldError(f"{where} must be 1 to 64 letters, digits, dots, dashes or underscores")
+    return value
 
 
 def digest(value: object, where: str) -> None:
@@ -151,7 +157,7 @@ def digest(value: object, where: str) -> None:
         raise InvalidFieldError(f"{where} must be 64 hexadecimal digits, the arrays_sha256 of the model's manifest")
 
 
-def whole(value: object, where: str, fields: set[str]) -> dict[str, Any]:
+def whole(value: object, where: str, fields: set[str]) -> dict[str, object]:
     """Return a JSON object that has all of some fields, and no other."""
     document = known_fields(value, where, fields)
     missing = sorted(fields - set(document))
@@ -160,5 +166,5 @@ def whole(value: object, where: str, fields: set[str]) -> dict[str, Any]:
     return document
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -4,11 +4,11 @@ Every parallel instance of the detector receives the same messages in the same o
 applies this pure function, so all of them agree on the revision without talking to each other.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
-from flink_jobs.core.control.config import Blacklist, DetectionConfig, experiment_of
+from flink_jobs.core.control.config import Blacklist, ConfigChanges, DetectionConfig, experiment_of
 from flink_jobs.core.control.experiment import Experiment, ModelRef
 from flink_jobs.core.control.fields import (
     BLACKLIST_KINDS,
@@ -18,6 +18,14 @@ from flink_jobs.core.control.fields import (
     known_fields,
     name,
     text,
+)
+from flink_jobs.core.documents import (
+    BlacklistChange,
+    BlacklistChanges,
+    ControlChanges,
+    ControlDocument,
+    ExperimentDocument,
+    RuleChange,
 )
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.rules import RuleSetting
@@ -41,7 +49,7 @@ class ControlMessage(NamedTuple):
     issued_at_ms: int
     reason: str
     expected_revision: int | None
-    changes: dict[str, Any]
+    changes: ControlChanges
     expected_experiment: str | None = None
 
 
@@ -87,11 +95,14 @@ def apply_control(config: DetectionConfig, message: ControlMessage) -> Detection
             f"experiment {message.expected_experiment} is not on; {running or 'none'} is",
         )
     changes = message.changes
-    updated: dict[str, Any] = {field: changes[field] for field in ("alpha", "alert_threshold") if field in changes}
+    updated = _changed_models(changes)
+    if "alpha" in changes:
+        updated["alpha"] = changes["alpha"]
+    if "alert_threshold" in changes:
+        updated["alert_threshold"] = changes["alert_threshold"]
     refusal = _experiment_refusal(config, changes.get("experiment"))
     if refusal is not None:
         return refusal
-    updated |= _changed_models(changes)
     if "rules" in changes:
         updated["rules"] = {**config.rules, **_changed_rules(config, changes["rules"])}
     if "blacklist" in changes:
@@ -107,7 +118,7 @@ def end_of_experiment(experiment: Experiment, why: str, now_ms: int) -> str:
 
     Its id is the same from every subtask: whichever comes first ends the experiment, the others are repeats.
     """
-    document = {
+    document: ControlDocument = {
         "schema_version": CONTROL_SCHEMA_VERSION,
         "control_id": experiment.guard_control_id,
         "issued_by": GUARD,
@@ -119,7 +130,7 @@ def end_of_experiment(experiment: Experiment, why: str, now_ms: int) -> str:
     return orjson.dumps(document).decode()
 
 
-def _experiment_refusal(config: DetectionConfig, wanted: dict[str, Any] | None) -> ControlRefusal | None:
+def _experiment_refusal(config: DetectionConfig, wanted: ExperimentDocument | None) -> ControlRefusal | None:
     """Return why an experiment cannot begin: one is on, or the guard has ended one of this id."""
     if wanted is None:
         return None
@@ -132,10 +143,11 @@ def _experiment_refusal(config: DetectionConfig, wanted: dict[str, Any] | None) 
     return ControlRefusal(DeadLetterReason.CONTROL_INVALID, problem)
 
 
-def _changed_models(changes: dict[str, Any]) -> dict[str, Any]:
-    updated: dict[str, Any] = {}
+def _changed_models(changes: ControlChanges) -> ConfigChanges:
+    updated: ConfigChanges = {}
     if "model_version" in changes:
-        updated |= {"model_version": changes["model_version"], "model_digest": changes.get("model_digest")}
+        updated["model_version"] = changes["model_version"]
+        updated["model_digest"] = changes.get("model_digest")
     if "shadow_model" in changes:
         shadow = changes["shadow_model"]
         updated["shadow_model"] = None if shadow is None else ModelRef(**shadow)
@@ -145,7 +157,7 @@ def _changed_models(changes: dict[str, Any]) -> dict[str, Any]:
     return updated
 
 
-def _changed_rules(config: DetectionConfig, changes: dict[str, dict[str, Any]]) -> dict[str, RuleSetting]:
+def _changed_rules(config: DetectionConfig, changes: dict[str, RuleChange]) -> dict[str, RuleSetting]:
     return {
         rule_id: RuleSetting(
             enabled=change.get("enabled", config.rules[rule_id].enabled),
@@ -156,16 +168,26 @@ def _changed_rules(config: DetectionConfig, changes: dict[str, dict[str, Any]]) 
     }
 
 
-def _changed_blacklist(blacklist: Blacklist, changes: dict[str, dict[str, list[str]]]) -> Blacklist | ControlRefusal:
-    entries = {kind: getattr(blacklist, kind) for kind in BLACKLIST_KINDS}
-    for kind, change in changes.items():
-        entries[kind] = entries[kind].union(change.get("add", ())).difference(change.get("remove", ()))
-        if len(entries[kind]) > MAX_BLACKLIST_ENTRIES:
+def _changed_blacklist(blacklist: Blacklist, changes: BlacklistChanges) -> Blacklist | ControlRefusal:
+    changed = Blacklist(
+        customer=_changed_entries(blacklist.customer, changes.get("customer")),
+        merchant=_changed_entries(blacklist.merchant, changes.get("merchant")),
+        country=_changed_entries(blacklist.country, changes.get("country")),
+    )
+    for kind in BLACKLIST_KINDS:
+        count = len(getattr(changed, kind))
+        if count > MAX_BLACKLIST_ENTRIES:
             return ControlRefusal(
                 DeadLetterReason.CONTROL_INVALID,
-                f"the {kind} blacklist would hold {len(entries[kind])} entries, at most {MAX_BLACKLIST_ENTRIES} fit",
+                f"the {kind} blacklist would hold {count} entries; the limit is {MAX_BLACKLIST_ENTRIES}",
             )
-    return Blacklist(**entries)
+    return changed
+
+
+def _changed_entries(entries: frozenset[str], change: BlacklistChange | None) -> frozenset[str]:
+    if change is None:
+        return entries
+    return entries.union(change.get("add", ())).difference(change.get("remove", ()))
 
 
 def _parse(raw: bytes | None) -> ControlMessage:
@@ -189,7 +211,7 @@ def _parse(raw: bytes | None) -> ControlMessage:
     if experiment is not None:
         if version == 1:
             raise InvalidFieldError("expected_experiment came with schema_version 2")
-        name(experiment, "expected_experiment")
+        experiment = name(experiment, "expected_experiment")
     return ControlMessage(
         text(document, "control_id"),
         text(document, "issued_by"),

@@ -5,14 +5,14 @@ otherwise) up to 10 KB, and always its full length and SHA-256. A record without
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
 from hashlib import blake2b, sha256
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
+from flink_jobs.core.documents import DeadLetterDocument, PayloadEncoding
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 
 DLQ_SCHEMA_VERSION: Final = 2
 MAX_PAYLOAD_KEPT_BYTES: Final = 10_240
@@ -22,11 +22,11 @@ MAX_DETAIL_CHARS: Final = 500
 def build_dlq_record(
     record: SourceRecord,
     reason: DeadLetterReason,
-    stage: Stage,
+    stage: PipelineStage,
     detail: str,
     disposition: Disposition,
     now_ms: int,
-) -> dict[str, Any]:
+) -> DeadLetterDocument:
     """Build the dead letter of a record (contract ``dlq`` v2).
 
     ``dlq_id`` depends only on the coordinates and the reason, so a replay after a failure writes the same letter and
@@ -43,7 +43,10 @@ def build_dlq_record(
     payload = record.payload or b""
     kept = payload[:MAX_PAYLOAD_KEPT_BYTES]
     length, digest = record.whole or (len(payload), sha256(payload).hexdigest())
-    text, encoding = _as_text(kept) if record.payload is not None else (None, "utf-8")
+    text: str | None = None
+    encoding: PayloadEncoding = "utf-8"
+    if record.payload is not None:
+        text, encoding = _as_text(kept)
     return {
         "schema_version": DLQ_SCHEMA_VERSION,
         "dlq_id": _dlq_id(record, reason),
@@ -65,14 +68,14 @@ def build_dlq_record(
     }
 
 
-def encode_dlq_record(letter: dict[str, Any]) -> str:
+def encode_dlq_record(letter: DeadLetterDocument) -> str:
     """Encode a dead letter for the topic."""
     return orjson.dumps(letter).decode()
 
 
-def letter_payload(letter: Mapping[str, Any]) -> bytes:
+def letter_payload(letter: DeadLetterDocument) -> bytes:
     """Return the payload bytes that a dead letter keeps; a tombstone has none."""
-    payload: str | None = letter["payload"]
+    payload = letter["payload"]
     if payload is None:
         return b""
     return b64decode(payload) if letter["payload_encoding"] == "base64" else payload.encode()
@@ -83,7 +86,7 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def _as_text(payload: bytes) -> tuple[str, str]:
+def _as_text(payload: bytes) -> tuple[str, PayloadEncoding]:
     """Return the payload as UTF-8 text if it is that and a database can hold it, else as base64."""
     if b"\0" not in payload:
         try:

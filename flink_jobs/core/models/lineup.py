@@ -8,7 +8,8 @@ a decision its model and never the event; after a few faults it is not asked any
 from collections.abc import Callable
 
 from flink_jobs.core.control.experiment import CustomerSplit, Experiment
-from flink_jobs.core.decision import Opinion, Variant
+from flink_jobs.core.decision import Opinion
+from flink_jobs.core.documents import Variant
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.guard import ExperimentGuard
 from flink_jobs.core.models.slot import Model, Notice, Role, Slot

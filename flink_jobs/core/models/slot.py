@@ -5,7 +5,8 @@ from enum import StrEnum
 from math import isfinite
 from typing import Final, NamedTuple, Protocol
 
-from flink_jobs.core.decision import Opinion, Variant
+from flink_jobs.core.decision import Opinion
+from flink_jobs.core.documents import Variant
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.breaker import FaultBreaker
 from flink_jobs.core.models.faults import ModelFault

@@ -18,7 +18,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction
 from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
 from flink_jobs.core.label import label_problem
 from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.job.archiver.rows import write_messages
 from flink_jobs.job.archiver.tables import ARCHIVE_OF
 from flink_jobs.metrics import catalogue
@@ -147,5 +147,5 @@ def _text(payload: bytes | None) -> str | None:
 
 
 def _letter(record: SourceRecord, reason: DeadLetterReason, detail: str, now_ms: int) -> str:
-    body = build_dlq_record(record, reason, Stage.ARCHIVE, detail, Disposition.INCIDENT, now_ms)
+    body = build_dlq_record(record, reason, PipelineStage.ARCHIVE, detail, Disposition.INCIDENT, now_ms)
     return f"{body['dlq_id']}\n{encode_dlq_record(body)}"

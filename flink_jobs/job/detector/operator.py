@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import orjson
 from pyflink.common import Row, Time, Types
 from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext
 from pyflink.datastream.state import (
@@ -19,19 +18,20 @@ from pyflink.datastream.state import (
 )
 
 from flink_jobs.contracts import uids
+from flink_jobs.core.control.audit import build_audit_record, encode_audit_record
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.messages import (
     ControlMessage,
     ControlRefusal,
     apply_control,
-    control_id_of,
     parse_control,
 )
+from flink_jobs.core.documents import ControlOutcome
 from flink_jobs.core.evaluator import TransactionEvaluator, incident
 from flink_jobs.core.features.vector import DAY_MS
 from flink_jobs.core.models.lineup import Lineup, Role
-from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
-from flink_jobs.core.reasons import DeadLetterReason, Stage
+from flink_jobs.core.parsing.source_record import unpack_record
+from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
 from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS, DetectorMetrics
 from flink_jobs.job.detector.models import JobModels, keyed
@@ -47,7 +47,6 @@ CONTROL: Final = OutputTag("control", Types.STRING())
 """What the guard of an experiment tells every subtask, itself included."""
 
 CONFIG_STATE: Final = MapStateDescriptor(uids.CONFIG_STATE, Types.STRING(), Types.STRING())
-AUDIT_SCHEMA_VERSION: Final = 1
 _TIMED_MASK: Final = 0xF
 """One record in sixteen is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
 
@@ -158,18 +157,20 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         answer = apply_control(config, message) if isinstance(message, ControlMessage) else message
         letters = []
         if isinstance(answer, ControlRefusal):
-            outcome, detail = "rejected", answer.detail
-            letters.append(incident(record, answer.reason, Stage.CONTROL, answer.detail, now_ms))
+            outcome, detail = ControlOutcome.REJECTED, answer.detail
+            letters.append(incident(record, answer.reason, PipelineStage.CONTROL, answer.detail, now_ms))
         elif answer is config:
-            outcome, detail = "duplicate", "this control_id has been applied already"
+            outcome, detail = ControlOutcome.DUPLICATE, "this control_id has been applied already"
         else:
-            outcome, detail = "applied", ""
+            outcome, detail = ControlOutcome.APPLIED, ""
             state.put(uids.CONFIG_KEY, answer.to_json())
             named = message.changes if isinstance(message, ControlMessage) else {}
             problem = self._use_config(answer, [role for field, role in _ROLE_OF_CHANGE.items() if field in named])
             if problem:
                 detail = problem
-                letters.append(incident(record, DeadLetterReason.MODEL_UNAVAILABLE, Stage.MODEL, problem, now_ms))
+                letters.append(
+                    incident(record, DeadLetterReason.MODEL_UNAVAILABLE, PipelineStage.MODEL, problem, now_ms)
+                )
         revision = answer.revision if isinstance(answer, DetectionConfig) else config.revision
         if not self._is_first_subtask:
             return
@@ -178,7 +179,8 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         for letter in letters:
             self._metrics.count(catalogue.DEAD_LETTERS, letter.reason)
             yield DEAD_LETTERS, keyed(letter.id, letter.body)
-        yield AUDIT, _audit_record(record, message, revision, outcome, detail, now_ms)
+        audit = build_audit_record(record, message, outcome, detail, revision, now_ms)
+        yield AUDIT, keyed(audit["control_id"], encode_audit_record(audit))
 
     def _load_config(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
         """Take over the configuration a savepoint brought, at the first record after ``open``."""
@@ -227,29 +229,3 @@ def _time_to_live(days: int) -> StateTtlConfig:
         .disable_cleanup_in_background()
         .build()
     )
-
-
-def _audit_record(
-    record: SourceRecord,
-    message: ControlMessage | ControlRefusal,
-    revision: int,
-    outcome: str,
-    detail: str,
-    now_ms: int,
-) -> str:
-    """Build the audit record of a control message (contract ``audit`` v1), keyed by its id."""
-    told = message._asdict() if isinstance(message, ControlMessage) else {}
-    control_id = control_id_of(record.payload) or f"{record.topic}-{record.partition}-{record.offset}"
-    document = {
-        "schema_version": AUDIT_SCHEMA_VERSION,
-        "control_id": control_id,
-        "revision": revision,
-        "outcome": outcome,
-        "detail": detail,
-        "issued_by": told.get("issued_by"),
-        "issued_at_ms": told.get("issued_at_ms"),
-        "reason": told.get("reason"),
-        "applied_at_ms": now_ms,
-        "changes": told.get("changes", {}),
-    }
-    return keyed(control_id, orjson.dumps(document).decode())

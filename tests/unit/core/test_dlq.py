@@ -18,7 +18,7 @@ from flink_jobs.core.dead_letters.letter import (
     encode_dlq_record,
 )
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from tests.strategies import NOW_MS, TOPIC, record_of
 
 validate = fastjsonschema.compile(dict(load_contracts()["dlq"].schema()))
@@ -28,7 +28,7 @@ def letter(
     record: SourceRecord, reason: DeadLetterReason = DeadLetterReason.MALFORMED_JSON, detail: str = "why"
 ) -> dict[str, Any]:
     """Build, encode, decode and validate a letter."""
-    body = build_dlq_record(record, reason, Stage.PARSE, detail, Disposition.REJECTED, NOW_MS)
+    body = build_dlq_record(record, reason, PipelineStage.PARSE, detail, Disposition.REJECTED, NOW_MS)
     document: dict[str, Any] = orjson.loads(encode_dlq_record(body))
     validate(document)
     return document

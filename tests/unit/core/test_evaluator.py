@@ -17,7 +17,7 @@ from flink_jobs.core.evaluator import Outcome, TransactionEvaluator, incident
 from flink_jobs.core.parsing.source_record import WholePayload
 from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason as Why
-from flink_jobs.core.reasons import Disposition, ReasonCode, Stage
+from flink_jobs.core.reasons import Disposition, PipelineStage, ReasonCode
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
 from flink_jobs.native.loader import core_in_use
 from tests.strategies import (
@@ -276,7 +276,7 @@ def test_a_payload_of_which_only_the_beginning_came_makes_the_letter_of_the_whol
 
 
 def test_an_error_without_a_trace_is_told_too() -> None:
-    outcome = evaluator_module._failed(record_of(b"x"), Stage.SCORE, ValueError("secret"), (), NOW_MS)
+    outcome = evaluator_module._failed(record_of(b"x"), PipelineStage.SCORE, ValueError("secret"), (), NOW_MS)
     letter = only_letter(outcome)
     assert "ValueError in unknown code" in letter["detail"]
     assert "secret" not in letter["detail"]
@@ -293,7 +293,7 @@ def test_a_state_backend_that_fails_fails_the_task() -> None:
 
 
 def test_an_incident_beside_an_event() -> None:
-    letter = incident(record_of(b"x"), Why.CONTROL_INVALID, Stage.CONTROL, "why", NOW_MS)
+    letter = incident(record_of(b"x"), Why.CONTROL_INVALID, PipelineStage.CONTROL, "why", NOW_MS)
     assert (letter.disposition, letter.reason) == (Disposition.INCIDENT, Why.CONTROL_INVALID)
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from flink_jobs.cli.times import moment_ms, shown
 from flink_jobs.core.dead_letters.letter import MAX_PAYLOAD_KEPT_BYTES, build_dlq_record, letter_payload
 from flink_jobs.core.dead_letters.redrive import place_of
+from flink_jobs.core.documents import DeadLetterDocument
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.dead_letters.letters import LetterFilter, LetterStats, complete_payload, find_letter
 from flink_jobs.errors import UserError
 
@@ -29,9 +30,9 @@ def letter(
     reason: DeadLetterReason = DeadLetterReason.MALFORMED_JSON,
     disposition: Disposition = Disposition.REJECTED,
     now_ms: int = NOW_MS,
-) -> dict[str, Any]:
+) -> DeadLetterDocument:
     record = SourceRecord(payload, partition, offset, "2026-01-01 00:00:00", "", "c", TOPIC)
-    return build_dlq_record(record, reason, Stage.PARSE, "why", disposition, now_ms)
+    return build_dlq_record(record, reason, PipelineStage.PARSE, "why", disposition, now_ms)
 
 
 @given(st.binary(max_size=300))
@@ -84,7 +85,7 @@ def test_filters(chosen: LetterFilter, *, wanted: bool) -> None:
         lambda _one: "1@7",
     ],
 )
-def test_a_letter_is_found_by_id_start_of_id_or_place(name: Callable[[dict[str, Any]], str]) -> None:
+def test_a_letter_is_found_by_id_start_of_id_or_place(name: Callable[[DeadLetterDocument], str]) -> None:
     one = letter()
     assert find_letter([letter(offset=8), one, letter(partition=11)], name(one)) == one
 

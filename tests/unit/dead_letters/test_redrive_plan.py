@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import pytest
 
 from flink_jobs.core.dead_letters.letter import MAX_PAYLOAD_KEPT_BYTES, build_dlq_record
-from flink_jobs.core.dead_letters.redrive import Past
+from flink_jobs.core.dead_letters.redrive import RedriveHistory
+from flink_jobs.core.documents import DeadLetterDocument
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, Stage
+from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.dead_letters import letters
 from flink_jobs.dead_letters.redrive_audit import History
 from flink_jobs.dead_letters.redrive_run import Place, plan_redrive
@@ -50,10 +51,10 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> type[CountingReader]:
     return CountingReader
 
 
-def letter(offset: int, payload: bytes, topic: str = TOPICS[0]) -> dict[str, Any]:
+def letter(offset: int, payload: bytes, topic: str = TOPICS[0]) -> DeadLetterDocument:
     record = SourceRecord(payload, 0, offset, "2026-01-01 00:00:00", "", "c", topic)
     reason = DeadLetterReason.PROCESSING_ERROR
-    return build_dlq_record(record, reason, Stage.SCORE, "a defect", Disposition.REJECTED, NOW_MS)
+    return build_dlq_record(record, reason, PipelineStage.SCORE, "a defect", Disposition.REJECTED, NOW_MS)
 
 
 def long_payload(offset: int) -> bytes:
@@ -71,7 +72,7 @@ def test_one_consumer_reads_the_records_of_all_truncated_letters(reader: type[Co
 
 def test_no_consumer_is_opened_for_whole_letters_and_for_letters_redriven_before(reader: type[CountingReader]) -> None:
     done, whole = letter(1, long_payload(1)), letter(2, b"{}")
-    history = History({(TOPICS[0], 0, 1): Past(is_done=True)})
+    history = History({(TOPICS[0], 0, 1): RedriveHistory(is_done=True)})
     plan = plan_redrive(PLACE, [done, whole, whole], history, now_ms=NOW_MS, is_forced=True)
     assert reader.opened == []
     assert [verdict.why for _, verdict in plan.verdicts] == ["redriven already", "as it is, forced"]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.contracts.topic_contracts import load_contracts
-from flink_jobs.core.label import Finding, Label
+from flink_jobs.core.documents import Finding
+from flink_jobs.core.label import Label
 from flink_jobs.kafka.label_sender import DAY_MS, labels_of
 from tests.contract.conftest import StrictValidator
 
