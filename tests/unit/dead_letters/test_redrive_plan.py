@@ -84,4 +84,4 @@ def test_a_record_that_is_gone_or_replaced_is_not_sent(reader: type[CountingRead
     reader.records = {(TOPICS[0], 0, 2): long_payload(3)}
     plan = plan_redrive(PLACE, [gone, replaced], History(), now_ms=NOW_MS, is_forced=True)
     assert plan.items == []
-    assert all("only its beginning is left" in verdict.why for _, verdict in plan.verdicts)
+    assert all("only the beginning of the payload is stored" in verdict.why for _, verdict in plan.verdicts)
