@@ -15,7 +15,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from flink_jobs.model_registry.trial import TrialStatus
+    from flink_jobs.model_registry.experiments import ExperimentStatus
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +49,7 @@ def start(
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start an experiment on the running job."""
-    from flink_jobs.model_registry.trial import start_trial
+    from flink_jobs.model_registry.experiments import start_experiment
     from flink_jobs.model_registry.versions import open_registry
 
     settings = load_settings()
@@ -57,7 +57,7 @@ def start(
         digest = registry.get(version).digest
     band = GuardBand(min_decisions, max_alert_rate_ratio, min_alert_rate_ratio, max_error_share)
     experiment = Experiment(experiment_id, version, digest, share, band)
-    control_id = start_trial(settings, experiment, why_of(by, reason), _now_ms(), wait)
+    control_id = start_experiment(settings, experiment, why_of(by, reason), _now_ms(), wait)
     told = f"{version} decides for {share:.1%} of the customers ({control_id})"
     emit(output, {"experiment": asdict(experiment), "control_id": control_id}, lambda: out.print(told))
 
@@ -65,30 +65,30 @@ def start(
 @app.command()
 def stop(reason: Why, by: By = None, wait: Wait = WAIT_S, *, output: OutputOption = Output.PLAIN) -> None:
     """End the experiment that is on: the champion decides for everyone."""
-    from flink_jobs.model_registry.trial import stop_trial
+    from flink_jobs.model_registry.experiments import stop_experiment
 
-    ended, control_id = stop_trial(load_settings(), why_of(by, reason), _now_ms(), wait)
+    ended, control_id = stop_experiment(load_settings(), why_of(by, reason), _now_ms(), wait)
     emit(output, {"experiment": ended, "control_id": control_id}, lambda: out.print(f"{ended} is over ({control_id})"))
 
 
 @app.command()
 def status(*, output: OutputOption = Output.PLAIN) -> None:
     """Show how the latest experiment goes, or why it ended."""
-    from flink_jobs.model_registry.trial import trial_status
+    from flink_jobs.model_registry.experiments import experiment_status
 
-    found = trial_status(load_settings())
+    found = experiment_status(load_settings())
     if found is None:
         raise UserError("there was no experiment yet", "start one with `streamflow experiment start`")
     emit(output, {**asdict(found), "ended_by_guard": found.ended_by_guard}, lambda: _print(found))
 
 
-def _print(found: TrialStatus) -> None:
+def _print(found: ExperimentStatus) -> None:
     told = found.experiment
     state = "is on" if found.is_on else f"was ended by {found.ended_by}: {found.why_ended}"
     out.print(f"{told['id']}: {told['version']} for {told['share']:.1%} of the customers; it {state}", soft_wrap=True)
     rows = [
-        [row["variant"], row["model_version"], row["decisions"], row["alerts"],
-         f"{row['alerts'] / row['decisions']:.2%}", row["labelled_alerts"], row["frauds_found"], row["frauds"]]
+        [row.variant, row.model_version, row.decisions, row.alerts,
+         f"{row.alerts / row.decisions:.2%}", row.labelled_alerts, row.frauds_found, row.frauds]
         for row in found.by_variant
     ]  # fmt: skip
     columns = ["variant", "name", "decisions", "alerts", "alert rate", "labelled", "frauds found", "of"]

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from flink_jobs.model_registry.versions import ModelEvent
     from ml.gate import Check
 
 app = typer.Typer(
@@ -84,7 +87,7 @@ def show(version: Version, *, output: OutputOption = Output.PLAIN) -> None:
         table(["metric", "value"], [[name, f"{value:g}"] for name, value in item.metrics.items()])
         _print_events(events)
 
-    emit(output, {**asdict(item), "history": events}, plain)
+    emit(output, {**asdict(item), "history": [asdict(event) for event in events]}, plain)
 
 
 @app.command()
@@ -98,7 +101,7 @@ def history(
 
     with open_registry(load_settings().postgres_dsn) as registry:
         events = registry.history(version)
-    emit(output, events, lambda: _print_events(events))
+    emit(output, [asdict(event) for event in events], lambda: _print_events(events))
 
 
 @app.command()
@@ -122,13 +125,13 @@ def promote(
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Promote a version: through the gate, to the running job, and into the registry once the job has it."""
-    from flink_jobs.model_registry.promotion import Promotion, promote_model
-    from flink_jobs.model_registry.stages import Stage
+    from flink_jobs.model_registry.promotion import PromotionRequest, promote_model
+    from flink_jobs.model_registry.stages import ModelStage
     from ml.gate import GateBounds
 
     settings = load_settings()
     bounds = GateBounds(tolerance=tolerance, max_score_us=max_score_us)
-    asked = Promotion(version, Stage(to.value), why_of(by, reason), bounds, data, mapping, wait, force)
+    asked = PromotionRequest(version, ModelStage(to.value), why_of(by, reason), bounds, data, mapping, wait, force)
     done = promote_model(settings, asked, _now_ms(), say)
     value = {"version": version, "stage": to.value, "promoted": done.promoted, "forced": done.forced,
              "checks": [asdict(check) for check in done.checks], "control_id": done.control_id}  # fmt: skip
@@ -168,8 +171,8 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _moment(value: Any) -> str:  # noqa: ANN401 - psycopg's datetime
-    return str(value.strftime("%Y-%m-%d %H:%M"))
+def _moment(value: datetime) -> str:
+    return value.strftime("%Y-%m-%d %H:%M")
 
 
 def _metrics(metrics: dict[str, float]) -> str:
@@ -181,16 +184,16 @@ def _print_checks(checks: list[Check]) -> None:
     table(["check", "", "found"], [[check.name, "ok" if check.passed else "REFUSED", check.detail] for check in checks])
 
 
-def _print_events(events: list[dict[str, Any]]) -> None:
+def _print_events(events: list[ModelEvent]) -> None:
     rows = [
         [
-            _moment(event["happened_at"]),
-            event["version"],
-            event["event"].replace("_", " "),
-            f"{event['from_stage'] or ''} -> {event['to_stage']}" if event["to_stage"] else None,
-            event["actor"],
-            event["reason"],
-            "; ".join(event["details"].get("refusals", ())) or None,
+            _moment(event.happened_at),
+            event.version,
+            event.event.replace("_", " "),
+            f"{event.from_stage or ''} -> {event.to_stage}" if event.to_stage else None,
+            event.actor,
+            event.reason,
+            "; ".join(event.details.get("refusals", ())) or None,
         ]
         for event in events
     ]

@@ -1,1 +1,1 @@
-"""Every metric of the product, declared once."""
+"""The metric catalogue, and the Grafana dashboards and Prometheus rules that are generated from it."""

@@ -1,10 +1,10 @@
-"""The catalogue: every metric's name, kind, unit, labels and meaning.
+"""The catalogue: name, kind, unit, labels and meaning of every metric of the product.
 
-Code creates metrics only from here; dashboards and alerts may name only what is here. Flink's reporter prefixes the
-names of operator metrics with ``flink_taskmanager_job_task_operator_``.
+Code creates only metrics of this catalogue, and dashboards and alerts name only metrics of this catalogue or of
+``flink_metrics``. Flink's reporter adds the prefix ``flink_taskmanager_job_task_operator_`` to operator metrics.
 
-PyFlink has no histogram that can be aggregated, so histograms are counters per bucket with the label ``le``, cumulative
-as Prometheus has them: ``histogram_quantile`` works on them as on any other.
+PyFlink has no histogram that can be aggregated over subtasks. Operator histograms are therefore counters with the label
+``le``, one per bucket and cumulative as in Prometheus, so ``histogram_quantile`` works on them.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from flink_jobs.core.reasons import DeadLetterReason, ReasonCode
 FLINK_OPERATOR_PREFIX: Final = "flink_taskmanager_job_task_operator_"
 
 
-class Kind(StrEnum):
-    """How a metric behaves."""
+class MetricKind(StrEnum):
+    """The kind of a metric, as in Prometheus."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -27,73 +27,93 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric of the product."""
+    """One metric of the product.
+
+    Attributes:
+        name: name without its prefix.
+        kind: counter, gauge or histogram.
+        unit: the unit of its values.
+        meaning: what it measures; the help text in Prometheus.
+        label: name of its label, ``None`` for a metric without a label.
+        buckets: upper bounds (inclusive) of a histogram, ascending, without ``+Inf``.
+        values: label values that are reported from the start with value 0. A series that first appears with its first
+            event has no rate.
+    """
 
     name: str
-    kind: Kind
+    kind: MetricKind
     unit: str
     meaning: str
     label: str | None = None
     buckets: tuple[float, ...] = ()
-    """Upper bounds (inclusive) of a histogram, ascending; ``+Inf`` is added."""
     values: tuple[str, ...] = ()
-    """Values of the label that are shown from the start, at 0: a series that begins at its first fault has no rate."""
 
 
-RECORDS: Final = Metric("records", Kind.COUNTER, "records", "records taken from the transactions topic")
-DECISIONS: Final = Metric("decisions", Kind.COUNTER, "decisions", "transactions decided")
-ALERTS: Final = Metric("alerts", Kind.COUNTER, "alerts", "decisions at or above the alert threshold")
-ALERT_REASONS: Final = Metric(
-    "alert_reasons", Kind.COUNTER, "alerts", "alerts that name a reason; one alert may name several", label="reason",
-    values=tuple(ReasonCode),
+def _counter(name: str, unit: str, meaning: str, label: str | None = None, values: tuple[str, ...] = ()) -> Metric:
+    return Metric(name, MetricKind.COUNTER, unit, meaning, label=label, values=values)
+
+
+def _gauge(name: str, unit: str, meaning: str, label: str | None = None) -> Metric:
+    return Metric(name, MetricKind.GAUGE, unit, meaning, label=label)
+
+
+def _histogram(name: str, unit: str, meaning: str, buckets: tuple[float, ...]) -> Metric:
+    return Metric(name, MetricKind.HISTOGRAM, unit, meaning, buckets=buckets)
+
+
+RECORDS: Final = _counter("records", "records", "records read from the transactions topic")
+DECISIONS: Final = _counter("decisions", "decisions", "transactions scored")
+ALERTS: Final = _counter("alerts", "alerts", "decisions with a score at or above the alert threshold")
+ALERT_REASONS: Final = _counter(
+    "alert_reasons", "alerts", "alerts by reason code; one alert can have several reason codes",
+    "reason", tuple(ReasonCode),
 )  # fmt: skip
-DEAD_LETTERS: Final = Metric(
-    "dead_letters", Kind.COUNTER, "letters", "records set aside, duplicates and incidents included", label="reason",
-    values=tuple(DeadLetterReason),
+DEAD_LETTERS: Final = _counter(
+    "dead_letters", "dead letters", "dead letters by reason, duplicates and incidents included",
+    "reason", tuple(DeadLetterReason),
 )  # fmt: skip
-DEGRADED_DECISIONS: Final = Metric("degraded_decisions", Kind.COUNTER, "decisions", "decisions made without the model")
-OUT_OF_ORDER: Final = Metric("out_of_order_decisions", Kind.COUNTER, "decisions", "events older than one seen before")
-MODEL_FAULTS: Final = Metric(
-    "model_faults", Kind.COUNTER, "faults", "models not to be loaded, that raised, answered no score or were too slow"
+DEGRADED_DECISIONS: Final = _counter(
+    "degraded_decisions", "decisions", "decisions without a model score, by rules alone"
 )
-MODEL_CUT_OFFS: Final = Metric(
-    "model_cut_offs", Kind.COUNTER, "models", "models no longer asked after repeated faults, by role",
-    label="role", values=tuple(Role),
-)  # fmt: skip
-SHADOW_DECISIONS: Final = Metric("shadow_decisions", Kind.COUNTER, "decisions", "decisions the shadow model scored too")
-SHADOW_ALERTS: Final = Metric("shadow_alerts", Kind.COUNTER, "decisions", "of those, what it would have alerted on")
-CHALLENGER_DECISIONS: Final = Metric(
-    "challenger_decisions", Kind.COUNTER, "decisions", "decisions by the challenger of an experiment"
+OUT_OF_ORDER: Final = _counter(
+    "out_of_order_decisions", "decisions", "transactions older than the customer's latest transaction"
 )
-CHALLENGER_ALERTS: Final = Metric("challenger_alerts", Kind.COUNTER, "alerts", "alerts among them")
-EXPERIMENT_STOPS: Final = Metric(
-    "experiment_stops", Kind.COUNTER, "experiments", "experiments ended by their guard, counted in each subtask"
+MODEL_FAULTS: Final = _counter(
+    "model_faults", "faults", "model faults: load failure, exception, invalid score or timeout"
 )
-CONTROL_MESSAGES: Final = Metric(
-    "control_messages", Kind.COUNTER, "messages", "control messages by what became of them", label="outcome",
-    values=("applied", "rejected", "duplicate"),
+MODEL_CUT_OFFS: Final = _counter(
+    "model_cut_offs", "models", "models disabled after repeated faults, by role", "role", tuple(Role)
+)
+SHADOW_DECISIONS: Final = _counter("shadow_decisions", "decisions", "decisions that the shadow model scored too")
+SHADOW_ALERTS: Final = _counter("shadow_alerts", "decisions", "decisions that the shadow model would have alerted on")
+CHALLENGER_DECISIONS: Final = _counter(
+    "challenger_decisions", "decisions", "decisions by the challenger of an experiment"
+)
+CHALLENGER_ALERTS: Final = _counter("challenger_alerts", "alerts", "alerts by the challenger of an experiment")
+EXPERIMENT_STOPS: Final = _counter(
+    "experiment_stops", "experiments", "experiments ended by the guard, counted once in each subtask"
+)
+CONTROL_MESSAGES: Final = _counter(
+    "control_messages", "messages", "control messages by outcome", "outcome", ("applied", "rejected", "duplicate")
+)
+CONFIG_REVISION: Final = _gauge("config_revision", "revision", "revision of the configuration in force")
+SCORE: Final = _histogram("score", "score 0-1", "scores of decisions", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
+PROCESSING_TIME_US: Final = _histogram(
+    "processing_time_us", "microseconds", "time the detector took for one record, state access included; a sample",
+    (25, 50, 75, 100, 150, 250, 500, 1000, 5000, 25000),
 )  # fmt: skip
-CONFIG_REVISION: Final = Metric("config_revision", Kind.GAUGE, "revision", "revision of the configuration in force")
-SCORE: Final = Metric(
-    "score", Kind.HISTOGRAM, "score 0-1", "distribution of scores",
-    buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+LATENCY_MS: Final = _histogram(
+    "latency_ms", "milliseconds",
+    "time from Kafka's record timestamp to the decision; a sample (the next checkpoint commits the output)",
+    (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000),
 )  # fmt: skip
-PROCESSING_TIME_US: Final = Metric(
-    "processing_time_us", Kind.HISTOGRAM, "microseconds", "time the detector took for a record, state access included",
-    buckets=(25, 50, 75, 100, 150, 250, 500, 1000, 5000, 25000),
+ALERT_LATENCY_MS: Final = _histogram(
+    "alert_latency_ms", "milliseconds", "time from Kafka's record timestamp to the decision, for every alert",
+    (50, 100, 250, 500, 1000, 2000, 5000, 10000, 30000, 60000),
 )  # fmt: skip
-LATENCY_MS: Final = Metric(
-    "latency_ms", Kind.HISTOGRAM, "milliseconds",
-    "from Kafka's record timestamp to the decision (the commit of the output follows with the next checkpoint)",
-    buckets=(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000),
-)  # fmt: skip
-ALERT_LATENCY_MS: Final = Metric(
-    "alert_latency_ms", Kind.HISTOGRAM, "milliseconds", "the same for every alert, where latency_ms takes a sample",
-    buckets=(50, 100, 250, 500, 1000, 2000, 5000, 10000, 30000, 60000),
-)  # fmt: skip
-STATE_BYTES: Final = Metric(
-    "state_bytes", Kind.HISTOGRAM, "bytes", "size of a customer's encoded state when written",
-    buckets=(128, 256, 384, 512, 640, 768, 1024),
+STATE_BYTES: Final = _histogram(
+    "state_bytes", "bytes", "size of a customer's encoded state when written; a full state has 1,256 bytes",
+    (128, 256, 384, 512, 640, 768, 1024, 1280),
 )  # fmt: skip
 
 DETECTOR_METRICS: Final = (
@@ -101,129 +121,110 @@ DETECTOR_METRICS: Final = (
     MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
     CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, STATE_BYTES,
 )  # fmt: skip
+"""Metrics of the detector job."""
 
 
-ARCHIVED_ROWS: Final = Metric("archived_rows", Kind.COUNTER, "rows", "rows the archive wrote to Postgres, repeats too")
-REFUSED_ROWS: Final = Metric("refused_rows", Kind.COUNTER, "rows", "messages that Postgres or their contract refused")
-
-ARCHIVE_METRICS: Final = (ARCHIVED_ROWS, REFUSED_ROWS)
+ARCHIVED_ROWS: Final = _counter(
+    "archived_rows", "rows", "rows the archive wrote to Postgres, redelivered rows included"
+)
+REFUSED_ROWS: Final = _counter("refused_rows", "rows", "records that break their contract or that Postgres refuses")
 
 
 TRAFFIC_PREFIX: Final = "streamflow_traffic_"
-SENT: Final = Metric(
-    "sent", Kind.COUNTER, "records", "records the broker has taken, by what should become of them", label="fate"
-)
-SEND_LATENCY_MS: Final = Metric(
-    "send_latency_ms", Kind.HISTOGRAM, "milliseconds", "from handing a record to the producer to the broker's answer",
-    buckets=(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000),
+SENT: Final = _counter("sent", "records", "records that the broker acknowledged, by expected outcome", "fate")
+SEND_LATENCY_MS: Final = _histogram(
+    "send_latency_ms", "milliseconds", "time from passing a record to the producer to the broker's acknowledgement",
+    (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000),
 )  # fmt: skip
-OUTCOMES: Final = Metric(
-    "outcomes", Kind.COUNTER, "records", "committed outcomes read back, by what became of the record", label="fate"
-)
-OUTCOME_LATENCY_MS: Final = Metric(
-    "outcome_latency_ms", Kind.HISTOGRAM, "milliseconds",
-    "from sending a record until its committed outcome could be read",
-    buckets=(50, 100, 250, 500, 1000, 2000, 3000, 5000, 10000, 30000, 60000),
+OUTCOMES: Final = _counter("outcomes", "records", "committed outcomes read back from Kafka, by outcome", "fate")
+OUTCOME_LATENCY_MS: Final = _histogram(
+    "outcome_latency_ms", "milliseconds", "time from sending a record until its committed outcome was readable",
+    (50, 100, 250, 500, 1000, 2000, 3000, 5000, 10000, 30000, 60000),
 )  # fmt: skip
 
 TRAFFIC_METRICS: Final = (SENT, SEND_LATENCY_MS, OUTCOMES, OUTCOME_LATENCY_MS)
-"""Of the processes outside Flink that send traffic and watch what comes of it: replay, simulate and demo."""
+"""Metrics of ``streamflow replay``, ``simulate`` and ``demo``, which send traffic and read outcomes outside Flink."""
 
 
 MODEL_WATCH_PREFIX: Final = "streamflow_model_"
-DRIFT_PSI: Final = Metric(
-    "psi", Kind.GAUGE, "PSI", "population stability index against the reference, chance taken off", label="subject"
+DRIFT_PSI: Final = _gauge(
+    "psi", "PSI", "population stability index against the reference, less its expectation by chance", "subject"
 )
-DRIFT_KS: Final = Metric(
-    "ks", Kind.GAUGE, "distance 0-1", "Kolmogorov-Smirnov distance from the reference", label="subject"
+DRIFT_KS: Final = _gauge("ks", "distance 0-1", "Kolmogorov-Smirnov distance from the reference", "subject")
+ALERT_RATE_RATIO: Final = _gauge(
+    "alert_rate_ratio", "ratio", "alert rate compared with the manifest, the larger rate divided by the smaller"
 )
-ALERT_RATE_RATIO: Final = Metric(
-    "alert_rate_ratio", Kind.GAUGE, "ratio", "alert rate against the manifest's, the larger over the smaller"
+PRECISION_DROP: Final = _gauge(
+    "precision_drop", "share", "precision of alerts in the manifest less the precision according to labels"
 )
-PRECISION_DROP: Final = Metric(
-    "precision_drop", Kind.GAUGE, "share", "the manifest's precision of alerts less the one that labels show"
+MODEL_AGE_DAYS: Final = _gauge("age_days", "days", "time from the last training row to the end of the checked window")
+ROWS_SINCE_TRAINING: Final = _gauge(
+    "rows_since_training", "decisions", "decisions of the model later than its last training row"
 )
-MODEL_AGE_DAYS: Final = Metric("age_days", Kind.GAUGE, "days", "from the last row trained on to the end of the window")
-ROWS_SINCE_TRAINING: Final = Metric(
-    "rows_since_training", Kind.GAUGE, "decisions", "decisions of the model later than its last training row"
-)
-WINDOW_DECISIONS: Final = Metric("window_decisions", Kind.GAUGE, "decisions", "decisions that the last check looked at")
-DRIFT_VERDICT: Final = Metric(
-    "verdict", Kind.GAUGE, "0 or 1", "1 for the verdict of the last check, 0 for the others", label="verdict"
-)
-WATCHED_VERSION: Final = Metric("watched", Kind.GAUGE, "0 or 1", "1 for the version checked last", label="version")
-LAST_CHECK: Final = Metric("last_check_time_seconds", Kind.GAUGE, "seconds", "when the last check ended, Unix time")
+WINDOW_DECISIONS: Final = _gauge("window_decisions", "decisions", "decisions in the window of the last check")
+DRIFT_VERDICT: Final = _gauge("verdict", "0 or 1", "1 for the verdict of the last check, 0 for the others", "verdict")
+WATCHED_VERSION: Final = _gauge("watched", "0 or 1", "1 for the model version of the last check", "version")
+LAST_CHECK: Final = _gauge("last_check_time_seconds", "seconds", "end of the last check, Unix time")
 
 MODEL_WATCH_METRICS: Final = (
     DRIFT_PSI, DRIFT_KS, ALERT_RATE_RATIO, PRECISION_DROP, MODEL_AGE_DAYS, ROWS_SINCE_TRAINING, WINDOW_DECISIONS,
     DRIFT_VERDICT, WATCHED_VERSION, LAST_CHECK,
 )  # fmt: skip
-"""Of `streamflow drift --serve`."""
+"""Metrics of ``streamflow drift --serve``."""
 
 
 WAREHOUSE_PREFIX: Final = "streamflow_warehouse_"
-WAREHOUSE_UP: Final = Metric(
-    "up", Kind.GAUGE, "0 or 1", "1 when the database answered this scrape; 0: nothing else shows"
+WAREHOUSE_UP: Final = _gauge(
+    "up", "0 or 1", "1 if the database answered this scrape; if 0, no other warehouse metric is reported"
 )
-TABLE_ROWS: Final = Metric(
-    "table_rows", Kind.GAUGE, "rows", "rows of a table of raw or gold, as the database estimates them", label="table"
+TABLE_ROWS: Final = _gauge(
+    "table_rows", "rows", "rows of a table in raw or gold, as estimated by the database", "table"
 )
-TABLE_LOADED: Final = Metric(
-    "table_loaded_time_seconds", Kind.GAUGE, "seconds", "when the newest row was loaded, Unix time", label="table"
+TABLE_LOADED: Final = _gauge("table_loaded_time_seconds", "seconds", "load time of the newest row, Unix time", "table")
+QUALITY_ERRORS: Final = _gauge(
+    "quality_errors", "rows", "violations of a check that keeps a day out of gold, on the last day checked", "check"
 )
-QUALITY_ERRORS: Final = Metric(
-    "quality_errors", Kind.GAUGE, "rows", "violations of a check that keeps a day from gold, the last day checked",
-    label="check",
-)  # fmt: skip
-QUALITY_WARNINGS: Final = Metric(
-    "quality_warnings", Kind.GAUGE, "rows", "violations of a check that only warns, the last day checked", label="check"
+QUALITY_WARNINGS: Final = _gauge(
+    "quality_warnings", "rows", "violations of a check that only warns, on the last day checked", "check"
 )
-QUALITY_CHECKED: Final = Metric(
-    "quality_checked_time_seconds", Kind.GAUGE, "seconds", "when a check last ran, Unix time", label="check"
+QUALITY_CHECKED: Final = _gauge("quality_checked_time_seconds", "seconds", "last run of a check, Unix time", "check")
+DBT_NODES: Final = _gauge(
+    "dbt_nodes", "nodes", "dbt models, seeds, snapshots and tests by the status of their last run", "status"
 )
-DBT_NODES: Final = Metric(
-    "dbt_nodes", Kind.GAUGE, "nodes", "models, seeds, snapshots and tests by how each ended when it last ran",
-    label="status",
-)  # fmt: skip
-DBT_FINISHED: Final = Metric(
-    "dbt_finished_time_seconds", Kind.GAUGE, "seconds", "when dbt last did anything, Unix time"
+DBT_FINISHED: Final = _gauge("dbt_finished_time_seconds", "seconds", "end of the last dbt run, Unix time")
+INCIDENTS: Final = _counter(
+    "incidents", "incidents", "Airflow incidents: failed tasks, failed attempts and missed deadlines", "kind"
 )
-INCIDENTS: Final = Metric(
-    "incidents", Kind.COUNTER, "incidents", "failed tasks, failed tries and missed deadlines of Airflow", label="kind"
+BACKUP_VERIFIED: Final = _gauge(
+    "backup_time_seconds", "seconds", "time of the newest backup that was verified by a restore, Unix time"
 )
-BACKUP_VERIFIED: Final = Metric(
-    "backup_time_seconds", Kind.GAUGE, "seconds", "when the newest backup that was restored and compared was taken"
+KAFKA_WAITING: Final = _gauge(
+    "kafka_waiting_records", "records", "consumer lag: committed records that the consuming job has not read", "topic"
 )
-KAFKA_WAITING: Final = Metric(
-    "kafka_waiting_records", Kind.GAUGE, "records", "committed records that the job which reads the topic has not read",
-    label="topic",
-)  # fmt: skip
-KAFKA_MISSING: Final = Metric(
-    "kafka_missing_records", Kind.GAUGE, "records", "records the detector has read that have no row in raw",
-    label="topic",
-)  # fmt: skip
-KAFKA_OBSERVED: Final = Metric(
-    "kafka_observed_time_seconds", Kind.GAUGE, "seconds", "when Kafka and raw were last compared, Unix time",
-    label="topic",
-)  # fmt: skip
+KAFKA_MISSING: Final = _gauge(
+    "kafka_missing_records", "records", "records that the detector has read and that have no row in raw", "topic"
+)
+KAFKA_OBSERVED: Final = _gauge(
+    "kafka_observed_time_seconds", "seconds", "last comparison of Kafka with raw, Unix time", "topic"
+)
 
 WAREHOUSE_METRICS: Final = (
     WAREHOUSE_UP, TABLE_ROWS, TABLE_LOADED, QUALITY_ERRORS, QUALITY_WARNINGS, QUALITY_CHECKED, DBT_NODES, DBT_FINISHED,
     INCIDENTS, BACKUP_VERIFIED, KAFKA_WAITING, KAFKA_MISSING, KAFKA_OBSERVED,
 )  # fmt: skip
-"""Of `streamflow marts-exporter`. What nobody has noted yet is not shown."""
+"""Metrics of ``streamflow marts-exporter``. A value that is not recorded yet is not reported."""
 
 
 def prometheus_name(metric: Metric) -> str:
-    """Return the name under which Flink's Prometheus reporter shows a detector metric.
+    """Return the name under which Flink's Prometheus reporter exposes an operator metric.
 
-    Flink puts the label's name before the metric's; the reporter shows counters with type gauge.
+    Flink puts the name of the label before the name of the metric; the reporter exposes counters with type gauge.
 
     >>> prometheus_name(DEAD_LETTERS), prometheus_name(SCORE)
     ... # doctest: +NORMALIZE_WHITESPACE
     ('flink_taskmanager_job_task_operator_reason_dead_letters',
      'flink_taskmanager_job_task_operator_le_score_bucket')
     """
-    if metric.kind is Kind.HISTOGRAM:
+    if metric.kind is MetricKind.HISTOGRAM:
         return f"{FLINK_OPERATOR_PREFIX}le_{metric.name}_bucket"
     return FLINK_OPERATOR_PREFIX + (f"{metric.label}_" if metric.label else "") + metric.name

@@ -1,1 +1,1 @@
-"""The model registry: which versions there are, at which stage, and who moved them, when and why."""
+"""The model registry: all model versions, the stage of each, and the history of stage changes with actor and reason."""

@@ -1,4 +1,4 @@
-"""Carry a change of models to the running job, and believe only its own word that it took effect."""
+"""Sends a change of models to the running job and waits for its audit record: only the job confirms a change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flink_jobs.kafka.control_client import build_message, encode_checked, send_
 if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.control.experiment import Experiment
-    from flink_jobs.model_registry.versions import Registered, Why
+    from flink_jobs.model_registry.versions import ChangeReason, RegisteredModel
     from flink_jobs.settings import Settings
 
 DETECTOR: Final = "streamflow-detect"
@@ -21,12 +21,12 @@ DETECTOR: Final = "streamflow-detect"
 
 @dataclass(frozen=True, slots=True)
 class JobAnswer:
-    """What the running job made of a control message.
+    """The answer of the running job to a control message.
 
     Attributes:
-        control_id: of the message.
-        outcome: ``applied``, ``rejected`` or ``duplicate``; ``None`` when nothing came in time.
-        detail: what was wrong; empty when everything took effect.
+        control_id: id of the message.
+        outcome: ``applied``, ``rejected`` or ``duplicate``; ``None`` when no audit record came in time.
+        detail: the problem; empty when the whole change took effect.
     """
 
     control_id: str
@@ -35,22 +35,22 @@ class JobAnswer:
 
     @property
     def took_effect(self) -> bool:
-        """Whether the job works as it was told to, models loaded."""
+        """Whether the job applied the change and loaded the models."""
         return self.outcome == "applied" and not self.detail
 
 
-def champion_change(model: Registered) -> dict[str, Any]:
+def champion_change(model: RegisteredModel) -> dict[str, Any]:
     """Return the change that makes a version the champion."""
     return {"model_version": model.version, "model_digest": model.digest}
 
 
-def shadow_change(model: Registered | None) -> dict[str, Any]:
-    """Return the change that makes a version the shadow, or ends the shadow."""
+def shadow_change(model: RegisteredModel | None) -> dict[str, Any]:
+    """Return the change that makes a version the shadow; ``None`` removes the shadow."""
     return {"shadow_model": None if model is None else {"version": model.version, "digest": model.digest}}
 
 
-def without_trials_of(version: str, config: DetectionConfig) -> dict[str, Any]:
-    """Return the changes by which a version that becomes champion stops being shadow or challenger."""
+def end_other_roles(version: str, config: DetectionConfig) -> dict[str, Any]:
+    """Return the changes that end the shadow and challenger roles of a version that becomes champion."""
     changes: dict[str, Any] = {}
     if config.shadow_model is not None and config.shadow_model.version == version:
         changes["shadow_model"] = None
@@ -78,21 +78,27 @@ def experiment_change(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def tell_job(
-    settings: Settings, changes: dict[str, Any], why: Why, *, now_ms: int, wait_s: float, expected: str | None = None
+def send_change(
+    settings: Settings,
+    changes: dict[str, Any],
+    why: ChangeReason,
+    *,
+    now_ms: int,
+    wait_s: float,
+    expected: str | None = None,
 ) -> JobAnswer:
-    """Send a control message to the running detector and wait for its word.
+    """Send a control message to the running detector and wait for its audit record.
 
     Args:
-        settings: where broker and Flink are.
-        changes: of the control message.
-        why: who and why, for the audit.
+        settings: the addresses of broker and Flink.
+        changes: the changes of the control message.
+        why: actor and reason, for the audit.
         now_ms: the wall clock, UTC milliseconds.
-        wait_s: how long to wait for the audit record, seconds.
-        expected: apply only if this experiment is on.
+        wait_s: maximum time to wait for the audit record, seconds.
+        expected: id of an experiment; the job applies the change only while this experiment is on.
 
     Raises:
-        UserError: no detector runs: a message sent now would take effect at its next start, unseen.
+        UserError: no detector runs. A message sent now would take effect unnoticed at the next start of the detector.
     """
     jobs = FlinkRest(settings.flink_rest_url).active_jobs()
     if not any(job.name == DETECTOR and job.state == "RUNNING" for job in jobs):

@@ -1,4 +1,4 @@
-"""Promotion, rollback and archiving: the gate, the running job, and only then the registry."""
+"""Promotes, rolls back and archives models: first the gate, then the running job, and only then the registry."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from flink_jobs.kafka.control_client import read_control_state
 from flink_jobs.model_registry.handshake import (
     JobAnswer,
     champion_change,
+    end_other_roles,
+    send_change,
     shadow_change,
-    tell_job,
-    without_trials_of,
 )
-from flink_jobs.model_registry.stages import Stage
-from flink_jobs.model_registry.versions import Registered, Registry, Why, open_registry
+from flink_jobs.model_registry.stages import ModelStage
+from flink_jobs.model_registry.versions import ChangeReason, RegisteredModel, Registry, open_registry
 from ml.gate import NO_CHAMPION, Check, GateBounds, check_speed, compare, refusals
 
 if TYPE_CHECKING:
@@ -40,12 +40,23 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Promotion:
-    """What somebody asks for."""
+class PromotionRequest:
+    """A promotion as the user asks for it.
+
+    Attributes:
+        version: the model version.
+        to: the target stage, ``CHAMPION`` or ``SHADOW``.
+        why: actor and reason.
+        bounds: limits of the gate.
+        data: labelled card file on which candidate and champion are compared.
+        mapping: mapping of its columns to fields.
+        wait_s: maximum time to wait for the job, seconds.
+        force: whether to promote although the gate refuses.
+    """
 
     version: str
-    to: Stage
-    why: Why
+    to: ModelStage
+    why: ChangeReason
     bounds: GateBounds
     data: Path | None
     mapping: Path | None
@@ -54,8 +65,15 @@ class Promotion:
 
 
 @dataclass(frozen=True, slots=True)
-class Promoted:
-    """What came of it."""
+class PromotionResult:
+    """The outcome of a promotion.
+
+    Attributes:
+        promoted: whether the version has its new stage.
+        forced: whether the gate refused and ``force`` overruled it.
+        checks: the checks of the gate.
+        control_id: id of the control message, ``None`` when the gate refused.
+    """
 
     promoted: bool
     forced: bool
@@ -64,15 +82,18 @@ class Promoted:
 
     @property
     def refusals(self) -> list[str]:
-        """Why the gate refused."""
+        """The reasons why the gate refused; empty when it passed."""
         return refusals(self.checks)
 
 
-def register_model(settings: Settings, directory: Path, why: Why) -> tuple[Registered, bool]:
-    """Check an artifact, publish it and register it as a candidate; False when it was registered before.
+def register_model(settings: Settings, directory: Path, why: ChangeReason) -> tuple[RegisteredModel, bool]:
+    """Check an artifact, publish it and register it as a candidate.
+
+    Returns:
+        The registered model, and False when it was registered before.
 
     Raises:
-        UserError: it cannot be served or published, or another model has its name.
+        UserError: the artifact cannot be loaded or published, or another model is registered under its version.
     """
     try:
         load_model(directory, FEATURE_NAMES)
@@ -81,18 +102,20 @@ def register_model(settings: Settings, directory: Path, why: Why) -> tuple[Regis
         with open_store(settings.artifact_store or str(settings.model_dir)) as store:
             uri = store.publish(directory)
     except ModelError as error:
-        raise UserError(f"{directory} is not registered ({error.detail})", "mend or train it") from error
+        raise UserError(
+            f"{directory} is not registered ({error.detail})", "fix the problem or train the model again"
+        ) from error
     with open_registry(settings.postgres_dsn) as registry:
         is_new = registry.add(manifest, orjson.loads(document), uri, why)
         return registry.get(manifest.version), is_new
 
 
-def promote_model(settings: Settings, asked: Promotion, now_ms: int, say: Say) -> Promoted:
+def promote_model(settings: Settings, asked: PromotionRequest, now_ms: int, say: Say) -> PromotionResult:
     """Promote a version.
 
     Raises:
-        UserError: it is not registered or already there, no job runs, or the job did not take it; the registry then
-            says so, and the champion of before is in force again.
+        UserError: the version is not registered, has the stage already, no job runs, or the job did not load it. In
+            the last case the history records the failure and the previous champion is in force again.
     """
     with open_registry(settings.postgres_dsn, alone=True) as registry:
         item = registry.get(asked.version)
@@ -105,58 +128,63 @@ def promote_model(settings: Settings, asked: Promotion, now_ms: int, say: Say) -
         details = {"checks": [asdict(check) for check in checks], "refusals": refused}
         if refused and not asked.force:
             registry.note(item.version, "gate_refused", asked.why, to_stage=asked.to, details=details)
-            return Promoted(promoted=False, forced=False, checks=checks, control_id=None)
+            return PromotionResult(promoted=False, forced=False, checks=checks, control_id=None)
         forced = bool(refused)
         event = "gate_overruled" if forced else "gate_passed"
         registry.note(item.version, event, asked.why, to_stage=asked.to, details=details)
-        if asked.to is Stage.CHAMPION:
-            changes = {**champion_change(item), **without_trials_of(item.version, config)}
+        if asked.to is ModelStage.CHAMPION:
+            changes = {**champion_change(item), **end_other_roles(item.version, config)}
         else:
             changes = shadow_change(item)
         say("Waiting for the running job ...")
-        courier = _Courier(settings, registry, config, asked.why, now_ms, asked.wait_s)
-        control_id = courier.deliver(item, asked.to, changes)
+        sender = _ChangeSender(settings, registry, config, asked.why, now_ms, asked.wait_s)
+        control_id = sender.send(item, asked.to, changes)
         registry.move(item.version, asked.to, asked.why, control_id)
-        return Promoted(promoted=True, forced=forced, checks=checks, control_id=control_id)
+        return PromotionResult(promoted=True, forced=forced, checks=checks, control_id=control_id)
 
 
-def roll_back(settings: Settings, why: Why, now_ms: int, wait_s: float) -> tuple[str, str, str]:
-    """Make the champion before the present one champion again; return both names and the control id.
+def roll_back(settings: Settings, why: ChangeReason, now_ms: int, wait_s: float) -> tuple[str, str, str]:
+    """Make the previous champion champion again.
+
+    Returns:
+        The version that was champion, the version that is champion now, and the control id.
 
     Raises:
-        UserError: there is none, no job runs, or the job did not take it.
+        UserError: there is no previous champion, no job runs, or the job did not load it.
     """
     with open_registry(settings.postgres_dsn, alone=True) as registry:
-        present, previous = registry.at(Stage.CHAMPION), registry.previous_champion()
+        present, previous = registry.at(ModelStage.CHAMPION), registry.previous_champion()
         if present is None or previous is None:
             raise UserError("there is no champion before this one", "promote a version with `streamflow model promote`")
         config = _in_force(settings)
-        changes = {**champion_change(previous), **without_trials_of(previous.version, config)}
-        courier = _Courier(settings, registry, config, why, now_ms, wait_s)
-        control_id = courier.deliver(previous, Stage.CHAMPION, changes)
-        registry.move(previous.version, Stage.CHAMPION, why, control_id)
+        changes = {**champion_change(previous), **end_other_roles(previous.version, config)}
+        sender = _ChangeSender(settings, registry, config, why, now_ms, wait_s)
+        control_id = sender.send(previous, ModelStage.CHAMPION, changes)
+        registry.move(previous.version, ModelStage.CHAMPION, why, control_id)
         return present.version, previous.version, control_id
 
 
-def archive_model(settings: Settings, version: str, why: Why, now_ms: int, wait_s: float) -> None:
-    """Give a version up.
+def archive_model(settings: Settings, version: str, why: ChangeReason, now_ms: int, wait_s: float) -> None:
+    """Archive a version; a shadow is first removed from the job.
 
     Raises:
-        UserError: it is the champion, or the job did not let go of it.
+        UserError: the version is the champion, or the job did not confirm that the shadow is removed.
     """
     with open_registry(settings.postgres_dsn, alone=True) as registry:
         item = registry.get(version)
-        if item.stage == Stage.CHAMPION:
+        if item.stage == ModelStage.CHAMPION:
             raise UserError(f"{version} is the champion", "promote another version or roll back")
         control_id = None
-        if item.stage == Stage.SHADOW:
-            courier = _Courier(settings, registry, _in_force(settings), why, now_ms, wait_s)
-            control_id = courier.deliver(item, Stage.ARCHIVED, shadow_change(None))
-        registry.move(version, Stage.ARCHIVED, why, control_id)
+        if item.stage == ModelStage.SHADOW:
+            sender = _ChangeSender(settings, registry, _in_force(settings), why, now_ms, wait_s)
+            control_id = sender.send(item, ModelStage.ARCHIVED, shadow_change(None))
+        registry.move(version, ModelStage.ARCHIVED, why, control_id)
 
 
-def gate(settings: Settings, registry: Registry, asked: Promotion, config: DetectionConfig, now_ms: int) -> list[Check]:
-    """Ask every question of the gate that the target stage needs; a question that fails spares the later ones."""
+def gate(
+    settings: Settings, registry: Registry, asked: PromotionRequest, config: DetectionConfig, now_ms: int
+) -> list[Check]:
+    """Run the checks that the target stage needs; stop after a check whose failure makes the later ones impossible."""
     from ml.compare import median_score_us  # noqa: PLC0415 - scikit-learn takes seconds to import
 
     candidate, check = _load(settings, registry.get(asked.version))
@@ -165,9 +193,9 @@ def gate(settings: Settings, registry: Registry, asked: Promotion, config: Detec
         return checks
     plain = Transaction("gate", "gate", 1_000, "USD", now_ms)
     checks.append(check_speed(median_score_us(candidate, FeatureVector(*NEUTRAL_VALUES), plain), asked.bounds))
-    if asked.to is not Stage.CHAMPION:
+    if asked.to is not ModelStage.CHAMPION:
         return checks
-    present = registry.at(Stage.CHAMPION)
+    present = registry.at(ModelStage.CHAMPION)
     if present is None:
         return [*checks, Check("comparison", passed=True, detail=NO_CHAMPION)]
     champion, check = _load(settings, present)
@@ -182,19 +210,19 @@ def gate(settings: Settings, registry: Registry, asked: Promotion, config: Detec
 
 
 def _compared(
-    asked: Promotion, pair: list[tuple[Model, Registered]], config: DetectionConfig, now_ms: int
+    asked: PromotionRequest, pair: list[tuple[Model, RegisteredModel]], config: DetectionConfig, now_ms: int
 ) -> list[Check]:
     from ml.compare import Contender, measure_together  # noqa: PLC0415 - as above
 
-    assert asked.data is not None  # noqa: S101 - the caller looked
-    contenders = [Contender(model, int(item.manifest["training_data"]["last_event_time_ms"])) for model, item in pair]
+    assert asked.data is not None  # noqa: S101 - the caller has checked it
+    contenders = [Contender(model, item.manifest["training_data"]["last_event_time_ms"]) for model, item in pair]
     events = read_events(asked.data, mapping_for(asked.data, asked.mapping))
     candidate, champion = measure_together(events, contenders, config, now_ms)
     return compare(candidate, champion, asked.bounds)
 
 
-def _load(settings: Settings, item: Registered) -> tuple[Model | None, Check]:
-    """Load a version from its store, as the job will, and hold it to the registry's digest."""
+def _load(settings: Settings, item: RegisteredModel) -> tuple[Model | None, Check]:
+    """Load a version from its store, as the job does, and compare its digest with the digest in the registry."""
     name, store = "artifact", item.artifact_uri.rpartition("/")[0]
     try:
         model = find_model(str(settings.model_dir), store, item.version, item.digest)
@@ -204,23 +232,24 @@ def _load(settings: Settings, item: Registered) -> tuple[Model | None, Check]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Courier:
-    """Brings a change to the job and, where the job cannot follow, what was before back."""
+class _ChangeSender:
+    """Sends a change to the job, and restores the configuration ``config`` when the job cannot load the model."""
 
     settings: Settings
     registry: Registry
     config: DetectionConfig
-    why: Why
+    why: ChangeReason
     now_ms: int
     wait_s: float
 
-    def deliver(self, item: Registered, to: Stage, changes: dict[str, Any]) -> str:
-        """Return the control id once the job works with it.
+    def send(self, item: RegisteredModel, to: ModelStage, changes: dict[str, Any]) -> str:
+        """Send a change and return the control id once the job has confirmed it.
 
         Raises:
-            UserError: no job runs or it did not take the model; says whether the models of before are in force.
+            UserError: no job runs, or the job did not load the model. The message says whether the previous models
+                are in force again.
         """
-        answer = self._tell(changes, self.why)
+        answer = self._send(changes, self.why)
         if answer.took_effect:
             return answer.control_id
         self.registry.note(
@@ -229,26 +258,28 @@ class _Courier:
         restored = ""
         undo = self._undo(to)
         if answer.outcome == "applied" and undo:
-            took = self._tell(undo, Why(self.why.actor, f"the job could not use {item.version}")).took_effect
-            restored = "; what was before is in force again" if took else "; what was before could not be restored"
+            took = self._send(undo, ChangeReason(self.why.actor, f"the job could not use {item.version}")).took_effect
+            restored = (
+                "; the previous model is in force again" if took else "; the previous model could not be restored"
+            )
         raise UserError(
-            f"the running job did not take {item.version} as {to} ({answer.detail or answer.outcome}){restored}",
+            f"the running job did not confirm {item.version} as {to} ({answer.detail or answer.outcome}){restored}",
             "see `streamflow model history` and `streamflow dlq list --stage model`",
         )
 
-    def _undo(self, to: Stage) -> dict[str, Any]:
-        """Return the change that puts back what was in force before, none where the job started with it unnamed."""
+    def _undo(self, to: ModelStage) -> dict[str, Any]:
+        """Return the change that restores the previous model; empty if no control message had named it."""
         before = self.config
-        if to is Stage.SHADOW:
+        if to is ModelStage.SHADOW:
             shadow = before.shadow_model
             return {"shadow_model": None if shadow is None else asdict(shadow)}
-        if to is not Stage.CHAMPION or before.model_version is None:
+        if to is not ModelStage.CHAMPION or before.model_version is None:
             return {}
         digest = {} if before.model_digest is None else {"model_digest": before.model_digest}
         return {"model_version": before.model_version, **digest}
 
-    def _tell(self, changes: dict[str, Any], why: Why) -> JobAnswer:
-        return tell_job(self.settings, changes, why, now_ms=self.now_ms, wait_s=self.wait_s)
+    def _send(self, changes: dict[str, Any], why: ChangeReason) -> JobAnswer:
+        return send_change(self.settings, changes, why, now_ms=self.now_ms, wait_s=self.wait_s)
 
 
 def _in_force(settings: Settings) -> DetectionConfig:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Stage(StrEnum):
-    """Where a model version stands."""
+class ModelStage(StrEnum):
+    """The stage of a model version in the registry."""
 
     CANDIDATE = "candidate"
-    """Registered; decides nothing."""
+    """Registered; not used by the job."""
     SHADOW = "shadow"
-    """Scores beside the champion; recorded, never acted on."""
+    """Scores every transaction beside the champion. Its scores are recorded and cause no alert. At most one version."""
     CHAMPION = "champion"
-    """Decides. There is one at most."""
+    """Its scores decide. At most one version."""
     ARCHIVED = "archived"
-    """Was champion, or was given up; may be promoted again."""
+    """A former champion or an abandoned version; can be promoted again."""

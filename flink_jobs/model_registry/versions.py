@@ -1,4 +1,4 @@
-"""The registry's tables in Postgres (schema ``ml``): versions with their stage, and an append-only history."""
+"""The registry tables in Postgres (schema ``ml``): model versions with their stage, and an append-only history."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from flink_jobs.errors import ErrorCode, UserError
-from flink_jobs.model_registry.stages import Stage
+from flink_jobs.model_registry.stages import ModelStage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flink_jobs.core.models.manifest import ModelManifest
+    from flink_jobs.core.models.manifest import ManifestDocument, ModelManifest
 
 _LOCK: Final = 0x5F20
-"""One promotion at a time: two would race for the job."""
+"""Key of the Postgres advisory lock: two concurrent promotions would send conflicting changes to the job."""
 _COLUMNS: Final = "version, kind, digest, artifact_uri, manifest, metrics, stage, created_at, registered_at"
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """A row of ``ml.model_versions``."""
+class RegisteredModel:
+    """A row of ``ml.model_versions``; ``manifest`` is the document of the artifact's ``manifest.json``."""
 
     version: str
     kind: str
     digest: str
     artifact_uri: str
-    manifest: dict[str, Any]
+    manifest: ManifestDocument
     metrics: dict[str, float]
     stage: str
     created_at: datetime
@@ -40,22 +40,49 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
-    """Who answers for a step, and the reason given."""
+class ModelEvent:
+    """A row of ``ml.model_events``: one entry of the history.
+
+    Attributes:
+        happened_at: time of the event, UTC.
+        version: the model version.
+        event: such as ``registered``, ``gate_passed``, ``gate_refused``, ``stage_changed`` or ``job_refused``.
+        from_stage: stage before a change of stage.
+        to_stage: stage after a change of stage, or the stage asked for.
+        actor: who caused the event.
+        reason: the reason the actor gave.
+        details: depends on ``event``; of a gate event: ``checks`` and ``refusals``.
+        control_id: id of the control message to the job, ``None`` when none was sent.
+    """
+
+    happened_at: datetime
+    version: str
+    event: str
+    from_stage: str | None
+    to_stage: str | None
+    actor: str
+    reason: str
+    details: dict[str, Any]
+    control_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeReason:
+    """Who makes a change, and the reason given."""
 
     actor: str
     reason: str
 
 
 class Registry:
-    """Reads and writes the tables inside one open connection."""
+    """Reads and writes the tables over one open connection."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        """Use a connection in autocommit mode."""
+        """Use a connection; it must be in autocommit mode."""
         self._connection = connection
 
-    def add(self, manifest: ModelManifest, document: dict[str, Any], uri: str, why: Why) -> bool:
-        """Register a version as a candidate; False when the same one is registered already.
+    def add(self, manifest: ModelManifest, document: ManifestDocument, uri: str, why: ChangeReason) -> bool:
+        """Register a version as a candidate; return False when the same model is registered already.
 
         Raises:
             UserError: another model is registered under this version.
@@ -74,16 +101,16 @@ class Registry:
                     Jsonb(manifest.metrics), manifest.created_at,
                 ),
             )  # fmt: skip
-            self.note(manifest.version, "registered", why, to_stage=Stage.CANDIDATE)
+            self.note(manifest.version, "registered", why, to_stage=ModelStage.CANDIDATE)
         return True
 
-    def find(self, version: str) -> Registered | None:
+    def find(self, version: str) -> RegisteredModel | None:
         """Return a version, ``None`` when it is not registered."""
-        query = f"SELECT {_COLUMNS} FROM ml.model_versions WHERE version = %s"  # noqa: S608 - our own words
-        with self._connection.cursor(row_factory=class_row(Registered)) as cursor:
+        query = f"SELECT {_COLUMNS} FROM ml.model_versions WHERE version = %s"  # noqa: S608 - constant column names
+        with self._connection.cursor(row_factory=class_row(RegisteredModel)) as cursor:
             return cursor.execute(query, (version,)).fetchone()
 
-    def get(self, version: str) -> Registered:
+    def get(self, version: str) -> RegisteredModel:
         """Return a version.
 
         Raises:
@@ -96,39 +123,41 @@ class Registry:
             )
         return found
 
-    def at(self, stage: Stage) -> Registered | None:
-        """Return the version at a stage that has one at most."""
+    def at(self, stage: ModelStage) -> RegisteredModel | None:
+        """Return the version at ``CHAMPION`` or ``SHADOW``, which hold at most one version each."""
         return next((item for item in self.all() if item.stage == stage), None)
 
-    def all(self) -> list[Registered]:
-        """Return every version, the latest registered first."""
+    def all(self) -> list[RegisteredModel]:
+        """Return every version, the latest registration first."""
         query = f"SELECT {_COLUMNS} FROM ml.model_versions ORDER BY registered_at DESC, version"  # noqa: S608
-        with self._connection.cursor(row_factory=class_row(Registered)) as cursor:
+        with self._connection.cursor(row_factory=class_row(RegisteredModel)) as cursor:
             return cursor.execute(query).fetchall()
 
-    def previous_champion(self) -> Registered | None:
-        """Return the version that was champion before the present one, by the history."""
+    def previous_champion(self) -> RegisteredModel | None:
+        """Return the version that was champion before the present champion, according to the history."""
         rows = self._connection.execute(
             "SELECT version FROM ml.model_events WHERE event = 'stage_changed' AND to_stage = 'champion' "
             "ORDER BY event_id DESC"
         ).fetchall()
-        present = self.at(Stage.CHAMPION)
+        present = self.at(ModelStage.CHAMPION)
         for (version,) in rows:
             if present is None or version != present.version:
                 return self.get(version)
         return None
 
-    def move(self, version: str, to: Stage, why: Why, control_id: str | None) -> None:
-        """Put a version at a stage, and whoever stood there where it goes: old champions into the archive."""
+    def move(self, version: str, to: ModelStage, why: ChangeReason, control_id: str | None) -> None:
+        """Move a version to a stage; a displaced champion is archived, a displaced shadow becomes a candidate."""
         with self._connection.transaction():
-            if to in {Stage.CHAMPION, Stage.SHADOW}:
+            if to in {ModelStage.CHAMPION, ModelStage.SHADOW}:
                 displaced = self.at(to)
                 if displaced is not None and displaced.version != version:
-                    away = Stage.ARCHIVED if to is Stage.CHAMPION else Stage.CANDIDATE
-                    self._set(displaced, away, Why(why.actor, f"{version} takes its place: {why.reason}"), control_id)
+                    away = ModelStage.ARCHIVED if to is ModelStage.CHAMPION else ModelStage.CANDIDATE
+                    self._set(
+                        displaced, away, ChangeReason(why.actor, f"{version} takes its place: {why.reason}"), control_id
+                    )
             self._set(self.get(version), to, why, control_id)
 
-    def _set(self, item: Registered, to: Stage, why: Why, control_id: str | None) -> None:
+    def _set(self, item: RegisteredModel, to: ModelStage, why: ChangeReason, control_id: str | None) -> None:
         self._connection.execute("UPDATE ml.model_versions SET stage = %s WHERE version = %s", (to, item.version))
         self.note(item.version, "stage_changed", why, from_stage=item.stage, to_stage=to, control_id=control_id)
 
@@ -136,23 +165,23 @@ class Registry:
         self,
         version: str,
         event: str,
-        why: Why,
+        why: ChangeReason,
         *,
         from_stage: str | None = None,
         to_stage: str | None = None,
         details: dict[str, Any] | None = None,
         control_id: str | None = None,
     ) -> None:
-        """Append to the history."""
+        """Append an event to the history."""
         self._connection.execute(
             "INSERT INTO ml.model_events (version, event, from_stage, to_stage, actor, reason, details, control_id) "
             "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
             (version, event, from_stage, to_stage, why.actor, why.reason, Jsonb(details or {}), control_id),
         )
 
-    def history(self, version: str | None = None) -> list[dict[str, Any]]:
-        """Return what happened, oldest first, to one version or to all."""
-        with self._connection.cursor(row_factory=dict_row) as cursor:
+    def history(self, version: str | None = None) -> list[ModelEvent]:
+        """Return the events of one version or of all, oldest first."""
+        with self._connection.cursor(row_factory=class_row(ModelEvent)) as cursor:
             return cursor.execute(
                 "SELECT happened_at, version, event, from_stage, to_stage, actor, reason, details, control_id "
                 "FROM ml.model_events WHERE %(version)s::text IS NULL OR version = %(version)s ORDER BY event_id",
@@ -162,22 +191,22 @@ class Registry:
 
 @contextmanager
 def open_registry(dsn: str, *, alone: bool = False) -> Iterator[Registry]:
-    """Connect to the registry; ``alone`` lets nobody else promote meanwhile.
+    """Connect to the registry; ``alone`` holds the lock that keeps other promotions out.
 
     Raises:
-        UserError: no database, no tables, or somebody else is promoting.
+        UserError: the database does not answer, the tables are missing, or another promotion holds the lock.
     """
     try:
         with psycopg.connect(dsn, autocommit=True) as connection:
             if alone:
                 row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
                 if row is None or not row[0]:
-                    raise UserError("somebody else is promoting a model", "wait until they are done")
+                    raise UserError("another promotion is running", "wait until it has ended, then try again")
             yield Registry(connection)
     except psycopg.OperationalError as error:
         what = f"Postgres does not answer ({str(error).strip().splitlines()[0]})"
         raise UserError(what, "run `streamflow up`", ErrorCode.POSTGRES_UNREACHABLE) from None
     except psycopg.errors.UndefinedTable:
         raise UserError(
-            "the database has no registry yet", "run `streamflow up`: it brings the tables up to date"
+            "the database has no model registry yet", "run `streamflow up`: it migrates the database"
         ) from None

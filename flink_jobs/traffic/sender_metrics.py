@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from flink_jobs.metrics import catalogue
-from flink_jobs.metrics.catalogue import Kind, Metric
+from flink_jobs.metrics.catalogue import Metric, MetricKind
 from flink_jobs.metrics.exposition import serve_metrics
 from flink_jobs.traffic.replay import Watcher
 
@@ -27,7 +27,7 @@ class TrafficMetrics(Watcher):
         self._histograms: dict[str, Histogram] = {}
         for metric in catalogue.TRAFFIC_METRICS:
             name, text = catalogue.TRAFFIC_PREFIX + metric.name, metric.meaning
-            if metric.kind is Kind.HISTOGRAM:
+            if metric.kind is MetricKind.HISTOGRAM:
                 self._histograms[metric.name] = Histogram(name, text, buckets=metric.buckets, registry=self.registry)
             else:
                 self._counters[metric.name] = Counter(name, text, [metric.label or ""], registry=self.registry)

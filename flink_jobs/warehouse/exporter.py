@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from flink_jobs.metrics import catalogue
-from flink_jobs.metrics.catalogue import Kind, Metric
+from flink_jobs.metrics.catalogue import Metric, MetricKind
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
@@ -109,7 +109,7 @@ def registry(dsn: str) -> CollectorRegistry:
 
 def _family(metric: Metric, rows: list[tuple[Any, ...]]) -> Family:
     """Return a metric with its samples; a row whose value is NULL is unknown and left out."""
-    kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+    kind = CounterMetricFamily if metric.kind is MetricKind.COUNTER else GaugeMetricFamily
     labels = [metric.label] if metric.label else []
     family: Family = kind(catalogue.WAREHOUSE_PREFIX + metric.name, metric.meaning, labels=labels)
     for *label, value in rows:

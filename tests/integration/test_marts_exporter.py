@@ -84,7 +84,7 @@ def test_every_metric_is_scraped_and_says_what_the_tables_say(database: Stack) -
             exporter.terminate()
             with psycopg.connect(dsn, autocommit=True) as connection:
                 connection.execute("DROP TABLE gold.fct_shown")
-    counter = {metric.name for metric in catalogue.WAREHOUSE_METRICS if metric.kind is catalogue.Kind.COUNTER}
+    counter = {metric.name for metric in catalogue.WAREHOUSE_METRICS if metric.kind is catalogue.MetricKind.COUNTER}
     shown = {name.removesuffix("_total") if name.removesuffix("_total") in counter else name for name, _ in found}
     assert shown == {metric.name for metric in catalogue.WAREHOUSE_METRICS}
     rows = {label: value for (name, label), value in found.items() if name == "table_rows"}

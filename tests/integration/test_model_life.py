@@ -180,7 +180,9 @@ def test_what_the_job_refuses_is_not_recorded_as_promoted(life: Life) -> None:
     (life.models / "vanished" / "model.npz").write_bytes(b"not what was registered")
 
     for stage in ("shadow", "champion"):
-        with pytest.raises(UserError, match=f"did not take vanished as {stage} .*what was before is in force again"):
+        with pytest.raises(
+            UserError, match=f"did not confirm vanished as {stage} .*the previous model is in force again"
+        ):
             life.run("model", "promote", "vanished", "--to", stage, "--reason", "test", "--force")
     assert life.stages()["vanished"] == "candidate"
     assert [item["event"] for item in life.run("model", "history", "vanished")].count("job_refused") == 2

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from flink_jobs.metrics import catalogue, dashboards, slos
-from flink_jobs.metrics.catalogue import FLINK_OPERATOR_PREFIX, Kind, Metric, prometheus_name
-from flink_jobs.metrics.foreign import FLINK_METRICS
+from flink_jobs.metrics.catalogue import FLINK_OPERATOR_PREFIX, Metric, MetricKind, prometheus_name
+from flink_jobs.metrics.flink_metrics import FLINK_METRICS
 from flink_jobs.settings import REPO_ROOT
 from tests.monitoring.tools import find_tool
 
@@ -38,7 +38,7 @@ def known() -> set[str]:
         (catalogue.TRAFFIC_PREFIX, catalogue.TRAFFIC_METRICS),
         (catalogue.MODEL_WATCH_PREFIX, catalogue.MODEL_WATCH_METRICS),
     ]
-    ending = {Kind.COUNTER: "_total", Kind.GAUGE: "", Kind.HISTOGRAM: "_bucket"}
+    ending = {MetricKind.COUNTER: "_total", MetricKind.GAUGE: "", MetricKind.HISTOGRAM: "_bucket"}
     ours |= {f"{prefix}{metric.name}{ending[metric.kind]}" for prefix, metrics in served for metric in metrics}
     return ours | set(FLINK_METRICS) | {rule["record"] for rule in ALL_RULES if "record" in rule} | {"ALERTS"}
 

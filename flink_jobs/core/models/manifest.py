@@ -1,52 +1,55 @@
-"""`manifest.json` of a model artifact: what the arrays beside it are, and where they came from."""
+"""The manifest of a model artifact (``manifest.json``): what the arrays beside it are, and how they were trained."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NotRequired, TypedDict, TypeVar
 
 import orjson
 
 from flink_jobs.core.models.faults import ModelError, ModelFault
-from flink_jobs.core.models.reference import Reference, parse_reference
+from flink_jobs.core.models.reference import Reference, ReferenceDocument, parse_reference
 from flink_jobs.core.models.trees.arrays import FAMILIES, ForestArrays
 
 SCHEMA_VERSION: Final = 2
-"""2 added the boosted family, inputs that are not features of the stream, labels, the alert budget, the reference."""
+"""Version 2 added boosted trees, encodings as inputs, labels, the alert budget and the reference."""
 MANIFEST_FILE: Final = "manifest.json"
 ARRAYS_FILE: Final = "model.npz"
 CURRENT_FILE: Final = "current"
-"""Beside the version directories: plain text, the version to serve unless control says otherwise."""
+"""Text file beside the version directories: the version to serve until a control message names another."""
 
 T = TypeVar("T")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def is_model_version(text: str) -> bool:
-    """Tell whether `text` may name a version: 1 to 64 letters, digits, `.`, `_`, `-`; never a path."""
+    """Return whether ``text`` can name a version: 1 to 64 letters, digits, ``.``, ``_``, ``-``; never a path."""
     return _VERSION.fullmatch(text) is not None and text != CURRENT_FILE
 
 
 def feature_hash(names: tuple[str, ...]) -> str:
-    """SHA-256 (hex) of the feature names in order; the JSON list keeps `("a,b",)` apart from `("a", "b")`."""
+    """Return the SHA-256 (hex) of the feature names in order.
+
+    The digest is taken of a JSON list, which distinguishes ``("a,b",)`` from ``("a", "b")``.
+    """
     return hashlib.sha256(orjson.dumps(list(names))).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What the model saw.
+    """The data a model was trained on.
 
     Attributes:
         source: file name without its directory, or another short label.
-        source_sha256: digest of the file's bytes; None when the rows did not come from a file.
-        features_sha256: digest of everything that could train without labels.
-        rows: rows trained on.
-        first_event_time_ms: event time of the first of them, UTC milliseconds.
-        last_event_time_ms: of the last.
-        labelled_rows: rows whose label took part in training; 0 for an unsupervised model.
-        labels_sha256: digest of the labels that took part; None when none did.
+        source_sha256: digest of the file's bytes; ``None`` when the rows did not come from a file.
+        features_sha256: digest of the training rows without their labels.
+        rows: number of training rows.
+        first_event_time_ms: event time of the first training row, UTC milliseconds.
+        last_event_time_ms: event time of the last training row, UTC milliseconds.
+        labelled_rows: number of rows whose label was used; 0 for an unsupervised model.
+        labels_sha256: digest of the labels that were used; ``None`` when no label was used.
     """
 
     source: str
@@ -61,12 +64,12 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class AlertBudget:
-    """How many alerts a day people can look at, and the threshold that leads to so many.
+    """The number of alerts per day that analysts can review, and the threshold that gives this number.
 
     Attributes:
         alerts_per_day: the budget.
-        alpha: weight of the model in the blend that the threshold is for.
-        threshold: blended score from which on there are that many alerts a day, on the part measured.
+        alpha: weight of the model score in the blended score, 0 to 1.
+        threshold: alert threshold on the blended score that gives ``alerts_per_day`` on the evaluation rows.
     """
 
     alerts_per_day: float
@@ -76,25 +79,27 @@ class AlertBudget:
 
 @dataclass(frozen=True, slots=True)
 class ModelManifest:
-    """Everything known about one model version.
+    """The description of one model version.
+
+    The evaluation rows are the later part of the data, which was not used for training.
 
     Attributes:
-        version: name of the directory.
-        created_at: ISO 8601, UTC.
-        feature_names: inputs in order: features of the stream, and encodings that the artifact carries.
-        feature_hash: `feature_hash(feature_names)`.
-        arrays_sha256: `arrays_digest` of the arrays file.
-        training_data: what it was trained on.
-        parameters: of the training run, seed included.
-        metrics: name to value on the later part of the data; ROC AUC and average precision only where labels existed.
-        score_quantiles: quantile ("0.01" to "0.99") to score on the part measured.
+        version: name of the version and of its directory.
+        created_at: time of training, ISO 8601, UTC.
+        feature_names: inputs in order: features of the stream, then encodings whose tables are in the artifact.
+        feature_hash: ``feature_hash(feature_names)``.
+        arrays_sha256: ``arrays_digest`` of the arrays file.
+        training_data: the data it was trained on.
+        parameters: parameters of the training run, seed included.
+        metrics: metric name to its value on the evaluation rows; ROC AUC and average precision only if labels existed.
+        score_quantiles: quantile ("0.01" to "0.99") to score on the evaluation rows.
         feature_quantiles: the same for each input.
-        neutral_values: what an absent feature was replaced by, per feature.
-        code_version: of the program that trained it.
-        kind: model family, a key of `FAMILIES`.
-        budget: None when none was stated.
-        reference: distribution of every feature and of the score on the part measured; None before schema 2.
-        schema_version: of this manifest and the arrays.
+        neutral_values: for each feature, the value that replaced an absent value in training.
+        code_version: version of the program that trained it.
+        kind: model family, a key of ``FAMILIES``.
+        budget: ``None`` when no alert budget was given.
+        reference: distribution of each feature and of the score on the evaluation rows; ``None`` in schema 1.
+        schema_version: version of this manifest and of the arrays.
     """
 
     version: str
@@ -115,15 +120,57 @@ class ModelManifest:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> bytes:
-        """Return the file's content."""
+        """Return the content of ``manifest.json``, a ``ManifestDocument``."""
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
+class TrainingDataDocument(TypedDict):
+    """``TrainingData`` as JSON; the last two keys are absent in schema 1."""
+
+    source: str
+    source_sha256: str | None
+    features_sha256: str
+    rows: int
+    first_event_time_ms: int
+    last_event_time_ms: int
+    labelled_rows: NotRequired[int]
+    labels_sha256: NotRequired[str | None]
+
+
+class BudgetDocument(TypedDict):
+    """``AlertBudget`` as JSON."""
+
+    alerts_per_day: float
+    alpha: float
+    threshold: float
+
+
+class ManifestDocument(TypedDict):
+    """The content of ``manifest.json``, see ``ModelManifest``; ``budget`` and ``reference`` are absent in schema 1."""
+
+    version: str
+    created_at: str
+    feature_names: list[str]
+    feature_hash: str
+    arrays_sha256: str
+    training_data: TrainingDataDocument
+    parameters: dict[str, int | float | str | bool | None]
+    metrics: dict[str, float]
+    score_quantiles: dict[str, float]
+    feature_quantiles: dict[str, dict[str, float]]
+    neutral_values: dict[str, float]
+    code_version: str
+    kind: str
+    budget: NotRequired[BudgetDocument | None]
+    reference: NotRequired[ReferenceDocument | None]
+    schema_version: int
+
+
 def parse_manifest(content: bytes) -> ModelManifest:
-    """Read a manifest.
+    """Parse the content of ``manifest.json``.
 
     Raises:
-        ModelError: `NEWER_SCHEMA`, `UNKNOWN_KIND` (both judged before the rest is looked at), `BAD_MANIFEST`.
+        ModelError: ``NEWER_SCHEMA``, ``UNKNOWN_KIND`` (both checked before the rest), or ``BAD_MANIFEST``.
     """
     try:
         document = orjson.loads(content)
@@ -133,7 +180,7 @@ def parse_manifest(content: bytes) -> ModelManifest:
         raise ModelError(ModelFault.BAD_MANIFEST, f"{MANIFEST_FILE} is not a JSON object")
     schema_version = _take(document, "schema_version", int)
     if schema_version > SCHEMA_VERSION:
-        detail = f"schema version {schema_version}, this program reads up to {SCHEMA_VERSION}; upgrade it"
+        detail = f"schema version {schema_version}; this program reads versions up to {SCHEMA_VERSION}, upgrade it"
         raise ModelError(ModelFault.NEWER_SCHEMA, detail)
     if schema_version < 1:
         raise ModelError(ModelFault.BAD_MANIFEST, f"schema_version is {schema_version}; it starts at 1")
@@ -148,7 +195,7 @@ def _manifest(document: dict[str, Any], kind: str, schema_version: int) -> Model
     quantiles = _take(document, "feature_quantiles", dict)
     names = _take(document, "feature_names", list)
     if not all(isinstance(name, str) for name in names):
-        raise ModelError(ModelFault.BAD_MANIFEST, "feature_names holds something else than strings")
+        raise ModelError(ModelFault.BAD_MANIFEST, "feature_names holds a value that is not a string")
     return ModelManifest(
         version=_take(document, "version", str),
         created_at=_take(document, "created_at", str),
@@ -201,5 +248,5 @@ def _optional(document: dict[str, Any], key: str, kind: type[T]) -> T | None:
 def _numbers(document: dict[str, Any], key: str) -> dict[str, float]:
     values = _take(document, key, dict)
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values.values()):
-        raise ModelError(ModelFault.BAD_MANIFEST, f"{key!r} holds something else than numbers")
+        raise ModelError(ModelFault.BAD_MANIFEST, f"{key!r} holds a value that is not a number")
     return {name: float(value) for name, value in values.items()}

@@ -13,7 +13,7 @@ from pyflink.metrics import Counter, Distribution, MetricGroup
 from flink_jobs.core.documents import Variant
 from flink_jobs.core.evaluator import Outcome
 from flink_jobs.metrics import catalogue
-from flink_jobs.metrics.catalogue import Kind, Metric
+from flink_jobs.metrics.catalogue import Metric, MetricKind
 
 FLUSH_EVERY: Final = 1024
 FLUSH_MS: Final = 500
@@ -55,9 +55,9 @@ class DetectorMetrics:
         self._gauges: dict[str, Distribution] = {}
         self._histograms: dict[str, Histogram] = {}
         for metric in catalogue.DETECTOR_METRICS:
-            if metric.kind is Kind.HISTOGRAM:
+            if metric.kind is MetricKind.HISTOGRAM:
                 self._histograms[metric.name] = Histogram(group, metric)
-            elif metric.kind is Kind.GAUGE:
+            elif metric.kind is MetricKind.GAUGE:
                 self._gauges[metric.name] = group.distribution(metric.name)
             elif metric.label is None:
                 self._counter(metric.name, "", "")

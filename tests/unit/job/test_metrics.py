@@ -6,9 +6,10 @@ import pytest
 
 from flink_jobs.core.evaluator import DeadLetter, Outcome
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode
+from flink_jobs.core.state.codec import MAX_STATE_BYTES
 from flink_jobs.job.detector.detector_metrics import FLUSH_EVERY, FLUSH_MS, DetectorMetrics
 from flink_jobs.metrics import catalogue
-from flink_jobs.metrics.catalogue import Kind
+from flink_jobs.metrics.catalogue import MetricKind
 from tests.strategies import NOW_MS
 from tests.unit.job.fake_runtime import Clock, MetricGroup, Runtime
 from tests.unit.job.samples import control, detector, record, transaction
@@ -41,14 +42,18 @@ def buckets(runtime: Runtime, metric: catalogue.Metric) -> list[int | None]:
 @pytest.mark.usefixtures("metrics")
 def test_what_has_no_label_is_there_from_the_start(runtime: Runtime) -> None:
     unlabelled = [metric for metric in catalogue.DETECTOR_METRICS if metric.label is None]
-    assert {metric.kind for metric in unlabelled} == set(Kind)
+    assert {metric.kind for metric in unlabelled} == set(MetricKind)
     for metric in unlabelled:
-        if metric.kind is Kind.HISTOGRAM:
+        if metric.kind is MetricKind.HISTOGRAM:
             assert buckets(runtime, metric) == [0] * (len(metric.buckets) + 1)
-        elif metric.kind is Kind.GAUGE:
+        elif metric.kind is MetricKind.GAUGE:
             assert runtime.gauge(metric.name) is None
         else:
             assert runtime.count(metric.name) == 0
+
+
+def test_the_histogram_of_state_sizes_covers_a_full_state() -> None:
+    assert catalogue.STATE_BYTES.buckets[-2] < MAX_STATE_BYTES <= catalogue.STATE_BYTES.buckets[-1]
 
 
 def test_each_kind_of_outcome_is_counted(runtime: Runtime, metrics: DetectorMetrics) -> None:
@@ -83,7 +88,7 @@ def test_histogram_buckets_are_cumulative_and_their_bounds_inclusive(
 
     assert catalogue.SCORE.buckets[:4] == (0.1, 0.2, 0.3, 0.4)
     assert buckets(runtime, catalogue.SCORE) == [2, 2, 2, 3, 3, 3, 3, 3, 3, 4]
-    assert buckets(runtime, catalogue.STATE_BYTES) == [0, 0, 4, 4, 4, 4, 4, 4]
+    assert buckets(runtime, catalogue.STATE_BYTES) == [0, 0, 4, 4, 4, 4, 4, 4, 4]
 
 
 def test_counts_are_due_by_number_and_by_time(metrics: DetectorMetrics) -> None:
