@@ -1,10 +1,11 @@
-"""Report each day's dead letters: how many for which reason, at which stage, how many are usual, one example of each.
+"""Write a report of each day's dead letters: their number by reason and stage, the usual number, and one example each.
 
-Counts are in `ops.dead_letter_report`, the page is `dead-letters-DAY.html` in the folder of reports. Reports the days
-since the last one, that one again; or `day` (UTC, by the time of setting aside) when triggered by hand.
+`streamflow dlq report` writes the counts to `ops.dead_letter_report` and a page `dead-letters-DAY.html` to the folder
+of reports. The DAG reports every day from the last reported day on, because that day may have been incomplete. When
+you trigger it by hand, `day` (UTC, by the time of the rejection) selects one day.
 
-**If it fails**: the folder of reports cannot be written, or the database does not answer. Clear the task; a day is
-counted anew each time.
+**If it fails**: the folder of reports is not writable, or the database does not answer. Fix the cause and clear the
+task. A repeated report replaces the counts of its day.
 """
 
 from __future__ import annotations
@@ -17,34 +18,23 @@ from flink_jobs.warehouse.orchestration import dag_head
 @dag(
     schedule="23 4 * * *",
     **dag_head(__doc__, tags=["warehouse", "dead-letters"], minutes=30),
-    params={"day": Param(None, type=["null", "string"], format="date", description="UTC day; default: what is due")},
+    params={
+        "day": Param(None, type=["null", "string"], format="date", description="UTC day; default: all that are due")
+    },
 )
 def dead_letter_report() -> None:
-    """Wire a report for each day that is due."""
+    """Wire one task that reports the days that are due."""
 
     @task
-    def list_days(params: dict[str, str | None] | None = None) -> list[str]:
-        from flink_jobs.dead_letters.daily_report import unreported_days
-        from flink_jobs.warehouse.orchestration import transformer_dsn
+    def report(params: dict[str, str | None] | None = None) -> list[str]:
+        from flink_jobs.warehouse.commands import run_streamflow
 
+        # The command draws charts, and the drawing library is installed in the streaming environment only.
         day = (params or {}).get("day")
-        return [day] if day else [str(due) for due in unreported_days(transformer_dsn())]
+        answer = run_streamflow("dlq", "report", *(["--day", day] if day else []))
+        return [str(one["page"]) for one in answer.document["reports"]]
 
-    @task(map_index_template="{{ day }}")
-    def report(day: str) -> str:
-        from datetime import date
-
-        from airflow.sdk import get_current_context
-
-        from flink_jobs.dead_letters.daily_report import report_day
-        from flink_jobs.settings import load_settings
-
-        get_current_context()["day"] = day  # type: ignore[typeddict-unknown-key]  # shown in place of the index
-        settings = load_settings()
-        dsn = settings.postgres_dsn_as("transformer")
-        return str(report_day(dsn, date.fromisoformat(day), settings.report_dir).path)
-
-    report.expand(day=list_days())
+    report()
 
 
 dead_letter_report()

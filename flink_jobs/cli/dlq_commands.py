@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flink_jobs.cli.dead_letter_report_command import report
 from flink_jobs.cli.letter_options import (
     Customers,
     Dispositions,
@@ -40,6 +41,7 @@ app = typer.Typer(
 
 app.command()(redrive)
 app.command()(history)
+app.command()(report)
 
 
 @app.command("list")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flink_jobs.settings import Settings
+    from flink_jobs.warehouse.analyst_page import Findings
     from flink_jobs.warehouse.dbt_project import Dbt
-    from flink_jobs.warehouse.report import Findings
 
 SHOWN = ("fraud_by_rule", "fraud_by_category", "fraud_by_hour")
 NO_DECISIONS = "score some transactions first: `make demo`"
@@ -47,8 +47,8 @@ def marts(
 
     Example: streamflow marts --day 2024-01-08
     """
+    from flink_jobs.warehouse.analyst_page import find, page
     from flink_jobs.warehouse.dbt_project import Dbt
-    from flink_jobs.warehouse.report import find, page
 
     started = time.monotonic()
     stack = Stack(say=say)

@@ -1,6 +1,7 @@
-"""The daily report of dead letters: how many for which reason, at which stage, against the week before.
+"""The daily report of dead letters: their number by reason and stage, compared with the week before.
 
-It names records by id and place and shows no payload: `streamflow dlq show` does, to who may read the topic.
+The report shows the id, topic, partition and offset of a record and never its payload. ``streamflow dlq show`` shows
+the payload to accounts that may read the dead-letter topic.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Final
 
 import psycopg
 
-from flink_jobs.warehouse import html, svg
+from flink_jobs.reports.charts import bar_chart
+from flink_jobs.reports.pages import Section, answers_page, chart
 
 WEEK: Final = 7
-"""Days that a day is compared with, and days without a report that are caught up with."""
+"""Days before a day that give the usual number; also how far back missing reports are made up for."""
 _UNREPORTED: Final = """
     SELECT DISTINCT (processing_time AT TIME ZONE 'UTC')::date FROM raw.dead_letters
     WHERE processing_time >= greatest(
@@ -55,27 +57,27 @@ _TREND: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a day's report."""
+    """The report of one day: its dead letters, the rows in ``ops.dead_letter_report`` and the page."""
 
     day: date
     letters: int
-    reasons: int
+    groups: int
     path: Path
 
 
 def unreported_days(dsn: str) -> list[date]:
-    """Return the UTC days with dead letters since the last report, its own again: it may not have been over."""
+    """Return the UTC days with dead letters from the last reported day on; that report may have been incomplete."""
     with psycopg.connect(dsn) as connection:
         return [row[0] for row in connection.execute(_UNREPORTED, {"week": WEEK})]
 
 
 def report_day(dsn: str, day: date, folder: Path) -> Report:
-    """Count a day's dead letters into ``ops.dead_letter_report`` and write its page; again is as once.
+    """Count a day's dead letters into ``ops.dead_letter_report`` and write its page. Repeating it changes nothing.
 
     Args:
-        dsn: of the transformer.
-        day: UTC day on which the detector set the records aside.
-        folder: where ``dead-letters-DAY.html`` goes.
+        dsn: connection string of the transformer.
+        day: UTC day on which the detector rejected the records.
+        folder: folder for ``dead-letters-DAY.html``.
     """
     with psycopg.connect(dsn) as connection:
         connection.execute("DELETE FROM ops.dead_letter_report WHERE set_aside_on = %s", (day,))
@@ -92,10 +94,14 @@ def report_day(dsn: str, day: date, folder: Path) -> Report:
 
 def _page(day: date, columns: list[str], rows: list[tuple[object, ...]], trend: list[tuple[date, int]]) -> str:
     week_before = day - timedelta(days=WEEK)
-    labels, counts = [f"{of:%d %b}" for of, _ in trend], [float(count) for _, count in trend]
-    note = f"UTC. Usual is the mean of the days from {week_before} on. An example is read with `streamflow dlq show`."
+    days, counts = [f"{of:%d %b}" for of, _ in trend], [float(count) for _, count in trend]
+    note = (
+        f"Days are in UTC. The usual number is the mean of the {WEEK} days from {week_before} on. "
+        "`streamflow dlq show` shows an example."
+    )
+    by_day = chart("Dead letters by day", bar_chart("dead letters by day", days, counts))
     sections = [
-        f"<section><h2>What was set aside, and why?</h2>{html.table(columns, rows)}</section>",
-        f"<section><h2>How many a day?</h2>{svg.columns(labels, counts, 'dead letters by day')}</section>",
+        Section("Which records were rejected, and why?", columns, rows),
+        Section("How many dead letters on each day?", ("day", "dead letters"), trend, [by_day]),
     ]
-    return html.document(f"Dead letters of {day}", note, sections)
+    return answers_page(f"Dead letters of {day}", note, sections)

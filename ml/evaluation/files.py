@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flink_jobs.errors import UserError
+from ml.evaluation.report.evaluation_page import evaluation_page
 from ml.evaluation.report.model_card import model_card
-from ml.evaluation.report.page import html_page
 
 if TYPE_CHECKING:
     from ml.evaluation.document import EvaluationDocument
@@ -23,7 +23,7 @@ def write_evaluation(document: EvaluationDocument, folder: Path) -> list[Path]:
     Raises:
         UserError: the folder cannot be written to.
     """
-    contents = {JSON_FILE: document.to_json(), PAGE_FILE: html_page(document).encode()}
+    contents = {JSON_FILE: document.to_json(), PAGE_FILE: evaluation_page(document).encode()}
     for contender, manifest in document.models.items():
         contents.setdefault(CARD_FILE.format(version=manifest.version), model_card(document, contender).encode())
     try:

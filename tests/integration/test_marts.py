@@ -18,10 +18,10 @@ import pytest
 from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
+from flink_jobs.warehouse.analyst_page import find, page
 from flink_jobs.warehouse.dbt_project import DBT, NAMESPACE, Dbt
 from flink_jobs.warehouse.paths import QUALITY_CHECKS
 from flink_jobs.warehouse.queries import ask, read_sql_files
-from flink_jobs.warehouse.report import find, page
 from tests.integration.counted_marts import compare_marts, gold, moment
 from tests.integration.decided_cards import DecidedCards, archive, decide
 from tests.integration.lineage import read_events, sources_of
@@ -128,7 +128,7 @@ def test_the_page_answers_every_question_and_needs_no_network(warehouse: tuple[S
     for query, answer in findings.answers.values():
         assert answer.rows, f"{query.name} has nothing to show"
         assert query.name in text
-    with pytest.raises(UserError, match="no transaction is of 1999-01-01"):
+    with pytest.raises(UserError, match="no transaction on 1999-01-01"):
         find(warehouse[0].postgres_dsn_as("analyst"), date(1999, 1, 1))
 
 

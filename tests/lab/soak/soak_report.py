@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.evaluation.report.page import STYLE
-from ml.evaluation.report.svg import Series as Line
-from ml.evaluation.report.svg import line_plot
+from flink_jobs.reports.charts import Series as Line
+from flink_jobs.reports.charts import line_chart
+from flink_jobs.reports.pages import chart, render
 from tests.lab.benchmarks.bench_report import number
 from tests.lab.soak.flatness import SIGNIFICANCE_Z, Trend, trend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from tests.lab.soak.sampling import Sample, Series
 
@@ -79,42 +78,23 @@ def markdown(document: Mapping[str, Any]) -> str:
 
 
 def page(document: Mapping[str, Any], series: Sequence[Series]) -> str:
-    """Return the report as one HTML file: no script, no font, no picture from anywhere else."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell.replace('**', ''))}</td>" for cell in cells(row)) + "</tr>"
-        for row in document["verdicts"]
-    )
-    facts = "".join(
-        f"<li>{escape(name)}: {escape(str(value))}</li>"
-        for name, value in {**document["machine"], **document["run"]}.items()
-    )
-    plots = "".join(plot(one, document["samples"]) for one in series)
-    return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width,initial-scale=1'>"
-        f"<title>Soak</title><style>{STYLE}</style></head><body><main><h1>Soak</h1><ul>{facts}</ul>"
-        f"<div class='table'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        f"<p>{escape(METHOD)}</p><div class='plots'>{plots}</div></main></body></html>\n"
+    """Return the report as one HTML file that opens without a network."""
+    return render(
+        "soak.html.j2",
+        Path(__file__).parent,
+        facts=list({**document["machine"], **document["run"]}.items()),
+        columns=COLUMNS,
+        rows=[[cell.replace("**", "") for cell in cells(row)] for row in document["verdicts"]],
+        method=METHOD,
+        charts=[chart(one.name, plot(one, document["samples"])) for one in series],
     )
 
 
 def plot(series: Series, samples: Sequence[Sample]) -> str:
-    """Draw a series over the minutes of the run, from zero."""
-    points = [(sample["at_s"], sample[series.name]) for sample in samples if series.name in sample]
-    times, values = [at for at, _ in points], [value for _, value in points]
-    width, height = times[-1], nice_ceiling(max(values))
-    ticks = ([f"{width / 60 * part / 5:.3g}" for part in range(6)], [f"{height * part / 5:.4g}" for part in range(6)])
-    line = Line(series.name, [at / width for at in times], [value / height for value in values])
-    return line_plot(series.name, ("minutes", series.unit), [line], ticks=ticks)
-
-
-def nice_ceiling(value: float) -> float:
-    """Return the smallest of 1, 2, 2.5, 5 and 10 times a power of ten that is not below a value."""
-    if value <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(power * step for step in (1.0, 2.0, 2.5, 5.0, 10.0, 20.0) if power * step >= value)
+    """Return a chart of a series over the minutes of the run; both axes start at zero."""
+    points = [(sample["at_s"] / 60, sample[series.name]) for sample in samples if series.name in sample]
+    minutes, values = [at for at, _ in points], [value for _, value in points]
+    return line_chart(series.name, ("minutes", series.unit), [Line(series.name, minutes, values)])
 
 
 def write(folder: Path, document: dict[str, Any], series: Sequence[Series]) -> None:

@@ -1,46 +1,15 @@
-"""The analyst's page and its charts, from answers made by hand."""
+"""The analyst's page, from hand-written answers."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from xml.etree import ElementTree as ET
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from flink_jobs.warehouse import svg
+from flink_jobs.warehouse.analyst_page import Findings, page
 from flink_jobs.warehouse.queries import Answer, SqlFile
-from flink_jobs.warehouse.report import Findings, page
 
 
-@pytest.mark.parametrize(
-    ("largest", "limit"), [(7, 8), (40, 40), (0.03, 0.04), (0, 1), (1, 1), (9.1, 10), (1001, 2000), (-3, 1)]
-)
-def test_axes_end_at_round_numbers(largest: float, limit: float) -> None:
-    assert svg.nice_limit(largest) == pytest.approx(limit)
-
-
-@given(st.floats(min_value=1e-6, max_value=1e12))
-def test_an_axis_holds_its_largest_value_and_wastes_little(largest: float) -> None:
-    limit = svg.nice_limit(largest)
-    assert limit >= largest * (1 - 1e-9)
-    assert limit <= largest * 2.01
-
-
-@given(st.lists(st.floats(min_value=0, max_value=1e9), max_size=40))
-def test_every_value_has_its_mark_inside_the_chart(values: list[float]) -> None:
-    labels = [f"<{index}>" for index in range(len(values))]
-    bars = ET.fromstring(svg.columns(labels, values, "a & b"))  # noqa: S314 - our own text
-    heights = [float(bar.get("height", "")) for bar in bars.iter("rect")]
-    assert len(heights) == len(values)
-    assert all(0 <= height <= svg.HEIGHT for height in heights)
-    dots = ET.fromstring(svg.line(labels, values, "a & b"))  # noqa: S314
-    assert len(list(dots.iter("circle"))) == len(values)
-
-
-def test_the_page_escapes_what_merchants_call_themselves() -> None:
+def test_the_page_escapes_merchant_names() -> None:
     query = SqlFile("merchants", "Which?", "select")
     answer = Answer(
         ("merchant", "alerts", "share", "last_seen", "note"),
@@ -56,4 +25,22 @@ def test_the_page_escapes_what_merchants_call_themselves() -> None:
 
 def test_an_empty_answer_says_so() -> None:
     findings = Findings(date(2024, 1, 15), {"q": (SqlFile("q", "What?", "select"), Answer(("a",), []))})
-    assert "<p>Nothing.</p>" in page(findings)
+    assert "<p>No rows.</p>" in page(findings)
+
+
+def test_charts_of_days_and_hours_have_their_numbers_in_a_table() -> None:
+    days = Answer(("day", "transactions", "alerts", "alert_percent"), [(date(2024, 1, 15), 1_200, 3, Decimal("0.25"))])
+    hours = Answer(("hour", "transactions", "alerts"), [(hour, 50, 1) for hour in range(24)])
+    text = page(
+        Findings(
+            date(2024, 1, 15),
+            {
+                "daily_trend": (SqlFile("daily_trend", "By day?", "select"), days),
+                "fraud_by_hour": (SqlFile("fraud_by_hour", "By hour?", "select"), hours),
+            },
+        )
+    )
+    assert text.count("<svg") == 3
+    assert "<th>alert percent</th>" in text
+    assert '<td>2024-01-15</td><td class="n">1,200</td><td class="n">3</td><td class="n">0.25</td>' in text
+    assert text.count('<td class="n">50</td>') == 24

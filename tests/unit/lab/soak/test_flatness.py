@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.lab.soak.flatness import LEAST_SAMPLES, Trend, trend
 from tests.lab.soak.load import sent_at, stamped
 from tests.lab.soak.sampling import Series, latency_percentiles
-from tests.lab.soak.soak_report import cells, judge, nice_ceiling, plot
+from tests.lab.soak.soak_report import cells, judge, plot
 
 values = st.lists(st.floats(1, 1e6), min_size=LEAST_SAMPLES, max_size=30)
 
@@ -81,18 +81,15 @@ def test_the_warm_up_is_not_judged_and_a_series_that_was_never_sampled_fails() -
     assert cells(row) == ("x", "MiB", "100", "+0.0%", "+10%", "+0.0", "flat")
     with pytest.raises(ValueError, match="y was never sampled"):
         judge(samples, [Series("y", "MiB", 0.1)])
-    assert "<polyline" in plot(Series("x", "MiB", 0.1), samples)
+    drawn = plot(Series("x", "MiB", 0.1), samples)
+    assert "<svg" in drawn
+    assert ">MiB</text>" in drawn
 
 
 def test_a_leak_is_named() -> None:
     samples = [{"at_s": 15.0 * n, "rss": 500.0 + 10 * n} for n in range(40)]
     (row,) = judge(samples, [Series("rss", "MiB", 0.1)])
     assert cells(row)[-1] == "**NOT FLAT**"
-
-
-@given(st.floats(1e-6, 1e12))
-def test_the_axis_holds_its_values_and_is_not_much_too_long(value: float) -> None:
-    assert value <= nice_ceiling(value) <= 2.5 * value
 
 
 def test_the_time_of_sending_travels_in_the_id() -> None:
