@@ -41,11 +41,11 @@ setup: ## install what is missing: Java, Maven, Postgres, Python packages, jars
 demo: setup ## start everything, send card transactions, watch decisions live (DEMO_FLAGS="--events 3000 --no-tty")
 	@$(STREAMFLOW) demo $(DEMO_FLAGS)
 
-setup-marts: ## the same, and dbt and Airflow in an environment of their own
+setup-marts: ## the same as setup, and dbt and Airflow in an environment of their own
 	@flink_jobs/local/bootstrap.sh marts
 
-setup-monitoring: ## the same as setup, and Prometheus with promtool, which check the alerts and dashboards
-	@flink_jobs/local/bootstrap.sh monitoring
+setup-monitoring: setup ## the same as setup, and Prometheus with promtool, which check the alerts and dashboards
+	@tests/lab/bootstrap.sh monitoring
 
 marts: setup-marts ## after the demo: gold marts with dbt, yesterday's fraud, the analyst's page (MARTS_FLAGS="--day 2024-01-08")
 	@$(STREAMFLOW) marts $(MARTS_FLAGS)
@@ -68,8 +68,8 @@ down: setup ## stop what `make up` started
 status: setup ## show processes, ports, jobs, checkpoints and lag
 	@$(STREAMFLOW) status
 
-setup-platform: ## the same, and what checks k8s/, images and workflows
-	@flink_jobs/local/bootstrap.sh platform
+setup-platform: setup ## the same as setup, and the tools that check k8s/, images and workflows
+	@tests/lab/bootstrap.sh platform
 
 test: setup-marts setup-monitoring setup-platform ## run all tests, the ones on real Postgres, Kafka and Flink too (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
@@ -116,7 +116,7 @@ bench: setup ## measure throughput and latency, or compare two reports (BENCH_FL
 	@$(PYTHON) -m tests.lab.benchmarks $(BENCH_FLAGS)
 
 platform-check: setup-platform ## the checks of terraform/ that are too slow for `make test`: validate, tests, tflint, checkov
-	@flink_jobs/local/bootstrap.sh terraform
+	@tests/lab/bootstrap.sh terraform
 	@$(PYTHON) -m pytest -q --no-header tests/lab/platform/terraform_checks.py
 
 images: ## build the images with docker, podman or buildah, or without them (IMAGES_FLAGS="--base IMAGE job")
@@ -126,7 +126,7 @@ images-check: setup ## as root, after `make images`: what is in them, their bill
 	@$(PYTHON) -m pytest -q --no-header tests/lab/platform/image_checks.py tests/lab/platform/image_work_checks.py
 
 cluster-check: setup-platform ## k8s/ on a real Kubernetes API server (built once: 20 minutes), and under the Flink operator's validator
-	@flink_jobs/local/bootstrap.sh cluster
+	@tests/lab/bootstrap.sh cluster
 	@$(PYTHON) -m pytest -q --no-header $(CLUSTER_CHECKS)
 
 faults: setup ## break the real stack in every way of the fault matrix, settle the account (FAULTS_FLAGS="--only broker-kill")

@@ -13,7 +13,7 @@ from pathlib import Path
 from flink_jobs.errors import UserError
 from flink_jobs.local import checkout
 
-# bootstrap.sh states the same limits with their reasons.
+# system_programs.sh states the same limits with their reasons.
 JAVA_MINIMUM, JAVA_MAXIMUM = 17, 21
 POSTGRES_MINIMUM = 15
 BOOTSTRAP = "run `make setup`"

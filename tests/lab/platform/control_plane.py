@@ -1,6 +1,6 @@
 """A real Kubernetes API server without nodes: etcd, kube-apiserver, and the controllers of what follows from an object.
 
-`flink_jobs/local/bootstrap.sh cluster` builds the programs from Kubernetes' own sources. There is no kubelet and no
+``tests/lab/bootstrap.sh cluster`` builds the programs from Kubernetes' own sources. There is no kubelet and no
 scheduler: pods are made, judged and counted, and stay pending.
 """
 
