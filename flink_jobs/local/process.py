@@ -18,12 +18,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from flink_jobs.waiting import WaitTimeoutError, wait_for
 
 MARKER = "STREAMFLOW_STACK_ID"
 LEFTOVER_LIMIT_S = 3.0
-_PROC = Path("/proc")
-_STATE, _SESSION, _START = 0, 3, 19  # positions in /proc/<pid>/stat after the command name
+_ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Children of this very process: they must be reaped, or a dead one stays a zombie for as long as we live.
 _children: set[int] = set()
 
@@ -45,23 +47,26 @@ class ProcessRecord:
 
 
 def boot_id() -> str:
-    """Return an id that changes with every boot, because pids and start times start over then."""
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-
-
-def _stat(pid: int) -> list[str] | None:
-    try:
-        text = (_PROC / str(pid) / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The command name is in parentheses and may itself hold spaces and parentheses.
-    return text[text.rindex(")") + 2 :].split()
+    """Return an id that changes with every boot: pids and start times are only unique within one boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return the start time of a live process in clock ticks since boot; None when there is none (or a zombie)."""
-    fields = _stat(pid)
-    return None if fields is None or fields[_STATE] in "ZX" else int(fields[_START])
+    """Return the start time of a process in clock ticks since boot; ``None`` if it does not run or is a zombie."""
+    try:
+        found = psutil.Process(pid)
+        return None if found.status() in _ENDED else _ticks_since_boot(pid)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _ticks_since_boot(pid: int) -> int:
+    """Return the start time relative to the boot, which no change of the clock moves."""
+    while True:
+        boot = psutil.boot_time()
+        started = psutil.Process(pid).create_time()
+        if psutil.boot_time() == boot:  # else the clock was set between the two calls
+            return round((started - boot) * _TICKS_PER_S)
 
 
 def _reap(pid: int) -> None:
@@ -80,8 +85,7 @@ def is_alive(record: ProcessRecord) -> bool:
 
 def age_s(record: ProcessRecord) -> float:
     """Return for how many seconds a live process has run."""
-    uptime = float((_PROC / "uptime").read_text().split()[0])
-    return max(0.0, uptime - record.start_ticks / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - record.start_ticks / _TICKS_PER_S)
 
 
 @dataclass(frozen=True)
@@ -158,24 +162,21 @@ def stop(records: Sequence[ProcessRecord], *, limit_s: float = 15.0) -> list[Pro
 def _in_sessions(leaders: Collection[int]) -> list[int]:
     """Return the pids of live processes in the sessions of those leaders; no pid is reused while one is left."""
     found = []
-    for pid in (int(folder.name) for folder in _PROC.iterdir() if folder.name.isdigit()):
-        fields = _stat(pid)
-        if fields is not None and fields[_STATE] not in "ZX" and int(fields[_SESSION]) in leaders:
-            found.append(pid)
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) in leaders and start_ticks(pid) is not None:
+                found.append(pid)
     return found
 
 
 def marked(stack_id: str) -> list[int]:
     """Return the pids of live processes that carry the stack's marker in their environment."""
-    needle = f"{MARKER}={stack_id}".encode()
     found = []
-    for folder in _PROC.iterdir():
-        if not folder.name.isdigit() or int(folder.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            if needle in (folder / "environ").read_bytes().split(b"\0") and start_ticks(int(folder.name)) is not None:
-                found.append(int(folder.name))
-    return sorted(found)
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if pid != os.getpid() and psutil.Process(pid).environ().get(MARKER) == stack_id:
+                found.append(pid)
+    return [pid for pid in found if start_ticks(pid) is not None]
 
 
 def end_leftovers(stack_id: str, *, limit_s: float = LEFTOVER_LIMIT_S) -> list[int]:
