@@ -1,1 +1,1 @@
-"""Card files: rows of CSV, JSON lines or Parquet become transactions through a column mapping."""
+"""Card files: reads transactions from CSV, JSON lines or Parquet through a column mapping."""

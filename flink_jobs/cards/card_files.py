@@ -1,4 +1,4 @@
-"""Stream the rows of a card file: CSV, JSON lines (both also gzipped) or Parquet, never all in memory."""
+"""Streams the rows of a card file: CSV, JSON lines (each also gzipped) or Parquet, never the whole file in memory."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ PARQUET_BATCH_ROWS = 4_096
 
 @dataclass(frozen=True, slots=True)
 class SourceEvent:
-    """One transaction of a source, ready to send, with what must not be sent beside it.
+    """One transaction of a source, ready to send, and the fields that are never sent.
 
-    ``label`` is True for fraud and None where the source has no label; ``pattern`` names a planted fraud pattern;
-    ``segment`` is a group that an evaluation compares with the others.
+    Attributes:
+        transaction: the transaction document.
+        label: True for fraud; None where the source has no label. Never sent.
+        pattern: name of a planted fraud pattern. Never sent.
+        segment: a group that an evaluation compares with the others. Never sent.
     """
 
     transaction: dict[str, Any]
@@ -38,7 +41,7 @@ class SourceEvent:
 
 
 def with_prefix(events: Iterable[SourceEvent], prefix: str) -> Iterator[SourceEvent]:
-    """Yield the events with ``prefix`` before customer and transaction ids: a detector has never seen them."""
+    """Yield the events with a prefix before their ids: they belong to customers without history."""
     for event in events:
         ids = {name: prefix + event.transaction[name] for name in ("transaction_id", "customer_id")}
         yield replace(event, transaction={**event.transaction, **ids})
@@ -46,7 +49,7 @@ def with_prefix(events: Iterable[SourceEvent], prefix: str) -> Iterator[SourceEv
 
 @dataclass(slots=True)
 class SkippedRows:
-    """Counts rows that could not be mapped; ``first`` says where and why the first one was skipped."""
+    """Counts rows that the mapping cannot convert; ``first`` names the place and the problem of the first one."""
 
     count: int = 0
     first: str = ""
@@ -58,10 +61,10 @@ class SkippedRows:
 
 
 def mapping_for(path: Path, mapping: Path | None) -> ColumnMapping:
-    """Return the mapping to read ``path`` with: the one given, else ``<name>.mapping.yaml`` beside it, else the wire's.
+    """Return the mapping for a file: the given one, else ``<name>.mapping.yaml`` in its folder, else the wire format's.
 
     Raises:
-        UserError: there is no such file, or no mapping was given or found and the file is not JSON lines.
+        UserError: the file does not exist, or it has no mapping and is not JSON lines.
     """
     _check_file(path)
     if mapping is not None:
@@ -73,19 +76,19 @@ def mapping_for(path: Path, mapping: Path | None) -> ColumnMapping:
     if _kind(path) == "jsonl":
         return load_mapping(WIRE_MAPPING)
     what = f"{path} has no column mapping"
-    raise UserError(what, f"write {beside} or name one with --mapping; tests/data has an example")
+    raise UserError(what, f"write {beside}, or name a mapping with --mapping; tests/data has an example")
 
 
 def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None = None) -> Iterator[SourceEvent]:
-    """Yield the events of ``path`` in the order of the file.
+    """Yield the events of a card file in the order of the file.
 
     Args:
         path: the card file.
-        mapping: says which column is which field.
-        skipped: counts rows that cannot be mapped; without it such a row raises.
+        mapping: names the column of each field.
+        skipped: counts rows that the mapping cannot convert; None: such a row is an error.
 
     Raises:
-        UserError: the file cannot be read, lacks a column of the mapping, or a row cannot be mapped.
+        UserError: the file cannot be read, lacks a column of the mapping, or has a row that cannot be converted.
     """
     _check_file(path)
     readers: dict[str, Callable[[Path, ColumnMapping], Iterator[tuple[int, Mapping[str, Cell]]]]]
@@ -121,13 +124,13 @@ def _kind(path: Path) -> str:
         return "jsonl"
     if name.endswith((".parquet", ".pq")):
         return "parquet"
-    what = f"{path} is of an unknown kind"
+    what = f"{path} has an unknown file type"
     raise UserError(what, "use .csv, .jsonl (each also .gz) or .parquet")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open the file, unpacking .gz; what goes wrong while reading becomes one clear error."""
+    """Open a file, also a .gz file; raise UserError for every failure of reading."""
     try:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
             yield stream  # type: ignore[misc]  # GzipFile is an IO[bytes] in all but name
@@ -138,7 +141,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 def _csv_rows(path: Path, mapping: ColumnMapping) -> Iterator[tuple[int, Mapping[str, Cell]]]:
     with _opened(path) as stream:
-        # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
+        # utf-8-sig: spreadsheets write a byte order mark before the first column name.
         lines = (line.decode("utf-8-sig" if first else "utf-8") for first, line in _flag_first(stream))
         try:
             reader = csv.DictReader(lines)
@@ -177,7 +180,7 @@ def _json_rows(path: Path, mapping: ColumnMapping) -> Iterator[tuple[int, Mappin
 
 
 def _check_required_json(mapping: ColumnMapping, row: Mapping[str, Cell], where: str) -> None:
-    """Check the first object for the required columns only: optional ones may be absent from any object."""
+    """Check that an object has the required columns; any object may lack optional ones."""
     required = (mapping.transaction_id, mapping.customer_id, mapping.amount, mapping.event_time)
     for source in required:
         if source.cell(row) is None:
@@ -185,7 +188,7 @@ def _check_required_json(mapping: ColumnMapping, row: Mapping[str, Cell], where:
 
 
 def _parquet_rows(path: Path, mapping: ColumnMapping) -> Iterator[tuple[int, Mapping[str, Cell]]]:
-    import pyarrow  # noqa: PLC0415, ICN001 - a second to import, and only Parquet needs it
+    import pyarrow  # noqa: PLC0415, ICN001 - takes a second to import, and only Parquet needs it
     from pyarrow import parquet  # noqa: PLC0415
 
     try:

@@ -1,7 +1,7 @@
-"""Turn the cells of a source file into the fields of a transaction, exactly and one at a time.
+"""Converts single cells of a card file to fields of a transaction, without rounding errors.
 
-A cell is text (CSV), or whatever Parquet and JSON give (int, float, datetime, ...). An empty or NaN cell is
-"not there". Each converter raises :class:`CellError` with what it expected; the caller knows row and column.
+A cell is text (CSV), or any value of Parquet and JSON (int, float, datetime, ...). An empty cell and NaN mean "no
+value". A converter raises ``CellError`` with the expected content; the caller adds row and column.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 Cell = object
 
 EXPONENTS = {code: round(math.log10(units)) for code, units in MINOR_UNITS.items()}
-DEFAULT_EXPONENT = 2  # for a code nobody knows: the detector refuses it anyway
-TOO_LARGE = 2**63  # of what JSON integers the encoder writes; no amount and no time comes near
+DEFAULT_EXPONENT = 2  # for an unknown currency, which the detector rejects
+TOO_LARGE = 2**63  # first integer that the JSON encoder cannot write; real amounts and times are far smaller
 TIME_FORMATS = ("unix_s", "unix_ms", "iso")
 
 
 class CellError(ValueError):
-    """A cell does not hold what the mapping says it holds."""
+    """A cell does not have the content that the mapping names."""
 
 
 def is_missing(cell: Cell) -> bool:
-    """Tell whether a cell holds nothing: None, NaN, or only white space."""
+    """Return whether a cell has no value: None, NaN, or only white space."""
     if cell is None:
         return True
     if isinstance(cell, str):
@@ -39,7 +39,7 @@ def is_missing(cell: Cell) -> bool:
 
 
 def to_text(cell: Cell) -> str:
-    """Return the cell as text; a whole float (Parquet's way of writing a nullable int) loses its ``.0``."""
+    """Return a cell as text; a whole float, as Parquet stores a nullable int, loses its ``.0``."""
     if isinstance(cell, str):
         return cell.strip()
     if isinstance(cell, float) and cell.is_integer():
@@ -48,7 +48,11 @@ def to_text(cell: Cell) -> str:
 
 
 def to_decimal(cell: Cell) -> Decimal:
-    """Return the cell as an exact finite decimal number."""
+    """Return a cell as an exact, finite decimal number.
+
+    Raises:
+        CellError: it is not one.
+    """
     try:
         number = Decimal(cell.strip() if isinstance(cell, str) else str(cell))
     except InvalidOperation:
@@ -61,7 +65,7 @@ def to_decimal(cell: Cell) -> Decimal:
 
 
 def minor_units(cell: Cell, exponent: int) -> int:
-    """Return an amount in minor units; ``exponent`` 2 reads dollars, 0 reads cents.
+    """Return an amount in minor units; exponent 2 converts dollars, exponent 0 takes cents.
 
     Fractions of a minor unit are rounded half up: card networks settle in whole minor units.
     """
@@ -81,7 +85,7 @@ def _whole(number: Decimal, shift: int) -> int:
 
 
 def coordinate(cell: Cell) -> float:
-    """Return a latitude or longitude in degrees; its range is the detector's business."""
+    """Return a latitude or longitude in degrees; the detector checks its range."""
     return float(to_decimal(cell))
 
 
@@ -90,7 +94,7 @@ def time_converter(time_format: str, zone: tzinfo) -> Callable[[Cell], int]:
 
     Args:
         time_format: ``unix_s``, ``unix_ms``, ``iso``, or a ``strptime`` pattern such as ``%d/%m/%Y %H:%M``.
-        zone: the zone of times that name none.
+        zone: the time zone of cells without one.
     """
     if time_format in {"unix_s", "unix_ms"}:
         scale = 3 if time_format == "unix_s" else 0
@@ -115,7 +119,11 @@ def _read_time(text: str, time_format: str) -> datetime:
 
 
 def zone_named(name: str) -> tzinfo:
-    """Return the time zone ``name``; raises CellError for one that does not exist."""
+    """Return a time zone by its name.
+
+    Raises:
+        CellError: there is no such time zone.
+    """
     if name == "UTC":
         return UTC
     try:

@@ -1,6 +1,6 @@
-"""The column mapping: which column of a source file is which field of a transaction.
+"""The column mapping: names the column of a card file for each field of a transaction.
 
-A mapping is a small YAML file (``docs`` and ``tests/data/card_transactions.mapping.yaml`` show one)::
+A mapping is a small YAML file (example: ``tests/data/card_transactions.mapping.yaml``)::
 
     fields:
       transaction_id: trans_num               # a bare text is a column
@@ -12,10 +12,10 @@ A mapping is a small YAML file (``docs`` and ``tests/data/card_transactions.mapp
     label: {column: is_fraud, fraud_values: ["1"]}
     segment: age_group                        # groups that `streamflow evaluate` compares
 
-Only ``transaction_id``, ``customer_id``, ``amount`` and ``event_time`` are required. Without a currency US dollars are
-assumed (``ColumnMapping.assumes_currency`` says so). ``unit: major`` uses the number of decimals of the row's
-currency; ``exponent`` overrides it. Label, ``pattern`` (the kind of fraud) and ``segment`` never become part of a
-transaction: they are kept beside it.
+Only ``transaction_id``, ``customer_id``, ``amount`` and ``event_time`` are required. Without a currency the mapping
+assumes US dollars and sets ``ColumnMapping.assumes_currency``. ``unit: major`` uses the number of decimals of the row's
+currency; ``exponent`` overrides it. ``label``, ``pattern`` (the kind of fraud) and ``segment`` never become part of a
+transaction.
 In JSON lines and nested Parquet, ``a.b`` names the field ``b`` inside ``a``.
 """
 
@@ -40,7 +40,7 @@ TEXT_FIELDS = ("merchant", "category", "channel", "country")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one value comes from: a column (with an optional prefix) or a constant."""
+    """The source of one value: a column (with an optional prefix) or a constant."""
 
     key: str
     column: str | None
@@ -48,21 +48,21 @@ class Source:
     prefix: str = ""
 
     def cell(self, row: Mapping[str, Cell]) -> Cell:
-        """Return the cell of ``row``, None when it holds nothing."""
+        """Return the cell of a row, None if it has no value."""
         if self.column is None:
             return self.constant
         value = row[self.column] if self.column in row else _inside(row, self.column)
         return None if converters.is_missing(value) else value
 
     def text(self, row: Mapping[str, Cell]) -> str | None:
-        """Return the cell as text with its prefix, None when it holds nothing."""
+        """Return the cell of a row as text with its prefix, None if it has no value."""
         value = self.cell(row)
         return None if value is None else self.prefix + converters.to_text(value)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnMapping:
-    """A compiled mapping. ``transaction`` and ``label`` are applied to one row after the other."""
+    """A compiled mapping; ``transaction`` and ``label`` convert one row."""
 
     path: Path
     transaction_id: Source
@@ -81,10 +81,10 @@ class ColumnMapping:
     segment: Source | None
 
     def transaction(self, row: Mapping[str, Cell]) -> dict[str, Any]:
-        """Return the wire document of ``row``; optional fields that hold nothing are left out.
+        """Return the transaction document of a row; optional fields without a value are left out.
 
         Raises:
-            CellError: a required cell is empty, or a cell is not what the mapping says.
+            CellError: a required cell is empty, or a cell does not have the content that the mapping names.
         """
         currency = self.currency.text(row) or ASSUMED_CURRENCY
         exponent = self.exponent
@@ -108,12 +108,12 @@ class ColumnMapping:
         return document
 
     def label(self, row: Mapping[str, Cell]) -> bool | None:
-        """Tell whether ``row`` is labelled as fraud; None when the file has no label."""
+        """Return whether a row is labelled as fraud; None if it has no label."""
         text = self.label_source.text(row) if self.label_source else None
         return None if text is None else text.lower() in self.fraud_values
 
     def columns(self) -> dict[str, str]:
-        """Return every column the mapping reads, with the key that names it."""
+        """Return every column of the mapping, and the key that names it."""
         sources: list[Source | None] = [
             self.transaction_id, self.customer_id, self.amount, self.currency, self.event_time,
             *(source for _, source in self.texts), *(self.location or ()),
@@ -122,7 +122,15 @@ class ColumnMapping:
         return {source.column: source.key for source in sources if source is not None and source.column is not None}
 
     def check_columns(self, present: Collection[str], where: str) -> None:
-        """Raise UserError for a column of the mapping that ``present`` lacks; ``where`` names the data file."""
+        """Check that the data file has every column of the mapping.
+
+        Args:
+            present: the columns of the data file.
+            where: the name of the data file, for the error.
+
+        Raises:
+            UserError: a column is missing.
+        """
         for column, key in self.columns().items():
             if column not in present and column.split(".")[0] not in present:
                 near = difflib.get_close_matches(column, list(present), n=1, cutoff=0.5)
@@ -132,7 +140,11 @@ class ColumnMapping:
 
 
 def load_mapping(path: Path) -> ColumnMapping:
-    """Read and check a mapping file; raises DocumentError that names the file, the key and what to do."""
+    """Read and check a mapping file.
+
+    Raises:
+        DocumentError: it is not a valid mapping; names the file, the key and the fix.
+    """
     top = read_document(path)
     top.text("description", "")
     fields = top.section("fields")
@@ -187,7 +199,7 @@ def _source_of(part: Section) -> Source:
 
 
 def _amount(fields: Section) -> tuple[Source, int | None]:
-    """Read the amount's source and its exponent; None means the one of the row's currency."""
+    """Return the source of the amount and its exponent; None means the exponent of the row's currency."""
     part = fields.section("amount")
     source, unit = _source_of(part), part.text("unit")
     if unit not in {"major", "minor"}:
@@ -237,7 +249,7 @@ def _required(source: Source, value: Any) -> Any:  # noqa: ANN401 - returns what
 
 
 def _inside(row: Mapping[str, Cell], path: str) -> Cell:
-    """Follow the dotted ``path`` into nested mappings; None where it ends early."""
+    """Return the value at a dotted path inside nested mappings, None if the path leads nowhere."""
     value: Any = row
     for part in path.split("."):
         if not isinstance(value, dict) or part not in value:

@@ -1,1 +1,1 @@
-"""Traffic for the detector: simulated customers, planted faults, pacing, and the ledger of what was sent."""
+"""Traffic for the detector: simulated customers, planted faults, the ledger of sent records, the reconciliation."""

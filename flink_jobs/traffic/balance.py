@@ -1,4 +1,4 @@
-"""Balance the account: sent = decided + rejected + duplicates, coordinate by coordinate, and how good detection was."""
+"""Reconciles sent records with their outcomes, record by record, and measures the detection."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ POLL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """How the alerts compare with the labels, over the labelled decisions.
+    """Counts of alerts and frauds over the labelled decisions.
 
-    ``patterns`` gives, for each planted fraud pattern, how many were sent and how many of them were alerts.
+    ``patterns`` holds, for each planted fraud pattern, the number sent and the number of these that raised an alert.
     """
 
     true_alerts: int
@@ -35,33 +35,38 @@ class Detection:
 
     @property
     def recall(self) -> float | None:
-        """Return the share of frauds that were alerts; None without frauds."""
+        """Return the share of frauds that raised an alert, 0 to 1; None without frauds."""
         frauds = self.true_alerts + self.missed_frauds
         return self.true_alerts / frauds if frauds else None
 
     @property
     def precision(self) -> float | None:
-        """Return the share of alerts that were frauds; None without alerts."""
+        """Return the share of alerts that are frauds, 0 to 1; None without alerts."""
         alerts = self.true_alerts + self.false_alerts
         return self.true_alerts / alerts if alerts else None
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """The account of one run.
+    """The reconciliation of one run.
 
     Attributes:
         sent: records delivered to Kafka.
-        decided: decisions on them.
-        rejected: dead letters in place of a decision.
-        duplicates: redeliveries that were set aside.
+        decided: records with a decision.
+        rejected: records with a dead letter in place of a decision.
+        duplicates: redelivered records, which get a dead letter and no second decision.
         missing: coordinates without an outcome.
         repeated: coordinates with more than one outcome.
-        repeated_transactions: decisions on a transaction that had one already.
-        unexpected: ``expected -> got`` to how often, where they differ.
+        repeated_transactions: decisions on a transaction that was decided before.
+        unexpected: counts of outcomes that differ from the planned one, by ``OUTCOME instead of PLANNED``.
         problems: dead letters with a wrong reason or without the record's exact bytes.
-        alerts_missing: decisions marked as alerts that are not on the alerts topic.
-        alerts_repeated: alerts that are on it more than once.
+        alerts: decisions that are alerts.
+        alerts_missing: decisions that are alerts and are not on the alerts topic.
+        alerts_repeated: alerts that are on the alerts topic more than once.
+        incidents: dead letters that accompany a decision.
+        degraded: decisions without a model score.
+        reasons: dead letters by reason.
+        detection: comparison with the labels; None without labels.
     """
 
     sent: int
@@ -83,18 +88,18 @@ class Balance:
 
     @property
     def is_balanced(self) -> bool:
-        """Tell whether every record sent has exactly one outcome, and each alert is there once."""
+        """Return whether every record has exactly one outcome and every alert is on its topic exactly once."""
         exact = not (self.missing or self.repeated or self.repeated_transactions)
         alerts = not (self.alerts_missing or self.alerts_repeated)
         return exact and alerts and self.sent == self.decided + self.rejected + self.duplicates
 
     @property
     def is_as_expected(self) -> bool:
-        """Tell whether it is balanced, and every outcome is the one that was planned."""
+        """Return whether the run is balanced and every outcome is the planned one."""
         return self.is_balanced and not self.unexpected and not self.problems
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the account for JSON output."""
+        """Return the reconciliation for JSON output."""
         result = asdict(self)
         result["balanced"] = self.is_balanced
         result["as_expected"] = self.is_as_expected
@@ -107,16 +112,16 @@ class Balance:
         return result
 
     def lines(self) -> list[str]:
-        """Return the account in words."""
+        """Return the reconciliation as lines of text."""
         verdict = "balances" if self.is_balanced else "DOES NOT BALANCE"
         total = f"sent {self.sent:,} = decided {self.decided:,} + rejected {self.rejected:,}"
         lines = [f"{total} + duplicates {self.duplicates:,}: {verdict}"]
         checks = (
             ("without an outcome", len(self.missing), _places(self.missing)),
             ("with more than one outcome", len(self.repeated), _places(self.repeated)),
-            ("decided although decided before", self.repeated_transactions, ""),
+            ("decisions on a transaction that was decided before", self.repeated_transactions, ""),
             ("alerts missing from the alerts topic", self.alerts_missing, ""),
-            ("alerts there more than once", self.alerts_repeated, ""),
+            ("alerts more than once on the alerts topic", self.alerts_repeated, ""),
         )
         lines += [f"  {count:,} {what}{places}" for what, count, places in checks if count]
         lines += [f"  {count:,} times {what}" for what, count in sorted(self.unexpected.items())]
@@ -134,7 +139,7 @@ class Balance:
 
 
 def balance(ledger: SentLedger, outcomes: Outcomes) -> Balance:
-    """Compare what was sent with what came of it."""
+    """Compare the sent records with their outcomes."""
     missing: list[Coordinate] = []
     unexpected: Counter[str] = Counter()
     for at in ledger.expected.coordinates():
@@ -173,15 +178,15 @@ def await_balance(
     start: Mapping[Position, int] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Balance:
-    """Read the outputs until every record sent has an outcome and every alert is there, or the limit passed.
+    """Read the output topics until every record has an outcome and every alert is on its topic, then reconcile.
 
     Args:
-        broker: the cluster, and who we are there.
-        prefix: of the topics.
-        ledger: what was sent.
-        limit_s: longest time without any new outcome, in seconds.
-        start: where to begin reading (see `output_ends`); without it at the beginning of the topics.
-        on_progress: called with outcomes so far and records sent.
+        broker: address of Kafka and login.
+        prefix: prefix of the topics.
+        ledger: the sent records.
+        limit_s: reconcile as things are after this time without a new outcome, in seconds.
+        start: first offsets to read (see ``output_ends``); None: the beginning of the topics.
+        on_progress: called with the outcomes so far and the records sent.
     """
     reader = OutcomeReader(broker, prefix, ledger, start)
     try:
@@ -192,7 +197,7 @@ def await_balance(
                 answered, since = outcomes.answered, time.monotonic()
             if on_progress is not None:
                 on_progress(answered, ledger.sent)
-            # Alerts are committed with their decisions, but on another topic, read at another moment.
+            # Alerts are committed with their decisions, but the reader may see their topic later.
             complete = answered >= ledger.sent and outcomes.alerts_decided <= outcomes.alerts_sent.keys()
             if complete or time.monotonic() - since > limit_s:
                 return balance(ledger, outcomes)
@@ -202,7 +207,7 @@ def await_balance(
 
 
 def _detection(ledger: SentLedger, outcomes: Outcomes) -> Detection:
-    """Count over good records only: a malformed one cannot be detected, a redelivery was counted before."""
+    """Count over valid records: a malformed record cannot raise an alert, a redelivered one was counted before."""
     caught = outcomes.alerted & ledger.frauds.keys()
     patterns: dict[str, tuple[int, int]] = {}
     for at, pattern in sorted(ledger.frauds.items()):
@@ -224,8 +229,8 @@ def _detection_lines(detection: Detection) -> list[str]:
 
     found = f"{detection.true_alerts:,} of {detection.true_alerts + detection.missed_frauds:,}"
     lines = [
-        f"frauds that raised an alert: {found} ({percent(detection.recall)})",
-        f"alerts that were fraud: {percent(detection.precision)}",
+        f"frauds that raised an alert (recall): {found} ({percent(detection.recall)})",
+        f"alerts that are fraud (precision): {percent(detection.precision)}",
     ]
     if detection.patterns:
         shown = (f"{name} {alerts:,}/{sent:,}" for name, (sent, alerts) in detection.patterns.items())

@@ -1,6 +1,7 @@
-"""Planted fraud: each pattern is one function that turns a moment of a customer's life into stolen purchases.
+"""Planted fraud: each pattern is a function that returns the fraudulent purchases of one episode.
 
-Amounts overlap with honest ones on purpose; a pattern is told apart by how its parts come together, and not always.
+Fraudulent amounts overlap with genuine ones on purpose. A pattern differs from genuine behaviour by the combination of
+its features, and some episodes cannot be distinguished.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ if TYPE_CHECKING:
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
-FAR_DEGREES = 12.0  # cities closer than this can be reached within the hour the pattern leaves
+FAR_DEGREES = 12.0  # degrees of longitude; a customer can reach closer cities within the hour of the pattern
 BY_NAME = {category.name: index for index, category in enumerate(CATEGORIES)}
 ONLINE = (BY_NAME["shopping_net"], BY_NAME["misc_net"])
 SHOPS = (BY_NAME["shopping_pos"], BY_NAME["grocery_pos"], BY_NAME["entertainment"], BY_NAME["home"])
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One stolen purchase to come.
+class PlannedPurchase:
+    """One fraudulent purchase that is planned for later.
 
     Attributes:
-        pattern: the pattern it belongs to.
-        at_ms: event time.
-        category: index into `CATEGORIES`.
-        factor: on the customer's typical amount in that category.
-        city: index into `CITIES` where it happens; None is where the customer is.
+        pattern: name of its pattern.
+        at_ms: event time, milliseconds since the epoch.
+        category: index into ``CATEGORIES``.
+        factor: multiple of the customer's typical amount in that category.
+        city: index into ``CITIES`` of the place of purchase; None: where the customer is.
     """
 
     pattern: str
@@ -41,62 +42,64 @@ class Step:
     city: int | None = None
 
 
-def amount_spike(rng: Random, _customer: Customer, now_ms: int) -> list[Step]:
-    """One or two purchases far above the customer's habit; the smaller ones hide among honest large ones."""
-    at, steps = now_ms, []
+def amount_spike(rng: Random, _customer: Customer, now_ms: int) -> list[PlannedPurchase]:
+    """One or two purchases far above the usual amount; the smaller ones resemble genuine large purchases."""
+    at, purchases = now_ms, []
     for _ in range(rng.choice((1, 1, 2))):
         at += rng.randint(5, 180) * MINUTE_MS
-        steps.append(Step("amount_spike", at, rng.choice(SHOPS + ONLINE), rng.lognormvariate(2.2, 0.5)))
-    return steps
+        purchases.append(PlannedPurchase("amount_spike", at, rng.choice(SHOPS + ONLINE), rng.lognormvariate(2.2, 0.5)))
+    return purchases
 
 
-def burst(rng: Random, _customer: Customer, now_ms: int) -> list[Step]:
-    """Five to ten purchases within minutes of each other, each not much above the ordinary."""
-    at, steps = now_ms + rng.randint(10, 240) * MINUTE_MS, []
+def burst(rng: Random, _customer: Customer, now_ms: int) -> list[PlannedPurchase]:
+    """Five to ten purchases within minutes of each other, each a little above the usual amount."""
+    at, purchases = now_ms + rng.randint(10, 240) * MINUTE_MS, []
     for _ in range(rng.randint(5, 10)):
         at += rng.randint(30_000, 5 * MINUTE_MS)
-        steps.append(Step("burst", at, rng.choice(SHOPS + ONLINE), rng.lognormvariate(0.9, 0.5)))
-    return steps
+        purchases.append(PlannedPurchase("burst", at, rng.choice(SHOPS + ONLINE), rng.lognormvariate(0.9, 0.5)))
+    return purchases
 
 
-def impossible_travel(rng: Random, customer: Customer, now_ms: int) -> list[Step]:
-    """One or two purchases in a far city within the hour after one at home."""
+def impossible_travel(rng: Random, customer: Customer, now_ms: int) -> list[PlannedPurchase]:
+    """One or two purchases in a far city within the hour after a purchase at home."""
     far = [index for index, city in enumerate(CITIES) if abs(city[4] - customer.longitude) > FAR_DEGREES]
-    at, city, steps = now_ms, rng.choice(far), []
+    at, city, purchases = now_ms, rng.choice(far), []
     for _ in range(rng.choice((1, 2))):
         at += rng.randint(10, 50) * MINUTE_MS
-        steps.append(Step("impossible_travel", at, rng.choice(SHOPS), rng.lognormvariate(1.3, 0.6), city))
-    return steps
+        purchases.append(
+            PlannedPurchase("impossible_travel", at, rng.choice(SHOPS), rng.lognormvariate(1.3, 0.6), city)
+        )
+    return purchases
 
 
-def odd_hours(rng: Random, customer: Customer, now_ms: int) -> list[Step]:
+def odd_hours(rng: Random, customer: Customer, now_ms: int) -> list[PlannedPurchase]:
     """One to three purchases in the middle of the customer's night, larger than usual."""
     local_h = (now_ms / HOUR_MS + customer.utc_offset_h) % DAY_HOURS
     night_h = (customer.peak_h + DAY_HOURS / 2 + rng.gauss(0.0, 1.0)) % DAY_HOURS
-    at, steps = now_ms + int(((night_h - local_h) % DAY_HOURS) * HOUR_MS), []
+    at, purchases = now_ms + int(((night_h - local_h) % DAY_HOURS) * HOUR_MS), []
     for _ in range(rng.randint(1, 3)):
         at += rng.randint(4, 25) * MINUTE_MS
-        steps.append(Step("odd_hours", at, rng.choice(ONLINE), rng.lognormvariate(1.6, 0.6)))
-    return steps
+        purchases.append(PlannedPurchase("odd_hours", at, rng.choice(ONLINE), rng.lognormvariate(1.6, 0.6)))
+    return purchases
 
 
-def stolen_card(rng: Random, _customer: Customer, now_ms: int) -> list[Step]:
-    """Test the card with tiny amounts, then drain it: two to four tests, then two to four large purchases."""
-    at, steps = now_ms + rng.randint(10, 600) * MINUTE_MS, []
+def stolen_card(rng: Random, _customer: Customer, now_ms: int) -> list[PlannedPurchase]:
+    """Two to four tests of the card with tiny amounts, then two to four large purchases."""
+    at, purchases = now_ms + rng.randint(10, 600) * MINUTE_MS, []
     for _ in range(rng.randint(2, 4)):
         at += rng.randint(1, 6) * MINUTE_MS
-        steps.append(Step("stolen_card", at, rng.choice(ONLINE), rng.uniform(0.01, 0.06)))
+        purchases.append(PlannedPurchase("stolen_card", at, rng.choice(ONLINE), rng.uniform(0.01, 0.06)))
     for _ in range(rng.randint(2, 4)):
         at += rng.randint(2, 15) * MINUTE_MS
-        steps.append(Step("stolen_card", at, rng.choice(ONLINE), rng.lognormvariate(2.2, 0.5)))
-    return steps
+        purchases.append(PlannedPurchase("stolen_card", at, rng.choice(ONLINE), rng.lognormvariate(2.2, 0.5)))
+    return purchases
 
 
-# Name to pattern and to the average number of purchases in one episode, which sets how often episodes begin.
-PATTERNS: dict[str, tuple[Callable[[Random, Customer, int], list[Step]], float]] = {
+PATTERNS: dict[str, tuple[Callable[[Random, Customer, int], list[PlannedPurchase]], float]] = {
     "amount_spike": (amount_spike, 4 / 3),
     "burst": (burst, 7.5),
     "impossible_travel": (impossible_travel, 1.5),
     "odd_hours": (odd_hours, 2.0),
     "stolen_card": (stolen_card, 6.0),
 }
+"""By name: the pattern, and the mean number of purchases in an episode, which sets how often episodes begin."""

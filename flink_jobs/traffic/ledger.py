@@ -1,7 +1,7 @@
-"""The sender's side of the account: what was sent, where it landed, and what should become of it.
+"""The sender's side of the reconciliation: every sent record, its coordinate in Kafka, and its expected outcome.
 
 Every record has a coordinate (partition, offset) in the transactions topic, and every decision and dead letter names
-the coordinate it answers. So the account is kept per coordinate, one byte each: exact, and 10 MB for ten million.
+the coordinate of its record. So the ledger holds one byte per coordinate: exact, and 10 MB for ten million records.
 """
 
 from __future__ import annotations
@@ -10,26 +10,22 @@ import base64
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import orjson
 
-from flink_jobs.errors import UserError
 from flink_jobs.kafka.outgoing import Fate, Outgoing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Coordinate = tuple[int, int]  # (partition, offset)
 
 FATES = (Fate.DECIDED, Fate.REJECTED, Fate.DUPLICATE)
-NOTHING = 0  # a byte of zero: nothing was sent to, or said about, this coordinate
+NOTHING = 0  # no record was sent to this coordinate, or it has no outcome
 FATE_CODE = {fate: code for code, fate in enumerate(FATES, start=1)}
 FATE_OF_CODE = {code: fate for fate, code in FATE_CODE.items()}
 
 
 class ByteMap:
-    """One small number per coordinate, zero where none was set; each partition starts at its first offset used."""
+    """One number from 0 to 255 per coordinate, 0 where none was set; a partition starts at its first used offset."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -44,7 +40,7 @@ class ByteMap:
             self._first[partition] = offset
             cells = self._bytes[partition] = bytearray()
         index = offset - self._first[partition]
-        if index < 0:  # a record before the first one seen: make room in front
+        if index < 0:  # an offset below the first one: make room in front
             cells[:0] = bytes(-index)
             self._first[partition] = offset
             index = 0
@@ -73,7 +69,7 @@ class ByteMap:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedLetter:
-    """What the dead letter of a rejected record must say: its reason and the bytes it must keep."""
+    """The reason that the dead letter of a record must have, and the bytes it must keep."""
 
     reason: str
     fault: str
@@ -83,7 +79,7 @@ class ExpectedLetter:
 
 @dataclass(slots=True)
 class SentLedger:
-    """Counts what was delivered to Kafka and keeps what is expected of each record.
+    """Counts the records delivered to Kafka and keeps the expected outcome of each.
 
     Memory: one byte per record, plus about 300 bytes per malformed record and 100 per labelled fraud.
     """
@@ -99,7 +95,7 @@ class SentLedger:
 
     @property
     def sent(self) -> int:
-        """Return how many records were delivered."""
+        """Return the number of delivered records."""
         return sum(self.fates.values())
 
     def add(self, record: Outgoing, partition: int, offset: int) -> None:
@@ -134,9 +130,9 @@ class SentLedger:
 
 
 class LedgerFile:
-    """Writes one JSON line per delivered record: its coordinate, its bytes and what should become of it.
+    """Writes one JSON line per delivered record: its coordinate, its bytes and its expected outcome.
 
-    A test compares dead letters byte for byte with it; ``read_ledger`` makes a `SentLedger` of it again.
+    A test compares dead letters with it byte for byte.
     """
 
     def __init__(self, stream: IO[bytes], topic: str) -> None:
@@ -145,7 +141,7 @@ class LedgerFile:
         self._topic = topic
 
     def add(self, record: Outgoing, partition: int, offset: int) -> None:
-        """Write the line of one delivered record; only rejected payloads, the unusual ones, are kept whole."""
+        """Write the line of one delivered record; only the payloads of malformed records are written in full."""
         keep = record.fate is Fate.REJECTED and record.value is not None
         line = {
             "topic": self._topic,
@@ -166,41 +162,3 @@ class LedgerFile:
         }
         self._stream.write(orjson.dumps(line))
         self._stream.write(b"\n")
-
-
-def read_ledger(path: Path) -> SentLedger:
-    """Read a ledger file back.
-
-    Raises:
-        UserError: the file is missing or a line of it is not a ledger line.
-    """
-    ledger = SentLedger()
-    try:
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                _add_line(ledger, line, f"{path}, line {number}")
-    except OSError as cause:
-        what = f"{path} cannot be read ({cause.strerror})"
-        raise UserError(what, "give the file that `streamflow replay --ledger` wrote") from None
-    return ledger
-
-
-def _add_line(ledger: SentLedger, line: bytes, where: str) -> None:
-    try:
-        entry = orjson.loads(line)
-        record = Outgoing(
-            key=base64.b64decode(entry["key"]),
-            value=None if entry["payload"] is None else base64.b64decode(entry["payload"]),
-            event_time_ms=entry["event_time_ms"],
-            fate=Fate(entry["fate"]),
-            transaction_id=entry["transaction_id"],
-            reason=entry["reason"],
-            fault=entry["fault"],
-            label=entry["label"],
-            pattern=entry["pattern"],
-        )
-        ledger.add(record, entry["partition"], entry["offset"])
-        ledger.bytes_sent += entry["length"] - len(record.value or b"")
-    except (KeyError, TypeError, ValueError) as cause:
-        what = f"{where} is not a ledger line ({type(cause).__name__}: {cause})"
-        raise UserError(what, "give the file that `streamflow replay --ledger` wrote") from None

@@ -1,7 +1,7 @@
-"""Every kind of bad record the detector must refuse, each with the reason it must give.
+"""Every kind of malformed record that the detector must reject, each with the reason of its dead letter.
 
-One table, ``KINDS``: a kind takes a well-formed transaction and returns the bytes to send in its place. A record
-made here never is a transaction, so it neither changes a customer's history nor a decision on a good event.
+Each kind in the table ``MALFORMED_KINDS`` takes a valid transaction and returns malformed bytes. The detector rejects
+these bytes, so they change neither a customer's state nor the decision on a valid event.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flink_jobs.core.parsing.transactions import (
     MAX_NESTING,
     MAX_PAYLOAD_BYTES,
 )
-from flink_jobs.core.reasons import DeadLetterReason as Why
+from flink_jobs.core.reasons import DeadLetterReason as Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,18 +30,18 @@ BEYOND_ANY_PARSER = 20_000  # nesting that overflows the stack of a recursive pa
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of bad record.
+class MalformedKind:
+    """One kind of malformed record.
 
     Attributes:
-        name: of the fault, in ledgers and tests.
-        reason: what the dead letter must say.
-        build: makes the payload from a well-formed transaction; None is a tombstone.
-        weight: how often it is chosen, against the others; large payloads are rare.
+        name: name of the fault, in ledgers and tests.
+        reason: reason that the dead letter must have.
+        build: makes the payload from a valid transaction; None is a tombstone.
+        weight: relative frequency; large payloads are rare.
     """
 
     name: str
-    reason: Why
+    reason: Reason
     build: Callable[[Random, Document], bytes | None]
     weight: int = 10
 
@@ -56,7 +56,7 @@ def _set(**fields: Any) -> Callable[[Random, Document], bytes]:  # noqa: ANN401 
 
 
 def _number(field: str, literal: bytes) -> Callable[[Random, Document], bytes]:
-    """Return a builder that writes a number JSON has no way to write, such as NaN."""
+    """Return a builder that writes a literal that JSON does not allow, such as NaN."""
     mark = "@number@"
     return lambda _rng, document: _json({**document, field: mark}).replace(orjson.dumps(mark), literal)
 
@@ -89,42 +89,42 @@ def _oversize(rng: Random, document: Document) -> bytes:
     return _json({**document, "note": "x" * (MAX_PAYLOAD_BYTES + rng.randrange(1, 2_000))})
 
 
-KINDS: tuple[Kind, ...] = (
+MALFORMED_KINDS: tuple[MalformedKind, ...] = (
     # the bytes
-    Kind("empty_payload", Why.EMPTY_PAYLOAD, lambda _rng, _document: b""),
-    Kind("tombstone", Why.EMPTY_PAYLOAD, lambda _rng, _document: None),
-    Kind("oversize", Why.OVERSIZE, _oversize, weight=1),
-    Kind("not_utf8", Why.INVALID_UTF8, _not_utf8),
-    Kind("utf16", Why.INVALID_UTF8, lambda _rng, document: _json(document).decode().encode("utf-16")),
-    Kind("truncated", Why.MALFORMED_JSON, _cut),
-    Kind("xml", Why.MALFORMED_JSON, lambda _rng, _document: b"<transaction amount='1250'/>"),
-    Kind("lone_surrogate", Why.MALFORMED_JSON, _number("merchant", rb'"\ud800"')),
-    Kind("two_documents", Why.MALFORMED_JSON, lambda _rng, document: _json(document) + _json(document)),
-    Kind("deep_nesting", Why.TOO_DEEP, lambda _rng, document: _nested(MAX_NESTING + 1, document)),
-    Kind("stack_bomb", Why.TOO_DEEP, lambda _rng, document: _nested(BEYOND_ANY_PARSER, document), weight=1),
-    Kind("array", Why.NOT_AN_OBJECT, lambda _rng, document: b"[" + _json(document) + b"]"),
-    Kind("text", Why.NOT_AN_OBJECT, lambda _rng, document: orjson.dumps(_json(document).decode())),
-    Kind("nan", Why.NON_FINITE_NUMBER, _number("amount_minor", b"NaN")),
-    Kind("infinity", Why.NON_FINITE_NUMBER, _number("amount_minor", b"-Infinity")),
-    Kind("overflow", Why.NON_FINITE_NUMBER, _number("amount_minor", b"1e400")),
+    MalformedKind("empty_payload", Reason.EMPTY_PAYLOAD, lambda _rng, _document: b""),
+    MalformedKind("tombstone", Reason.EMPTY_PAYLOAD, lambda _rng, _document: None),
+    MalformedKind("oversize", Reason.OVERSIZE, _oversize, weight=1),
+    MalformedKind("not_utf8", Reason.INVALID_UTF8, _not_utf8),
+    MalformedKind("utf16", Reason.INVALID_UTF8, lambda _rng, document: _json(document).decode().encode("utf-16")),
+    MalformedKind("truncated", Reason.MALFORMED_JSON, _cut),
+    MalformedKind("xml", Reason.MALFORMED_JSON, lambda _rng, _document: b"<transaction amount='1250'/>"),
+    MalformedKind("lone_surrogate", Reason.MALFORMED_JSON, _number("merchant", rb'"\ud800"')),
+    MalformedKind("two_documents", Reason.MALFORMED_JSON, lambda _rng, document: _json(document) + _json(document)),
+    MalformedKind("deep_nesting", Reason.TOO_DEEP, lambda _rng, document: _nested(MAX_NESTING + 1, document)),
+    MalformedKind("stack_bomb", Reason.TOO_DEEP, lambda _rng, document: _nested(BEYOND_ANY_PARSER, document), weight=1),
+    MalformedKind("array", Reason.NOT_AN_OBJECT, lambda _rng, document: b"[" + _json(document) + b"]"),
+    MalformedKind("text", Reason.NOT_AN_OBJECT, lambda _rng, document: orjson.dumps(_json(document).decode())),
+    MalformedKind("nan", Reason.NON_FINITE_NUMBER, _number("amount_minor", b"NaN")),
+    MalformedKind("infinity", Reason.NON_FINITE_NUMBER, _number("amount_minor", b"-Infinity")),
+    MalformedKind("overflow", Reason.NON_FINITE_NUMBER, _number("amount_minor", b"1e400")),
     # the fields
-    Kind("missing_field", Why.MISSING_FIELD, _without_one),
-    Kind("half_a_location", Why.MISSING_FIELD, _set(location={"lat": 47.3})),
-    Kind("null_field", Why.WRONG_TYPE, _with_null),
-    Kind("amount_as_text", Why.WRONG_TYPE, _set(amount_minor="1250")),
-    Kind("amount_with_fraction", Why.WRONG_TYPE, _set(amount_minor=12.5)),
-    Kind("amount_true", Why.WRONG_TYPE, _set(amount_minor=True)),
-    Kind("time_as_text", Why.WRONG_TYPE, _set(event_time_ms="2024-01-01T00:00:02Z")),
-    Kind("location_as_pair", Why.WRONG_TYPE, _set(location=[47.3, 8.5])),
-    Kind("empty_id", Why.INVALID_TEXT, _set(transaction_id="")),
-    Kind("long_id", Why.INVALID_TEXT, _set(transaction_id="t" * (MAX_IDENTIFIER_CHARS + 1))),
-    Kind("null_character", Why.INVALID_TEXT, _set(merchant="Caf\0")),
-    Kind("negative_amount", Why.NEGATIVE_AMOUNT, _set(amount_minor=-1_250)),
-    Kind("absurd_amount", Why.AMOUNT_OUT_OF_RANGE, _set(amount_minor=MAX_AMOUNT_MINOR + 1)),
-    Kind("unknown_currency", Why.UNKNOWN_CURRENCY, _set(currency="ZZZ")),
-    Kind("far_future", Why.EVENT_TIME_IN_FUTURE, _set(event_time_ms=FAR_FUTURE_MS)),
-    Kind("time_in_seconds", Why.EVENT_TIME_OUT_OF_RANGE, _set(event_time_ms=1_704_067_202)),
-    Kind("latitude_91", Why.COORDINATES_OUT_OF_RANGE, _set(location={"lat": 91.0, "lon": 8.5})),
-    Kind("longitude_181", Why.COORDINATES_OUT_OF_RANGE, _set(location={"lat": 47.3, "lon": -181.0})),
-    Kind("country_name", Why.INVALID_COUNTRY, _set(country="Switzerland")),
+    MalformedKind("missing_field", Reason.MISSING_FIELD, _without_one),
+    MalformedKind("half_a_location", Reason.MISSING_FIELD, _set(location={"lat": 47.3})),
+    MalformedKind("null_field", Reason.WRONG_TYPE, _with_null),
+    MalformedKind("amount_as_text", Reason.WRONG_TYPE, _set(amount_minor="1250")),
+    MalformedKind("amount_with_fraction", Reason.WRONG_TYPE, _set(amount_minor=12.5)),
+    MalformedKind("amount_true", Reason.WRONG_TYPE, _set(amount_minor=True)),
+    MalformedKind("time_as_text", Reason.WRONG_TYPE, _set(event_time_ms="2024-01-01T00:00:02Z")),
+    MalformedKind("location_as_pair", Reason.WRONG_TYPE, _set(location=[47.3, 8.5])),
+    MalformedKind("empty_id", Reason.INVALID_TEXT, _set(transaction_id="")),
+    MalformedKind("long_id", Reason.INVALID_TEXT, _set(transaction_id="t" * (MAX_IDENTIFIER_CHARS + 1))),
+    MalformedKind("null_character", Reason.INVALID_TEXT, _set(merchant="Caf\0")),
+    MalformedKind("negative_amount", Reason.NEGATIVE_AMOUNT, _set(amount_minor=-1_250)),
+    MalformedKind("absurd_amount", Reason.AMOUNT_OUT_OF_RANGE, _set(amount_minor=MAX_AMOUNT_MINOR + 1)),
+    MalformedKind("unknown_currency", Reason.UNKNOWN_CURRENCY, _set(currency="ZZZ")),
+    MalformedKind("far_future", Reason.EVENT_TIME_IN_FUTURE, _set(event_time_ms=FAR_FUTURE_MS)),
+    MalformedKind("time_in_seconds", Reason.EVENT_TIME_OUT_OF_RANGE, _set(event_time_ms=1_704_067_202)),
+    MalformedKind("latitude_91", Reason.COORDINATES_OUT_OF_RANGE, _set(location={"lat": 91.0, "lon": 8.5})),
+    MalformedKind("longitude_181", Reason.COORDINATES_OUT_OF_RANGE, _set(location={"lat": 47.3, "lon": -181.0})),
+    MalformedKind("country_name", Reason.INVALID_COUNTRY, _set(country="Switzerland")),
 )

@@ -1,4 +1,4 @@
-"""Who the simulated customers are and where they shop: all drawn from one seed, customer by customer."""
+"""The simulated customers, merchants and cities; each customer is drawn from the seed and the customer's number."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KM_PER_DEGREE = 111.2
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A merchant category: its share of purchases, its typical amount, and whether it needs the card present.
+    """A merchant category: its share of purchases, its typical amount and its channel.
 
-    ``median_minor`` is the median amount in cents for a customer of average means; ``spread`` is the sigma of the
-    log-normal around it; rare large purchases come on top (see `simulate`).
+    ``median_minor`` is the median amount in cents for a customer of average means. ``spread`` is the sigma of the
+    log-normal distribution around it. ``simulate`` adds rare large purchases.
     """
 
     name: str
@@ -40,7 +40,7 @@ CATEGORIES = (
 )
 MERCHANTS_PER_CATEGORY = 40
 
-# (name, country, currency, latitude, longitude, weight): where customers live and thieves travel.
+# (name, country, currency, latitude, longitude, weight): homes of customers, and places of trips and of fraud.
 CITIES = (
     ("New York", "US", "USD", 40.71, -74.01, 18.0),
     ("Chicago", "US", "USD", 41.88, -87.63, 10.0),
@@ -62,20 +62,20 @@ HOME_CITIES = tuple(city for city in CITIES if city[1] in {"US", "CA", "GB", "DE
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """One customer's habits; nothing in it changes during a run.
+    """The habits of one customer; they do not change during a run.
 
     Attributes:
         identity: the customer id.
-        latitude: of the home, degrees.
-        longitude: of the home, degrees.
-        country: of the home, ISO 3166-1 alpha-2.
-        currency: in which the card is kept, ISO 4217.
+        latitude: latitude of the home, degrees.
+        longitude: longitude of the home, degrees.
+        country: country of the home, ISO 3166-1 alpha-2.
+        currency: currency of the card, ISO 4217.
         means: factor on every amount; 1 is average.
         per_day: average purchases a day.
-        peak_h: local hour around which most purchases fall, 0 to 24.
+        peak_h: local hour with the most purchases, 0 to 24.
         utc_offset_h: local time minus UTC, from the longitude.
-        shares: weight of each category, in the order of `CATEGORIES`.
-        merchants: for each category, the merchant numbers the customer returns to.
+        shares: weight of each category, in the order of ``CATEGORIES``.
+        merchants: for each category, the numbers of the merchants that the customer uses.
     """
 
     identity: str
@@ -92,7 +92,7 @@ class Customer:
 
 
 def make_customer(seed: int, number: int) -> Customer:
-    """Return customer ``number`` of the population ``seed``; the same arguments always give the same customer."""
+    """Return a customer of the population that the seed defines; the same arguments give the same customer."""
     rng = Random(f"{seed}:customer:{number}")  # noqa: S311 - repeatable, no secret
     city = rng.choices(HOME_CITIES, weights=[place[5] for place in HOME_CITIES])[0]
     latitude, longitude = near(rng, city[3], city[4], 15.0)
@@ -112,7 +112,7 @@ def make_customer(seed: int, number: int) -> Customer:
 
 
 def near(rng: Random, latitude: float, longitude: float, km: float) -> tuple[float, float]:
-    """Return a point about ``km`` away at most (95 %), in degrees, kept on the map."""
+    """Return a random point (latitude, longitude in degrees); 95 % of the points lie within ``km`` kilometres."""
     sigma = km / 2.0 / KM_PER_DEGREE
     lat = max(-89.9, min(89.9, latitude + rng.gauss(0.0, sigma)))
     lon = longitude + rng.gauss(0.0, sigma) / max(0.1, math.cos(math.radians(lat)))
@@ -120,5 +120,5 @@ def near(rng: Random, latitude: float, longitude: float, km: float) -> tuple[flo
 
 
 def merchant_name(category: Category, number: int) -> str:
-    """Return the merchant's name: the same number is the same shop for every customer."""
+    """Return the name of a merchant; a number means the same merchant for every customer."""
     return f"{category.name.replace('_', ' ').title()} {number:02d}"

@@ -1,4 +1,4 @@
-"""Send a stream of events to the transactions topic at a pace, with faults, and keep the ledger."""
+"""Sends a stream of events to the transactions topic at a given pace, with faults, and keeps the ledger."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
 
     Progress = Callable[[SentLedger, float], None]
 
-LONGEST_NAP_S = 0.05  # so that Ctrl-C and progress never wait for a distant event
+LONGEST_NAP_S = 0.05  # short, so that Ctrl-C and progress never wait for the next event
 PROGRESS_EVERY_S = 1.0
 
 
 class Watcher:
-    """Told about every record, on the sender's thread: when it is sent and, in the same order, where it landed."""
+    """Is called for every record, on the sender's thread: when it is sent, and in the same order when Kafka has it."""
 
     def sending(self, record: Outgoing) -> None:
-        """Take note that a record is handed to the producer now."""
+        """Handle a record that is passed to the producer now."""
 
     def delivered(self, record: Outgoing, partition: int, offset: int) -> None:
-        """Take note that the broker has it."""
+        """Handle a record that the broker has stored at this partition and offset."""
 
     def wants_end(self) -> bool:
-        """Tell whether to send no more; what is under way is still delivered and entered."""
+        """Return whether to stop sending; records on the way are still delivered and entered in the ledger."""
         return False
 
 
-NOBODY = Watcher()
+NO_WATCHER = Watcher()
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """How to send: the pace, the faults, and how many good events at most (None: all)."""
+    """How to send: the pace, the faults, and the largest number of valid events (None: all)."""
 
     pace: Pace = field(default_factory=Pace)
     faults: FaultPlan = field(default_factory=FaultPlan)
@@ -63,22 +63,22 @@ def replay(
     ledger_path: Path | None = None,
     on_progress: Progress | None = None,
     ledger: SentLedger | None = None,
-    watcher: Watcher = NOBODY,
+    watcher: Watcher = NO_WATCHER,
 ) -> SentLedger:
-    """Send ``events`` and return the ledger once the broker has them all.
+    """Send events; return the ledger when the broker has stored all of them.
 
     Args:
         events: in the order to send them.
         plan: pace, faults, limit.
-        broker: the cluster, and who we are there.
-        prefix: of the topics.
-        ledger_path: also write one JSON line per record there.
+        broker: address of Kafka and login.
+        prefix: prefix of the topics.
+        ledger_path: file to which one JSON line per record is written as well.
         on_progress: called about once a second with the ledger and the seconds since the start.
-        ledger: filled as deliveries come in, for a caller that watches; a new one without it.
-        watcher: told about each record after the ledger; may end the replay.
+        ledger: ledger to fill, for a caller that reads it meanwhile; None: a new one.
+        watcher: called for each record after the ledger; it may end the replay.
 
     Raises:
-        UserError: no broker, no topic, or the broker refused a record.
+        UserError: no broker answers, the topic does not exist, or the broker rejected a record.
     """
     ledger = SentLedger() if ledger is None else ledger
     topic = topic_name(prefix, "transactions")
@@ -118,7 +118,7 @@ def _send(
 
 
 def _nap(producer: RecordProducer) -> Callable[[float], None]:
-    """Return a sleep that keeps the ledger up to date while nothing is sent."""
+    """Return a sleep function that also enters deliveries in the ledger."""
 
     def nap(seconds: float) -> None:
         time.sleep(seconds)
@@ -137,11 +137,11 @@ def paced(
     """Yield each record when it is due.
 
     Args:
-        records: to send.
+        records: the records to send.
         pace: says when a record is due after the first.
         clock: monotonic seconds.
-        sleep: waits so many seconds.
-        stopped: asked before each record and after each nap; True ends it.
+        sleep: waits for the given seconds.
+        stopped: called before each record and after each sleep; True ends the stream.
     """
     start = clock()
     origin_ms: int | None = None

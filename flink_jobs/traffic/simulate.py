@@ -1,8 +1,9 @@
-"""Seeded card traffic: customers with habits, honest exceptions, and planted fraud with its labels.
+"""Seeded card traffic: customers with habits and exceptions, and planted fraud with its labels.
 
-The stream is ordered by event time and a pure function of its plan: the same plan gives the same bytes on any
-machine. Honest life has its own surprises (a sofa, a shopping spree, a trip abroad), so that fraud is neither trivial
-to find nor hopeless. Memory holds one queue entry per customer, and habits only of the most recently seen ones.
+The stream is ordered by event time. It depends on nothing but its plan: the same plan gives the same bytes on any
+machine. Genuine customers also make unusual purchases (a sofa, a shopping spree, a trip abroad), so that fraud is
+neither trivial nor impossible to detect. Memory holds one queue entry per customer, and the habits of the
+``HABITS_KEPT`` customers seen last.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.currencies import MINOR_UNITS
 from flink_jobs.errors import UserError
-from flink_jobs.traffic.fraud_patterns import HOUR_MS, MINUTE_MS, PATTERNS, Step
+from flink_jobs.traffic.fraud_patterns import HOUR_MS, MINUTE_MS, PATTERNS, PlannedPurchase
 from flink_jobs.traffic.profiles import (
     CATEGORIES,
     CITIES,
@@ -36,20 +37,20 @@ if TYPE_CHECKING:
 DAY_MS = 24 * HOUR_MS
 DEFAULT_START_MS = 1_577_836_800_000  # 2020-01-01T00:00Z: leaves years before simulated time reaches the present
 HABITS_KEPT = 20_000
-HOUR_FOCUS = 1.5  # how narrowly purchases gather around the customer's peak hour
+HOUR_FOCUS = 1.5  # concentration of purchases around the customer's peak hour
 MEAN_ACTIVITY = 0.367  # mean of exp(HOUR_FOCUS * (cos - 1)) over a day
-SPREE_SHARE, TRIP_SHARE = 0.01, 0.004  # of honest purchases that begin a spree or a trip
+SPREE_SHARE, TRIP_SHARE = 0.01, 0.004  # shares of genuine purchases that begin a spree or a trip
 NO_LOCATION_SHARE = 0.02
-LARGE_SHARE, LARGE_FACTOR = 0.004, (1.5, 0.5)  # honest large purchases, and the log-normal of their size
+LARGE_SHARE, LARGE_FACTOR = 0.004, (1.5, 0.5)  # share of large genuine purchases, log-normal of their size
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationPlan:
-    """What to simulate.
+    """The parameters of a simulation.
 
     Attributes:
-        customers: how many, 1 or more.
-        seed: of everything.
+        customers: number of customers, 1 or more.
+        seed: seed of every random choice.
         fraud_rate: expected share of fraudulent transactions, 0 to 0.5.
         start_ms: event time at which the stream begins, milliseconds since the epoch.
     """
@@ -60,7 +61,11 @@ class SimulationPlan:
     start_ms: int = DEFAULT_START_MS
 
     def __post_init__(self) -> None:
-        """Refuse a plan that cannot be."""
+        """Reject an impossible plan.
+
+        Raises:
+            UserError: a parameter is outside its range.
+        """
         if self.customers < 1:
             raise UserError(f"{self.customers} customers cannot buy anything", "give 1 or more")
         if not 0.0 <= self.fraud_rate <= 0.5:  # noqa: PLR2004 - half
@@ -69,7 +74,7 @@ class SimulationPlan:
 
 @dataclass(slots=True)
 class Trip:
-    """Where a travelling customer is until when."""
+    """A trip of a customer: the city, and the times between which the customer is there."""
 
     city: int
     from_ms: int
@@ -77,12 +82,12 @@ class Trip:
 
 
 def simulate(plan: SimulationPlan) -> Iterator[SourceEvent]:
-    """Yield transactions without end, in order of event time, labelled."""
+    """Yield labelled transactions in order of event time, without end."""
     return _World(plan).events()
 
 
 class _World:
-    """The queue of what happens next; `events` turns it into transactions."""
+    """The queue of future purchases; ``events`` turns them into transactions."""
 
     def __init__(self, plan: SimulationPlan) -> None:
         self._plan = plan
@@ -90,29 +95,29 @@ class _World:
         self._order = itertools.count()
         self._habits = lru_cache(maxsize=HABITS_KEPT)(lambda number: make_customer(plan.seed, number))
         self._trips: dict[int, Trip] = {}
-        self._queue: list[tuple[int, int, int, Step | None, bool]] = []
+        self._queue: list[tuple[int, int, int, PlannedPurchase | None, bool]] = []
         sizes = [size for _, size in PATTERNS.values()]
         mean_size = sum(sizes) / len(sizes)
         self._episode_chance = plan.fraud_rate / (1.0 - plan.fraud_rate) / mean_size
         for number in range(plan.customers):
-            self._schedule_honest(number, plan.start_ms)
+            self._schedule_genuine(number, plan.start_ms)
 
     def events(self) -> Iterator[SourceEvent]:
         for sequence in itertools.count():
-            at_ms, _, number, step, is_routine = heapq.heappop(self._queue)
+            at_ms, _, number, planned, is_routine = heapq.heappop(self._queue)
             customer = self._habits(number)
-            if step is None:
-                event = self._honest(customer, number, at_ms, sequence)
+            if planned is None:
+                event = self._genuine(customer, number, at_ms, sequence)
                 if is_routine:
-                    self._what_follows(customer, number, at_ms)
+                    self._plan_follow_ups(customer, number, at_ms)
             else:
-                event = self._stolen(customer, number, step, sequence)
+                event = self._fraudulent(customer, number, planned, sequence)
             yield event
 
-    def _push(self, at_ms: int, number: int, step: Step | None, *, is_routine: bool) -> None:
-        heapq.heappush(self._queue, (at_ms, next(self._order), number, step, is_routine))
+    def _push(self, at_ms: int, number: int, planned: PlannedPurchase | None, *, is_routine: bool) -> None:
+        heapq.heappush(self._queue, (at_ms, next(self._order), number, planned, is_routine))
 
-    def _schedule_honest(self, number: int, after_ms: int) -> None:
+    def _schedule_genuine(self, number: int, after_ms: int) -> None:
         """Draw the customer's next routine purchase: a Poisson process thinned by the hour of the day."""
         rng, customer, at = self._rng, self._habits(number), float(after_ms)
         fastest = customer.per_day / MEAN_ACTIVITY / DAY_MS
@@ -124,24 +129,26 @@ class _World:
                 break
         self._push(int(at), number, None, is_routine=True)
 
-    def _what_follows(self, customer: Customer, number: int, at_ms: int) -> None:
-        """After a routine purchase: the next one, perhaps a spree, a trip, or a thief."""
+    def _plan_follow_ups(self, customer: Customer, number: int, at_ms: int) -> None:
+        """After a routine purchase, plan the next one, and by chance a spree, a trip or an episode of fraud."""
         rng = self._rng
-        self._schedule_honest(number, at_ms)
+        self._schedule_genuine(number, at_ms)
         if rng.random() < SPREE_SHARE:
             at = at_ms
             for _ in range(rng.randint(2, 4)):
                 at += rng.randint(4, 20) * MINUTE_MS
                 self._push(at, number, None, is_routine=False)
         if number not in self._trips and rng.random() < TRIP_SHARE:
-            leaves = at_ms + rng.randint(14, 30) * HOUR_MS  # longer than any flight: no honest impossible travel
+            leaves = (
+                at_ms + rng.randint(14, 30) * HOUR_MS
+            )  # longer than any flight: a genuine trip is never impossible travel
             self._trips[number] = Trip(rng.randrange(len(CITIES)), leaves, leaves + rng.randint(2, 9) * DAY_MS)
         if rng.random() < self._episode_chance:
             make, _ = PATTERNS[rng.choice(tuple(PATTERNS))]
-            for step in make(rng, customer, at_ms):
-                self._push(step.at_ms, number, step, is_routine=False)
+            for planned in make(rng, customer, at_ms):
+                self._push(planned.at_ms, number, planned, is_routine=False)
 
-    def _honest(self, customer: Customer, number: int, at_ms: int, sequence: int) -> SourceEvent:
+    def _genuine(self, customer: Customer, number: int, at_ms: int, sequence: int) -> SourceEvent:
         rng = self._rng
         index = rng.choices(range(len(CATEGORIES)), weights=customer.shares)[0]
         category = CATEGORIES[index]
@@ -154,16 +161,18 @@ class _World:
             self._transaction(customer, sequence, at_ms, index, merchant, factor, place=place), label=False
         )
 
-    def _stolen(self, customer: Customer, number: int, step: Step, sequence: int) -> SourceEvent:
+    def _fraudulent(self, customer: Customer, number: int, planned: PlannedPurchase, sequence: int) -> SourceEvent:
         rng = self._rng
         merchant = rng.randrange(MERCHANTS_PER_CATEGORY)
-        city = step.city
-        place = self._place(customer, number, step.at_ms) if city is None else (CITIES[city][1], *CITIES[city][3:5])
-        document = self._transaction(customer, sequence, step.at_ms, step.category, merchant, step.factor, place=place)
-        return SourceEvent(document, label=True, pattern=step.pattern)
+        city = planned.city
+        place = self._place(customer, number, planned.at_ms) if city is None else (CITIES[city][1], *CITIES[city][3:5])
+        document = self._transaction(
+            customer, sequence, planned.at_ms, planned.category, merchant, planned.factor, place=place
+        )
+        return SourceEvent(document, label=True, pattern=planned.pattern)
 
     def _place(self, customer: Customer, number: int, at_ms: int) -> tuple[str, float, float]:
-        """Return country and centre of where the customer is: at home, or on a trip."""
+        """Return country, latitude and longitude of the customer, who is at home or on a trip."""
         trip = self._trips.get(number)
         if trip is not None and at_ms >= trip.until_ms:
             del self._trips[number]

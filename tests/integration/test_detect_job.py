@@ -25,7 +25,7 @@ from flink_jobs.kafka.control_client import build_message, send_and_wait
 from flink_jobs.local.stack import Stack
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.ledger import SentLedger
-from flink_jobs.traffic.malformed import KINDS
+from flink_jobs.traffic.malformed import MALFORMED_KINDS
 from flink_jobs.waiting import wait_for
 from tests.integration import jobs
 
@@ -62,7 +62,7 @@ def test_every_record_has_one_outcome_with_a_third_of_it_garbage(stack: Stack) -
     # The demo's test may have left dead letters of its own on this stack.
     started_ms = time.time_ns() // 1_000_000
     ledger = jobs.send(stack, jobs.card_events("garbage", 3000), faults=faults)
-    assert {kind.name for kind in KINDS} <= set(ledger.faults), "the run holds every kind of bad input"
+    assert {kind.name for kind in MALFORMED_KINDS} <= set(ledger.faults), "the run holds every kind of bad input"
 
     balance = jobs.account(stack, ledger)
 

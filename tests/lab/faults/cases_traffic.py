@@ -16,7 +16,7 @@ from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.kafka.outgoing import Fate, Outgoing, encode
 from flink_jobs.kafka.topics import admin
 from flink_jobs.traffic.faults import FaultPlan, malformed, with_faults
-from flink_jobs.traffic.malformed import KINDS
+from flink_jobs.traffic.malformed import MALFORMED_KINDS
 from flink_jobs.waiting import wait_for
 from tests.lab.faults.cases_processes import DETECTOR
 from tests.lab.faults.fault_stack import PairPlan
@@ -51,12 +51,12 @@ def on_shared_jobs(trial: Trial, records: Iterable[Outgoing]) -> None:
 def garbage(trial: Trial) -> None:
     """Nothing but garbage, of every kind; the first good events after it are decided."""
     rng = Random(trial.seed)  # noqa: S311 - repeatable, no secret
-    weights = [kind.weight for kind in KINDS]
+    weights = [kind.weight for kind in MALFORMED_KINDS]
     events = trial.events(EVENTS)
-    bad = [malformed(rng.choices(KINDS, weights)[0], event, rng) for event in events]
+    bad = [malformed(rng.choices(MALFORMED_KINDS, weights)[0], event, rng) for event in events]
     good = [encode(event) for event in events[:100]]
     on_shared_jobs(trial, [*bad, *good])
-    trial.expect(len(trial.ledger.faults) == len(KINDS), "every kind of garbage was sent")
+    trial.expect(len(trial.ledger.faults) == len(MALFORMED_KINDS), "every kind of garbage was sent")
     trial.note(f"{len(trial.ledger.reasons)} reasons, then 100 good events decided")
 
 

@@ -129,7 +129,7 @@ def test_a_bad_row_names_file_row_and_cell_or_is_counted(tmp_path: Path, mapping
         ("a.jsonl", b"[1]\n", "line 1 is not a JSON object"),
         ("a.jsonl", b"{\n", "line 1 is not JSON"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
-        ("a.xlsx", b"", "is of an unknown kind"),
+        ("a.xlsx", b"", "has an unknown file type"),
         ("b.csv", None, "there is no file"),
     ],
     ids=[  # by name: pytest makes a name from bytes by printing them, and workers must agree on names
@@ -158,7 +158,7 @@ def test_a_bad_file_says_what_is_wrong(
 
 def test_a_csv_without_mapping_says_where_one_is_looked_for(tmp_path: Path) -> None:
     (tmp_path / "cards.csv.gz").touch()
-    with pytest.raises(UserError, match=r"has no column mapping: write .*cards.mapping.yaml or name one"):
+    with pytest.raises(UserError, match=r"has no column mapping: write .*cards.mapping.yaml, or name a mapping"):
         mapping_for(tmp_path / "cards.csv.gz", None)
 
 

@@ -68,7 +68,7 @@ def test_plain_output_names_folder_and_metrics(card_file: Path, tmp_path: Path) 
     ("arguments", "problem"),
     [
         (("--data", "nowhere.csv", "--mapping", "tests/data/card_transactions.mapping.yaml"), "no file nowhere.csv"),
-        (("--data", "pyproject.toml"), "unknown kind|no column mapping"),
+        (("--data", "pyproject.toml"), "unknown file type|no column mapping"),
     ],
 )
 def test_errors_say_what_to_do(arguments: tuple[str, ...], problem: str, tmp_path: Path) -> None:

@@ -15,18 +15,18 @@ from flink_jobs.core.transaction import Rejection
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.outgoing import Fate, encode
 from flink_jobs.traffic.faults import FaultPlan, malformed, with_faults
-from flink_jobs.traffic.malformed import KINDS
+from flink_jobs.traffic.malformed import MALFORMED_KINDS
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 
 if TYPE_CHECKING:
-    from flink_jobs.traffic.malformed import Kind
+    from flink_jobs.traffic.malformed import MalformedKind
 
 NOW_MS = 1_767_225_600_000
 EVENTS = list(itertools.islice(simulate(SimulationPlan(customers=20, seed=9)), 2_000))
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_the_parser_gives_every_kind_its_reason(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", MALFORMED_KINDS, ids=lambda kind: kind.name)
+def test_the_parser_gives_every_kind_its_reason(kind: MalformedKind) -> None:
     for seed, event in enumerate(EVENTS[:50]):
         record = malformed(kind, event, Random(seed))  # noqa: S311 - no secret
         answer = parse_transaction(record.value, NOW_MS)
@@ -38,12 +38,12 @@ def test_the_parser_gives_every_kind_its_reason(kind: Kind) -> None:
 
 def test_every_reason_of_parsing_is_planted() -> None:
     parsing = set(list(DeadLetterReason)[: list(DeadLetterReason).index(DeadLetterReason.KEY_MISMATCH)])
-    assert {kind.reason for kind in KINDS} == parsing
-    assert len({kind.name for kind in KINDS}) == len(KINDS)
+    assert {kind.reason for kind in MALFORMED_KINDS} == parsing
+    assert len({kind.name for kind in MALFORMED_KINDS}) == len(MALFORMED_KINDS)
 
 
 def test_oversize_is_over_the_limit_and_under_the_brokers() -> None:
-    kind = next(kind for kind in KINDS if kind.name == "oversize")
+    kind = next(kind for kind in MALFORMED_KINDS if kind.name == "oversize")
     payload = malformed(kind, EVENTS[0], Random(1)).value  # noqa: S311 - no secret
     assert payload is not None
     assert MAX_PAYLOAD_BYTES < len(payload) < 1_000_000
