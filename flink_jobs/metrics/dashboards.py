@@ -1,7 +1,7 @@
-"""The four Grafana dashboards, made from the table of their panels in ``panels.yaml``.
+"""Generates the four Grafana dashboards from the table of panels in ``panels.yaml``.
 
-``python -m flink_jobs.metrics.dashboards --write`` writes one JSON file for each; a test compares, and another sends
-every query to a real Prometheus.
+``python -m flink_jobs.metrics.dashboards --write`` writes one JSON file per dashboard. One test compares the files with
+the table, another sends every query to a real Prometheus.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _boards() -> dict[str, Any]:
 
 
 def _promql(text: str) -> str:
-    """Return a query with ``$job_`` spelled out: the prefix of Flink's operator metrics."""
+    """Return a query with ``$job_`` replaced by the prefix of Flink's operator metrics."""
     return " ".join(text.split()).replace("$job_", FLINK_OPERATOR_PREFIX)
 
 
@@ -52,7 +52,7 @@ def queries() -> Iterator[Query]:
 
 
 def dashboard(name: str) -> dict[str, Any]:
-    """Return a dashboard as Grafana imports it (schema version 39)."""
+    """Return a dashboard in Grafana's import format (schema version 39)."""
     board = _boards()[name]
     return {
         "uid": f"streamflow-{name}",
@@ -89,7 +89,7 @@ def _panel(number: int, panel: dict[str, Any]) -> dict[str, Any]:
 
 
 def files() -> dict[Path, str]:
-    """Return the text of every dashboard's file."""
+    """Return the path and the text of each dashboard file."""
     return {FOLDER / f"{name}.json": json.dumps(dashboard(name), indent=2) + "\n" for name in _boards()}
 
 

@@ -1,4 +1,4 @@
-"""Shows a process's own metrics to Prometheus."""
+"""Serves the metrics of a process to Prometheus."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from flink_jobs.errors import UserError
 
 
 def serve_metrics(registry: CollectorRegistry, port: int, option: str) -> None:
-    """Answer Prometheus on this port of the loopback interface until the process ends; 0 serves nothing.
+    """Serve metrics on a port of the loopback interface until the process ends.
 
     Args:
-        registry: what to show.
-        port: 0 to 65535.
-        option: of the command line that chose it, for the error.
+        registry: the metrics to serve.
+        port: 0 to 65535; 0 serves nothing.
+        option: the command-line option of the port, for the error message.
 
     Raises:
-        UserError: the port is taken.
+        UserError: the port cannot be opened.
     """
     if port == 0:
         return

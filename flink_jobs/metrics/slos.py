@@ -1,10 +1,10 @@
-"""The service-level objectives, and the Prometheus rules that watch them.
+"""The service-level objectives (SLOs), and the Prometheus rules that measure them and alert on them.
 
-Each objective is one row of :data:`SLOS`: the share that must be good, and the PromQL of the share that was bad over a
-window. The rules are those of the Google SRE workbook, chapter 5 ("Alerting on SLOs", multi-window, multi-burn-rate):
-a burn rate of 1 spends the budget of 30 days in 30 days, one of 14.4 spends 2 % of it in an hour.
+Each objective is one row of ``SLOS``: the share that must be good, and the PromQL of the bad share over a window. The
+rules follow the Google SRE workbook, chapter 5 ("Alerting on SLOs", multi-window, multi-burn-rate). A burn rate of 1
+spends the budget of 30 days in 30 days; a burn rate of 14.4 spends 2 % of the budget in one hour.
 
-``python -m flink_jobs.metrics.slos --write`` writes them to :data:`RULES_FILE`; a test compares.
+``python -m flink_jobs.metrics.slos --write`` writes the rules to ``RULES_FILE``; a test compares the two.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ RULES_FILE: Final = MONITORING / "slos.yaml"
 DETECT: Final = 'job_name=~"streamflow.detect"'
 ARCHIVE: Final = 'job_name=~"streamflow.archive"'
 DECISIONS: Final = f'{ARCHIVE}, operator_name=~"Source.*decisions_topic.*"'
-# The last values of a minute: a scrape that fails is no outage. While a job restarts its running time is 0, not absent.
+# Values of the last minute, because a failed scrape is not an outage. While a job restarts, its running time is 0.
 RUNNING: Final = "last_over_time(flink_jobmanager_job_runningTime{{{job}}}[1m]) > bool 0"
-BEHIND_MS: Final = f"last_over_time(flink_taskmanager_job_task_operator_currentEmitEventTimeLag{{{DECISIONS}}}[1m])"
-WAITING: Final = f"last_over_time(flink_taskmanager_job_task_operator_pendingRecords{{{DECISIONS}}}[1m])"
-PASSED_ON: Final = f"rate(flink_taskmanager_job_task_operator_numRecordsOut{{{DECISIONS}}}[5m])"
-FEW_WAITING: Final = 100
-"""Decisions under way at any moment."""
+LAG_MS: Final = f"last_over_time(flink_taskmanager_job_task_operator_currentEmitEventTimeLag{{{DECISIONS}}}[1m])"
+BACKLOG: Final = f"last_over_time(flink_taskmanager_job_task_operator_pendingRecords{{{DECISIONS}}}[1m])"
+EMITTED: Final = f"rate(flink_taskmanager_job_task_operator_numRecordsOut{{{DECISIONS}}}[5m])"
+SMALL_BACKLOG: Final = 100
+"""Decisions; an archive that keeps up has up to this backlog."""
 WINDOWS: Final = ("5m", "30m", "1h", "6h", "30d")
 FAST, SLOW = 14.4, 6.0
 FRESHNESS_MS: Final = 300_000
@@ -40,7 +40,11 @@ FRESHNESS_MS: Final = 300_000
 class Slo:
     """One objective.
 
-    ``bad`` is PromQL for the share of time or events that was bad, with ``$window`` for the window.
+    Attributes:
+        name: value of the label ``slo``.
+        objective: share that must be good, 0 to 1.
+        meaning: the measured share, in words.
+        bad: PromQL of the bad share of time or events, with ``$window`` for the window.
     """
 
     name: str
@@ -50,7 +54,7 @@ class Slo:
 
 
 def _slower_than(metric: Metric, limit_ms: int) -> str:
-    """Return the share of a histogram's observations above one of its own bounds."""
+    """Return PromQL for the share of observations above ``limit_ms``, which must be a bucket of the histogram."""
     if limit_ms not in metric.buckets:
         message = f"{metric.name} has no bucket of {limit_ms}"
         raise ValueError(message)
@@ -65,7 +69,7 @@ SLOS: Final = (
         "1 - avg_over_time(streamflow:detect_runs:bool[$window])",
     ),
     Slo(
-        "decision_latency", 0.99, "share of transactions decided within 5 s of Kafka's timestamp",
+        "decision_latency", 0.99, "share of transactions scored within 5 s of Kafka's timestamp",
         _slower_than(LATENCY_MS, 5_000),
     ),
     Slo(
@@ -77,21 +81,21 @@ SLOS: Final = (
         "1 - avg_over_time(streamflow:archive_is_fresh:bool[$window])",
     ),
 )  # fmt: skip
-"""The fifth objective, that no budget is spent before its 30 days are over, is a rule over these four."""
+"""The fifth objective (no budget is spent before its 30 days end) is the alert ``SloBudgetSpent`` on these four."""
 
 
 def objective_rules() -> list[dict[str, Any]]:
-    """Return what the objectives are worked out from, and their budgets."""
+    """Return the recording rules of the inputs of the objectives, and of their budgets."""
     rules: list[dict[str, Any]] = [
         {
             "record": "streamflow:detect_runs:bool",
             "expr": f"max({RUNNING.format(job=DETECT)}) or vector(0)",
         },
         {
-            # The lag is that of the last record passed on, however long ago that was: it counts while records wait.
+            # The lag belongs to the last emitted record, however old; it counts only while there is a backlog.
             "record": "streamflow:archive_is_behind:bool",
-            "expr": f"(sum({WAITING}) > bool {FEW_WAITING}) * ((max({BEHIND_MS}) >= bool {FRESHNESS_MS})"
-            f" + (sum({PASSED_ON}) == bool 0)) > bool 0",
+            "expr": f"(sum({BACKLOG}) > bool {SMALL_BACKLOG}) * ((max({LAG_MS}) >= bool {FRESHNESS_MS})"
+            f" + (sum({EMITTED}) == bool 0)) > bool 0",
         },
         {
             "record": "streamflow:archive_is_fresh:bool",
@@ -105,7 +109,7 @@ def objective_rules() -> list[dict[str, Any]]:
 
 
 def window_rules() -> list[dict[str, Any]]:
-    """Return the bad share of each objective over each window, and what is left of its budget."""
+    """Return the recording rules of each objective's bad share over each window, and of its remaining budget."""
     rules: list[dict[str, Any]] = [
         {
             "record": f"streamflow:slo_bad:ratio_{window}",
@@ -125,7 +129,7 @@ def _burning(rate: float, long: str, short: str) -> str:
 
 
 def alert_rules() -> list[dict[str, Any]]:
-    """Return the alerts on budgets: one for each pace, for every objective."""
+    """Return the alerts on budgets: fast burn, slow burn, and spent; each covers every objective."""
 
     def rule(name: str, expr: str, severity: str, summary: str, wait: str) -> dict[str, Any]:
         notes = {"summary": summary, "runbook": f"docs/runbooks/{name}.md"}
@@ -134,21 +138,21 @@ def alert_rules() -> list[dict[str, Any]]:
     return [
         rule(
             "SloBudgetBurnsFast", _burning(FAST, "1h", "5m"), "page",
-            "{{ $labels.slo }} spends its 30-day budget 14 times too fast", "2m",
+            "{{ $labels.slo }} spends its 30-day budget more than 14.4 times too fast", "2m",
         ),
         rule(
             "SloBudgetBurnsSlowly", _burning(SLOW, "6h", "30m"), "ticket",
-            "{{ $labels.slo }} spends its 30-day budget 6 times too fast", "15m",
+            "{{ $labels.slo }} spends its 30-day budget more than 6 times too fast", "15m",
         ),
         rule(
             "SloBudgetSpent", "streamflow:slo_budget_left:ratio <= 0", "ticket",
-            "{{ $labels.slo }} has nothing left of its 30-day budget", "1h",
+            "{{ $labels.slo }} has spent its 30-day budget", "1h",
         ),
     ]  # fmt: skip
 
 
 def prometheus_rule() -> dict[str, Any]:
-    """Return the whole resource."""
+    """Return the PrometheusRule resource with all rules."""
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
@@ -164,19 +168,19 @@ def prometheus_rule() -> dict[str, Any]:
 
 
 def plain_rules(resources: Sequence[Path]) -> dict[str, Any]:
-    """Return the rules of PrometheusRule files as Prometheus itself reads them: one file of groups."""
+    """Return the rules of PrometheusRule files in Prometheus's own format: one document of groups."""
     documents = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in resources]
     return {"groups": [group for document in documents for group in document["spec"]["groups"]]}
 
 
 def render() -> str:
-    """Return the text of :data:`RULES_FILE`."""
+    """Return the text of ``RULES_FILE``."""
     head = "# Generated by `python -m flink_jobs.metrics.slos --write` from the table in that file.\n"
     return head + yaml.safe_dump(prometheus_rule(), sort_keys=False, width=140)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the resource, or print all rules in Prometheus's own form; return the exit code."""
+    """Write the resource, or print all rules in Prometheus's own format; return the exit code."""
     if list(arguments) == ["--write"]:
         RULES_FILE.write_text(render(), encoding="utf-8")
         return 0

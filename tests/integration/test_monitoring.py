@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from flink_jobs.local import ports
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.stack import Stack
 from flink_jobs.metrics import catalogue, dashboards, slos
-from flink_jobs.metrics.catalogue import MODEL_WATCH_PREFIX
+from flink_jobs.metrics.catalogue import MODEL_WATCH_PREFIX, WAREHOUSE_PREFIX, MetricKind
 from flink_jobs.metrics.flink_metrics import FLINK_METRICS
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.waiting import wait_for
@@ -56,15 +56,17 @@ class Prometheus:
             return False
 
 
-def serve_model_watch() -> int:
-    """Show what `streamflow drift --serve` shows, for a check that found nothing."""
+def serve_other_exporters() -> int:
+    """Serve the metrics of ``streamflow drift --serve`` and ``streamflow marts-exporter``, all with value 0."""
     registry = CollectorRegistry()
-    for metric in catalogue.MODEL_WATCH_METRICS:
-        gauge = Gauge(
-            MODEL_WATCH_PREFIX + metric.name, metric.meaning, [metric.label] if metric.label else [], registry=registry
-        )
-        (gauge.labels("x") if metric.label else gauge).set(0)
-    port = ports.choose({"drift": None}, {})["drift"]
+    served = [(MODEL_WATCH_PREFIX, metric) for metric in catalogue.MODEL_WATCH_METRICS]
+    served += [(WAREHOUSE_PREFIX, metric) for metric in catalogue.WAREHOUSE_METRICS]
+    for prefix, metric in served:
+        labels = [metric.label] if metric.label else []
+        kind = Counter if metric.kind is MetricKind.COUNTER else Gauge
+        shown = kind(prefix + metric.name, metric.meaning, labels, registry=registry)
+        (shown.labels("x") if metric.label else shown).inc(0)
+    port = ports.choose({"exporters": None}, {})["exporters"]
     start_http_server(port, HOST, registry)
     return port
 
@@ -78,7 +80,7 @@ def prometheus(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathF
     assert len(scraped) >= 3
     files = [slos.RULES_FILE, slos.RULES_FILE.with_name("alerts.yaml")]
     (folder / "rules.yml").write_text(yaml.safe_dump(slos.plain_rules(files)))
-    targets = [f"{HOST}:{port}" for port in [*scraped, serve_model_watch()]]
+    targets = [f"{HOST}:{port}" for port in [*scraped, serve_other_exporters()]]
     configuration = {
         "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"},
         "rule_files": ["rules.yml"],

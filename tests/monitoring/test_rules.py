@@ -1,4 +1,4 @@
-"""Rules, dashboards and runbooks: they name only what exists, and each alert fires when it should and only then."""
+"""Rules, dashboards and runbooks name existing metrics and alerts; each alert fires when it should and only then."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in ALL_RULES if "alert" in rule}
 CASES = yaml.safe_load(Path(__file__).with_name("alerts.yaml").read_text())
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
-# What is taken away from a PromQL expression, in two steps, to leave the names of metrics.
+# Parts of a PromQL expression that are removed, in two steps, until only the names of metrics are left.
 _LABELS = re.compile(r"""\{[^{}]*\}|\[[^][]*\]|"[^"]*"|\b(by|on|without|ignoring)\s*\([^()]*\)""")
 _WORDS = re.compile(r"(?<![\w:])([a-z_0-9]+(?=\s*\()|(and|or|unless|bool|offset)(?![\w:])|\d[\w.]*)")
 
@@ -33,10 +33,12 @@ def names(expr: str) -> set[str]:
 
 
 def known() -> set[str]:
-    ours = {prometheus_name(metric) for metric in catalogue.DETECTOR_METRICS}
+    archive = (catalogue.ARCHIVED_ROWS, catalogue.REFUSED_ROWS)
+    ours = {prometheus_name(metric) for metric in (*catalogue.DETECTOR_METRICS, *archive)}
     served: list[tuple[str, tuple[Metric, ...]]] = [
         (catalogue.TRAFFIC_PREFIX, catalogue.TRAFFIC_METRICS),
         (catalogue.MODEL_WATCH_PREFIX, catalogue.MODEL_WATCH_METRICS),
+        (catalogue.WAREHOUSE_PREFIX, catalogue.WAREHOUSE_METRICS),
     ]
     ending = {MetricKind.COUNTER: "_total", MetricKind.GAUGE: "", MetricKind.HISTOGRAM: "_bucket"}
     ours |= {f"{prefix}{metric.name}{ending[metric.kind]}" for prefix, metrics in served for metric in metrics}
@@ -61,6 +63,14 @@ def test_a_panel_names_only_metrics_that_exist() -> None:
     assert unknown == set()
 
 
+def test_every_metric_of_the_jobs_the_drift_check_and_the_warehouse_is_on_a_dashboard_or_in_a_rule() -> None:
+    """A metric without a panel or rule is a candidate for deletion. The traffic generators have no dashboard."""
+    used = {name for query in dashboards.queries() for name in names(query.expr)}
+    used |= {name for rule in ALL_RULES for name in names(rule["expr"])}
+    ours = {name for name in known() if "_operator_" in name or name.startswith("streamflow_")}
+    assert {name for name in ours - used if not name.startswith(catalogue.TRAFFIC_PREFIX)} == set()
+
+
 def test_the_generated_files_are_those_of_the_tables() -> None:
     assert slos.RULES_FILE.read_text() == slos.render()
     written = dashboards.files()
@@ -69,7 +79,7 @@ def test_the_generated_files_are_those_of_the_tables() -> None:
 
 
 @pytest.mark.parametrize("alert", sorted(ALERTS))
-def test_an_alert_says_how_bad_it_is_and_has_a_runbook_of_its_name(alert: str) -> None:
+def test_an_alert_has_a_severity_and_a_runbook_of_its_name(alert: str) -> None:
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert rule["annotations"]["runbook"] == f"docs/runbooks/{alert}.md"
@@ -135,7 +145,7 @@ def without(*groups: str) -> dict[str, Any]:
 def test_every_alert_fires_when_it_should_and_only_then(tmp_path: Path, kind: str) -> None:
     budgets = {alert for alert in ALERTS if alert.startswith("Slo")}
     alerts = budgets if kind == "budgets" else set(ALERTS) - budgets
-    # What a case does not look at is left out: each rule is worked out every minute of hours.
+    # Rules that no case needs are left out, because promtool evaluates each rule for every minute of several hours.
     rules = without("streamflow-alerts") if kind == "budgets" else without("streamflow-windows", "streamflow-budgets")
     answer = run_promtool(tmp_path, alerts, rules)
     assert answer.returncode == 0, answer.stdout + answer.stderr

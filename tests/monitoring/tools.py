@@ -1,4 +1,4 @@
-"""Prometheus's programs: those of the system, or what `make setup-monitoring` fetched."""
+"""Finds the programs of Prometheus: those of the system, or those that ``make setup-monitoring`` installed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from flink_jobs.local.checkout import TOOLS
 
 
 def find_tool(name: str) -> str:
-    """Return the path of a program; a test that needs it fails without."""
+    """Return the path of a program; fail the test when it is not installed."""
     places = os.pathsep.join([os.environ.get("PATH", os.defpath), str(TOOLS / "prometheus" / "usr" / "bin")])
     program = shutil.which(name, path=places)
-    assert program, f"{name} is not here: run `make setup-monitoring`"
+    assert program, f"{name} is not installed: run `make setup-monitoring`"
     return program
