@@ -1,4 +1,4 @@
-"""`streamflow airflow`: the DAGs of the warehouse on the local stack."""
+"""`streamflow airflow`: Airflow with the DAGs of the warehouse, on the local stack."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ app = typer.Typer(no_args_is_help=True, help="Start and stop Airflow with the DA
 
 @app.command()
 def up(*, output: OutputOption = Output.PLAIN) -> None:
-    """Start Postgres and Airflow; the DAGs begin with what is due, and each starts the next.
+    """Start Postgres and Airflow; the DAGs start with the days that are due, and each DAG starts the next.
 
-    Data in the raw tables is enough, Kafka and Flink may be down: `make demo` leaves some.
+    The DAGs need rows in the raw tables, for example those of `make demo`; they do not need Kafka or Flink.
     """
     started = time.monotonic()
     stack = Stack(say=say)
@@ -36,6 +36,6 @@ def up(*, output: OutputOption = Output.PLAIN) -> None:
 
 @app.command()
 def down() -> None:
-    """Stop Airflow and leave the rest of the stack as it is."""
+    """Stop Airflow and no other process of the stack."""
     stack = Stack(say=say)
     say("Stopped Airflow." if stack.stop(NAME) else "Airflow was not running.")

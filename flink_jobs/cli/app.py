@@ -1,7 +1,7 @@
-"""The `streamflow` command: wiring only.
+"""The `streamflow` command: the table of its subcommands.
 
 To add a command, write a function with typer annotations (or a ``typer.Typer`` with subcommands) in a module of this
-package and add one line to ``COMMANDS``. The module is imported when the command is called, not before.
+package and add one line to ``COMMANDS``. The module is imported only when the command is called.
 """
 
 from __future__ import annotations
@@ -15,59 +15,57 @@ import typer
 from flink_jobs.cli.failures import run_reporting_errors, wants_json
 from flink_jobs.cli.lazy import Lazy, LazyGroup
 
-STACK, JOB, TRAFFIC, DATA = "The local stack", "The job", "Card traffic", "Model, rules and data"
+STACK, JOB, TRAFFIC, DATA = "Local stack", "Flink jobs", "Card traffic", "Models, rules and data"
 
 COMMANDS = {
     "demo": Lazy(
         "flink_jobs.cli.demo_command", "demo", "Start everything, send card traffic, watch decisions live.", STACK
     ),
     "up": Lazy("flink_jobs.cli.stack_commands", "up", "Start Postgres, Kafka and Flink on this machine.", STACK),
-    "down": Lazy("flink_jobs.cli.stack_commands", "down", "Stop what `up` started.", STACK),
+    "down": Lazy("flink_jobs.cli.stack_commands", "down", "Stop the processes that `up` started.", STACK),
     "status": Lazy(
-        "flink_jobs.cli.stack_commands", "status", "Show processes, ports, jobs, checkpoints and lag.", STACK
+        "flink_jobs.cli.stack_commands", "status", "Show processes, ports, jobs, checkpoints and consumer lag.", STACK
     ),
     "migrate": Lazy(
-        "flink_jobs.cli.migrate_command", "migrate", "Bring a Postgres of your own to date: roles, tables.", STACK
+        "flink_jobs.cli.migrate_command", "migrate", "Create or update roles and tables in your own Postgres.", STACK
     ),
     "submit": Lazy("flink_jobs.cli.job_commands", "submit", "Start the detector and the archive job on Flink.", JOB),
-    "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List Flink's jobs.", JOB),
-    "savepoint": Lazy("flink_jobs.cli.savepoint_commands", "app", "Take savepoints, and see what is in them.", JOB),
-    "cancel": Lazy("flink_jobs.cli.job_commands", "cancel", "End a job without a savepoint.", JOB),
+    "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List the Flink jobs.", JOB),
+    "savepoint": Lazy("flink_jobs.cli.savepoint_commands", "app", "Take, list, check and inspect savepoints.", JOB),
+    "cancel": Lazy("flink_jobs.cli.job_commands", "cancel", "Stop a job without a savepoint.", JOB),
     "replay": Lazy("flink_jobs.cli.traffic_commands", "replay", "Send card transactions from a file.", TRAFFIC),
     "simulate": Lazy(
-        "flink_jobs.cli.traffic_commands", "simulate", "Send seeded card traffic with planted fraud.", TRAFFIC
+        "flink_jobs.cli.traffic_commands", "simulate", "Send simulated card traffic with planted fraud.", TRAFFIC
     ),
-    "train": Lazy("flink_jobs.cli.train_command", "train", "Train the model and write its artifact.", DATA),
-    "evaluate": Lazy(
-        "flink_jobs.cli.evaluate_command", "evaluate", "Judge models and rules on a labelled card file.", DATA
-    ),
+    "train": Lazy("flink_jobs.cli.train_command", "train", "Train a model and write its artifact.", DATA),
+    "evaluate": Lazy("flink_jobs.cli.evaluate_command", "evaluate", "Measure models and rules on labelled data.", DATA),
     "backtest": Lazy(
-        "flink_jobs.cli.backtest_command", "backtest", "Try other rules or another model on history.", DATA
+        "flink_jobs.cli.backtest_command", "backtest", "Test other rules or another model on past data.", DATA
     ),
-    "drift": Lazy("flink_jobs.cli.drift_command", "drift", "Tell whether a model should be trained again.", DATA),
+    "drift": Lazy("flink_jobs.cli.drift_command", "drift", "Check whether a model must be retrained.", DATA),
     "precision": Lazy(
-        "flink_jobs.cli.precision_command", "precision", "Show how right alerts were, by reason and by model.", DATA
+        "flink_jobs.cli.precision_command", "precision", "Show the precision of alerts by reason and by model.", DATA
     ),
     "model": Lazy(
-        "flink_jobs.cli.model_commands", "app", "Register, promote, roll back and look at model versions.", DATA
+        "flink_jobs.cli.model_commands", "app", "Register, promote, roll back and list model versions.", DATA
     ),
     "experiment": Lazy(
-        "flink_jobs.cli.experiment_commands", "app", "Let a challenger decide for some customers, guarded.", DATA
+        "flink_jobs.cli.experiment_commands", "app", "Test a challenger model on a share of the customers.", DATA
     ),
-    "label": Lazy("flink_jobs.cli.label_command", "label", "Say of transactions whether they were fraud.", DATA),
-    "explain": Lazy("flink_jobs.cli.explain_command", "explain", "Tell why a transaction was decided as it was.", DATA),
+    "label": Lazy("flink_jobs.cli.label_command", "label", "Label transactions as fraud or genuine.", DATA),
+    "explain": Lazy("flink_jobs.cli.explain_command", "explain", "Explain the decision on one transaction.", DATA),
     "control": Lazy(
         "flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA
     ),
-    "marts": Lazy("flink_jobs.cli.marts_command", "marts", "Build the gold marts and the analyst's page.", DATA),
+    "marts": Lazy("flink_jobs.cli.marts_command", "marts", "Build the marts and the analyst's page.", DATA),
     "completeness": Lazy(
         "flink_jobs.cli.completeness_command",
         "completeness",
-        "Compare Kafka's offsets with the rows in Postgres.",
+        "Check that Postgres holds every record of Kafka.",
         DATA,
     ),
     "marts-exporter": Lazy(
-        "flink_jobs.cli.marts_exporter_command", "marts_exporter", "Show Prometheus how the warehouse is.", DATA
+        "flink_jobs.cli.marts_exporter_command", "marts_exporter", "Serve the warehouse's metrics to Prometheus.", DATA
     ),
     "airflow": Lazy("flink_jobs.cli.airflow_commands", "app", "Start and stop Airflow with the DAGs.", DATA),
     "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count, show and redrive dead letters.", DATA),
@@ -92,8 +90,9 @@ def root(
 ) -> None:
     """StreamFlow: real-time card-fraud detection on Apache Flink.
 
-    A first look: `streamflow up`, `streamflow submit`, `streamflow simulate`, `streamflow status`, `streamflow down`.
-    Settings come from STREAMFLOW_* variables and from the stack's own stack.env; STREAMFLOW_HOME chooses the stack.
+    First steps: `streamflow up`, `streamflow submit`, `streamflow simulate`, `streamflow status`, `streamflow down`.
+    Settings come from STREAMFLOW_* variables and from the file stack.env in the stack's folder, STREAMFLOW_HOME.
+    With --output json, errors are one JSON object on standard error: {"error": {"code", "message", "hint"}}.
     """
     if debug:
         os.environ["STREAMFLOW_DEBUG"] = "1"

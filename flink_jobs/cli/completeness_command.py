@@ -1,4 +1,4 @@
-"""`streamflow completeness`: is what Kafka held in Postgres?"""
+"""`streamflow completeness`: checks that Postgres holds every record of Kafka."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ PAUSE_S = 1.0
 
 def completeness(
     wait: Annotated[
-        float, typer.Option(min=0.0, metavar="SECONDS", help="wait so long for the jobs to catch up")
+        float, typer.Option(min=0.0, metavar="SECONDS", help="longest wait for the jobs to process their backlog")
     ] = 30.0,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Compare every record the detector has read with the rows in raw, and what the archive has read with its topics.
+    """Check that every record the detector has read has its row in Postgres, and that the archive job has no backlog.
 
-    What is found is kept in ops.kafka_positions. Exit code 0: all there; 3: records are missing or wait; 4: Kafka does
-    not answer, so nobody can tell.
+    The result is recorded in ops.kafka_positions. Exit code 0: complete; 3: records are missing or in the backlog;
+    4: unknown, because Kafka does not answer.
 
     Example: streamflow completeness --wait 60
     """
@@ -56,7 +56,7 @@ def completeness(
     except WaitTimeoutError:
         missing = sum(item.missing or 0 for item in latest)
         waiting = sum(item.position.waiting for item in latest if item.missing is None)
-        _answer(output, latest, f"{missing:,} records have no row, {waiting:,} wait for the archive")
+        _answer(output, latest, f"{missing:,} records have no row, {waiting:,} are in the backlog of the archive job")
         raise typer.Exit(INCOMPLETE_EXIT) from None
     _answer(output, latest, "every record that was read has its row")
 

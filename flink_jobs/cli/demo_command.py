@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 Events = Annotated[
     int | None,
-    typer.Option(min=1, help=f"valid transactions to send (default: {EVENTS:,}); with this option the demo then ends"),
+    typer.Option(min=1, help=f"good transactions to send (default: {EVENTS:,}); with this option the demo then ends"),
 ]
 Rate = Annotated[float | None, typer.Option(help=f"records per second; default: {RATE:,.0f}")]
 Speed = Annotated[str | None, typer.Option(help="instead of --rate: multiple of event time, such as 20000x, or max")]
 Malformed = Annotated[float, typer.Option(min=0.0, max=0.9, help="share of all records that are malformed")]
 Duplicates = Annotated[float, typer.Option(min=0.0, max=0.9, help="share of all records that are redelivered")]
-Late = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the valid transactions that arrive late")]
+Late = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the good transactions that arrive late")]
 MetricsPort = Annotated[
     int, typer.Option(min=0, max=65535, help="serve the sender's Prometheus metrics on this port; 0: no metrics")
 ]

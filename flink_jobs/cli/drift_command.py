@@ -1,4 +1,4 @@
-"""`streamflow drift`: is the model still in the world it was measured in?"""
+"""`streamflow drift`: compares the data a model scores today with the data of its training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.times import moment_ms, shown
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -21,36 +21,49 @@ if TYPE_CHECKING:
 
 RETRAIN_EXIT, UNKNOWN_EXIT = 3, 4
 
+Version = Annotated[
+    str | None, typer.Option(help="model version to check; default: the version of the newest decision")
+]
+WindowStart = Annotated[
+    str | None, typer.Option("--since", help="first event time: 7d, or 2024-03-01T00:00Z; default: see --days")
+]
+WindowEnd = Annotated[
+    str | None, typer.Option("--until", help="event time at which the window ends; default: the newest decision")
+]
+Days = Annotated[float, typer.Option(min=0.01, help="length of the window in days, without --since")]
+MinRows = Annotated[int, typer.Option(min=1, help="smallest number of decisions for a verdict")]
+MaxAge = Annotated[
+    float, typer.Option(min=0.01, help="age of the training data that requires retraining; a third of it: watch")
+]
+ModelFolder = Annotated[
+    Path | None, typer.Option("--models", help="folder of the model versions; default: STREAMFLOW_MODEL_DIR")
+]
+ServePort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, metavar="PORT", help="check repeatedly and serve Prometheus metrics on this port"),
+]
+Every = Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="with --serve: pause between checks")]
+Once = Annotated[bool, typer.Option("--once", help="check once and end; the default without --serve")]
+
 
 def drift(
-    model: Annotated[str | None, typer.Option(help="version; default: the one that made the newest decision")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="event time: 7d, or 2024-03-01T00:00Z; default: --days back")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="event time it ends before; default: the newest decision")] = None,
-    days: Annotated[float, typer.Option(min=0.01, help="length of the window without --since")] = 7.0,
-    min_rows: Annotated[int, typer.Option(min=1, help="decisions below which nothing is judged")] = 500,
-    max_age_days: Annotated[
-        float, typer.Option(min=0.01, help="age of the training data at which to retrain; a third of it: watch")
-    ] = 90.0,
-    models: Annotated[
-        Path | None, typer.Option("--models", help="folder of model versions; default: STREAMFLOW_MODEL_DIR")
-    ] = None,
-    serve: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, metavar="PORT", help="check again and again, and show Prometheus metrics there"),
-    ] = None,
-    every: Annotated[
-        float, typer.Option(min=1.0, metavar="SECONDS", help="with --serve: pause between checks")
-    ] = 300.0,
+    model: Version = None,
+    since: WindowStart = None,
+    until: WindowEnd = None,
+    days: Days = 7.0,
+    min_rows: MinRows = 500,
+    max_age_days: MaxAge = 90.0,
+    models: ModelFolder = None,
+    serve: ServePort = None,
+    every: Every = 300.0,
     *,
-    once: Annotated[bool, typer.Option("--once", help="check once and end: the default without --serve")] = False,
+    once: Once = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Compare what a model serves with what its manifest says it was measured on.
+    """Compare the features and scores of recent decisions with those of the model's training data.
 
-    Every check is kept in ops.model_drift. Exit code 0: stable, or to be watched; 3: train again; 4: too few decisions
-    to tell.
+    Every check is recorded in ops.model_drift. Exit code 0: stable or watch; 3: retrain; 4: unknown, because there are
+    too few decisions.
 
     Example: streamflow drift --once --output json
     """
@@ -58,7 +71,7 @@ def drift(
     from ml.drift.drift_run import Watch
 
     if once and serve is not None:
-        raise UserError("--once and --serve exclude each other", "leave one of them out")
+        raise UserError("--once and --serve exclude each other", "leave one of them out", ErrorCode.USAGE_ERROR)
     settings, now_ms = load_settings(), time.time_ns() // 1_000_000
     watch = Watch(
         model_dir=models or settings.model_dir,
@@ -93,12 +106,12 @@ def _serve(settings: Settings, watch: Watch, port: int, every: float) -> None:
 
     metrics = DriftMetrics()
     serve_metrics(metrics.registry, port, "--serve")
-    say(f"Metrics on http://127.0.0.1:{port}/metrics, a check every {every:g} s; Ctrl-C ends it.")
+    say(f"Metrics are on http://127.0.0.1:{port}/metrics; a check runs every {every:g} s. Press Ctrl-C to stop.")
     while True:
         try:
             check = _check(settings, watch)
-        except UserError as problem:  # a database that restarts must not end the watch
-            say(f"no check: {problem.what}")
+        except UserError as problem:  # a restart of the database must not end the command
+            say(f"the check failed: {problem.what}")
         else:
             metrics.show(check, time.time())
             say(f"{check.observed.model_version}: {check.verdict}" + "".join(f"; {why}" for why in check.reasons))

@@ -1,4 +1,4 @@
-"""`streamflow explain`: one decision, for a person."""
+"""`streamflow explain`: explains one decision."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 def explain(
     transaction: Annotated[str, typer.Argument(help="transaction id")],
-    customer: Annotated[str | None, typer.Option(help="whose; needed where two customers have this id")] = None,
+    customer: Annotated[
+        str | None, typer.Option(help="customer id; required if two customers have this transaction id")
+    ] = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Tell why a transaction was decided as it was: rules with their values, the model feature by feature."""
+    """Explain the decision on a transaction: the rules that fired with their values, and the share of each feature."""
     from flink_jobs.explain.explanation import explain as explained
     from flink_jobs.explain.recorded import find_recorded
 
@@ -46,7 +48,7 @@ def _load(settings: Settings, version: str) -> tuple[Model | None, str]:
     try:
         return find_model(str(settings.model_dir), settings.artifact_store, version, None), ""
     except ModelError as error:
-        return None, f"{version} cannot be asked again ({error.detail})"
+        return None, f"{version} cannot score the transaction again ({error.detail})"
 
 
 def _print(found: Explanation, found_in: str) -> None:
@@ -54,7 +56,7 @@ def _print(found: Explanation, found_in: str) -> None:
     verdict = "ALERT" if told["is_alert"] else "no alert"
     out.print(
         f"{told['transaction_id']} of {told['customer_id']}: {verdict}, score {told['score']:.3f} "
-        f"(an alert from {told['threshold']:g})",
+        f"(alert threshold {told['threshold']:g})",
         markup=False, soft_wrap=True,
     )  # fmt: skip
     amount = major_amount(told["amount_minor"], told["currency"])
@@ -62,7 +64,7 @@ def _print(found: Explanation, found_in: str) -> None:
     out.print(f"{amount:,.2f} {told['currency']} {f'at {place} ' if place else ''}on {shown(told['event_time_ms'])}",
               markup=False, soft_wrap=True)  # fmt: skip
     if told["ml_score"] is None:
-        out.print(f"score = rules {told['rule_score']:.3f}; no model decided (degraded)")
+        out.print(f"score = rules {told['rule_score']:.3f}; without a model score (degraded)")
     else:
         alpha = told["alpha"]
         out.print(f"score = {alpha:g} x model {told['ml_score']:.3f} + {1 - alpha:g} x rules {told['rule_score']:.3f}")
@@ -106,7 +108,7 @@ def _print_model(found: Explanation) -> None:
         [item.feature, _value(item), item.unit, f"{item.adds:+.3f}", item.meaning]
         for item in found.shares
     ]  # fmt: skip
-    table(["feature", "value", "unit", "adds", "what it is"], rows)
+    table(["feature", "value", "unit", "adds", "meaning"], rows)
     out.print()
 
 

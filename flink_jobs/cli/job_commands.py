@@ -1,4 +1,4 @@
-"""`streamflow submit`, `jobs` and `cancel`."""
+"""`streamflow submit`, `jobs` and `cancel`: the Flink jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say, table
 from flink_jobs.cli.stack_commands import job_summary
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.flink.rest import FlinkRest
 from flink_jobs.flink.submit import Submission
@@ -19,8 +19,8 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Guarantee, Settings, load_settings
 
 
-class Which(StrEnum):
-    """Which jobs to submit."""
+class JobChoice(StrEnum):
+    """The jobs to submit."""
 
     DETECT = "detect"
     ARCHIVE = "archive"
@@ -28,31 +28,33 @@ class Which(StrEnum):
 
 
 JobArgument = Annotated[
-    str | None, typer.Argument(help="id, start of an id, or part of a name; may be left out when one job runs")
+    str | None, typer.Argument(help="id, start of an id, or part of a name; optional if one job runs")
 ]
 
 
 def submit(
     which: Annotated[
-        Which, typer.Argument(help="detect scores transactions; archive copies the results to Postgres")
-    ] = Which.ALL,
+        JobChoice, typer.Argument(help="detect scores transactions; archive copies the results to Postgres")
+    ] = JobChoice.ALL,
     *,
-    from_savepoint: Annotated[str | None, typer.Option(help="go on from this savepoint (one job only)")] = None,
+    from_savepoint: Annotated[str | None, typer.Option(help="resume from this savepoint (one job only)")] = None,
     parallelism: Annotated[
         int | None, typer.Option(min=1, help="task slots for the detector; default: Flink's, 1")
     ] = None,
     guarantee: Annotated[
-        Guarantee | None, typer.Option(help="how results reach Kafka; default: STREAMFLOW_SINK_GUARANTEE")
+        Guarantee | None, typer.Option(help="delivery guarantee of the results; default: STREAMFLOW_SINK_GUARANTEE")
     ] = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Start jobs on the cluster with Flink's own client, and wait until all their tasks run."""
+    """Start jobs on the cluster with `flink run`, and wait until all their tasks run."""
     stack, settings = Stack(), load_settings()
     rest = FlinkRest(settings.flink_rest_url)
-    names = list(JOBS) if which is Which.ALL else [which.value]
+    names = list(JOBS) if which is JobChoice.ALL else [which.value]
     if from_savepoint and len(names) > 1:
         raise UserError(
-            "a savepoint belongs to one job", "name the job: `streamflow submit detect --from-savepoint ...`"
+            "a savepoint belongs to one job",
+            "name the job: `streamflow submit detect --from-savepoint ...`",
+            ErrorCode.USAGE_ERROR,
         )
     environment: dict[str, str] = {"STREAMFLOW_SINK_GUARANTEE": guarantee} if guarantee else {}
 
@@ -65,10 +67,10 @@ def submit(
 
     problem = _model_problem(settings) if "detect" in names and from_savepoint is None else None
     if problem is not None:
-        say(f"No model can be used ({problem}): the detector will decide by rules alone, degraded.")
-        say("Mend it, then name the model with `streamflow control model` or `streamflow model promote`.")
+        say(f"No model can be loaded ({problem}): the detector will score with the rules alone (degraded).")
+        say("Fix this, then name the model with `streamflow control model` or `streamflow model promote`.")
     say(f"Submitting {' and '.join(names)} ...")
-    with ThreadPoolExecutor(len(names)) as pool:  # a client mostly waits for its JVM to warm up
+    with ThreadPoolExecutor(len(names)) as pool:  # a client mostly waits for its JVM to start
         started = dict(zip(names, pool.map(start, names), strict=True))
     emit(
         output,
@@ -78,7 +80,7 @@ def submit(
 
 
 def _model_problem(settings: Settings) -> str | None:
-    """Return what is wrong with the model that the detector will start with, ``None`` when it can be used."""
+    """Return why the detector cannot load the model it will start with, None if it can."""
     from flink_jobs.artifacts.finder import find_model
     from flink_jobs.core.models.model import ModelError, model_directory
 
@@ -91,7 +93,7 @@ def _model_problem(settings: Settings) -> str | None:
 
 
 def jobs(*, output: OutputOption = Output.PLAIN) -> None:
-    """List Flink's jobs, those that have ended too, newest first."""
+    """List the Flink jobs, running and ended, newest first."""
     rest = job_rest(load_settings())
     found = [job_summary(rest, job.job_id, job.name, job.state, job.start_ms) for job in rest.jobs()]
     columns = ["id", "name", "state", "checkpoints", "failed_checkpoints"]
@@ -100,7 +102,7 @@ def jobs(*, output: OutputOption = Output.PLAIN) -> None:
 
 
 def cancel(job: JobArgument = None) -> None:
-    """End a job at once, without a savepoint. To go on later, use `streamflow savepoint stop`."""
+    """Stop a job at once, without a savepoint. To resume it later, use `streamflow savepoint stop` instead."""
     rest = job_rest(load_settings())
     job_id = one_job(rest, job)
     rest.cancel(job_id)
@@ -113,10 +115,10 @@ def job_rest(settings: Settings) -> FlinkRest:
 
 
 def one_job(rest: FlinkRest, job: str | None) -> str:
-    """Return the id of the job that was named, or of the only one that runs.
+    """Return the id of the named job, or of the only running job.
 
     Raises:
-        UserError: there is none, or more than one.
+        UserError: no job matches, or more than one.
     """
     if job is not None:
         return rest.find_job(job).job_id

@@ -1,4 +1,4 @@
-"""Commands that are imported only when they are used, so that `streamflow --help` stays fast."""
+"""Commands that are imported only when they are called, so that `streamflow --help` is fast."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typer.core import TyperCommand, TyperGroup
 
 @dataclass(frozen=True)
 class Lazy:
-    """Where a command is.
+    """The place of a command.
 
     ``attribute`` is either a function with typer annotations, or a ``typer.Typer`` for a command with subcommands.
-    ``help`` is the line in `streamflow --help`; the command's own help comes from its docstring.
+    ``help`` is the line in `streamflow --help`; the help of the command itself comes from its docstring.
     """
 
     module: str
@@ -25,7 +25,7 @@ class Lazy:
     panel: str
 
     def exists(self) -> bool:
-        """Say whether the module is there, without importing it."""
+        """Return whether the module exists, without importing it."""
         return find_spec(self.module) is not None
 
     def load(self, name: str) -> Any:  # noqa: ANN401 - typer exposes no public type for its commands
@@ -42,16 +42,16 @@ class Lazy:
 
 
 class LazyGroup(TyperGroup):
-    """A group whose listing needs no import: it shows stand-ins, and imports what is really called."""
+    """A group that lists its commands without importing them, and imports only the command that is called."""
 
     table: ClassVar[dict[str, Lazy]] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - the signature is typer's
-        """Return the commands that exist, in the order of the table."""
+        """Return the names of the commands, in the order of the table."""
         return [name for name, lazy in self.table.items() if lazy.exists()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
-        """Return a stand-in while help is printed, else the command itself."""
+        """Return a placeholder while help is printed, else the command itself."""
         lazy = self.table.get(cmd_name)
         if lazy is None or not lazy.exists():
             return None
@@ -62,6 +62,6 @@ class LazyGroup(TyperGroup):
         return lazy.load(cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
-        """Print the help from stand-ins."""
+        """Print the help from placeholders."""
         ctx._streamflow_listing = True  # noqa: SLF001 - a note on the context object, for get_command above
         super().format_help(ctx, formatter)

@@ -1,4 +1,4 @@
-"""`streamflow marts-exporter`: how the warehouse is, for Prometheus."""
+"""`streamflow marts-exporter`: serves the warehouse's metrics to Prometheus."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from flink_jobs.settings import load_settings
 
 
 def marts_exporter(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="on the loopback interface")] = 9188,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port on the loopback interface")] = 9188,
 ) -> None:
-    """Show row counts, freshness, checks, dbt's results, incidents and backups until Ctrl-C.
+    """Serve Prometheus metrics until Ctrl-C: row counts, freshness, checks, dbt results, incidents and backups.
 
-    Everything is read from the database at each scrape.
+    Each scrape reads the values from the database.
 
     Example: streamflow marts-exporter --port 9188
     """
@@ -24,5 +24,5 @@ def marts_exporter(
     from flink_jobs.warehouse.exporter import registry
 
     serve_metrics(registry(load_settings().postgres_dsn_as("transformer")), port, "--port")
-    say(f"Metrics on http://127.0.0.1:{port}/metrics; Ctrl-C ends it.")
+    say(f"Metrics are on http://127.0.0.1:{port}/metrics. Press Ctrl-C to stop.")
     signal.pause()

@@ -1,4 +1,4 @@
-"""`streamflow migrate`."""
+"""`streamflow migrate`: creates and updates roles and tables in Postgres."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ def migrate(
     *,
     airflow_password_file: Annotated[
         Path | None,
-        typer.Option(help="also make the database of Airflow's own tables, and its role with this password"),
+        typer.Option(help="also create Airflow's own database, and its role with the password in this file"),
     ] = None,
-    topics: Annotated[
-        bool, typer.Option("--topics", help="also make the topics of the contracts that are missing")
-    ] = False,
-    replicas: Annotated[int, typer.Option(min=1, help="copies of each new topic")] = 1,
+    topics: Annotated[bool, typer.Option("--topics", help="also create the missing Kafka topics")] = False,
+    replicas: Annotated[int, typer.Option(min=1, help="replication factor of new topics")] = 1,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Bring the database of the settings to date: roles, tables, partitions, passwords of the roles.
+    """Create and update the roles, their passwords, tables and partitions in the Postgres of the settings.
 
-    For a Postgres that `streamflow up` did not start; it does this by itself. Run it before every release: what was
-    applied is not applied again.
+    Use it for your own Postgres; `streamflow up` migrates the local one by itself. Run it before every release: it
+    applies only new migrations.
     """
     from flink_jobs.kafka.topics import create_topics
     from flink_jobs.local import airflow
@@ -46,6 +44,10 @@ def migrate(
                 f"cannot read {airflow_password_file} ({error.strerror})", "name a file with the password"
             ) from None
         database.create_airflow_database(settings, airflow.DATABASE, password)
-        say(f"Airflow's database {airflow.DATABASE} belongs to {database.AIRFLOW}.")
+        say(f"The role {database.AIRFLOW} owns Airflow's database {airflow.DATABASE}.")
     place = f"{settings.postgres_host}:{settings.postgres_port}/{settings.postgres_database}"
-    emit(output, {"applied": applied}, lambda: out.print(f"{place} is to date ({len(applied)} migrations applied now)"))
+    emit(
+        output,
+        {"applied": applied},
+        lambda: out.print(f"{place} is up to date ({len(applied)} migrations applied now)"),
+    )

@@ -1,4 +1,4 @@
-"""What the commands print: words and tables for people, JSON for programs."""
+"""Prints results of commands: text and tables for users, JSON for programs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 # Results go to standard output, progress and errors to standard error: `streamflow status --output json | jq` works.
-# Not on a terminal nothing wraps and nothing is cut: the reader is a file or a program.
+# Without a terminal, lines are not wrapped or cut: the reader is a file or a program.
 _WIDTH = None if sys.stdout.isatty() else 240
 out = Console(highlight=False, width=_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 
-# Columns whose cells people copy: they are never broken over lines.
+# Columns with cells that users copy; they never wrap.
 _WHOLE = frozenset({"id", "pid", "name", "customer", "state", "component"})
 
 
@@ -30,11 +30,13 @@ class Output(StrEnum):
     JSON = "json"
 
 
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="plain for people, json for programs")]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="plain: text and tables; json: one JSON document, also for errors")
+]
 
 
 def say(text: str) -> None:
-    """Report progress."""
+    """Print a progress message on standard error."""
     err.print(text, markup=False, soft_wrap=True)
 
 
@@ -44,7 +46,7 @@ def print_json(value: object) -> None:
 
 
 def emit(output: Output, value: object, plain: Callable[[], None]) -> None:
-    """Print a result in the form that was asked for."""
+    """Print a result, as JSON or by calling ``plain``."""
     if output is Output.JSON:
         print_json(value)
     else:
@@ -52,7 +54,7 @@ def emit(output: Output, value: object, plain: Callable[[], None]) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Print a table without ornament. Empty cells show as a dash."""
+    """Print a table without borders; an empty cell is printed as a dash."""
     grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
         grid.add_column(column, no_wrap=column in _WHOLE, overflow="fold")
@@ -62,7 +64,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str |
 
 
 def duration(seconds: float | None) -> str | None:
-    """Return seconds in words short enough for a table."""
+    """Return a duration in its largest unit, for a table: ``59.9 s``, ``1 min``, ``1.0 h``, ``1.0 d``."""
     if seconds is None:
         return None
     minute, hour, day = 60, 3600, 86400

@@ -1,4 +1,4 @@
-"""`streamflow precision`: how right the alerts were."""
+"""`streamflow precision`: shows the precision of alerts, from the labels."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ COLUMNS = ("alerts", "labelled", "fraud", "precision", "95 % interval")
 
 
 def precision(
-    since: Annotated[str | None, typer.Option(help="first UTC day of event time: 7d, or 2024-03-01")] = None,
-    until: Annotated[str | None, typer.Option(help="day they lie before, likewise")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="first day of event time, UTC: 7d (days ago), or 2024-03-01")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="day at which the period ends (excluded), in the same format")
+    ] = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Show the precision of every reason and every model, by the labels known today.
+    """Show the precision of the alerts by reason and by model, from the labels known today.
 
-    An alert nobody has labelled counts for nothing, so read the share that is labelled first. Recall is of the frauds
-    somebody labelled; where only alerts are looked at, it flatters.
+    Alerts without a label do not count, so read the share of labelled alerts first. Recall counts labelled frauds; it
+    is too high if analysts label only alerts.
     """
     from ml.history.connection import warehouse
     from ml.history.precision import read_precision

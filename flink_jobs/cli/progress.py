@@ -1,4 +1,4 @@
-"""Shows how far a long read is, on standard error and only on a terminal."""
+"""Shows the progress of a long read, on standard error and only on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def counted(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Pass items on and show how many there were, of `total` where that is known."""
+    """Yield the items and show their number so far, with ``total`` if it is known."""
     of = "" if total is None else f" of {total:,}"
     columns = SpinnerColumn(), TextColumn(what + ": {task.completed:,.0f}" + of), TimeElapsedColumn()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:

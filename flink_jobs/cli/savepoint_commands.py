@@ -1,4 +1,4 @@
-"""`streamflow savepoint`: take savepoints, and see what is in them without a cluster."""
+"""`streamflow savepoint`: takes savepoints, and reads them without a cluster."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from flink_jobs.settings import load_settings
 if TYPE_CHECKING:
     from flink_jobs.flink.savepoints.snapshot import Snapshot, StoredCustomer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Take savepoints, and see what is in them.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Take, list, check and inspect savepoints.")
 
-PathArgument = Annotated[str, typer.Argument(help="as printed by `savepoint take` or `stop`, or its folder")]
+PathArgument = Annotated[
+    str, typer.Argument(help="savepoint: path as printed by `savepoint take` or `stop`, or its folder")
+]
 
 
-class Job(StrEnum):
-    """Which job is to go on."""
+class JobName(StrEnum):
+    """The job that shall resume."""
 
     DETECT = "detect"
     ARCHIVE = "archive"
 
 
-class Mode(StrEnum):
-    """The execution mode it will have."""
+class ExecutionMode(StrEnum):
+    """The execution mode of the job that shall resume."""
 
     THREAD = "thread"
     PROCESS = "process"
@@ -40,7 +42,7 @@ class Mode(StrEnum):
 
 @app.command()
 def take(job: JobArgument = None, *, output: OutputOption = Output.PLAIN) -> None:
-    """Take a savepoint while the job goes on; print its path."""
+    """Take a savepoint of a running job, which keeps running; print its path."""
     settings = load_settings()
     rest = job_rest(settings)
     job_id = one_job(rest, job)
@@ -49,7 +51,7 @@ def take(job: JobArgument = None, *, output: OutputOption = Output.PLAIN) -> Non
 
 @app.command()
 def stop(job: JobArgument = None, *, output: OutputOption = Output.PLAIN) -> None:
-    """Stop the job with a savepoint; print its path, for `streamflow submit --from-savepoint`."""
+    """Stop a job with a savepoint; print its path, for `streamflow submit --from-savepoint`."""
     settings = load_settings()
     rest = job_rest(settings)
     job_id = one_job(rest, job)
@@ -62,30 +64,30 @@ def _print_path(output: Output, job_id: str, path: str) -> None:
 
 @app.command("list")
 def list_savepoints(
-    folder: Annotated[str | None, typer.Argument(help="where to look; default: STREAMFLOW_SAVEPOINT_DIR")] = None,
+    folder: Annotated[str | None, typer.Argument(help="folder to search; default: STREAMFLOW_SAVEPOINT_DIR")] = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """List the savepoints in a folder, the newest last."""
+    """List the savepoints in a folder, newest last."""
     from flink_jobs.flink.savepoints.snapshot import METADATA, local_path
 
     where = local_path(folder or load_settings().savepoint_dir)
     if not where.is_dir():
-        raise UserError(f"no folder {where}", "name the folder that savepoints are written to")
+        raise UserError(f"there is no folder {where}", "name the folder to which jobs write savepoints")
     files = sorted(where.glob(f"*/{METADATA}"), key=lambda file: file.stat().st_mtime)
-    found = [_told(file.parent) for file in files]
+    found = [_listed(file.parent) for file in files]
     if not found:
-        say(f"No savepoint in {where}.")
+        say(f"There is no savepoint in {where}.")
     rows = [[item["name"], item["taken"], item["job"], item["kind"], item["bytes"], item["problem"]] for item in found]
     emit(output, found, lambda: table(["name", "taken", "job", "kind", "bytes", "problem"], rows))
 
 
-def _told(folder: Path) -> dict[str, Any]:
+def _listed(folder: Path) -> dict[str, Any]:
     from flink_jobs.flink.savepoints.check import job_of
     from flink_jobs.flink.savepoints.snapshot import METADATA, open_snapshot
 
     taken_s = (folder / METADATA).stat().st_mtime
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         "name": folder.name,
         "path": folder.as_uri(),
         "taken": datetime.fromtimestamp(taken_s, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -93,33 +95,37 @@ def _told(folder: Path) -> dict[str, Any]:
     }
     try:
         with open_snapshot(str(folder)) as snapshot:
-            told["job"] = job_of(snapshot) or "foreign"
-            told["kind"] = "checkpoint" if snapshot.is_incremental else "savepoint"
-            told["bytes"] = sum(operator.bytes for operator in snapshot.operators)
+            row["job"] = job_of(snapshot) or "foreign"
+            row["kind"] = "checkpoint" if snapshot.is_incremental else "savepoint"
+            row["bytes"] = sum(operator.bytes for operator in snapshot.operators)
             snapshot.check_files()
     except UserError as error:
-        told["problem"] = error.what
-    return told
+        row["problem"] = error.what
+    return row
 
 
 @app.command()
 def check(
     path: PathArgument,
     *,
-    job: Annotated[Job | None, typer.Option(help="the job that is to go on; default: the one that wrote it")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="its mode; default: STREAMFLOW_EXECUTION_MODE")] = None,
+    job: Annotated[
+        JobName | None, typer.Option(help="job that shall resume; default: the job that wrote the savepoint")
+    ] = None,
+    mode: Annotated[
+        ExecutionMode | None, typer.Option(help="execution mode of that job; default: STREAMFLOW_EXECUTION_MODE")
+    ] = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Tell whether this release's job can go on from a savepoint, and show its operators; exit code 1 if it cannot.
+    """Check whether this release's job can resume from a savepoint, and show its operators; exit code 1 if it cannot.
 
-    `submit --from-savepoint` looks at the same things before it starts a job.
+    `submit --from-savepoint` does the same check before it starts a job.
     """
     from flink_jobs.flink.savepoints.check import job_of, obstacles
     from flink_jobs.flink.savepoints.snapshot import open_snapshot
 
     with open_snapshot(path) as snapshot:
         snapshot.check_files()
-        wanted = job.value if job else job_of(snapshot) or Job.DETECT.value
+        wanted = job.value if job else job_of(snapshot) or JobName.DETECT.value
         found = obstacles(snapshot, wanted, mode.value if mode else _mode())
         operators = [
             {"uid": item.uid, "name": item.name, "parallelism": item.parallelism, "bytes": item.bytes}
@@ -132,10 +138,10 @@ def check(
         out.print()
         for item in found:
             out.print(
-                f"{wanted} cannot go on from it: {item.what}. What to do: {item.fix}", markup=False, soft_wrap=True
+                f"{wanted} cannot resume from it: {item.what}. What to do: {item.fix}", markup=False, soft_wrap=True
             )
         if not found:
-            out.print(f"{wanted} can go on from it")
+            out.print(f"{wanted} can resume from it")
 
     document = {"job": wanted, "can_go_on": not found, "operators": operators,
                 "obstacles": [{"what": item.what, "fix": item.fix} for item in found]}  # fmt: skip
@@ -145,22 +151,22 @@ def check(
 
 
 def _mode() -> str:
-    """Return the mode a job would have here; a machine that only reads savepoints has no settings."""
+    """Return the execution mode of the settings; thread mode if there are none, as on a machine without a stack."""
     try:
         return load_settings().execution_mode
     except UserError:
-        return Mode.THREAD
+        return ExecutionMode.THREAD
 
 
 @app.command()
 def inspect(
     path: PathArgument,
     *,
-    customer: Annotated[str | None, typer.Option(help="only this customer, in full")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="show so many customers; all are counted")] = 20,
+    customer: Annotated[str | None, typer.Option(help="show only this customer, in full")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="largest number of customers to show; all are counted")] = 20,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Print what a savepoint knows of customers, and the configuration in it.
+    """Print the customers' states in a savepoint, and its configuration.
 
     For example: streamflow savepoint inspect file:/.../savepoint-1a2b3c-0123456789ab --customer 741825307822
     """
@@ -194,7 +200,7 @@ def _config(snapshot: Snapshot) -> Any:  # noqa: ANN401 - as stored, JSON
 
 
 def _described(customer: StoredCustomer) -> dict[str, Any]:
-    """Return a customer's state in words and numbers; of bytes that cannot be used, why."""
+    """Return a customer's state for output; for bytes that cannot be decoded, the problem."""
     from flink_jobs.core.state.customer import StateError
 
     told: dict[str, Any] = {
@@ -270,7 +276,7 @@ def _print_one(described: list[dict[str, Any]]) -> None:
         out.print(f"customer {told['customer_id']}: state version {told['state_version']}, {told['bytes']} bytes, "
                   f"written {told['written']}", markup=False, soft_wrap=True)  # fmt: skip
         if "problem" in told:
-            out.print(f"cannot be used: {told['problem']}", markup=False, soft_wrap=True)
+            out.print(f"cannot be decoded: {told['problem']}", markup=False, soft_wrap=True)
             continue
         place = told["last_place"]
         out.print(f"{told['transactions']} transactions from {told['first_seen']} to {told['last_seen']}, "

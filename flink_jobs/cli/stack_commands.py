@@ -67,7 +67,7 @@ def down(
         bool, typer.Option("--wipe", help="also delete the data: topics, tables, checkpoints, logs")
     ] = False,
 ) -> None:
-    """Stop every process that `up` started, and nothing else."""
+    """Stop every process that `up` started, and no other process."""
     start = time.monotonic()
     stack = Stack(say=say)
     stopped = stack.down(wipe=wipe)

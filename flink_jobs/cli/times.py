@@ -1,4 +1,4 @@
-"""Times on the command line: moments given by people, and moments shown to them. Always UTC."""
+"""Times on the command line: parses times that users give, and formats times for output. Always UTC."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def moment_ms(text: str, option: str, now_ms: int) -> int:
-    """Return milliseconds since the epoch for ``15m`` (so long ago; s, m, h, d) or an ISO 8601 time.
+    """Return milliseconds since the epoch for ``15m`` (15 minutes ago; also s, h, d) or an ISO 8601 time.
 
     A time without a zone is UTC.
 
+    Args:
+        text: the time.
+        option: name of the option, for the error.
+        now_ms: the caller's clock, milliseconds since the epoch.
+
     Raises:
-        UserError: the text is neither; ``option`` names where it came from.
+        UserError: the text has neither format.
     """
     ago = _AGO.fullmatch(text)
     if ago is not None:
@@ -30,12 +35,12 @@ def moment_ms(text: str, option: str, now_ms: int) -> int:
 
 
 def shown(time_ms: int | None) -> str | None:
-    """Return a moment as ISO 8601 with milliseconds, UTC."""
+    """Return milliseconds since the epoch as ISO 8601 with milliseconds, UTC."""
     if time_ms is None:
         return None
     return shown_at(datetime.fromtimestamp(time_ms / 1_000, UTC))
 
 
 def shown_at(moment: datetime) -> str:
-    """Return an aware moment as ISO 8601 with milliseconds, UTC."""
+    """Return an aware datetime as ISO 8601 with milliseconds, UTC."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

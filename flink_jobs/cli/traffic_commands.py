@@ -1,4 +1,4 @@
-"""`streamflow replay` and `streamflow simulate`: card traffic for the detector."""
+"""`streamflow replay` and `streamflow simulate`: send card traffic to the detector."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import typer
 from flink_jobs.cards.card_files import SkippedRows, SourceEvent, mapping_for, read_events, with_prefix
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.times import moment_ms
-from flink_jobs.cli.traffic_sending import Sending, send, teller
-from flink_jobs.errors import UserError
+from flink_jobs.cli.traffic_sending import Sending, progress_report, send
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.pacing import parse_pace
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.replay import ReplayPlan
@@ -24,30 +24,31 @@ from flink_jobs.traffic.simulate import simulate as simulated_events
 
 PROGRESS_RECORDS = 50_000
 
-Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of all records sent, such as 0.05")]
+Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of all sent records, such as 0.05")]
+Late = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the transactions that are sent late")]
 Speed = Annotated[str | None, typer.Option(help="multiple of event time, such as 100x, or max; default: max")]
 Rate = Annotated[float | None, typer.Option(help="records per second, instead of --speed")]
 Prefix = Annotated[
     str,
-    typer.Option(help="put this before every customer and transaction id: what was sent before is new again"),
+    typer.Option(help="prefix of every customer and transaction id, so that a file can be sent again as new data"),
 ]
 LedgerFileOption = Annotated[
     Path | None,
-    typer.Option("--ledger", help="write one JSON line per record: where it landed, what should become of it"),
+    typer.Option("--ledger", help="write one JSON line per record: its partition, offset and expected outcome"),
 ]
 Account = Annotated[
     float | None,
     typer.Option(
         min=0.0,
         metavar="SECONDS",
-        help="then read the outputs and balance the account; give up when nothing new came for so long. "
-        "Exit code 1 if a record has no outcome, two, or another than planned",
+        help="after sending, reconcile every record with its outcome; stop after this time without a new outcome. "
+        "Exit code 1 if a record has no outcome, more than one, or not the planned one",
     ),
 ]
 MetricsPort = Annotated[
-    int, typer.Option(min=0, max=65535, help="show Prometheus metrics on this port while it runs; 0: do not")
+    int, typer.Option(min=0, max=65535, help="serve Prometheus metrics on this port while sending; 0: no metrics")
 ]
-LogJson = Annotated[bool, typer.Option("--log-json", help="progress as JSON lines on standard error")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="write progress as JSON lines to standard error")]
 
 
 def replay(
@@ -55,17 +56,17 @@ def replay(
     mapping: Annotated[
         Path | None,
         typer.Option(
-            help="which column is which field; default: <name>.mapping.yaml beside the file, for JSON lines none needed"
+            help="column mapping; default: <name>.mapping.yaml in the file's folder; JSON lines may go without"
         ),
     ] = None,
     speed: Speed = None,
     rate: Rate = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="send so many transactions of the file at most")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="largest number of transactions to send")] = None,
     malformed: Share = 0.0,
     duplicates: Share = 0.0,
-    late: Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the transactions that are held back")] = 0.0,
-    max_delay: Annotated[int, typer.Option(min=1, help="a late one is overtaken by 1 to so many others")] = 200,
-    seed: Annotated[int, typer.Option(help="of the faults")] = 1,
+    late: Late = 0.0,
+    max_delay: Annotated[int, typer.Option(min=1, help="a late transaction is sent after 1 to this many others")] = 200,
+    seed: Annotated[int, typer.Option(help="seed of the faults")] = 1,
     prefix: Prefix = "",
     ledger: LedgerFileOption = None,
     account: Account = None,
@@ -73,14 +74,14 @@ def replay(
     *,
     log_json: LogJson = False,
     skip_bad_rows: Annotated[
-        bool, typer.Option("--skip-bad-rows", help="count rows that cannot be mapped and go on")
+        bool, typer.Option("--skip-bad-rows", help="skip and count rows that the mapping cannot convert")
     ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Send the card transactions of a file to the detector, in the order of the file.
 
-    Any card file will do: a mapping says which columns are id, customer, amount and time; the rest is optional. A label
-    column is never sent: it only serves to say afterwards how many frauds were found.
+    A column mapping names the columns for id, customer, amount and time; other fields are optional. Labels are never
+    sent: they only serve to measure recall and precision afterwards (--account).
 
     For example:
 
@@ -91,45 +92,47 @@ def replay(
     skipped = SkippedRows() if skip_bad_rows else None
     columns = mapping_for(file, mapping)
     if columns.assumes_currency:
-        say(f"{columns.path} names no currency: amounts are taken as US dollars.")
+        say(f"{columns.path} names no currency; US dollars are assumed.")
     plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, max_delay, seed), limit)
-    sending = Sending(plan, ledger, account, metrics_port, output, teller(log_json=log_json))
+    sending = Sending(plan, ledger, account, metrics_port, output, progress_report(log_json=log_json))
     send(_renamed(read_events(file, columns, skipped), prefix), sending)
     if skipped is not None and skipped.count:
-        say(f"{skipped.count:,} rows were not sent; the first: {skipped.first}")
+        say(f"{skipped.count:,} rows were skipped; the first: {skipped.first}")
 
 
 def simulate(
-    customers: Annotated[int, typer.Option(min=1, help="how many card holders")] = 1_000,
-    events: Annotated[int, typer.Option(min=1, help="how many transactions")] = 10_000,
+    customers: Annotated[int, typer.Option(min=1, help="number of customers")] = 1_000,
+    events: Annotated[int, typer.Option(min=1, help="number of transactions")] = 10_000,
     seed: Annotated[int, typer.Option(help="the same seed and options give the same traffic")] = 1,
     fraud_rate: Annotated[float, typer.Option(min=0.0, max=0.5, help="expected share of frauds")] = 0.02,
     start: Annotated[
-        str | None, typer.Option(help="event time of the beginning, ISO 8601, UTC; default: 2020-01-01")
+        str | None, typer.Option(help="event time of the first transaction, ISO 8601, UTC; default: 2020-01-01")
     ] = None,
     speed: Speed = None,
     rate: Rate = None,
     out_file: Annotated[
         Path | None,
-        typer.Option("--out", help="write JSON lines with labels there, for `replay` and `train`, instead of sending"),
+        typer.Option(
+            "--out", help="write JSON lines with labels to this file, for `replay` and `train`, instead of sending"
+        ),
     ] = None,
     malformed: Share = 0.0,
     duplicates: Share = 0.0,
-    late: Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the transactions that are held back")] = 0.0,
+    late: Late = 0.0,
     prefix: Prefix = "",
     ledger: LedgerFileOption = None,
     account: Account = None,
     metrics_port: MetricsPort = 0,
     *,
     log_json: LogJson = False,
-    kafka: Annotated[bool, typer.Option("--kafka", help="send to Kafka: the default without --out")] = False,
+    kafka: Annotated[bool, typer.Option("--kafka", help="send to Kafka; the default without --out")] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Make seeded card traffic with planted fraud, and send it to the detector or write it to a file.
+    """Simulate card traffic with planted fraud, and send it to the detector or write it to a file.
 
-    Customers have a home, usual hours, favourite shops and amounts, and honest exceptions: trips, sprees, large
-    purchases. The planted patterns are amount_spike, burst, impossible_travel, odd_hours and stolen_card (tests with
-    tiny amounts, then drains). Each transaction is labelled; labels are never sent.
+    Customers have a home, usual hours, merchants and amounts, and genuine exceptions: trips, sprees, large purchases.
+    The fraud patterns are amount_spike, burst, impossible_travel, odd_hours and stolen_card (tiny amounts, then large
+    ones). Each transaction has a label; labels are never sent.
 
     For example:
 
@@ -143,18 +146,20 @@ def simulate(
     stream = itertools.islice(_renamed(_until_now(simulated_events(plan)), prefix), events)
     if out_file is None:
         replay_plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, seed=seed), events)
-        send(stream, Sending(replay_plan, ledger, account, metrics_port, output, teller(log_json=log_json)))
+        send(stream, Sending(replay_plan, ledger, account, metrics_port, output, progress_report(log_json=log_json)))
         return
     if kafka or speed or rate or malformed or duplicates or late or ledger or metrics_port or account is not None:
         raise UserError(
-            "--out writes a file and sends nothing", "leave out the options of sending, and `replay` the file"
+            "--out writes a file and sends nothing",
+            "leave out the options for sending, and send the file with `replay`",
+            ErrorCode.USAGE_ERROR,
         )
     counts = write_events(stream, out_file)
     emit(
         output,
         {"file": str(out_file), **counts},
         lambda: out.print(
-            f"{counts['events']:,} transactions, {counts['frauds']:,} of them fraud, are in {out_file}", soft_wrap=True
+            f"{out_file} holds {counts['events']:,} transactions, {counts['frauds']:,} of them fraud", soft_wrap=True
         ),
     )
 
@@ -185,13 +190,17 @@ def _renamed(events: Iterator[SourceEvent], prefix: str) -> Iterator[SourceEvent
 
 
 def _until_now(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
-    """Pass events on until simulated time reaches the present: the detector refuses transactions of the future."""
+    """Yield events up to the present time: the detector rejects transactions of the future.
+
+    Raises:
+        UserError: an event lies in the future.
+    """
     now_ms = _now_ms()
     for count, event in enumerate(events):
         if event.transaction["event_time_ms"] > now_ms:
             raise UserError(
                 f"simulated time reached the present after {count:,} transactions",
-                "take more --customers, fewer --events or an earlier --start",
+                "use more --customers, fewer --events or an earlier --start",
             )
         yield event
 

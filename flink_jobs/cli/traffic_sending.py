@@ -1,4 +1,4 @@
-"""What `replay` and `simulate` share: send, report, and balance the account."""
+"""The common part of `replay` and `simulate`: sends, reports, and reconciles records with their outcomes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from flink_jobs.traffic.sender_metrics import TrafficMetrics
 NOT_BALANCED = 1
 
 
-class Tell(Protocol):
-    """Reports progress: ``text`` to people, or ``event`` and ``fields`` as JSON to programs."""
+class ProgressReport(Protocol):
+    """Reports progress: ``text`` to users, or ``event`` and ``fields`` as JSON to programs."""
 
     def __call__(self, event: str, text: str, /, **fields: float) -> None:
         """Report once."""
 
 
-def teller(*, log_json: bool) -> Tell:
-    """Return what reports progress, on standard error in both forms."""
+def progress_report(*, log_json: bool) -> ProgressReport:
+    """Return a function that reports progress on standard error, as text or as JSON."""
     if log_json:
         log = json_log(sys.stderr)
         return lambda event, _text, /, **fields: log.info(event, **fields)
@@ -44,26 +44,26 @@ def teller(*, log_json: bool) -> Tell:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What `replay` and `simulate` have in common."""
+    """The options that `replay` and `simulate` have in common."""
 
     plan: ReplayPlan
     ledger_path: Path | None
     account: float | None
     metrics_port: int
     output: Output
-    tell: Tell
+    report: ProgressReport
 
 
 def send(events: Iterable[SourceEvent], sending: Sending) -> None:
-    """Send, print what was sent and, where asked for, the account.
+    """Send the events, print the counts and, with an account time, the reconciliation.
 
     Raises:
-        typer.Exit: with code 1, when the account does not come out as planned.
-        UserError: no broker, no topic, a taken port, a ledger file that cannot be written.
+        typer.Exit: with code 1, if an outcome is not the planned one.
+        UserError: no broker answers, the topic does not exist, the port is taken or the ledger cannot be written.
     """
-    settings, path, tell = load_settings(), sending.ledger_path, sending.tell
+    settings, path, report = load_settings(), sending.ledger_path, sending.report
     if path is not None and not path.parent.is_dir():
-        raise UserError(f"there is no folder {path.parent}", "make it, or choose another file with --ledger")
+        raise UserError(f"there is no folder {path.parent}", "create it, or choose another file with --ledger")
     metrics = TrafficMetrics()
     metrics.serve(sending.metrics_port)
     kafka, prefix = settings.broker("traffic"), settings.topic_prefix
@@ -72,40 +72,40 @@ def send(events: Iterable[SourceEvent], sending: Sending) -> None:
         ends = output_ends(kafka, prefix)
     start = time.monotonic()
 
-    def report(ledger: SentLedger, seconds: float) -> None:
+    def delivered(ledger: SentLedger, seconds: float) -> None:
         rate = ledger.sent / max(seconds, 1e-9)
-        tell("delivered", f"{ledger.sent:>10,} delivered  {rate:>8,.0f}/s", records=ledger.sent, per_s=round(rate, 1))
+        report("delivered", f"{ledger.sent:>10,} delivered  {rate:>8,.0f}/s", records=ledger.sent, per_s=round(rate, 1))
 
     try:
         send_events(
-            events, sending.plan, kafka, prefix, ledger_path=path, on_progress=report, ledger=ledger, watcher=metrics
+            events, sending.plan, kafka, prefix, ledger_path=path, on_progress=delivered, ledger=ledger, watcher=metrics
         )
     finally:
         seconds = time.monotonic() - start
         text = f"{ledger.sent:,} records delivered in {seconds:.1f} s ({ledger.sent / seconds:,.0f}/s)"
-        tell("sending_ended", text, records=ledger.sent, seconds=round(seconds, 3))
-    balance = None if sending.account is None else _balance(settings, ledger, sending.account, ends, tell)
+        report("sending_ended", text, records=ledger.sent, seconds=round(seconds, 3))
+    balance = None if sending.account is None else _balance(settings, ledger, sending.account, ends, report)
     result: dict[str, Any] = {**ledger.as_dict(), "seconds": round(seconds, 3)}
     if balance is not None:
         result["account"] = balance.as_dict()
     emit(sending.output, result, lambda: _print(ledger, balance))
     if balance is not None and not balance.is_as_expected:
         if "duplicate instead of decided" in balance.unexpected:
-            say("Some transactions had been decided before. To send them again as new ones, use --prefix.")
+            say("Some transactions were decided before. To send them again as new ones, use --prefix.")
         raise typer.Exit(NOT_BALANCED)
 
 
 def _balance(
-    settings: Settings, ledger: SentLedger, limit_s: float, start: Mapping[Position, int] | None, tell: Tell
+    settings: Settings, ledger: SentLedger, limit_s: float, start: Mapping[Position, int] | None, report: ProgressReport
 ) -> Balance:
-    tell("waiting_for_outcomes", "Waiting for the outcomes ...", records=ledger.sent)
+    report("waiting_for_outcomes", "Waiting for the outcomes ...", records=ledger.sent)
     shown = time.monotonic()
 
     def progress(answered: int, sent: int) -> None:
         nonlocal shown
         if time.monotonic() - shown > 2.0:  # noqa: PLR2004 - seconds between two lines
             shown = time.monotonic()
-            tell("outcomes", f"{answered:,} of {sent:,} have an outcome", outcomes=answered, records=sent)
+            report("outcomes", f"{answered:,} of {sent:,} have an outcome", outcomes=answered, records=sent)
 
     kafka, prefix = settings.broker("traffic"), settings.topic_prefix
     return await_balance(kafka, prefix, ledger, limit_s=limit_s, start=start, on_progress=progress)

@@ -67,7 +67,7 @@ def test_airflow_gets_a_database_and_no_more(
             monkeypatch.setenv(f"STREAMFLOW_{name.upper()}", text)
     for _ in range(2):
         migrate_command.migrate(airflow_password_file=password)
-    assert f"{DATABASE} is to date (0 migrations" in capsys.readouterr().out
+    assert f"{DATABASE} is up to date (0 migrations" in capsys.readouterr().out
     guest = {"postgres_user": own.AIRFLOW, "postgres_password": SecretStr("quite'secret")}
     theirs = cloud.model_copy(update={**guest, "postgres_database": airflow.DATABASE})
     with psycopg.connect(theirs.postgres_dsn) as connection:

@@ -234,7 +234,7 @@ def test_inspect_tells_of_a_customer_whose_bytes_are_damaged(own: Path) -> None:
 def test_check_shows_operators_and_ends_with_one_when_refused(savepoint: Path) -> None:
     code, told = invoke("check", str(savepoint), "--mode", "thread")
     assert code == 0
-    assert "detect can go on from it" in told
+    assert "detect can resume from it" in told
     assert "fraud-detector" in told
     code, told = invoke("check", str(savepoint), "--mode", "process", "--output", "json")
     assert code == 1
