@@ -1,4 +1,4 @@
-"""A few cases of the fault matrix on every change. `make faults` runs all; docs/faults.md shows what came of them."""
+"""Four cases of the fault matrix, for every change. ``make faults`` runs all; docs/faults.md shows the results."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import pytest
 from flink_jobs.local.stack import Stack
 from tests.lab.faults.fault_command import run_case
 from tests.lab.faults.fault_matrix import CASES
-from tests.lab.faults.fault_stack import Lab
 from tests.lab.faults.finding import Status
+from tests.lab.faults.system_under_test import SystemUnderTest
 
 QUICK = ("schema-change", "clock-jump", "broker-kill", "state-corrupt")
-"""Not those that other tests of this folder do: garbage, a killed TaskManager, idle partitions, damaged models."""
+"""Other tests of this folder cover malformed records, a killed TaskManager, idle partitions and damaged models."""
 
 
 @pytest.fixture(scope="module")
-def lab(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    made = Lab(stack, model_dir, tmp_path_factory.mktemp("faults"), taskmanagers=2)
+def system(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemUnderTest]:
+    made = SystemUnderTest(stack, model_dir, tmp_path_factory.mktemp("faults"), taskmanagers=2)
     yield made
     made.end_shared()
 
 
-# A broker that is killed leaves kafka-python's half-made connections unclosed; only the collector finds them.
+# When a broker is killed, kafka-python leaves half-open connections; only the garbage collector closes them.
 @pytest.mark.filterwarnings("ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.parametrize("name", QUICK)
-def test_the_account_balances_after_the_fault(lab: Lab, name: str) -> None:
+def test_the_ledger_is_complete_after_the_fault(system: SystemUnderTest, name: str) -> None:
     (case,) = (case for case in CASES if case.name == name)
 
-    finding = run_case(lab, case, seed=1)
+    finding = run_case(system, case, seed=1)
     gc.collect()
 
     assert finding.problems == []

@@ -27,7 +27,7 @@ EVENTS = 5
 
 
 @dataclass
-class Lab:
+class FaultStack:
     """A running detector, its folder of models, and how to talk to it."""
 
     stack: Stack
@@ -70,7 +70,7 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(stack: Stack, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(stack: Stack, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStack]:
     models = tmp_path_factory.mktemp("no-models-yet")
     environment = {
         "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
@@ -81,7 +81,7 @@ def lab(stack: Stack, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> 
     # Two subtasks, so that what each of them says of an experiment has to become one.
     script, options = Path(__file__).parent / "faulty_detect.py", {"parallelism.default": "2"}
     with jobs.running_job(stack, "detect", environment, script=script, options=options) as job_id:
-        yield Lab(stack, job_id, models)
+        yield FaultStack(stack, job_id, models)
 
 
 def arrays_digest_of(directory: Path) -> str:
@@ -98,13 +98,13 @@ def is_degraded(decisions: list[dict[str, Any]]) -> bool:
     )  # fmt: skip
 
 
-def test_without_any_model_the_job_runs_and_decides_by_rules(lab: Lab) -> None:
+def test_without_any_model_the_job_runs_and_decides_by_rules(lab: FaultStack) -> None:
     assert is_degraded(lab.decisions())
     assert lab.incidents() == [], "told by log and metric: no message or event is to blame"
     assert lab.runs_without_a_restart()
 
 
-def test_a_model_that_appears_later_is_taken_into_use_by_a_control_message(lab: Lab) -> None:
+def test_a_model_that_appears_later_is_taken_into_use_by_a_control_message(lab: FaultStack) -> None:
     write_model(lab.models, "good")
 
     answer = lab.use_model("good")
@@ -117,7 +117,9 @@ def test_a_model_that_appears_later_is_taken_into_use_by_a_control_message(lab: 
     assert lab.runs_without_a_restart()
 
 
-def test_a_model_that_was_published_elsewhere_is_fetched_from_the_bucket(lab: Lab, bucket: str, tmp_path: Path) -> None:
+def test_a_model_that_was_published_elsewhere_is_fetched_from_the_bucket(
+    lab: FaultStack, bucket: str, tmp_path: Path
+) -> None:
     with open_store(f"s3://{bucket}/{PREFIX}") as store:
         store.publish(write_model(tmp_path, "from-afar"))
 
@@ -150,7 +152,7 @@ def missing(models: Path) -> None:
 
 @pytest.mark.parametrize("damage", [corrupt, truncated, other_features, missing], ids=lambda damage: damage.__name__)
 def test_a_model_that_cannot_be_served_is_an_incident_and_the_next_good_one_ends_it(
-    lab: Lab, damage: Callable[[Path], None]
+    lab: FaultStack, damage: Callable[[Path], None]
 ) -> None:
     damage(lab.models)
     before = {item["dlq_id"] for item in lab.incidents()}
@@ -170,7 +172,7 @@ def test_a_model_that_cannot_be_served_is_an_incident_and_the_next_good_one_ends
     assert {item["model_version"] for item in lab.decisions()} == {"good"}
 
 
-def test_arrays_of_another_digest_are_not_used(lab: Lab) -> None:
+def test_arrays_of_another_digest_are_not_used(lab: FaultStack) -> None:
     answer = lab.change({"model_version": "good", "model_digest": "0" * 64})
 
     assert "digest_mismatch" in answer["detail"]
@@ -181,7 +183,7 @@ def test_arrays_of_another_digest_are_not_used(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("fault", ["raises", "nan", "slow"])
-def test_a_champion_that_fails_at_work_is_cut_off_and_the_next_good_one_ends_it(lab: Lab, fault: str) -> None:
+def test_a_champion_that_fails_at_work_is_cut_off_and_the_next_good_one_ends_it(lab: FaultStack, fault: str) -> None:
     before = {item["dlq_id"] for item in lab.incidents()}
     version = f"{fault}-1"
 
@@ -205,7 +207,7 @@ def test_a_champion_that_fails_at_work_is_cut_off_and_the_next_good_one_ends_it(
     assert lab.runs_without_a_restart()
 
 
-def test_a_shadow_that_fails_leaves_no_trace_in_the_decisions(lab: Lab) -> None:
+def test_a_shadow_that_fails_leaves_no_trace_in_the_decisions(lab: FaultStack) -> None:
     lab.change({"shadow_model": {"version": "steady-1", "digest": "f" * 64}})
     assert {item["shadow"]["model_version"] for item in lab.decisions()} == {"steady-1"}
 
@@ -216,7 +218,7 @@ def test_a_shadow_that_fails_leaves_no_trace_in_the_decisions(lab: Lab) -> None:
     lab.change({"shadow_model": None})
 
 
-def test_the_guard_ends_an_experiment_for_every_subtask_by_one_message(lab: Lab) -> None:
+def test_the_guard_ends_an_experiment_for_every_subtask_by_one_message(lab: FaultStack) -> None:
     guard = {"min_decisions": 20, "max_alert_rate_ratio": 2, "min_alert_rate_ratio": 0.5, "max_error_share": 0.1}
     trial = {"id": "wild", "version": "wild-1", "digest": "f" * 64, "share": 0.5, "guard": guard}
     assert lab.change({"alpha": 1.0, "alert_threshold": 0.99, "experiment": trial})["detail"] == ""
@@ -245,7 +247,7 @@ def test_the_guard_ends_an_experiment_for_every_subtask_by_one_message(lab: Lab)
     assert lab.runs_without_a_restart()
 
 
-def test_the_faults_are_counted_and_nothing_was_lost(lab: Lab) -> None:
+def test_the_faults_are_counted_and_nothing_was_lost(lab: FaultStack) -> None:
     assert lab.runs_without_a_restart()
     audit = jobs.committed(lab.stack, "audit", PREFIX)
     applied = [item["revision"] for item in audit if item["outcome"] == "applied"]

@@ -1,8 +1,8 @@
-"""How fast the archive job catches up: decisions that wait on Kafka when it starts, until the last is in Postgres.
+"""Throughput of the archive job while it works off a backlog of decisions.
 
-``python -m tests.lab.benchmarks.archive_rate --rows 100000`` starts a stack of its own, fills ``.decisions``, submits
-the archive and prints rows per second between the first row that is seen in the table and the last, start-up left out;
-and the CPU seconds that all processes of the stack used meanwhile, which compare on a busy machine too.
+``python -m tests.lab.benchmarks.archive_rate --rows 100000`` starts its own stack, fills ``.decisions``, submits the
+archive job and prints two figures for the time between the first and the last row in Postgres (start-up is not
+counted): rows per second, and CPU seconds of all processes of the stack, which stay comparable on a shared machine.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     rows = parser.parse_args().rows
     with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:
-        Path(folder).chmod(0o755)  # as root, Postgres runs under another account
+        Path(folder).chmod(0o755)  # when this runs as root, Postgres runs under another account
         stack = Stack(Path(folder) / "home")
         try:
             stack.up(taskmanagers=1)
-            print(json.dumps(measure(stack, rows), indent=2))  # noqa: T201 - its result
+            print(json.dumps(measure(stack, rows), indent=2))  # noqa: T201 - the result of the command
         finally:
             stack.down(wipe=True)
 
 
 def measure(stack: Stack, rows: int) -> dict[str, Any]:
-    """Fill the topic, start the job, watch the table."""
+    """Fill the topic, start the job and count the rows in Postgres until all have arrived."""
     settings = stack.settings()
     _fill(settings.broker(), rows)
     seen: list[tuple[float, int, float]] = []
@@ -64,7 +64,7 @@ def measure(stack: Stack, rows: int) -> dict[str, Any]:
         wait_for(is_done, limit_s=LIMIT_S, what="all rows in Postgres", interval_s=0.5)
     (first_at, first, first_cpu), (last_at, last, last_cpu) = seen[0], seen[-1]
     if last == first:
-        raise SystemExit(f"all {rows} rows came between two looks: give more --rows")
+        raise SystemExit(f"all {rows} rows arrived between two counts; run again with more --rows")
     return {
         "rows": last - first,
         "rows_per_second": round((last - first) / (last_at - first_at)),
@@ -83,7 +83,7 @@ def _cpu_s(stack: Stack) -> float:
 
 
 def _fill(broker: Broker, rows: int) -> None:
-    """Write decisions of the card file, the ids made unique."""
+    """Write decisions of the card file with unique transaction ids."""
     documents = decide(DISTINCT).decisions
     producer = connect(broker)
     for number in range(rows):

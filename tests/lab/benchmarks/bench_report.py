@@ -1,4 +1,4 @@
-"""What the benchmark found, as a table in the terminal, as Markdown and as JSON."""
+"""Benchmark results as tables in the terminal, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 LAYOUT = 2
-"""Of results.json; figures came with 2."""
+"""Version of the layout of results.json; version 2 added figures."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What two reports are compared by: the same name is the same quantity, measured the same way.
+    """One quantity by which two reports are compared; it keeps its name from release to release.
 
     Attributes:
-        name: of the part and what was measured.
-        unit: of the values.
-        values: one per round.
-        higher_is_better: a rate, or else a time or a size.
+        name: part and measured quantity, such as ``core: compiled``.
+        unit: unit of the values.
+        values: one value per round.
+        higher_is_better: True for a rate, False for a time or a size.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The middle of the rounds."""
+        """Median of the rounds."""
         return statistics.median(self.values)
 
 
@@ -45,13 +45,13 @@ class Section:
     """One table of the report.
 
     Attributes:
-        name: of the part, as given to ``--only``.
-        title: one line.
-        method: what the numbers mean and how they were taken.
-        columns: the headings.
-        rows: the cells, as they are printed.
-        raw: every single measurement, for the JSON file.
-        figures: what a later report is compared by.
+        name: name of the part, as given to ``--only``.
+        title: one line above the table.
+        method: meaning of the numbers and how they were measured.
+        columns: column headings.
+        rows: cells as printed.
+        raw: all single measurements, for the JSON file.
+        figures: quantities for the comparison with other reports.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Refuse rows that do not fit the headings."""
+        """Check that all rows fit the headings."""
         for row in self.rows:
             self._check(row)
 
@@ -71,17 +71,17 @@ class Section:
         """Add a row.
 
         Raises:
-            ValueError: it has more or fewer cells than there are columns.
+            ValueError: the number of cells is not the number of columns.
         """
         self._check(cells)
         self.rows.append(cells)
 
     def rate(self, name: str, values: Sequence[float], unit: str = "events/s") -> None:
-        """Add a figure of which more is better."""
+        """Add a figure for which higher is better."""
         self.figures.append(Figure(f"{self.name}: {name}", unit, tuple(values), higher_is_better=True))
 
     def cost(self, name: str, values: Sequence[float], unit: str) -> None:
-        """Add a figure of which less is better."""
+        """Add a figure for which lower is better."""
         self.figures.append(Figure(f"{self.name}: {name}", unit, tuple(values), higher_is_better=False))
 
     def _check(self, row: Sequence[str]) -> None:
@@ -95,7 +95,7 @@ def number(value: float, digits: int = 0) -> str:
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
-    """Return the median, and the range where there is more than one value."""
+    """Return the median as text, with the range if there is more than one value."""
     middle = number(statistics.median(values), digits)
     if len(values) == 1:
         return middle
@@ -103,7 +103,7 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 
 
 def terminal_table(section: Section) -> Table:
-    """Return a section for a terminal."""
+    """Return a section as a table for the terminal."""
     table = Table(title=section.title, caption=section.method, box=None, title_justify="left", caption_justify="left")
     for position, column in enumerate(section.columns):
         table.add_column(column, justify="right" if position else "left")

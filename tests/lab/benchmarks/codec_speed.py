@@ -1,4 +1,4 @@
-"""What a customer's state costs to write and to read, by how much it holds; twice an event, once each way."""
+"""Time to decode and to encode a customer's state, by the length of the history it holds."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 CALLS = 2_000
 HISTORIES = (1, 8, RING_CAPACITY)
-"""Transactions of the customer; the last fills the ring."""
+"""Transactions of the customer; the last value fills the ring."""
 METHOD = (
-    f"Microseconds per call, {CALLS} calls a round, in this process: the median round, with the range of all. The "
-    "state is that of one customer after so many transactions, as the evaluator leaves it."
+    f"Microseconds per call, {CALLS} calls a round, in this process: median of the rounds and their range. The state "
+    "is the one that the evaluator writes for one customer after this number of transactions."
 )
 
 
 def blob_after(transactions: int) -> bytes:
-    """Return the state of a customer after some transactions."""
+    """Return the encoded state of a customer after this number of transactions."""
     from flink_jobs.core.evaluator import TransactionEvaluator  # noqa: PLC0415 - beside its only use
     from flink_jobs.core.parsing.source_record import SourceRecord  # noqa: PLC0415
 
@@ -33,12 +33,12 @@ def blob_after(transactions: int) -> bytes:
         record = SourceRecord(message.value, 0, offset, "", "", message.key.decode(), "bench")
         blob = evaluator.evaluate(record, lambda blob=blob: blob, time.time_ns() // 1_000_000).state  # type: ignore[misc]
     if blob is None:
-        raise ValueError("no transaction was decided")
+        raise ValueError("no transaction was scored")
     return blob
 
 
 def measure(rounds: int) -> list[Section]:
-    """Time both ways for every history."""
+    """Time decoding and encoding for every history length."""
     section = Section(
         "codec",
         f"State codec ({core_in_use()} core)",
@@ -58,7 +58,7 @@ def measure(rounds: int) -> list[Section]:
 
 
 def _timed(call: Callable[[], object]) -> float:
-    """Return the microseconds of a call: the median of ten turns, so that a busy moment does not count."""
+    """Return the microseconds per call: the median of ten turns, so that a short disturbance has no effect."""
     turns = []
     for _ in range(10):
         started = time.perf_counter()

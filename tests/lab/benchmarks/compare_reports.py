@@ -1,4 +1,4 @@
-"""Two reports compared, figure by figure: what became slower or larger is named, with its ratio."""
+"""Compares two benchmark reports figure by figure and lists the figures that became worse."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 THRESHOLD = 0.10
-"""Smallest loss that is called a regression: what two runs of the same commit differ by on a quiet machine is less."""
+"""Smallest loss that counts as a regression. Two runs of one commit on a quiet machine differ by less."""
 _OF_THE_RUN = ("when", "commit", "load average before (1, 5, 15 min)")
-"""What differs between any two reports."""
+"""Entries of the machine description that differ between any two runs."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Change:
 
     @property
     def ratio(self) -> float:
-        """How good the new value is in units of the old one: above 1 is better, whichever way the figure counts."""
+        """New value relative to the old one, turned so that above 1 is better for rates and for times alike."""
         old, new = self.before.median, self.after.median
         return new / old if self.before.higher_is_better else old / new
 
     @property
     def verdict(self) -> str:
-        """``REGRESSION``, ``better`` or nothing.
+        """``REGRESSION``, ``better`` or an empty string.
 
-        Rounds that overlap with the old ones are no regression: the machine varied as much within a report.
+        A figure whose rounds overlap with the old rounds is no regression, because the machine itself varied as much.
         """
         sign = 1 if self.before.higher_is_better else -1
         if self.ratio < 1 - self.threshold:
@@ -47,25 +47,25 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two reports against each other."""
+    """The result of comparing two reports."""
 
     changes: list[Change]
     missing: list[str]
-    """Figures of the old report that the new one does not have."""
+    """Names of figures that only the old report has."""
     other_machine: list[str]
-    """How the machines differ; ratios then say little about the code."""
+    """Differences between the machines; if there are any, the ratios say little about the code."""
 
     @property
     def regressions(self) -> list[Change]:
-        """What became worse by more than its threshold."""
+        """The figures that became worse by more than the threshold."""
         return [change for change in self.changes if change.verdict == "REGRESSION"]
 
 
 def compare(old: Path, new: Path, threshold: float = THRESHOLD) -> Comparison:
-    """Compare two results.json.
+    """Compare two ``results.json`` files.
 
     Raises:
-        UserError: one cannot be read, or they have no figure in common.
+        UserError: a file cannot be read, or the reports have no figure in common.
     """
     before, after = _read(old), _read(new)
     ours, theirs = _figures(before), _figures(after)
@@ -89,7 +89,7 @@ def as_section(found: Comparison, old: Path, new: Path) -> Section:
         "compare",
         f"{new} against {old}",
         f"Medians, with the range of the rounds. Ratio: above 1 is better. A regression is a figure that lost more "
-        f"than {threshold:.0%} with every round worse than every round before.",
+        f"than {threshold:.0%} and whose new rounds are all worse than all old rounds.",
         ("figure", "unit", "before", "after", "ratio", "verdict"),
     )
     for change in sorted(found.changes, key=lambda item: item.ratio):
@@ -110,9 +110,9 @@ def _read(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
         layout = document.get("layout", 1)
     except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is no report ({error})", "name a results.json that `make bench` wrote") from None
+        raise UserError(f"{path} is not a report ({error})", "give a results.json that `make bench` wrote") from None
     if layout != LAYOUT:
-        raise UserError(f"{path} has layout {layout}, this reads {LAYOUT}", "measure it again with this release")
+        raise UserError(f"{path} has layout {layout}, expected {LAYOUT}", "measure again with this release")
     return dict(document)
 
 

@@ -1,4 +1,4 @@
-"""The pure evaluator: compiled against the same files as Python, and with states that stay decoded."""
+"""CPU time of the pure evaluator: compiled and as Python, with and without customer states that stay decoded."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ VARIANTS = {
     "compiled, every customer known": ("compiled", CUSTOMERS),
     "compiled, hardly any known": ("compiled", 1),
 }
-"""The core, and of how many customers the state stays decoded; the last pays for keeping and gains nothing."""
+"""By name: the core, and the number of customers whose state stays decoded. The last variant shows the cost of the
+cache when almost every look-up misses."""
 METHOD = (
-    "CPU microseconds per event with rules and model, a dict as state: parse, state, features, rules, model, decision. "
-    "Each round runs every variant, one after the other, each in a process of its own."
+    "CPU microseconds per event with rules and model; a dict holds the state. Steps: parse, state, features, rules, "
+    "model, decision. Each round runs every variant once, each in its own process."
 )
 
 
 def measure(events: int, model_dir: Path, kept: int) -> float:
     """Return the CPU microseconds per event of this process's core, over ``events`` events with rules and model."""
-    from tests.lab.benchmarks.engines import run_evaluator  # noqa: PLC0415 - chosen core first
+    from tests.lab.benchmarks.engines import run_evaluator  # noqa: PLC0415 - the core must be chosen first
     from tests.lab.benchmarks.workload import card_traffic  # noqa: PLC0415
 
     messages = card_traffic(events, customers=CUSTOMERS)
@@ -43,10 +44,10 @@ def measure(events: int, model_dir: Path, kept: int) -> float:
 
 
 def run_in_process(variant: str, events: int, model_dir: Path) -> float:
-    """Measure one variant in a process of its own.
+    """Measure one variant in its own process; return CPU microseconds per event.
 
     Raises:
-        UserError: there is no such core here.
+        UserError: the core that the variant needs is not built.
     """
     choice, kept = VARIANTS[variant]
     command = [sys.executable, "-m", "tests.lab.benchmarks.core_speed", str(events), str(model_dir), str(kept)]
@@ -54,20 +55,20 @@ def run_in_process(variant: str, events: int, model_dir: Path) -> float:
     done = subprocess.run(command, env=environment, cwd=REPO_ROOT, capture_output=True, text=True, check=True)
     used, microseconds = done.stdout.split()
     if used != choice:
-        raise UserError(f"asked for the {choice} core, got {used}", "run `make setup` on a machine with gcc")
+        raise UserError(f"the {choice} core is not available, {used} ran", "run `make setup` on a machine with gcc")
     return float(microseconds)
 
 
 def measure_variants(model_dir: Path, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
-    """Run all variants in turn, each in a process of its own."""
+    """Measure all variants ``rounds`` times, in turn."""
     section = Section(
-        "core", f"The evaluator alone, {events:,} events", METHOD, ("core", "us/event", "as fast as Python")
+        "core", f"The evaluator alone, {events:,} events", METHOD, ("core", "us/event", "speed against Python")
     )
     taken: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     for _ in range(rounds):
         for variant, some in taken.items():
             some.append(run_in_process(variant, events, model_dir))
-            say(f"{variant}: {some[-1]:.1f} us an event")
+            say(f"{variant}: {some[-1]:.1f} us per event")
     for variant, times in taken.items():
         ratios = [first / time for first, time in zip(next(iter(taken.values())), times, strict=True)]
         section.add(variant, spread(times, 1), number(statistics.median(ratios), 2))
@@ -76,6 +77,6 @@ def measure_variants(model_dir: Path, events: int, rounds: int, say: Callable[[s
     return [section]
 
 
-if __name__ == "__main__":  # one core, in a process of its own
+if __name__ == "__main__":  # `run_in_process` starts this for one variant
     _events, _models, _kept = sys.argv[1:]
     sys.stdout.write(f"{core_in_use()} {measure(int(_events), Path(_models), int(_kept))}\n")

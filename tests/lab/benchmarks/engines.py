@@ -1,4 +1,4 @@
-"""Throughput: the evaluator alone, our job, Quix Streams and Bytewax, on the same events and the same code."""
+"""Throughput of the evaluator alone, of our job, of Quix Streams and of Bytewax, with the same events and evaluator."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ OURS, EVALUATOR = "StreamFlow, exactly-once, RocksDB", "the evaluator in a loop,
 BYTEWAX, QUIX = peers_env.BYTEWAX, peers_env.QUIX_EXACTLY_ONCE
 FOREVER_MS = 2**62
 METHOD = (
-    "Events per second between the output that ends the first tenth and the last output, by the broker's clock (when "
-    "it appended each output), the same for every engine; start-up is not counted, nor is a first run of our job, in "
-    "which the JVM compiles. Per core: events per CPU second of the engine's own processes in the same time (the "
-    "TaskManager; the peer's process), the broker's not counted. Cores stolen went to other machines of the same "
-    "host while this one had work for them. Rules and model on, one instance, one topic of four "
-    f"partitions filled beforehand, checkpoints or commits every {CHECKPOINT_INTERVAL_MS // 1000} s. Every engine's "
-    "decisions were compared with the evaluator's. Medians over the rounds, in which the engines take turns; ratios "
-    "are taken within a round. Quix puts off state writes until it commits: only a run of several commits (see the "
-    "seconds timed) holds their cost. StreamFlow keeps the states of recent customers decoded, the peers "
-    "read and decode the state of each event; `steps` tells what that gains."
+    "Events per second from the end of the first tenth of the outputs to the last output, by the broker's append time, "
+    "for every engine alike. Start-up is not counted, nor is a first run of our job, in which the JVM compiles. Per "
+    "core: events per CPU second of the engine's own processes in the same time (the TaskManager, or the peer's "
+    "process), without the broker. Stolen cores: CPU time that the hypervisor gave to other machines while this one "
+    "had work. Rules and model on, one instance, one topic of four "
+    f"partitions filled beforehand, checkpoints or commits every {CHECKPOINT_INTERVAL_MS // 1000} s. The decisions of "
+    "every engine were compared with those of the evaluator. Medians over the rounds; the engines take turns, and "
+    "ratios are taken within a round. Quix delays state writes until it commits, so only a run with several commits "
+    "(see the column seconds) includes their cost. StreamFlow keeps the states of recent customers decoded, the peers "
+    "read and decode the state for each event; the part `steps` measures the difference."
 )
 
 
 @dataclass(frozen=True)
-class Run:
-    """One engine's run."""
+class EngineRun:
+    """The measured run of one engine."""
 
     engine: str
     rate: Rate
@@ -53,12 +53,12 @@ class Run:
 
 
 def run_evaluator(messages: Sequence[Message], model_dir: Path, kept: int = 0) -> tuple[Rate, str]:
-    """Evaluate all messages with a dict as state; return the rate and the digest of what was decided.
+    """Score all messages with a dict as state; return the rate and the digest of the decisions.
 
     Args:
-        messages: what arrives.
-        model_dir: where the model is.
-        kept: customers whose state stays decoded.
+        messages: the input records.
+        model_dir: folder of the model versions.
+        kept: number of customers whose state stays decoded; 0 decodes the state for every event.
     """
     model = load_model(model_directory(model_dir), FEATURE_NAMES)
     evaluator = TransactionEvaluator(model=model, recent=RecentStates(kept, FOREVER_MS) if kept else None)
@@ -76,67 +76,67 @@ def run_evaluator(messages: Sequence[Message], model_dir: Path, kept: int = 0) -
     return rate, outputs.digest(decisions)
 
 
-def run_detector(rig: Rig, messages: Sequence[Message], plan: JobPlan, expected: str) -> Run:
+def run_detector(rig: Rig, messages: Sequence[Message], plan: JobPlan, expected: str) -> EngineRun:
     """Run our job over the messages.
 
     Raises:
-        WrongOutputError: it did not decide what the evaluator decides.
+        WrongOutputError: its decisions differ from those of the evaluator.
     """
     with rig.filled_topics("ours", messages) as prefix:
         with rig.meter() as meter, rig.detector(prefix, plan) as job_id:
             busy = rig.await_consumed(prefix, job_id, len(messages))
             written = outputs.read_written(rig.broker, prefix, len(messages))
         outputs.require_equal(written, expected, OURS)
-        return Run(OURS, steady_rate(written.appended_ms, meter), busy)
+        return EngineRun(OURS, steady_rate(written.appended_ms, meter), busy)
 
 
 def warm_up(rig: Rig, messages: Sequence[Message], expected: str, parallelism: int = 1) -> None:
-    """Run our job once without timing it, unless that many TaskManagers have run it before."""
+    """Run our job once without timing it, unless this number of TaskManagers has run it before."""
     if rig.warm_taskmanagers < parallelism:
         run_detector(rig, messages, JobPlan(parallelism=parallelism), expected)
         rig.warm_taskmanagers = parallelism
 
 
-def run_peer(rig: Rig, messages: Sequence[Message], peer: peers_env.Peer, expected: str) -> Run:
+def run_peer(rig: Rig, messages: Sequence[Message], peer: peers_env.Peer, expected: str) -> EngineRun:
     """Run a peer over the messages.
 
     Raises:
-        WrongOutputError: it did not decide what the evaluator decides.
+        WrongOutputError: its decisions differ from those of the evaluator.
     """
     with rig.filled_topics("peer", messages) as prefix:
         meter = peers_env.run_peer(rig, peer, prefix, len(messages))
         written = outputs.read_written(rig.broker, prefix, len(messages))
         outputs.require_equal(written, expected, peer.name)
-        return Run(peer.name, steady_rate(written.appended_ms, meter))
+        return EngineRun(peer.name, steady_rate(written.appended_ms, meter))
 
 
 def measure(
     rig: Rig, events: int, rounds: int, say: Callable[[str], None], customers: int = CUSTOMERS
 ) -> list[Section]:
-    """Run every engine once a round."""
+    """Run every engine once in each round; return the comparison and the time shares of our job."""
     peers_env.install()
     messages = card_traffic(events, customers=customers)
-    runs: list[Run] = []
+    runs: list[EngineRun] = []
     for round_number in range(1, rounds + 1):
         rate, expected = run_evaluator(messages, rig.model_dir)
         warm_up(rig, messages, expected)
-        starts: list[Callable[[], Run]] = [
-            partial(Run, EVALUATOR, rate),
+        starts: list[Callable[[], EngineRun]] = [
+            partial(EngineRun, EVALUATOR, rate),
             partial(run_detector, rig, messages, JobPlan(), expected),
             partial(run_peer, rig, messages, QUIX, expected),
             partial(run_peer, rig, messages, BYTEWAX, expected),
         ]
         for start in starts:
             runs.append(start())
-            say(f"round {round_number}: {_told(runs[-1])}")
+            say(f"round {round_number}: {_summary(runs[-1])}")
     return [_comparison(runs, f"{events:,} events of {customers:,} customers"), _busy(runs)]
 
 
-def _told(run: Run) -> str:
+def _summary(run: EngineRun) -> str:
     return f"{run.engine}: {run.rate.events_per_s:,.0f} events/s, {run.rate.events_per_cpu_s:,.0f} per core"
 
 
-def _comparison(runs: Sequence[Run], what: str) -> Section:
+def _comparison(runs: Sequence[EngineRun], what: str) -> Section:
     section = Section(
         "engines",
         f"Throughput with the same evaluator on the same {what}",
@@ -175,8 +175,8 @@ def _comparison(runs: Sequence[Run], what: str) -> Section:
     return section
 
 
-def raw(run: Run) -> dict[str, Any]:
-    """Return a run for the JSON file."""
+def raw(run: EngineRun) -> dict[str, Any]:
+    """Return one run as an entry of the JSON file."""
     return {
         "engine": run.engine,
         **asdict(run.rate),
@@ -186,15 +186,15 @@ def raw(run: Run) -> dict[str, Any]:
 
 
 def our_median(comparison: Section) -> float:
-    """Return our job's median rate of a comparison, in events per second."""
+    """Return the median throughput of our job in a comparison, in events per second."""
     return statistics.median([float(item["events_per_s"]) for item in comparison.raw if item["engine"] == OURS])
 
 
-def _busy(runs: Sequence[Run]) -> Section:
+def _busy(runs: Sequence[EngineRun]) -> Section:
     section = Section(
         "engines",
-        "Where our job's time goes",
-        "Flink's own busy, back-pressured and idle time of each vertex, averaged over one sample a second of the last "
+        "Time shares of our job",
+        "Flink's busy, back-pressured and idle time of each vertex: the average of one sample per second over the last "
         "round, start and end included.",
         ("vertex", "busy", "back-pressured", "idle"),
     )

@@ -1,6 +1,6 @@
-"""What the broker itself carries on this machine: the ceiling of everything above it.
+"""Throughput of the Kafka broker on this machine, which limits all other parts.
 
-Kafka's own performance tools write and read; beside them what our producer and our reader reach, which are Python.
+Kafka's performance tools write and read the records, and so do our own Python producer and reader.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 LIMIT_S = 300
 KAFKA_TOOL, OURS = "Kafka's own tool", "StreamFlow's client"
 METHOD = (
-    "The benchmark's own records into one topic of four partitions, lz4, acknowledged by the broker, and out "
-    "again. Kafka's tools are `ProducerPerformance` and `ConsumerPerformance`; ours are the producer that fills the "
-    "benchmark's topics and the reader of committed records, both in one Python process."
+    "The benchmark's records are written to one topic of four partitions (lz4, acknowledged) and read back. Kafka's "
+    "tools are `ProducerPerformance` and `ConsumerPerformance`. Our clients are the producer that fills the "
+    "benchmark's topics and the reader of committed records, each in one Python process."
 )
 _WRITTEN = re.compile(r"([\d.]+) records/sec")
 
 
 def measure(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
-    """Write and read with both kinds of client."""
+    """Write and read the records with Kafka's tools and with our clients."""
     messages = workload.card_traffic(events)
     size = sum(len(message.value or b"") for message in messages) // len(messages)
     section = Section("kafka", "The broker's own throughput", METHOD, ("client", "way", "records/s", "MB/s"))
@@ -65,7 +65,7 @@ def _our_clients(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
     done = time.perf_counter()
     workload.drop_topics(rig.broker, prefix)
     if found != len(messages):
-        raise UserError(f"{found} of {len(messages)} records were read back", "see kafka.log of the benchmark's stack")
+        raise UserError(f"read {found} of {len(messages)} records", "see kafka.log of the benchmark's stack")
     return len(messages) / (written - started), found / (done - written)
 
 
@@ -86,30 +86,30 @@ def _kafka_tools(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
     return written_rate(written), read_rate(read)
 
 
-def written_rate(told: str) -> float:
-    """Return the records per second of the last line of `ProducerPerformance`, which is about the whole run.
+def written_rate(output: str) -> float:
+    """Return records per second from the last line of ``ProducerPerformance``, which summarises the whole run.
 
     Raises:
-        UserError: it does not say.
+        UserError: the output holds no rate.
     """
-    rates = _WRITTEN.findall(told)
+    rates = _WRITTEN.findall(output)
     if not rates:
-        raise UserError(f"Kafka's ProducerPerformance printed no rate: {told.strip()[-200:]}", "see kafka.log")
+        raise UserError(f"Kafka's ProducerPerformance printed no rate: {output.strip()[-200:]}", "see kafka.log")
     return float(rates[-1])
 
 
-def read_rate(told: str) -> float:
-    """Return the records per second of `ConsumerPerformance`: its last column, without the time to join the group.
+def read_rate(output: str) -> float:
+    """Return records per second from ``ConsumerPerformance``: its last column, without the time to join the group.
 
     Raises:
-        UserError: it does not say.
+        UserError: the output holds no rate.
     """
-    cells = told.strip().rpartition("\n")[2].split(",")
+    cells = output.strip().rpartition("\n")[2].split(",")
     try:
         return float(cells[-1])
     except ValueError:
         raise UserError(
-            f"Kafka's ConsumerPerformance printed no rate: {told.strip()[-200:]}", "see kafka.log"
+            f"Kafka's ConsumerPerformance printed no rate: {output.strip()[-200:]}", "see kafka.log"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Latency: from a transaction's Kafka timestamp to a consumer that has its decision."""
+"""Latency from the Kafka timestamp of a transaction to the moment a consumer receives its decision."""
 
 from __future__ import annotations
 
@@ -31,27 +31,30 @@ PLANS = (
     JobPlan("at_least_once", 1_000),
 )
 METHOD = (
-    "From the Kafka timestamp of a transaction (set by its producer when it sends) to the moment a consumer has its "
-    "decision: a read_committed one for exactly_once, a read_uncommitted one for at_least_once. Sent evenly at half "
-    f"the measured throughput; the first {WARM_UP_S:.0f} s are not counted. Producer, consumer, broker and job share "
-    "the machine."
+    "From the Kafka timestamp of a transaction (set by its producer when it sends) to the moment a consumer receives "
+    "its decision: a read_committed consumer for exactly_once, a read_uncommitted one for at_least_once. Sent evenly "
+    f"at half the measured throughput; the first {WARM_UP_S:.0f} s are not counted. Producer, consumer, broker and job "
+    "share the machine."
 )
 LIMIT_S = 60.0
-"""Longest wait for the rest of the decisions after the last transaction was sent."""
+"""Longest wait for the remaining decisions after the last transaction was sent."""
 _MARK = b"latency-mark"
 _TICK_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One decision: when its transaction was sent, and when it was here; both in ms since the epoch."""
+    """One decision: send time of its transaction and receive time, both in ms since the epoch."""
 
     sent_ms: int
     received_ms: float
 
 
 def follow(broker: Broker, topic: str, isolation: str, events: int, answer: Connection) -> None:
-    """Consume decisions in a process of its own until all are there or the other end hangs up; answer with them."""
+    """Consume decisions until all have arrived or the other end sends something; answer with pairs of times.
+
+    Runs in a separate process. Answers "ready" first, then a list of ``(sent_ms, received_ms)``.
+    """
     consumer: Any = KafkaConsumer(
         **broker.client(),
         isolation_level=isolation,
@@ -75,12 +78,12 @@ def follow(broker: Broker, topic: str, isolation: str, events: int, answer: Conn
 
 
 def sent_at(decision: bytes) -> int:
-    """Return when the transaction of a decision was sent: its id says so."""
+    """Return the send time of a decision's transaction, in ms since the epoch; the transaction id ends in it."""
     return int(orjson.loads(decision)["transaction_id"].rpartition("-")[2])
 
 
 def marked(events: int) -> list[workload.Message]:
-    """Return traffic whose transaction ids end in a mark that the time of sending replaces."""
+    """Return traffic whose transaction ids end in a mark, which the sender replaces by the send time."""
     messages = []
     for message in workload.card_traffic(events):
         document = orjson.loads(message.value or b"null")
@@ -90,7 +93,7 @@ def marked(events: int) -> list[workload.Message]:
 
 
 def send_evenly(broker: Broker, topic: str, messages: list[workload.Message], rate: float) -> float:
-    """Send at a steady rate, in small bursts every few milliseconds; return the rate really reached."""
+    """Send at a steady rate, in small bursts every few milliseconds; return the reached rate in records per second."""
     producer: Any = KafkaProducer(**broker.client(), linger_ms=5, compression_type="lz4")
     partitions = len(producer.partitions_for(topic))
     started = time.monotonic()
@@ -115,10 +118,10 @@ def send_evenly(broker: Broker, topic: str, messages: list[workload.Message], ra
 
 
 def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarray[Any, Any], float]:
-    """Return the latencies in ms of one run, warm-up left out, and the rate that was reached.
+    """Return the latencies of one run in ms, without the warm-up, and the reached rate in transactions per second.
 
     Raises:
-        UserError: not all decisions came.
+        UserError: some decisions did not arrive.
     """
     messages = marked(int(rate * (WARM_UP_S + seconds)))
     prefix = rig.new_prefix("latency")
@@ -129,7 +132,7 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarra
         place = topic_name(prefix, "decisions")
         consumer = context.Process(target=follow, args=(rig.broker, place, isolation, len(messages), theirs))
         consumer.start()
-        theirs.close()  # so that a consumer that died is noticed below
+        theirs.close()  # then `recv` below raises EOFError if the consumer has died
         try:
             wait_for(lambda: ours.poll() or not consumer.is_alive(), limit_s=60, what="the consumer of decisions")
             ours.recv()
@@ -138,21 +141,21 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarra
                 ours.send("stop")
             found = [Received(*pair) for pair in ours.recv()]
         except EOFError:
-            raise UserError("the consumer of decisions ended early", "its error is printed above") from None
+            raise UserError("the consumer of decisions ended early", "see its error above") from None
         finally:
             consumer.kill()
             consumer.join()
     workload.drop_topics(rig.broker, prefix)
     if len(found) < len(messages):
         raise UserError(
-            f"{len(found)} of {len(messages)} decisions came at {rate:,.0f} transactions/s", "give a lower --rate"
+            f"{len(found)} of {len(messages)} decisions arrived at {rate:,.0f} transactions/s", "set a lower --rate"
         )
     first_ms = min(item.sent_ms for item in found) + WARM_UP_S * 1000
     return np.array([item.received_ms - item.sent_ms for item in found if item.sent_ms >= first_ms]), reached
 
 
 def measure(rig: Rig, rate: float, seconds: float, rounds: int, say: Callable[[str], None]) -> list[Section]:
-    """Measure both guarantees at two checkpoint intervals."""
+    """Measure the latency of both guarantees at two checkpoint intervals."""
     section = Section(
         "latency",
         f"Latency at {rate:,.0f} transactions/s",
@@ -193,7 +196,7 @@ def measure(rig: Rig, rate: float, seconds: float, rounds: int, say: Callable[[s
 
 
 def half_load(rig: Rig, events: int, known: float | None) -> float:
-    """Return half of the job's throughput: as measured before in this run, else measured now."""
+    """Return half of the job's throughput in events per second; ``known`` is the throughput if already measured."""
     if known is None:
         messages = workload.card_traffic(events)
         expected = engines.run_evaluator(messages, rig.model_dir)[1]

@@ -1,4 +1,4 @@
-"""Where the numbers were measured: they mean nothing without it."""
+"""Description of the machine and the software versions of a measurement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("apache-flink", "kafka-python", "numpy", "orjson")
 
 
 def describe() -> dict[str, str]:
-    """Return what a reader needs to judge the numbers."""
+    """Return time, commit, hardware, load and versions, by the names that the reports print."""
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     memory_kib = re.search(r"^MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)
     java = toolchain.find_java()

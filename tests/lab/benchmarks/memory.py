@@ -1,4 +1,4 @@
-"""State: bytes per customer in checkpoints and savepoints, and what a TaskManager's memory does meanwhile."""
+"""Size of the state: bytes per customer in checkpoints and savepoints, and the TaskManager's resident memory."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 MIB = 2**20
 MILLION = 1_000_000
 METHOD = (
-    "The job is filled with that many customers. A savepoint holds every customer's key and state once, uncompressed; "
-    "a checkpoint is RocksDB's own files, with compression and with old versions that are not compacted away yet. Both "
-    "per million customers are extrapolated in proportion. The TaskManager's resident memory is bounded by its "
-    "configuration (1,728 MiB): state beyond RocksDB's cache lives on disk, so memory does not grow with customers. "
-    f"No customer's state is larger than {MAX_STATE_BYTES} bytes."
+    "The job receives transactions of this number of customers. A savepoint holds the key and state of every customer "
+    "once, uncompressed. A checkpoint holds RocksDB's files, compressed, with old versions that are not yet compacted "
+    "away. Values per million customers are extrapolated in proportion. The TaskManager's configuration bounds its "
+    "resident memory (1,728 MiB): state beyond RocksDB's cache is on disk, so memory does not grow with customers. "
+    f"The state of one customer has at most {MAX_STATE_BYTES} bytes."
 )
 
 
 @dataclass(frozen=True)
 class Filling:
-    """How many customers with how much history."""
+    """A number of customers and the number of transactions of each."""
 
     name: str
     customers: int
@@ -36,7 +36,7 @@ class Filling:
 
 
 def fillings(customers: int) -> tuple[Filling, Filling]:
-    """Return new customers, and a tenth as many whose history is full."""
+    """Return two fillings: customers with one transaction, and a tenth as many with a full history."""
     return (
         Filling("1 transaction each", customers, 1),
         Filling(f"{RING_CAPACITY} transactions each (history full)", max(100, customers // 10), RING_CAPACITY),
@@ -44,7 +44,7 @@ def fillings(customers: int) -> tuple[Filling, Filling]:
 
 
 def measure(rig: Rig, customers: int, say: Callable[[str], None]) -> list[Section]:
-    """Fill the job and weigh what it keeps."""
+    """Fill the job and measure checkpoint, savepoint and resident memory."""
     section = Section(
         "memory",
         "State per million customers",
@@ -70,7 +70,7 @@ def measure(rig: Rig, customers: int, say: Callable[[str], None]) -> list[Sectio
                 after = read_process(pids).rss_bytes
                 savepoint = folder_size(rig.rest.savepoint(job_id, (rig.scratch / "savepoints").as_uri()))
         each = savepoint / filling.customers
-        say(f"{filling.customers:,} customers, {filling.name}: {each:.0f} bytes each")
+        say(f"{filling.customers:,} customers, {filling.name}: {each:.0f} bytes per customer")
         section.raw.append(
             {"customers": filling.customers, "events_each": filling.events_each, "savepoint_bytes": savepoint,
              "checkpoint_bytes": checkpoint, "rss_before": before, "rss_after": after}
@@ -90,7 +90,7 @@ def measure(rig: Rig, customers: int, say: Callable[[str], None]) -> list[Sectio
 
 
 def full_size(rig: Rig, job_id: str) -> int:
-    """Return the bytes that the latest completed checkpoint holds in all (not only what it added)."""
+    """Return the full size of the latest completed checkpoint in bytes, not only its increment."""
     latest = rig.rest.get(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
     details = rig.rest.get(f"/jobs/{job_id}/checkpoints/details/{latest['id']}")
     return int(details["state_size"])

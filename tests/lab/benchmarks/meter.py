@@ -1,4 +1,4 @@
-"""Rates by the broker's clock, CPU seconds by the kernel's: the two things every engine is judged by."""
+"""Rates by the broker's clock and CPU seconds by the kernel's: the two measures for every engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WARM_UP_SHARE = 0.1
-"""The first tenth of the outputs is not timed: start-up, and most of the JVM's compilation."""
+"""The first tenth of the outputs is not timed: it contains start-up and most of the JVM's compilation."""
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _USER_TIME, _SYSTEM_TIME, _RSS_PAGES = 11, 12, 21  # positions in /proc/<pid>/stat after the command name
@@ -25,8 +25,8 @@ _STOLEN = 8  # position in the first line of /proc/stat, its name included
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """CPU time used so far and memory held now, summed over some processes; and what the whole machine lost so far."""
+class ProcessSample:
+    """CPU time so far and memory now, summed over some processes, and the machine's steal time so far."""
 
     at_ms: float
     cpu_s: float
@@ -36,11 +36,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How fast an engine worked in the timed part of a run.
+    """Throughput of an engine in the timed part of a run.
 
-    ``events_per_s`` is by wall time; ``events_per_cpu_s`` by the CPU time of the engine's processes (all threads,
-    garbage collection and compilation too; not the broker's), so it is what one whole core would do. Stolen seconds are
-    those of `stolen_seconds`, of all cores together.
+    ``events_per_s`` is by wall time. ``events_per_cpu_s`` is by the CPU time of the engine's processes (all threads,
+    garbage collection and compilation included, the broker excluded), so it is the throughput of one full core.
+    ``stolen_seconds`` is the steal time of all cores together.
     """
 
     events: int
@@ -65,21 +65,20 @@ class Rate:
 
     @property
     def stolen_cores(self) -> float:
-        """Cores that the hypervisor took away on average."""
+        """Average number of cores that the hypervisor gave to other machines."""
         return self.stolen_seconds / self.seconds
 
 
 def stolen_seconds() -> float:
-    """Return how long the hypervisor let this machine's cores wait while they had work, since it started.
+    """Return the kernel's steal time since boot, in seconds: cores had work but the hypervisor did not run them.
 
-    The kernel's "steal time" (proc_stat(5)): a run in which it grew was slowed by other machines on the same host. 0 on
-    a machine that is not virtual.
+    See proc_stat(5). If it grows during a run, other machines on the host slowed the run. A physical machine has 0.
     """
     return int(Path("/proc/stat").read_text().partition("\n")[0].split()[_STOLEN]) / _TICKS_PER_S
 
 
-def read_process(pids: Sequence[int]) -> Sample:
-    """Return CPU time and memory of the processes now; one that has ended counts nothing."""
+def read_process(pids: Sequence[int]) -> ProcessSample:
+    """Return CPU time and memory of the processes now; a process that has ended counts as 0."""
     ticks = pages = 0
     for pid in pids:
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -87,19 +86,19 @@ def read_process(pids: Sequence[int]) -> Sample:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])
             pages += int(fields[_RSS_PAGES])
-    return Sample(time.time() * 1000, ticks / _TICKS_PER_S, pages * _PAGE_BYTES, stolen_seconds())
+    return ProcessSample(time.time() * 1000, ticks / _TICKS_PER_S, pages * _PAGE_BYTES, stolen_seconds())
 
 
 class ProcessMeter:
-    """Samples processes in the background for the length of a ``with`` block."""
+    """Samples processes in the background during a ``with`` block."""
 
     def __init__(self, pids: Sequence[int], interval_s: float = 0.1) -> None:
-        """Name the processes."""
+        """Set the processes to sample and the interval between samples."""
         self._pids = pids
         self._interval_s = interval_s
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.samples: list[Sample] = []
+        self.samples: list[ProcessSample] = []
 
     def __enter__(self) -> Self:
         """Start sampling."""
@@ -115,22 +114,22 @@ class ProcessMeter:
     def _run(self) -> None:
         while not self._done.wait(self._interval_s):
             sample = read_process(self._pids)
-            if sample.cpu_s >= self.samples[-1].cpu_s:  # a process that ended takes its CPU time with it
+            if sample.cpu_s >= self.samples[-1].cpu_s:  # the CPU time of a process disappears when it ends
                 self.samples.append(sample)
 
     def at(self, at_ms: float) -> tuple[float, float]:
-        """Return the CPU seconds used and the seconds stolen up to a time, between two samples in proportion."""
+        """Return CPU seconds and steal seconds up to a time in ms, interpolated between two samples."""
         times = [sample.at_ms for sample in self.samples]
         used, stolen = [sample.cpu_s for sample in self.samples], [sample.stolen_s for sample in self.samples]
         return float(np.interp(at_ms, times, used)), float(np.interp(at_ms, times, stolen))
 
 
 def steady_rate(appended_ms: Sequence[int], meter: ProcessMeter) -> Rate:
-    """Return the rate between the output that ends the warm-up and the last one.
+    """Return the rate from the end of the warm-up to the last output.
 
     Args:
-        appended_ms: when the broker appended each output, by its clock, in ms since the epoch; any order.
-        meter: covered the whole run.
+        appended_ms: append time of each output by the broker's clock, in ms since the epoch, in any order.
+        meter: a meter that covered the whole run.
 
     Raises:
         ValueError: fewer than ten outputs.
@@ -139,7 +138,7 @@ def steady_rate(appended_ms: Sequence[int], meter: ProcessMeter) -> Rate:
         raise ValueError(f"{len(appended_ms)} outputs are too few to measure a rate")
     times = sorted(appended_ms)
     first = int(len(times) * WARM_UP_SHARE)
-    # What the broker appended in one batch has one time; events of the batch that ends the warm-up are not counted.
+    # All records of one appended batch have the same time, so the batch that ends the warm-up is not counted.
     start = times[first]
     events = len(times) - bisect_right(times, start)
     end = times[-1]

@@ -1,4 +1,4 @@
-"""Read back what an engine wrote: when the broker got it, and whether it is what the others wrote."""
+"""Reads the outputs of an engine: append times, and a digest that shows whether the decisions are correct."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The committed outputs of a run: one decision or dead letter for every event."""
+    """The committed outputs of a run: one decision or one dead letter for every event."""
 
     appended_ms: list[int]
     decisions: int
     digest: str
-    """Of every transaction id with its score: equal for engines that did the same work."""
+    """Digest of all transaction ids and scores; engines that did the same work have the same digest."""
 
 
 class WrongOutputError(Exception):
-    """An engine did not answer every event exactly once, or answered otherwise than the evaluator."""
+    """An engine lost or duplicated an output, or its decisions differ from those of the evaluator."""
 
 
 def read_written(broker: Broker, prefix: str, events: int, *, limit_s: float = 60.0) -> Written:
-    """Wait until as many committed outputs are there as events were published, and return them.
+    """Wait for one committed output per published event and return the outputs.
 
     Raises:
-        WrongOutputError: there are too few in the end, or too many.
+        WrongOutputError: there are too few outputs after ``limit_s`` seconds, or too many.
     """
     decisions_topic = topic_name(prefix, "decisions")
     found: list[Record] = []
@@ -56,17 +56,17 @@ def read_written(broker: Broker, prefix: str, events: int, *, limit_s: float = 6
 
 
 def require_equal(written: Written, expected: str, engine: str) -> None:
-    """Compare what an engine decided with what the evaluator alone decides.
+    """Compare the decisions of an engine with those of the evaluator, by their digests.
 
     Raises:
-        WrongOutputError: they differ.
+        WrongOutputError: the digests differ.
     """
     if written.digest != expected:
-        raise WrongOutputError(f"{engine} decided otherwise than the evaluator: its rate means nothing")
+        raise WrongOutputError(f"{engine}: decisions differ from those of the evaluator, so its rate is not valid")
 
 
 def digest(decisions: list[bytes | None]) -> str:
-    """Return a digest of ids and scores that does not depend on their order."""
+    """Return a digest of the ids and scores of decisions; it does not depend on their order."""
     documents = (orjson.loads(body or b"null") for body in decisions)
     lines = sorted(f"{document['transaction_id']} {document['score']!r}" for document in documents)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

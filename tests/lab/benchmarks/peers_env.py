@@ -1,4 +1,4 @@
-"""The peers' own environment, and one run of a peer in it."""
+"""Python environment of the peer engines (Quix Streams, Bytewax), and one run of a peer in it."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ BYTEWAX = Peer("Bytewax, at-least-once, memory", ("-m", "bytewax.run", "bytewax_
 
 
 def install() -> None:
-    """Make the environment what the peers' lock file says; does nothing when it is.
+    """Install the packages of the peers' lock file; does nothing if they are installed.
 
     Raises:
-        UserError: uv is missing or failed.
+        UserError: uv is missing or fails.
     """
     uv = shutil.which("uv") or str(checkout.TOOLS / "uv" / "bin" / "uv")
     if not Path(uv).exists():
-        raise UserError("no uv, which installs Quix Streams and Bytewax", "run `make setup`")
+        raise UserError("uv, which installs Quix Streams and Bytewax, is missing", "run `make setup`")
     result = subprocess.run(
         [uv, "sync", "--frozen", "--project", str(PEERS), "--python", str(checkout.PYTHON), "--no-python-downloads"],
         env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(ENVIRONMENT)},
@@ -55,21 +55,21 @@ def install() -> None:
         check=False,
     )
     if result.returncode:
-        raise UserError(f"installing the peers failed: {result.stderr.strip()}", "run `uv sync` there to see more")
+        raise UserError(f"installing the peers failed: {result.stderr.strip()}", f"run `uv sync` in {PEERS}")
 
 
 def versions() -> dict[str, str]:
-    """Return the installed versions of the peers and of what they share with us."""
+    """Return the installed versions of the peers and of the packages that they share with StreamFlow."""
     wanted = ("bytewax", "confluent_kafka", "numpy", "orjson", "quixstreams")
     found = (path.name.removesuffix(".dist-info").rpartition("-") for path in ENVIRONMENT.rglob("*.dist-info"))
     return {name: version for name, _, version in sorted(found) if name in wanted}
 
 
 def run_peer(rig: Rig, peer: Peer, prefix: str, events: int) -> ProcessMeter:
-    """Run a peer over the topics of a prefix until it has read all events; return what it used.
+    """Run a peer over the topics of a prefix until it has read all events; return the meter of its process.
 
     Raises:
-        UserError: it failed or took too long.
+        UserError: the peer failed or took too long.
     """
     log = rig.scratch / f"{prefix}.log"
     environment = {
@@ -96,11 +96,11 @@ def run_peer(rig: Rig, peer: Peer, prefix: str, events: int) -> ProcessMeter:
             with ProcessMeter([process.pid]) as meter:
                 code = process.wait(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            raise UserError(f"{peer.name} took more than {limit_s:.0f} s", "see what else the machine does") from None
+            raise UserError(f"{peer.name} took more than {limit_s:.0f} s", "check the load of the machine") from None
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
     if code:
-        raise UserError(f"{peer.name} ended with code {code}: {log_tail(log, 5)}", "see peers/")
+        raise UserError(f"{peer.name} ended with code {code}: {log_tail(log, 5)}", f"its code is in {PEERS}")
     return meter

@@ -1,4 +1,4 @@
-"""Many customers against few: throughput, checkpoint size, and the time to come back from a checkpoint."""
+"""Many customers against few: throughput, checkpoint size, and time to restore from a checkpoint."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ CHUNK = 100_000
 FAR_MS = 40 * 24 * workload.HOUR_MS
 RECOVERY_LIMIT_S = 900.0
 METHOD = (
-    "Every customer has one transaction; then come transactions of customers drawn at random, which are what is timed. "
-    "Restore: the TaskManager is killed and started again; from the moment it is registered until all tasks run, and "
-    "until the first checkpoint after that, with which results are readable again. One TaskManager, incremental "
+    "Every customer first has one transaction. Then transactions of randomly drawn customers are sent and timed. "
+    "Restore: the TaskManager is killed and started again; seconds from its registration until all tasks run, and "
+    "until the first checkpoint after that, when results are readable again. One TaskManager, incremental "
     "checkpoints on the local disk."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What one population showed."""
+class PopulationResult:
+    """Measurements with one number of customers; times in seconds."""
 
     customers: int
     checkpoint_bytes: int
@@ -47,7 +47,7 @@ class Found:
 
 
 def visits(customers: int, events: int) -> Iterator[Message]:
-    """Yield one transaction each of customers drawn at random, weeks after the first ones."""
+    """Yield transactions of randomly drawn customers, 40 days after their first ones."""
     rng = Random(1)  # noqa: S311 - repeatable, no secret
     patterns = list(many_customers(1_000, 1))
     for index in range(events):
@@ -61,18 +61,18 @@ def visits(customers: int, events: int) -> Iterator[Message]:
 
 
 def publish(rig: Rig, prefix: str, messages: Iterator[Message]) -> None:
-    """Publish in chunks: the futures of five million records would not fit."""
+    """Publish in chunks, because the futures of five million records would not fit into memory."""
     while chunk := list(itertools.islice(messages, CHUNK)):
         workload.publish(rig.broker, prefix, chunk)
 
 
-def run(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> Found:
-    """Fill the job, time it, weigh it, kill it."""
+def run(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> PopulationResult:
+    """Fill the job, measure throughput and checkpoint size, then kill the TaskManager and time the restore."""
     prefix = rig.new_prefix("population")
     publish(rig, prefix, many_customers(customers, 1))
     with rig.detector(prefix, JobPlan()) as job_id:
         rig.await_consumed(prefix, job_id, customers)
-        say(f"{customers:,} customers are known")
+        say(f"{customers:,} customers have a state")
         decisions = topic_name(prefix, "decisions")
         with CommittedReader(rig.broker, [decisions]) as reader, rig.meter() as meter:
             reader.seek_to_end()
@@ -83,11 +83,11 @@ def run(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> Fo
         size = full_size(rig, job_id)
         restore_s, readable_s = _restore(rig, job_id)
     workload.drop_topics(rig.broker, prefix)
-    return Found(customers, size, rate.events_per_s, rate.events_per_cpu_s, restore_s, readable_s)
+    return PopulationResult(customers, size, rate.events_per_s, rate.events_per_cpu_s, restore_s, readable_s)
 
 
 def _restore(rig: Rig, job_id: str) -> tuple[float, float]:
-    """Kill the TaskManager; return the seconds until all tasks run, and until a checkpoint completed after that."""
+    """Kill the TaskManager; return the seconds until all tasks run and until the next checkpoint completes."""
     restored = rig.rest.checkpoints(job_id).restored
     rig.stack.kill_taskmanager(1)
     rig.stack.start_taskmanager(1)
@@ -103,14 +103,14 @@ def _restore(rig: Rig, job_id: str) -> tuple[float, float]:
 
 
 def measure(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> list[Section]:
-    """Compare the usual population with a large one."""
+    """Compare the default number of customers with a large one."""
     section = Section(
         "population",
         f"{customers:,} customers against {CUSTOMERS:,}",
         METHOD,
         ("customers", "events/s", "events/s per core", "checkpoint MiB", "restore s", "readable again after s"),
     )
-    run(rig, CUSTOMERS, events, say)  # not timed: the JVM compiles
+    run(rig, CUSTOMERS, events, say)  # a warm-up, in which the JVM compiles
     for size in (CUSTOMERS, customers):
         found = run(rig, size, events, say)
         section.raw.append(asdict(found))

@@ -1,4 +1,4 @@
-"""A local stack of the benchmark's own, a trained model, and the shipped detector job on them."""
+"""The benchmark's own local stack, a trained model, and the shipped detector job on them."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ _BUSY = ("busyTimeMsPerSecond", "backPressuredTimeMsPerSecond", "idleTimeMsPerSe
 
 @dataclass(frozen=True)
 class JobPlan:
-    """How to run the detector: the settings that a benchmark varies."""
+    """Settings with which a benchmark runs the detector."""
 
     guarantee: str = "exactly_once"
     checkpoint_interval_ms: int = CHECKPOINT_INTERVAL_MS
     parallelism: int = 1
     settings: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Further settings of the job, by their environment variables."""
+    """More settings of the job, by environment variable."""
     options: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Flink's settings for this run."""
+    """Options of Flink for this run."""
 
 
 @dataclass
 class BusyTimes:
-    """Share of time each vertex of a job was busy, back-pressured or idle, averaged over samples."""
+    """Shares of time that each vertex of a job was busy, back-pressured and idle, from several samples."""
 
     samples: defaultdict[str, list[tuple[float, float, float]]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, rest: FlinkRest, job_id: str) -> None:
-        """Ask Flink now; vertices it has no numbers of yet are left out."""
+        """Take a sample from Flink; vertices without metrics are left out."""
         for vertex in rest.details(job_id)["vertices"]:
             name = vertex["name"]
             found = rest.vertex_metrics(job_id, lambda other, name=name: other == name, list(_BUSY))  # type: ignore[misc]
@@ -67,7 +67,7 @@ class BusyTimes:
                 self.samples[name].append((busy, pressed, idle))
 
     def averages(self) -> dict[str, tuple[float, float, float]]:
-        """Return busy, back-pressured and idle shares by vertex name."""
+        """Return the average busy, back-pressured and idle shares by vertex name."""
         return {
             name: (fmean(s[0] for s in some), fmean(s[1] for s in some), fmean(s[2] for s in some))
             for name, some in self.samples.items()
@@ -75,10 +75,10 @@ class BusyTimes:
 
 
 class Rig:
-    """The running stack and what every part of the benchmark does with it."""
+    """The running stack, with the operations that all parts of the benchmark share."""
 
     def __init__(self, stack: Stack, model_dir: Path, scratch: Path) -> None:
-        """Take a stack that is up."""
+        """Use a stack that is running."""
         self.stack = stack
         self.model_dir = model_dir
         self.scratch = scratch
@@ -86,10 +86,10 @@ class Rig:
         self.rest = stack.rest()
         self._runs = 0
         self.warm_taskmanagers = 0
-        """How many TaskManagers have compiled what they run: a long-lived JVM is what is measured."""
+        """Number of TaskManagers whose JVM has compiled the job; only warm JVMs are measured."""
 
     def new_prefix(self, name: str) -> str:
-        """Create a set of topics that nothing has been written to; each run has its own."""
+        """Create a set of empty topics for one run and return their prefix."""
         self._runs += 1
         prefix = f"bench{self._runs}-{name}"
         workload.create_topics(self.broker, prefix)
@@ -97,7 +97,7 @@ class Rig:
 
     @contextmanager
     def filled_topics(self, name: str, messages: Iterable[workload.Message]) -> Iterator[str]:
-        """Yield the prefix of a new set of topics with the workload in its transactions topic; drop them afterwards."""
+        """Yield the prefix of new topics whose transactions topic holds the workload; delete the topics afterwards."""
         prefix = self.new_prefix(name)
         workload.publish(self.broker, prefix, messages)
         try:
@@ -106,7 +106,7 @@ class Rig:
             workload.drop_topics(self.broker, prefix)
 
     def taskmanager_pids(self) -> list[int]:
-        """Return the pids of the TaskManagers (the JVMs, which the scripts become)."""
+        """Return the pids of the TaskManagers' JVMs."""
         record = self.stack.record
         return [
             record.processes[name].pid
@@ -120,7 +120,7 @@ class Rig:
 
     @contextmanager
     def detector(self, prefix: str, plan: JobPlan) -> Iterator[str]:
-        """Run the shipped detector job over the topics of a prefix for the length of the block."""
+        """Run the shipped detector job over the topics of a prefix during a ``with`` block; yield the job id."""
         environment = {
             "STREAMFLOW_TOPIC_PREFIX": prefix,
             "STREAMFLOW_MODEL_DIR": str(self.model_dir),
@@ -138,14 +138,14 @@ class Rig:
         finally:
             if self.rest.state(job_id) not in TERMINAL:
                 self.rest.cancel(job_id)
-            # Its slots come back a moment after the job has ended.
+            # Flink frees the slots shortly after the job has ended.
             wait_for(lambda: not self.rest.active_jobs(), limit_s=30, what="the job to leave the cluster")
 
     def await_consumed(self, prefix: str, job_id: str, events: int) -> BusyTimes:
-        """Wait until a completed checkpoint holds every published event.
+        """Wait until a completed checkpoint covers all published events; return the time shares of the vertices.
 
         Raises:
-            UserError: the job failed or did not get there in time.
+            UserError: the job failed or was too slow.
         """
         group, topic = f"{prefix}-detect", topic_name(prefix, "transactions")
         busy = BusyTimes()
@@ -162,22 +162,24 @@ class Rig:
         try:
             wait_for(consumed, limit_s=limit_s, what=f"{events} events", interval_s=1.0)
         except WaitTimeoutError:
-            raise UserError(f"the job did not consume {events} events in {limit_s:.0f} s", "see its logs") from None
+            raise UserError(
+                f"the job did not consume {events} events in {limit_s:.0f} s", f"see {self.stack.home.logs}"
+            ) from None
         return busy
 
 
 def train_model(folder: Path) -> Path:
-    """Train the model that the demo trains; return the folder of versions."""
+    """Train the same model as the demo; return the folder of its versions."""
     command = [sys.executable, "-m", "flink_jobs.cli", "train", "--data", str(CARD_FILE), "--out", str(folder)]
     result = subprocess.run(command, cwd=REPO_ROOT, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise UserError(f"training failed: {result.stderr.strip()}", "run `streamflow train` to see more")
+        raise UserError(f"training failed: {result.stderr.strip()}", "run `streamflow train` for details")
     return folder
 
 
 @contextmanager
 def trained_model(say: Say) -> Iterator[Path]:
-    """Train the model; yield the folder of versions, which goes afterwards."""
+    """Train the model and yield the folder of its versions, which is deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:
         say("training the model")
         yield train_model(Path(folder) / "models")
@@ -185,8 +187,8 @@ def trained_model(say: Say) -> Iterator[Path]:
 
 @contextmanager
 def open_rig(model_dir: Path, say: Say) -> Iterator[Rig]:
-    """Start a stack, yield the rig; stack and files go afterwards."""
-    # The stack is the benchmark's own: settings of the caller's shell must not lead to another one.
+    """Start a stack and yield the rig; stop the stack and delete its files afterwards."""
+    # Settings of the caller's shell must not redirect the benchmark to another stack.
     for name in [name for name in os.environ if name.startswith(ENV_PREFIX) and name != "STREAMFLOW_TOOLS_DIR"]:
         del os.environ[name]
     with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:

@@ -1,4 +1,4 @@
-"""Our job against itself: its own settings, garbage in its input, one TaskManager and two."""
+"""Our job compared with itself: other settings, garbage in the input, two TaskManagers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING, Final
 
 from tests.lab.benchmarks.bench_report import Section, number, spread
-from tests.lab.benchmarks.engines import Run, raw, run_detector, run_evaluator, warm_up
+from tests.lab.benchmarks.engines import EngineRun, raw, run_detector, run_evaluator, warm_up
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import card_traffic
 
@@ -23,31 +23,31 @@ STEPS: Final = {
     "each record handed on at once": JobPlan(options={"execution.buffer-timeout.interval": "0 ms"}),
     "bloom filters in RocksDB": JobPlan(options={"state.backend.rocksdb.use-bloom-filter": "true"}),
 }
-"""The job, and the job with one thing undone or made different. Process mode (ADR 1) is no match: one run of it takes
-as long as seven of these."""
+"""The job as shipped, and with one setting changed. Process mode (ADR 1) is not among them: one run of it takes as long
+as seven of these."""
 
 
 def measure_steps(
     rig: Rig, events: int, rounds: int, say: Callable[[str], None], step: str | None = None
 ) -> list[Section]:
-    """Compare the job as shipped with itself without each of the steps that made it fast and can be switched."""
+    """Compare the job as shipped with each variant, or with the one named ``step``."""
     shipped = next(iter(STEPS))
     chosen = STEPS if step is None else {name: STEPS[name] for name in (shipped, step)}
     messages = card_traffic(events)
     expected = run_evaluator(messages, rig.model_dir)[1]
     warm_up(rig, messages, expected)
-    runs: dict[str, list[Run]] = {name: [] for name in chosen}
+    runs: dict[str, list[EngineRun]] = {name: [] for name in chosen}
     for turn in range(rounds):
-        # Each round begins with another one: a job that comes later finds more of the JVM compiled.
+        # Each round starts with another variant, because later jobs run on a JVM with more compiled code.
         first = turn % len(chosen)
         for name in [*chosen][first:] + [*chosen][:first]:
             runs[name].append(run_detector(rig, messages, chosen[name], expected))
             say(f"{name}: {runs[name][-1].rate.events_per_s:,.0f} events/s")
     section = _against_first(
         "steps",
-        f"What the job's own settings cost and gain, {events:,} events",
-        "One TaskManager. The variants take turns, each round begins with the next one; ratios are taken within a "
-        "round. Per core: events per CPU second of the TaskManager, which the speed of the host moves less.",
+        f"Cost and gain of the job's settings, {events:,} events",
+        "One TaskManager. The variants take turns, and each round starts with the next one; ratios are taken within a "
+        "round. Per core: events per CPU second of the TaskManager, which depends less on the load of the host.",
         "job",
         runs,
     )
@@ -55,11 +55,11 @@ def measure_steps(
 
 
 def measure_garbage(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
-    """Compare the throughput on clean input and on input of which 30 % is malformed, all kinds mixed."""
+    """Compare the throughput on clean input with input of which 30 % is malformed, all kinds mixed."""
     inputs = {"no garbage": card_traffic(events), "30 % garbage": card_traffic(events, garbage=GARBAGE)}
     expected = {name: run_evaluator(messages, rig.model_dir)[1] for name, messages in inputs.items()}
     warm_up(rig, inputs["no garbage"], expected["no garbage"])
-    runs: dict[str, list[Run]] = {name: [] for name in inputs}
+    runs: dict[str, list[EngineRun]] = {name: [] for name in inputs}
     for _ in range(rounds):
         for name, messages in inputs.items():
             runs[name].append(run_detector(rig, messages, JobPlan(), expected[name]))
@@ -67,8 +67,8 @@ def measure_garbage(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
     section = _against_first(
         "garbage",
         "Garbage in the input",
-        "Records per second of all kinds; each record ended as a decision or a dead letter, none was lost. The "
-        "malformed ones are all kinds the tests know, from empty payloads to 64 KiB and deep nesting.",
+        "Records per second, valid and malformed together; each record ended as a decision or a dead letter, none was "
+        "lost. Malformed records are of all kinds in the tests, from empty payloads to 64 KiB and deep nesting.",
         "input",
         runs,
     )
@@ -82,7 +82,7 @@ def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
     messages = card_traffic(events)
     expected = run_evaluator(messages, rig.model_dir)[1]
     warm_up(rig, messages, expected, parallelism=2)
-    runs: dict[str, list[Run]] = {"1 TaskManager": [], "2 TaskManagers": []}
+    runs: dict[str, list[EngineRun]] = {"1 TaskManager": [], "2 TaskManagers": []}
     for _ in range(rounds):
         for parallelism, name in enumerate(runs, start=1):
             runs[name].append(run_detector(rig, messages, JobPlan(parallelism=parallelism), expected))
@@ -90,22 +90,22 @@ def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
     section = _against_first(
         "scaling",
         "From one TaskManager to two",
-        "Parallelism 1 and 2, one slot and one Python interpreter per TaskManager. All of it shares the machine's "
-        "cores with the broker and the JobManager: on two cores, a second TaskManager has no core of its own.",
+        "Parallelism 1 and 2; one slot and one Python interpreter per TaskManager. Broker and JobManager use the same "
+        "cores: on a machine with two cores, the second TaskManager has no core of its own.",
         "cluster",
         runs,
     )
     return [section]
 
 
-def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[str, list[Run]]) -> Section:
+def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[str, list[EngineRun]]) -> Section:
     columns = (
         "events/s",
         "events/s per core",
         "cores used",
         "cores stolen",
-        "against the first",
-        "against it per core",
+        "ratio to the first",
+        "ratio per core",
     )
     section = Section(name, title, method, (what, *columns))
     first = next(iter(runs.values()))

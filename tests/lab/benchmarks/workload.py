@@ -1,4 +1,4 @@
-"""What the engines are fed: the same simulated card traffic, encoded once, published into topics of their own."""
+"""Input of the benchmarks: simulated card traffic, encoded once and published to each run's own topics."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Message:
 
 
 def card_traffic(events: int, *, garbage: float = 0.0, customers: int = CUSTOMERS) -> list[Message]:
-    """Return exactly ``events`` records of simulated traffic, about the share ``garbage`` of them malformed."""
+    """Return ``events`` records of simulated traffic; about the share ``garbage`` (0 to 1) of them is malformed."""
     source = simulate(SimulationPlan(customers=customers))
     records = with_faults(source, FaultPlan(malformed=garbage))
     return [Message(record.key, record.value) for record in itertools.islice(records, events)]
 
 
 def many_customers(customers: int, events_each: int) -> Iterator[Message]:
-    """Yield ``events_each`` transactions of every customer, a day apart, one customer after the other."""
+    """Yield ``events_each`` transactions of every customer, one day apart."""
     patterns = [event.transaction for event in itertools.islice(simulate(SimulationPlan(customers=1_000)), 1_000)]
     for number in range(events_each):
         for customer in range(customers):
@@ -56,10 +56,10 @@ def many_customers(customers: int, events_each: int) -> Iterator[Message]:
 
 
 def create_topics(broker: Broker, prefix: str) -> None:
-    """Create the topics of the contracts under a prefix of this run's own.
+    """Create the topics of the contracts under a prefix of this run.
 
-    The broker stamps what is appended to the outputs with its own clock, so that throughput is judged by one clock
-    for all engines and not by what each client writes into its records.
+    The broker sets the timestamps of output records with its own clock, so one clock measures all engines, whatever
+    timestamp a client writes.
     """
     wanted = {
         name: {
@@ -77,21 +77,21 @@ def create_topics(broker: Broker, prefix: str) -> None:
 
 
 def drop_topics(broker: Broker, prefix: str) -> None:
-    """Delete the topics of a run: a long benchmark would fill the disk."""
+    """Delete the topics of a run, because a long benchmark would fill the disk."""
     with admin(broker, timeout_s=30.0) as client:
         client.delete_topics(list(contracts(prefix)))
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Return a customer's partition; crc32 instead of Kafka's own hash, which is slow in Python."""
+    """Return a customer's partition, by CRC32, because Kafka's own hash is slow in Python."""
     return zlib.crc32(key) % partitions
 
 
 def publish(broker: Broker, prefix: str, messages: Iterable[Message]) -> None:
-    """Write messages to the transactions topic and wait until the broker has them all.
+    """Write messages to the transactions topic and wait until the broker has acknowledged all of them.
 
     Raises:
-        UserError: the broker did not take one.
+        UserError: the broker rejected a message.
     """
     topic = topic_name(prefix, "transactions")
     producer = connect(broker)
@@ -106,4 +106,4 @@ def publish(broker: Broker, prefix: str, messages: Iterable[Message]) -> None:
     finally:
         producer.close(timeout=5)
     if failed is not None:
-        raise UserError(f"Kafka did not take the workload ({failed})", "see kafka.log of the benchmark's stack")
+        raise UserError(f"Kafka rejected the workload ({failed})", "see kafka.log of the benchmark's stack")

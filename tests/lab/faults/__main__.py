@@ -1,4 +1,4 @@
-"""`python -m tests.lab.faults`, or `make faults`."""
+"""Entry point of ``python -m tests.lab.faults``, which ``make faults`` runs."""
 
 import sys
 

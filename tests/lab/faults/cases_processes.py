@@ -1,4 +1,4 @@
-"""Processes that die or stand still in mid-stream."""
+"""Cases in which processes are killed or stopped while records arrive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import psycopg
 from flink_jobs.local.flink import JOB_MANAGER
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.waiting import wait_for
-from tests.lab.faults.fault_stack import PairPlan
 from tests.lab.faults.finding import Case
+from tests.lab.faults.system_under_test import PairPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 EVENTS = 3_000
 RATE = 250.0
-"""Records a second: the stream outlasts the fault, and a small machine keeps up."""
+"""Records per second: low enough for a small machine, and the stream lasts longer than the fault."""
 POSTGRES_DOWN_S = 60.0
 DETECTOR = "fraud detector"
 STORM = 4
 
 
 def mixed(trial: Trial, events: int = EVENTS) -> Iterator[Outgoing]:
-    """Return card traffic with some of everything that is wrong in ordinary times."""
+    """Return card traffic with 5 % malformed records and 3 % duplicates."""
     faults = FaultPlan(malformed=0.05, duplicates=0.03, seed=trial.seed)
     return with_faults(trial.events(events), faults)
 
 
 def hold(seconds: float) -> None:
-    """Let a fault last."""
+    """Keep a fault in place for some seconds."""
     time.sleep(seconds)
 
 
 @contextmanager
 def writers_held_up(dsn: str) -> Iterator[None]:
-    """Let nobody write decisions, for as long as the block takes or Postgres lives."""
+    """Block all writes to ``raw.decisions`` until the block or Postgres ends."""
     connection = psycopg.connect(dsn)
     connection.execute("LOCK TABLE raw.decisions IN SHARE MODE")
     try:
@@ -52,113 +52,117 @@ def writers_held_up(dsn: str) -> Iterator[None]:
 
 
 def kill_taskmanager(trial: Trial) -> None:
-    """The detector's own: the spare one takes over."""
-    lab = trial.lab
-    with lab.pair() as pair:
+    """Kill the detector's TaskManager; the spare one takes over."""
+    system = trial.system
+    with system.pair() as pair:
         trial.on(pair)
         with trial.sending(mixed(trial), RATE) as stream:
             stream.reach(EVENTS // 4)
-            victim = lab.taskmanager_of(pair.detect, DETECTOR)
+            victim = system.taskmanager_of(pair.detect, DETECTOR)
             trial.strike(f"SIGKILL of {victim}")
-            lab.stack.kill(victim)
+            system.stack.kill(victim)
             trial.recovered(pair.detect)
-        lab.restart("flink")
+        system.restart("flink")
         trial.settle()
         trial.expect_restarts(1, 4)
 
 
 def kill_jobmanager(trial: Trial) -> None:
-    """A supervisor starts it again; what it knew is in ZooKeeper and the checkpoints."""
-    lab = trial.lab
-    with lab.pair() as pair:
+    """Kill and restart the JobManager; ZooKeeper and the checkpoints hold its jobs."""
+    system = trial.system
+    with system.pair() as pair:
         trial.on(pair)
         with trial.sending(mixed(trial), RATE) as stream:
             stream.reach(EVENTS // 4)
             trial.strike("SIGKILL of the JobManager, started again at once")
-            lab.stack.kill(JOB_MANAGER)
-            lab.restart("flink")
+            system.stack.kill(JOB_MANAGER)
+            system.restart("flink")
             trial.recovered(pair.detect)
-        restored = lab.rest.checkpoints(pair.detect).restored
-        trial.note(f"the job has its id still, {restored} restore from a checkpoint")
-        trial.expect(restored >= 1, "the job went on from a checkpoint")
+        restored = system.rest.checkpoints(pair.detect).restored
+        trial.note(f"the job kept its id; restores from a checkpoint: {restored}")
+        trial.expect(restored >= 1, "the job resumed from a checkpoint")
         trial.settle()
 
 
 def kill_broker(trial: Trial) -> None:
-    """Open transactions, group offsets and the producer's sequence numbers all survive in its log."""
-    lab = trial.lab
-    with lab.pair() as pair:
+    """Kill and restart the broker; its log holds open transactions, group offsets and producer sequence numbers."""
+    system = trial.system
+    with system.pair() as pair:
         trial.on(pair)
         with trial.sending(mixed(trial), RATE) as stream:
             stream.reach(EVENTS // 4)
             trial.strike("SIGKILL of the broker, started again at once")
-            lab.stack.kill("kafka")
-            lab.restart("kafka")
+            system.stack.kill("kafka")
+            system.restart("kafka")
             trial.recovered(pair.detect)
         trial.settle()
 
 
 def kill_postgres(trial: Trial) -> None:
-    """Decisions go on; the archive waits and catches up."""
-    lab = trial.lab
-    with lab.pair() as pair:
+    """Kill Postgres during a checkpoint of the archive; decisions continue, and the archive catches up."""
+    system = trial.system
+    with system.pair() as pair:
         trial.on(pair)
         with trial.sending(mixed(trial), RATE) as stream:
             stream.reach(EVENTS // 4)
-            with writers_held_up(lab.stack.settings().postgres_dsn):
-                # The archive's checkpoint flushes what it holds to Postgres; held up there, Flink's cached answer
-                # about checkpoints is in time to tell of it.
-                wait_for(lambda: lab.rest.checkpoints(pair.archive).in_progress, limit_s=60, what="a checkpoint")
-                lab.stack.kill("postgres")
+            with writers_held_up(system.stack.settings().postgres_dsn):
+                # A checkpoint of the archive first flushes its rows to Postgres. The lock makes it last long enough for
+                # Flink's cached REST answer to show it.
+                wait_for(lambda: system.rest.checkpoints(pair.archive).in_progress, limit_s=60, what="a checkpoint")
+                system.stack.kill("postgres")
             began = time.time() * 1000
             hold(POSTGRES_DOWN_S)
-            meanwhile = lab.rest.checkpoints(pair.detect).last_completed_ms or 0
+            meanwhile = system.rest.checkpoints(pair.detect).last_completed_ms or 0
             trial.expect(
-                meanwhile - began > (POSTGRES_DOWN_S - 20) * 1000, "the detector went on committing without Postgres"
+                meanwhile - began > (POSTGRES_DOWN_S - 20) * 1000, "the detector kept committing without Postgres"
             )
-            failed = [item for item in lab.rest.failures(pair.detect) if item.at_ms >= began]
+            failed = [item for item in system.rest.failures(pair.detect) if item.at_ms >= began]
             trial.expect(not failed, "the detector did not restart")
-            trial.strike(f"SIGKILL of Postgres in mid-checkpoint, down for {POSTGRES_DOWN_S:.0f} s")
-            lab.restart("postgres")
+            trial.strike(f"SIGKILL of Postgres during a checkpoint, down for {POSTGRES_DOWN_S:.0f} s")
+            system.restart("postgres")
             trial.recovered(pair.archive)
         trial.settle()
         trial.expect_restarts(1, 30)
 
 
 def pause_taskmanager(trial: Trial) -> None:
-    """Longer than the heartbeat's limit: it comes back as a ghost of an attempt that is over."""
-    lab = trial.lab
-    with lab.pair() as pair:
+    """Stop a TaskManager for longer than the heartbeat timeout; when it continues, its job attempt is already over."""
+    system = trial.system
+    with system.pair() as pair:
         trial.on(pair)
         with trial.sending(mixed(trial, 2 * EVENTS), RATE) as stream:
             stream.reach(EVENTS // 4)
-            victim = lab.taskmanager_of(pair.detect, DETECTOR)
-            trial.strike(f"SIGSTOP of {victim}, SIGCONT once the spare one has taken over")
-            lab.stack.kill(victim, signal.SIGSTOP)
+            victim = system.taskmanager_of(pair.detect, DETECTOR)
+            trial.strike(f"SIGSTOP of {victim}, SIGCONT after the spare one took over")
+            system.stack.kill(victim, signal.SIGSTOP)
             try:
                 trial.recovered(pair.detect)
             finally:
-                lab.stack.kill(victim, signal.SIGCONT)
-        trial.expect(lab.taskmanager_of(pair.detect, DETECTOR) != victim, "another TaskManager took over")
+                system.stack.kill(victim, signal.SIGCONT)
+        trial.expect(system.taskmanager_of(pair.detect, DETECTOR) != victim, "another TaskManager took over")
         trial.settle()
         trial.expect_restarts(1, 4)
-        # The ghost must have noticed: a slot for the next case.
-        lab.restart("flink")
-        wait_for(lambda: lab.rest.overview()["slots-available"], limit_s=120, what="the paused one to come back")
+        # The next case needs a slot, so wait until the stopped TaskManager has registered again.
+        system.restart("flink")
+        wait_for(
+            lambda: system.rest.overview()["slots-available"], limit_s=120, what="the stopped TaskManager to register"
+        )
 
 
 def restart_storm(trial: Trial) -> None:
-    """Again and again, each time before the last recovery has settled."""
-    lab = trial.lab
-    with lab.pair() as pair:
+    """Kill the detector's TaskManager several times, each time as soon as the detector's tasks run again."""
+    system = trial.system
+    with system.pair() as pair:
         trial.on(pair)
         with trial.sending(mixed(trial, 2 * EVENTS), RATE) as stream:
             stream.reach(EVENTS // 4)
             for _ in range(STORM):
-                wait_for(lambda: lab.rest.all_tasks_running(pair.detect), limit_s=180, what="the detector to run again")
-                victim = lab.taskmanager_of(pair.detect, DETECTOR)
-                lab.stack.kill(victim)
-                lab.restart("flink")
+                wait_for(
+                    lambda: system.rest.all_tasks_running(pair.detect), limit_s=180, what="the detector to run again"
+                )
+                victim = system.taskmanager_of(pair.detect, DETECTOR)
+                system.stack.kill(victim)
+                system.restart("flink")
             trial.strike(f"{STORM} SIGKILLs of the detector's TaskManager, each as soon as its tasks ran again")
             trial.recovered(pair.detect)
         trial.settle()
@@ -166,34 +170,34 @@ def restart_storm(trial: Trial) -> None:
 
 
 def expire_transaction(trial: Trial) -> None:
-    """The broker aborts what the paused detector had open; the next write is refused, and the job replays it."""
-    lab = trial.lab
+    """Stop the detector until the broker aborts its transaction; its next write fails, and the job replays."""
+    system = trial.system
     timeout_ms = 10_000
     plan = PairPlan(
         detect={"STREAMFLOW_TRANSACTION_TIMEOUT_MS": str(timeout_ms), "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "8000"}
     )
-    with lab.pair(plan) as pair:
+    with system.pair(plan) as pair:
         trial.on(pair)
         with trial.sending(mixed(trial, 4 * EVENTS), RATE) as stream:
             stream.reach(EVENTS)
-            # Below the heartbeat's limit of 20 s, so that it is the transaction that ends and not the attempt. The
-            # broker looks for expired transactions every 10 s: two pauses, one of them meets an open one.
+            # The pauses are shorter than the heartbeat timeout of 20 s, so the transaction expires and not the attempt.
+            # The broker checks for expired transactions every 10 s; one of two pauses covers an open transaction.
             for _ in range(2):
-                wait_for(lambda: lab.rest.all_tasks_running(pair.detect), limit_s=180, what="the detector to run")
-                # Right after a commit. Between a checkpoint's two phases, what it holds would be lost with its
-                # transaction, which no restart mends (docs/faults.md).
-                lab.checkpoint_after(pair.detect, time.time() * 1000)
+                wait_for(lambda: system.rest.all_tasks_running(pair.detect), limit_s=180, what="the detector to run")
+                # Pause right after a commit. A pause between the two phases of a checkpoint would lose the records of
+                # its transaction, which no restart can recover (docs/faults.md).
+                system.checkpoint_after(pair.detect, time.time() * 1000)
                 hold(1.0)
-                victim = lab.taskmanager_of(pair.detect, DETECTOR)
-                lab.stack.kill(victim, signal.SIGSTOP)
+                victim = system.taskmanager_of(pair.detect, DETECTOR)
+                system.stack.kill(victim, signal.SIGSTOP)
                 hold(18.0)
-                lab.stack.kill(victim, signal.SIGCONT)
+                system.stack.kill(victim, signal.SIGCONT)
                 hold(6.0)
             trial.strike(f"transactions of {timeout_ms / 1000:.0f} s, the detector paused twice for 18 s")
-            ended = lab.dead_taskmanagers()
-            if ended:  # Flink's way with a task whose sink cannot even be closed
+            ended = system.dead_taskmanagers()
+            if ended:  # Flink ends a TaskManager whose sink cannot be closed
                 trial.note(f"{len(ended)} TaskManager ended itself over its aborted transaction")
-                lab.restart("flink")
+                system.restart("flink")
             trial.recovered(pair.detect)
         trial.settle()
         trial.expect_restarts(1, 10)
@@ -201,34 +205,34 @@ def expire_transaction(trial: Trial) -> None:
 
 CASES = (
     Case(
-        "taskmanager-kill", "SIGKILL of the detector's TaskManager in mid-stream",
-        "the spare TaskManager goes on from the last checkpoint", kill_taskmanager,
+        "taskmanager-kill", "SIGKILL of the detector's TaskManager while records arrive",
+        "the spare TaskManager resumes from the last checkpoint", kill_taskmanager,
     ),
     Case(
-        "jobmanager-kill", "SIGKILL of the JobManager in mid-stream",
-        "started again, it finds both jobs and their checkpoints", kill_jobmanager,
+        "jobmanager-kill", "SIGKILL of the JobManager while records arrive",
+        "the restarted JobManager restores both jobs from their checkpoints", kill_jobmanager,
     ),
     Case(
-        "broker-kill", "SIGKILL of the Kafka broker in mid-stream",
-        "producers and both jobs wait, then go on", kill_broker,
+        "broker-kill", "SIGKILL of the Kafka broker while records arrive",
+        "producers and both jobs wait, then continue", kill_broker,
     ),
     Case(
-        "postgres-down", f"SIGKILL of Postgres in mid-checkpoint, down for {POSTGRES_DOWN_S:.0f} s",
-        "decisions on Kafka go on at their pace; the archive catches up", kill_postgres,
+        "postgres-down", f"SIGKILL of Postgres during a checkpoint, down for {POSTGRES_DOWN_S:.0f} s",
+        "decisions on Kafka continue at the same throughput; the archive catches up", kill_postgres,
     ),
     Case(
-        "process-paused", "SIGSTOP of the detector's TaskManager beyond the heartbeat's limit, then SIGCONT",
-        "another takes over; the ghost can commit nothing", pause_taskmanager,
+        "process-paused", "SIGSTOP of the detector's TaskManager beyond the heartbeat timeout, then SIGCONT",
+        "another TaskManager takes over; the stopped one can commit nothing", pause_taskmanager,
     ),
     Case(
         "restart-storm", f"SIGKILL of the detector's TaskManager, {STORM} times in a row",
-        "it comes back each time", restart_storm,
+        "the detector recovers each time", restart_storm,
     ),
 )  # fmt: skip
 
 OWN_CASES = (
     Case(
-        "transaction-expired", "the detector pauses longer than its Kafka transaction may last",
-        "the broker aborts it; the job restarts and decides again what was in it", expire_transaction,
+        "transaction-expired", "the detector is stopped for longer than the timeout of its Kafka transaction",
+        "the broker aborts the transaction; the job restarts and scores its records again", expire_transaction,
     ),
 )  # fmt: skip

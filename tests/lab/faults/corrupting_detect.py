@@ -1,4 +1,4 @@
-"""The detector over a state backend that damages bytes: about one write in fifty, chosen by the bytes themselves."""
+"""The detector over a state backend that damages about one write in fifty, chosen by a checksum of the bytes."""
 
 import zlib
 from dataclasses import replace
@@ -12,15 +12,15 @@ DAMAGE_EVERY = 50
 
 
 class DamagingState:
-    """Flips a bit of some of what is written."""
+    """Keyed state that flips one bit in some of the values written to it."""
 
     def __init__(self, state: Any) -> None:  # noqa: ANN401 - PyFlink's, untyped
-        """Write through to the real state."""
+        """Wrap the real state."""
         self._state = state
         self.value = state.value
 
     def update(self, blob: bytes) -> None:
-        """Write, sometimes with one bit changed."""
+        """Write a value, sometimes with one bit flipped."""
         if zlib.crc32(blob) % DAMAGE_EVERY == 0:
             at = len(blob) // 2
             blob = blob[:at] + bytes([blob[at] ^ 0x10]) + blob[at + 1 :]
@@ -28,14 +28,14 @@ class DamagingState:
 
 
 class CorruptingDetector(FraudDetectorFunction):
-    """The shipped detector, its state damaged, and read with every event so that the damage is met."""
+    """The shipped detector on damaged state; it reads the state for every event, so that it finds the damage."""
 
     def __init__(self, settings: DetectorSettings) -> None:
-        """Keep no state beside the damaged one."""
+        """Turn off the cache of decoded states."""
         super().__init__(replace(settings, state_cache_customers=0))
 
     def open(self, runtime_context: Any) -> None:  # noqa: ANN401 - PyFlink's, untyped
-        """Put the damage between the detector and its state."""
+        """Open the detector, then wrap its state."""
         super().open(runtime_context)
         self._state = DamagingState(self._state)
 

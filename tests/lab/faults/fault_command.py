@@ -1,8 +1,8 @@
-"""Break the real stack in every way of the matrix, and settle the account of every record each time.
+"""Break a real stack in every way of the fault matrix and reconcile the ledger of every record after each fault.
 
-Everything runs on a stack of its own, which is gone afterwards. A case holds when every record sent was decided once,
-dead-lettered once or is a counted duplicate; when Kafka's committed output, Postgres and the dead letters agree; when
-each decision's features are those of an evaluator that nothing disturbed; and when what the case itself expects is so.
+The command starts its own stack and removes it at the end. A case holds when all of this is true: every record sent was
+scored once, became a dead letter once or is a counted duplicate; Kafka's committed output, Postgres and the dead
+letters agree; the features of each decision equal those of an undisturbed evaluator; the expectations of the case hold.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from flink_jobs.settings import REPO_ROOT
 from tests.lab.benchmarks import machine_description
 from tests.lab.faults import fault_report
 from tests.lab.faults.fault_matrix import CASES
-from tests.lab.faults.fault_stack import Lab, open_lab
 from tests.lab.faults.finding import Case, Finding, Status
+from tests.lab.faults.system_under_test import SystemUnderTest, open_system
 from tests.lab.faults.trial import Trial
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 RESULTS = REPO_ROOT / "fault-results"
 BROKEN = (UserError, FlinkRestError, KafkaError, PostgresError, TimeoutError, OSError)
-"""What a case may end with when the stack does not come back; a defect of the matrix itself is not caught."""
+"""Errors that mean that the stack did not recover; a defect of the matrix itself is not caught."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -45,18 +45,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = [case.name for case in CASES]
     parser = argparse.ArgumentParser(prog="python -m tests.lab.faults", description=__doc__)
     parser.add_argument("--only", metavar="CASE,...", default=",".join(names), help=f"cases: {', '.join(names)}")
-    parser.add_argument("--seed", type=int, default=1, help="of the traffic (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the traffic (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for faults.md and faults.json")
     given = parser.parse_args(arguments)
     given.cases = tuple(name.strip() for name in given.only.split(","))
     unknown = [name for name in given.cases if name not in names]
     if unknown:
-        parser.error(f"no case {', '.join(unknown)}; there are {', '.join(names)}")
+        parser.error(f"unknown case {', '.join(unknown)}; known cases: {', '.join(names)}")
     return given
 
 
-def run_case(lab: Lab, case: Case, seed: int) -> Finding:
-    """Run one case to its account."""
+def run_case(system: SystemUnderTest, case: Case, seed: int) -> Finding:
+    """Run one case and return its result."""
     finding = Finding(case.name, case.fault, case.expected, seed=seed)
     finding.when, started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), time.monotonic()
     obstacle = case.obstacle()
@@ -64,7 +64,7 @@ def run_case(lab: Lab, case: Case, seed: int) -> Finding:
         finding.status = Status.LEFT_OUT
         finding.happened.append(obstacle)
         return finding
-    trial = Trial(lab, finding)
+    trial = Trial(system, finding)
     try:
         case.run(trial)
     except BROKEN as error:
@@ -76,16 +76,21 @@ def run_case(lab: Lab, case: Case, seed: int) -> Finding:
 
 
 def run(
-    lab: Lab, names: Sequence[str], seed: int, out: Path, say: Callable[[str], None], done: Callable[[Finding], None]
+    system: SystemUnderTest,
+    names: Sequence[str],
+    seed: int,
+    out: Path,
+    say: Callable[[str], None],
+    done: Callable[[Finding], None],
 ) -> None:
-    """Run the chosen cases in the order of the matrix; the logs of one that fails are kept."""
+    """Run the chosen cases in the order of the matrix; keep the logs of cases that fail."""
     for case in (case for case in CASES if case.name in names):
         say(f"-- {case.name}: {case.fault}")
-        finding = run_case(lab, case, seed)
+        finding = run_case(system, case, seed)
         done(finding)
         if finding.problems:
-            shutil.copytree(lab.stack.home.logs, out / "logs" / case.name, dirs_exist_ok=True)
-            lab.mend()
+            shutil.copytree(system.stack.home.logs, out / "logs" / case.name, dirs_exist_ok=True)
+            system.reset()
         for line in (*finding.happened, *finding.problems):
             say(f"   {line}")
         if finding.status is not Status.LEFT_OUT:
@@ -96,7 +101,7 @@ def run(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the matrix; 0 if every case that can be run here holds."""
+    """Run the matrix; return 0 if every case that this machine can run holds."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(given)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -110,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     findings: list[Finding] = []
 
     def done(finding: Finding) -> None:
-        """Write the report after every case: a run that is cut short has shown something too."""
+        """Write the report after every case, so that an interrupted run keeps its results."""
         finding.commit = description["commit"]
         findings.append(finding)
         known = fault_report.read(options.out / "faults.json")
@@ -118,13 +123,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fault_report.write(options.out, rows, description, command)
 
     try:
-        with handled(interrupt), open_lab(say) as lab:
-            run(lab, options.cases, options.seed, options.out, say, done)
+        with handled(interrupt), open_system(say) as system:
+            run(system, options.cases, options.seed, options.out, say, done)
     except UserError as error:
         console.print(f"faults: {error}", markup=False, highlight=False)
         return 1
     except KeyboardInterrupt:
-        say("interrupted; what was started has been stopped")
+        say("interrupted; all started processes are stopped")
         return 130
     say(f"written: {options.out / 'faults.md'} and faults.json")
     failed = [finding.name for finding in findings if finding.status is Status.FAILS]

@@ -1,4 +1,4 @@
-"""The matrix: every case, in the order it runs."""
+"""The fault matrix: all cases in the order in which they run."""
 
 from typing import Final
 
@@ -12,4 +12,4 @@ CASES: Final = (
     *cases_storage.OWN_CASES,
     *cases_processes.OWN_CASES,
 )
-"""Cases on the shared jobs first; those on jobs of their own after them."""
+"""Cases on the shared pair of jobs run first, then the cases that start their own jobs."""

@@ -1,4 +1,4 @@
-"""The matrix as Markdown and JSON. Cases that were not run this time keep what was found before."""
+"""The fault matrix as Markdown and JSON. Cases that did not run this time keep their earlier result."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from tests.lab.faults.finding import Counts, Finding
 
 Row = dict[str, Any]
-COLUMNS = ("case", "what is done", "what must follow", "verdict", "what happened", "recovery s", "restarts")
+COLUMNS = ("case", "fault", "expected", "verdict", "observed", "recovery s", "restarts")
 ACCOUNT_COLUMNS = (
     "case", "sent", "decided", "rejected", "duplicates", "missing", "repeated", "incidents", "in Postgres", "histories",
 )  # fmt: skip
 
 
 def merged(old: Iterable[Row], new: Iterable[Finding], order: Sequence[str]) -> list[Row]:
-    """Return one row per case, the newest, in the order of the matrix; a case that is gone is left out."""
+    """Return the newest row of each case in the order of the matrix; cases that no longer exist are left out."""
     rows = {row["name"]: row for row in old} | {finding.name: asdict(finding) for finding in new}
     return [rows[name] for name in order if name in rows]
 
 
 def read(path: Path) -> list[Row]:
-    """Return the rows of an earlier run; none without one."""
+    """Return the rows of an earlier run, or an empty list if there was none."""
     if not path.exists():
         return []
     return list(json.loads(path.read_text(encoding="utf-8"))["cases"])
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Return a case's cells in the table of faults."""
+    """Return the cells of a case in the table of faults."""
     words = "; ".join([*row["happened"], *(f"**{problem}**" for problem in row["problems"])])
     took = "-" if row["recovery_s"] is None else f"{row['recovery_s']:.1f}"
     restarts = "-" if row["status"] == Status.LEFT_OUT else str(row["restarts"])
@@ -43,7 +43,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def account_cells(row: Row) -> tuple[str, ...]:
-    """Return a case's cells in the table of accounts: as Kafka tells it, and whether Postgres tells the same."""
+    """Return the cells of a case in the ledger table: counts from Kafka, and whether Postgres has the same."""
     kafka = row["kafka"]
     numbers = (row["sent"], *(kafka[name] for name in ("decided", "rejected", "duplicates", "missing", "repeated")))
     same = "the same" if kafka == row["postgres"] else "**differs**"
@@ -52,7 +52,7 @@ def account_cells(row: Row) -> tuple[str, ...]:
 
 
 def markdown(rows: Sequence[Row], machine: Mapping[str, str], command: str) -> str:
-    """Return the matrix as Markdown."""
+    """Return both tables as Markdown."""
     lines = ["# Fault matrix", "", f"Command: `{command}`", ""]
     lines += [f"- {name}: {value}" for name, value in machine.items()]
     lines += ["", *table(COLUMNS, map(cells, rows)), ""]
@@ -61,13 +61,13 @@ def markdown(rows: Sequence[Row], machine: Mapping[str, str], command: str) -> s
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table."""
+    """Return the lines of a Markdown table."""
     body = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
     return [f"| {line} |" for line in (" | ".join(columns), " | ".join(["---"] * len(columns)), *body)]
 
 
 def counts_line(name: str, counts: Counts, sent: int) -> str:
-    """Return one place's account in words."""
+    """Return the ledger counts from one source as a sentence."""
     verdict = "balances" if counts.holds else "DOES NOT BALANCE"
     total = f"sent {sent:,} = decided {counts.decided:,} + rejected {counts.rejected:,}"
     return f"{name} {total} + duplicates {counts.duplicates:,}: {verdict}"

@@ -1,4 +1,4 @@
-"""A case of the matrix, and what was found when it was run."""
+"""A case of the fault matrix, and the result of running it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How a case ended."""
+    """Result of a case."""
 
     HOLDS = "holds"
     FAILS = "FAILS"
     LEFT_OUT = "not run"
-    """It cannot be done on this machine; the finding says why."""
+    """The machine cannot run the case; the finding contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Case:
     """One fault.
 
     Attributes:
-        name: on the command line.
-        fault: what is done, in words.
-        expected: what must follow, besides the account.
-        run: does it; whatever does not hold is told to the trial.
-        obstacle: why it cannot be done here, None when it can.
+        name: name on the command line.
+        fault: description of the fault.
+        expected: expected behaviour, besides a reconciled ledger.
+        run: causes the fault and reports every failed expectation to the trial.
+        obstacle: returns the reason why this machine cannot run the case, or None if it can.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Case:
 
 @dataclass(slots=True)
 class Counts:
-    """The account of one place: Kafka's committed output, or Postgres."""
+    """Ledger counts from one source: Kafka's committed output, or Postgres."""
 
     decided: int = 0
     rejected: int = 0
@@ -54,7 +54,7 @@ class Counts:
 
     @classmethod
     def of(cls, balance: Balance) -> Counts:
-        """Take the numbers out of an account."""
+        """Return the counts of a reconciled ledger."""
         return cls(
             balance.decided,
             balance.rejected,
@@ -67,14 +67,14 @@ class Counts:
 
 @dataclass(slots=True)
 class Finding:
-    """What one run of a case showed.
+    """Result of one run of a case.
 
     Attributes:
-        recovery_s: from the fault (or its end, where the case lets it last) to the end of the first checkpoint that
-            began after it; None where nothing had to recover.
-        restarts: how often Flink restarted a job meanwhile.
-        histories: decisions whose features were compared with those of an undisturbed evaluator.
-        problems: everything that did not hold; empty means the case holds.
+        recovery_s: seconds from the fault (or from its end, if it lasts) to the end of the first checkpoint that began
+            after it; None if nothing had to recover.
+        restarts: number of restarts of both jobs during the case.
+        histories: number of decisions whose features were compared with those of an undisturbed evaluator.
+        problems: failed expectations; the case holds if there are none.
     """
 
     name: str

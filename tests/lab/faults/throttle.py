@@ -1,4 +1,4 @@
-"""A TCP proxy that lets only so many bytes a second through: a slow network, or a slow server behind it."""
+"""A TCP proxy with a limit in bytes per second; it simulates a slow network or a slow server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK_BYTES = 4_096
 
 
 class Throttle:
-    """Forwards connections to an address; each direction of each at most at ``bytes_per_s`` (None: unhindered)."""
+    """Forwards connections to an address; each direction carries at most ``bytes_per_s`` (None: no limit)."""
 
     def __init__(self, host: str, port: int) -> None:
         """Listen on a free port of the loopback interface."""
@@ -24,7 +24,7 @@ class Throttle:
         self.port = int(self._server.getsockname()[1])
         self.bytes_per_s: float | None = None
         self.passed = 0
-        """Bytes forwarded so far, both directions."""
+        """Bytes forwarded so far in both directions."""
 
     def serve(self) -> None:
         """Accept connections until the server socket is closed."""
@@ -42,7 +42,7 @@ class Throttle:
             threading.Thread(target=self._carry, args=(client, upstream), daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections; those that are open end with their owners."""
+        """Accept no more connections; open connections stay until one end closes them."""
         with suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -68,7 +68,7 @@ class Throttle:
 
 @contextmanager
 def throttle(host: str, port: int) -> Iterator[Throttle]:
-    """Run a proxy for the length of a block."""
+    """Run a proxy during a ``with`` block."""
     proxy = Throttle(host, port)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""One case being run: its traffic, its fault, and the account that every case ends with."""
+"""One run of a case: its traffic, its fault, and the ledger that is reconciled at the end of every case."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
 
     from flink_jobs.traffic.balance import Balance
     from flink_jobs.traffic.ledger import Coordinate
-    from tests.lab.faults.fault_stack import Lab, Pair
     from tests.lab.faults.finding import Finding
+    from tests.lab.faults.system_under_test import Pair, SystemUnderTest
 
 PATIENCE_S = 400.0
-"""Longest time without any new outcome; covers a failover with its growing pauses on a busy machine."""
+"""Longest time without a new outcome; covers a failover with growing restart delays on a busy machine."""
 SEND_LIMIT_S = 300.0
 CUSTOMERS = 100
 
 
 class Stream:
-    """Records on their way, sent by a thread of their own."""
+    """Records that a separate thread is sending."""
 
     def __init__(self, ledger: SentLedger) -> None:
-        """Watch a ledger."""
+        """Count the records that are added to a ledger from now on."""
         self._ledger = ledger
         self._base = ledger.sent
         self.failed = threading.Event()
 
     def reach(self, count: int) -> None:
-        """Wait until the broker has so many records of this stream."""
+        """Wait until the broker has acknowledged this number of records of the stream."""
 
         def reached() -> bool:
             return self.failed.is_set() or self._ledger.sent - self._base >= count
@@ -62,11 +62,11 @@ class Stream:
 
 
 class Trial:
-    """What a case uses: traffic, marks in time, expectations."""
+    """Everything that a case uses: traffic, the time of the fault, expectations, reconciliation."""
 
-    def __init__(self, lab: Lab, finding: Finding) -> None:
-        """Start without jobs; the case chooses them with `on`."""
-        self.lab = lab
+    def __init__(self, system: SystemUnderTest, finding: Finding) -> None:
+        """Start without jobs; the case chooses them with ``on``."""
+        self.system = system
         self.finding = finding
         self.seed = finding.seed
         self.ledger = SentLedger()
@@ -76,30 +76,30 @@ class Trial:
         self._customers = f"{finding.name}-{int(self._began_ms):x}-"
 
     def on(self, pair: Pair) -> None:
-        """Work on these jobs from now on."""
+        """Use these jobs from now on."""
         self.pair = pair
         self._began_ms = time.time() * 1000
-        self._start = output_ends(self.lab.broker, pair.prefix)
+        self._start = output_ends(self.system.broker, pair.prefix)
 
     # ---- traffic
 
     def events(self, count: int, customers: int = CUSTOMERS) -> list[SourceEvent]:
-        """Return seeded card traffic of customers that no other case has."""
+        """Return seeded card traffic whose customers belong to this case only."""
         plan = SimulationPlan(customers=customers, seed=self.seed)
         return list(itertools.islice(with_prefix(simulate(plan), self._customers), count))
 
     @contextmanager
     def sending(self, records: Iterable[Outgoing], rate: float | None = None) -> Iterator[Stream]:
-        """Send records while the block does its worst; at its end all of them are delivered.
+        """Send records while the block causes the fault; when the block ends, all records are delivered.
 
         Raises:
-            UserError: the broker refused one.
+            UserError: the broker rejected a record.
         """
         stream = Stream(self.ledger)
 
         def send() -> None:
             try:
-                with RecordProducer(self.lab.broker, self.pair.transactions, self.enter) as producer:
+                with RecordProducer(self.system.broker, self.pair.transactions, self.enter) as producer:
 
                     def nap(seconds: float) -> None:
                         time.sleep(seconds)
@@ -117,69 +117,69 @@ class Trial:
             future.result()
 
     def send(self, records: Iterable[Outgoing], rate: float | None = None) -> None:
-        """Send records and wait until the broker has them all."""
+        """Send records and wait until the broker has acknowledged all of them."""
         with self.sending(records, rate):
             pass
 
     def enter(self, record: Outgoing, partition: int, offset: int) -> None:
-        """Enter a delivered record into the account."""
+        """Add a delivered record to the ledger."""
         self.ledger.add(record, partition, offset)
         self._sent[partition, offset] = record
 
-    # ---- what happens, and what should
+    # ---- fault and expectations
 
     def strike(self, what: str) -> None:
-        """Note the fault, or its end where it lasts: recovery is counted from the last one."""
+        """Record the time of the fault, or of its end if it lasts; recovery time counts from the last call."""
         self._fault_ms = time.time() * 1000
         self.finding.happened.append(what)
 
     def recovered(self, job: str) -> None:
-        """Wait until a job has completed a checkpoint begun after the fault, and note how long that took."""
+        """Wait until a job completes a checkpoint that began after the fault, and record the recovery time."""
         if self._fault_ms is None:
-            raise ValueError("no fault to recover from")
-        took_s = (self.lab.checkpoint_after(job, self._fault_ms) - self._fault_ms) / 1000
+            raise ValueError("no fault was recorded; call `strike` first")
+        took_s = (self.system.checkpoint_after(job, self._fault_ms) - self._fault_ms) / 1000
         self.finding.recovery_s = max(self.finding.recovery_s or 0.0, took_s)
 
     def since_fault_s(self) -> float:
-        """Return the seconds since the fault, or since its end."""
+        """Return the seconds since the fault, or since its end if it lasts."""
         if self._fault_ms is None:
-            raise ValueError("no fault yet")
+            raise ValueError("no fault was recorded; call `strike` first")
         return time.time() - self._fault_ms / 1000
 
     def note(self, what: str) -> None:
-        """Tell something that the reader of the table should know."""
+        """Add an observation to the table."""
         self.finding.happened.append(what)
 
     def expect(self, condition: object, what: str) -> None:
-        """Say what must hold; the case fails with it otherwise."""
+        """Check an expectation; if it does not hold, the case fails."""
         if not condition:
-            self.finding.problems.append(f"not so: {what}")
+            self.finding.problems.append(f"failed: {what}")
 
     def expect_restarts(self, least: int, most: int) -> None:
-        """Say how often Flink must have restarted the jobs: too few, and the fault did not happen."""
-        self.finding.restarts = self.lab.restarts(self.pair, self._began_ms)
+        """Check the number of restarts of both jobs; too few restarts mean that the fault did not happen."""
+        self.finding.restarts = self.system.restarts(self.pair, self._began_ms)
         self.expect(
-            least <= self.finding.restarts <= most, f"{least} to {most} restarts (there were {self.finding.restarts})"
+            least <= self.finding.restarts <= most, f"{least} to {most} restarts (observed: {self.finding.restarts})"
         )
 
     def documents(self, suffix: str) -> list[dict[str, Any]]:
-        """Return what was committed to an output topic since the case began."""
+        """Return the documents committed to an output topic since the case began."""
         topic = topic_name(self.pair.prefix, suffix)
         start = {place: offset for place, offset in self._start.items() if place[0] == topic}
-        with CommittedReader(self.lab.broker, [topic], start) as reader:
+        with CommittedReader(self.system.broker, [topic], start) as reader:
             return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
 
-    # ---- the account
+    # ---- ledger
 
     def settle(self, *, histories: bool = True) -> Balance:
-        """Wait for every outcome in Kafka and in Postgres, and enter both accounts into the finding.
+        """Wait for all outcomes in Kafka and in Postgres, reconcile both and store the counts in the finding.
 
         Args:
-            histories: also compare each decision's features with those of an evaluator that nothing disturbed: a
-                customer's state that was lost, kept twice or mixed up shows there.
+            histories: also compare the features of each decision with those of an undisturbed evaluator, which shows
+                a customer's state that was lost, applied twice or mixed up.
         """
         finding = self.finding
-        kafka = await_balance(self.lab.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
+        kafka = await_balance(self.system.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
         finding.sent, finding.kafka = self.ledger.sent, Counts.of(kafka)
         finding.incidents, finding.degraded = kafka.incidents, kafka.degraded
         if not kafka.is_as_expected:
@@ -190,16 +190,16 @@ class Trial:
             finding.problems += [f"Postgres: {line.strip()}" for line in archived.lines()[:6]]
         agrees = (kafka.alerts, kafka.reasons) == (archived.alerts, archived.reasons)
         self.expect(agrees, "Kafka and Postgres hold the same alerts and reasons")
-        finding.restarts = self.lab.restarts(self.pair, self._began_ms)
+        finding.restarts = self.system.restarts(self.pair, self._began_ms)
         if histories:
             self._compare_histories()
         return kafka
 
     def kafka_first(self) -> tuple[float, int]:
-        """Wait for every outcome in Kafka; return the seconds since the case began, and Postgres's outcomes then."""
-        await_balance(self.lab.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
+        """Wait for all outcomes in Kafka; return the seconds that took and the number of outcomes then in Postgres."""
+        await_balance(self.system.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
         seconds = time.time() - self._began_ms / 1000
-        with archive(self.lab.stack.settings().postgres_dsn, self.pair.transactions, self._customers) as tables:
+        with archive(self.system.stack.settings().postgres_dsn, self.pair.transactions, self._customers) as tables:
             return seconds, tables.count(self._first_offsets())
 
     def _first_offsets(self) -> dict[int, int]:
@@ -207,7 +207,7 @@ class Trial:
 
     def _await_postgres(self) -> Balance:
         first = self._first_offsets()
-        settings = self.lab.stack.settings()
+        settings = self.system.stack.settings()
         with archive(settings.postgres_dsn, self.pair.transactions, self._customers) as tables:
             last, since = -1, time.monotonic()
 
@@ -219,7 +219,7 @@ class Trial:
                 return count >= self.ledger.sent or time.monotonic() - since > PATIENCE_S
 
             wait_for(complete, limit_s=10 * PATIENCE_S, what="Postgres to hold the outcomes", interval_s=0.5)
-            # Alerts are written beside decisions, by another flow.
+            # The archive writes alerts separately from decisions.
             account = balance(self.ledger, tables.outcomes(self.ledger, first))
             end = time.monotonic() + PATIENCE_S
             while account.alerts_missing and time.monotonic() < end:
@@ -228,7 +228,7 @@ class Trial:
             return account
 
     def _compare_histories(self) -> None:
-        """Compare features in the order of sending, which each partition keeps; a customer is in one partition."""
+        """Compare features in send order; each customer is in one partition, which keeps that order."""
         good = [record for record in self._sent.values() if record.fate is Fate.DECIDED]
         transactions = []
         for record in good:
@@ -247,4 +247,4 @@ class Trial:
         wrong = [key for key, features in expected.items() if decided.get(key) != features]
         self.finding.histories = len(expected)
         self.expect(expected, "there are decisions whose features can be compared")
-        self.expect(not wrong, f"features are those of an undisturbed evaluator ({len(wrong)} differ: {wrong[:3]})")
+        self.expect(not wrong, f"features equal those of an undisturbed evaluator ({len(wrong)} differ: {wrong[:3]})")

@@ -1,8 +1,8 @@
-"""Whether a series of samples stays flat. Pure.
+"""Decides whether a series of samples is flat; pure functions.
 
-The trend is Theil and Sen's slope: the median of the slopes between all pairs of samples, which single outliers do not
-move (Sen 1968, "Estimates of the regression coefficient based on Kendall's tau"). Whether it is more than chance is
-Mann and Kendall's test on the same pairs (Kendall 1975, "Rank correlation methods").
+The trend is the Theil-Sen slope: the median of the slopes between all pairs of samples. Single outliers have no effect
+on it (Sen 1968, "Estimates of the regression coefficient based on Kendall's tau"). The Mann-Kendall test on the same
+pairs tells a trend from chance (Kendall 1975, "Rank correlation methods").
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SIGNIFICANCE_Z = 3.0
-"""One flat series in 700 has a trend that strong by chance."""
+"""One flat series in 700 reaches this value by chance."""
 LEAST_SAMPLES = 8
 
 
@@ -28,9 +28,9 @@ class Trend:
     """The trend of a series.
 
     Attributes:
-        median: of the samples.
-        drift: change over the whole series by the slope, as a share of the median; 0.1 is 10 % more at the end.
-        z: Mann and Kendall's statistic; beyond +-3 the direction is hardly chance.
+        median: median of the samples.
+        drift: change over the whole series by the slope, as a share of the median; 0.1 means 10 % more at the end.
+        z: Mann-Kendall statistic; beyond +-3 the direction is very unlikely to be chance.
     """
 
     median: float
@@ -38,11 +38,11 @@ class Trend:
     z: float
 
     def is_flat(self, tolerance: float, *, only_growth: bool) -> bool:
-        """Tell whether the drift is within the tolerance, or may be chance.
+        """Return whether the drift is within the tolerance or may be chance.
 
         Args:
             tolerance: largest drift, as a share of the median.
-            only_growth: a series that falls (memory, latency) is no harm.
+            only_growth: True if a falling series (memory, latency) is harmless.
         """
         if only_growth and self.drift <= 0:
             return True
@@ -53,7 +53,7 @@ def trend(times_s: Sequence[float], values: Sequence[float]) -> Trend:
     """Return the trend of samples taken at ascending times.
 
     Raises:
-        ValueError: fewer than eight samples, or times that do not ascend: nothing can be said.
+        ValueError: there are fewer than eight samples, or the times do not ascend.
     """
     if len(values) < LEAST_SAMPLES or len(values) != len(times_s):
         raise ValueError(f"{len(values)} samples at {len(times_s)} times: at least {LEAST_SAMPLES} are needed")
@@ -70,7 +70,7 @@ def trend(times_s: Sequence[float], values: Sequence[float]) -> Trend:
 
 
 def _mann_kendall(rises: Array, y: Array) -> float:
-    """Return the statistic with its correction for ties and continuity."""
+    """Return the statistic with the corrections for ties and continuity."""
     n = len(y)
     score = float(np.sign(rises).sum())
     _, ties = np.unique(y, return_counts=True)

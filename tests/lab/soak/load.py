@@ -1,4 +1,4 @@
-"""Traffic for hours: sent at a steady rate without holding it in memory, and followed until it is decided."""
+"""Traffic for hours: a sender with a steady rate and constant memory, and a reader of the decisions."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ _ID = b'"transaction_id":"'
 _TICK_S = 0.005
 _FLUSH_S = 0.25
 DECODED_EVERY = 8
-"""One decision in so many is timed: the reader must not cost what is measured."""
+"""One of this number of decisions is timed, so that the reader does not slow down the job."""
 
 
 def endless(customers: int) -> Iterator[workload.Message]:
-    """Yield simulated card traffic, one record in a hundred of it garbage."""
+    """Yield simulated card traffic without end; one record in a hundred is malformed."""
     for record in with_faults(simulate(SimulationPlan(customers=customers)), FaultPlan(malformed=GARBAGE)):
         yield workload.Message(record.key, record.value)
 
 
 def stamped(value: bytes | None, now_ms: int) -> bytes | None:
-    """Return a payload whose transaction id ends in the time of sending; what has no id stays as it is."""
+    """Return a payload whose transaction id ends in the send time; a payload without an id is returned unchanged."""
     if value is None or (start := value.find(_ID)) < 0 or (end := value.find(b'"', start + len(_ID))) < 0:
         return value
     return b"%s-%d%s" % (value[:end], now_ms, value[end:])
 
 
 def sent_at(decision: bytes) -> int:
-    """Return when the transaction of a decision was sent, ms since the epoch: its id says so."""
+    """Return the send time of a decision's transaction, in ms since the epoch; the transaction id ends in it."""
     return int(orjson.loads(decision)["transaction_id"].rpartition("-")[2])
 
 
 class Sender:
-    """Sends at a steady rate, each record with the time of its sending in its transaction id."""
+    """Sends at a steady rate; the transaction id of each record ends in the send time."""
 
     def __init__(self, bootstrap: str, topic: str, messages: Iterator[workload.Message]) -> None:
-        """Connect; nothing is sent yet."""
+        """Connect to the broker without sending."""
         self._producer: Any = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, compression_type="lz4")
         self._topic = topic
         self._messages = messages
@@ -55,7 +55,7 @@ class Sender:
         self.sent = 0
 
     def run(self, rate: float, done: threading.Event) -> None:
-        """Send ``rate`` records a second until ``done``."""
+        """Send ``rate`` records per second until ``done`` is set."""
         started, first = time.monotonic(), self.sent
         while not done.wait(_TICK_S):
             due = first + int((time.monotonic() - started) * rate)
@@ -77,9 +77,10 @@ class Sender:
 
 
 def follow(bootstrap: str, topic: str, answer: Connection) -> None:
-    """Read committed decisions in a process of its own until the other end hangs up or sends something.
+    """Read committed decisions until the other end closes or sends something.
 
-    Answers "ready", then ``(decisions so far, latencies in ms since the last answer)`` four times a second.
+    Runs in a separate process. Answers "ready" first, then four times per second ``(decisions so far, latencies in ms
+    since the last answer)``.
     """
     consumer: Any = KafkaConsumer(
         bootstrap_servers=bootstrap,

@@ -1,4 +1,4 @@
-"""What is looked at every few seconds while the job works."""
+"""The series that the soak samples every few seconds, and their tolerances."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from tests.lab.benchmarks.rig import Rig
 
 MIB = 2**20
-Sample = dict[str, float]
+SoakSample = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One thing that is sampled.
+    """One sampled quantity.
 
     Attributes:
-        name: key of the sample.
-        unit: of its values.
-        tolerance: largest drift over the run that still counts as flat, as a share of the median; None is not judged.
-        only_growth: falling is no harm.
+        name: key in the sample.
+        unit: unit of the values.
+        tolerance: largest drift over the run that counts as flat, as a share of the median; None: no verdict.
+        only_growth: True if a falling series is harmless.
     """
 
     name: str
@@ -47,40 +47,40 @@ SERIES = (
     Series("undecided", "records", None),
     Series("cores_stolen", "cores", None),
 )
-"""A checkpoint's size is that of its full state; RocksDB's holds what is not compacted yet. Stolen cores went to
-other machines of the same host: where they are not level, nor can the rest be."""
+"""The size of a checkpoint is that of its full state. RocksDB's files include data that is not compacted yet. Stolen
+cores are CPU time that the hypervisor gave to other machines; if it varies, the other series vary too."""
 RSS_TOLERANCE = 0.10
 
 
 def rss_series(names: Sequence[str]) -> tuple[Series, ...]:
-    """Return the series of each process's resident memory."""
+    """Return one series of resident memory for each process."""
     return tuple(Series(f"rss_mib.{name}", "MiB", RSS_TOLERANCE) for name in names)
 
 
 @dataclass
 class Window:
-    """Gathers what the reader of decisions tells between two samples."""
+    """Collects the answers of the reader of decisions between two samples."""
 
     decided: int = 0
     latencies: list[float] = field(default_factory=list)
 
     def take(self, count: int, latencies: Sequence[float]) -> None:
-        """Take in one answer of the reader."""
+        """Add one answer of the reader."""
         self.decided = count
         self.latencies += latencies
 
 
-def latency_percentiles(latencies: Sequence[float]) -> Sample:
-    """Return p50, p99 and p999 in ms; nothing where nothing was timed."""
+def latency_percentiles(latencies: Sequence[float]) -> SoakSample:
+    """Return p50, p99 and p999 in ms; an empty sample if there are no latencies."""
     if not latencies:
         return {}
     p50, p99, p999 = np.percentile(latencies, (50, 99, 99.9))
     return {"latency_p50_ms": float(p50), "latency_p99_ms": float(p99), "latency_p999_ms": float(p999)}
 
 
-def machine_sample(rig: Rig, job_id: str) -> Sample:
-    """Return checkpoint duration and size, each process's memory, and the bytes of RocksDB's files."""
-    sample: Sample = {"rocksdb_mib": folder_size((rig.stack.home.flink / "tmp").as_uri()) / MIB}
+def machine_sample(rig: Rig, job_id: str) -> SoakSample:
+    """Return duration (ms) and size of the latest checkpoint, size of RocksDB's files, memory of each process (MiB)."""
+    sample: SoakSample = {"rocksdb_mib": folder_size((rig.stack.home.flink / "tmp").as_uri()) / MIB}
     latest: dict[str, Any] = (rig.rest.get(f"/jobs/{job_id}/checkpoints")["latest"] or {}).get("completed") or {}
     if latest:
         details = rig.rest.get(f"/jobs/{job_id}/checkpoints/details/{latest['id']}")

@@ -1,6 +1,6 @@
-"""Run the job at a steady share of what it can do, for long, and judge whether anything drifts.
+"""Run the job under a steady load for a long time and report whether any measured series drifts.
 
-Everything runs on a stack of its own, which is gone afterwards. The machine should have nothing else to do.
+The command starts its own stack and removes it at the end. Run it on a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.lab.benchmarks.rig import JobPlan, Rig, open_rig, trained_model
 from tests.lab.benchmarks.workload import CUSTOMERS
 from tests.lab.soak import soak_report
 from tests.lab.soak.load import Sender, endless, follow
-from tests.lab.soak.sampling import SERIES, Sample, Window, latency_percentiles, machine_sample, rss_series
+from tests.lab.soak.sampling import SERIES, SoakSample, Window, latency_percentiles, machine_sample, rss_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,15 +45,19 @@ LAST_LIMIT_S = 120.0
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.lab.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=30.0, help="of the soak itself (default: %(default)s)")
-    parser.add_argument("--share", type=float, default=0.8, help="of the capacity (default: %(default)s)")
-    parser.add_argument("--rate", type=float, help="records/s (default: the share of what is measured first)")
-    parser.add_argument("--customers", type=int, default=CUSTOMERS, help="default: %(default)s")
+    parser.add_argument("--minutes", type=float, default=30.0, help="minutes under load (default: %(default)s)")
+    parser.add_argument(
+        "--share", type=float, default=0.8, help="load as a share of the capacity (default: %(default)s)"
+    )
+    parser.add_argument("--rate", type=float, help="records/s (default: the share of the capacity, measured first)")
+    parser.add_argument("--customers", type=int, default=CUSTOMERS, help="number of customers (default: %(default)s)")
     parser.add_argument("--every", type=float, default=15.0, help="seconds between two samples (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for soak.json, soak.md and soak.html")
     given = parser.parse_args(arguments)
     if given.minutes * 60 < 12 * given.every or not 0 < given.share <= 1 or given.every < 5:
-        parser.error("at least 12 samples, 5 s apart or more, and a share above 0 and at most 1")
+        parser.error(
+            "--every must be at least 5 s, --minutes must allow 12 samples, --share must be above 0 and at most 1"
+        )
     return given
 
 
@@ -61,7 +65,7 @@ class Soak:
     """The running job, its sender and its reader."""
 
     def __init__(self, rig: Rig, prefix: str, job_id: str, sender: Sender, reader: Connection) -> None:
-        """Take what runs."""
+        """Use a running job, sender and reader."""
         self.rig = rig
         self.prefix = prefix
         self.job_id = job_id
@@ -70,7 +74,7 @@ class Soak:
         self.window = Window()
 
     def listen(self, seconds: float) -> None:
-        """Take in what the reader tells for some seconds.
+        """Collect the reader's answers for some seconds.
 
         Raises:
             UserError: the reader ended.
@@ -81,11 +85,11 @@ class Soak:
                 try:
                     self.window.take(*self._reader.recv())
                 except EOFError:
-                    raise UserError("the reader of decisions ended early", "its error is printed above") from None
+                    raise UserError("the reader of decisions ended early", "see its error above") from None
 
     @contextmanager
     def sending(self, rate: float) -> Iterator[None]:
-        """Send at a rate for the length of a block."""
+        """Send at a rate during a ``with`` block."""
         done = threading.Event()
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(self.sender.run, rate, done)
@@ -96,30 +100,30 @@ class Soak:
             future.result()
 
     def capacity(self, say: Callable[[str], None]) -> float:
-        """Raise the rate until the job no longer keeps up; return the highest that it kept up with, records/s.
+        """Raise the rate until the job no longer keeps up; return the highest rate it kept up with, in records/s.
 
-        Sender and reader share the machine with the job then as they do in the soak.
+        Sender and reader run on the same machine as the job, as in the soak.
         """
         rate, best = FIRST_RATE, 0.0
         while True:
             with self.sending(rate):
-                self.listen(STEP_S / 2)  # what is in flight at the start of a step is not the step's
+                self.listen(STEP_S / 2)  # records in flight at the start belong to the step before
                 decided, since = self.window.decided, time.monotonic()
                 self.listen(STEP_S)
                 reached = (self.window.decided - decided) / (time.monotonic() - since)
-            say(f"{rate:,.0f} records/s sent, {reached:,.0f} decided")
+            say(f"{rate:,.0f} records/s sent, {reached:,.0f} decisions/s")
             if reached < KEEPS_UP * rate:
                 if not best:
-                    raise UserError(f"the job does not keep up with {rate:,.0f} records/s", "give a lower --rate")
+                    raise UserError(f"the job does not keep up with {rate:,.0f} records/s", "set a lower --rate")
                 self.catch_up()
                 return best
             best, rate = rate, rate * STEP_FACTOR
 
     def catch_up(self) -> int:
-        """Wait until every record sent has an outcome; return how many are letters.
+        """Wait until every record sent has an outcome; return the number of dead letters.
 
         Raises:
-            UserError: some have none.
+            UserError: some records have no outcome.
         """
         letters = 0
 
@@ -133,13 +137,14 @@ class Soak:
             wait_for(complete, limit_s=LAST_LIMIT_S, what="the rest of the outcomes", interval_s=0.01)
         except WaitTimeoutError:
             raise UserError(
-                f"sent {self.sender.sent:,}, decided {self.window.decided:,}, letters {letters:,}", "see the job's log"
+                f"sent {self.sender.sent:,}, decided {self.window.decided:,}, dead letters {letters:,}",
+                "see the job's log",
             ) from None
         return letters
 
-    def soak(self, rate: float, minutes: float, every_s: float, say: Callable[[str], None]) -> list[Sample]:
-        """Send at a rate and sample until the time is over."""
-        samples: list[Sample] = []
+    def soak(self, rate: float, minutes: float, every_s: float, say: Callable[[str], None]) -> list[SoakSample]:
+        """Send at a rate for ``minutes`` and return one sample every ``every_s`` seconds."""
+        samples: list[SoakSample] = []
         with self.sending(rate):
             start = time.monotonic()
             while time.monotonic() - start < minutes * 60:
@@ -167,14 +172,14 @@ class Soak:
 
 @contextmanager
 def running_soak(rig: Rig, customers: int) -> Iterator[Soak]:
-    """Start the job, the reader and the sender on topics of their own."""
+    """Start job, reader and sender on new topics; yield them."""
     prefix = rig.new_prefix("soak")
     context = multiprocessing.get_context("spawn")
     with rig.detector(prefix, JobPlan()) as job_id:
         ours, theirs = context.Pipe()
         reader = context.Process(target=follow, args=(rig.broker.servers, topic_name(prefix, "decisions"), theirs))
         reader.start()
-        theirs.close()  # so that a reader that died is noticed
+        theirs.close()  # then `recv` raises EOFError if the reader has died
         sender = Sender(rig.broker.servers, topic_name(prefix, "transactions"), endless(customers))
         try:
             wait_for(lambda: ours.poll() or not reader.is_alive(), limit_s=60, what="the reader of decisions")
@@ -187,7 +192,7 @@ def running_soak(rig: Rig, customers: int) -> Iterator[Soak]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the soak; 0 if every series is flat and every record has its outcome."""
+    """Run the soak; return 0 if every series is flat, every record has an outcome and no job restarted."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(given)
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -206,18 +211,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             capacity = None if options.rate else running.capacity(say)
             rate = options.rate or options.share * (capacity or 0.0)
-            say(f"soaking at {rate:,.0f} records/s for {options.minutes:g} minutes")
+            say(f"soak at {rate:,.0f} records/s for {options.minutes:g} minutes")
             samples = running.soak(rate, options.minutes, options.every, say)
             letters = running.catch_up()
             restarts = len(rig.rest.failures(running.job_id))
-            account = f"sent {running.sender.sent:,} = decided {running.window.decided:,} + letters {letters:,}"
+            ledger = f"sent {running.sender.sent:,} = decided {running.window.decided:,} + dead letters {letters:,}"
             balances = running.sender.sent == running.window.decided + letters
             series = (*SERIES, *rss_series([item.name for item in rig.stack.status()]))
     except UserError as error:
         console.print(f"soak: {error}", markup=False, highlight=False)
         return 1
     except KeyboardInterrupt:
-        say("interrupted; what was started has been stopped")
+        say("interrupted; all started processes are stopped")
         return 130
     verdicts = soak_report.judge(samples, series)
     document = {
@@ -228,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "rate, records/s": f"{rate:,.0f}",
             "minutes": f"{options.minutes:g}",
             "customers": f"{options.customers:,}",
-            "account": f"{account}: {'balances' if balances else 'DOES NOT BALANCE'}",
+            "ledger": f"{ledger}: {'balances' if balances else 'DOES NOT BALANCE'}",
             "restarts": str(restarts),
         },
         "verdicts": verdicts,

@@ -16,24 +16,24 @@ from tests.lab.soak.flatness import SIGNIFICANCE_Z, Trend, trend
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.lab.soak.sampling import Sample, Series
+    from tests.lab.soak.sampling import Series, SoakSample
 
 WARM_UP_SHARE = 0.25
-"""The first quarter is not judged: JVMs compile, customers' histories fill, caches settle."""
+"""The first quarter gets no verdict, because JVMs compile, customers' histories fill and caches warm up."""
 COLUMNS = ("series", "unit", "median", "drift over the run", "tolerance", "z", "verdict")
 METHOD = (
-    "Drift is Theil and Sen's slope over the judged part of the run as a share of the median. A series is flat when "
-    f"the drift is within its tolerance, or when Mann and Kendall's |z| is below {SIGNIFICANCE_Z:g}, so that it may be "
-    f"chance. The first {WARM_UP_SHARE:.0%} of the run is not judged. Latency is from sending a transaction to a "
-    "reader of committed decisions that has it."
+    "Drift is the Theil-Sen slope over the judged part of the run, as a share of the median. A series is flat if its "
+    f"drift is within the tolerance, or if the Mann-Kendall |z| is below {SIGNIFICANCE_Z:g}, so that the drift may be "
+    f"chance. The first {WARM_UP_SHARE:.0%} of the run is not judged. Latency is the time from sending a transaction "
+    "until a reader of committed decisions receives its decision."
 )
 
 
-def judge(samples: Sequence[Sample], series: Sequence[Series]) -> list[dict[str, Any]]:
-    """Return the verdict on each series.
+def judge(samples: Sequence[SoakSample], series: Sequence[Series]) -> list[dict[str, Any]]:
+    """Return one verdict per series.
 
     Raises:
-        ValueError: a series has too few samples to be judged.
+        ValueError: a series has too few samples.
     """
     judged = samples[int(len(samples) * WARM_UP_SHARE) :]
     rows = []
@@ -59,7 +59,7 @@ def _row(series: Series, found: Trend, *, flat: bool) -> dict[str, Any]:
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the cells of one verdict."""
+    """Return the table cells of one verdict."""
     limit = row["tolerance"]
     tolerance = "not judged" if limit is None else f"{'+' if row['only_growth'] else '±'}{limit:.0%}"
     drift = "-" if row["drift"] is None else f"{row['drift']:+.1%}"
@@ -90,7 +90,7 @@ def page(document: Mapping[str, Any], series: Sequence[Series]) -> str:
     )
 
 
-def plot(series: Series, samples: Sequence[Sample]) -> str:
+def plot(series: Series, samples: Sequence[SoakSample]) -> str:
     """Return a chart of a series over the minutes of the run; both axes start at zero."""
     points = [(sample["at_s"] / 60, sample[series.name]) for sample in samples if series.name in sample]
     minutes, values = [at for at, _ in points], [value for _, value in points]

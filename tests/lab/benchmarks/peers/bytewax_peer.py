@@ -1,6 +1,6 @@
-"""The detector on Bytewax: state in memory, no recovery store, at-least-once sink. Ends at the end of the topic.
+"""The detector on Bytewax: state in memory, no recovery store, at-least-once sink. Stops at the end of the topic.
 
-Run by the benchmark as: python -m bytewax.run bytewax_peer:flow
+The benchmark runs it with ``python -m bytewax.run bytewax_peer:flow``.
 """
 
 import bytewax.operators as op
@@ -10,7 +10,7 @@ from common import BROKER, PRODUCER_CONFIG, TRANSACTIONS, decide
 
 
 def step(state: bytes | None, message: KafkaSourceMessage) -> tuple[bytes | None, list[KafkaSinkMessage]]:
-    """Decide one transaction of a customer."""
+    """Score one transaction of a customer; return the new state and the messages to write."""
     new_state, answers = decide(message.value, message.partition, message.offset, message.key, lambda: state)
     written = [KafkaSinkMessage(answer.key, answer.value, answer.topic) for answer in answers]
     return state if new_state is None else new_state, written

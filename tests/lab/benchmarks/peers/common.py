@@ -1,6 +1,6 @@
-"""What both peers share: our evaluator with our model, and where the answers go.
+"""Shared by both peers: StreamFlow's evaluator with its model, and the output topics.
 
-Runs in the peers' environment: only `flink_jobs.core` may be imported of ours.
+Runs in the peers' environment, where ``flink_jobs.core`` is the only StreamFlow package that can be imported.
 """
 
 import os
@@ -21,7 +21,7 @@ TRANSACTIONS, DECISIONS, ALERTS, LETTERS = (
 )
 COMMIT_INTERVAL_S = int(os.environ["BENCH_COMMIT_INTERVAL_MS"]) / 1000
 PRODUCER_CONFIG = {"linger.ms": 20, "batch.size": 262_144, "compression.type": "lz4"}
-"""The settings of our own sinks."""
+"""The producer settings of StreamFlow's own sinks."""
 
 EVALUATOR = TransactionEvaluator(model=load_model(model_directory(Path(os.environ["BENCH_MODEL_DIR"])), FEATURE_NAMES))
 
@@ -37,7 +37,7 @@ class Message(NamedTuple):
 def decide(
     payload: bytes | None, partition: int, offset: int, key: bytes, read_state: Callable[[], bytes | None]
 ) -> tuple[bytes | None, list[Message]]:
-    """Evaluate one record; return the new state (None: as it was) and what to write."""
+    """Score one record; return the new state (None: unchanged) and the messages to write."""
     record = SourceRecord(payload, partition, offset, "", "", key.decode(), TRANSACTIONS)
     outcome = EVALUATOR.evaluate(record, read_state, time.time_ns() // 1_000_000)
     messages = [Message(LETTERS, letter.id.encode(), letter.body.encode()) for letter in outcome.letters]

@@ -1,4 +1,4 @@
-"""The detector on Quix Streams: state in RocksDB with its changelog topic. Ends after a number of events."""
+"""The detector on Quix Streams: state in RocksDB with a changelog topic. Stops after ``BENCH_EVENTS`` events."""
 
 import os
 
@@ -19,15 +19,15 @@ from quixstreams.models import Serializer
 
 
 class Body(Serializer):
-    """Takes the body out of a message; the topic and the key were taken out before."""
+    """Serializes the body of a message; the producer takes topic and key separately."""
 
-    def __call__(self, value: Message, ctx: object) -> bytes:  # noqa: ARG002 - its parent's signature
+    def __call__(self, value: Message, ctx: object) -> bytes:  # noqa: ARG002 - signature of the parent class
         """Return the bytes to write."""
         return value.value
 
 
 def step(value: bytes | None, key: bytes, _timestamp: int, _headers: object, state: State) -> list[Message]:
-    """Decide one transaction of a customer."""
+    """Score one transaction of a customer; return the messages to write."""
     context = message_context()
     new_state, answers = decide(value, context.partition, context.offset, key, lambda: state.get_bytes("state"))
     if new_state is not None:
@@ -40,7 +40,7 @@ seen = 0
 
 
 def stop_at_the_end(_topic: str, _partition: int, _offset: int) -> None:
-    """Count what was read; `run(count=...)` would count what was written, alerts too."""
+    """Count input records and stop after the last one; ``run(count=...)`` would count outputs, alerts included."""
     global seen  # noqa: PLW0603 - one number per process
     seen += 1
     if seen == EVENTS:

@@ -14,7 +14,7 @@ import pytest
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
 from tests.lab.benchmarks import bench_command, bench_report, kafka_rates, latency, workload
-from tests.lab.benchmarks.meter import ProcessMeter, Rate, Sample, read_process, steady_rate
+from tests.lab.benchmarks.meter import ProcessMeter, ProcessSample, Rate, read_process, steady_rate
 from tests.lab.benchmarks.outputs import digest
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from tests.lab.benchmarks.rig import JobPlan, Rig
 
 
-def meter_of(*samples: Sample) -> ProcessMeter:
+def meter_of(*samples: ProcessSample) -> ProcessMeter:
     meter = ProcessMeter([])
     meter.samples = list(samples)
     return meter
 
 
 def test_cpu_time_lies_between_two_samples_in_proportion() -> None:
-    meter = meter_of(Sample(1_000, 2.0, 0, 0.0), Sample(2_000, 3.0, 0, 2.0))
+    meter = meter_of(ProcessSample(1_000, 2.0, 0, 0.0), ProcessSample(2_000, 3.0, 0, 2.0))
     found = [meter.at(at) for at in (0, 1_000, 1_250, 2_000, 9_000)]
     assert found == [(2.0, 0.0), (2.0, 0.0), (2.25, 0.5), (3.0, 2.0), (3.0, 2.0)]
 
@@ -38,7 +38,7 @@ def test_cpu_time_lies_between_two_samples_in_proportion() -> None:
 def test_the_first_tenth_is_not_timed() -> None:
     # 10 outputs in the first ten seconds (a slow start), then 90 in nine seconds.
     appended = [1_000 * n for n in range(10)] + [10_000 + 100 * n for n in range(90)]
-    meter = meter_of(Sample(0, 0.0, 0, 5.0), Sample(20_000, 10.0, 0, 9.0))
+    meter = meter_of(ProcessSample(0, 0.0, 0, 5.0), ProcessSample(20_000, 10.0, 0, 9.0))
     rate = steady_rate(appended[::-1], meter)
     assert rate.events == 89
     assert rate.seconds == pytest.approx(8.9)
@@ -49,13 +49,13 @@ def test_the_first_tenth_is_not_timed() -> None:
 
 
 def test_outputs_of_the_batch_that_ends_the_warm_up_are_not_counted() -> None:
-    rate = steady_rate([1_000] * 50 + [2_000] * 50, meter_of(Sample(0, 0.0, 0), Sample(2_000, 2.0, 0)))
+    rate = steady_rate([1_000] * 50 + [2_000] * 50, meter_of(ProcessSample(0, 0.0, 0), ProcessSample(2_000, 2.0, 0)))
     assert rate == Rate(50, 1.0, 1.0)
 
 
 def test_too_few_outputs_have_no_rate() -> None:
     with pytest.raises(ValueError, match="9 outputs are too few"):
-        steady_rate(list(range(9)), meter_of(Sample(0, 0.0, 0)))
+        steady_rate(list(range(9)), meter_of(ProcessSample(0, 0.0, 0)))
 
 
 def test_a_process_uses_cpu_time_and_memory() -> None:

@@ -1,4 +1,4 @@
-"""The traffic cases rehearsed on the pure evaluator: what each plans for its records is what the detector does."""
+"""The traffic cases on the pure evaluator: the detector does what each case expects."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from flink_jobs.kafka.outgoing import Outgoing
 from flink_jobs.traffic.balance import Balance, balance
 from flink_jobs.traffic.outcomes import Outcomes
 from tests.lab.faults import cases_traffic
-from tests.lab.faults.fault_stack import Pair
 from tests.lab.faults.finding import Case, Finding
+from tests.lab.faults.system_under_test import Pair
 from tests.lab.faults.trial import Trial
 
 REHEARSED = [case for case in cases_traffic.CASES if case.name != "idle-partition"]
 TOPIC = "rehearsal.transactions"
 
 
-class Stage:
-    """Stands where the lab does: one pair of jobs, which are the evaluator."""
+class FakeSystem:
+    """Replaces the system under test by one pair of jobs, which is the evaluator."""
 
     @contextmanager
     def pair(self) -> Iterator[Pair]:
@@ -36,7 +36,7 @@ class Stage:
 
 
 class Rehearsal(Trial):
-    """A trial whose records go straight to the evaluator."""
+    """A trial that passes its records directly to the evaluator."""
 
     def on(self, pair: Pair) -> None:
         self.pair = pair
@@ -77,7 +77,7 @@ class Rehearsal(Trial):
 
 
 def customer_of(value: bytes | None) -> str:
-    """Return the key that the source would route by."""
+    """Return the key by which the source would route the record."""
     try:
         found = orjson.loads(value or b"")["customer_id"]
     except (ValueError, KeyError, TypeError):
@@ -87,13 +87,13 @@ def customer_of(value: bytes | None) -> str:
 
 def rehearse(run: Callable[[Trial], None], case: Case, seed: int) -> Finding:
     finding = Finding(case.name, case.fault, case.expected, seed=seed)
-    run(Rehearsal(Stage(), finding))  # type: ignore[arg-type]  # the stage is all of a lab that these cases use
+    run(Rehearsal(FakeSystem(), finding))  # type: ignore[arg-type]  # it has all that these cases use
     return finding
 
 
 @pytest.mark.parametrize("case", REHEARSED, ids=lambda case: case.name)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_plan_of_a_case_is_what_the_detector_does(case: Case, seed: int) -> None:
+def test_the_detector_does_what_the_case_expects(case: Case, seed: int) -> None:
     finding = rehearse(case.run, case, seed)
     assert finding.problems == []
     assert finding.histories > 0
@@ -101,10 +101,10 @@ def test_the_plan_of_a_case_is_what_the_detector_does(case: Case, seed: int) -> 
 
 def test_a_case_whose_expectation_does_not_hold_has_a_problem() -> None:
     def in_vain(trial: Trial) -> None:
-        with trial.lab.pair() as pair:
+        with trial.system.pair() as pair:
             trial.on(pair)
             trial.expect(trial.documents("decisions"), "there are decisions")
             trial.expect_restarts(1, 2)
 
     finding = rehearse(in_vain, REHEARSED[0], 1)
-    assert finding.problems == ["not so: there are decisions", "not so: 1 to 2 restarts (there were 0)"]
+    assert finding.problems == ["failed: there are decisions", "failed: 1 to 2 restarts (observed: 0)"]

@@ -1,4 +1,4 @@
-"""What the fault matrix says about a finding, without breaking anything."""
+"""Findings of the fault matrix and their report, without a running stack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def finding(name: str = "broker-kill", **fields: object) -> Finding:
     return made
 
 
-def test_every_case_has_a_name_of_its_own_and_says_what_is_expected() -> None:
+def test_every_case_has_a_unique_name_and_states_what_is_expected() -> None:
     names = [case.name for case in CASES]
     assert len(set(names)) == len(names) >= 20
     assert all(case.fault and case.expected for case in CASES)
@@ -41,7 +41,7 @@ def test_the_newest_finding_of_each_case_is_kept_in_the_order_of_the_matrix(tmp_
     fault_report.write(tmp_path, first, {"cores": "2"}, "python -m tests.lab.faults")
     again = fault_report.merged(fault_report.read(tmp_path / "faults.json"), [finding("two", sent=5)], order)
     assert [(row["name"], row["sent"]) for row in again] == [("one", 0), ("two", 5)]
-    assert fault_report.merged(again, [], ["two"]) == again[1:], "a case that is gone leaves the table"
+    assert fault_report.merged(again, [], ["two"]) == again[1:], "a case that no longer exists leaves the table"
     assert fault_report.read(tmp_path / "none.json") == []
 
 
@@ -57,7 +57,7 @@ def test_the_table_shows_what_failed_and_what_was_left_out() -> None:
     assert "**differs**" in fault_report.account_cells(rows[0])
     text = fault_report.markdown(rows, {}, "command")
     assert "| b | SIGKILL | goes on | not run |" in text
-    assert "\n| b | 0 |" not in text, "what was not run has no account"
+    assert "\n| b | 0 |" not in text, "a case that was not run has no ledger"
     for columns in (fault_report.COLUMNS, fault_report.ACCOUNT_COLUMNS):
         assert f"| {' | '.join(columns)} |" in text
 
@@ -65,7 +65,7 @@ def test_the_table_shows_what_failed_and_what_was_left_out() -> None:
 def test_an_unknown_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         fault_command.parse(["--only", "earthquake"])
-    assert "no case earthquake; there are " in capsys.readouterr().err
+    assert "unknown case earthquake; known cases: " in capsys.readouterr().err
 
 
 def test_the_throttle_passes_everything() -> None:

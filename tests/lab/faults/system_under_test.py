@@ -1,4 +1,4 @@
-"""The stack under test and the pair of jobs that most cases share."""
+"""The stack under test, and the pair of jobs that most cases share."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from flink_jobs.local.launch import Say
 
 TASKMANAGERS = 3
-"""One for each job of a pair and one to spare, as an operator would have."""
+"""One for each job of a pair, and a spare one."""
 RECOVERY_LIMIT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A running detector and the archive job behind it, on topics of their own."""
+    """A running detector and archive job with their own topics."""
 
     prefix: str
     detect: str
@@ -50,18 +50,18 @@ class Pair:
 
 @dataclass
 class PairPlan:
-    """What is unusual about a pair of jobs: settings by their variable, and the detector's script."""
+    """Differences of a pair from the default: settings by environment variable, and the detector's script."""
 
     detect: Mapping[str, str] = field(default_factory=dict)
     archive: Mapping[str, str] = field(default_factory=dict)
     script: Path | None = None
 
 
-class Lab:
-    """Starts jobs and watches them; cases break things through its stack."""
+class SystemUnderTest:
+    """A running stack: starts jobs, observes them, and gives cases access to the processes that they break."""
 
     def __init__(self, stack: Stack, model_dir: Path, scratch: Path, taskmanagers: int = TASKMANAGERS) -> None:
-        """Take a stack that is up, with so many TaskManagers."""
+        """Use a running stack with this number of TaskManagers."""
         self.stack = stack
         self.model_dir = model_dir
         self.scratch = scratch
@@ -73,9 +73,9 @@ class Lab:
 
     @contextmanager
     def pair(self, plan: PairPlan | None = None) -> Iterator[Pair]:
-        """Yield running jobs: the shared pair, or with a plan a pair of the case's own, which ends with the block.
+        """Yield the shared pair of jobs, or with a plan a separate pair, which ends with the block.
 
-        The shared pair runs on from case to case: what one fault left behind, the next one meets.
+        The shared pair keeps running from case to case, so a case also runs on the effects of earlier faults.
         """
         if plan is None:
             yield self._shared_pair()
@@ -87,13 +87,13 @@ class Lab:
         finally:
             self._end(pair)
 
-    def mend(self) -> None:
-        """After a case that failed: give the next one new TaskManagers and new jobs.
+    def reset(self) -> None:
+        """Replace all TaskManagers and end the shared jobs; called after a case that failed.
 
-        A task that is stuck cannot be cancelled and keeps its slot for as long as its TaskManager lives.
+        A stuck task cannot be cancelled and keeps its slot until its TaskManager ends.
         """
         for index in range(1, self._taskmanagers + 1):
-            with suppress(UserError):  # it is dead already
+            with suppress(UserError):  # the process has already ended
                 self.stack.kill_taskmanager(index)
         self.restart(*COMPONENTS)
         self.end_shared()
@@ -139,16 +139,16 @@ class Lab:
 
     def _end(self, pair: Pair) -> None:
         for job in (pair.detect, pair.archive):
-            with suppress(FlinkRestError):  # it may be unknown to a JobManager that is new
+            with suppress(FlinkRestError):  # a new JobManager may not know the job
                 if self.rest.state(job) not in TERMINAL:
                     self.rest.cancel(job)
         wait_for(lambda: not self.rest.active_jobs(), limit_s=60, what="the jobs to leave the cluster")
 
     def checkpoint_after(self, job: str, since_ms: float) -> float:
-        """Wait for a checkpoint of a job that began after a moment; return when it was complete, ms since the epoch."""
+        """Wait for a checkpoint of a job that began after ``since_ms``; return its end in ms since the epoch."""
 
         def found() -> float | None:
-            with suppress(UserError, FlinkRestError):  # no JobManager answers, or not yet about this job
+            with suppress(UserError, FlinkRestError):  # no JobManager answers, or it does not have the job yet
                 done = self.rest.get(f"/jobs/{job}/checkpoints")["latest"]["completed"]
                 if done and done["trigger_timestamp"] > since_ms:
                     return float(done["latest_ack_timestamp"])
@@ -157,43 +157,43 @@ class Lab:
         return wait_for(found, limit_s=RECOVERY_LIMIT_S, what=f"a checkpoint of job {job} after the fault")
 
     def restarts(self, pair: Pair, since_ms: float) -> int:
-        """Return how many failures Flink remembers of the pair since a moment."""
+        """Return the number of failures of both jobs since ``since_ms``, from Flink's exception history."""
         count = 0
         for job in (pair.detect, pair.archive):
             count += sum(failure.at_ms >= since_ms for failure in self.rest.failures(job))
         return count
 
     def taskmanager_of(self, job: str, vertex_name: str) -> str:
-        """Return the name of the process that runs the first subtask of an operator."""
+        """Return the process name of the TaskManager that runs the first subtask of an operator."""
         vertex = next(item for item in self.rest.details(job)["vertices"] if vertex_name in item["name"])
-        place = self.rest.get(f"/jobs/{job}/vertices/{vertex['id']}")["subtasks"][0]["taskmanager-id"]
-        return "-".join(str(place).split("-")[:2])
+        resource_id = self.rest.get(f"/jobs/{job}/vertices/{vertex['id']}")["subtasks"][0]["taskmanager-id"]
+        return "-".join(str(resource_id).split("-")[:2])
 
     def dead_taskmanagers(self) -> list[str]:
-        """Return the names of the TaskManagers that have ended."""
+        """Return the process names of the TaskManagers that have ended."""
         names = [task_manager(index) for index in range(1, self._taskmanagers + 1)]
         return [name for name in names if not self.stack.record.alive(name)]
 
     def restart(self, *components: str) -> None:
-        """Start what is dead again, as a supervisor would."""
+        """Restart the processes of these components that have ended, as a supervisor would."""
         chosen = [name for name in COMPONENTS if name in components]
         self.stack.up(chosen, taskmanagers=self._taskmanagers)
 
 
 @contextmanager
-def open_lab(say: Say) -> Iterator[Lab]:
-    """Train a model, start a stack whose JobManager is highly available, yield the lab; all of it goes afterwards."""
-    # The stack is the matrix's own: settings of the caller's shell must not lead to another one.
+def open_system(say: Say) -> Iterator[SystemUnderTest]:
+    """Train a model, start a stack with a highly available JobManager and yield it; remove everything afterwards."""
+    # Settings of the caller's shell must not redirect the matrix to another stack.
     for name in [name for name in os.environ if name.startswith(ENV_PREFIX) and name != "STREAMFLOW_TOOLS_DIR"]:
         del os.environ[name]
     with tempfile.TemporaryDirectory(prefix="streamflow-faults-") as folder:
         root = Path(folder)
-        root.chmod(0o755)  # as root, Postgres runs as another account
+        root.chmod(0o755)  # when this runs as root, Postgres runs under another account
         say("training the model")
         model_dir = train_model(root / "models")
         stack = Stack(root / "home", say=say)
         try:
             stack.up((*COMPONENTS, "zookeeper"), taskmanagers=TASKMANAGERS)
-            yield Lab(stack, model_dir, root)
+            yield SystemUnderTest(stack, model_dir, root)
         finally:
             stack.down(wipe=True)
