@@ -54,7 +54,7 @@ def data_quality() -> None:
             from airflow.sdk import get_current_context
 
             from flink_jobs.warehouse.orchestration import transformer_dsn
-            from flink_jobs.warehouse.records import check_day
+            from flink_jobs.warehouse.run_log import check_day
 
             get_current_context()["name"] = name  # type: ignore[typeddict-unknown-key]  # shown in place of the index
             return check_day(transformer_dsn(), name, date.fromisoformat(day))

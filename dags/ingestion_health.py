@@ -34,7 +34,7 @@ def ingestion_health() -> None:
         from datetime import date
 
         from flink_jobs.warehouse.orchestration import raw_closed_day, transformer_dsn
-        from flink_jobs.warehouse.records import check_day
+        from flink_jobs.warehouse.run_log import check_day
 
         dsn = transformer_dsn()
         return check_day(dsn, "freshness", date.fromisoformat(raw_closed_day(dsn)))

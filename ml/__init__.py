@@ -1,1 +1,1 @@
-"""Offline training: scikit-learn lives here and nowhere else; what leaves is an artifact of plain arrays."""
+"""Offline training, evaluation, backtests and drift checks. Only this package imports scikit-learn."""

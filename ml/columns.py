@@ -1,4 +1,4 @@
-"""Columns that grow row by row and stay small: numbers in numpy arrays, repeated texts as codes."""
+"""Compact columns that are built row by row: numbers in numpy arrays, repeated texts as codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOTHING: Final = -1
-"""Code of a row that has no text."""
+"""Code of a row without text."""
 _FIRST_ROWS: Final = 1_024
 
 
@@ -23,8 +23,8 @@ class Coded:
     """A column of repeated texts.
 
     Attributes:
-        codes: per row the place in `names`, or `NOTHING`; int32.
-        names: distinct texts in order of appearance.
+        codes: index into ``names`` for each row, or ``NOTHING``; int32.
+        names: distinct texts in order of first appearance.
     """
 
     codes: NDArray[np.int32]
@@ -35,7 +35,7 @@ class Coded:
         return len(self.codes)
 
     def __getitem__(self, mask: NDArray[np.bool_]) -> Coded:
-        """Return the rows where `mask` is true; codes keep their meaning."""
+        """Return the rows where ``mask`` is true; codes keep their meaning."""
         return Coded(self.codes[mask], self.names)
 
     def text(self, row: int) -> str | None:
@@ -44,7 +44,7 @@ class Coded:
         return None if code == NOTHING else self.names[code]
 
     def update(self, digest: _Hash) -> None:
-        """Feed the texts of all rows to a digest; how they are coded does not count."""
+        """Add the texts of all rows to a digest; the numbers of the codes do not change the digest."""
         used, first = np.unique(self.codes, return_index=True)
         order = used[np.argsort(first)]
         again = np.full(len(self.names) + 1, NOTHING, dtype="<i4")
@@ -56,10 +56,10 @@ class Coded:
 
 
 class Coder:
-    """Grows a `Coded` column."""
+    """Builds a ``Coded`` column row by row."""
 
     def __init__(self) -> None:
-        """Begin without rows."""
+        """Start without rows."""
         self._codes = Grower("<i4")
         self._code_of: dict[str, int] = {}
 
@@ -73,10 +73,10 @@ class Coder:
 
 
 class Grower:
-    """Grows an array of numbers by doubling."""
+    """Builds an array of numbers row by row; its size doubles when it is full."""
 
     def __init__(self, dtype: str, width: int | None = None) -> None:
-        """Begin without rows; `width` makes it a matrix of that many columns."""
+        """Start without rows; ``width`` makes it a matrix with that many columns."""
         self._rows = np.empty(_FIRST_ROWS if width is None else (_FIRST_ROWS, width), dtype=dtype)
         self._count = 0
 

@@ -1,7 +1,7 @@
-"""Rows to train on and to judge by: history replayed through the very code that computes the stream's features.
+"""Rows for training and evaluation: history replayed through the code that computes the stream's features.
 
-Nothing here computes a feature. A transaction becomes bytes as a producer would send them, the stream's parser
-reads them, and the stream's replay turns them into a feature vector: what is trained is what is served.
+This module computes no feature. It encodes each transaction as a producer would, and the stream's parser and evaluator
+turn it into a feature vector. Models therefore train on the same features that the stream serves.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 DAY_MS = 86_400_000
 UNKNOWN, GENUINE, FRAUD = -1, 0, 1
-"""Values of `Dataset.labels`."""
+"""Values of ``Dataset.labels``."""
 RULE_CODES: tuple[ReasonCode, ...] = tuple(rule.code for rule in RULES)
-"""The columns of `Dataset.rule_hits`."""
+"""The columns of ``Dataset.rule_hits``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +44,20 @@ class Dataset:
     """Rows in the order of the stream; every array has one entry per row.
 
     Attributes:
-        features: rows x `FEATURE_NAMES`, as served; NaN where a feature had no value.
-        event_time_ms: UTC milliseconds.
-        labels: `FRAUD`, `GENUINE` or `UNKNOWN`; never an input.
+        features: rows x ``FEATURE_NAMES``, as served; NaN where a feature had no value.
+        event_time_ms: event time, UTC milliseconds.
+        labels: ``FRAUD``, ``GENUINE`` or ``UNKNOWN``; never an input of a model.
         amount: major units of the row's currency.
-        customer: who paid.
+        customer: customer id.
         currency: ISO 4217 code.
-        category: of the purchase; None where the source has none.
-        merchant: likewise.
-        scenario: name of the fraud pattern where the source has one (mapping key `pattern`).
-        segment: group to compare with the others where the source has one (mapping key `segment`).
+        category: category of the purchase; None where the source has none.
+        merchant: merchant; None where the source has none.
+        scenario: name of the fraud pattern where the source has one (mapping key ``pattern``).
+        segment: customer segment for comparisons where the source has one (mapping key ``segment``).
         transaction_ids: one text per row.
-        rule_score: what the rules gave under the configuration of `build_dataset`, 0 to 1.
-        rule_hits: rows x `RULE_CODES`, true where the rule fired.
-        rejected: events the stream would have dead-lettered as unreadable; they are not rows.
+        rule_score: score of the rules under the configuration of ``build_dataset``, 0 to 1.
+        rule_hits: rows x ``RULE_CODES``, true where the rule fired.
+        rejected: number of events that the stream would reject as unreadable; they are not rows.
     """
 
     features: NDArray[np.float64]
@@ -81,16 +81,16 @@ class Dataset:
 
     @property
     def inputs(self) -> NDArray[np.float64]:
-        """The features as a model takes them: rows x `FEATURE_NAMES`, finite, absent ones at their neutral value."""
+        """Model inputs: rows x ``FEATURE_NAMES``, finite; an absent feature has its neutral value."""
         return np.where(np.isnan(self.features), NEUTRAL_VALUES, self.features)
 
     def where(self, mask: NDArray[np.bool_]) -> Dataset:
-        """Return the rows where `mask` is true."""
+        """Return the rows where ``mask`` is true."""
         parts = {item.name: getattr(self, item.name)[mask] for item in fields(self) if item.name != "rejected"}
         return replace(self, **parts, rejected=0)
 
     def transactions(self) -> Iterator[Transaction]:
-        """Yield a transaction per row, with what encodings look at: amount, currency, category, merchant, customer."""
+        """Yield one transaction per row, with the fields that encodings use."""
         for row in range(len(self)):
             currency, amount = str(self.currency.text(row)), float(self.amount[row])
             yield Transaction(
@@ -108,7 +108,7 @@ class Dataset:
         return hashlib.sha256(np.ascontiguousarray(self.labels, dtype="<i1").tobytes()).hexdigest()
 
     def digest(self) -> str:
-        """SHA-256 (hex) of what can train without labels: names, features, event times, amounts and their kinds."""
+        """SHA-256 (hex) of all training inputs except labels: feature names and values, times, amounts, coded texts."""
         digest = hashlib.sha256(orjson.dumps([FEATURE_NAMES, self.features.shape]))
         for values, dtype in ((self.inputs, "<f8"), (self.event_time_ms, "<i8"), (self.amount, "<f8")):
             digest.update(np.ascontiguousarray(values, dtype=dtype).tobytes())
@@ -119,7 +119,7 @@ class Dataset:
 
 @dataclass(slots=True)
 class DatasetRows:
-    """Grows a data set row by row; in arrays, so that a million rows stay a few hundred megabytes."""
+    """Builds a data set row by row, in arrays: a million rows take a few hundred megabytes."""
 
     features: Grower = field(default_factory=lambda: Grower("<f8", len(FEATURE_NAMES)))
     rule_hits: Grower = field(default_factory=lambda: Grower("?", len(RULES)))
@@ -148,12 +148,12 @@ class DatasetRows:
         """Add one row.
 
         Args:
-            transaction: what was bought.
-            features: as served.
-            verdict: of the rules.
-            label: `FRAUD`, `GENUINE` or `UNKNOWN`.
-            scenario: see `Dataset`.
-            segment: see `Dataset`.
+            transaction: the transaction.
+            features: features as served.
+            verdict: result of the rules.
+            label: ``FRAUD``, ``GENUINE`` or ``UNKNOWN``.
+            scenario: see ``Dataset``.
+            segment: see ``Dataset``.
         """
         codes = {code for code, _ in verdict.hits}
         self.features.append([np.nan if value is None else value for value in features])
@@ -171,7 +171,7 @@ class DatasetRows:
         self.segment.append(segment)
 
     def dataset(self, rejected: int = 0) -> Dataset:
-        """Return the rows so far; `rejected` were none."""
+        """Return the rows so far; ``rejected`` is the number of events that did not become rows."""
         ids = np.empty(len(self.transaction_ids), dtype=np.object_)
         ids[:] = self.transaction_ids
         parts: dict[str, Any] = {
@@ -181,10 +181,10 @@ class DatasetRows:
 
 
 class Feed:
-    """Hands transactions to the replay one by one and keeps what belongs to the latest: the replay may skip some."""
+    """Passes transactions to the replay one by one, and keeps label, scenario and segment of the latest transaction."""
 
     def __init__(self, events: Iterable[SourceEvent], now_ms: int) -> None:
-        """Take the events in the order of the stream, and the clock the parser holds event times against."""
+        """Take the events in the order of the stream, and the wall clock for the parser's check of event times."""
         self.label = UNKNOWN
         self.scenario: str | None = None
         self.segment: str | None = None
@@ -193,7 +193,7 @@ class Feed:
         self._now_ms = now_ms
 
     def __iter__(self) -> Iterator[Transaction]:
-        """Yield what the parser takes, and count what it does not."""
+        """Yield the transactions that the parser accepts, and count the rejected events."""
         for event in self._events:
             parsed = parse_transaction(orjson.dumps(event.transaction), self._now_ms)
             if isinstance(parsed, Rejection):
@@ -209,8 +209,9 @@ def build_dataset(events: Iterable[SourceEvent], now_ms: int, config: DetectionC
 
     Args:
         events: in the order the stream would receive them.
-        now_ms: the wall clock the parser holds event times against, UTC milliseconds.
-        config: decides blacklist, `rule_score` and `rule_hits`; by default what a job starts with.
+        now_ms: wall clock for the parser's check of event times, UTC milliseconds.
+        config: configuration for the blacklist, ``rule_score`` and ``rule_hits``; default: the configuration that a
+            job starts with.
     """
     config = config or DetectionConfig()
     feed, rows = Feed(events, now_ms), DatasetRows()
@@ -222,20 +223,23 @@ def build_dataset(events: Iterable[SourceEvent], now_ms: int, config: DetectionC
 
 
 def split_by_time(dataset: Dataset, train_fraction: float) -> tuple[Dataset, Dataset]:
-    """Cut at a moment, not at a row: everything before it trains, everything from it on is evaluated.
+    """Split by event time: rows before the split train, all others are evaluated.
+
+    Rows with equal timestamps stay on one side of the split.
 
     Args:
         dataset: at least one row.
-        train_fraction: share of the rows to train on, in (0, 1]; 1 leaves nothing to evaluate.
+        train_fraction: share of the rows to train on, in (0, 1]; with 1 the later part is empty.
 
     Returns:
-        The earlier and the later part. The earlier part is never empty: when all rows share one moment, all train.
+        The earlier and the later part. The earlier part is never empty: when all rows have the same timestamp, all
+        rows train.
     """
     if train_fraction >= 1.0:
         return dataset, dataset.where(np.zeros(len(dataset), dtype=np.bool_))
     ordered = np.sort(dataset.event_time_ms)
     cut = ordered[min(int(len(ordered) * train_fraction), len(ordered) - 1)]
-    if cut == ordered[0]:  # the share ends among rows of the first moment: take that moment whole
+    if cut == ordered[0]:  # the share ends among rows with the first timestamp: all of them train
         later = ordered[ordered > cut]
         cut = later[0] if len(later) else cut + 1
     early = dataset.event_time_ms < cut
@@ -243,12 +247,12 @@ def split_by_time(dataset: Dataset, train_fraction: float) -> tuple[Dataset, Dat
 
 
 def known_at(dataset: Dataset, cut_ms: int, label_delay_days: float) -> Dataset:
-    """Return the rows with only those labels that were known at a moment.
+    """Return the rows with only the labels that were known at a given time.
 
     Args:
-        dataset: rows before the moment.
-        cut_ms: the moment, UTC milliseconds.
-        label_delay_days: a label becomes known this long after its transaction.
+        dataset: rows before that time.
+        cut_ms: the time, UTC milliseconds.
+        label_delay_days: days after its transaction when a label becomes known.
     """
     too_young = dataset.event_time_ms > cut_ms - round(label_delay_days * DAY_MS)
     return replace(dataset, labels=np.where(too_young, UNKNOWN, dataset.labels).astype(np.int8))

@@ -1,4 +1,4 @@
-"""Fits each family: the inputs it takes, the tables it carries, its trees, and the proof that the export is right."""
+"""Fits each model family: its inputs, its tables, its trees, and the check of the export against scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ml.dataset import FRAUD, UNKNOWN
 from ml.encodings import fit_population
 from ml.gradient_boosting import export_boosting
 from ml.isolation_forest import export_forest
-from ml.parameters import Kind
-from ml.scoring import apply_rows, input_rows
+from ml.model_scores import apply_rows, input_rows
+from ml.parameters import ModelFamily
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
 FOREST_INPUTS: Final = (
     "category_surprise", "is_night", "night_share_24h", "surprise_24h", "spend_24h", "population_zscore",
 )  # fmt: skip
-"""What an isolation forest looks at. It cannot weigh its inputs: each one without signal costs it (docs/adr/0013)."""
+"""Inputs of an isolation forest. It cannot weigh them: each input without signal costs precision (docs/adr/0013)."""
 BOOSTING_INPUTS: Final = (*FEATURE_NAMES, *ENCODING_NAMES)
-"""Boosted trees choose for themselves."""
+"""Inputs of boosted trees: all of them, because boosting weighs its inputs."""
 PARITY_ROWS: Final = 2_000
 PARITY_TOLERANCE: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Trees and tables, ready to be written.
+    """Trees and tables of a model, ready to be written.
 
     Attributes:
         names: inputs in order.
-        arrays: what `model.npz` will hold.
-        learns_labels: whether labels took part.
-        expected: scikit-learn's own score of a matrix of inputs, calibrated where the model is.
+        arrays: content of ``model.npz``.
+        learns_labels: whether training used labels.
+        expected: scikit-learn's score for each row of a matrix of inputs, calibrated if the model is calibrated.
     """
 
     names: tuple[str, ...]
@@ -57,10 +57,10 @@ class Fitted:
     expected: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
     def check_parity(self, rows: Dataset, scores: NDArray[np.float64]) -> None:
-        """Hold the served scores of rows to scikit-learn's.
+        """Compare scores of the exported model with scikit-learn's scores on the first 2,000 rows.
 
         Raises:
-            ArithmeticError: they differ.
+            ArithmeticError: a score differs by more than 1e-12.
         """
         few = rows.where(np.arange(len(rows)) < PARITY_ROWS)
         expected = self.expected(input_rows(self.names, self.arrays.extras, few))
@@ -71,7 +71,7 @@ class Fitted:
 
 
 def fit_forest(early: Dataset, parameters: TrainingParameters) -> Fitted:
-    """Grow an isolation forest, and fit the curve that makes its scores mean rarity. No label is looked at."""
+    """Grow an isolation forest, and fit the curve that turns its scores into rarity. Labels are not used."""
     extras = dict(fit_population(early))
     inputs = input_rows(FOREST_INPUTS, extras, early)
     forest = IsolationForest(
@@ -95,14 +95,16 @@ def fit_boosting(early: Dataset, parameters: TrainingParameters) -> Fitted:
     """Boost trees on the rows whose labels are known.
 
     Raises:
-        UserError: there are not both frauds and genuine transactions among them.
+        UserError: the labels lack frauds or genuine transactions.
     """
     known = early.where(early.labels != UNKNOWN)
     fraud = known.labels == FRAUD
     if not fraud.any() or fraud.all():
-        what = f"the training part has labels of {int(fraud.sum())} frauds and {int((~fraud).sum())} genuine ones"
+        what = (
+            f"the training part has {int(fraud.sum())} labelled frauds and {int((~fraud).sum())} labelled genuine rows"
+        )
         raise UserError(
-            f"{what}; boosting needs both", "give labels with the mapping, lower --label-delay-days, or train a forest"
+            f"{what}; boosting needs both", "map the label column, lower --label-delay-days, or train a forest"
         )
     extras = fit_population(early)
     model = fit_trees(parameters, input_rows(BOOSTING_INPUTS, extras, known), fraud)
@@ -117,9 +119,9 @@ def fit_boosting(early: Dataset, parameters: TrainingParameters) -> Fitted:
 def fit_trees(
     parameters: TrainingParameters, inputs: NDArray[np.float64], fraud: NDArray[np.bool_]
 ) -> HistGradientBoostingClassifier:
-    """Boost on one thread: sums then have one order, and OpenMP's threads spin when they share a busy machine.
+    """Boost on one thread: sums then have a fixed order, and OpenMP threads spin on a machine with other processes.
 
-    Early stopping is off, for it would hold back rows at random.
+    Early stopping is off because it would hold back random rows.
     """
     model = HistGradientBoostingClassifier(
         max_iter=parameters.n_estimators,
@@ -134,5 +136,5 @@ def fit_trees(
         return model.fit(inputs, fraud)
 
 
-FITTERS: Final = {Kind.ISOLATION_FOREST.value: fit_forest, Kind.GRADIENT_BOOSTING.value: fit_boosting}
-"""How each family is fitted."""
+FITTERS: Final = {ModelFamily.ISOLATION_FOREST.value: fit_forest, ModelFamily.GRADIENT_BOOSTING.value: fit_boosting}
+"""By family, the function that fits it."""

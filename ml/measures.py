@@ -12,8 +12,8 @@ from flink_jobs.core.features.vector import FEATURE_NAMES
 from flink_jobs.core.models.manifest import AlertBudget
 from flink_jobs.core.models.reference import SCORE, Reference
 from ml.dataset import FRAUD, UNKNOWN
-from ml.drift.reference import take_reference
-from ml.scoring import input_rows
+from ml.drift.binning import take_reference
+from ml.model_scores import input_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""What a training run may choose; kept apart from scikit-learn, which takes seconds to import."""
+"""Parameters of a training run. This module does not import scikit-learn, which takes seconds to import."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 
-class Kind(StrEnum):
-    """The families of models; the values are those of the artifacts."""
+class ModelFamily(StrEnum):
+    """Families of models; artifacts hold the value as ``kind``."""
 
     ISOLATION_FOREST = "isolation_forest"
     GRADIENT_BOOSTING = "gradient_boosting"
@@ -16,29 +16,30 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrainingParameters:
-    """What decides the trees besides the data.
+    """Parameters that determine the trees for given data.
 
-    The numbers of the forest were chosen on two files of the generator behind the sample file, with other seeds, and
-    confirmed on three further ones (docs/adr/0013).
+    The default numbers of the forest were chosen on two files that the generator of the sample file made with other
+    seeds, and confirmed on three more files (docs/adr/0013).
 
     Attributes:
-        kind: the family. A forest needs no labels; boosting does.
-        n_estimators: trees, 1 to 1,000; scoring time grows with it.
-        max_samples: forest: rows per tree, at least 1. The paper's 256 assumes few anomalies; where fraud is a few
-            percent, smaller samples keep frauds from hiding one another (masking).
-        max_features: forest: share of the inputs each tree sees, in (0, 1].
-        bootstrap: forest: draw a tree's rows with replacement.
-        learning_rate: boosting: share of each tree's step that is taken, in (0, 1].
+        kind: value of a ``ModelFamily``. A forest needs no labels; boosting needs them.
+        n_estimators: number of trees, 1 to 1,000; scoring time grows with it.
+        max_samples: forest: rows per tree, at least 1. The paper's 256 assumes few anomalies; where a few percent of
+            the rows are fraud, smaller samples keep frauds from hiding each other (masking).
+        max_features: forest: share of the inputs that each tree sees, in (0, 1].
+        bootstrap: forest: whether to draw a tree's rows with replacement.
+        learning_rate: boosting: share of each tree's step that is applied, in (0, 1].
         max_leaf_nodes: boosting: leaves per tree, 2 to 64.
         min_samples_leaf: boosting: training rows per leaf, at least 1.
-        l2_regularization: boosting: pulls leaves towards zero, 0 or more.
-        seed: of every random choice, 0 to 2^32 - 1.
-        train_fraction: share of the rows, by event time, that train; the rest measures.
-        label_delay_days: a label is known this long after its transaction; younger ones do not train.
-        alerts_per_day: the alert budget that a threshold is chosen for, over all customers; None chooses none.
+        l2_regularization: boosting: pulls leaf values towards zero, 0 or more.
+        seed: seed of every random choice, 0 to 2^32 - 1.
+        train_fraction: share of the rows, earliest first, that train the model; the later rows measure it.
+        label_delay_days: days after its transaction when a label becomes known; labels that are not known at the split
+            do not train.
+        alerts_per_day: alert budget over all customers, for which a threshold is chosen; None chooses no threshold.
     """
 
-    kind: str = Kind.ISOLATION_FOREST.value
+    kind: str = ModelFamily.ISOLATION_FOREST.value
     n_estimators: int = 100
     max_samples: int = 64
     max_features: float = 1.0
@@ -53,8 +54,8 @@ class TrainingParameters:
     alerts_per_day: float | None = None
 
     def relevant(self) -> dict[str, int | float | str | bool | None]:
-        """Return what this family's training looked at, by name: what a manifest records."""
-        ignored = _BOOSTING_ONLY if self.kind == Kind.ISOLATION_FOREST else _FOREST_ONLY
+        """Return the parameters that this family uses, by name, for the manifest."""
+        ignored = _BOOSTING_ONLY if self.kind == ModelFamily.ISOLATION_FOREST else _FOREST_ONLY
         return {name: value for name, value in asdict(self).items() if name not in ignored}
 
 

@@ -1,8 +1,8 @@
 """Trains a model on the earlier part of a data set and measures it on the later part.
 
-An isolation forest (Liu, Ting and Zhou, ICDM 2008) needs no labels: where there are any, they only measure. Boosted
-trees (scikit-learn's histogram boosting, after LightGBM: Ke et al., NIPS 2017) learn from the labels that were known
-at the cut. The same rows and the same parameters give the same arrays, byte for byte.
+An isolation forest (Liu, Ting and Zhou, ICDM 2008) trains without labels; labels only measure it. Boosted trees
+(scikit-learn's histogram boosting, after LightGBM: Ke et al., NIPS 2017) learn from the labels that were known at the
+split. The same rows and the same parameters give the same arrays, byte for byte.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flink_jobs.errors import UserError
 from ml.dataset import UNKNOWN, known_at, split_by_time
 from ml.fitting import FITTERS, Fitted
 from ml.measures import measure_model
-from ml.scoring import score_rows
+from ml.model_scores import score_rows
 
 if TYPE_CHECKING:
     from ml.dataset import Dataset
@@ -31,7 +31,7 @@ MIN_TRAINING_ROWS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What the training code cannot know: where the rows came from, and the caller's clock and version."""
+    """Facts that the caller provides: source of the rows, code version and time."""
 
     source: str
     source_sha256: str | None
@@ -41,7 +41,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A model and everything known about it, not yet published."""
+    """A model with its manifest, not yet published."""
 
     manifest: ModelManifest
     arrays: ModelArrays
@@ -50,19 +50,20 @@ class TrainedModel:
 def train_model(
     dataset: Dataset, parameters: TrainingParameters, provenance: Provenance, version: str | None = None
 ) -> TrainedModel:
-    """Train, export, prove the export against scikit-learn, and measure.
+    """Train a model, export it, check the export against scikit-learn, and measure the model.
 
     Args:
         dataset: rows in the order of the stream.
-        parameters: see there.
-        provenance: see there.
-        version: name to give; by default the day of the last training row and the start of the arrays' digest,
-            so that the same training gives the same name.
+        parameters: see ``TrainingParameters``.
+        provenance: see ``Provenance``.
+        version: version name; by default the day of the last training row and the start of the arrays' digest, so that
+            the same training gives the same name.
 
     Raises:
-        UserError: too few rows, or no labels for a family that needs them.
-        ModelError: the model breaks a cap of the serving side.
-        ArithmeticError: the exported model does not reproduce scikit-learn's scores; a bug here or a new scikit-learn.
+        UserError: too few rows, or no labels for a family that needs labels.
+        ModelError: the model exceeds a limit of the serving side.
+        ArithmeticError: the exported model does not reproduce scikit-learn's scores. The cause is a bug in the export
+            or a new version of scikit-learn.
     """
     early, late = training_parts(dataset, parameters, provenance.source)
     fitted = FITTERS[parameters.kind](early, parameters)
@@ -100,13 +101,13 @@ def train_model(
 
 
 def training_parts(dataset: Dataset, parameters: TrainingParameters, source: str) -> tuple[Dataset, Dataset]:
-    """Return the part that trains, with the labels known at the cut, and the later part that measures.
+    """Return the earlier part for training, with the labels known at the split, and the later part for measuring.
 
     Raises:
         UserError: too few rows.
     """
     if len(dataset) < MIN_TRAINING_ROWS:
-        what = f"{len(dataset)} usable rows in {source} ({dataset.rejected} were rejected)"
+        what = f"only {len(dataset)} usable rows in {source} ({dataset.rejected} were rejected)"
         raise UserError(what, "give a file with more transactions, or correct its mapping")
     early, late = split_by_time(dataset, parameters.train_fraction)
     if len(late):

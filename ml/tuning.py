@@ -1,9 +1,9 @@
-"""Searches the boosted trees' parameters with Optuna, on a validation part that lies after what it trains on.
+"""Searches the parameters of boosted trees with Optuna, on a validation part that is later than its training part.
 
-The part that trains is cut again at a moment: the earlier rows train with the labels known by then, the later ones
-are ranked. The criterion is average precision: what counts is the top of the ranking. How many trials fit the time
-depends on the machine; the parameters found are in the manifest, and training with them again gives the same model.
-A forest is not tuned: without labels there is nothing to rank by, and labels must not reach an unsupervised model.
+The training part is split by time again: the earlier rows train with the labels known at the split, and the later rows
+are ranked. The criterion is average precision, because the top of the ranking becomes alerts. The number of trials
+depends on the machine. The manifest keeps the parameters found, and training with them again gives the same model. A
+forest is not tuned: tuning needs labels, and labels must not influence an unsupervised model.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from flink_jobs.errors import UserError
 from ml.dataset import FRAUD, UNKNOWN
 from ml.encodings import fit_population
 from ml.fitting import BOOSTING_INPUTS, fit_trees
-from ml.parameters import Kind
-from ml.scoring import input_rows
+from ml.model_scores import input_rows
+from ml.parameters import ModelFamily
 from ml.train import training_parts
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ml.parameters import TrainingParameters
 
 VALIDATION_FRACTION: Final = 0.7
-"""Share of the training part that trains while parameters are searched."""
+"""Share of the training part that trains during the search; the rest validates."""
 
 
 def tune(
@@ -39,26 +39,29 @@ def tune(
     progress: Callable[[int, float], None],
     max_trials: int | None = None,
 ) -> TrainingParameters:
-    """Return the parameters that ranked the validation part best; the given ones are the first trial.
+    """Return the parameters with the best average precision on the validation part.
 
     Args:
-        dataset: all rows; what is kept to measure the model is not looked at.
-        parameters: where to start; seed, split and label delay stay.
-        seconds: time budget; the trial that is running when it ends is finished.
-        progress: told after each trial how many there were, and the best average precision so far.
-        max_trials: end earlier after so many.
+        dataset: all rows; the search does not use the rows that measure the model.
+        parameters: first trial; seed, split and label delay stay as they are.
+        seconds: time budget; a trial that is running at its end is finished.
+        progress: called after each trial with the number of trials and the best average precision so far.
+        max_trials: maximum number of trials; None: no limit.
 
     Raises:
-        UserError: the family is not tuned, or the labels do not allow it.
+        UserError: the family cannot be tuned, or a part lacks frauds or genuine transactions.
     """
-    if parameters.kind != Kind.GRADIENT_BOOSTING:
-        raise UserError("an isolation forest has no labels to be tuned by", "leave out --tune-seconds")
+    if parameters.kind != ModelFamily.GRADIENT_BOOSTING:
+        raise UserError("an isolation forest cannot be tuned: it uses no labels", "leave out --tune-seconds")
     early, _ = training_parts(dataset, parameters, "the training part")
     fit, check = training_parts(early, replace(parameters, train_fraction=VALIDATION_FRACTION), "the training part")
     fit, check = (part.where(part.labels != UNKNOWN) for part in (fit, check))
     for part, what in ((fit, "earlier"), (check, "later")):
         if not 0 < (part.labels == FRAUD).sum() < len(part):
-            raise UserError(f"the {what} part of the training rows lacks frauds or genuine ones", "do not tune")
+            raise UserError(
+                f"the {what} part of the training rows lacks labelled frauds or labelled genuine rows",
+                "leave out --tune-seconds, or give more labels",
+            )
     extras = fit_population(fit)
     fit_rows, check_rows = (input_rows(BOOSTING_INPUTS, extras, part) for part in (fit, check))
 
@@ -80,7 +83,7 @@ SEARCHED: Final = ("n_estimators", "learning_rate", "max_leaf_nodes", "min_sampl
 
 
 def _suggest(trial: optuna.Trial, parameters: TrainingParameters) -> TrainingParameters:
-    """Draw parameters; trees stay few and small enough to be served in microseconds."""
+    """Draw parameters for a trial; the limits keep scoring time in microseconds."""
     drawn: dict[str, Any] = {
         "n_estimators": trial.suggest_int("n_estimators", 50, 200, step=10),
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),

@@ -23,9 +23,9 @@ from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
     from flink_jobs.core.models.lineup import Model
-    from ml.backtest.backtest import Plan
+    from ml.backtest.backtest import Setup
     from ml.backtest.comparison import AlertCount, Comparison, Example
-    from ml.backtest.settings_file import Settings
+    from ml.backtest.rule_set import RuleSetChanges
 
 NO_MODEL = "none"
 EXAMPLE_COLUMNS = ("transaction", "customer", "time", "score before", "score after", "reasons", "label")
@@ -96,16 +96,16 @@ def backtest(
     emit(output, _document(comparison, seconds), lambda: _print(comparison, sides))
 
 
-def _plan(rules: Path | None, model: Model | None) -> Plan:
-    from ml.backtest.backtest import Plan
+def _plan(rules: Path | None, model: Model | None) -> Setup:
+    from ml.backtest.backtest import Setup
 
-    return Plan(None if rules is None else _settings(rules), model)
+    return Setup(None if rules is None else _settings(rules), model)
 
 
-def _settings(path: Path) -> Settings:
-    from ml.backtest.settings_file import read_settings
+def _settings(path: Path) -> RuleSetChanges:
+    from ml.backtest.rule_set import read_rule_set
 
-    return read_settings(path)
+    return read_rule_set(path)
 
 
 def _model(models: Path, version: str | None) -> Model:
@@ -128,7 +128,7 @@ def _other_model(models: Path, version: str | None) -> Model | None:
     return _model(models, version)
 
 
-def _recorded(plan: Plan, since: str | None, until: str | None) -> Comparison:
+def _recorded(plan: Setup, since: str | None, until: str | None) -> Comparison:
     from ml.backtest.backtest import backtest_decisions
     from ml.history.configurations import read_configurations
     from ml.history.connection import warehouse
@@ -141,7 +141,7 @@ def _recorded(plan: Plan, since: str | None, until: str | None) -> Comparison:
         return backtest_decisions(decisions, read_configurations(connection), plan)
 
 
-def _file(data: Path, mapping: Path | None, before: Plan, after: Plan, *, skip_bad_rows: bool) -> Comparison:
+def _file(data: Path, mapping: Path | None, before: Setup, after: Setup, *, skip_bad_rows: bool) -> Comparison:
     from ml.backtest.backtest import backtest_events
     from ml.dataset import Feed
 

@@ -118,8 +118,8 @@ def _read_file(path: Path, choice: DataChoice, config: DetectionConfig | None) -
 
 def _read_recorded(choice: DataChoice, config: DetectionConfig | None) -> Dataset:
     from ml.history.connection import warehouse
-    from ml.history.dataset import recorded_dataset
     from ml.history.decisions import measure_period, read_decisions
+    from ml.history.recorded_dataset import recorded_dataset
 
     period = period_of(choice.since, choice.until, choice.labels_until)
     with warehouse(load_settings().postgres_dsn) as connection:

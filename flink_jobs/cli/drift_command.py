@@ -67,7 +67,7 @@ def drift(
 
     Example: streamflow drift --once --output json
     """
-    from ml.drift.check import Thresholds, Verdict
+    from ml.drift.check import DriftVerdict, Thresholds
     from ml.drift.drift_run import Watch
 
     if once and serve is not None:
@@ -86,9 +86,9 @@ def drift(
         return
     check = _check(settings, watch)
     emit(output, _document(check), lambda: _print(check))
-    if check.verdict is Verdict.RETRAIN:
+    if check.verdict is DriftVerdict.RETRAIN:
         raise typer.Exit(RETRAIN_EXIT)
-    if check.verdict is Verdict.UNKNOWN:
+    if check.verdict is DriftVerdict.UNKNOWN:
         raise typer.Exit(UNKNOWN_EXIT)
 
 

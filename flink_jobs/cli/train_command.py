@@ -18,7 +18,7 @@ from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.model import load_model
 from flink_jobs.errors import UserError
-from ml.parameters import Kind, TrainingParameters
+from ml.parameters import ModelFamily, TrainingParameters
 
 if TYPE_CHECKING:
     from ml.dataset import Dataset
@@ -33,7 +33,7 @@ Version = Annotated[
     str | None, typer.Option(help="name of the version; default: day of the last training row and digest of the trees")
 ]
 KindOption = Annotated[
-    Kind, typer.Option(help="isolation_forest learns without labels; gradient_boosting learns from labels")
+    ModelFamily, typer.Option(help="isolation_forest learns without labels; gradient_boosting learns from labels")
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="seed of every random choice")]
 Trees = Annotated[int, typer.Option(min=1, max=1_000, help="number of trees; scoring time grows with it")]
@@ -60,7 +60,7 @@ def train(
     mapping: data_options.MappingFile = None,
     out_dir: OutFolder = data_options.DEFAULT_MODELS,
     version: Version = None,
-    kind: KindOption = Kind.ISOLATION_FOREST,
+    kind: KindOption = ModelFamily.ISOLATION_FOREST,
     seed: Seed = DEFAULTS.seed,
     trees: Trees = DEFAULTS.n_estimators,
     max_samples: MaxSamples = DEFAULTS.max_samples,
@@ -154,7 +154,7 @@ def _print(trained: TrainedModel, dataset: Dataset, directory: Path, seconds: fl
         f"Trained {trained.arrays.trees.tree_count} trees on {rows:,} of {len(dataset):,} transactions "
         f"in {seconds:.1f} s"
     )
-    if manifest.kind == Kind.GRADIENT_BOOSTING:
+    if manifest.kind == ModelFamily.GRADIENT_BOOSTING:
         known = manifest.training_data.labelled_rows
         out.print(f"The trees learned from the labels of {known:,} transactions, those known at the end of training")
     if (budget := manifest.budget) is not None:

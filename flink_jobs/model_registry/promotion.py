@@ -185,7 +185,7 @@ def gate(
     settings: Settings, registry: Registry, asked: PromotionRequest, config: DetectionConfig, now_ms: int
 ) -> list[Check]:
     """Run the checks that the target stage needs; stop after a check whose failure makes the later ones impossible."""
-    from ml.compare import median_score_us  # noqa: PLC0415 - scikit-learn takes seconds to import
+    from ml.gate_measures import median_score_us  # noqa: PLC0415 - scikit-learn takes seconds to import
 
     candidate, check = _load(settings, registry.get(asked.version))
     checks = [check]
@@ -212,7 +212,7 @@ def gate(
 def _compared(
     asked: PromotionRequest, pair: list[tuple[Model, RegisteredModel]], config: DetectionConfig, now_ms: int
 ) -> list[Check]:
-    from ml.compare import Contender, measure_together  # noqa: PLC0415 - as above
+    from ml.gate_measures import Contender, measure_together  # noqa: PLC0415 - as above
 
     assert asked.data is not None  # noqa: S101 - the caller has checked it
     contenders = [Contender(model, item.manifest["training_data"]["last_event_time_ms"]) for model, item in pair]

@@ -14,7 +14,7 @@ from typing import Any
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.paths import DBT_PROJECT, ORCHESTRATION_ENVIRONMENT
-from flink_jobs.warehouse.records import record_dbt_results
+from flink_jobs.warehouse.run_log import record_dbt_results
 
 Say = Callable[[str], None]
 DBT = ORCHESTRATION_ENVIRONMENT / "bin" / "dbt"

@@ -19,7 +19,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from flink_jobs.settings import load_settings
 from flink_jobs.warehouse.queries import last_closed_day
-from flink_jobs.warehouse.records import Incident, record_dbt_results, record_incident
+from flink_jobs.warehouse.run_log import Incident, record_dbt_results, record_incident
 
 POOL: Final = "warehouse"
 """Limits how many tasks use the database at once."""

@@ -11,14 +11,14 @@ from typing import Any, Final, Literal
 from flink_jobs.errors import UserError
 from flink_jobs.warehouse.commands import run_streamflow
 
-When = Literal["needed", "always", "never"]
-Stage = Literal["shadow", "champion"]
+TrainingPolicy = Literal["needed", "always", "never"]
+PromotionTarget = Literal["shadow", "champion"]
 RETRAIN, UNKNOWN, REFUSED = 3, 4, 1
 """Exit codes of `streamflow drift` and `streamflow model promote`."""
 ACTOR: Final = "airflow"
 
 
-def judge(train: When, max_age_days: float) -> dict[str, Any]:
+def judge(train: TrainingPolicy, max_age_days: float) -> dict[str, Any]:
     """Say whether to train, and why; a drift check keeps its measures in ``ops.model_drift``.
 
     Args:
@@ -53,7 +53,7 @@ def train_version(kind: str, why: str) -> str:
     return str(registered["version"])
 
 
-def promote(version: str, to: Stage, data: str | None = None) -> str:
+def promote(version: str, to: PromotionTarget, data: str | None = None) -> str:
     """Bring a version through the gate to the running job; return its stage.
 
     Args:

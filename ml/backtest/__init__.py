@@ -1,1 +1,1 @@
-"""What other settings or another model would have decided, event by event, against what did."""
+"""Backtests: what another rule set or model would have decided, compared with what was decided, event by event."""

@@ -1,4 +1,4 @@
-"""Runs a backtest over recorded decisions, or over the transactions of a file."""
+"""Runs a backtest on recorded decisions, or on the transactions of a file."""
 
 from __future__ import annotations
 
@@ -9,67 +9,72 @@ from typing import TYPE_CHECKING
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.evaluator import replay_features
 from ml.backtest.comparison import Comparison
-from ml.backtest.rescoring import Decided, Side
+from ml.backtest.rescoring import Rescorer, Scored
 from ml.dataset import FRAUD, UNKNOWN
 
 if TYPE_CHECKING:
     from flink_jobs.core.models.lineup import Model
-    from ml.backtest.settings_file import Settings
+    from ml.backtest.rule_set import RuleSetChanges
     from ml.dataset import Feed
     from ml.history.configurations import Configurations
     from ml.history.decisions import RecordedDecision
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One side: what to change of the settings, and which model to score with.
+class Setup:
+    """One of the two setups that a backtest compares.
 
     Attributes:
-        settings: changes; None: none.
-        model: None: the recorded model score for recorded decisions, no model for a file.
+        changes: changes to the rule set; None: no changes.
+        model: model that scores. None: recorded decisions keep their recorded model score, and a file has no model
+            score.
     """
 
-    settings: Settings | None = None
+    changes: RuleSetChanges | None = None
     model: Model | None = None
 
     def on(self, config: DetectionConfig) -> DetectionConfig:
         """Return the configuration with the changes."""
-        return config if self.settings is None else self.settings.on(config)
+        return config if self.changes is None else self.changes.on(config)
 
 
-def backtest_decisions(decisions: Iterable[RecordedDecision], configurations: Configurations, plan: Plan) -> Comparison:
-    """Decide recorded decisions again, each under the settings that were in force then and the plan's changes to them.
+def backtest_decisions(
+    decisions: Iterable[RecordedDecision], configurations: Configurations, setup: Setup
+) -> Comparison:
+    """Score recorded transactions again, each under the configuration in force at that time with the setup's changes.
 
-    With an empty plan every score must come out exactly as it was recorded.
+    With an empty setup every score equals the recorded score exactly.
 
     Raises:
-        UserError: the control audit does not know the settings of a decision.
+        UserError: the control audit lacks the configuration of a decision.
     """
-    side = Side(plan.model, retest_blacklist=plan.settings is not None and plan.settings.has_blacklist)
+    retest = setup.changes is not None and setup.changes.has_blacklist
+    rescorer = Rescorer(setup.model, retest_blacklist=retest)
     changed: dict[int, tuple[DetectionConfig, DetectionConfig]] = {}
     comparison = Comparison()
     for one in decisions:
-        before = Decided(one.score, one.is_alert, one.rule_score, one.ml_score, one.reasons)
+        before = Scored(one.score, one.is_alert, one.rule_score, one.ml_score, one.reasons)
         in_force = configurations.at(one.config_revision, one.processing_time_ms)
         known = changed.get(id(in_force))
         if known is None:
-            known = changed[id(in_force)] = in_force, plan.on(in_force)  # the entry keeps the id alive
-        after = side.decide(one.transaction, one.features, one.ml_score, known[1])
+            known = changed[id(in_force)] = in_force, setup.on(in_force)  # the entry keeps the id alive
+        after = rescorer.score(one.transaction, one.features, one.ml_score, known[1])
         comparison.add(one.transaction, before, after, one.is_fraud)
     return comparison
 
 
-def backtest_events(feed: Feed, before: Plan, after: Plan) -> Comparison:
-    """Decide the transactions of a file under two plans, both on the settings a job starts with.
+def backtest_events(feed: Feed, before: Setup, after: Setup) -> Comparison:
+    """Score the transactions of a file under two setups, both based on the configuration that a job starts with.
 
-    Features are replayed as in the stream; only the blacklists of the plans tell them apart.
+    Features are computed as in the stream. Both setups see the same features, except for their blacklists.
     """
     configs = before.on(DetectionConfig()), after.on(DetectionConfig())
-    sides = Side(before.model, retest_blacklist=True), Side(after.model, retest_blacklist=True)
+    rescorers = Rescorer(before.model, retest_blacklist=True), Rescorer(after.model, retest_blacklist=True)
     comparison = Comparison()
     for transaction, features in replay_features(feed):
         first, second = (
-            side.decide(transaction, features, None, config) for side, config in zip(sides, configs, strict=True)
+            rescorer.score(transaction, features, None, config)
+            for rescorer, config in zip(rescorers, configs, strict=True)
         )
         is_fraud = None if feed.label == UNKNOWN else feed.label == FRAUD
         comparison.add(transaction, first, second, is_fraud)

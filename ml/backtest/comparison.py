@@ -1,4 +1,4 @@
-"""Counts how two sides differ on the same transactions, and keeps the plainest examples of it."""
+"""Counts how two setups differ on the same transactions, and keeps the examples with the largest change of score."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from flink_jobs.core.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from flink_jobs.core.transaction import Transaction
-    from ml.backtest.rescoring import Decided
+    from ml.backtest.rescoring import Scored
 
 EXAMPLES: Final = 10
 
 
 @dataclass(slots=True)
 class AlertCount:
-    """Alerts of one kind, and what is known of them."""
+    """Number of alerts, and their labels."""
 
     alerts: int = 0
     fraud: int = 0
@@ -32,37 +32,38 @@ class AlertCount:
 
     @property
     def precision(self) -> float | None:
-        """Share of frauds among the labelled alerts; None without any."""
+        """Share of frauds among the labelled alerts; None without labelled alerts."""
         labelled = self.fraud + self.genuine
         return self.fraud / labelled if labelled else None
 
 
 class Example(NamedTuple):
-    """A transaction that one side alerts and the other does not."""
+    """A transaction that is an alert under exactly one of the setups."""
 
     transaction: Transaction
-    before: Decided
-    after: Decided
+    before: Scored
+    after: Scored
     is_fraud: bool | None
 
 
 @dataclass(slots=True)
 class Comparison:
-    """How two sides differ; grows one transaction at a time.
+    """Differences of two setups, the first called before and the second after.
 
     Attributes:
         decisions: transactions compared.
-        frauds: labelled fraud among them.
-        labelled: labelled at all.
-        changed_scores: transactions whose score is not exactly the same.
-        largest_change: of a score.
-        before: alerts of the first side.
-        after: alerts of the second.
-        kept: alerts of both.
-        gained: alerts of the second only.
-        lost: alerts of the first only.
-        rules_before: reason to the alerts of the first side that name it.
-        rules_after: the same of the second.
+        frauds: transactions labelled fraud.
+        labelled: transactions with a label.
+        changed_scores: transactions whose two scores differ at all.
+        largest_change: largest absolute difference of two scores.
+        before: alerts of the first setup.
+        after: alerts of the second setup.
+        kept: alerts of both setups.
+        gained: alerts of the second setup only.
+        lost: alerts of the first setup only.
+        rules_before: by reason code, the alerts of the first setup that give this reason.
+        rules_after: by reason code, the alerts of the second setup that give this reason.
+        degraded: transactions without a model score, under ``before`` and ``after``.
     """
 
     decisions: int = 0
@@ -81,8 +82,8 @@ class Comparison:
     _gained: list[tuple[float, int, Example]] = field(default_factory=list)
     _lost: list[tuple[float, int, Example]] = field(default_factory=list)
 
-    def add(self, transaction: Transaction, before: Decided, after: Decided, is_fraud: bool | None) -> None:  # noqa: FBT001
-        """Take one transaction into account."""
+    def add(self, transaction: Transaction, before: Scored, after: Scored, is_fraud: bool | None) -> None:  # noqa: FBT001
+        """Count one transaction."""
         self.decisions += 1
         self.frauds += is_fraud is True
         self.labelled += is_fraud is not None
@@ -106,15 +107,15 @@ class Comparison:
             self._keep(self._lost, Example(transaction, before, after, is_fraud))
 
     def gained_examples(self) -> list[Example]:
-        """Return the gained alerts whose score moved most, the largest move first."""
+        """Return the gained alerts with the largest change of score, largest change first."""
         return [example for *_, example in sorted(self._gained, key=lambda one: (-one[0], -one[1]))]
 
     def lost_examples(self) -> list[Example]:
-        """Return the lost alerts whose score moved most, the largest move first."""
+        """Return the lost alerts with the largest change of score, largest change first."""
         return [example for *_, example in sorted(self._lost, key=lambda one: (-one[0], -one[1]))]
 
     def _keep(self, heap: list[tuple[float, int, Example]], example: Example) -> None:
-        # The number of decisions breaks ties: transactions are never compared, and the earlier one stays.
+        # The number of decisions breaks ties: the heap never compares transactions, and keeps the earlier one.
         entry = (abs(example.after.score - example.before.score), -self.decisions, example)
         if len(heap) < EXAMPLES:
             heapq.heappush(heap, entry)

@@ -1,4 +1,4 @@
-"""One side of a comparison: a configuration and a model, applied to features as they were served."""
+"""Scores served features again, with another configuration or another model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from flink_jobs.core.transaction import Transaction
 
 
-class Decided(NamedTuple):
-    """What one side says of a transaction."""
+class Scored(NamedTuple):
+    """Score and alert of one transaction under one setup."""
 
     score: float
     is_alert: bool
@@ -26,31 +26,31 @@ class Decided(NamedTuple):
     """Largest contribution first."""
 
 
-class Side:
-    """Decides features; the rules of a configuration are compiled once, however many decisions were made under it."""
+class Rescorer:
+    """Scores features; compiles the rules of each configuration once."""
 
     def __init__(self, model: Model | None = None, *, retest_blacklist: bool = False) -> None:
-        """Choose the model; without one, the model score that was recorded stands.
+        """Choose the model.
 
         Args:
-            model: scores instead of the recorded score.
-            retest_blacklist: look the transaction up in the configuration's blacklist instead of taking the recorded
-                feature: only a changed blacklist needs it.
+            model: its score replaces the recorded model score; None keeps the recorded score.
+            retest_blacklist: whether to look the transaction up in the configuration's blacklist instead of using the
+                recorded feature. Needed only when the blacklist changes.
         """
         self._model = model
         self._retest_blacklist = retest_blacklist
         self._rules: dict[int, tuple[DetectionConfig, FraudRuleEvaluator]] = {}
 
-    def decide(
+    def score(
         self, transaction: Transaction, features: FeatureVector, ml_score: float | None, config: DetectionConfig
-    ) -> Decided:
-        """Decide one transaction.
+    ) -> Scored:
+        """Return the score and the alert of one transaction.
 
         Args:
-            transaction: as recorded or read from a file.
-            features: as served.
-            ml_score: what was recorded of a model, None where there was none.
-            config: rules, blend and threshold to decide under.
+            transaction: recorded, or read from a file.
+            features: features as served.
+            ml_score: recorded model score; None where no model scored.
+            config: rules, blend and alert threshold.
         """
         if self._retest_blacklist:
             features = features._replace(is_blacklisted=float(config.blacklist.matches(transaction)))
@@ -59,7 +59,7 @@ class Side:
         verdict = self._evaluator(config).evaluate(features)
         score = blend(verdict, ml_score, config.alpha)
         reasons = tuple(code for code, _ in score.reasons)
-        return Decided(score.score, score.score >= config.alert_threshold, verdict.score, ml_score, reasons)
+        return Scored(score.score, score.score >= config.alert_threshold, verdict.score, ml_score, reasons)
 
     def _evaluator(self, config: DetectionConfig) -> FraudRuleEvaluator:
         known = self._rules.get(id(config))

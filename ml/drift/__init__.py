@@ -1,1 +1,1 @@
-"""Is the world still the one the model was measured in? Distances, thresholds and a verdict a scheduler can act on."""
+"""Drift: does the data still resemble the data that the model was measured on? Distances, thresholds and a verdict."""

@@ -1,4 +1,4 @@
-"""One check of one model: every measure with its thresholds, its level, and the verdict of all of them."""
+"""One drift check of one model: every measure with its thresholds and level, and the verdict."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from flink_jobs.core.models.reference import SCORE
+from ml.drift.binning import bin_values
 from ml.drift.distances import chance_psi, kolmogorov_p_value, kolmogorov_smirnov, population_stability_index
 from ml.drift.intervals import wilson_interval
-from ml.drift.reference import bin_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,18 +24,18 @@ MODEL: Final = "model"
 DAY_MS: Final = 86_400_000
 
 
-class Level(StrEnum):
-    """How bad one measure is."""
+class DriftLevel(StrEnum):
+    """Level of one measure."""
 
     OK = "ok"
     WATCH = "watch"
     ACT = "act"
     UNKNOWN = "unknown"
-    """Too few rows or labels, or the manifest has nothing to compare with."""
+    """Too few rows or labels, or the manifest lacks the expected value."""
 
 
-class Verdict(StrEnum):
-    """What to do about the model."""
+class DriftVerdict(StrEnum):
+    """Recommended action for the model."""
 
     STABLE = "stable"
     WATCH = "watch"
@@ -45,17 +45,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When to watch and when to act; from each value on.
+    """Thresholds of the measures: each pair is (watch, act), and a measure at the threshold has reached it.
 
     Attributes:
-        psi: of a feature or the score, what chance alone gives taken off.
-        ks: of a feature or the score, and only with a p-value below `ks_p_value`.
-        ks_p_value: rows of one customer depend on each other, so it is strict.
-        rate_ratio: of the alert rate now and then, whichever way it is larger.
-        precision_drop: of alerts, from the manifest's precision; counted from the upper end of its interval.
-        age_days: from the last row trained on to the end of the window.
-        min_rows: decisions below which nothing is judged.
-        min_labelled_alerts: below which precision is not judged.
+        psi: population stability index of a feature or the score, minus the value expected by chance.
+        ks: Kolmogorov-Smirnov distance of a feature or the score; counts only with a p-value below ``ks_p_value``.
+        ks_p_value: strict, because the rows of one customer depend on each other.
+        rate_ratio: alert rate now divided by the expected rate, or the inverse, whichever is larger.
+        precision_drop: expected precision of alerts minus the upper end of the interval of the measured precision.
+        age_days: days from the last training row to the end of the window.
+        min_rows: with fewer decisions, no distribution and no rate is judged.
+        min_labelled_alerts: with fewer labelled alerts, precision is not judged.
     """
 
     psi: tuple[float, float] = (0.10, 0.25)
@@ -70,18 +70,18 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a model served in a window of event time.
+    """Decisions of a model in a window of event time.
 
     Attributes:
-        model_version: of the model.
-        since_ms: first event time of the window, UTC milliseconds.
-        until_ms: event time it ends before.
-        features: name to values as served, NaN where absent.
-        scores: of the model.
-        alerts: decisions at or above the threshold.
-        fraud_alerts: of these, labelled fraud.
-        genuine_alerts: of these, labelled genuine.
-        rows_since_training: decisions of the model later than its last training row, window or not.
+        model_version: version of the model.
+        since_ms: start of the window, inclusive, UTC milliseconds.
+        until_ms: end of the window, exclusive, UTC milliseconds.
+        features: by feature name, the values as served; NaN where absent.
+        scores: model scores, 0 to 1.
+        alerts: decisions at or above the alert threshold.
+        fraud_alerts: alerts labelled fraud.
+        genuine_alerts: alerts labelled genuine.
+        rows_since_training: decisions of the model after its last training row, inside the window or not.
     """
 
     model_version: str
@@ -102,31 +102,31 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number against its thresholds."""
+    """One measured value with its thresholds."""
 
     subject: str
-    """A feature, `score`, `alerts` or `model`."""
+    """A feature name, ``score``, ``alerts`` or ``model``."""
     measure: str
     value: float | None
     watch_at: float | None
     act_at: float | None
-    level: Level
+    level: DriftLevel
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class DriftCheck:
-    """All measures of one model, and what they come to."""
+    """All measures of one model, and the verdict."""
 
     observed: Observed
     measures: tuple[Measure, ...]
-    verdict: Verdict
+    verdict: DriftVerdict
     reasons: tuple[str, ...]
-    """What is at `act`, else what is at `watch`, in words."""
+    """One line for each measure at the highest level reached: those at ``act``, or else those at ``watch``."""
 
 
 def check_drift(observed: Observed, manifest: ModelManifest, thresholds: Thresholds) -> DriftCheck:
-    """Compare what a model serves with what its manifest says it was measured on."""
+    """Compare the decisions of a model with the distributions and rates in its manifest."""
     measures = (
         *_distributions(observed, manifest.reference, thresholds),
         _alert_rate(observed, manifest.metrics, thresholds),
@@ -136,20 +136,22 @@ def check_drift(observed: Observed, manifest: ModelManifest, thresholds: Thresho
     )
     verdict, worst = _verdict(observed, measures, thresholds)
     reasons = tuple(f"{one.subject} {one.measure}: {one.detail}" for one in measures if one.level is worst)
-    if verdict is Verdict.UNKNOWN:
-        reasons = (f"{observed.rows:,} decisions in the window; at least {thresholds.min_rows:,} are wanted",)
+    if verdict is DriftVerdict.UNKNOWN:
+        reasons = (f"{observed.rows:,} decisions in the window; at least {thresholds.min_rows:,} are needed",)
     return DriftCheck(observed, measures, verdict, reasons)
 
 
-def _verdict(observed: Observed, measures: tuple[Measure, ...], thresholds: Thresholds) -> tuple[Verdict, Level | None]:
+def _verdict(
+    observed: Observed, measures: tuple[Measure, ...], thresholds: Thresholds
+) -> tuple[DriftVerdict, DriftLevel | None]:
     levels = {one.level for one in measures}
-    if Level.ACT in levels:
-        return Verdict.RETRAIN, Level.ACT
+    if DriftLevel.ACT in levels:
+        return DriftVerdict.RETRAIN, DriftLevel.ACT
     if observed.rows < thresholds.min_rows:
-        return Verdict.UNKNOWN, None
-    if Level.WATCH in levels:
-        return Verdict.WATCH, Level.WATCH
-    return Verdict.STABLE, None
+        return DriftVerdict.UNKNOWN, None
+    if DriftLevel.WATCH in levels:
+        return DriftVerdict.WATCH, DriftLevel.WATCH
+    return DriftVerdict.STABLE, None
 
 
 def _distributions(observed: Observed, reference: Reference | None, thresholds: Thresholds) -> Iterator[Measure]:
@@ -159,7 +161,7 @@ def _distributions(observed: Observed, reference: Reference | None, thresholds: 
     for name, expected in reference.bins.items():
         values = observed.scores if name == SCORE else observed.features.get(name)
         if values is None or observed.rows < thresholds.min_rows:
-            problem = "not served" if values is None else f"{observed.rows:,} rows, {thresholds.min_rows:,} are wanted"
+            problem = "not served" if values is None else f"{observed.rows:,} rows, {thresholds.min_rows:,} are needed"
             yield _unknown(name, "psi", thresholds.psi, problem)
             yield _unknown(name, "ks", thresholds.ks, problem)
             continue
@@ -171,7 +173,9 @@ def _distributions(observed: Observed, reference: Reference | None, thresholds: 
 def _psi(name: str, expected: Bins, actual: Bins, rows: tuple[int, int], thresholds: Thresholds) -> Measure:
     raw, chance = population_stability_index(expected, actual), chance_psi(expected, *rows)
     value = max(0.0, raw - chance)
-    detail = f"{raw:.3f}, {chance:.3f} of it by chance; absent {expected.absent:.1%} then, {actual.absent:.1%} now"
+    detail = (
+        f"{raw:.3f}, {chance:.3f} of it by chance; absent {expected.absent:.1%} in training, {actual.absent:.1%} now"
+    )
     return _measure(name, "psi", value, thresholds.psi, detail)
 
 
@@ -181,7 +185,7 @@ def _ks(name: str, expected: Bins, actual: Bins, rows: tuple[int, int], threshol
     p_value = kolmogorov_p_value(value, *present)
     detail = f"{value:.3f}, p-value {p_value:.2g}"
     if p_value >= thresholds.ks_p_value:
-        return Measure(name, "ks", value, *thresholds.ks, Level.OK, detail)
+        return Measure(name, "ks", value, *thresholds.ks, DriftLevel.OK, detail)
     return _measure(name, "ks", value, thresholds.ks, detail)
 
 
@@ -191,12 +195,12 @@ def _alert_rate(observed: Observed, metrics: Mapping[str, float], thresholds: Th
     if not expected:
         return _unknown(subject, measure, limits, "the manifest has no alert rate")
     if observed.rows < thresholds.min_rows:
-        return _unknown(subject, measure, limits, f"{observed.rows:,} decisions, {thresholds.min_rows:,} are wanted")
+        return _unknown(subject, measure, limits, f"{observed.rows:,} decisions, {thresholds.min_rows:,} are needed")
     rate = observed.alerts / observed.rows
     low, high = wilson_interval(observed.alerts, observed.rows)
     detail = f"{rate:.2%} of the decisions are alerts, {expected:.2%} were expected"
     value = max(rate / expected, expected / rate) if rate else None
-    # The end of the interval nearer to the expected rate: a few alerts more or less are no drift.
+    # The end of the interval that is nearer to the expected rate: a few alerts more or fewer are no drift.
     nearest = min(max(expected, low), high)
     certain = max(nearest / expected, expected / nearest) if nearest else limits[1]
     level = _level(certain, limits)
@@ -208,9 +212,9 @@ def _precision(observed: Observed, metrics: Mapping[str, float], thresholds: Thr
     labelled = observed.fraud_alerts + observed.genuine_alerts
     expected = metrics.get("alert_precision")
     if expected is None:
-        return _unknown(subject, measure, limits, "the manifest has no precision: it was trained without labels")
+        return _unknown(subject, measure, limits, "the manifest has no precision: the model was trained without labels")
     if labelled < thresholds.min_labelled_alerts:
-        detail = f"{labelled:,} labelled alerts, {thresholds.min_labelled_alerts:,} are wanted"
+        detail = f"{labelled:,} labelled alerts, {thresholds.min_labelled_alerts:,} are needed"
         return _unknown(subject, measure, limits, detail)
     precision = observed.fraud_alerts / labelled
     _, high = wilson_interval(observed.fraud_alerts, labelled)
@@ -220,13 +224,13 @@ def _precision(observed: Observed, metrics: Mapping[str, float], thresholds: Thr
 
 def _age(observed: Observed, manifest: ModelManifest, thresholds: Thresholds) -> Measure:
     days = max(0.0, (observed.until_ms - manifest.training_data.last_event_time_ms) / DAY_MS)
-    return _measure(MODEL, "age_days", days, thresholds.age_days, f"{days:.1f} days since its last training row")
+    return _measure(MODEL, "age_days", days, thresholds.age_days, f"{days:.1f} days since the last training row")
 
 
 def _rows_since(observed: Observed, manifest: ModelManifest) -> Measure:
     rows, trained = observed.rows_since_training, manifest.training_data.rows
-    detail = f"{rows:,} decisions since, {trained:,} rows trained on"
-    return Measure(MODEL, "rows_since_training", float(rows), None, None, Level.OK, detail)
+    detail = f"{rows:,} decisions since the last training row, {trained:,} training rows"
+    return Measure(MODEL, "rows_since_training", float(rows), None, None, DriftLevel.OK, detail)
 
 
 def _measure(subject: str, measure: str, value: float, limits: tuple[float, float], detail: str) -> Measure:
@@ -234,9 +238,9 @@ def _measure(subject: str, measure: str, value: float, limits: tuple[float, floa
 
 
 def _unknown(subject: str, measure: str, limits: tuple[float, float], detail: str) -> Measure:
-    return Measure(subject, measure, None, *limits, Level.UNKNOWN, detail)
+    return Measure(subject, measure, None, *limits, DriftLevel.UNKNOWN, detail)
 
 
-def _level(value: float, limits: tuple[float, float]) -> Level:
+def _level(value: float, limits: tuple[float, float]) -> DriftLevel:
     watch, act = limits
-    return Level.ACT if value >= act else Level.WATCH if value >= watch else Level.OK
+    return DriftLevel.ACT if value >= act else DriftLevel.WATCH if value >= watch else DriftLevel.OK

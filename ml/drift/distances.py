@@ -1,10 +1,10 @@
-"""How far two distributions lie apart.
+"""Distances between two distributions over the same bins.
 
-PSI: Siddiqi, "Credit Risk Scorecards" (2006); the sum over bins of `(a - e) ln(a / e)`. Its usual reading, below 0.1
-stable and above 0.25 changed, is a convention and not a test: with few rows chance alone gives about
-`(bins - 1)(1/n + 1/m)` (Yurdakul and Naranjo, "Statistical properties of the population stability index", 2020).
-KS: the largest distance of the two cumulative distributions, here at the edges of the reference's bins: exact there,
-and never above the true one.
+PSI is the population stability index (Siddiqi, "Credit Risk Scorecards", 2006): the sum over bins of
+``(a - e) ln(a / e)``. Its usual reading, below 0.1 stable and above 0.25 changed, is a convention and not a test: with
+few rows chance alone gives about ``(bins - 1)(1/n + 1/m)`` (Yurdakul and Naranjo, "Statistical properties of the
+population stability index", 2020). KS is the largest distance between the two cumulative distributions. It is computed
+at the edges of the reference's bins only, so it is never larger than the true distance.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.reference import Bins
 
 SMALLEST_SHARE: Final = 1e-4
-"""An empty bin counts as this share: a logarithm of zero would make one stray value an infinite drift."""
+"""Share of an empty bin: with a share of zero, one stray value would give an infinite PSI."""
 
 
 def population_stability_index(expected: Bins, actual: Bins) -> float:
-    """Return the PSI of two distributions over the same bins; having no value counts as one more bin.
+    """Return the PSI of two distributions over the same bins; absent values are one more bin.
 
     >>> from flink_jobs.core.models.reference import Bins
     >>> even, skewed = Bins((1.0,), (0.5, 0.5), 0.0), Bins((1.0,), (0.75, 0.25), 0.0)
@@ -38,7 +38,7 @@ def population_stability_index(expected: Bins, actual: Bins) -> float:
 
 
 def kolmogorov_smirnov(expected: Bins, actual: Bins) -> float:
-    """Return the largest distance of the cumulative shares at the edges, 0 to 1; absent values are left out."""
+    """Return the largest distance between the cumulative shares at the edges, 0 to 1; absent values are left out."""
     if not expected.edges or not any(expected.shares) or not any(actual.shares):
         return 0.0
     distance = np.abs(np.cumsum(expected.shares) - np.cumsum(actual.shares))[:-1]
@@ -48,7 +48,7 @@ def kolmogorov_smirnov(expected: Bins, actual: Bins) -> float:
 def kolmogorov_p_value(distance: float, rows: int, reference_rows: int) -> float:
     """Return the asymptotic p-value of a two-sample distance (conservative for values with ties).
 
-    Stephens' small-sample correction: `lambda = (sqrt(n) + 0.12 + 0.11 / sqrt(n)) D`.
+    Uses Stephens' small-sample correction: ``lambda = (sqrt(n) + 0.12 + 0.11 / sqrt(n)) D``.
     """
     if not rows or not reference_rows:
         return 1.0
@@ -61,7 +61,7 @@ def kolmogorov_p_value(distance: float, rows: int, reference_rows: int) -> float
 
 
 def chance_psi(expected: Bins, rows: int, reference_rows: int) -> float:
-    """Return the PSI that two samples of one distribution have on average."""
+    """Return the average PSI of two samples from the same distribution."""
     bins = int(np.count_nonzero(_with_absent(expected)))
     return max(0, bins - 1) * (1.0 / max(1, rows) + 1.0 / max(1, reference_rows))
 

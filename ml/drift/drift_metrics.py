@@ -1,4 +1,4 @@
-"""Shows the last drift check to Prometheus."""
+"""Exports the last drift check to Prometheus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, Gauge
 
 from flink_jobs.metrics import catalogue
-from ml.drift.check import ALERTS, MODEL, DriftCheck, Verdict
+from ml.drift.check import ALERTS, MODEL, DriftCheck, DriftVerdict
 
 if TYPE_CHECKING:
     from flink_jobs.metrics.catalogue import Metric
@@ -23,10 +23,10 @@ _SINGLE: Final = {
 
 
 class DriftMetrics:
-    """The metrics of `catalogue.MODEL_WATCH_METRICS`; what is not known is NaN."""
+    """The metrics of ``catalogue.MODEL_WATCH_METRICS``; an unknown value is NaN."""
 
     def __init__(self) -> None:
-        """Register every metric, in a registry of its own."""
+        """Register every metric in a separate registry."""
         self.registry = CollectorRegistry()
         self._gauges = {
             metric.name: Gauge(
@@ -39,11 +39,11 @@ class DriftMetrics:
         }
 
     def show(self, check: DriftCheck, checked_at_s: float) -> None:
-        """Replace what is shown by a check.
+        """Set all metrics from a check.
 
         Args:
             check: the check.
-            checked_at_s: when it ended, Unix seconds.
+            checked_at_s: end of the check, Unix seconds.
         """
         for metric in (*_BY_SUBJECT.values(), catalogue.WATCHED_VERSION):
             self._gauges[metric.name].clear()  # a promoted model may have other features
@@ -54,7 +54,7 @@ class DriftMetrics:
                 self._gauges[by_subject.name].labels(one.subject).set(value)
             elif single is not None:
                 self._set(single, value)
-        for verdict in Verdict:
+        for verdict in DriftVerdict:
             self._gauges[catalogue.DRIFT_VERDICT.name].labels(verdict.value).set(verdict is check.verdict)
         self._gauges[catalogue.WATCHED_VERSION.name].labels(check.observed.model_version).set(1)
         self._set(catalogue.WINDOW_DECISIONS, check.observed.rows)

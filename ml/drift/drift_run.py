@@ -1,4 +1,4 @@
-"""One drift check from the tables to the table: what `streamflow drift` and a scheduler call."""
+"""Runs one drift check: reads recorded decisions, compares them with the manifest and stores the result."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What to check.
+    """Model and window to check.
 
     Attributes:
         model_dir: folder of model versions.
-        version: of the model; None: the one that made the newest decision.
-        since_ms: first event time; None: `days` before the end.
-        until_ms: event time the window ends before; None: right after the newest decision.
-        days: length of the window where `since_ms` is not given.
-        thresholds: see there.
+        version: model version; None: the model of the newest decision.
+        since_ms: start of the window in event time, UTC milliseconds, inclusive; None: ``days`` before the end.
+        until_ms: end of the window in event time, UTC milliseconds, exclusive; None: right after the newest decision.
+        days: length of the window when ``since_ms`` is None.
+        thresholds: see ``Thresholds``.
     """
 
     model_dir: Path
@@ -39,10 +39,10 @@ class Watch:
 
 
 def run_check(connection: Connection, watch: Watch, checked_at: datetime) -> DriftCheck:
-    """Check a model and keep the result in `ops.model_drift`.
+    """Check a model and store the result in ``ops.model_drift``.
 
     Raises:
-        UserError: there is no decision of the model, or no manifest.
+        UserError: the model has no recorded decision or no manifest.
     """
     latest = latest_decision(connection, watch.version, watch.until_ms)
     manifest = find_manifest(connection, watch.model_dir, latest.model_version)

@@ -1,4 +1,4 @@
-"""The interval of a share."""
+"""The confidence interval of a share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Z_95: Final = 1.959963984540054
 
 
 def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
-    """Return Wilson's 95 % score interval of a share (Wilson, JASA 1927); 0 to 1 without trials.
+    """Return Wilson's 95 % score interval of a share (Wilson, JASA 1927); (0, 1) without trials.
 
     >>> tuple(round(end, 4) for end in wilson_interval(8, 10))
     (0.4902, 0.9433)

@@ -13,7 +13,7 @@ from ml.dataset import split_by_time
 from ml.evaluation.contenders import RULES_ALONE, blended, judged_rows
 from ml.evaluation.document import EvaluationDocument
 from ml.evaluation.evaluation import JudgingOptions, judge
-from ml.scoring import score_rows
+from ml.model_scores import score_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

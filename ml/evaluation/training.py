@@ -9,7 +9,7 @@ import numpy as np
 
 from flink_jobs.core.models.model import build_model
 from ml.dataset import FRAUD, GENUINE
-from ml.parameters import Kind
+from ml.parameters import ModelFamily
 from ml.train import train_model, training_parts
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ml.parameters import TrainingParameters
     from ml.train import Provenance
 
-NAMES: Final = {Kind.ISOLATION_FOREST: "forest", Kind.GRADIENT_BOOSTING: "challenger"}
+NAMES: Final = {ModelFamily.ISOLATION_FOREST: "forest", ModelFamily.GRADIENT_BOOSTING: "challenger"}
 
 
 def train_contenders(dataset: Dataset, parameters: TrainingParameters, provenance: Provenance) -> dict[str, TreeModel]:
@@ -37,9 +37,9 @@ def train_contenders(dataset: Dataset, parameters: TrainingParameters, provenanc
         ModelError: what was trained cannot be served.
     """
     early, _ = training_parts(dataset, parameters, provenance.source)
-    kinds = [Kind.ISOLATION_FOREST]
+    kinds = [ModelFamily.ISOLATION_FOREST]
     if np.isin([FRAUD, GENUINE], early.labels).all():
-        kinds.append(Kind.GRADIENT_BOOSTING)
+        kinds.append(ModelFamily.GRADIENT_BOOSTING)
     models = {}
     for kind in kinds:
         trained = train_model(dataset, replace(parameters, kind=kind.value), provenance)

@@ -33,15 +33,15 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 from flink_jobs.waiting import wait_for
-from ml.backtest.backtest import Plan, backtest_decisions
-from ml.backtest.settings_file import Settings
+from ml.backtest.backtest import Setup, backtest_decisions
+from ml.backtest.rule_set import RuleSetChanges
 from ml.dataset import FRAUD, GENUINE, UNKNOWN
 from ml.history.configurations import read_configurations
 from ml.history.connection import warehouse
-from ml.history.dataset import recorded_dataset
 from ml.history.decisions import Period, read_decisions
 from ml.history.manifests import find_manifest
 from ml.history.precision import read_precision
+from ml.history.recorded_dataset import recorded_dataset
 from tests.integration import jobs
 
 PREFIX = "judging"
@@ -144,7 +144,7 @@ def add_labels(stack: Stack, events: list[SourceEvent]) -> None:
 def test_the_settings_in_force_give_every_recorded_score_exactly(history: History) -> None:
     """Under two revisions; with the recorded model scores, and with the model itself."""
     model = load_model(model_directory(history.models, history.version), FEATURE_NAMES)
-    for plan in (Plan(), Plan(model=model)):
+    for plan in (Setup(), Setup(model=model)):
         with warehouse(history.stack.settings().postgres_dsn) as connection:
             decisions = list(read_decisions(connection, Period(model_version=history.version)))
             comparison = backtest_decisions(decisions, read_configurations(connection), plan)
@@ -156,7 +156,7 @@ def test_the_settings_in_force_give_every_recorded_score_exactly(history: Histor
 
 
 def test_other_settings_gain_and_lose_what_they_should(history: History) -> None:
-    stricter = Plan(Settings({"alert_threshold": 0.3}, "test"))
+    stricter = Setup(RuleSetChanges({"alert_threshold": 0.3}, "test"))
     with warehouse(history.stack.settings().postgres_dsn) as connection:
         decisions = list(read_decisions(connection, Period(model_version=history.version)))
         comparison = backtest_decisions(decisions, read_configurations(connection), stricter)

@@ -19,7 +19,7 @@ from flink_jobs.metrics import catalogue
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.exporter import registry
-from flink_jobs.warehouse.records import Incident, check_day, record_dbt_results, record_incident
+from flink_jobs.warehouse.run_log import Incident, check_day, record_dbt_results, record_incident
 from tests.integration.decided_cards import DecidedCards, archive, decide
 
 pytestmark = pytest.mark.stack

@@ -48,7 +48,7 @@ def test_an_old_model_is_trained_anew_and_without_a_running_job_not_promoted(
         "SELECT manifest, reason FROM ml.model_versions JOIN ml.model_events USING (version) WHERE event = 'registered'"
     )[0]
     assert manifest["training_data"]["source"] == "raw.decisions"
-    assert "days since its last training row" in reason
+    assert "days since the last training row" in reason
     assert (settings.model_dir / "current").read_text().strip() != version, "what jobs load is decided by promotion"
     heard = ask("SELECT kind, what FROM ops.incidents WHERE dag_id = 'model_retraining'")
     assert [kind for kind, _ in heard] == ["task_failed"]

@@ -13,7 +13,7 @@ from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.model import build_model
 from flink_jobs.native.loader import core_in_use
 from ml.dataset import build_dataset, split_by_time
-from ml.parameters import Kind, TrainingParameters
+from ml.parameters import ModelFamily, TrainingParameters
 from ml.train import Provenance, train_model
 from tests.lab.benchmarks.bench_report import Section
 from tests.lab.benchmarks.outputs import WrongOutputError
@@ -50,7 +50,7 @@ def measure(rounds: int, say: Callable[[str], None]) -> list[Section]:
         f"Medians of {turns} turns of {ROWS_PER_TURN} rows; each model was trained on the card file.",
         COLUMNS,
     )
-    for kind in Kind:
+    for kind in ModelFamily:
         say(f"{kind.value}: training, then {turns} turns")
         trained: TrainedModel = train_model(
             dataset, TrainingParameters(kind=kind.value), Provenance(CARDS.name, None, "bench", datetime.now(UTC))

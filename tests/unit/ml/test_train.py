@@ -15,7 +15,7 @@ from ml import train as training
 from ml.dataset import UNKNOWN, split_by_time
 from ml.fitting import BOOSTING_INPUTS, FOREST_INPUTS
 from ml.measures import ranking, threshold_for
-from ml.parameters import Kind, TrainingParameters
+from ml.parameters import ModelFamily, TrainingParameters
 from ml.train import Provenance, TrainedModel, train_model
 from tests.unit.ml.synthetic import dataset
 
@@ -131,7 +131,7 @@ def test_an_export_that_differs_is_not_published(monkeypatch: pytest.MonkeyPatch
 
 # ---- gradient boosting ---------------------------------------------------------------------------------------
 
-BOOSTED = replace(SMALL, kind=Kind.GRADIENT_BOOSTING.value, label_delay_days=0.0, min_samples_leaf=5)
+BOOSTED = replace(SMALL, kind=ModelFamily.GRADIENT_BOOSTING.value, label_delay_days=0.0, min_samples_leaf=5)
 
 
 def test_boosting_learns_from_labels_and_says_from_how_many() -> None:

@@ -19,8 +19,8 @@ from flink_jobs.core.models.model import load_model
 from flink_jobs.core.parsing.source_record import SourceRecord
 from ml.artifact_writer import write_artifact
 from ml.dataset import build_dataset
-from ml.parameters import Kind, TrainingParameters
-from ml.scoring import score_rows
+from ml.model_scores import score_rows
+from ml.parameters import ModelFamily, TrainingParameters
 from ml.train import Provenance, train_model
 from tests.unit.ml.synthetic import NOW_MS, events
 
@@ -58,7 +58,7 @@ def test_features_and_scores_are_the_same_bit_for_bit(source: str, kind: str, tm
     given = SOURCES[source]()
     trained_on = build_dataset(given, NOW_MS)
     provenance = Provenance(source, None, "test", datetime(2026, 1, 1, tzinfo=UTC))
-    parameters = TrainingParameters(kind=Kind(kind).value, n_estimators=25, label_delay_days=0.0)
+    parameters = TrainingParameters(kind=ModelFamily(kind).value, n_estimators=25, label_delay_days=0.0)
     trained = train_model(trained_on, parameters, provenance)
     model = load_model(write_artifact(tmp_path, trained.manifest, trained.arrays), FEATURE_NAMES)
 

@@ -9,11 +9,11 @@ import pytest
 
 from flink_jobs.errors import UserError
 from ml.dataset import split_by_time
-from ml.parameters import Kind, TrainingParameters
+from ml.parameters import ModelFamily, TrainingParameters
 from ml.tuning import SEARCHED, tune
 from tests.unit.ml.synthetic import dataset
 
-BOOSTED = TrainingParameters(kind=Kind.GRADIENT_BOOSTING.value, n_estimators=60, label_delay_days=0.0)
+BOOSTED = TrainingParameters(kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=60, label_delay_days=0.0)
 LONG = 600.0
 
 
@@ -38,13 +38,13 @@ def test_rows_kept_to_measure_the_model_do_not_choose_its_parameters() -> None:
 
 
 def test_a_forest_is_not_tuned() -> None:
-    with pytest.raises(UserError, match="no labels to be tuned by"):
+    with pytest.raises(UserError, match="cannot be tuned"):
         tune(dataset(100), TrainingParameters(), LONG, lambda *_: None)
 
 
 def test_labels_of_one_kind_cannot_tune() -> None:
     rows = replace(dataset(100), labels=np.zeros(100, dtype=np.int8))
-    with pytest.raises(UserError, match="lacks frauds or genuine"):
+    with pytest.raises(UserError, match="lacks labelled frauds or labelled genuine"):
         tune(rows, BOOSTED, LONG, lambda *_: None)
 
 

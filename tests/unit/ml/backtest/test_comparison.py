@@ -15,10 +15,10 @@ from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
-from ml.backtest.backtest import Plan, backtest_decisions
+from ml.backtest.backtest import Setup, backtest_decisions
 from ml.backtest.comparison import EXAMPLES, Comparison
-from ml.backtest.rescoring import Decided, Side
-from ml.backtest.settings_file import Settings, read_settings
+from ml.backtest.rescoring import Rescorer, Scored
+from ml.backtest.rule_set import RuleSetChanges, read_rule_set
 from ml.history.configurations import CLOCKS_APART_MS, Configurations
 from ml.history.decisions import RecordedDecision
 
@@ -27,11 +27,11 @@ QUIET = FeatureVector(**{**dict.fromkeys(FEATURE_NAMES), "velocity_count": 1.0, 
 LARGE = QUIET._replace(amount_zscore=5.0)
 
 
-def decided(score: float, *, alert: bool, reasons: Iterable[ReasonCode] = ()) -> Decided:
-    return Decided(score, alert, score, None, tuple(reasons))
+def decided(score: float, *, alert: bool, reasons: Iterable[ReasonCode] = ()) -> Scored:
+    return Scored(score, alert, score, None, tuple(reasons))
 
 
-def recorded(features: FeatureVector, side: Decided, revision: int = 0, at_ms: int = 0) -> RecordedDecision:
+def recorded(features: FeatureVector, side: Scored, revision: int = 0, at_ms: int = 0) -> RecordedDecision:
     return RecordedDecision(
         PURCHASE, features, side.score, side.rule_score, side.ml_score, 0.5, side.is_alert, side.reasons,
         None, revision, at_ms, is_fraud=True,
@@ -82,19 +82,19 @@ def test_examples_are_the_largest_changes_the_earlier_first_among_equals(scores:
 
 
 def test_no_changes_reproduce_what_was_decided() -> None:
-    side = Side()
-    decisions = [recorded(row, side.decide(PURCHASE, row, 0.4, DetectionConfig())) for row in (QUIET, LARGE)]
-    comparison = backtest_decisions(decisions, Configurations([]), Plan())
+    rescorer = Rescorer()
+    decisions = [recorded(row, rescorer.score(PURCHASE, row, 0.4, DetectionConfig())) for row in (QUIET, LARGE)]
+    comparison = backtest_decisions(decisions, Configurations([]), Setup())
     assert comparison.decisions == 2
     assert comparison.changed_scores == 0
-    changed = backtest_decisions(decisions, Configurations([]), Plan(Settings({"alpha": 0.0}, "test")))
+    changed = backtest_decisions(decisions, Configurations([]), Setup(RuleSetChanges({"alpha": 0.0}, "test")))
     assert changed.changed_scores == 2
 
 
 def test_a_changed_blacklist_is_looked_up_again() -> None:
-    quiet = Side().decide(PURCHASE, QUIET, None, DetectionConfig())
-    listed = Settings({"blacklist": {"merchant": {"add": ["Shop"]}}}, "test")
-    comparison = backtest_decisions([recorded(QUIET, quiet)], Configurations([]), Plan(listed))
+    quiet = Rescorer().score(PURCHASE, QUIET, None, DetectionConfig())
+    listed = RuleSetChanges({"blacklist": {"merchant": {"add": ["Shop"]}}}, "test")
+    comparison = backtest_decisions([recorded(QUIET, quiet)], Configurations([]), Setup(listed))
     assert comparison.gained.fraud == 1
     assert comparison.rules_after[ReasonCode.BLACKLISTED].alerts == 1
 
@@ -137,7 +137,7 @@ def test_an_unknown_revision_says_so() -> None:
 def test_a_rule_set_is_read_in_the_words_of_control(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("alpha: 0.25\nalert_threshold: 0.6\nrules:\n  velocity: {threshold: 3, weight: 0.9}\n")
-    config = read_settings(path).on(DetectionConfig())
+    config = read_rule_set(path).on(DetectionConfig())
     assert (config.alpha, config.alert_threshold, config.rules["velocity"].threshold) == (0.25, 0.6, 3)
     assert config.rules["velocity"].enabled
     assert config.rules["high_amount"] == DetectionConfig().rules["high_amount"]
@@ -159,9 +159,9 @@ def test_a_rule_set_the_job_would_refuse_is_refused(tmp_path: Path, text: str, p
     path = tmp_path / "rules.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=problem):
-        read_settings(path)
+        read_rule_set(path)
 
 
 def test_changes_survive_json() -> None:
-    settings = Settings({"rules": {"velocity": {"enabled": False}}}, "test")
+    settings = RuleSetChanges({"rules": {"velocity": {"enabled": False}}}, "test")
     assert orjson.loads(settings.on(DetectionConfig()).to_json())["rules"]["velocity"]["enabled"] is False

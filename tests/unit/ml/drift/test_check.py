@@ -10,14 +10,16 @@ import pytest
 
 from flink_jobs.core.models.manifest import ModelManifest
 from flink_jobs.core.models.reference import SCORE, Reference
-from ml.drift.check import DAY_MS, DriftCheck, Level, Observed, Thresholds, Verdict, check_drift
+from ml.drift.binning import take_reference
+from ml.drift.check import DAY_MS, DriftCheck, DriftLevel, DriftVerdict, Observed, Thresholds, check_drift
 from ml.drift.drift_metrics import DriftMetrics
-from ml.drift.reference import take_reference
 from tests.unit.ml.evaluation.samples import manifest_of
 
 RNG = np.random.default_rng(11)
 SPEED, SCORES = RNG.gamma(2.0, 3.0, 20_000), RNG.beta(2, 6, 20_000)
 METRICS = {"alert_rate": 0.02, "alert_precision": 0.6}
+
+OK, WATCH, ACT, UNKNOWN = DriftLevel.OK, DriftLevel.WATCH, DriftLevel.ACT, DriftLevel.UNKNOWN
 
 
 def manifest(**changes: object) -> ModelManifest:
@@ -39,71 +41,84 @@ def check(seen: Observed, **changes: object) -> DriftCheck:
     return check_drift(seen, manifest(**changes), Thresholds())
 
 
-def level(result: DriftCheck, subject: str, measure: str) -> Level:
+def level(result: DriftCheck, subject: str, measure: str) -> DriftLevel:
     return next(one.level for one in result.measures if (one.subject, one.measure) == (subject, measure))
 
 
 def test_the_same_world_is_stable() -> None:
     result = check(observed())
-    assert result.verdict is Verdict.STABLE
+    assert result.verdict is DriftVerdict.STABLE
     assert result.reasons == ()
-    assert {one.level for one in result.measures} == {Level.OK}
+    assert {one.level for one in result.measures} == {OK}
     assert len(result.measures) == 8
 
 
-@pytest.mark.parametrize(("shift", "expected"), [(1.0, Level.OK), (1.3, Level.WATCH), (2.5, Level.ACT)])
-def test_a_feature_that_moves(shift: float, expected: Level) -> None:
+@pytest.mark.parametrize(("shift", "expected"), [(1.0, OK), (1.3, WATCH), (2.5, ACT)])
+def test_a_feature_that_moves(shift: float, expected: DriftLevel) -> None:
     moved = {"geo_speed_kmh": observed().features["geo_speed_kmh"] * shift}
     assert level(check(observed(features=moved)), "geo_speed_kmh", "psi") is expected
 
 
 def test_a_feature_that_is_gone_is_named_in_the_verdict() -> None:
     result = check(observed(features={"geo_speed_kmh": np.full(4_000, math.nan)}))
-    assert result.verdict is Verdict.RETRAIN
+    assert result.verdict is DriftVerdict.RETRAIN
     assert any(why.startswith("geo_speed_kmh psi") for why in result.reasons)
 
 
 def test_scores_that_move() -> None:
     result = check(observed(scores=np.clip(observed().scores + 0.3, 0.0, 1.0)))
-    assert result.verdict is Verdict.RETRAIN
-    assert level(result, SCORE, "ks") is Level.ACT
+    assert result.verdict is DriftVerdict.RETRAIN
+    assert level(result, SCORE, "ks") is ACT
 
 
 @pytest.mark.parametrize(
-    ("rate", "expected"), [(0.02, Level.OK), (0.028, Level.OK), (0.04, Level.WATCH), (0.1, Level.ACT), (0.0, Level.ACT)]
+    ("rate", "expected"),
+    [
+        (0.02, OK),
+        (0.028, OK),
+        (0.04, WATCH),
+        (0.1, ACT),
+        (0.0, ACT),
+    ],
 )
-def test_alerts_that_become_more_or_fewer(rate: float, expected: Level) -> None:
+def test_alerts_that_become_more_or_fewer(rate: float, expected: DriftLevel) -> None:
     assert level(check(observed(alerts=round(4_000 * rate))), "alerts", "rate_ratio") is expected
 
 
 @pytest.mark.parametrize(
     ("fraud", "genuine", "expected"),
-    [(36, 24, Level.OK), (160, 240, Level.WATCH), (20, 180, Level.ACT), (0, 49, Level.UNKNOWN), (100, 0, Level.OK)],
+    [
+        (36, 24, OK),
+        (160, 240, WATCH),
+        (20, 180, ACT),
+        (0, 49, UNKNOWN),
+        (100, 0, OK),
+    ],
 )
-def test_alerts_that_become_wrong(fraud: int, genuine: int, expected: Level) -> None:
+def test_alerts_that_become_wrong(fraud: int, genuine: int, expected: DriftLevel) -> None:
     result = check(observed(fraud_alerts=fraud, genuine_alerts=genuine))
     assert level(result, "alerts", "precision_drop") is expected
 
 
-@pytest.mark.parametrize(("days", "expected"), [(29, Level.OK), (30, Level.WATCH), (89, Level.WATCH), (90, Level.ACT)])
-def test_a_model_that_grows_old(days: int, expected: Level) -> None:
+@pytest.mark.parametrize(("days", "expected"), [(29, OK), (30, WATCH), (89, WATCH), (90, ACT)])
+def test_a_model_that_grows_old(days: int, expected: DriftLevel) -> None:
     assert level(check(observed(until_ms=days * DAY_MS)), "model", "age_days") is expected
 
 
 def test_too_few_rows_judge_nothing_but_age() -> None:
     result = check(observed(rows=499))
-    assert result.verdict is Verdict.UNKNOWN
+    assert result.verdict is DriftVerdict.UNKNOWN
     assert "499 decisions" in result.reasons[0]
-    assert level(result, "geo_speed_kmh", "psi") is Level.UNKNOWN
-    assert check(observed(rows=499, until_ms=100 * DAY_MS)).verdict is Verdict.RETRAIN
+    assert level(result, "geo_speed_kmh", "psi") is UNKNOWN
+    assert check(observed(rows=499, until_ms=100 * DAY_MS)).verdict is DriftVerdict.RETRAIN
 
 
 def test_a_manifest_that_knows_nothing_is_no_alarm() -> None:
     bare = replace(manifest(), reference=None, metrics={})
     result = check_drift(observed(), bare, Thresholds())
-    assert result.verdict is Verdict.STABLE
-    assert level(result, SCORE, "psi") is Level.UNKNOWN
-    assert level(result, "alerts", "precision_drop") is Level.UNKNOWN
+    assert result.verdict is DriftVerdict.STABLE
+    assert level(result, SCORE, "psi") is UNKNOWN
+    assert level(result, "alerts", "precision_drop") is UNKNOWN
 
 
 def test_a_check_is_shown_whole_and_replaces_the_one_before() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from flink_jobs.core.models.reference import Bins
+from ml.drift.binning import bin_values, take_reference
 from ml.drift.distances import (
     SMALLEST_SHARE,
     chance_psi,
@@ -20,7 +21,6 @@ from ml.drift.distances import (
     population_stability_index,
 )
 from ml.drift.intervals import wilson_interval
-from ml.drift.reference import bin_values, take_reference
 
 values = st.lists(st.one_of(st.floats(-5, 5), st.integers(0, 3).map(float), st.just(math.nan)), max_size=80).map(
     lambda items: np.array(items, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""A rule set as a YAML file, in the words of a control message's `changes`."""
+"""A rule set as a YAML file, with the names of a control message's ``changes``."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from flink_jobs.errors import UserError
 _RULE_SETTINGS: Final = frozenset({"alpha", "alert_threshold", "rules", "blacklist"})
 
 
-class Settings:
-    """Changes to try on any configuration, checked as the running job would check them."""
+class RuleSetChanges:
+    """Changes to the rule set of a configuration, checked as the running job checks them."""
 
     def __init__(self, changes: dict[str, Any], name: str) -> None:
         """Check the changes.
 
         Args:
-            changes: `alpha`, `alert_threshold`, `rules`, `blacklist`, as in a control message.
-            name: of where they come from, for errors.
+            changes: ``alpha``, ``alert_threshold``, ``rules`` and ``blacklist`` as in a control message.
+            name: source of the changes, for errors.
 
         Raises:
-            UserError: the job would refuse them.
+            UserError: the job would reject the changes.
         """
         document = {
             "schema_version": CONTROL_SCHEMA_VERSION, "control_id": "backtest", "issued_by": "backtest",
@@ -34,10 +34,10 @@ class Settings:
         }  # fmt: skip
         try:
             message = parse_control(orjson.dumps(document))
-        except TypeError as error:  # YAML knows dates and numbers as keys; a control message does not
-            raise UserError(f"{name}: {error}", "use texts, numbers, true and false only") from None
+        except TypeError as error:  # YAML allows dates, and numbers as keys; a control message does not
+            raise UserError(f"{name}: {error}", "use only texts, numbers, true and false") from None
         if not isinstance(message, ControlMessage):
-            raise UserError(f"{name}: {message.detail}", "use the words of `streamflow control send`")
+            raise UserError(f"{name}: {message.detail}", "use the names of `streamflow control send`")
         self._message = message
         self.changes = changes
         self.has_blacklist = "blacklist" in changes
@@ -46,18 +46,18 @@ class Settings:
         """Return the configuration with the changes.
 
         Raises:
-            UserError: they do not fit together with it.
+            UserError: the changes contradict the configuration.
         """
         changed = apply_control(config, self._message)
         if not isinstance(changed, DetectionConfig):
-            raise UserError(f"the settings cannot be applied: {changed.detail}", "correct them")
+            raise UserError(f"the rule set cannot be applied: {changed.detail}", "correct the rule set")
         return changed
 
 
-def read_settings(path: Path) -> Settings:
+def read_rule_set(path: Path) -> RuleSetChanges:
     """Read a rule-set file.
 
-    For example::
+    Example::
 
         alpha: 0.3
         alert_threshold: 0.45
@@ -66,12 +66,12 @@ def read_settings(path: Path) -> Settings:
           unusual_time: {enabled: false}
 
     Raises:
-        UserError: it cannot be read, or names something the job does not know.
+        UserError: the file cannot be read, or has a name that the job does not have.
     """
     document = read_document(path)
     changes = {name: document.raw(name) for name in document.names()}
     models = sorted(changes.keys() - _RULE_SETTINGS)
     if models:
-        fix = f"a rule set has {', '.join(sorted(_RULE_SETTINGS))}; give a model with --model"
+        fix = f"use only {', '.join(sorted(_RULE_SETTINGS))}; choose a model with --model"
         raise UserError(f"{path}: {models[0]} is not a rule setting", fix)
-    return Settings(changes, str(path))
+    return RuleSetChanges(changes, str(path))
