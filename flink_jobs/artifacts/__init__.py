@@ -1,1 +1,1 @@
-"""Where published model artifacts lie: a directory, or a bucket that speaks S3."""
+"""Stores of published model artifacts: a directory, or a bucket with an S3 interface."""

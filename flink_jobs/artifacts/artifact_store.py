@@ -1,7 +1,7 @@
-"""Publish a model artifact once, fetch it wherever it is served.
+"""Publishes model artifacts to a store, and fetches them on the machines that serve them.
 
-A published version never changes: publishing other arrays under its name is refused. The store trusts nothing and
-checks nothing else; whoever loads an artifact holds it to its digests (``core.model_artifact``).
+A published version never changes: the store refuses other files under the same version. The store checks nothing else;
+``core.models.artifact`` checks the digests when an artifact is loaded.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from flink_jobs.core.models.faults import ModelError, ModelFault
 
 
 class ArtifactStore(Protocol):
-    """Keeps the files of model versions."""
+    """A store of the files of model versions."""
 
     def publish(self, directory: Path) -> str:
-        """Keep a version, named like its directory, and return its URI.
+        """Publish a version, named like its directory, and return its URI.
 
         Raises:
-            ModelError: it cannot be read or written, or the store holds other files under this version.
+            ModelError: the version cannot be read or written, or the store holds other files under this version.
         """
 
     def read(self, version: str, file: str) -> bytes:
-        """Return a file of a version, at most as long as ``ARTIFACT_FILES`` allows.
+        """Return a file of a version, up to the size that ``ARTIFACT_FILES`` allows.
 
         Raises:
-            ModelError: `MISSING`, `UNREADABLE` or `TOO_LARGE`.
+            ModelError: ``MISSING``, ``UNREADABLE`` or ``TOO_LARGE``.
         """
 
 
 class DirectoryStore:
-    """A folder with one folder per version, on this machine or shared by several."""
+    """A store in a folder, local or shared by several machines, with one folder per version."""
 
     def __init__(self, root: Path) -> None:
-        """Keep the place; it is made when something is published."""
+        """Use a folder; the first ``publish`` creates it."""
         self._root = root
 
     def publish(self, directory: Path) -> str:
@@ -57,9 +57,9 @@ class DirectoryStore:
 
 @contextmanager
 def open_store(place: str) -> Iterator[ArtifactStore]:
-    """Open the store at a folder or an ``s3://bucket/prefix``; leaving it closes its connections."""
+    """Open the store at a folder or an ``s3://bucket/prefix``; leaving the context closes its connections."""
     if place.startswith("s3://"):
-        from flink_jobs.artifacts.s3 import S3Store  # noqa: PLC0415 - boto3 weighs 30 MB: only for those who use it
+        from flink_jobs.artifacts.s3 import S3Store  # noqa: PLC0415 - boto3 takes 30 MB: imported only when used
 
         with closing(S3Store(place)) as store:
             yield store
@@ -68,10 +68,10 @@ def open_store(place: str) -> Iterator[ArtifactStore]:
 
 
 def fetch(store: ArtifactStore, version: str, model_dir: Path) -> Path:
-    """Copy a version from the store into the local folder of models and return its directory.
+    """Copy a version from the store into the local model folder and return its directory.
 
     Raises:
-        ModelError: the store does not have it or does not answer, or the folder cannot be written.
+        ModelError: the store does not hold the version or does not answer, or the folder cannot be written.
     """
     target = model_dir / version
     put(target, {file: store.read(version, file) for file in ARTIFACT_FILES})
@@ -79,10 +79,10 @@ def fetch(store: ArtifactStore, version: str, model_dir: Path) -> Path:
 
 
 def put(target: Path, content: dict[str, bytes]) -> None:
-    """Write the files of a version whole or not at all; another process may be doing the same.
+    """Write all files of a version or none; another process can do the same concurrently.
 
     Raises:
-        ModelError: the folder cannot be written, or holds other files.
+        ModelError: the folder cannot be written, or the version exists with other content.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -92,13 +92,13 @@ def put(target: Path, content: dict[str, bytes]) -> None:
             for file, data in content.items():
                 (staged / file).write_bytes(data)
             if not target.exists():
-                os.rename(staged, target)  # noqa: PTH104 - fails on a folder with content, where Path.replace would too
+                os.rename(staged, target)  # noqa: PTH104 - fails if the target is a folder with content
         except OSError:
-            if not target.is_dir():  # else somebody was faster, and what is there is compared below
+            if not target.is_dir():  # else another process was faster; its files are compared below
                 raise
         finally:
             shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
         raise ModelError(ModelFault.UNREADABLE, f"{target} cannot be written ({error.strerror})") from error
     if any(read_bounded(target / file, ARTIFACT_FILES[file]) != data for file, data in content.items()):
-        raise ModelError(ModelFault.DIGEST_MISMATCH, f"{target} holds another model; a version never changes")
+        raise ModelError(ModelFault.DIGEST_MISMATCH, f"{target} holds another model; a published version never changes")

@@ -1,4 +1,4 @@
-"""Find a model version: in the local folder, and behind it in the store it was published to."""
+"""Finds a model version in the local folder, or fetches it from the store it was published to."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from flink_jobs.core.models.model import ModelError, ModelFault, load_model, mod
 
 
 def find_model(model_dir: str, store: str | None, version: str, digest: str | None) -> Model:
-    """Load a model version; takes well under a second, and a download where the local folder lacks it.
+    """Load a model version; takes well under a second, plus a download when the local folder lacks it.
 
     Args:
-        model_dir: the local folder of models.
-        store: where models are published, ``None`` where that is the same folder.
-        version: what to load.
-        digest: SHA-256 of the arrays that are meant, ``None`` to take what is there.
+        model_dir: the local model folder.
+        store: folder or URI of the store, ``None`` when the local folder is the store.
+        version: the version to load.
+        digest: expected SHA-256 of the arrays, ``None`` to accept any.
 
     Raises:
-        ModelError: whatever is wrong with it; no other exception.
+        ModelError: the model cannot be loaded. No other exception is raised.
     """
     folder = Path(model_dir)
     try:
@@ -26,10 +26,10 @@ def find_model(model_dir: str, store: str | None, version: str, digest: str | No
     except ModelError as error:
         if error.reason is not ModelFault.MISSING or store is None:
             raise
-        with open_store(store) as place:
-            directory = fetch(place, version, folder)
+        with open_store(store) as opened:
+            directory = fetch(opened, version, folder)
     model = load_model(directory, FEATURE_NAMES)
     if digest is not None and model.digest != digest:
-        detail = f"{directory} holds {model.digest[:12]}, the control message means {digest[:12]}"
+        detail = f"{directory} holds {model.digest[:12]}, expected {digest[:12]}"
         raise ModelError(ModelFault.DIGEST_MISMATCH, detail)
     return model

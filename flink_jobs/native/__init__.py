@@ -1,6 +1,6 @@
-"""The hot part of the core, compiled to machine code from the very files in ``flink_jobs/core``.
+"""Compiles the modules of ``flink_jobs/core`` that run for every event to machine code, and loads them.
 
-mypyc turns typed Python into a C extension. There is one source: without a compiler, or after an edit, the same files
-run as Python and decide the same. ``build`` makes the modules (``make setup`` calls it), ``loader`` finds them, and
-``modules`` says which they are and which build belongs to which sources.
+mypyc compiles typed Python to C extensions. Without a C compiler, or after an edit, the same source files run as Python
+with the same results. ``build`` compiles the modules (``make setup`` calls it), ``loader`` makes imports find them, and
+``modules`` lists them and computes which build belongs to the present sources.
 """

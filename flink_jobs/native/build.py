@@ -1,7 +1,7 @@
-"""Compiles the hot modules of the core: ``python -m flink_jobs.native.build`` (``make setup`` does).
+"""Compiles the modules of the core that run for every event: ``python -m flink_jobs.native.build``.
 
-All of it happens beside the folder that the loader looks at, which then appears at once: a build that was cut short is
-never used. Builds of other sources are removed.
+``make setup`` runs this. The build happens in a temporary folder, which is renamed when it is complete, so the loader
+never uses an interrupted build. Builds of other sources are removed.
 """
 
 import ast
@@ -15,11 +15,11 @@ from pathlib import Path
 from flink_jobs.native.modules import BUILDS, COMPILED, CORE, GROUP, WALKER, build_folder, source_of
 
 
-def refuse_what_crashes(path: Path) -> None:
-    """Refuse the dataclasses that the compiler makes wrong code of.
+def refuse_unsupported_dataclasses(path: Path) -> None:
+    """Refuse a module with a frozen or slotted dataclass, for which the compiler generates code that crashes.
 
     Raises:
-        SystemExit: names the file and line.
+        SystemExit: the module has such a dataclass; the message contains file and line.
     """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
@@ -31,18 +31,18 @@ def refuse_what_crashes(path: Path) -> None:
 
 
 def build() -> Path:
-    """Compile, and return the folder of the build.
+    """Compile the modules, unless a build of the present sources exists, and return the folder of the build.
 
     Raises:
-        SystemExit: there is no C compiler or the sources cannot be compiled; the message says which.
+        SystemExit: a module has a dataclass that cannot be compiled, or the compiler failed.
     """
     target = build_folder()
     if target.is_dir():
         return target
     sources = [CORE / source_of(name) for name in COMPILED]
     for source in sources:
-        refuse_what_crashes(source)
-    # Only whoever builds has these.
+        refuse_unsupported_dataclasses(source)
+    # Development dependencies, needed only for a build.
     from mypyc.build import mypycify  # noqa: PLC0415
     from setuptools import Distribution, Extension  # noqa: PLC0415
 
@@ -73,10 +73,10 @@ def build() -> Path:
 
 
 def main() -> None:
-    """Build, or say plainly why the core stays Python: that is slower and decides the same."""
+    """Build and print the folder; exit with a message when there is no C compiler."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if not shutil.which(compiler):
-        sys.exit(f"no C compiler ({compiler}): the core runs as Python, slower and with the same results")
+        sys.exit(f"no C compiler ({compiler}): the core runs as Python, slower and with the same results; install gcc")
     sys.stdout.write(f"{build()}\n")
 
 

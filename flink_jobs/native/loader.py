@@ -1,4 +1,4 @@
-"""Makes imports of core modules find their compiled form where a build of the present sources exists."""
+"""Makes imports load the compiled modules of the core when a build of the present sources exists."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ class NativeFinder(MetaPathFinder):
     """Finds the compiled modules of one build."""
 
     def __init__(self, folder: Path) -> None:
-        """Look at what the build holds, once."""
+        """List the modules of the build in ``folder``."""
         suffix = EXTENSION_SUFFIXES[0]
         library = f"{GROUP}__mypyc"
         self._files = {
@@ -32,19 +32,19 @@ class NativeFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return where a compiled module is; ``None`` leaves all others to Python."""
+        """Return the spec of a compiled module; ``None`` for all other modules."""
         del path, target
         file = self._files.get(fullname)
         return None if file is None else spec_from_file_location(fullname, file)
 
 
 def install() -> None:
-    """Put the compiled core in use for this process, as ``STREAMFLOW_CORE`` says.
+    """Use the compiled core in this process, depending on the variable ``STREAMFLOW_CORE``.
 
-    ``auto`` (the default) takes a build where there is one; ``python`` never does; ``compiled`` insists.
+    ``auto`` (the default) uses a build if one exists, ``python`` never uses one, ``compiled`` requires one.
 
     Raises:
-        ImportError: the variable has another value, or it insists and there is no build of these sources.
+        ImportError: the variable has another value, or it is ``compiled`` and no build of the present sources exists.
     """
     choice = os.environ.get(VARIABLE, "auto")
     if choice not in CHOICES:
@@ -56,11 +56,11 @@ def install() -> None:
         sys.meta_path.insert(0, NativeFinder(folder))
     elif choice == "compiled":
         raise ImportError(
-            f"{VARIABLE} is compiled, and there is no build of these sources in {folder}; run `make setup` "
-            "on a machine with gcc, or unset it"
+            f"{VARIABLE} is `compiled`, but {folder} holds no build of the present sources; run `make setup` "
+            f"on a machine with gcc, or unset {VARIABLE}"
         )
 
 
 def core_in_use() -> str:
-    """Return ``compiled`` or ``python``: what this process runs, for logs and reports."""
+    """Return whether this process runs the ``compiled`` or the ``python`` core, for logs and reports."""
     return "compiled" if any(isinstance(finder, NativeFinder) for finder in sys.meta_path) else "python"

@@ -1,4 +1,4 @@
-"""Which modules are compiled, and the folder where the build of these very sources lies."""
+"""The list of compiled modules, and the folder of the build of the present sources."""
 
 import hashlib
 import sys
@@ -23,21 +23,23 @@ COMPILED: Final = (
     "currencies",
     "transaction",
 )
-"""Modules of ``flink_jobs.core`` on the way of every event. What changes once in a while stays Python.
+"""Modules of ``flink_jobs.core`` that run for every event. Modules that run rarely stay Python.
 
-mypyc 1.x crashes on ``@dataclass(frozen=True)`` and on ``slots=True``; none of these may hold one (the build refuses).
+mypyc 1.x generates crashing code for ``@dataclass(frozen=True)`` and ``slots=True``; the build refuses modules with
+them.
 """
 WALKER: Final = "models.trees._tree_walk"
-"""The one module of ours that is C from the start: compiled Python cannot keep arrays of plain numbers."""
+"""The only module written in C: compiled Python has no arrays of plain numbers."""
 GROUP: Final = "streamflow_core"
-"""Name of the library that all compiled modules share."""
+"""Name of the shared library of all compiled modules."""
 
 
 def build_folder() -> Path:
-    """Return where the build of the present sources is, or would be.
+    """Return the folder of the build of the present sources; it need not exist.
 
-    The name is a digest of every source of the core (a compiled module knows the shape of what it imports) and of the
-    interpreter: an edited file finds no build instead of an old one.
+    Its name is a digest of the interpreter version and of every source file of the core, because a compiled module
+    depends on the layout of the modules it imports. After an edit there is therefore no build, rather than an outdated
+    one.
     """
     digest = hashlib.sha256(f"{sys.implementation.cache_tag}\n{COMPILED}\n".encode())
     for path in sorted([*CORE.rglob("*.py"), *CORE.rglob("*.c")]):
@@ -46,5 +48,5 @@ def build_folder() -> Path:
 
 
 def source_of(name: str, suffix: str = ".py") -> Path:
-    """Return the file below the core that a dotted name such as ``state.codec`` stands for."""
+    """Return the source file of a dotted module name such as ``state.codec``, relative to the core."""
     return Path(*name.split(".")).with_suffix(suffix)

@@ -1,1 +1,1 @@
-"""Models in the stream: read an artifact, score a transaction, and handle a model that fails."""
+"""Models in the job: load an artifact, score a transaction, explain a score, and disable a model that fails."""

@@ -1,9 +1,9 @@
-"""Reads a model artifact from disk: bounded, without pickle, trusting nothing it has not checked.
+"""Reads a model artifact from disk: with size limits, without pickle, and with a check of every value it uses.
 
-- `<model_dir>/current`: plain text, the version to serve
-- `<model_dir>/<version>/manifest.json`: see model_manifest.py
-- `<model_dir>/<version>/model.npz`: a zip of .npy files: the trees (tree_arrays.py), and whole groups of optional
-  arrays (calibration.py, encodings.py)
+- ``<model_dir>/current``: plain text, the version to serve
+- ``<model_dir>/<version>/manifest.json``: see ``manifest.py``
+- ``<model_dir>/<version>/model.npz``: a zip of ``.npy`` files: the trees (``trees/arrays.py``), and optional groups of
+  arrays, each group complete or absent (``calibration.py``, ``encodings.py``)
 """
 
 from __future__ import annotations
@@ -36,46 +36,46 @@ if TYPE_CHECKING:
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_ARRAYS_FILE_BYTES: Final = 64 << 20
 ARTIFACT_FILES: Final = {MANIFEST_FILE: MAX_MANIFEST_BYTES, ARRAYS_FILE: MAX_ARRAYS_FILE_BYTES}
-"""What an artifact is made of, and how long each file may be, in bytes."""
+"""The files of an artifact, and the maximum size of each in bytes."""
 MAX_ARRAY_BYTES: Final = 16 << 20
-"""Uncompressed, per array: a small archive that unpacks to gigabytes is refused."""
+"""Maximum uncompressed size of one array; a small archive that unpacks to gigabytes is refused."""
 MAX_POINTER_BYTES: Final = 256
 _FLAG_ENCRYPTED: Final = 0x1
 OPTIONAL_ARRAYS: Final[tuple[dict[str, np.dtype[np.generic]], ...]] = (
     {name: np.dtype("<f8") for name in CURVE_ARRAYS},
     *ENCODING_ARRAYS,
 )
-"""Groups of arrays that an artifact holds whole or not at all, each name with its type."""
+"""Optional groups of arrays with the type of each array; an artifact holds a group completely or not at all."""
 DTYPES: Final = ARRAY_DTYPES | {name: dtype for group in OPTIONAL_ARRAYS for name, dtype in group.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelArrays:
-    """Everything in `model.npz`.
+    """The content of ``model.npz``.
 
     Attributes:
-        trees: the family's own arrays.
-        extras: of the optional groups, those that are there.
+        trees: the arrays of the model family.
+        extras: the arrays of the optional groups in the file.
     """
 
     trees: TreeArrays
     extras: Arrays = field(default_factory=dict)
 
     def named(self) -> dict[str, NDArray[np.generic]]:
-        """Return all arrays by the names they are stored under."""
+        """Return all arrays by their stored names."""
         return self.trees.named() | dict(self.extras)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of all arrays: what tells two models apart."""
+        """Return the SHA-256 (hex) of all arrays, which identifies the model."""
         return arrays_digest(self.named())
 
 
 def model_directory(model_dir: Path, version: str | None = None) -> Path:
-    """Return the directory of a version, by default the one `current` names.
+    """Return the directory of a version, by default of the version in the file ``current``.
 
     Raises:
-        ModelError: `MISSING` when there is no such version, or the name could not be one: a version
-            arrives in control messages and must never be a path. `UNREADABLE` when we may not look.
+        ModelError: ``MISSING`` when the version does not exist, or when the text is not a version name: versions
+            arrive in control messages and must never be paths. ``UNREADABLE`` when access is denied.
     """
     if version is None:
         pointer = model_dir / CURRENT_FILE
@@ -93,29 +93,29 @@ def model_directory(model_dir: Path, version: str | None = None) -> Path:
 
 
 def read_artifact(directory: Path) -> tuple[ModelManifest, ModelArrays]:
-    """Read both files and hold the arrays to the manifest's digest.
+    """Read both files and compare the arrays with the digest in the manifest.
 
     Raises:
-        ModelError: with the first fault found.
+        ModelError: the first fault found.
     """
     manifest = parse_manifest(read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES))
     arrays = parse_arrays(read_bounded(directory / ARRAYS_FILE, MAX_ARRAYS_FILE_BYTES), FAMILIES[manifest.kind])
     if arrays.digest() != manifest.arrays_sha256:
-        detail = f"{directory / ARRAYS_FILE} is not the file its manifest describes (digest differs); train again"
+        detail = f"{directory / ARRAYS_FILE} differs from its manifest (digest); train the model again"
         raise ModelError(ModelFault.CORRUPT, detail)
     return manifest, arrays
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """Return a file's bytes, at most `limit` of them.
+    """Return the bytes of a file of at most ``limit`` bytes.
 
     Raises:
-        ModelError: `MISSING`, `UNREADABLE`, or `TOO_LARGE` for a longer file.
+        ModelError: ``MISSING``, ``UNREADABLE``, or ``TOO_LARGE`` for a longer file.
     """
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            content = file.read(min(size, limit) + 1)  # read() sets aside all it is asked for
+            content = file.read(min(size, limit) + 1)  # read() allocates as many bytes as it is asked for
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(ModelFault.MISSING, f"no file {path}; train a model with `streamflow train`") from error
     except OSError as error:
@@ -126,10 +126,10 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 
 def parse_arrays(content: bytes, family: type[TreeArrays]) -> ModelArrays:
-    """Read the arrays out of an `.npz`; their meaning is the business of `check_trees` and its like.
+    """Parse the arrays of an ``.npz`` file; ``check_trees`` and the other checks validate their values.
 
     Raises:
-        ModelError: `CORRUPT`, `BAD_ARRAYS` or `TOO_LARGE`.
+        ModelError: ``CORRUPT``, ``BAD_ARRAYS`` or ``TOO_LARGE``.
     """
     required = array_names(family)
     try:
@@ -138,10 +138,10 @@ def parse_arrays(content: bytes, family: type[TreeArrays]) -> ModelArrays:
             extras = [name for group in OPTIONAL_ARRAYS if f"{next(iter(group))}.npy" in members for name in group]
             expected = sorted(f"{name}.npy" for name in (*required, *extras))
             if members != expected:
-                raise ModelError(ModelFault.BAD_ARRAYS, f"{ARRAYS_FILE} holds {members[:20]}, not {expected}")
+                raise ModelError(ModelFault.BAD_ARRAYS, f"{ARRAYS_FILE} holds {members[:20]}; expected {expected}")
             read = {name: _parse_array(name, _member(archive, name)) for name in (*required, *extras)}
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, ValueError, OSError) as error:
-        raise ModelError(ModelFault.CORRUPT, f"{ARRAYS_FILE} is damaged: {error}; train again") from error
+        raise ModelError(ModelFault.CORRUPT, f"{ARRAYS_FILE} is damaged: {error}; train the model again") from error
     return ModelArrays(family(**{name: read[name] for name in required}), {name: read[name] for name in extras})
 
 
@@ -150,14 +150,14 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     if entry.flag_bits & _FLAG_ENCRYPTED:
         raise ModelError(ModelFault.CORRUPT, f"array {name!r} is encrypted")
     with archive.open(entry) as file:
-        content = file.read(MAX_ARRAY_BYTES + 1)  # the size in the archive's directory is only a claim
+        content = file.read(MAX_ARRAY_BYTES + 1)  # the size in the archive's directory can be false
     if len(content) > MAX_ARRAY_BYTES:
         raise ModelError(ModelFault.TOO_LARGE, f"array {name!r} is longer than {MAX_ARRAY_BYTES:,} bytes")
     return content
 
 
 def _parse_array(name: str, content: bytes) -> NDArray[Any]:
-    """Read a `.npy` by hand: numpy's own reader allocates whatever a header claims before it looks at the data."""
+    """Parse a ``.npy`` file without numpy's reader, which allocates the size in the header before it reads the data."""
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
     if version != (1, 0):
@@ -168,5 +168,5 @@ def _parse_array(name: str, content: bytes) -> NDArray[Any]:
         raise ModelError(ModelFault.BAD_ARRAYS, detail)
     data = content[file.tell() :]
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise ModelError(ModelFault.CORRUPT, f"array {name!r} claims shape {shape} and carries {len(data):,} bytes")
+        raise ModelError(ModelFault.CORRUPT, f"array {name!r} has shape {shape} but {len(data):,} bytes of data")
     return np.frombuffer(data, dtype=dtype)

@@ -1,9 +1,9 @@
-"""From a raw anomaly score to one that uses the whole of 0 to 1 and means something: how rare is such a score?
+"""The calibration curve: maps a raw anomaly score to a score from 0 to 1 that says how rare the raw score is.
 
-An isolation forest's raw scores crowd between 0.35 and 0.7, and where depends on the data. The curve maps them to
-decades of rarity among the training rows: a row that is beaten by one in ten scores 0.25, by one in a hundred 0.5, by
-one in a thousand 0.75. No label is needed. The curve is part of the artifact: monotonic, so that ranks do not change,
-and straight between its points, so that it costs a bisection.
+The raw scores of an isolation forest lie between about 0.35 and 0.7; the exact range depends on the data. The curve
+maps them to decades of rarity among the training rows. If one training row in ten scores higher, the calibrated score
+is 0.25; one in a hundred: 0.5; one in a thousand: 0.75. The curve needs no labels and is part of the artifact. It is
+monotonic, so it keeps the order of the rows, and linear between its points, so evaluation costs one bisection.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ MIN_POINTS: Final = 2
 
 
 def check_curve(arrays: Arrays) -> None:
-    """Refuse points that are no rising curve from within [0, 1] to within [0, 1].
+    """Refuse points that do not form a rising curve from [0, 1] to [0, 1].
 
     Raises:
-        ModelError: `BAD_ARRAYS`.
+        ModelError: ``BAD_ARRAYS``.
     """
     raw, score = (np.asarray(arrays[name], dtype=np.float64) for name in CURVE_ARRAYS)
     if len(raw) != len(score) or not MIN_POINTS <= len(raw) <= MAX_POINTS:
-        detail = f"a calibration curve has {MIN_POINTS} to {MAX_POINTS} points with two numbers each"
+        detail = f"the calibration curve needs {MIN_POINTS} to {MAX_POINTS} points, and two arrays of equal length"
         raise ModelError(ModelFault.BAD_ARRAYS, detail)
     rises = (np.diff(raw) > 0.0).all() and (np.diff(score) >= 0.0).all()
     if not (rises and ((raw >= 0.0) & (raw <= 1.0) & (score >= 0.0) & (score <= 1.0)).all()):
-        raise ModelError(ModelFault.BAD_ARRAYS, "the calibration curve does not rise from 0..1 to 0..1")
+        raise ModelError(ModelFault.BAD_ARRAYS, "the calibration curve does not rise, or leaves the range 0 to 1")
 
 
 def compile_curve(arrays: Arrays) -> Callable[[float], float]:
-    """Build the curve; left and right of its points it is flat."""
+    """Build the curve as a function; it is constant left and right of its points."""
     check_curve(arrays)
     raw: list[float] = np.asarray(arrays[CURVE_RAW], dtype=np.float64).tolist()
     score: list[float] = np.asarray(arrays[CURVE_SCORE], dtype=np.float64).tolist()
@@ -70,12 +70,12 @@ def rarity_curve(scores: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         scores: at least one, within (0, 1].
 
     Returns:
-        The arrays of the curve. Points lie at shares 1, 0.9 ... 0.1, 0.05, 0.02, 0.01 and so on of rows that score
-        higher, down to a share of ten rows; beyond it, where too few rows were seen, the last slope goes on to 1.
+        The arrays of the curve. Its points are at the shares 1, 0.9 ... 0.1, 0.05, 0.02, 0.01 and so on of rows that
+        score higher, down to a share of ten rows. Beyond the last point, the curve continues with its last slope to 1.
     """
     shares = [share / 10 for share in range(9, 0, -1)]
     decade = 0.1
-    while decade / 2 * len(scores) >= 10:  # noqa: PLR2004 - fewer rows say little
+    while decade / 2 * len(scores) >= 10:  # noqa: PLR2004 - a share of fewer rows is unreliable
         shares += [decade / 2, decade / 5, decade / 10]
         decade /= 10
     raw = np.quantile(scores, [1.0 - share for share in shares])
@@ -91,4 +91,4 @@ def rarity_curve(scores: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 DECADES: Final = 4.0
-"""Decades of rarity that the range 0 to 1 covers: a score of 1 is as rare as one in ten thousand."""
+"""Decades of rarity in the range 0 to 1: one training row in ten thousand scores 1 or more."""

@@ -1,7 +1,8 @@
-"""Inputs that an artifact brings along: what a population does, which no single customer's state can know.
+"""Encodings: model inputs computed from tables in the artifact, such as the usual amounts of all customers.
 
-An encoding is a small table learnt from the training rows and stored in the artifact beside the trees, so that a model
-and what it takes for normal are always of the same day. It costs a dictionary look-up per transaction.
+An encoding describes the whole population, which the state of one customer cannot. Its table is learnt from the
+training rows and stored in the artifact beside the trees, so a model and its tables always come from the same training
+run. An encoding costs one dictionary look-up per transaction.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ MAX_KEYS: Final = 1_000
 ENCODINGS: Final = (
     FeatureSpec(
         "population_zscore", "standard deviations", -MAX_POPULATION_ZSCORE, MAX_POPULATION_ZSCORE, 0.0,
-        "the same: it needs no history; 0 in a currency that training did not see",
+        "same value: no history is needed; 0 for a currency without training rows",
         "distance of the amount's logarithm from the mean of all customers in this currency",
     ),
 )  # fmt: skip
-"""The inputs that a model may have besides the features of the stream."""
+"""The inputs that a model can have besides the features of the stream."""
 ENCODING_NAMES: Final = tuple(spec.name for spec in ENCODINGS)
 ENCODING_NEUTRALS: Final = {spec.name: spec.neutral for spec in ENCODINGS}
 
@@ -40,26 +41,26 @@ POPULATION_KEY, POPULATION_MEAN, POPULATION_STD = "population_key", "population_
 ENCODING_ARRAYS: Final[tuple[dict[str, np.dtype[np.generic]], ...]] = (
     {POPULATION_KEY: np.dtype("<u4"), POPULATION_MEAN: np.dtype("<f8"), POPULATION_STD: np.dtype("<f8")},
 )
-"""The arrays of each encoding, in the order of `ENCODINGS`: keys ascending, and as many of each number."""
+"""The arrays of each encoding, in the order of ``ENCODINGS``: ascending keys, and arrays of the same length."""
 
 
 class PopulationHabit(NamedTuple):
-    """Of the logarithms of all customers' amounts in one currency."""
+    """Mean and standard deviation of the logarithms of all customers' amounts in one currency."""
 
     mean: float
     std: float
 
 
 def population_key(currency: str) -> int:
-    """Return the 32 bits that a currency has in the table; those of the ISO codes are distinct."""
+    """Return the table key (32 bits) of a currency; the keys of all ISO codes are distinct."""
     return zlib.crc32(currency.encode())
 
 
 def compile_encoding(name: str, extras: Arrays) -> Callable[[Transaction], float]:
-    """Build the function of one encoding.
+    """Build the function from a transaction to one encoding.
 
     Raises:
-        ModelError: `BAD_ARRAYS`: the artifact lacks its arrays, or they are no table.
+        ModelError: ``BAD_ARRAYS`` when the artifact lacks the arrays of the encoding, or they are not a valid table.
     """
     group = ENCODING_ARRAYS[ENCODING_NAMES.index(name)]
     if any(array not in extras for array in group):
@@ -84,7 +85,8 @@ def _check_population(extras: Arrays) -> None:
     keys = np.asarray(extras[POPULATION_KEY], dtype=np.int64)
     means, stds = (np.asarray(extras[name], dtype=np.float64) for name in (POPULATION_MEAN, POPULATION_STD))
     if not 1 <= len(keys) <= MAX_KEYS or not len(keys) == len(means) == len(stds):
-        raise ModelError(ModelFault.BAD_ARRAYS, "the table of populations has no or too many keys, or uneven columns")
+        detail = f"the population table needs 1 to {MAX_KEYS} keys, and columns of equal length"
+        raise ModelError(ModelFault.BAD_ARRAYS, detail)
     if (np.diff(keys) <= 0).any() or not (np.isfinite(means) & np.isfinite(stds) & (stds > 0.0)).all():
-        detail = "the table of populations is not ascending, or holds what is no mean or deviation"
+        detail = "the population table has keys that do not ascend, or an invalid mean or standard deviation"
         raise ModelError(ModelFault.BAD_ARRAYS, detail)

@@ -1,6 +1,7 @@
-"""The kinds of models, each compiled into the same three things: a score, a base, and contributions.
+"""Compiles a model of either family into a score function, a base score and a function of contributions.
 
-`score(row)` is the fast way; `contributions(row, score)` walks the trees in Python and is for alerts and for people.
+``score(row)`` is fast and runs for every transaction. ``contributions(row, score)`` walks the trees in Python and runs
+only for alerts and explanations.
 """
 
 from __future__ import annotations
@@ -24,17 +25,19 @@ if TYPE_CHECKING:
     Curve = Callable[[float], float]
 
 _TINY: Final = 1e-13
-"""Below this the chord of the curve is lost in rounding, and its tangent takes over."""
+"""Below this difference, rounding makes the chord of the curve useless, and the tangent is used instead."""
 _STEP: Final = 1e-6
 
 
 class Compiled(NamedTuple):
-    """A model ready to score.
+    """A compiled model.
 
     Attributes:
-        score: row to score, 0 to 1. Pure and thread-safe; `ValueError` for NaN or a row of another length.
-        base: score of the mean training row: what the contributions add to.
-        contributions: row and its score to one number per input; `base` and all of them add up to the score.
+        score: function from a row to its score, 0 to 1. It is pure and thread-safe. It raises ``ValueError`` for a row
+            of another length or a row that holds NaN.
+        base: score at the mean of the training rows, where the contributions start.
+        contributions: function from a row and its score to one number per input; ``base`` plus these numbers is the
+            score.
     """
 
     score: RowScore
@@ -43,15 +46,15 @@ class Compiled(NamedTuple):
 
 
 def compile_model(arrays: TreeArrays, extras: Arrays, feature_count: int) -> Compiled:
-    """Compile either kind.
+    """Compile a model of either family.
 
     Args:
-        arrays: trees that passed `check_trees`.
-        extras: the artifact's optional arrays; here the calibration curve counts.
+        arrays: trees that passed ``check_trees``.
+        extras: the optional arrays of the artifact; this function uses the calibration curve.
         feature_count: length of every row.
 
     Raises:
-        ModelError: the tables would be too large, or the curve is none.
+        ModelError: a tree is too deep, or the calibration curve is invalid.
     """
     curve = compile_curve(extras) if CURVE_RAW in extras else None
     if isinstance(arrays, ForestArrays):
@@ -83,7 +86,7 @@ def _contributions(attribution: Attribution, curve: Curve) -> Callable[[Row, flo
 
 
 def _forest_curve(arrays: ForestArrays) -> Curve:
-    """Return `2^(-x / c(n))` over the sum of path lengths; trees of one row score 0.5 whatever the row."""
+    """Return the function ``2^(-x / c(n))`` of the sum of path lengths; trees of one training row always score 0.5."""
     normal = float(average_path_length(arrays.max_samples)[0]) * arrays.tree_count
     return (lambda total: 2.0 ** (-total / normal)) if normal else (lambda _: 0.5)
 

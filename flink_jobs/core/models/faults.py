@@ -1,4 +1,4 @@
-"""Why a model cannot be used: one closed list, shared by logs, metrics labels and tests."""
+"""Model faults: the closed list of reasons why a model cannot be used, shared by logs, metric labels and tests."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ from enum import StrEnum
 
 
 class ModelFault(StrEnum):
-    """Reason a model artifact was refused; the value is the metrics label."""
+    """The reason why a model was refused or its score not used; the value is used as a metric label."""
 
     MISSING = "missing"
-    """No such directory, file or current version."""
+    """The directory, a file or the current version does not exist."""
     UNREADABLE = "unreadable"
-    """The file exists and the operating system refuses to read it."""
+    """The file exists, but the operating system does not allow or cannot complete the access."""
     BAD_MANIFEST = "bad_manifest"
-    """`manifest.json` is not JSON of the documented shape."""
+    """``manifest.json`` is not JSON of the documented shape."""
     CORRUPT = "corrupt"
-    """`model.npz` is truncated, not an archive of plain arrays, or its digest differs from the manifest's."""
+    """``model.npz`` is truncated, not an archive of plain arrays, or has another digest than its manifest."""
     BAD_ARRAYS = "bad_arrays"
     """An array is missing, surplus, of the wrong type or shape, or holds a non-finite number."""
     BAD_TREE = "bad_tree"
     """The arrays do not describe binary trees over the model's features."""
     TOO_LARGE = "too_large"
-    """A size is beyond its cap: evaluating it would take the memory or time of the stream."""
+    """A size exceeds its limit: the model would use too much of the job's memory or time."""
     FEATURE_MISMATCH = "feature_mismatch"
-    """Trained on other features, or on the same ones in another order."""
+    """The model was trained on other features, or on the same features in another order."""
     UNKNOWN_KIND = "unknown_kind"
-    """Not an isolation forest."""
+    """The model family is unknown to this program."""
     NEWER_SCHEMA = "newer_schema"
-    """Written by a newer version of this program."""
+    """The artifact was written by a newer version of this program."""
     DIGEST_MISMATCH = "digest_mismatch"
-    """Sound, but not the arrays that the control message meant by this version."""
+    """The artifact is valid, but its arrays differ from the digest in the control message or the registry."""
     RAISED = "raised"
-    """At work: it raised instead of answering."""
+    """In the running job: scoring or explaining raised an exception."""
     BAD_SCORE = "bad_score"
-    """At work: it answered something that is no number from 0 to 1."""
+    """In the running job: the score was not a number from 0 to 1."""
     TOO_SLOW = "too_slow"
-    """At work: its scores took longer than the budget."""
+    """In the running job: a score took longer than the time budget."""
 
 
 class ModelError(Exception):
-    """A model was refused; the stream goes on with rules alone.
+    """A model was refused; the job continues with rules alone.
 
     Attributes:
-        reason: the closed list's entry.
-        detail: what was wrong, where, and what to do; safe to log, never card data.
+        reason: the entry of the closed list.
+        detail: what is wrong, where, and what to do. It never contains card data and is safe to log.
     """
 
     def __init__(self, reason: ModelFault, detail: str) -> None:
-        """Keep the reason apart from the text, so that it can label a metric."""
+        """Keep the reason apart from the text, because it labels a metric."""
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail

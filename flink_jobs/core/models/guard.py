@@ -1,4 +1,4 @@
-"""The guard of an experiment: watches the challenger against the champion, in the decisions of one subtask."""
+"""The guard of an experiment: compares challenger and champion in the decisions of one subtask, and can end it."""
 
 from math import exp, log, sqrt
 from typing import Final
@@ -6,14 +6,14 @@ from typing import Final
 from flink_jobs.core.control.experiment import GuardBand
 
 WINDOW_FACTOR: Final = 4
-"""The window holds this many times ``min_decisions`` of each model, the latest ones."""
+"""The window of each model holds its latest ``WINDOW_FACTOR * min_decisions`` events."""
 STANDARD_ERRORS: Final = 3.0
-"""How sure a ratio must be outside the band. The guard looks after every decision, so a looser bound would end a good
-experiment by chance sooner or later."""
+"""Standard errors by which the ratio must be outside the band. The guard checks after every decision, so a smaller
+number would sooner or later end a good experiment by chance."""
 
 
 class _Window:
-    """Counts what happened in the last ``size`` events; one byte per event."""
+    """Counts events, alerts and errors of the last ``size`` events; uses one byte per event."""
 
     __slots__ = ("_at", "_ring", "alerts", "errors", "events")
 
@@ -37,30 +37,30 @@ class _Window:
 
 
 class ExperimentGuard:
-    """Says when a challenger leaves its band; pure counting, no clock, O(1) per decision.
+    """Decides when a challenger leaves its band; it only counts, uses no clock, and takes O(1) per decision.
 
-    Alert rates are compared by the logarithm of their ratio, whose standard error is known (Katz et al., "Obtaining
-    confidence intervals for the risk ratio in cohort studies", Biometrics 1978), half an event added to each count so
-    that none is zero. The guard trips when the ratio is outside the band by ``STANDARD_ERRORS``.
+    The guard compares alert rates by the logarithm of their ratio, whose standard error is known (Katz et al.,
+    "Obtaining confidence intervals for the risk ratio in cohort studies", Biometrics 1978). Half an event is added to
+    each count, so no count is zero. The guard trips when the ratio is outside the band by ``STANDARD_ERRORS``.
     """
 
     def __init__(self, band: GuardBand) -> None:
-        """Start with nothing seen."""
+        """Start with empty windows."""
         self._band = band
         self._champion = _Window(band.min_decisions * WINDOW_FACTOR)
         self._challenger = _Window(band.min_decisions * WINDOW_FACTOR)
         self._low, self._high = log(band.min_alert_rate_ratio), log(band.max_alert_rate_ratio)
 
     def champion_decided(self, *, is_alert: bool) -> None:
-        """Take in a decision on a customer outside the experiment."""
+        """Record a decision by the champion on a customer outside the experiment."""
         self._champion.add(is_alert=is_alert, is_error=False)
 
     def challenger_decided(self, *, is_alert: bool, is_error: bool) -> str | None:
-        """Take in a decision on a customer of the experiment; return why it must end, or ``None``.
+        """Record a decision on a customer of the experiment; return why the experiment must end, or ``None``.
 
         Args:
-            is_alert: whether it was an alert.
-            is_error: whether the challenger failed and the champion had to decide.
+            is_alert: whether the decision was an alert.
+            is_error: whether the challenger failed and the champion scored instead.
         """
         band, ours, theirs = self._band, self._challenger, self._champion
         ours.add(is_alert=is_alert and not is_error, is_error=is_error)
@@ -69,7 +69,7 @@ class ExperimentGuard:
         if ours.errors > band.max_error_share * ours.events:
             return (
                 f"the challenger failed on {ours.errors} of {ours.events} events, "
-                f"{ours.errors / ours.events:.3%} where at most {band.max_error_share:.3%} are allowed"
+                f"which is {ours.errors / ours.events:.3%}; at most {band.max_error_share:.3%} are allowed"
             )
         decided = ours.events - ours.errors
         if theirs.events < band.min_decisions or not decided:
@@ -86,6 +86,6 @@ class ExperimentGuard:
             return None
         return (
             f"the challenger alerts on {ours.alerts} of {decided} events, the champion on {theirs.alerts} of "
-            f"{theirs.events}: {exp(ratio):.2f} times as often, and the band is {self._band.min_alert_rate_ratio:g} "
+            f"{theirs.events}: {exp(ratio):.2f} times as often; the band is {self._band.min_alert_rate_ratio:g} "
             f"to {self._band.max_alert_rate_ratio:g}"
         )

@@ -1,8 +1,9 @@
-"""The models of a running job: what each of them may decide, and what happens when one fails.
+"""The models of a running job, their roles, and what happens when a model fails.
 
-The champion decides. The challenger of an experiment decides for its share of the customers. The shadow is asked about
-every transaction and decides nothing. A model that raises, answers something that is no score, or takes too long costs
-a decision its model and never the event; after a few faults it is not asked any more (see ``model_slot``).
+The champion's scores decide. During an experiment, the challenger's scores decide for a share of the customers. The
+shadow scores every transaction and decides nothing. When a model raises an exception, returns an invalid score or takes
+too long, rules alone decide the transaction; no event is lost. After repeated faults a model is disabled (see
+``slot``).
 """
 
 from collections.abc import Callable
@@ -19,14 +20,14 @@ __all__ = ["Lineup", "Model", "Notice", "Role", "Slot"]
 
 
 class Lineup:
-    """The models at work, and the experiment that is on."""
+    """The models in use, and the running experiment."""
 
     def __init__(self, clock_ns: Callable[[], int] = lambda: 0, budget_ns: int = 0) -> None:
-        """Start with nobody: every decision is degraded.
+        """Start without models: every decision is degraded.
 
         Args:
-            clock_ns: a stopwatch in nanoseconds; the default never sees a slow model, as training and tests want it.
-            budget_ns: longest time a score may take.
+            clock_ns: a stopwatch, nanoseconds. With the default, used in training and tests, no model is too slow.
+            budget_ns: maximum time of one score, nanoseconds.
         """
         self._clock_ns = clock_ns
         self._budget_ns = budget_ns
@@ -37,15 +38,15 @@ class Lineup:
         self.experiment: Experiment | None = None
 
     def use_champion(self, model: Model | None) -> None:
-        """Let a model decide."""
+        """Use a model as champion; ``None`` leaves the decisions to rules alone."""
         self.champion = self._slot(Role.CHAMPION, model)
 
     def use_shadow(self, model: Model | None) -> None:
-        """Ask a model beside the champion, or nobody any more."""
+        """Use a model as shadow beside the champion; ``None`` removes the shadow."""
         self.shadow = None if model is None else self._slot(Role.SHADOW, model)
 
     def use_challenger(self, model: Model | None, experiment: Experiment | None) -> None:
-        """Start an experiment with a model, or end the one that is on."""
+        """Start an experiment with a challenger; ``None`` for either argument ends the running experiment."""
         if model is None or experiment is None:
             self.challenger = self.experiment = None
             return
@@ -54,11 +55,11 @@ class Lineup:
         self._guard = ExperimentGuard(experiment.guard)
 
     def ask(self, features: FeatureVector, transaction: Transaction) -> tuple[Opinion, Slot, bool]:
-        """Ask the model that decides for this customer; the champion stands in for a challenger that fails.
+        """Score with the model that decides for this customer; the champion scores when the challenger fails.
 
         Returns:
-            What it says, the slot it works in (for an alert's contributions), and whether the customer belongs to the
-            challenger's share. A plain tuple: this runs for every event.
+            The opinion, the slot of the model that scored (for the contributions of an alert), and whether the customer
+            belongs to the challenger's share. It is a plain tuple because this method runs for every event.
         """
         champion, challenger, is_trial = self.champion, self.challenger, False
         if challenger is not None and self._is_in_experiment(transaction.customer_id):
@@ -69,18 +70,18 @@ class Lineup:
         return champion.opinion(features, transaction), champion, is_trial
 
     def decided(self, opinion: Opinion, *, is_trial: bool, is_alert: bool) -> str | None:
-        """Tell the guard of a decision while an experiment is on; return why it must end, if it must."""
+        """Pass a decision to the guard of the running experiment; return why the experiment must end, or ``None``."""
         if not is_trial:
             self._guard.champion_decided(is_alert=is_alert)
             return None
         is_error = opinion.variant is Variant.CHAMPION
         problem = self._guard.challenger_decided(is_alert=is_alert, is_error=is_error)
         if problem is None and self.challenger is not None and self.challenger.model is None:
-            problem = "the challenger was cut off because of its faults"
+            problem = "the challenger was disabled after repeated faults"
         return problem
 
     def take_notices(self) -> tuple[Notice, ...]:
-        """Return what happened to the models since the last call; almost always nothing."""
+        """Return the notices since the last call, and forget them; almost always empty."""
         if not self._notices:
             return ()
         notices = tuple(self._notices)

@@ -1,7 +1,7 @@
-"""The model as the stream uses it: load once, score one transaction at a time.
+"""A model as the job uses it: loaded once, then scoring one transaction at a time.
 
-Runs inside the TaskManager's JVM: nothing but the standard library, numpy and orjson may be imported here,
-because a C extension that takes the GIL by itself would deadlock.
+This code runs inside the TaskManager's JVM. It imports only the standard library, numpy and orjson, because a C
+extension that acquires the GIL by itself would deadlock.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class TreeModel:
     """A model of either family, ready to score.
 
     Attributes:
-        manifest: where it came from.
-        inputs: features and transaction to the row the trees take, in the manifest's order; absent features are at
-            their neutral value.
-        compiled: the trees.
+        manifest: the manifest of its artifact.
+        inputs: function from features and transaction to the row of inputs, in the order of the manifest; an absent
+            feature gets its neutral value.
+        compiled: the compiled trees.
         extras: the optional arrays: tables of the encodings, calibration curve.
     """
 
@@ -68,24 +68,27 @@ class TreeModel:
 
     @property
     def base(self) -> float:
-        """Score of the mean training row: what the contributions add to."""
+        """Score at the mean of the training rows, 0 to 1, where the contributions start."""
         return self.compiled.base
 
     @property
     def score_row(self) -> RowScore:
-        """The score of a row in the manifest's order of inputs."""
+        """The function from a row, in the manifest's order of inputs, to its score."""
         return self.compiled.score
 
     def score(self, features: FeatureVector, transaction: Transaction) -> float:
-        """Return how suspicious a transaction is, 0 to 1.
+        """Return the score of a transaction, 0 to 1; higher is more suspicious.
 
-        A forest answers `s = 2^(-E[h] / c(n))` of Liu et al. (2008), calibrated if its artifact says so; boosted trees
-        answer a probability. Pure and thread-safe; `ValueError` for NaN.
+        An isolation forest returns ``s = 2^(-E[h] / c(n))`` of Liu et al. (2008), calibrated if its artifact has a
+        calibration curve. Boosted trees return a probability. The method is pure and thread-safe.
+
+        Raises:
+            ValueError: an input is NaN.
         """
         return self.compiled.score(self.inputs(features, transaction))
 
     def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float]:
-        """Return each input's share of the score; `base` and all of them add up to it (see `path_attribution`)."""
+        """Return each input's contribution; ``base`` plus all contributions is the score (see ``path_attribution``)."""
         row = self.inputs(features, transaction)
         shares = self.compiled.contributions(row, self.compiled.score(row))
         return dict(zip(self.manifest.feature_names, shares, strict=True))
@@ -95,17 +98,17 @@ def load_model(directory: Path, known_features: tuple[str, ...]) -> TreeModel:
     """Load one model version; takes well under a second for 100 trees.
 
     Args:
-        directory: `<model_dir>/<version>`, see `model_directory`.
-        known_features: the features this program computes, in order; the model may use some of them.
+        directory: ``<model_dir>/<version>``, see ``model_directory``.
+        known_features: the features this program computes, in order; a model can use a part of them.
 
     Raises:
-        ModelError: whatever is wrong with it; no other exception. The caller then scores by rules alone.
+        ModelError: the model cannot be used. No other exception is raised. The caller then scores by rules alone.
     """
     if not is_model_version(directory.name):
         raise ModelError(ModelFault.MISSING, f"{directory.name!r} is not a model version")
     manifest, arrays = read_artifact(directory)
     if manifest.version != directory.name:
-        detail = f"{directory} holds model {manifest.version!r}; a version's directory carries its name"
+        detail = f"{directory} holds model {manifest.version!r}; the directory of a version must have its name"
         raise ModelError(ModelFault.BAD_MANIFEST, detail)
     return build_model(manifest, arrays, known_features)
 
@@ -113,17 +116,17 @@ def load_model(directory: Path, known_features: tuple[str, ...]) -> TreeModel:
 def build_model(
     manifest: ModelManifest, arrays: ModelArrays, known_features: tuple[str, ...] = FEATURE_NAMES
 ) -> TreeModel:
-    """Check and compile what an artifact holds.
+    """Check and compile the content of an artifact.
 
     Raises:
-        ModelError: whatever is wrong with it.
+        ModelError: the model cannot be used.
     """
     names = manifest.feature_names
     unknown = [name for name in names if name not in known_features and name not in ENCODING_NAMES]
     if unknown or len(set(names)) != len(names) or manifest.feature_hash != feature_hash(names):
         detail = (
-            f"model {manifest.version!r} takes {', '.join(names)}; this program knows "
-            f"{', '.join((*known_features, *ENCODING_NAMES))}; train again"
+            f"model {manifest.version!r} takes {', '.join(names)}; this program computes "
+            f"{', '.join((*known_features, *ENCODING_NAMES))}; train the model again"
         )
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     check_trees(arrays.trees, len(names))
@@ -132,10 +135,10 @@ def build_model(
 
 
 def _compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
-    """Build the function from features and transaction to the row; features come before encodings in every row."""
+    """Build the function from features and transaction to the row: first the features, then the encodings."""
     features = tuple(name for name in names if name in FEATURE_NAMES)
     if names[: len(features)] != features:
-        raise ModelError(ModelFault.FEATURE_MISMATCH, "features of the stream come before encodings")
+        raise ModelError(ModelFault.FEATURE_MISMATCH, "feature_names must list features before encodings")
     encodings = tuple(compile_encoding(name, extras) for name in names[len(features) :])
     places = [FEATURE_NAMES.index(name) for name in features]
     neutral = tuple(NEUTRAL_VALUES[place] for place in places)
@@ -157,7 +160,7 @@ def _compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
 
 
 def _picker(places: list[int]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a function that picks places of a tuple as a tuple, whatever their number."""
+    """Return a function that picks the elements at ``places`` of a tuple, always as a tuple."""
     if len(places) > 1:
         return itemgetter(*places)
     return lambda vector: tuple([vector[place] for place in places])

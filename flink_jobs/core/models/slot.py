@@ -1,4 +1,4 @@
-"""One model at work: what the stream needs of a model, and what happens when it fails."""
+"""One model in use under a role: the interface of a model, and the handling of its faults."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -14,17 +14,18 @@ from flink_jobs.core.transaction import Transaction
 
 FAULT_LIMIT: Final = 5
 FAULT_WINDOW: Final = 1_000
-"""A model is cut off after this many faults within this many events."""
+"""A model is disabled after ``FAULT_LIMIT`` faults within ``FAULT_WINDOW`` scores."""
 SLOW_LIMIT: Final = 8
 SLOW_WINDOW: Final = 10
-"""Likewise for timed scores over the budget: a pause of the machine hits one or two in a row, not eight of ten."""
+"""A model is disabled after ``SLOW_LIMIT`` scores over the time budget within ``SLOW_WINDOW`` timed scores. A pause of
+the machine delays one or two scores in a row, not eight of ten."""
 NO_OPINION: Final = Opinion()
 TIMED_EVERY: Final = 64
-"""One score in so many is timed; after a slow one each of the next ``SLOW_WINDOW`` is."""
+"""One score in ``TIMED_EVERY`` is timed. After a slow score, each of the next ``SLOW_WINDOW`` scores is timed."""
 
 
 class Model(Protocol):
-    """What the stream needs of a model, whatever its family."""
+    """The interface of a model of any family."""
 
     @property
     def version(self) -> str:
@@ -32,7 +33,7 @@ class Model(Protocol):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of its arrays: what tells two models of one name apart."""
+        """SHA-256 (hex) of its arrays; distinguishes two models with the same version name."""
 
     @property
     def kind(self) -> str:
@@ -40,17 +41,17 @@ class Model(Protocol):
 
     @property
     def base(self) -> float:
-        """Score before any feature is known, 0 to 1: where contributions start."""
+        """Score at the mean of the training rows, 0 to 1, where the contributions start."""
 
     def score(self, features: FeatureVector, transaction: Transaction) -> float:
-        """Return how suspicious the transaction is, 0 to 1. Pure; called for every event."""
+        """Return the score of a transaction, 0 to 1; higher is more suspicious. Pure; called for every event."""
 
     def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float]:
-        """Return each feature's share of the score: ``base`` and these add up to it. For alerts only."""
+        """Return each feature's contribution; ``base`` plus all contributions is the score. Called for alerts only."""
 
 
 class Role(StrEnum):
-    """What a model is there for."""
+    """The role of a model in the job."""
 
     CHAMPION = "champion"
     SHADOW = "shadow"
@@ -58,41 +59,47 @@ class Role(StrEnum):
 
 
 class Notice(NamedTuple):
-    """Something that happened to a model at work, to be counted and told."""
+    """A model fault in the running job, to be counted and reported.
+
+    Attributes:
+        role: role of the model.
+        version: version of the model.
+        fault: kind of the fault.
+        detail: description for a person; contains no card data.
+        is_cut_off: whether the model is disabled from now on.
+    """
 
     role: Role
     version: str
     fault: ModelFault
     detail: str
-    """For a person; holds no card data."""
     is_cut_off: bool
-    """Whether the model is no longer asked from now on."""
 
 
 class Slot:
-    """One model at work under a role: asks it, and cuts it off when it fails too often."""
+    """A model in use under a role; it scores with the model, and disables the model after repeated faults."""
 
     def __init__(
         self,
         role: Role,
         model: Model | None,
-        tell: Callable[[Notice], None],
+        notify: Callable[[Notice], None],
         clock_ns: Callable[[], int],
         budget_ns: int,
     ) -> None:
-        """Put a model to work; ``None`` is a slot that answers nothing.
+        """Use a model under a role.
 
         Args:
-            role: what it is there for.
-            model: the model.
-            tell: hears of what happens to it.
+            role: role of the model.
+            model: the model; with ``None`` the slot returns no scores.
+            notify: receives a notice for each fault.
             clock_ns: a stopwatch, nanoseconds.
-            budget_ns: longest time a score may take.
+            budget_ns: maximum time of one score, nanoseconds.
         """
         self.role = role
         self.model = model
         self._variant = Variant.CHALLENGER if role is Role.CHALLENGER else Variant.CHAMPION
-        self._notify = tell
+        self._notify = notify
         self._clock_ns = clock_ns
         self._budget_ns = budget_ns
         self._uses = 0
@@ -112,18 +119,18 @@ class Slot:
         started_ns = self._clock_ns() if is_timed else 0
         try:
             score = float(model.score(features, transaction))
-        except Exception as error:  # noqa: BLE001 - whatever a model does, the event is decided
-            self._fault(model, ModelFault.RAISED, f"it raised {type(error).__name__}")
+        except Exception as error:  # noqa: BLE001 - no exception of a model may lose an event
+            self._fault(model, ModelFault.RAISED, f"scoring raised {type(error).__name__}")
             return None
         if is_timed:
             self._time(model, self._clock_ns() - started_ns)
         if 0.0 <= score <= 1.0:  # NaN is not
             return score
-        self._fault(model, ModelFault.BAD_SCORE, f"it answered {score!r}, which is no score from 0 to 1")
+        self._fault(model, ModelFault.BAD_SCORE, f"the score {score!r} is not a number from 0 to 1")
         return None
 
     def opinion(self, features: FeatureVector, transaction: Transaction) -> Opinion:
-        """Return the score under the model's name; an opinion without a score where there is no model or it failed."""
+        """Return the score with the model's version; an opinion without a score when there is no model or it failed."""
         model = self.model
         score = self.score(features, transaction)
         if model is None or score is None:
@@ -131,34 +138,34 @@ class Slot:
         return Opinion(score, model.version, self._variant)
 
     def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float] | None:
-        """Return each feature's share of the score, or ``None`` when there is no model or it failed."""
+        """Return each feature's contribution to the score, or ``None`` when there is no model or it failed."""
         model = self.model
         if model is None:
             return None
         try:
             shares = {name: float(share) for name, share in model.contributions(features, transaction).items()}
         except Exception as error:  # noqa: BLE001 - as above
-            self._fault(model, ModelFault.RAISED, f"its explanation raised {type(error).__name__}")
+            self._fault(model, ModelFault.RAISED, f"the explanation raised {type(error).__name__}")
             return None
         if isfinite(sum(shares.values())):
             return shares
-        self._fault(model, ModelFault.BAD_SCORE, "its explanation holds something that is no number")
+        self._fault(model, ModelFault.BAD_SCORE, "the explanation holds a value that is not a finite number")
         return None
 
     def _fault(self, model: Model, fault: ModelFault, detail: str) -> None:
-        self._tell(model, fault, detail, is_cut_off=self._faults.fault(self._uses))
+        self._report(model, fault, detail, is_cut_off=self._faults.fault(self._uses))
 
     def _time(self, model: Model, elapsed_ns: int) -> None:
-        """Take in how long a score took; after a slow one, look at the next ones too."""
+        """Check the time of a score; after a slow score, time each of the next ``SLOW_WINDOW`` scores."""
         self._timed += 1
         if elapsed_ns > self._budget_ns:
             self._timed_closely_until = self._timed + SLOW_WINDOW
-            detail = f"a score took {elapsed_ns / 1e6:.1f} ms, and {self._budget_ns / 1e6:g} ms are allowed"
-            self._tell(model, ModelFault.TOO_SLOW, detail, is_cut_off=self._slow.fault(self._timed))
+            detail = f"a score took {elapsed_ns / 1e6:.1f} ms; at most {self._budget_ns / 1e6:g} ms are allowed"
+            self._report(model, ModelFault.TOO_SLOW, detail, is_cut_off=self._slow.fault(self._timed))
         closely = self._timed < self._timed_closely_until
         self._timed_at = self._uses + (1 if closely else TIMED_EVERY)
 
-    def _tell(self, model: Model, fault: ModelFault, detail: str, *, is_cut_off: bool) -> None:
+    def _report(self, model: Model, fault: ModelFault, detail: str, *, is_cut_off: bool) -> None:
         if is_cut_off:
             self.model = None
         self._notify(Notice(self.role, model.version, fault, detail, is_cut_off))

@@ -1,4 +1,4 @@
-"""Both stores, one suite: a directory, and a bucket behind a real HTTP server that speaks S3."""
+"""One suite for both stores: a directory, and a bucket of a real HTTP server with an S3 interface."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def s3_endpoint() -> Iterator[str]:
 
 @pytest.fixture(params=["directory", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where a store is, empty."""
+    """Return the folder or URI of an empty store."""
     if request.param == "directory":
         return str(tmp_path / "store")
     monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3_endpoint"))
@@ -55,7 +55,7 @@ def fault(error: pytest.ExceptionInfo[ModelError]) -> ModelFault:
     return error.value.reason
 
 
-def test_what_was_published_is_fetched_and_served(tmp_path: Path, place: str, store: ArtifactStore) -> None:
+def test_a_published_version_is_fetched_and_loaded(tmp_path: Path, place: str, store: ArtifactStore) -> None:
     uri = store.publish(write_model(tmp_path / "here", "v1"))
     assert uri.endswith("/v1")
     with open_store(uri.rpartition("/")[0]) as again:
@@ -65,11 +65,13 @@ def test_what_was_published_is_fetched_and_served(tmp_path: Path, place: str, st
     model = find_model(str(there), place, "v1", None)
 
     assert model.version == "v1"
-    assert sorted(path.name for path in there.iterdir()) == ["v1"], "nothing half done is left beside it"
-    assert find_model(str(there), None, "v1", model.digest).digest == model.digest, "the second time it is there"
+    assert sorted(path.name for path in there.iterdir()) == ["v1"], "no temporary folder is left beside it"
+    assert find_model(str(there), None, "v1", model.digest).digest == model.digest, (
+        "the second time, the local folder has it"
+    )
 
 
-def test_publishing_again_is_nothing_new_and_another_model_is_refused(tmp_path: Path, store: ArtifactStore) -> None:
+def test_publishing_again_changes_nothing_and_other_files_are_refused(tmp_path: Path, store: ArtifactStore) -> None:
     directory = write_model(tmp_path / "here", "v1")
     assert store.publish(directory) == store.publish(directory)
 
@@ -80,7 +82,7 @@ def test_publishing_again_is_nothing_new_and_another_model_is_refused(tmp_path: 
     assert store.read("v1", ARRAYS_FILE) == (directory / ARRAYS_FILE).read_bytes()
 
 
-def test_a_version_that_is_not_there(tmp_path: Path, place: str, store: ArtifactStore) -> None:
+def test_a_missing_version(tmp_path: Path, place: str, store: ArtifactStore) -> None:
     with pytest.raises(ModelError) as caught:
         fetch(store, "v9", tmp_path / "there")
     assert fault(caught) is ModelFault.MISSING
@@ -99,8 +101,8 @@ def test_a_store_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monkey
     assert fault(caught) is ModelFault.UNREADABLE
 
 
-def test_other_arrays_than_meant_are_refused(tmp_path: Path) -> None:
+def test_arrays_with_another_digest_are_refused(tmp_path: Path) -> None:
     write_model(tmp_path, "v1")
-    with pytest.raises(ModelError, match="the control message means 000000000000") as caught:
+    with pytest.raises(ModelError, match="expected 000000000000") as caught:
         find_model(str(tmp_path), None, "v1", "0" * 64)
     assert fault(caught) is ModelFault.DIGEST_MISMATCH

@@ -1,4 +1,4 @@
-"""A hand-made forest and its artifact, for tests that must not need scikit-learn."""
+"""A hand-made forest and its artifact, for tests without scikit-learn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSION = "v1"
 
 
 def forest(**changes: object) -> ForestArrays:
-    """Two trees over two features, grown on 8 rows; `changes` replaces whole arrays.
+    """Return two trees over two features, grown on 8 rows; ``changes`` replaces whole arrays.
 
     Tree 0: velocity_count <= 3 ? (amount_zscore <= 1.5 ? 5 rows : 2 rows) : 1 row. Tree 1: one leaf of 8 rows.
     """
@@ -36,7 +36,7 @@ def forest(**changes: object) -> ForestArrays:
 
 
 def manifest(arrays: TreeArrays, **changes: Any) -> ModelManifest:  # noqa: ANN401 - any field of the manifest
-    """A manifest that fits `arrays`, with `changes`."""
+    """Return a manifest for ``arrays``, with ``changes``."""
     return replace(
         ModelManifest(
             version=VERSION,
@@ -57,7 +57,7 @@ def manifest(arrays: TreeArrays, **changes: Any) -> ModelManifest:  # noqa: ANN4
 
 
 def write(model_dir: Path, arrays: TreeArrays | None = None, content: ModelManifest | None = None) -> Path:
-    """Write an artifact without any of the writer's checks; returns its directory."""
+    """Write an artifact without the checks of the writer; return its directory."""
     arrays = forest() if arrays is None else arrays
     directory = model_dir / VERSION
     directory.mkdir(parents=True)

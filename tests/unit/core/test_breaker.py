@@ -1,4 +1,4 @@
-"""The breaker: opens after so many faults within so many uses, and never else."""
+"""The breaker opens after ``limit`` faults within ``window`` uses, and never otherwise."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The tables an artifact carries: looked up, checked, and never trusted."""
+"""The encoding tables of an artifact: look-up and checks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def model(names: tuple[str, ...] = NAMES, extras: dict[str, Any] | None = None) 
     return build_model(described, arrays)
 
 
-def test_a_model_takes_some_features_and_its_own_encodings() -> None:
+def test_a_model_uses_a_part_of_the_features_and_its_own_encodings() -> None:
     features = FeatureVector(*[float(place) for place in range(len(FEATURE_NAMES))])
     served = model()
     row = served.inputs(features, spent(2_000))
@@ -97,14 +97,14 @@ def test_a_model_takes_some_features_and_its_own_encodings() -> None:
     ],
     ids=["none", "descending", "doubled", "empty", "uneven", "nan", "zero", "infinite"],
 )
-def test_a_table_that_is_none(extras: dict[str, Any]) -> None:
+def test_an_invalid_table_is_refused(extras: dict[str, Any]) -> None:
     with pytest.raises(ModelError) as caught:
         model(extras=extras)
     assert caught.value.reason is ModelFault.BAD_ARRAYS
 
 
 @pytest.mark.parametrize("names", [("population_zscore", "spend_24h"), ("spend_24h", "spend_24h"), ("spend_24h", "x")])
-def test_inputs_that_this_program_cannot_give(names: tuple[str, ...]) -> None:
+def test_inputs_that_this_program_cannot_compute_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(ModelError) as caught:
         model(names)
     assert caught.value.reason is ModelFault.FEATURE_MISMATCH

@@ -1,4 +1,4 @@
-"""Both families: boosted trees against a plain walk, contributions that add up to the score, curves that rise."""
+"""Both families: boosted trees against a plain walk, contributions that add up to the score, calibration curves."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ def test_base_and_contributions_add_up_to_the_score(
 
 
 @given(st.one_of(forests, boosted), rows)
-def test_a_feature_that_no_tree_asks_for_contributes_nothing(
-    arrays: TreeArrays, given_rows: list[tuple[float, ...]]
-) -> None:
+def test_a_feature_without_splits_contributes_nothing(arrays: TreeArrays, given_rows: list[tuple[float, ...]]) -> None:
     model = compile_model(arrays, {}, FEATURE_COUNT)
     for feature in set(range(FEATURE_COUNT)) - set(arrays.feature.tolist()):
         for row in given_rows:
@@ -113,7 +111,7 @@ def test_a_contribution_by_hand() -> None:
         ({"n_samples": np.array([40, 30, 11], dtype="<i4")}, ModelFault.BAD_TREE),
     ],
 )
-def test_arrays_that_are_no_boosted_trees(changes: dict[str, object], fault: ModelFault) -> None:
+def test_arrays_that_are_not_boosted_trees_are_refused(changes: dict[str, object], fault: ModelFault) -> None:
     check_trees(stump(), 2)
     with pytest.raises(ModelError) as caught:
         check_trees(stump(**changes), 2)
@@ -150,7 +148,7 @@ def test_a_fitted_curve_rises_within_the_range(scores: list[float]) -> None:
 
 
 @pytest.mark.parametrize(("one_in", "score"), [(2, 0.0753), (10, 0.25), (100, 0.5), (1_000, 0.75)])
-def test_a_score_says_how_rare_it_is(one_in: int, score: float) -> None:
+def test_a_calibrated_score_measures_rarity(one_in: int, score: float) -> None:
     raw = np.linspace(0.3, 0.7, 100_000)
     curve = compile_curve(rarity_curve(raw))
     assert curve(float(np.quantile(raw, 1.0 - 1.0 / one_in))) == pytest.approx(score, abs=1e-3)
@@ -175,7 +173,7 @@ def test_between_its_points_a_curve_is_straight_and_beyond_them_flat() -> None:
         ([-0.1, 0.2], [0.0, 1.0]),
     ],
 )
-def test_points_that_are_no_curve(raw: list[float], score: list[float]) -> None:
+def test_invalid_points_of_a_curve_are_refused(raw: list[float], score: list[float]) -> None:
     with pytest.raises(ModelError) as caught:
         compile_curve({CURVE_RAW: np.array(raw), CURVE_SCORE: np.array(score)})
     assert caught.value.reason is ModelFault.BAD_ARRAYS

@@ -1,4 +1,4 @@
-"""The guard: trips where a challenger leaves its band, and not by chance."""
+"""The guard trips when a challenger leaves its band, and not by chance."""
 
 import random
 
@@ -28,23 +28,23 @@ def test_a_challenger_that_alerts_as_often_stays(rate: float) -> None:
     assert [run(ExperimentGuard(BAND), rate, rate, 5_000, seed) for seed in range(10)] == [None] * 10
 
 
-def test_inside_the_band_it_stays() -> None:
+def test_a_challenger_inside_the_band_stays() -> None:
     assert run(ExperimentGuard(BAND), 0.05, 0.08, 5_000) is None
     assert run(ExperimentGuard(BAND), 0.08, 0.05, 5_000) is None
 
 
-def test_one_that_alerts_far_too_often_ends_with_the_numbers() -> None:
+def test_a_challenger_that_alerts_too_often_ends_the_experiment_with_the_numbers() -> None:
     why = run(ExperimentGuard(BAND), 0.02, 0.4, 5_000)
     assert why is not None
-    assert "times as often, and the band is 0.5 to 2" in why
+    assert "times as often; the band is 0.5 to 2" in why
     assert "of 200 events" in why, "as soon as there are enough decisions"
 
 
-def test_one_that_sees_nothing_ends_too() -> None:
+def test_a_challenger_that_never_alerts_ends_the_experiment() -> None:
     assert run(ExperimentGuard(BAND), 0.2, 0.0, 5_000) is not None
 
 
-def test_nothing_is_judged_before_there_are_enough_decisions_of_both() -> None:
+def test_rates_are_compared_only_after_enough_decisions_of_both() -> None:
     guard = ExperimentGuard(BAND)
     assert run(guard, 0.0, 1.0, BAND.min_decisions - 1) is None
     alone = ExperimentGuard(BAND)
@@ -52,16 +52,16 @@ def test_nothing_is_judged_before_there_are_enough_decisions_of_both() -> None:
         assert alone.challenger_decided(is_alert=True, is_error=False) is None, "no champion to compare with"
 
 
-def test_errors_end_it_whatever_the_alerts() -> None:
+def test_too_many_errors_end_the_experiment_whatever_the_alerts() -> None:
     guard = ExperimentGuard(BAND)
     whys = [guard.challenger_decided(is_alert=False, is_error=number % 10 == 0) for number in range(BAND.min_decisions)]
     assert whys[:-1] == [None] * (BAND.min_decisions - 1)
     assert whys[-1] is not None
-    assert "failed on 20 of 200 events, 10.000% where at most 5.000% are allowed" in whys[-1]
+    assert "failed on 20 of 200 events, which is 10.000%; at most 5.000% are allowed" in whys[-1]
 
 
-def test_what_is_long_past_is_forgotten() -> None:
-    """A champion of long ago that alerted never does not condemn a challenger of now."""
+def test_decisions_before_the_window_do_not_count() -> None:
+    """Old decisions of a champion that never alerted do not end an experiment."""
     guard = ExperimentGuard(BAND)
     for _ in range(BAND.min_decisions * 10):
         guard.champion_decided(is_alert=False)

@@ -1,4 +1,4 @@
-"""Models at work: who decides, what a failing model costs, when it is cut off."""
+"""Models in use: which model decides, what a model fault costs, and when a model is disabled."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ INSIDE = CustomerSplit(TRIAL.id, TRIAL.share).has
 
 
 class SlowModel(FixedModel):
-    """A model that takes its time on the clock it is given."""
+    """A model that advances the given clock with every score."""
 
     def __init__(self, tick: Callable[[int], None], took_ns: int) -> None:
         super().__init__(0.5)
@@ -36,7 +36,7 @@ class SlowModel(FixedModel):
 
 
 class Watch:
-    """A stopwatch that moves when told to."""
+    """A stopwatch that only ``tick`` advances."""
 
     def __init__(self) -> None:
         self.now_ns = 0
@@ -86,21 +86,21 @@ def reasons(outcome: Outcome) -> list[str]:
 
 
 FAULTS = {
-    "raises": (RuntimeError("secret 4111"), ModelFault.RAISED, "it raised RuntimeError"),
-    "not a number": (math.nan, ModelFault.BAD_SCORE, "it answered nan"),
-    "infinite": (math.inf, ModelFault.BAD_SCORE, "it answered inf"),
-    "above one": (1.5, ModelFault.BAD_SCORE, "it answered 1.5"),
-    "below zero": (-0.1, ModelFault.BAD_SCORE, "it answered -0.1"),
-    "words": ("much", ModelFault.RAISED, "it raised ValueError"),
-    "nothing": (None, ModelFault.RAISED, "it raised TypeError"),
+    "raises": (RuntimeError("secret 4111"), ModelFault.RAISED, "scoring raised RuntimeError"),
+    "not a number": (math.nan, ModelFault.BAD_SCORE, "the score nan is not a number from 0 to 1"),
+    "infinite": (math.inf, ModelFault.BAD_SCORE, "the score inf is not"),
+    "above one": (1.5, ModelFault.BAD_SCORE, "the score 1.5 is not"),
+    "below zero": (-0.1, ModelFault.BAD_SCORE, "the score -0.1 is not"),
+    "words": ("much", ModelFault.RAISED, "scoring raised ValueError"),
+    "nothing": (None, ModelFault.RAISED, "scoring raised TypeError"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_champion_that_fails_costs_its_score_and_is_cut_off_once(fault: str) -> None:
+def test_a_champion_that_fails_costs_its_score_and_is_disabled_once(fault: str) -> None:
     answer, reason, detail = FAULTS[fault]
     case = Case()
-    model = FixedModel(answer)  # type: ignore[arg-type]  # the faults are what a model may really do
+    model = FixedModel(answer)  # type: ignore[arg-type]  # faults that a real model can have
     case.lineup.use_champion(model)
 
     outcomes = [case.send() for _ in range(FAULT_LIMIT + 3)]
@@ -111,7 +111,7 @@ def test_a_champion_that_fails_costs_its_score_and_is_cut_off_once(fault: str) -
     assert [reasons(outcome) for outcome in outcomes] == [
         ["MODEL_CUT_OFF"] if number == FAULT_LIMIT else [] for number in range(1, FAULT_LIMIT + 4)
     ]
-    assert len(model.seen) == FAULT_LIMIT, "then it is not asked any more"
+    assert len(model.seen) == FAULT_LIMIT, "then it is disabled"
     notices = [notice for outcome in outcomes for notice in outcome.notices]
     assert [notice.is_cut_off for notice in notices] == [False] * (FAULT_LIMIT - 1) + [True]
     assert {(notice.role, notice.version, notice.fault) for notice in notices} == {(Role.CHAMPION, "if-test", reason)}
@@ -121,7 +121,7 @@ def test_a_champion_that_fails_costs_its_score_and_is_cut_off_once(fault: str) -
     assert "4111" not in letter["detail"], "the message of an exception may quote card data"
 
 
-def test_a_fault_now_and_then_is_counted_and_forgiven() -> None:
+def test_rare_faults_are_counted_and_do_not_disable_a_model() -> None:
     case, model = Case(), FixedModel(0.5)
     case.lineup.use_champion(model)
     for _ in range(FAULT_LIMIT * 2):
@@ -133,7 +133,7 @@ def test_a_fault_now_and_then_is_counted_and_forgiven() -> None:
         assert case.decide()["model"] == "ok"
 
 
-def test_a_model_named_again_starts_afresh() -> None:
+def test_a_disabled_model_is_used_again_when_a_control_message_names_it_again() -> None:
     case, model = Case(), FixedModel(math.nan)
     case.lineup.use_champion(model)
     for _ in range(FAULT_LIMIT):
@@ -158,7 +158,7 @@ def test_an_explanation_that_fails_costs_the_explanation_only() -> None:
 # ---- time ----------------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_keeps_over_its_budget_is_cut_off_soon() -> None:
+def test_a_model_that_is_always_over_its_time_budget_is_disabled_soon() -> None:
     watch = Watch()
     case = Case(Lineup(watch, BUDGET_NS))
     case.lineup.use_champion(SlowModel(watch.tick, BUDGET_NS + 1))
@@ -170,17 +170,17 @@ def test_a_model_that_keeps_over_its_budget_is_cut_off_soon() -> None:
     assert {notice.fault for outcome in outcomes for notice in outcome.notices} == {ModelFault.TOO_SLOW}
     decision, _, _ = parts(outcomes[SLOW_LIMIT - 1])
     assert decision is not None
-    assert decision["model_version"] == "if-test", "the score that came too late still counts, under its name"
+    assert decision["model_version"] == "if-test", "a late score still counts, under the version of its model"
 
 
-def test_a_pause_of_the_machine_does_not_cut_a_model_off() -> None:
+def test_a_pause_of_the_machine_does_not_disable_a_model() -> None:
     watch = Watch()
     case = Case(Lineup(watch, BUDGET_NS))
     model = SlowModel(watch.tick, 1_000)
     case.lineup.use_champion(model)
     for _ in range(20):
         model.took_ns = BUDGET_NS * 100
-        for _ in range(TIMED_EVERY):  # until a timed one is hit, and no longer
+        for _ in range(TIMED_EVERY):  # until a timed score is slow, and no longer
             if case.send().notices:
                 break
         model.took_ns = 1_000
@@ -217,7 +217,7 @@ def test_a_shadow_is_recorded_and_changes_nothing() -> None:
     assert decision == without
 
 
-def test_a_shadow_that_fails_never_touches_the_decision() -> None:
+def test_a_shadow_that_fails_never_changes_the_decision() -> None:
     case = Case()
     case.lineup.use_champion(FixedModel(0.25))
     case.lineup.use_shadow(named(FixedModel(RuntimeError()), "shadow-1"))
@@ -242,7 +242,7 @@ def trial(champion: float, challenger: float | Exception, threshold: float = 0.5
     return case
 
 
-def test_the_challenger_decides_for_its_share_and_says_so() -> None:
+def test_the_challenger_decides_for_its_share_under_its_own_version() -> None:
     case = trial(0.25, 0.3)
     for _, customer in zip(range(200), customers(), strict=False):
         decision = case.decide(customer)
@@ -250,7 +250,7 @@ def test_the_challenger_decides_for_its_share_and_says_so() -> None:
         assert who == (("challenger", "challenger-1", 0.3) if INSIDE(customer) else ("champion", "if-test", 0.25))
 
 
-def test_the_guard_returns_to_the_champion_and_tells_why_once() -> None:
+def test_the_guard_returns_to_the_champion_and_reports_why_once() -> None:
     case = trial(0.25, 0.9)
     outcomes = [case.send() for _ in range(400)]
 
@@ -273,7 +273,7 @@ def test_a_challenger_that_fails_leaves_the_champion_to_decide_and_ends() -> Non
     (stop,) = (outcome for outcome in outcomes if outcome.stopped is not None)
     assert reasons(stop) == ["MODEL_CUT_OFF", "EXPERIMENT_STOPPED"]
     assert stop.stopped is not None
-    assert "cut off" in stop.stopped.why
+    assert "disabled after repeated faults" in stop.stopped.why
 
 
 def test_equal_models_run_side_by_side() -> None:

@@ -1,4 +1,4 @@
-"""Loading and scoring with a forest small enough to compute by hand."""
+"""Loading and scoring with a forest that is small enough to compute by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def c(n: int) -> float:
         ((-math.inf, math.inf), 1.0),
     ],
 )
-def test_scores_are_those_of_the_paper(tmp_path: Path, row: tuple[float, ...], path_in_tree_0: float) -> None:
+def test_scores_follow_the_formula_of_the_paper(tmp_path: Path, row: tuple[float, ...], path_in_tree_0: float) -> None:
     model = load_model(write(tmp_path), FEATURES)
     expected = 2 ** (-((path_in_tree_0 + c(8)) / 2) / c(8))
     assert model.score_row(row) == pytest.approx(expected, abs=1e-14)
@@ -44,7 +44,7 @@ def test_an_anomaly_scores_higher_than_an_ordinary_row(tmp_path: Path) -> None:
     assert 0.0 < model.score_row((0.0, 1.0)) < model.score_row((0.0, 9.0)) <= 1.0
 
 
-def test_a_model_knows_its_version(tmp_path: Path) -> None:
+def test_a_model_has_its_version(tmp_path: Path) -> None:
     assert load_model(write(tmp_path), FEATURES).version == "v1"
 
 

@@ -1,4 +1,4 @@
-"""Every way in which a model on disk can be wrong has its own fault, and none of them is an unexpected error."""
+"""Every defect of a model on disk leads to a ``ModelError`` with its own fault, never to another exception."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_missing_directory(tmp_path: Path) -> None:
     assert fault_of(tmp_path / "nowhere") is ModelFault.MISSING
 
 
-def test_a_folder_we_may_not_look_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Regression: `Path.is_dir` raises for a forbidden parent, and the job would have restarted for ever."""
+def test_a_folder_without_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: ``Path.is_dir`` raises for a forbidden parent; the job restarted in an endless loop."""
 
     def refuse(_: object) -> bool:
         raise PermissionError(13, "Permission denied")
@@ -77,7 +77,7 @@ def test_truncated_arrays(tmp_path: Path, keep: int) -> None:
 
 
 def test_damage_at_any_byte_of_the_arrays_is_a_model_error_or_harmless(tmp_path: Path) -> None:
-    """Flips bytes all over the archive: zip directory, npy headers and data."""
+    """Damages each byte of the archive in turn: zip directory, npy headers and data."""
     path = write(tmp_path) / ARRAYS_FILE
     content = path.read_bytes()
     choice = random.Random(1)  # noqa: S311
@@ -134,7 +134,7 @@ def test_missing_array(tmp_path: Path) -> None:
 
 
 class Exploit:
-    """Would touch a file, were it ever unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -243,8 +243,8 @@ def test_an_overlong_manifest(tmp_path: Path) -> None:
         ({"max_samples": [8, 8]}, ModelFault.BAD_ARRAYS),
     ],
 )
-def test_arrays_that_are_no_forest(tmp_path: Path, change: dict[str, Any], fault: ModelFault) -> None:
-    """The digest fits: these come from a wrong writer, not from damage."""
+def test_arrays_that_are_not_a_forest_are_refused(tmp_path: Path, change: dict[str, Any], fault: ModelFault) -> None:
+    """The digest matches: these arrays come from a faulty writer, not from damage."""
     assert fault_of(write(tmp_path, forest(**change))) is fault
 
 
@@ -325,7 +325,7 @@ def test_wrong_manifest(tmp_path: Path, change: dict[str, Any], fault: ModelFaul
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b'{"schema_version": NaN}', b"[" * 5_000])
-def test_a_manifest_that_is_no_json_object(tmp_path: Path, content: bytes) -> None:
+def test_a_manifest_that_is_not_a_json_object(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path) / MANIFEST_FILE
     path.write_bytes(content)
     assert fault_of(path.parent) is ModelFault.BAD_MANIFEST
@@ -345,12 +345,12 @@ def test_a_manifest_survives_writing_and_reading() -> None:
     assert parse_manifest(written.to_json()) == written
 
 
-def test_the_serving_side_decides_which_features_it_computes(tmp_path: Path) -> None:
+def test_a_model_can_use_only_features_that_the_program_computes(tmp_path: Path) -> None:
     assert fault_of(write(tmp_path), FEATURES[:1]) is ModelFault.FEATURE_MISMATCH
     assert load_model(tmp_path / VERSION, ("geo_speed_kmh", *FEATURES)).version == VERSION
 
 
-def test_the_feature_hash_sees_order_and_borders() -> None:
+def test_the_feature_hash_depends_on_order_and_borders() -> None:
     assert len({feature_hash(names) for names in [("a", "b"), ("b", "a"), ("a,b",), ("ab",), ()]}) == 5
 
 
@@ -374,7 +374,7 @@ def test_a_version_is_never_a_path(tmp_path: Path, version: str) -> None:
         assert caught.value.reason is ModelFault.MISSING
 
 
-def test_loading_climbs_out_of_no_directory(tmp_path: Path) -> None:
+def test_a_path_with_two_dots_is_not_a_version(tmp_path: Path) -> None:
     directory = write(tmp_path)
     (directory / "inner").mkdir()
     assert fault_of(directory / "inner" / "..") is ModelFault.MISSING

@@ -1,4 +1,4 @@
-"""Arbitrary models of both families for Hypothesis: proper trees, most of which no training would grow."""
+"""Hypothesis strategies for models of both families: valid trees, most of which training would not produce."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flink_jobs.core.models.trees.arrays import (
 
 FEATURE_COUNT = 3
 GRID = (-math.inf, -2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, math.inf)
-"""Thresholds and inputs share a few values, so that inputs land on thresholds all the time."""
+"""Values shared by thresholds and inputs, so that inputs often equal a threshold."""
 rows = st.lists(
     st.tuples(*[st.sampled_from(GRID) | st.floats(allow_nan=False)] * FEATURE_COUNT), min_size=1, max_size=8
 )
@@ -27,7 +27,7 @@ rows = st.lists(
 
 @st.composite
 def models(draw: st.DrawFn, family: type[TreeArrays], max_depth: int = 5) -> TreeArrays:
-    """Up to eight trees over three features."""
+    """Draw a model of up to eight trees over three features."""
     nodes: dict[str, list[float]] = {
         name: [] for name in ("feature", "threshold", "left", "right", "n_samples", "value")
     }

@@ -1,4 +1,4 @@
-"""The gate: each bound refuses on its own, with the numbers."""
+"""The gate: each bound refuses on its own, and the reason contains the numbers."""
 
 from dataclasses import replace
 from typing import Any
@@ -35,7 +35,7 @@ def test_within_the_tolerance_it_passes() -> None:
     assert refusals(compare(near, CHAMPION, BOUNDS)) == []
 
 
-def test_too_few_frauds_prove_nothing() -> None:
+def test_too_few_frauds_are_refused() -> None:
     few = replace(CHAMPION, frauds=9)
     (reason,) = refusals(compare(few, few, BOUNDS))
     assert "10,000 rows with 9 frauds" in reason

@@ -1,4 +1,4 @@
-"""The compiled core is found when it belongs to these sources, and only then."""
+"""A compiled core is used if, and only if, it was built from the present sources."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from flink_jobs.native.loader import VARIABLE, NativeFinder
 from flink_jobs.settings import REPO_ROOT
 
 IS_BUILT = modules.build_folder().is_dir()
-needs_build = pytest.mark.skipif(not IS_BUILT, reason="no C compiler was there when `make setup` ran")
+needs_build = pytest.mark.skipif(not IS_BUILT, reason="there is no compiled build; `make setup` found no C compiler")
 
 
 def core_of(choice: str, code: str = "import flink_jobs.core.state.customer as module; print(module.__file__)") -> str:
-    """Return what a new process prints under ``STREAMFLOW_CORE=choice``; its last line of error if it fails."""
+    """Return the output of a new process with ``STREAMFLOW_CORE=choice``, or the last line of its error output."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],
         env={**os.environ, VARIABLE: choice, "PYTHONPATH": str(REPO_ROOT)},
@@ -29,20 +29,20 @@ def core_of(choice: str, code: str = "import flink_jobs.core.state.customer as m
     return done.stdout.strip() if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
-def test_python_is_always_to_be_had() -> None:
+def test_the_python_core_can_always_be_chosen() -> None:
     assert core_of("python").endswith("flink_jobs/core/state/customer.py")
 
 
-def test_a_choice_nobody_knows_is_refused() -> None:
+def test_an_unknown_choice_is_refused() -> None:
     assert "STREAMFLOW_CORE is 'fast'; set it to one of auto, compiled, python" in core_of("fast")
 
 
 @needs_build
-def test_the_build_of_these_sources_is_taken_unasked() -> None:
+def test_a_build_of_the_present_sources_is_used_by_default() -> None:
     assert core_of("auto").startswith(str(modules.build_folder()))
 
 
-def test_an_edited_file_finds_no_build_of_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_after_an_edit_there_is_no_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = modules.build_folder()
     for path in [*modules.CORE.rglob("*.py"), *modules.CORE.rglob("*.c")]:
         copy = tmp_path / path.relative_to(modules.CORE)
@@ -50,7 +50,7 @@ def test_an_edited_file_finds_no_build_of_before(monkeypatch: pytest.MonkeyPatch
         copy.write_bytes(path.read_bytes())
     monkeypatch.setattr(modules, "CORE", tmp_path)
     assert modules.build_folder() == before
-    with (tmp_path / "rules.py").open("a") as file:  # not compiled itself, but the compiled ones know its shape
+    with (tmp_path / "rules.py").open("a") as file:  # not compiled itself, but compiled modules depend on its layout
         file.write("# another word\n")
     assert modules.build_folder() != before
 
@@ -66,18 +66,18 @@ def test_the_finder_finds_the_compiled_modules_and_leaves_the_rest(tmp_path: Pat
 
 
 @pytest.mark.parametrize("options", ["frozen=True", "slots=True"])
-def test_what_crashes_when_compiled_is_refused_with_its_line(tmp_path: Path, options: str) -> None:
+def test_an_unsupported_dataclass_is_refused_with_its_line(tmp_path: Path, options: str) -> None:
     source = tmp_path / "state.py"
     source.write_text(f"from dataclasses import dataclass\n\n@dataclass({options})\nclass A:\n    a: int\n")
     with pytest.raises(SystemExit, match=r"state\.py:3: a frozen or slotted dataclass crashes when compiled"):
-        build.refuse_what_crashes(source)
+        build.refuse_unsupported_dataclasses(source)
 
 
-def test_every_module_that_is_compiled_exists_and_may_be() -> None:
+def test_every_compiled_module_exists_and_can_be_compiled() -> None:
     for name in modules.COMPILED:
-        build.refuse_what_crashes(modules.CORE / modules.source_of(name))
+        build.refuse_unsupported_dataclasses(modules.CORE / modules.source_of(name))
 
 
 @needs_build
-def test_a_build_that_is_there_is_not_made_again() -> None:
+def test_an_existing_build_is_not_repeated() -> None:
     assert build.build() == modules.build_folder()

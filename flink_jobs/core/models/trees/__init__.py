@@ -1,1 +1,1 @@
-"""Tree ensembles as plain arrays: checks, scoring, and exact attribution of a score to features."""
+"""Tree ensembles stored as plain arrays: checks, scoring, and exact attribution of a score to features."""

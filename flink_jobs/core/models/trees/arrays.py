@@ -1,8 +1,8 @@
-"""Trees as plain arrays, and the checks that make them safe to evaluate.
+"""Trees stored as plain arrays, and the checks that make them safe to evaluate.
 
-Nodes of all trees lie one after another; `tree_offsets[t]:tree_offsets[t + 1]` is tree `t`, its first node
-is the root, and child indexes count from the root. Parents come before their children, so trees that pass
-:func:`check_trees` cannot contain a cycle. The two families of models share these arrays and add their own.
+The nodes of all trees are stored one tree after another. ``tree_offsets[t]:tree_offsets[t + 1]`` are the nodes of tree
+``t``; its first node is the root, and child indexes count from the root. Parents come before their children, so trees
+that pass ``check_trees`` cannot contain a cycle. The two model families share these arrays and add their own.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEAF: Final = -1
-"""Value of `feature`, `left` and `right` at a leaf."""
+"""Value of ``feature``, ``left`` and ``right`` at a leaf."""
 MAX_TREES: Final = 1_000
 MAX_NODES: Final = 1 << 20
 MAX_FEATURES: Final = 256
 MAX_DEPTH: Final = 64
 MAX_LEAVES: Final = 64
-"""Maximum number of leaves of one boosted tree; the training option `max_leaf_nodes` has the same limit."""
+"""Maximum number of leaves of one boosted tree; the training option ``max_leaf_nodes`` has the same limit."""
 MAX_FLOAT32: Final = float(np.finfo(np.float32).max)
 MAX_MARGIN: Final = 1e6
-"""Largest log-odds that the leaves of a boosted model may add up to; training stays below 100."""
+"""Maximum of the sum of the absolute log-odds of a boosted model; trained models stay below 100."""
 
 Arrays: TypeAlias = "Mapping[str, NDArray[np.generic]]"
 
@@ -44,22 +44,22 @@ ARRAY_DTYPES: Final[dict[str, np.dtype[np.generic]]] = {
     "value": np.dtype("<f8"),
     "base": np.dtype("<f8"),
 }
-"""Exact type of every stored array of trees: the file format, little-endian on every machine."""
+"""Exact type of every stored tree array: the file format is little-endian on every machine."""
 _PER_NODE: Final = ("feature", "threshold", "left", "right", "n_samples", "value")
 _SINGLE: Final = ("max_samples", "base")
 
 
 @dataclass(frozen=True, slots=True)
 class TreeArrays:
-    """What every family has.
+    """The arrays of every family.
 
     Attributes:
-        tree_offsets: start of each tree in the node arrays, and the total at the end; int32, trees + 1.
-        feature: index of the input a node splits on, `LEAF` at a leaf; int16, one per node.
-        threshold: an input `<= threshold` goes left; float64, finite, 0.0 at a leaf.
-        left: left child, counted from the tree's root, `LEAF` at a leaf; int32.
-        right: right child, likewise; int32.
-        n_samples: training rows that reached the node, at least 1; int32.
+        tree_offsets: index of the first node of each tree, then the number of nodes; int32, trees + 1.
+        feature: index of the input a node splits on, ``LEAF`` at a leaf; int16, one per node.
+        threshold: an input ``<= threshold`` goes to the left child; float64, finite, 0.0 at a leaf; one per node.
+        left: left child, counted from the root of the tree, ``LEAF`` at a leaf; int32, one per node.
+        right: right child, counted from the root of the tree, ``LEAF`` at a leaf; int32, one per node.
+        n_samples: number of training rows that reached the node, at least 1; int32, one per node.
     """
 
     KIND: ClassVar[str]
@@ -82,16 +82,16 @@ class TreeArrays:
         return len(self.feature)
 
     def named(self) -> dict[str, NDArray[np.generic]]:
-        """Return the arrays by the names they are stored under."""
+        """Return the arrays by their stored names."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class ForestArrays(TreeArrays):
-    """An isolation forest. Its inputs are rounded to float32 before they are compared, as scikit-learn does.
+    """An isolation forest. As in scikit-learn, its inputs are rounded to float32 before they are compared.
 
     Attributes:
-        max_samples: rows each tree was grown on (the `n` of `c(n)`); int32, one element.
+        max_samples: number of rows each tree was grown on (the ``n`` of ``c(n)``); int32, one element.
     """
 
     KIND: ClassVar[str] = "isolation_forest"
@@ -101,10 +101,10 @@ class ForestArrays(TreeArrays):
 
 @dataclass(frozen=True, slots=True)
 class BoostingArrays(TreeArrays):
-    """Boosted trees that add up to log-odds. Their inputs are compared as doubles.
+    """Boosted trees whose leaf values add up to log-odds. Their inputs are compared as doubles.
 
     Attributes:
-        value: what a leaf adds to the log-odds; float64, finite, 0.0 at a split.
+        value: log-odds that a leaf adds; float64, finite, 0.0 at a split; one per node.
         base: log-odds before any tree; float64, one element.
     """
 
@@ -115,7 +115,7 @@ class BoostingArrays(TreeArrays):
 
 
 FAMILIES: Final[dict[str, type[TreeArrays]]] = {family.KIND: family for family in (ForestArrays, BoostingArrays)}
-"""Every kind of model that can be served."""
+"""Every supported model family, by its kind."""
 
 
 def array_names(family: type[TreeArrays]) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ def array_names(family: type[TreeArrays]) -> tuple[str, ...]:
 
 
 def arrays_digest(arrays: Arrays) -> str:
-    """SHA-256 (hex) over name, type, shape and bytes of every array, in name order."""
+    """Return the SHA-256 (hex) over name, type, shape and bytes of every array, in the order of names."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -134,15 +134,15 @@ def arrays_digest(arrays: Arrays) -> str:
 
 
 def check_trees(arrays: TreeArrays, feature_count: int) -> None:
-    """Refuse all trees that could not have come from training.
+    """Refuse arrays that training cannot produce.
 
     Args:
-        arrays: one family's arrays, with the types of `ARRAY_DTYPES`.
-        feature_count: number of inputs the trees are meant for.
+        arrays: the arrays of one family.
+        feature_count: number of inputs of the model.
 
     Raises:
-        ModelError: `BAD_ARRAYS` for types, shapes and non-finite numbers, `TOO_LARGE` beyond a cap,
-            `BAD_TREE` for anything that is not a proper binary tree over those inputs.
+        ModelError: ``BAD_ARRAYS`` for wrong types, shapes and non-finite numbers, ``TOO_LARGE`` when a limit is
+            exceeded, ``BAD_TREE`` when the arrays are not binary trees over ``feature_count`` inputs.
     """
     _check_types(arrays)
     _check_sizes(arrays, feature_count)
@@ -166,7 +166,7 @@ def _check_types(arrays: TreeArrays) -> None:
         raise ModelError(ModelFault.BAD_ARRAYS, f"node arrays differ in length: {lengths}")
     for name in _SINGLE:
         if name in named and len(named[name]) != 1:
-            raise ModelError(ModelFault.BAD_ARRAYS, f"{name} holds exactly one number")
+            raise ModelError(ModelFault.BAD_ARRAYS, f"array {name!r} must hold exactly one number")
 
 
 def _check_sizes(arrays: TreeArrays, feature_count: int) -> None:
@@ -179,9 +179,9 @@ def _check_sizes(arrays: TreeArrays, feature_count: int) -> None:
         if size < 1:
             raise ModelError(ModelFault.BAD_ARRAYS, f"the model has no {what}")
         if size > limit:
-            raise ModelError(ModelFault.TOO_LARGE, f"{size:,} {what}, at most {limit:,} are allowed")
+            raise ModelError(ModelFault.TOO_LARGE, f"the model has {size:,} {what}; at most {limit:,} are allowed")
     if offsets[0] != 0 or offsets[-1] != arrays.node_count or (np.diff(offsets) < 1).any():
-        raise ModelError(ModelFault.BAD_TREE, "tree_offsets does not cut the nodes into non-empty trees")
+        raise ModelError(ModelFault.BAD_TREE, "tree_offsets does not divide the nodes into non-empty trees")
 
 
 def _check_nodes(arrays: TreeArrays, feature_count: int) -> None:
@@ -189,12 +189,12 @@ def _check_nodes(arrays: TreeArrays, feature_count: int) -> None:
     if ((arrays.feature < LEAF) | (arrays.feature >= feature_count)).any():
         raise ModelError(ModelFault.BAD_TREE, f"a node splits on a feature outside 0..{feature_count - 1}")
     if (leaf != (arrays.left == LEAF)).any() or (leaf != (arrays.right == LEAF)).any():
-        raise ModelError(ModelFault.BAD_TREE, "a node has one child, or is a leaf with children")
-    # The comparison is written so that NaN fails it.
+        raise ModelError(ModelFault.BAD_TREE, "a node has only one child, or a leaf has children")
+    # NaN fails this comparison.
     if not (np.abs(arrays.threshold) <= MAX_FLOAT32).all():
         raise ModelError(ModelFault.BAD_ARRAYS, "a threshold is not a finite number within float32's range")
     if (arrays.n_samples < 1).any():
-        raise ModelError(ModelFault.BAD_TREE, "a node without training rows")
+        raise ModelError(ModelFault.BAD_TREE, "a node has no training rows")
 
 
 def _check_links(arrays: TreeArrays) -> None:
@@ -205,13 +205,13 @@ def _check_links(arrays: TreeArrays) -> None:
     children = np.concatenate([arrays.left[inner], arrays.right[inner]]).astype(np.int64)
     parents = np.concatenate([inner, inner])
     if ((children <= parents - start[parents]) | (children >= size[parents])).any():
-        raise ModelError(ModelFault.BAD_TREE, "a child lies outside its tree or before its parent")
+        raise ModelError(ModelFault.BAD_TREE, "a child is outside its tree or before its parent")
     children += start[parents]
     references = np.bincount(children, minlength=arrays.node_count)
     expected = np.ones(arrays.node_count, dtype=np.int64)
     expected[arrays.tree_offsets[:-1]] = 0
     if (references != expected).any():
-        raise ModelError(ModelFault.BAD_TREE, "a node has no parent or more than one")
+        raise ModelError(ModelFault.BAD_TREE, "a node has no parent or more than one parent")
     samples = arrays.n_samples.astype(np.int64)
     left, right = np.split(children, 2)
     if (samples[left] + samples[right] != samples[inner]).any():
@@ -226,7 +226,8 @@ def _check_forest(arrays: ForestArrays) -> None:
 def _check_boosting(arrays: BoostingArrays) -> None:
     leaves = np.add.reduceat((arrays.feature == LEAF).astype(np.int64), arrays.tree_offsets[:-1])
     if leaves.max() > MAX_LEAVES:
-        raise ModelError(ModelFault.TOO_LARGE, f"a tree of {leaves.max()} leaves, at most {MAX_LEAVES} are allowed")
+        raise ModelError(ModelFault.TOO_LARGE, f"a tree has {leaves.max()} leaves; at most {MAX_LEAVES} are allowed")
     largest = np.maximum.reduceat(np.abs(arrays.value), arrays.tree_offsets[:-1]).sum() + abs(arrays.base[0])
-    if not largest <= MAX_MARGIN:  # NaN and infinity fail it too
-        raise ModelError(ModelFault.BAD_ARRAYS, "a leaf's value or the base is not a number of a sensible size")
+    if not largest <= MAX_MARGIN:  # NaN and infinity fail this comparison too
+        detail = f"a leaf value or the base is not finite, or their log-odds exceed {MAX_MARGIN:g}"
+        raise ModelError(ModelFault.BAD_ARRAYS, detail)

@@ -1,15 +1,15 @@
-"""Which feature moved a score by how much, exactly.
+"""Attributes a score exactly to the features (path attribution).
 
-Walking down a tree, every split moves the mean over the training rows that are still alike; the move is the doing of
-the feature that was asked (Saabas, "Interpreting random forests", 2014). Over a path the moves telescope: the mean at
-the root plus all moves is the leaf's value. Summed over trees this explains the sum `x` (of path lengths or of
-log-odds) as `x0 + d1 + d2 + ...`. The score is a curve over `x`; each `d` is scaled by the slope of the chord from
-`x0` to `x`, so that
+On the path from the root to a leaf, every split changes the mean over the training rows that followed the same path.
+The change is attributed to the feature of the split (Saabas, "Interpreting random forests", 2014). The mean at the root
+plus all changes is the value of the leaf. Summed over the trees, this explains the sum ``x`` (of path lengths or
+log-odds) as ``x0 + d1 + d2 + ...``, one ``d`` per feature. The score is a function of ``x``; each ``d`` is scaled by
+the slope of the chord from ``x0`` to ``x``, so that
 
     score = base + c1 + c2 + ...      with base = score at x0,  ci = di * (score - base) / (x - x0)
 
-holds to rounding. Contributions depend on the order of splits along a path; that is the price of exactness in
-microseconds. They are for people who ask why, not inputs of anything.
+holds up to rounding. The contributions depend on the order of the splits on a path; exact alternatives without this
+dependence take much longer. Contributions explain a score to analysts; nothing else is computed from them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class Attribution(NamedTuple):
-    """How to explain the scores of one model.
+    """The attribution function of one model.
 
     Attributes:
-        root_sum: `x0`, the mean sum over trees of the training rows.
-        moves: from a row to `d`, one per feature; they add up to the row's sum less `root_sum`.
+        root_sum: ``x0``, the sum over trees of the means at the roots.
+        moves: function from a row to ``d``, one number per feature; they add up to the row's sum minus ``root_sum``.
     """
 
     root_sum: float
@@ -40,7 +40,7 @@ class Attribution(NamedTuple):
 
 
 def compile_attribution(trees: Trees, feature_count: int) -> Attribution:
-    """Prepare the walk; takes Python lists, for a walk asks for single elements."""
+    """Build the attribution; it uses lists because numpy is slow at reading single elements."""
     leaf = trees.feature == LEAF
     inner = np.flatnonzero(~leaf)
     parent = np.arange(len(leaf))
