@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The steps of .github/workflows/upgrade.yml; each can be run by hand, with kubectl pointing at the cluster.
-#   upgrade.sh savepoint               of the running detector, to go back to
-#   upgrade.sh push OVERLAY DIGESTS    images by digest (one file for each, named after the image) onto $BRANCH
-#   upgrade.sh wait                    until both jobs run the images of $OVERLAY, and are stable
-#   upgrade.sh smoke                   traffic on the cluster whose account must balance
-#   upgrade.sh objectives SECONDS      no alert that calls somebody fires at $PROMETHEUS meanwhile
-#   upgrade.sh back                    $BRANCH as it was before the last push
+# The steps of .github/workflows/upgrade.yml. You can also run each by hand, with kubectl pointing at the cluster.
+#   upgrade.sh savepoint               take a savepoint of the running detector and print its path
+#   upgrade.sh push OVERLAY DIGESTS    commit image digests to $BRANCH; DIGESTS has one file per image, named after it
+#   upgrade.sh wait                    wait until both jobs run the images of $OVERLAY and are stable
+#   upgrade.sh smoke                   send test traffic on the cluster and reconcile its ledger
+#   upgrade.sh objectives SECONDS      fail if an alert of severity `page` fires at $PROMETHEUS within this time
+#   upgrade.sh back                    commit the content before the last push to $BRANCH
 set -euo pipefail
 
 readonly namespace=streamflow jobs=(streamflow-detect streamflow-archive)
@@ -16,9 +16,9 @@ die() {
   echo "upgrade.sh: $*" >&2
   exit 1
 }
-need() { [[ -n ${!1:-} ]] || die "\$$1 is not set; .github/workflows/upgrade.yml shows what to"; }
+need() { [[ -n ${!1:-} ]] || die "\$$1 is not set; see .github/workflows/upgrade.yml for its value"; }
 
-publish() { # publish TREE MESSAGE: a commit of that tree on top of $BRANCH; never a forced push
+publish() { # publish TREE MESSAGE: commits the tree on top of $BRANCH and pushes it, never by force
   local parents=() old commit
   if old=$(git rev-parse --verify --quiet "origin/$BRANCH"); then parents=(-p "$old"); fi
   commit=$(git -c user.name=deploy -c user.email=deploy@streamflow.invalid commit-tree "$1" "${parents[@]}" -m "$2")
@@ -52,7 +52,7 @@ Y
       die "$name is $state: $(kubectl --namespace "$namespace" get "$name" --output 'jsonpath={.status.error}')"
       ;;
     esac
-    ((SECONDS < until)) || die "$name is not completed after ten minutes, it is ${state:-not begun}"
+    ((SECONDS < until)) || die "$name is not completed after ten minutes; its state is ${state:-empty}"
     sleep 2
     state=$(kubectl --namespace "$namespace" get "$name" --output 'jsonpath={.status.state}')
   done
@@ -65,13 +65,13 @@ push() {
   need REGISTRY
   digests=$(cd "$digests" && pwd)
   for file in "$digests"/*; do
-    [[ $(<"$file") =~ ^sha256:[0-9a-f]{64}$ ]] || die "$file holds no digest"
+    [[ $(<"$file") =~ ^sha256:[0-9a-f]{64}$ ]] || die "$file contains no digest (sha256:...)"
     if [[ ${file##*/} != airflow ]]; then
       (cd "$folder" && "$kustomize" edit set image "streamflow/${file##*/}=$REGISTRY/${file##*/}@$(<"$file")")
     fi
   done
   if "$kustomize" build "$folder" | grep -n 000000000000; then
-    die "$folder still names an account of zeros: write platform.env (docs/deploy.md) and commit it"
+    die "$folder still has the placeholder account 000000000000: write platform.env (docs/deploy.md) and commit it"
   fi
   git add -- "$folder"
   publish "$(git write-tree)" "Deploy $(git describe --tags --always) to ${BRANCH##*/}"
@@ -79,18 +79,18 @@ push() {
 
 back() {
   need BRANCH
-  git rev-parse --verify --quiet "origin/$BRANCH~1" >/dev/null || die "$BRANCH has nothing before its last commit"
-  publish "$(git rev-parse "origin/$BRANCH~1^{tree}")" "Back to the release before"
+  git rev-parse --verify --quiet "origin/$BRANCH~1" >/dev/null || die "$BRANCH has no earlier release to go back to"
+  publish "$(git rev-parse "origin/$BRANCH~1^{tree}")" "Roll back to the previous release"
 }
 
 await() {
   local generation image job
   need OVERLAY
   image=$("$kustomize" build "$OVERLAY" | sed -n 's/^  image: \(.*\/job@.*\)$/\1/p' | sort -u)
-  [[ -n $image ]] || die "$OVERLAY names no image of the jobs by digest"
+  [[ -n $image ]] || die "$OVERLAY has no job image with a digest; run \`upgrade.sh push\` first"
   for job in "${jobs[@]}"; do
     kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for "jsonpath={.spec.image}=$image" --timeout 10m
-    # Stable it was before, too: what counts is what the operator says of the spec that is there now.
+    # The job was stable before, too. So wait until the operator has observed the current generation of the spec.
     generation=$(kubectl --namespace "$namespace" get "flinkdeployment/$job" --output 'jsonpath={.metadata.generation}')
     kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for "jsonpath={.status.observedGeneration}=$generation" --timeout 10m
     kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for 'jsonpath={.status.lifecycleState}=STABLE' --timeout 15m
@@ -101,10 +101,10 @@ smoke() {
   local name ended=
   name="smoke-$(date +%s)"
   kubectl --namespace "$namespace" create job "$name" --from cronjob/streamflow-smoke
-  until [[ $ended == *Complete* ]]; do # the Job has a deadline of its own, so this ends
+  until [[ $ended == *Complete* ]]; do # the Job has a deadline, so this loop ends
     if [[ $ended == *Failed* ]]; then
       kubectl --namespace "$namespace" logs "job/$name" --tail 20 >&2 || true
-      die "the account does not balance"
+      die "the ledger does not balance: a record was lost, duplicated or has another outcome than expected"
     fi
     sleep 2
     ended=$(kubectl --namespace "$namespace" get "job/$name" --output 'jsonpath={.status.conditions[?(@.status=="True")].type}')
@@ -117,7 +117,7 @@ objectives() {
   while ((SECONDS < until)); do
     firing=$(curl --fail --silent --show-error --get "$PROMETHEUS/api/v1/query" \
       --data-urlencode 'query=ALERTS{alertstate="firing",severity="page"}' | jq --raw-output '.data.result[].metric.alertname')
-    [[ -z $firing ]] || die "fires: $firing"
+    [[ -z $firing ]] || die "alert fires: $firing"
     sleep 15
   done
 }
@@ -129,5 +129,5 @@ wait) await ;;
 smoke) smoke ;;
 objectives) shift && objectives "$@" ;;
 back) back ;;
-*) die "say what: savepoint, push, wait, smoke, objectives, back" ;;
+*) die "unknown step '${1:-}'; steps: savepoint, push, wait, smoke, objectives, back" ;;
 esac

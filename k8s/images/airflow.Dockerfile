@@ -6,7 +6,7 @@ ARG BASE=debian:12.12-slim
 FROM ${BASE} AS base
 ENV DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# Debian's stable release changes only what is a fix, and fixes are wanted: those that came after the base, too.
+# Debian stable only publishes fixes, so packages are not pinned; the upgrade installs fixes that are newer than the base.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get upgrade --yes \
   && apt-get install --yes --no-install-recommends ca-certificates python3 \
@@ -16,11 +16,11 @@ FROM base AS build
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv==0.13.8
-# Compiled once here, or by every process that starts: nothing can be written where they run.
+# Bytecode is compiled here, because containers cannot write it and each process would compile its imports again.
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=1
 WORKDIR /opt/streamflow
 COPY pyproject.toml uv.lock .python-version ./
-# The names that flink_jobs/warehouse/paths.py looks for: dbt and Airflow here, the command line beside it.
+# flink_jobs/warehouse/paths.py expects these names: dbt and Airflow in .venv-orchestration, the command line in .venv.
 RUN UV_PROJECT_ENVIRONMENT=.venv-orchestration /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group airflow
 RUN /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group tools \
   && printf '#!/bin/sh\nexec /opt/streamflow/.venv/bin/python -P -m flink_jobs.cli "$@"\n' > .venv/bin/streamflow \
@@ -28,7 +28,7 @@ RUN /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group tools
   && rm .venv/.lock .venv-orchestration/.lock
 
 FROM base
-# Slim images have no folders for manuals, and Postgres's packages want to link some. Nothing needs to become another user.
+# Slim images have no manual folders, which the Postgres packages need. No program may change its user (no setuid files).
 # hadolint ignore=DL3008
 RUN mkdir -p /usr/share/man/man1 /usr/share/man/man7 && apt-get update && apt-get install --yes --no-install-recommends git libgomp1 postgresql-client tini && rm -rf /var/lib/apt/lists/* \
   && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
@@ -40,7 +40,7 @@ COPY --from=build /opt/streamflow/.venv-orchestration .venv-orchestration
 COPY flink_jobs flink_jobs
 COPY ml ml
 COPY sql sql
-# The release that models and reports name.
+# Models and reports read the release version from it.
 COPY pyproject.toml ./
 COPY dags dags
 COPY --chown=10001:10001 dbt dbt
@@ -54,7 +54,7 @@ ENV AIRFLOW_HOME=/opt/airflow \
   PYTHONPATH=/opt/streamflow \
   TZ=UTC
 USER 10001:10001
-# The DAGs are made from dbt's manifest; parsing needs no database, only that the names are set.
+# Cosmos creates the DAGs from dbt's manifest. Parsing needs no database, but the variables must be set.
 RUN STREAMFLOW_POSTGRES_HOST=none STREAMFLOW_POSTGRES_PORT=1 STREAMFLOW_POSTGRES_DATABASE=none \
   STREAMFLOW_POSTGRES_TRANSFORMER_USER=none STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD=none \
   dbt parse --project-dir dbt --profiles-dir dbt --no-use-colors

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Builds the images from their Dockerfiles with what this machine has, and writes each one's files and settings:
+# Builds the images from their Dockerfiles with the engine of this machine:
 #   build.sh [--with docker|podman|buildah|rootfs] [--base IMAGE] [job] [tools] [airflow]
-# Without names: all three. The engine keeps streamflow/NAME:VERSION; .tools/images/NAME.tar is its flat file system and
-# NAME.json what runs in it, which `make images` checks. --base is what the Dockerfiles' BASE becomes.
-# `rootfs` is for a Debian machine without any of the three, as root: buildah in a Debian of its own (rootfs.sh).
+# Without image names it builds all three. --base sets the build argument BASE of the Dockerfiles. The engine stores
+# streamflow/NAME:VERSION; the script writes .tools/images/NAME.tar (the flat file system) and NAME.json (the image's
+# settings), which `make images-check` reads.
+# `rootfs` works on a Debian machine without an engine, as root: it runs buildah in a separate Debian (rootfs.sh).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 root=$(cd "$here/../.." && pwd -P)
 out="$root/.tools/images"
 readonly IMAGES=(job tools airflow)
-# Podman's and buildah's own format knows no SHELL, and they would go on without `pipefail`.
+# The own image format of podman and buildah drops SHELL and with it `pipefail`; the docker format keeps it.
 export BUILDAH_FORMAT=docker BUILDAH_LAYERS=true
 
 say() { printf 'images: %s\n' "$*" >&2; }
@@ -19,11 +20,11 @@ die() {
   exit 2
 }
 
-usable() { # usable ENGINE: it is there and it answers
+usable() { # usable ENGINE: returns 0 if the engine is installed and answers
   case $1 in
     docker | podman | buildah) command -v "$1" >/dev/null && "$1" info >/dev/null 2>&1 ;;
     rootfs) [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null ;;
-    *) die "there is no engine $1: docker, podman, buildah, rootfs" ;;
+    *) die "unknown engine $1; engines: docker, podman, buildah, rootfs" ;;
   esac
 }
 
@@ -35,7 +36,7 @@ find_engine() {
       return
     fi
   done
-  die "no docker, podman or buildah answers here: install one, or run this as root on Debian"
+  die "no docker, podman or buildah found: install one, or run this as root on Debian"
 }
 
 build() { # build NAME
@@ -44,7 +45,7 @@ build() { # build NAME
   "$engine" build "${arguments[@]}" --file "$here/$1.Dockerfile" --tag "streamflow/$1:$version" "$root"
 }
 
-files_of() { # files_of IMAGE: its file system, as one tar on standard output
+files_of() { # files_of IMAGE: writes the image's file system to standard output as one tar
   local container
   if [[ $engine == buildah ]]; then
     container=$(buildah from --pull-never "$1")
@@ -56,7 +57,7 @@ files_of() { # files_of IMAGE: its file system, as one tar on standard output
   "$engine" rm "$container" >/dev/null
 }
 
-settings_of() { # settings_of IMAGE: who runs what with which environment and labels, as JSON; buildah's lie in OCIv1.config
+settings_of() { # settings_of IMAGE: prints user, entry point, environment and labels as JSON; buildah nests them in OCIv1.config
   if [[ $engine == buildah ]]; then
     buildah inspect --type image "$1"
   else
@@ -70,7 +71,7 @@ main() {
   while (($#)); do
     case $1 in
       --with | --base)
-        [[ -n ${2:-} ]] || die "$1 wants a value"
+        [[ -n ${2:-} ]] || die "$1 needs a value"
         if [[ $1 == --with ]]; then engine=$2; else base=$2; fi
         shift 2
         ;;
@@ -79,14 +80,14 @@ main() {
         return
         ;;
       *)
-        [[ $known == *" $1 "* ]] || die "there is no image $1: ${IMAGES[*]}"
+        [[ $known == *" $1 "* ]] || die "unknown image $1; images: ${IMAGES[*]}"
         names+=("$1")
         shift
         ;;
     esac
   done
   ((${#names[@]})) || names=("${IMAGES[@]}")
-  if [[ -z $engine ]]; then engine=$(find_engine); else usable "$engine" || die "$engine does not answer here"; fi
+  if [[ -z $engine ]]; then engine=$(find_engine); else usable "$engine" || die "$engine is not installed or does not answer"; fi
   version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/pyproject.toml")
   revision=${STREAMFLOW_REVISION:-$(git -C "$root" rev-parse HEAD 2>/dev/null || true)}
   mkdir -p "$out"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Starts one process of Flink. On Kubernetes the operator gives the whole command; `docker compose` names a part:
+# Starts one Flink process. On Kubernetes the operator passes the full command; `docker compose` passes one of:
 #   job SCRIPT [FLAGS...]   a JobManager that runs this one job (application mode)
-#   taskmanager [FLAGS...]
+#   taskmanager [FLAGS...]  a TaskManager
 set -euo pipefail
 
 case ${1:-} in
   job)
-    script=${2:?"entrypoint.sh: job needs the Python file with the job's main"}
+    script=${2:?"entrypoint.sh: job needs the path of the job's Python file"}
     shift 2
     exec standalone-job.sh start-foreground --job-classname org.apache.flink.client.python.PythonDriver "$@" \
       -pyclientexec /opt/streamflow/.venv/bin/python -py "$script"
@@ -16,7 +16,7 @@ case ${1:-} in
     exec taskmanager.sh start-foreground "$@"
     ;;
   "")
-    echo "entrypoint.sh: say what to start: job SCRIPT, taskmanager, or any command of Flink" >&2
+    echo "entrypoint.sh: nothing to start; give job SCRIPT, taskmanager or a command of Flink" >&2
     exit 2
     ;;
   *)

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# build.sh on a Debian machine that has no container engine, as root: makes a small Debian of its own (debootstrap) with
-# buildah under .tools/images/machine and builds there, in a mount namespace that ends with it.
+# Runs build.sh on a Debian machine without a container engine, as root. It creates a small Debian (debootstrap) with
+# buildah in .tools/images/machine and builds there, in a mount namespace that ends with the script.
 #   rootfs.sh BASE IMAGE...
-# An empty BASE is a stand-in for the Dockerfiles' base image: the same Debian from its packages, without what Debian's
-# "slim" images leave out, with this machine's own certificate authorities. It is not the pinned image. To make both
-# anew, and to give back the room that layers take: rm -rf .tools/images/machine
+# With an empty BASE it creates a substitute for the Dockerfiles' base image: the same Debian release from its packages,
+# without the files that Debian's "slim" images omit, and with this machine's certificate authorities. The substitute is
+# not the pinned image. `rm -rf .tools/images/machine` frees the space of all layers and recreates both next time.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -17,8 +17,8 @@ export DEBIAN_FRONTEND=noninteractive
 
 say() { printf 'images: %s\n' "$*" >&2; }
 
-enter() { # enter COMMAND...: in the machine as if it were the whole system; buildah must see a real mount as its root
-  # shellcheck disable=SC2016 # the inner shell's own words
+enter() { # enter COMMAND...: runs a command with the machine as its root; buildah needs a real mount there
+  # shellcheck disable=SC2016 # the inner shell expands these variables
   unshare --mount --pid --fork --kill-child bash -euc '
     machine=$1 checkout=$2
     shift 2
@@ -29,7 +29,7 @@ enter() { # enter COMMAND...: in the machine as if it were the whole system; bui
     mount --rbind /dev dev
     mount --rbind /sys sys
     mkdir -p ".$checkout" .old
-    # Without what is mounted in it: the machine itself lies there.
+    # A plain bind, without the mounts inside the checkout: the machine is one of them.
     mount --bind "$checkout" ".$checkout"
     pivot_root . .old
     umount --lazy /.old
@@ -37,7 +37,7 @@ enter() { # enter COMMAND...: in the machine as if it were the whole system; bui
     exec "$@"' bash "$machine" "$root" "$@"
 }
 
-slim() { # slim FOLDER: what the official slim images leave out, now and of packages to come; apt keeps no archives
+slim() { # slim FOLDER: removes the files that official slim images omit, and configures dpkg and apt to do the same
   local folder=$1 name
   for name in doc groff info linda lintian/overrides locale man; do
     find "$folder/usr/share/$name" -mindepth 1 -not -name copyright -not -type d -delete 2>/dev/null || true
@@ -56,11 +56,11 @@ CLEAN
   rm -rf "$folder"/var/lib/apt/lists/* "$folder"/var/cache/apt/* "$folder"/var/log/* "$folder/debootstrap"
 }
 
-make_machine() { # and base.tar, which is the machine before anything was added
+make_machine() { # creates the machine and base.tar, the machine's content before buildah is installed
   rm -rf "$machine" "$machine.new" "$out/base"
   command -v debootstrap >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends debootstrap; }
   debootstrap --variant=minbase "$SUITE" "$machine.new"
-  # Fixes of security lie beside the release, on the same mirror.
+  # The same mirror has the security updates in a separate folder.
   sed -n 's|/debian/\{0,1\} \(\S*\) main$|/debian-security \1-security main|p' "$machine.new/etc/apt/sources.list" \
     >"$machine.new/etc/apt/sources.list.d/security.list"
   mkdir -p "$machine.new/usr/local/share/ca-certificates"
@@ -72,7 +72,7 @@ make_machine() { # and base.tar, which is the machine before anything was added
   cp --dereference /etc/resolv.conf "$machine.new/etc/resolv.conf"
   mv "$machine.new" "$machine"
   enter bash -euc 'apt-get update && apt-get install --yes --no-install-recommends buildah ca-certificates netbase'
-  # shellcheck disable=SC2016 # the same
+  # shellcheck disable=SC2016 # the inner shell expands these variables
   enter env BUILDAH_ISOLATION=chroot BUILDAH_FORMAT=docker bash -euc '
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$1" /
@@ -86,14 +86,14 @@ main() {
   shift
   mkdir -p "$out"
   if [[ ! -e $machine/made ]]; then
-    say "making a Debian with buildah in ${machine#"$root"/} (some minutes; log: ${log#"$root"/}) ..."
+    say "creating a Debian with buildah in ${machine#"$root"/} (takes some minutes; log: ${log#"$root"/}) ..."
     make_machine >"$log" 2>&1 || {
       tail -n 15 "$log" >&2
-      say "no Debian could be made. Is its mirror reachable from here? Whole log: $log"
+      say "creating the Debian failed. Check that the Debian mirror is reachable. Full log: $log"
       exit 2
     }
   fi
-  [[ -n $base ]] || say "the base is $STAND_IN, a stand-in for the pinned one: made of Debian's packages, not pulled"
+  [[ -n $base ]] || say "the base is $STAND_IN, built from Debian packages; it is not the pinned image"
   cp --dereference /etc/resolv.conf "$machine/etc/resolv.conf"
   enter env BUILDAH_ISOLATION=chroot "STREAMFLOW_REVISION=${STREAMFLOW_REVISION:-}" \
     "$here/build.sh" --with buildah --base "${base:-$STAND_IN}" "$@"

@@ -1,4 +1,4 @@
-"""A client of the Kubernetes API as small as our checks: server-side apply with strict fields, create, get, delete."""
+"""A small client of the Kubernetes API for the checks: strict server-side apply, create, get, list, status, delete."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _JSON, _APPLY, _MERGE = "application/json", "application/apply-patch+yaml", "app
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the server said: the status of HTTP, the object or the Status, and its warnings."""
+class ApiResponse:
+    """Response of the server: HTTP status code, the object or a ``Status``, and warnings."""
 
     code: int
     body: dict[str, Any]
     warnings: tuple[str, ...]
 
     @property
-    def refusal(self) -> str:
-        """Why the server refused; empty when it did not."""
+    def error(self) -> str:
+        """Error message of the server; empty if the request succeeded."""
         return "" if self.code < http.HTTPStatus.BAD_REQUEST else f"{self.code} {self.body.get('message', self.body)}"
 
 
 @dataclass(frozen=True)
 class Api:
-    """The server at ``host:port``, spoken to with ``token`` over TLS; ``user`` is whom the administrator acts for."""
+    """The API server at ``host:port``, called with ``token`` over TLS; ``user`` is the impersonated user, if any."""
 
     host: str
     port: int
@@ -47,18 +47,18 @@ class Api:
         return ssl.create_default_context(cafile=str(self.authority))
 
     def acting_for(self, user: str) -> Api:
-        """Return a client whose requests have the rights of another user."""
+        """Return a client whose requests have the permissions of another user."""
         return Api(self.host, self.port, self.token, self.authority, user, self._paths)
 
     def is_ready(self) -> bool:
-        """Say whether the server answers and has made what it starts with."""
+        """Return whether the server answers and has created its initial objects."""
         try:
             return self.call("GET", "/readyz").code == http.HTTPStatus.OK
         except OSError:
             return False
 
-    def call(self, method: str, path: str, body: object = None, content: str = _JSON, **query: str) -> Answer:
-        """Send one request."""
+    def call(self, method: str, path: str, body: object = None, content: str = _JSON, **query: str) -> ApiResponse:
+        """Send one request and return the response."""
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": content, "Accept": _JSON}
         if self.user:
             headers["Impersonate-User"] = self.user
@@ -70,15 +70,15 @@ class Api:
             reply = connection.getresponse()
             text = reply.read().decode()
             document = json.loads(text) if text.startswith("{") else {"message": text}
-            return Answer(reply.status, document, tuple(reply.headers.get_all("Warning") or ()))
+            return ApiResponse(reply.status, document, tuple(reply.headers.get_all("Warning") or ()))
         finally:
             connection.close()
 
     def path(self, manifest: Manifest, *, named: bool = True) -> str:
-        """Return where an object is, or with ``named=False`` where those of its kind are.
+        """Return the path of an object, or with ``named=False`` the path of all objects of its kind.
 
         Raises:
-            LookupError: the server does not know the kind.
+            LookupError: the server does not have the kind.
         """
         version, kind, metadata = manifest["apiVersion"], manifest["kind"], manifest["metadata"]
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -87,22 +87,22 @@ class Api:
                 if "/" not in item["name"]:
                     self._paths[version, item["kind"]] = item["name"], item["namespaced"]
         if (version, kind) not in self._paths:
-            raise LookupError(f"the server knows no {kind} of {version}")
+            raise LookupError(f"the server has no kind {kind} in {version}")
         plural, namespaced = self._paths[version, kind]
-        place = f"/namespaces/{metadata['namespace']}" if namespaced else ""
-        return f"{root}{place}/{plural}" + (f"/{quote(metadata['name'])}" if named else "")
+        scope = f"/namespaces/{metadata['namespace']}" if namespaced else ""
+        return f"{root}{scope}/{plural}" + (f"/{quote(metadata['name'])}" if named else "")
 
-    def apply(self, manifest: Manifest, *, dry_run: bool = False) -> Answer:
-        """Apply on the server's side, as Argo CD does; a field the server does not know is an error."""
+    def apply(self, manifest: Manifest, *, dry_run: bool = False) -> ApiResponse:
+        """Apply an object on the server side, as Argo CD does; an unknown field is an error."""
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
         return self.call("PATCH", self.path(manifest), manifest, _APPLY, **query)
 
-    def create(self, manifest: Manifest, *, dry_run: bool = False) -> Answer:
-        """Create an object, as a controller does."""
+    def create(self, manifest: Manifest, *, dry_run: bool = False) -> ApiResponse:
+        """Create an object, as a controller does; an unknown field is an error."""
         query = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
         return self.call("POST", self.path(manifest, named=False), manifest, **query)
 
-    def get(self, manifest: Manifest) -> Answer:
+    def get(self, manifest: Manifest) -> ApiResponse:
         """Read an object."""
         return self.call("GET", self.path(manifest))
 
@@ -110,18 +110,18 @@ class Api:
         """Return the objects of the same kind and namespace.
 
         Raises:
-            RuntimeError: the server refused to say.
+            RuntimeError: the server rejected the request.
         """
-        answer = self.call("GET", self.path(like, named=False))
-        if answer.refusal:
-            raise RuntimeError(answer.refusal)
-        items: list[Manifest] = answer.body["items"]
+        response = self.call("GET", self.path(like, named=False))
+        if response.error:
+            raise RuntimeError(response.error)
+        items: list[Manifest] = response.body["items"]
         return items
 
-    def set_status(self, manifest: Manifest, status: dict[str, Any]) -> Answer:
-        """Write an object's status, as its controller would."""
+    def set_status(self, manifest: Manifest, status: dict[str, Any]) -> ApiResponse:
+        """Write the status of an object, as its controller would."""
         return self.call("PATCH", f"{self.path(manifest)}/status", {"status": status}, _MERGE)
 
-    def delete(self, manifest: Manifest) -> Answer:
-        """Delete an object, and what belongs to it."""
+    def delete(self, manifest: Manifest) -> ApiResponse:
+        """Delete an object and the objects that it owns."""
         return self.call("DELETE", self.path(manifest), propagationPolicy="Background")

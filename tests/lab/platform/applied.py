@@ -1,4 +1,4 @@
-"""Overlays as a cluster has them: applied to a real API server, one after the other, each taken away again."""
+"""Overlays applied to a real API server, one after the other; each is deleted again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flink_jobs.waiting import wait_for
-from tests.lab.platform.api import Answer, Api
+from tests.lab.platform.api import Api, ApiResponse
 from tests.lab.platform.control_plane import Cluster, control_plane
 from tests.lab.platform.manifests import CRDS, Manifest, name_of, of_kind
 
@@ -22,16 +22,16 @@ LIMIT_S: Final = 120.0
 
 @dataclass(frozen=True)
 class Applied(Cluster):
-    """An overlay on that server, and what the server answered to each of its objects."""
+    """An overlay on the server, with the response to each of its objects."""
 
     overlay: str
     manifests: list[Manifest]
-    answers: list[tuple[Manifest, Answer]]
+    responses: list[tuple[Manifest, ApiResponse]]
 
 
 @contextmanager
 def cluster_in(folder: Path) -> Iterator[Cluster]:
-    """Start a server, give it the definitions and what Argo CD's own installation would have made."""
+    """Start a control plane with all custom resource definitions and the namespace of Argo CD."""
     with control_plane(folder) as cluster:
         definitions = [json.loads(path.read_text()) for path in sorted(CRDS.glob("*.json"))]
         for definition in definitions:
@@ -45,18 +45,18 @@ def cluster_in(folder: Path) -> Iterator[Cluster]:
 
 @contextmanager
 def applied_to(cluster: Cluster, overlay: str, manifests: list[Manifest]) -> Iterator[Applied]:
-    """Apply what Kustomize made of an overlay, in its order; take it away at the end."""
-    answers = [(item, cluster.api.apply(item)) for item in manifests]
+    """Apply the manifests of an overlay in Kustomize's order; delete them at the end of the block."""
+    responses = [(item, cluster.api.apply(item)) for item in manifests]
     try:
-        for quota in of_kind(manifests, "ResourceQuota"):  # nothing is counted before its controller has been there
+        for quota in of_kind(manifests, "ResourceQuota"):  # a quota is enforced once its controller has counted it
             _await(partial(_is_counted, cluster.api, quota), f"{name_of(quota)} to be counted")
-        yield Applied(cluster.api, cluster.kubeconfig, overlay, manifests, answers)
+        yield Applied(cluster.api, cluster.kubeconfig, overlay, manifests, responses)
     finally:
         outside = [item for item in manifests if "namespace" not in item["metadata"]]
         for item in outside:
             cluster.api.delete(item)
         for item in outside:
-            _await(partial(_is_gone, cluster.api, item), f"{name_of(item)} to go")
+            _await(partial(_is_gone, cluster.api, item), f"{name_of(item)} to be deleted")
 
 
 def _await(probe: Callable[[], bool], what: str) -> None:
@@ -82,6 +82,6 @@ def _is_gone(api: Api, manifest: Manifest) -> bool:
     return api.get(manifest).code == HTTPStatus.NOT_FOUND
 
 
-def _must(answer: Answer, manifest: Manifest) -> None:
-    if answer.refusal:
-        raise RuntimeError(f"{name_of(manifest)}: {answer.refusal}")
+def _must(response: ApiResponse, manifest: Manifest) -> None:
+    if response.error:
+        raise RuntimeError(f"{name_of(manifest)}: {response.error}")

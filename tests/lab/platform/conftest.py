@@ -1,4 +1,4 @@
-"""Built manifests and schemas, made once for all tests of k8s/."""
+"""Fixtures for the checks of k8s/: built manifests, schemas, images and a control plane."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tests.lab.platform.manifests import BIN, K8S, OVERLAYS, Manifest, build, wr
 from tests.lab.platform.unpacked import IMAGES, Image, unpack
 
 if not (BIN / "kustomize").exists() and "CI" not in os.environ:
-    # `make setup-platform` says why; in CI they must be there, and the tests say so by failing.
+    # These tests need Kustomize; `make setup-platform` prints why it is missing. In CI they then fail.
     collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
 def overlays() -> Mapping[str, list[Manifest]]:
-    """What Kustomize makes of each overlay."""
+    """Return the manifests that Kustomize builds from each overlay."""
     return {name: build(K8S / "overlays" / name) for name in OVERLAYS}
 
 
 @pytest.fixture(scope="session")
 def schemas(overlays: Mapping[str, list[Manifest]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the schemas that kubeconform compares with."""
+    """Return the folder of the schemas for kubeconform."""
     folder = tmp_path_factory.mktemp("schemas")
     write_schemas(folder, {item["kind"] for manifests in overlays.values() for item in manifests})
     return folder
@@ -34,13 +34,13 @@ def schemas(overlays: Mapping[str, list[Manifest]], tmp_path_factory: pytest.Tem
 
 @pytest.fixture(params=IMAGES)
 def image(request: pytest.FixtureRequest) -> Image:
-    """Each built image in turn, unpacked."""
+    """Return each built image in turn, unpacked."""
     return unpack(request.param)
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A real API server, for `make cluster-check`."""
+    """Yield a running control plane, for ``make cluster-check``."""
     with cluster_in(tmp_path_factory.mktemp("cluster")) as running:
         yield running
 
@@ -49,6 +49,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def applied(
     request: pytest.FixtureRequest, cluster: Cluster, overlays: Mapping[str, list[Manifest]]
 ) -> Iterator[Applied]:
-    """Each overlay in turn, applied to it."""
-    with applied_to(cluster, request.param, overlays[request.param]) as there:
-        yield there
+    """Yield each overlay in turn, applied to the control plane."""
+    with applied_to(cluster, request.param, overlays[request.param]) as overlay:
+        yield overlay

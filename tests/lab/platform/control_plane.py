@@ -1,7 +1,7 @@
-"""A real Kubernetes API server without nodes: etcd, kube-apiserver, and the controllers of what follows from an object.
+"""A real Kubernetes control plane without nodes: etcd, kube-apiserver and the controllers that the manifests need.
 
 ``tests/lab/bootstrap.sh cluster`` builds the programs from Kubernetes' own sources. There is no kubelet and no
-scheduler: pods are made, judged and counted, and stay pending.
+scheduler: pods are created, admitted or rejected, and counted, and stay pending.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.lab.platform.api import Api
 from tests.lab.platform.manifests import REPO
 
 PROGRAMS: Final = REPO / ".tools" / "controlplane"
-# What StreamFlow's own objects need to have happen to them.
+# The controllers that act on StreamFlow's objects.
 CONTROLLERS: Final = (
     "cronjob-controller", "deployment-controller", "job-controller", "namespace-controller", "replicaset-controller",
     "resourcequota-controller", "serviceaccount-controller",
@@ -33,7 +33,7 @@ START_LIMIT_S: Final = 180.0
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running control plane: how to speak to it, and the file that kubectl reads."""
+    """A running control plane: a client and the kubeconfig file for kubectl."""
 
     api: Api
     kubeconfig: Path
@@ -41,7 +41,7 @@ class Cluster:
 
 @contextmanager
 def control_plane(folder: Path) -> Iterator[Cluster]:
-    """Start a control plane on free ports with its data in ``folder``; everything is stopped at the end."""
+    """Start a control plane on free ports with its data in ``folder``; stop it at the end of the block."""
     stack, started = f"control-plane-{secrets.token_hex(4)}", list[ProcessRecord]()
     etcd, peer, port, manager = free_ports(4)
     token = secrets.token_hex(16)
@@ -49,7 +49,7 @@ def control_plane(folder: Path) -> Iterator[Cluster]:
     def start(name: str, *arguments: str) -> None:
         program = PROGRAMS / name
         if not program.exists():
-            raise FileNotFoundError(f"no {program}: run `make cluster-check`, which builds it")
+            raise FileNotFoundError(f"{program} is missing; run `make cluster-check`, which builds it")
         log = folder / f"{name}.log"
         started.append(spawn(Command(name, [str(program), *arguments], log, os.environ, folder), stack))
 
@@ -67,7 +67,7 @@ def control_plane(folder: Path) -> Iterator[Cluster]:
             "--service-account-key-file=accounts.key", "--service-account-signing-key-file=accounts.key",
             "--service-cluster-ip-range=10.0.0.0/24", "--endpoint-reconciler-type=none",
         )  # fmt: skip
-        # The server signs its own certificate; who can read its folder can trust it.
+        # The server writes its self-signed certificate into its folder; clients trust that file.
         authority = folder / "certificates" / "apiserver.crt"
         _await(started, authority.exists)
         api = Api(HOST, port, token, authority)

@@ -1,4 +1,4 @@
-"""What is in the built images: `make images-check` after `make images`. Not collected by `make test`."""
+"""Checks of the content of the built images; ``make images-check`` runs them after ``make images``."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def _files(image: Image) -> Iterator[tarfile.TarInfo]:
 
 
 def _normal(name: str) -> str:
-    """Return a Python package's name as PEP 503 compares it."""
+    """Return the name of a Python package, normalized as in PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_it_is_nobody_special_and_owns_no_code(image: Image) -> None:
+def test_the_image_runs_as_an_unprivileged_user_that_owns_no_code(image: Image) -> None:
     assert image.user == "10001:10001"
     passwd = (image.root / "etc/passwd").read_text()
-    assert re.search(r"^\w+:x:10001:10001:", passwd, re.MULTILINE), "the number has no name: Java and ssh ask for one"
+    assert re.search(r"^\w+:x:10001:10001:", passwd, re.MULTILINE), "Java and ssh need a name for the user id"
     mine = {item.name for item in _files(image) if item.uid == 10001 or item.gid == 10001}
     allowed = {"job": "opt/flink/log", "tools": "nothing", "airflow": "opt/airflow"}[image.name]
     assert {name for name in mine if not name.startswith((allowed, "opt/streamflow/dbt"))} == set()
@@ -45,11 +45,11 @@ def test_it_is_nobody_special_and_owns_no_code(image: Image) -> None:
     assert [item.name for item in code if not item.issym()] == []
 
 
-def test_nothing_in_it_gives_privileges(image: Image) -> None:
+def test_no_file_is_setuid_or_setgid(image: Image) -> None:
     assert [item.name for item in _files(image) if item.isreg() and item.mode & (stat.S_ISUID | stat.S_ISGID)] == []
 
 
-def test_what_built_it_stayed_outside(image: Image) -> None:
+def test_build_tools_and_caches_are_not_in_the_image(image: Image) -> None:
     names = [item.name for item in _files(image)]
     assert len(names) > 1000
     programs = {Path(name).name for name in names if "/bin/" in f"/{name}" or "/sbin/" in f"/{name}"}
@@ -58,14 +58,14 @@ def test_what_built_it_stayed_outside(image: Image) -> None:
     assert [name for name in names if CACHES.search(name)] == []
 
 
-def test_no_test_tools_are_in_it(image: Image) -> None:
+def test_test_tools_are_not_in_the_image(image: Image) -> None:
     found = {item.name.rsplit("/", 2)[-1] for item in _files(image) if re.search(r"site-packages/[^/]+$", item.name)}
     assert "numpy" in found or "airflow" in found
     assert found & TESTERS == set()
     assert not (image.root / "opt/streamflow/tests").exists()
 
 
-def test_it_says_what_it_is(image: Image) -> None:
+def test_labels_name_image_version_and_revision(image: Image) -> None:
     labels = {name.removeprefix("org.opencontainers.image."): text for name, text in image.settings["Labels"].items()}
     assert labels["title"] == f"streamflow/{image.name}"
     assert labels["licenses"] == "Apache-2.0"
@@ -76,7 +76,7 @@ def test_it_says_what_it_is(image: Image) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}", labels["revision"])
 
 
-def test_a_bill_of_materials_names_all_that_is_in_it(image: Image) -> None:
+def test_the_bill_of_materials_lists_every_package(image: Image) -> None:
     target = FOLDER / f"{image.name}.spdx.json"
     version = image.settings["Labels"]["org.opencontainers.image.version"]
     command = [SYFT, "scan", f"dir:{image.root}", "--output", f"spdx-json={target}", "--quiet"]

@@ -1,6 +1,6 @@
-"""The built images at work: `make images-check` after `make images`. Not collected by `make test`; needs root.
+"""Checks that run the built images; ``make images-check`` runs them after ``make images``. They need root.
 
-Each process runs in the file system of its image, as the image's user, with the image's entry point: see unpacked.py.
+Each process runs in the file system of its image, as the user of the image, with its entry point (see unpacked.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.lab.platform.unpacked import Servers, unpack
 EVENTS = 2_000
 
 
-def test_the_command_line_answers() -> None:
+def test_the_command_line_runs() -> None:
     done = unpack("tools").run("--help")
     assert done.returncode == 0, done.stderr
     assert "simulate" in done.stdout
@@ -41,7 +41,7 @@ def test_the_command_line_answers() -> None:
     assert "unexpected" not in done.stderr
 
 
-def test_airflow_finds_every_dag_and_dbt_its_adapter(tmp_path: Path) -> None:
+def test_airflow_lists_every_dag_and_dbt_has_its_adapter(tmp_path: Path) -> None:
     airflow = unpack("airflow")
     home = _writable(tmp_path / "airflow")
     settings = {
@@ -67,10 +67,10 @@ def test_airflow_finds_every_dag_and_dbt_its_adapter(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_entry_point_of_the_jobs_says_what_it_wants() -> None:
+def test_the_entry_point_of_the_jobs_prints_its_usage() -> None:
     done = unpack("job").run()
     assert done.returncode == 2
-    assert "say what to start" in done.stderr
+    assert "nothing to start" in done.stderr
     done = unpack("job").run("flink", "--version")
     assert done.returncode == 0, done.stderr
     assert "2.2.1" in done.stdout
@@ -91,7 +91,7 @@ def test_the_jobs_run_the_compiled_core() -> None:
 
 
 def _processes(word: str) -> list[int]:
-    """Return the processes with this argument that have another user than this one."""
+    """Return the pids of processes with this argument that belong to another user than the current one."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -100,8 +100,8 @@ def _processes(word: str) -> list[int]:
     return found
 
 
-def test_nothing_of_an_image_outlives_its_block(tmp_path: Path) -> None:
-    """Guards against `unshare --kill-child` alone: JobManagers and TaskManagers went on for hours."""
+def test_all_processes_of_an_image_end_with_the_block(tmp_path: Path) -> None:
+    """Regression: with ``unshare --kill-child`` alone, JobManagers and TaskManagers kept running for hours."""
     seconds = "86399"
     with Servers(tmp_path) as servers:
         servers.start("sleep", unpack("job"), "sleep", seconds, mounts={}, environment={})
@@ -117,7 +117,7 @@ def _writable(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """Kafka and Postgres alone: Flink comes from the image."""
+    """Yield a stack with Kafka and Postgres only; Flink comes from the image."""
     with tempfile.TemporaryDirectory(prefix="streamflow-images-") as folder:
         Path(folder).chmod(0o755)
         stack = Stack(Path(folder) / "home")
@@ -130,7 +130,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[Mapping[str, str]]:
-    """Flink's settings for a bucket `state` on a server that speaks S3."""
+    """Yield Flink's settings for the bucket ``state`` on an S3-compatible server."""
     server = ThreadedMotoServer(HOST, port=0)
     server.start()
     try:
@@ -159,8 +159,8 @@ def _environment(stack: Stack, job: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where jobs run: on which stack, with which settings of Flink, with which folders."""
+class ImageCluster:
+    """Flink clusters from the job image, one per job: their stack, settings of Flink and mounted folders."""
 
     stack: Stack
     servers: Servers
@@ -168,7 +168,7 @@ class Place:
     mounts: Mapping[str, Path]
 
     def start(self, job: str) -> str:
-        """Start JobManager and TaskManager of a job as compose.yaml does; return the address of its REST interface."""
+        """Start JobManager and TaskManager of a job as compose.yaml does; return the address of its REST API."""
         rest, rpc = free_ports(2)
         both = {**self.flink, "jobmanager.rpc.address": HOST, "jobmanager.rpc.port": rpc}
         parts = {
@@ -191,7 +191,7 @@ class Place:
         return f"http://{HOST}:{rest}"
 
     def runs(self, address: str) -> bool:
-        """Say whether every task of the job at this address runs."""
+        """Return whether every task of the job at this address runs."""
         self.servers.check()
         try:
             jobs = FlinkRest(address).get("/jobs/overview")["jobs"]
@@ -200,7 +200,9 @@ class Place:
         return any(job["state"] == "RUNNING" and job["tasks"]["running"] == job["tasks"]["total"] > 0 for job in jobs)
 
 
-def test_detector_and_archive_of_the_image_balance(stack: Stack, bucket: Mapping[str, str], tmp_path: Path) -> None:
+def test_detector_and_archive_of_the_image_lose_no_record(
+    stack: Stack, bucket: Mapping[str, str], tmp_path: Path
+) -> None:
     _s3(bucket).create_bucket(Bucket="state")
     tools, environment = unpack("tools"), _environment(stack, "any")
     mounts = {"/models": _writable(tmp_path / "models"), "/data": CARD_FILE.parent}
@@ -208,10 +210,10 @@ def test_detector_and_archive_of_the_image_balance(stack: Stack, bucket: Mapping
     trained = tools.run("train", *options, mounts=mounts, environment=environment)
     assert trained.returncode == 0, trained.stderr
     with Servers(tmp_path) as servers:
-        place = Place(stack, servers, bucket, {"/models": tmp_path / "models"})
+        cluster = ImageCluster(stack, servers, bucket, {"/models": tmp_path / "models"})
         for job in ("detect", "archive"):
-            address = place.start(job)
-            wait_for(partial(place.runs, address), limit_s=300, what=f"{job} to run", interval_s=1)
+            address = cluster.start(job)
+            wait_for(partial(cluster.runs, address), limit_s=300, what=f"{job} to run", interval_s=1)
         traffic = ["--customers", "200", "--events", str(EVENTS), "--malformed", "0.01", "--duplicates", "0.01"]
         sent = tools.run("simulate", *traffic, "--account", "150", environment=environment, limit_s=600)
         servers.check()

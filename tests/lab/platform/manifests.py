@@ -1,4 +1,4 @@
-"""Build the manifests with Kustomize, and JSON schemas for kubeconform from real definitions."""
+"""Builds the manifests with Kustomize and the JSON schemas for kubeconform from the operators' definitions."""
 
 from __future__ import annotations
 
@@ -25,15 +25,23 @@ Manifest = dict[str, Any]
 
 
 def tool(name: str) -> str:
-    """Return the path of a checker, or say how to get it."""
+    """Return the path of a tool in .tools/bin.
+
+    Raises:
+        FileNotFoundError: the tool is not installed.
+    """
     path = BIN / name
     if not path.exists():
-        raise FileNotFoundError(f"no {path}: run `make setup-platform`")
+        raise FileNotFoundError(f"{path} is missing; run `make setup-platform`")
     return str(path)
 
 
 def build(folder: Path) -> list[Manifest]:
-    """Return everything Kustomize makes of a folder; its own error when it refuses."""
+    """Return the manifests that Kustomize builds from a folder.
+
+    Raises:
+        ValueError: Kustomize failed; the text is its own error message.
+    """
     made = subprocess.run([tool("kustomize"), "build", str(folder)], capture_output=True, text=True, check=False)
     if made.returncode:
         raise ValueError(made.stderr.strip())
@@ -41,7 +49,7 @@ def build(folder: Path) -> list[Manifest]:
 
 
 def strict(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON schema
-    """Return a definition's schema as JSON Schema that refuses fields it does not name, as the API server would."""
+    """Return the schema of a definition as a JSON Schema that rejects unknown fields, as the API server does."""
     if isinstance(schema, list):
         return [strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -59,11 +67,11 @@ def strict(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON schema
 
 
 def write_schemas(folder: Path, kinds: Iterable[str]) -> None:
-    """Write schemas of these kinds of Kubernetes itself, and of all custom ones, where kubeconform looks for them."""
+    """Write the schemas of these Kubernetes kinds and of all custom kinds, named as kubeconform expects them."""
     folder.mkdir(parents=True, exist_ok=True)
     bundled = _BUNDLED / f"v{KUBERNETES}.0-local-strict"
     for path in {bundled / "_definitions.json"}.union(*(bundled.glob(f"{kind.lower()}-*.json") for kind in kinds)):
-        # The bundled files name themselves by an address, and each other by an absolute path.
+        # The bundled files have an address as their id and refer to each other by absolute paths.
         text = _ADDRESS.sub('  "$comment": ""', path.read_text()).replace(
             '"/api/_definitions.json#', '"_definitions.json#'
         )
@@ -81,7 +89,11 @@ def write_schemas(folder: Path, kinds: Iterable[str]) -> None:
 
 
 def kubeconform(manifests: list[Manifest], schemas: Path) -> list[str]:
-    """Return what kubeconform finds wrong, one line each."""
+    """Return the errors of kubeconform, one line each.
+
+    Raises:
+        ValueError: kubeconform printed no result.
+    """
     location = f"{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
     done = subprocess.run(
         [tool("kubeconform"), "-strict", "-output", "json", "-schema-location", location, "-"],
@@ -96,12 +108,16 @@ def kubeconform(manifests: list[Manifest], schemas: Path) -> list[str]:
 
 
 def name_of(manifest: Manifest) -> str:
-    """Return kind and name, as messages show them."""
+    """Return ``Kind/name`` for messages."""
     return f"{manifest['kind']}/{manifest['metadata']['name']}"
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
-    """Return the manifests of one kind; at least one, for a check of none checks nothing."""
+    """Return the manifests of one kind.
+
+    Raises:
+        LookupError: there is none, so a check of them would check nothing.
+    """
     found = [item for item in manifests if item["kind"] == kind]
     if not found:
         raise LookupError(f"no {kind} in the manifests")

@@ -1,8 +1,7 @@
-"""FlinkDeployments under the validator of Flink's Kubernetes operator itself: `make cluster-check`.
+"""FlinkDeployments checked by the validator of Flink's Kubernetes operator; ``make cluster-check`` runs this.
 
-The newest operator that is published as a jar (1.7, with the API of 1.10) knows Flink up to 1.20; our definitions are
-of one that knows 2.2. So the version is stood in, and nothing else: the validator reads the rest as it is, with the
-option names of Flink 1.20, which are those of 2.2.
+The newest operator published as a jar is 1.7 (API 1.10), which supports Flink up to 1.20. The checks therefore pass
+``v1_20`` in place of ``v2_2`` and change nothing else. The option names of Flink 1.20 are those of 2.2.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 from tests.lab.platform.manifests import OVERLAYS, REPO, Manifest, of_kind
 
 JARS = REPO / ".tools" / "jars" / "flink-operator"
-STOOD_IN = {"v2_2": "v1_20"}
+REPLACED_VERSIONS = {"v2_2": "v1_20"}
 Validate = Callable[[Manifest], str]
 
 
 @pytest.fixture(scope="module")
 def validate() -> Iterator[Validate]:
-    """What the operator says to a deployment; empty when it would go on."""
-    assert list(JARS.glob("flink-kubernetes-operator-1*.jar")), "no jars: run `make cluster-check`, which fetches them"
+    """Yield a function that returns the operator's error for a deployment, or an empty string."""
+    assert list(JARS.glob("flink-kubernetes-operator-1*.jar")), "no jars; run `make cluster-check`, which fetches them"
     quiet = ["-Dlog4j2.level=OFF", "-Dlog4j.rootLogger.level=OFF"]
     port = launch_gateway(classpath=f"{JARS}/*", javaopts=quiet, die_on_exit=True)
     gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port))
@@ -39,7 +38,7 @@ def validate() -> Iterator[Validate]:
     def ask(manifest: Manifest) -> str:
         known = copy.deepcopy(manifest)
         version = known["spec"].get("flinkVersion")
-        known["spec"]["flinkVersion"] = STOOD_IN.get(version, version)
+        known["spec"]["flinkVersion"] = REPLACED_VERSIONS.get(version, version)
         read = java.io.fabric8.kubernetes.client.utils.Serialization.unmarshal(json.dumps(known), kind)
         return str(validator.validateDeployment(read).orElse(""))
 
@@ -48,9 +47,11 @@ def validate() -> Iterator[Validate]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_operator_takes_both_jobs(overlays: Mapping[str, list[Manifest]], validate: Validate, overlay: str) -> None:
+def test_the_operator_accepts_both_jobs(
+    overlays: Mapping[str, list[Manifest]], validate: Validate, overlay: str
+) -> None:
     deployments = of_kind(overlays[overlay], "FlinkDeployment")
-    assert {item["spec"]["flinkVersion"] for item in deployments} == set(STOOD_IN)
+    assert {item["spec"]["flinkVersion"] for item in deployments} == set(REPLACED_VERSIONS)
     assert {item["metadata"]["name"]: validate(item) for item in deployments} == {
         "streamflow-archive": "",
         "streamflow-detect": "",
@@ -62,42 +63,42 @@ def _options(manifest: Manifest) -> dict[str, Any]:
     return options
 
 
-# None of these is against the definition: the API server and kubeconform take them all.
-REFUSED: dict[str, tuple[Callable[[Manifest], object], str]] = {
-    "upgrades by savepoint, and no place for savepoints": (
+# None of these violates the definition: the API server and kubeconform accept all of them.
+REJECTED: dict[str, tuple[Callable[[Manifest], object], str]] = {
+    "upgrades by savepoint without a savepoint folder": (
         lambda m: _options(m).pop("execution.checkpointing.savepoint-dir"),
         "execution.checkpointing.savepoint-dir] is not set",
     ),
-    "no place for checkpoints": (
+    "no checkpoint folder": (
         lambda m: _options(m).pop("execution.checkpointing.dir"), "Checkpoint directory",
     ),
-    "a way back without high availability": (
+    "rollback without high availability": (
         lambda m: _options(m).pop("high-availability.type"), "HA must be enabled for rollback support",
     ),
-    "no JobManager at all": (
+    "no JobManager": (
         lambda m: m["spec"]["jobManager"].update(replicas=0), "replicas should not be configured less than one",
     ),
-    "an option that is the operator's own": (
+    "an option that the operator sets itself": (
         lambda m: _options(m).update({"kubernetes.cluster-id": "other"}), "Forbidden Flink config key",
     ),
-    "less parallelism than one": (
+    "a parallelism below one": (
         lambda m: m["spec"]["job"].update(parallelism=-1), "Job parallelism must be larger than 0",
     ),
-    "memory in no unit": (
+    "memory without a unit": (
         lambda m: m["spec"]["taskManager"]["resource"].update(memory="plenty"), "resource memory parse error",
     ),
-    "a name that no Service may have": (
+    "a name that is invalid for a Service": (
         lambda m: m["metadata"].update(name="Streamflow_Detect"), "is invalid, must consist of",
     ),
-    "no version of Flink": (lambda m: m["spec"].pop("flinkVersion"), "Flink Version must be defined"),
+    "no Flink version": (lambda m: m["spec"].pop("flinkVersion"), "Flink Version must be defined"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", REFUSED)
-def test_the_operator_names_a_planted_mistake(
+@pytest.mark.parametrize("mistake", REJECTED)
+def test_the_operator_finds_a_planted_mistake(
     overlays: Mapping[str, list[Manifest]], validate: Validate, mistake: str
 ) -> None:
-    plant, words = REFUSED[mistake]
+    plant, words = REJECTED[mistake]
     for deployment in of_kind(copy.deepcopy(overlays["prod"]), "FlinkDeployment"):
         plant(deployment)
         assert words in validate(deployment)

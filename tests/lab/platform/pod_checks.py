@@ -1,4 +1,4 @@
-"""The pods of every overlay before a real API server: Pod Security, the quota, rights."""
+"""The pods of every overlay on a real API server: Pod Security, quota and permissions; ``make cluster-check``."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FLINK = f"system:serviceaccount:{NAMESPACE}:streamflow-flink"
 
 
 def _pod(name: str, template: Manifest) -> Manifest:
-    """Return a pod to create, as whoever makes the pods of this workload would."""
+    """Return a pod as the controller of the workload would create it."""
     metadata = {"name": name, "namespace": NAMESPACE} | template["metadata"]
     spec = copy.deepcopy(template["spec"])
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
 def _all_pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest, int]]:
-    """Yield name, template and number of the pods of an overlay when the detector is at its largest."""
+    """Yield name, template and number of the pods of an overlay at the detector's largest parallelism."""
     specs = {f"{item['kind']}/{item['metadata']['name']}": item["spec"] for item in manifests if "spec" in item}
     for name, template in (pods(manifests) | strimzi_pods(manifests)).items():
         kind, resource, *part = name.split("/")
@@ -43,30 +43,30 @@ def _all_pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest, int]]:
         yield name, template, count
 
 
-def test_every_pod_is_let_in(applied: Applied) -> None:
-    refused = {
-        name: refusal
+def test_every_pod_is_admitted(applied: Applied) -> None:
+    rejected = {
+        name: error
         for name, template, _ in _all_pods(applied.manifests)
-        if (refusal := applied.api.create(_pod("any", template), dry_run=True).refusal)
+        if (error := applied.api.create(_pod("any", template), dry_run=True).error)
     }
-    assert refused == {}
+    assert rejected == {}
 
 
-def test_everything_at_its_largest_fits_the_quota(applied: Applied) -> None:
-    made, refused = list[Manifest](), list[str]()
+def test_all_pods_at_the_largest_parallelism_fit_the_quota(applied: Applied) -> None:
+    made, rejected = list[Manifest](), list[str]()
     for name, template, count in _all_pods(applied.manifests):
         if name.startswith(("Deployment/", "Job/")):
-            continue  # the controllers have made them
+            continue  # the controllers have created these pods
         for _ in range(count):
             pod = _pod(f"fit-{len(made)}", template)
-            answer = applied.api.create(pod)
+            response = applied.api.create(pod)
             made.append(pod)
-            if answer.refusal:
-                refused.append(f"{name}: {answer.refusal}")
+            if response.error:
+                rejected.append(f"{name}: {response.error}")
     for pod in made:
         applied.api.delete(pod)
     assert len(made) > 10
-    assert refused == []
+    assert rejected == []
 
 
 def _made(applied: Applied, name: str) -> list[Manifest]:
@@ -75,12 +75,12 @@ def _made(applied: Applied, name: str) -> list[Manifest]:
 
 
 @pytest.mark.parametrize("workload", ["Deployment/streamflow-model-watch", "Job/streamflow-migrate"])
-def test_controllers_make_its_pod(applied: Applied, workload: str) -> None:
+def test_controllers_create_the_pod(applied: Applied, workload: str) -> None:
     found = wait_for(
         partial(_made, applied, workload.partition("/")[2]), limit_s=LIMIT_S, what=f"the pod of {workload}"
     )
     template = pods(applied.manifests)[workload]
-    for pod in found:  # nothing was put in that the manifests do not say: no token, no other account
+    for pod in found:  # the server added nothing to the manifest: no token volume, no other account
         assert pod["spec"]["serviceAccountName"] == "streamflow-tools"
         assert len(pod["spec"]["volumes"]) == len(template["spec"]["volumes"])
 
@@ -93,43 +93,44 @@ def _main(spec: dict[str, Any]) -> dict[str, Any]:
     return main
 
 
-REFUSED: dict[str, tuple[Plant, str]] = {
+REJECTED: dict[str, tuple[Plant, str]] = {
     "privileged": (lambda s: _main(s)["securityContext"].update(privileged=True, allowPrivilegeEscalation=True),
                    "privileged"),
     "root": (lambda s: s["securityContext"].update(runAsUser=0), "runAsUser=0"),
-    "perhaps root": (lambda s: s["securityContext"].pop("runAsNonRoot"), "runAsNonRoot != true"),
+    "possibly root": (lambda s: s["securityContext"].pop("runAsNonRoot"), "runAsNonRoot != true"),
     "without seccomp": (lambda s: s["securityContext"].pop("seccompProfile"), "seccompProfile"),
     "with capabilities": (lambda s: _main(s)["securityContext"].pop("capabilities"), "unrestricted capabilities"),
-    "with the node's folder": (
+    "with a folder of the node": (
         lambda s: s["volumes"].append({"name": "node", "hostPath": {"path": "/"}}), "restricted volume types"),
     "on the node's network": (lambda s: s.update(hostNetwork=True), "host namespaces"),
-    "as nobody we know": (lambda s: s.update(serviceAccountName="streamflow"), 'serviceaccount "streamflow" not found'),
+    "with an unknown account": (
+        lambda s: s.update(serviceAccountName="streamflow"), 'serviceaccount "streamflow" not found'),
     "larger than the quota": (
         lambda s: [_main(s)["resources"][part].update(cpu="500") for part in ("requests", "limits")], "exceeded quota"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("applied", ["staging"], indirect=True)
-@pytest.mark.parametrize("mistake", REFUSED)
-def test_the_server_refuses_a_pod(applied: Applied, mistake: str) -> None:
+@pytest.mark.parametrize("mistake", REJECTED)
+def test_the_server_rejects_a_pod_with_a_planted_mistake(applied: Applied, mistake: str) -> None:
     pod = _pod("any", pods(applied.manifests)[DETECTOR])
-    assert not applied.api.create(pod, dry_run=True).refusal
-    plant, words = REFUSED[mistake]
+    assert not applied.api.create(pod, dry_run=True).error
+    plant, words = REJECTED[mistake]
     plant(pod["spec"])
-    assert words in applied.api.create(pod, dry_run=True).refusal
+    assert words in applied.api.create(pod, dry_run=True).error
 
 
-def test_a_way_in_from_outside_is_refused(applied: Applied) -> None:
+def test_a_service_with_a_load_balancer_is_rejected(applied: Applied) -> None:
     service = copy.deepcopy(of_kind(applied.manifests, "Service")[0])
     service["metadata"]["name"] += "-outside"
     service["spec"]["type"] = "LoadBalancer"
     assert (
         "exceeded quota: streamflow, requested: services.loadbalancers=1"
-        in applied.api.create(service, dry_run=True).refusal
+        in applied.api.create(service, dry_run=True).error
     )
 
 
-def test_flink_may_make_its_pods_and_nothing_else(applied: Applied) -> None:
+def test_flink_may_create_its_pods_and_nothing_else(applied: Applied) -> None:
     flink = applied.api.acting_for(FLINK)
     pod = _pod("streamflow-detect-taskmanager-1-1", pods(applied.manifests)[DETECTOR])
     leader = {
@@ -137,10 +138,10 @@ def test_flink_may_make_its_pods_and_nothing_else(applied: Applied) -> None:
         "kind": "ConfigMap",
         "metadata": {"name": "streamflow-detect-cluster-config-map", "namespace": NAMESPACE},
     }
-    assert not flink.create(pod, dry_run=True).refusal
-    assert not flink.create(leader, dry_run=True).refusal
-    assert "cannot create resource" in flink.create(pod | {"metadata": {"name": "x", "namespace": "default"}}).refusal
+    assert not flink.create(pod, dry_run=True).error
+    assert not flink.create(leader, dry_run=True).error
+    assert "cannot create resource" in flink.create(pod | {"metadata": {"name": "x", "namespace": "default"}}).error
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "postgres-owner", "namespace": NAMESPACE}}
-    assert "cannot get resource" in flink.get(secret).refusal
-    assert "cannot patch resource" in flink.apply(of_kind(applied.manifests, "FlinkDeployment")[0]).refusal
-    assert "cannot patch resource" in flink.apply(of_kind(applied.manifests, "Role")[0]).refusal
+    assert "cannot get resource" in flink.get(secret).error
+    assert "cannot patch resource" in flink.apply(of_kind(applied.manifests, "FlinkDeployment")[0]).error
+    assert "cannot patch resource" in flink.apply(of_kind(applied.manifests, "Role")[0]).error

@@ -1,4 +1,4 @@
-"""The pods that manifests lead to, also those that operators will make of custom resources."""
+"""The pods that result from the manifests, including the pods that operators create from custom resources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ROLES = {"jobManager": "jobmanager", "taskManager": "taskmanager"}
 
 
 def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """Return a pod for every workload, by the workload's name: metadata.labels and spec as it will run."""
+    """Return the pod of every workload (labels and spec as they will run), by the name of the workload."""
     return dict(_pods(manifests))
 
 
@@ -29,7 +29,7 @@ def _pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
 
 
 def _flink_pod(deployment: Manifest, part: str, component: str) -> Manifest:
-    """Return a pod as Flink's operator makes it: the common template, the part's own laid over it, image and labels."""
+    """Return a pod as Flink's operator builds it: common template, template of the part, image and labels."""
     spec = deployment["spec"]
     pod: Manifest = _merge(copy.deepcopy(spec.get("podTemplate", {})), spec[part].get("podTemplate", {}))
     labels = pod.setdefault("metadata", {}).setdefault("labels", {})
@@ -55,9 +55,9 @@ def _merge(base: Any, over: Any) -> Any:  # noqa: ANN401 - parts of a document
 
 
 def strimzi_pods(manifests: list[Manifest]) -> dict[str, Manifest]:
-    """Return the pods that Strimzi makes, by the resource's name: as much of them as the manifests decide.
+    """Return the pods that Strimzi creates, by the name of the resource, as far as the manifests define them.
 
-    A custom resource's security contexts replace the operator's own, which `restricted` does not let in.
+    The security contexts of the custom resource replace those of the operator, which `restricted` does not admit.
     """
     return dict(_strimzi_pods(manifests))
 
@@ -69,7 +69,7 @@ def _strimzi_pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
         for pool in (item for item in manifests if item["kind"] == "KafkaNodePool"):
             template = pool["spec"].get("template") or cluster.get("template", {})  # one or the other
             spec = _strimzi_pod(template, {"kafka": ("kafkaContainer", pool["spec"].get("resources", {}))})
-            if "rack" in cluster:  # it asks the API in which zone the node is
+            if "rack" in cluster:  # Strimzi adds an init container that asks the API for the zone of the node
                 first = _strimzi_pod(template, {"kafka-init": ("initContainer", {})})
                 spec["initContainers"] = first["containers"]
             yield name_of(pool), {"metadata": {"labels": labels}, "spec": spec}
@@ -92,13 +92,17 @@ def _strimzi_pod(template: dict[str, Any], containers: dict[str, tuple[str, dict
 
 
 def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    """Say whether a label selector takes a pod in; an empty one takes every pod."""
+    """Return whether a label selector matches the labels of a pod; an empty selector matches every pod.
+
+    Raises:
+        ValueError: the selector has an operator other than ``In``.
+    """
     wanted = selector.get("matchLabels", {})
     if any(labels.get(key) != value for key, value in wanted.items()):
         return False
     for item in selector.get("matchExpressions", ()):
         if item["operator"] != "In":
-            raise ValueError(f"a selector with {item['operator']}: teach it to tests/lab/platform/pods.py")
+            raise ValueError(f"selector operator {item['operator']} is not supported; add it to {__file__}")
         if labels.get(item["key"]) not in item["values"]:
             return False
     return True

@@ -1,4 +1,4 @@
-"""What StreamFlow asks of its manifests beyond what a schema knows. Each policy returns its complaints."""
+"""Policies for the manifests that no schema contains. Each policy yields one line per violation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIN_BUDGETS, MIN_NETWORK_POLICIES = 3, 5
 
 
 def restricted(manifests: list[Manifest]) -> Complaints:
-    """Pods run as Pod Security `restricted` wants, and ours on a file system they cannot write to."""
+    """Pods meet Pod Security ``restricted``; our own containers also have a read-only root file system."""
     ours = pods(manifests)
     for name, pod in (ours | strimzi_pods(manifests)).items():
         security = pod["spec"].get("securityContext", {})
@@ -32,23 +32,23 @@ def restricted(manifests: list[Manifest]) -> Complaints:
 
 
 def bounded(manifests: list[Manifest]) -> Complaints:
-    """Containers ask for CPU and memory, and are limited in memory; volumes on the node have a size."""
+    """Containers request CPU and memory and have a memory limit; emptyDir volumes have a size limit."""
     for name, pod in pods(manifests).items():
         for container in _containers(pod):
             resources = container.get("resources", {})
             if not {"cpu", "memory"} <= set(resources.get("requests", ())) or "memory" not in resources.get(
                 "limits", ()
             ):
-                yield f"{name}: {container['name']} has no requests, or no limit of memory"
+                yield f"{name}: {container['name']} has no requests or no memory limit"
         for volume in pod["spec"].get("volumes", ()):
             if "emptyDir" in volume and "sizeLimit" not in (volume["emptyDir"] or {}):
                 yield f"{name}: volume {volume['name']} has no sizeLimit"
             if "hostPath" in volume:
-                yield f"{name}: volume {volume['name']} is the node's own folder"
+                yield f"{name}: volume {volume['name']} is a folder of the node"
 
 
 def probed(manifests: list[Manifest]) -> Complaints:
-    """What runs for ever is watched: a liveness probe everywhere, a readiness probe where others wait for it."""
+    """Long-running containers have a liveness probe and, except TaskManagers, a readiness probe."""
     for name, pod in pods(manifests).items():
         if name.startswith(("Job/", "CronJob/")):
             continue
@@ -58,7 +58,7 @@ def probed(manifests: list[Manifest]) -> Complaints:
                 if probe not in container:
                     yield f"{name}: {container['name']} has no {probe}"
                 elif _probe_port(container[probe]) not in _port_names(container):
-                    yield f"{name}: {container['name']}'s {probe} names a port that it does not have"
+                    yield f"{name}: the {probe} of {container['name']} names a port that the container does not have"
 
 
 def pinned(manifests: list[Manifest]) -> Complaints:
@@ -72,7 +72,7 @@ def pinned(manifests: list[Manifest]) -> Complaints:
 
 
 def no_secrets(manifests: list[Manifest]) -> Complaints:
-    """No Secret and no value of one is written down, and none comes through an environment variable."""
+    """No manifest contains a Secret or a secret value, and no secret is an environment variable."""
     for item in manifests:
         if item["kind"] == "Secret":
             yield f"{name_of(item)}: a Secret in the manifests"
@@ -91,10 +91,10 @@ def no_secrets(manifests: list[Manifest]) -> Complaints:
 
 
 def disruption(manifests: list[Manifest]) -> Complaints:
-    """Every part of a job has its budget, and every budget a pod."""
+    """Every pod of a job has a PodDisruptionBudget, and every budget selects a pod."""
     budgets = [item for item in manifests if item["kind"] == "PodDisruptionBudget"]
     if len(budgets) < MIN_BUDGETS:
-        yield f"{len(budgets)} PodDisruptionBudgets, at least {MIN_BUDGETS} wanted"
+        yield f"{len(budgets)} PodDisruptionBudgets, expected at least {MIN_BUDGETS}"
     made = pods(manifests)
     for budget in budgets:
         if not any(matches(budget["spec"]["selector"], _labels(pod)) for pod in made.values()):
@@ -107,12 +107,12 @@ def disruption(manifests: list[Manifest]) -> Complaints:
 
 
 def fenced(manifests: list[Manifest]) -> Complaints:
-    """Nothing may talk unless a policy says so, and the policies that name our pods name pods that exist."""
+    """A policy denies all traffic by default, and every policy for our pods selects an existing pod."""
     policies = [item for item in manifests if item["kind"] == "NetworkPolicy"]
     if len(policies) < MIN_NETWORK_POLICIES:
-        yield f"{len(policies)} NetworkPolicies, at least {MIN_NETWORK_POLICIES} wanted"
+        yield f"{len(policies)} NetworkPolicies, expected at least {MIN_NETWORK_POLICIES}"
     if not any(_denies_all(item["spec"]) for item in policies):
-        yield "no NetworkPolicy denies everything by default"
+        yield "no NetworkPolicy denies all traffic by default"
     labels = [_labels(pod) for pod in pods(manifests).values()]
     for item in policies:
         selector = item["spec"]["podSelector"]
@@ -120,14 +120,14 @@ def fenced(manifests: list[Manifest]) -> Complaints:
             yield f"{name_of(item)}: selects no pod"
         for rule in item["spec"].get("ingress", ()):
             if not rule.get("from"):
-                yield f"{name_of(item)}: lets everybody in"
+                yield f"{name_of(item)}: allows ingress from everywhere"
     for name, pod in pods(manifests).items():
         if pod["spec"].get("hostNetwork"):
-            yield f"{name}: is on the node's network, which no policy concerns"
+            yield f"{name}: uses the network of the node, to which no policy applies"
 
 
 def accounts(manifests: list[Manifest]) -> Complaints:
-    """Pods run under an account that is declared here, and roles name what they may do."""
+    """Pods run under a declared ServiceAccount, and roles list their permissions without wildcards."""
     declared = {item["metadata"]["name"] for item in manifests if item["kind"] == "ServiceAccount"}
     for name, pod in pods(manifests).items():
         if pod["spec"].get("serviceAccountName") not in declared:
@@ -136,23 +136,23 @@ def accounts(manifests: list[Manifest]) -> Complaints:
         if item["kind"] in {"Role", "ClusterRole"}:
             for rule in item["rules"]:
                 if "*" in rule["verbs"] + rule["resources"] or "secrets" in rule["resources"]:
-                    yield f"{name_of(item)}: may do everything, or read secrets"
+                    yield f"{name_of(item)}: has a wildcard or may read secrets"
         if item["kind"] in {"ClusterRole", "ClusterRoleBinding"}:
-            yield f"{name_of(item)}: a right beyond the namespace"
+            yield f"{name_of(item)}: permission beyond the namespace"
 
 
 def mounted(manifests: list[Manifest]) -> Complaints:
-    """Every mount has its volume, and every ConfigMap that is read exists."""
+    """Every mount has a volume, and every referenced ConfigMap exists."""
     maps = {item["metadata"]["name"] for item in manifests if item["kind"] == "ConfigMap"}
     for name, pod in pods(manifests).items():
         volumes = {volume["name"] for volume in pod["spec"].get("volumes", ())}
         for container in _containers(pod):
             for mount in container.get("volumeMounts", ()):
                 if mount["name"] not in volumes:
-                    yield f"{name}: {container['name']} mounts {mount['name']}, which is no volume"
+                    yield f"{name}: {container['name']} mounts {mount['name']}, which is not a volume"
             for source in container.get("envFrom", ()):
                 if source.get("configMapRef", {}).get("name") not in maps:
-                    yield f"{name}: {container['name']} reads a ConfigMap that is not there"
+                    yield f"{name}: {container['name']} reads a ConfigMap that does not exist"
 
 
 POLICIES: Final[tuple[Callable[[list[Manifest]], Complaints], ...]] = (
@@ -161,7 +161,7 @@ POLICIES: Final[tuple[Callable[[list[Manifest]], Complaints], ...]] = (
 
 
 def complaints(manifests: list[Manifest]) -> list[str]:
-    """Return what all policies say."""
+    """Return the violations of all policies."""
     if not pods(manifests):
         return ["no pod in the manifests"]
     return [text for policy in POLICIES for text in policy(manifests)]
@@ -191,5 +191,5 @@ def _denies_all(spec: dict[str, Any]) -> bool:
 
 
 def _by_operator(selector: dict[str, Any]) -> bool:
-    """Pods that Strimzi and Airflow's chart make are not among ours."""
+    """Return whether the selector is for pods that Strimzi or Airflow's chart creates."""
     return any(key.startswith("strimzi.io/") or key == "release" for key in selector.get("matchLabels", ()))

@@ -1,4 +1,4 @@
-"""compose.yaml: held by the compose specification's own schema, and by what the images and the code know."""
+"""compose.yaml, checked against the schema of the compose specification, the images and the code."""
 
 from __future__ import annotations
 
@@ -26,15 +26,13 @@ def _problems(document: object) -> list[str]:
     return [error.message for error in jsonschema.Draft7Validator(SCHEMA).iter_errors(document)]
 
 
-def test_it_fits_the_specification() -> None:
+def test_compose_file_fits_the_specification() -> None:
     assert _problems(COMPOSE) == []
 
 
 MISTAKES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a misspelt key": lambda services: services["detect"].update(depend_on=["kafka"]),
-    "a condition that does not exist": lambda services: services["detect"]["depends_on"]["migrate"].update(
-        condition="done"
-    ),
+    "an unknown condition": lambda services: services["detect"]["depends_on"]["migrate"].update(condition="done"),
     "ports as a number": lambda services: services["grafana"].update(ports=3000),
     "a service that is a list": lambda services: services.update(kafka=["apache/kafka"]),
 }
@@ -47,7 +45,7 @@ def test_a_planted_mistake_does_not_fit(mistake: str) -> None:
     assert _problems(document)
 
 
-def test_our_images_are_built_from_files_that_are_there() -> None:
+def test_our_images_are_built_from_existing_dockerfiles() -> None:
     built = {name: service for name, service in SERVICES.items() if "build" in service}
     assert {"detect", "archive", "migrate", "traffic"} <= set(built)
     for name, service in built.items():
@@ -79,7 +77,7 @@ def test_commands_and_scripts_exist() -> None:
             assert command[1].removeprefix("/opt/streamflow/") in JOBS.values(), name
 
 
-def test_what_is_waited_for_and_mounted_is_there() -> None:
+def test_dependencies_and_mounts_exist() -> None:
     for name, service in SERVICES.items():
         assert set(service.get("depends_on", ())) <= set(SERVICES), name
         for volume in service.get("volumes", ()):
@@ -89,17 +87,17 @@ def test_what_is_waited_for_and_mounted_is_there() -> None:
             )
 
 
-def test_nothing_is_open_to_other_machines() -> None:
+def test_no_port_is_open_to_other_machines() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_prometheus_scrapes_services_that_are_there() -> None:
+def test_prometheus_scrapes_existing_services() -> None:
     config = yaml.safe_load((REPO / "k8s" / "compose" / "prometheus.yaml").read_text())
     targets = [t for job in config["scrape_configs"] for part in job["static_configs"] for t in part["targets"]]
     assert targets
     for target in targets:
         host, _, port = target.partition(":")
         command = " ".join(SERVICES[host]["command"])
-        assert port in command, f"{host} is not told to serve metrics on {port}"
+        assert port in command, f"the command of {host} does not serve metrics on {port}"

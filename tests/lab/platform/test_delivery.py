@@ -1,4 +1,4 @@
-"""The workflows, clean under actionlint and zizmor; the branch an environment follows, on a real repository."""
+"""The workflows under actionlint and zizmor, the release notes, and the deploy branch in a real git repository."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ IMAGES = ("job", "tools", "airflow")
 
 
 def _lint(folder: Path) -> str:
+    """Return the findings of actionlint and zizmor in a folder of workflows."""
     linted = [
         subprocess.run(command, capture_output=True, text=True, check=False)
         for command in (
@@ -43,14 +44,14 @@ def _notes(checkout: Path, tag: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """A checkout of what the notes are made of."""
+    """Return a folder with the files that the release notes come from."""
     (tmp_path / ".github").mkdir()
     for name in ("pyproject.toml", "CHANGELOG.md", ".github/release-notes.sh"):
         shutil.copy(REPO / name, tmp_path / name)
     return tmp_path
 
 
-def test_a_release_tells_its_own_section_of_the_changelog() -> None:
+def test_release_notes_are_the_section_of_the_changelog() -> None:
     version = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"]
     done = _notes(REPO, f"v{version}")
     assert done.returncode == 0, done.stderr
@@ -61,13 +62,13 @@ def test_a_release_tells_its_own_section_of_the_changelog() -> None:
 @pytest.mark.parametrize(
     ("tag", "changelog", "said"),
     [
-        ("0.2.0", None, "no tag of a release"),
-        ("v0.2.1", None, "not the version of pyproject.toml"),
-        ("v0.2.0", "## 0.1.0 - 2026-01-01\n\nFirst.\n", "no section '## 0.2.0 - DATE'"),
-        ("v0.2.0", "## 0.2.0 - 2026-01-01\n\n## 0.1.0 - 2026-01-01\n\nFirst.\n", "or an empty one"),
+        ("0.2.0", None, "is not a release tag"),
+        ("v0.2.1", None, "is not the version in pyproject.toml"),
+        ("v0.2.0", "## 0.1.0 - 2026-01-01\n\nFirst.\n", "has no section '## 0.2.0 - DATE'"),
+        ("v0.2.0", "## 0.2.0 - 2026-01-01\n\n## 0.1.0 - 2026-01-01\n\nFirst.\n", "or the section is empty"),
     ],
 )
-def test_what_is_no_release_is_refused(release: Path, tag: str, changelog: str | None, said: str) -> None:
+def test_a_tag_that_is_no_release_is_rejected(release: Path, tag: str, changelog: str | None, said: str) -> None:
     project = release / "pyproject.toml"
     project.write_text(re.sub(r'(?m)^version = ".*"', 'version = "0.2.0"', project.read_text(), count=1))
     if changelog is not None:
@@ -77,7 +78,7 @@ def test_what_is_no_release_is_refused(release: Path, tag: str, changelog: str |
     assert said in done.stderr
 
 
-def test_workflows_are_clean() -> None:
+def test_workflows_have_no_findings() -> None:
     assert len(WORKFLOWS) == 3
     assert _lint(REPO / ".github" / "workflows") == ""
 
@@ -92,7 +93,7 @@ def test_workflows_are_clean() -> None:
         ("- run: make lint", "- run: echo ${{ github.event.pull_request.title }}"),
     ],
 )
-def test_a_planted_mistake_is_named(tmp_path: Path, wanted: str, planted: str) -> None:
+def test_a_planted_mistake_is_found(tmp_path: Path, wanted: str, planted: str) -> None:
     text = (REPO / ".github" / "workflows" / "ci.yml").read_text()
     assert wanted in text
     folder = tmp_path / ".github" / "workflows"
@@ -121,7 +122,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone with the manifests of staging, whose account is not zeros; its origin is a bare repository."""
+    """Return a clone with k8s/, in which staging has a real account number; its origin is a bare repository."""
     origin, folder = tmp_path / "origin.git", tmp_path / "clone"
     subprocess.run(["git", "init", "--quiet", "--bare", str(origin)], check=True)
     subprocess.run(["git", "init", "--quiet", "--initial-branch", "main", str(folder)], check=True)
@@ -162,7 +163,7 @@ def _digests(clone: Path, digit: str) -> str:
     return folder.name
 
 
-def test_an_upgrade_and_the_way_back_are_commits_on_the_branch(clone: Path) -> None:
+def test_an_upgrade_and_its_rollback_are_commits_on_the_branch(clone: Path) -> None:
     overlay = "k8s/overlays/staging"
     for digit in ("a", "b"):
         pushed = _upgrade(clone, "push", overlay, _digests(clone, digit))
@@ -173,23 +174,23 @@ def test_an_upgrade_and_the_way_back_are_commits_on_the_branch(clone: Path) -> N
     assert back.returncode == 0, back.stderr
     _git(clone, "fetch", "--quiet", "origin")
     assert "a" * 64 in _git(clone, "show", f"origin/deploy/staging:{overlay}/kustomization.yaml")
-    assert len(_git(clone, "rev-list", "origin/deploy/staging").splitlines()) == 3, "nothing was forced"
+    assert len(_git(clone, "rev-list", "origin/deploy/staging").splitlines()) == 3, "every push was a fast-forward"
 
 
-def test_placeholders_and_broken_digests_are_refused(clone: Path) -> None:
+def test_placeholders_and_invalid_digests_are_rejected(clone: Path) -> None:
     refused = _upgrade(clone, "push", "k8s/overlays/prod", _digests(clone, "c"))
     assert refused.returncode
-    assert "account of zeros" in refused.stderr
+    assert "placeholder account" in refused.stderr
     (clone / "digests-c" / "job").write_text("latest")
-    assert "holds no digest" in _upgrade(clone, "push", "k8s/overlays/staging", "digests-c").stderr
+    assert "contains no digest" in _upgrade(clone, "push", "k8s/overlays/staging", "digests-c").stderr
 
 
-def test_nothing_to_go_back_to_is_said(clone: Path) -> None:
+def test_a_rollback_without_an_earlier_release_is_an_error(clone: Path) -> None:
     assert _upgrade(clone, "push", "k8s/overlays/staging", _digests(clone, "d")).returncode == 0
-    assert "nothing before" in _upgrade(clone, "back").stderr
+    assert "has no earlier release" in _upgrade(clone, "back").stderr
 
 
-def test_unknown_steps_are_told_the_known_ones(clone: Path) -> None:
+def test_an_unknown_step_prints_the_known_steps(clone: Path) -> None:
     done = _upgrade(clone, "sideways")
     assert done.returncode
-    assert "say what: savepoint" in done.stderr
+    assert "steps: savepoint" in done.stderr

@@ -1,4 +1,4 @@
-"""The Dockerfiles: clean under hadolint, not root, of the versions that the rest of the checkout names."""
+"""The Dockerfiles under hadolint, and their users, versions and packages against the rest of the checkout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_there_are_three() -> None:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_hadolint_is_silent(path: Path) -> None:
+def test_hadolint_finds_nothing(path: Path) -> None:
     assert _hadolint(path.read_text()) == ""
 
 
@@ -49,7 +49,7 @@ def test_hadolint_is_silent(path: Path) -> None:
         ("WORKDIR /opt/streamflow", "RUN cd /opt/streamflow"),
     ],
 )
-def test_hadolint_names_a_planted_mistake(wanted: str, planted: str) -> None:
+def test_hadolint_finds_a_planted_mistake(wanted: str, planted: str) -> None:
     text = (FOLDER / "tools.Dockerfile").read_text()
     assert wanted in text
     assert _hadolint(text.replace(wanted, planted)) != ""
@@ -59,14 +59,14 @@ def test_hadolint_names_a_planted_mistake(wanted: str, planted: str) -> None:
 def test_the_image_is_not_root_and_its_base_has_a_version(path: Path) -> None:
     text = path.read_text()
     user = _last("USER", text).partition(":")[0]
-    assert user.isdigit(), "Kubernetes can see that a number is not root, of a name it cannot"
+    assert user.isdigit(), "Kubernetes can only tell from a number that the user is not root"
     assert int(user) > 0
     assert re.search(r"^ARG BASE=\S+:\S+\d", text, re.MULTILINE)
-    assert text.count("\nFROM ") > 1, "what builds stays out of the image"
+    assert text.count("\nFROM ") > 1, "the build stage must be separate"
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_what_is_copied_exists_and_is_let_through(path: Path) -> None:
+def test_copied_files_exist_and_are_not_ignored(path: Path) -> None:
     allowed = [line[1:] for line in (REPO / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     sources = [
         source
@@ -77,7 +77,7 @@ def test_what_is_copied_exists_and_is_let_through(path: Path) -> None:
     for source in sources:
         assert (REPO / source).exists(), source
         assert any(source == item or source.startswith(f"{item}/") for item in allowed), (
-            f".dockerignore keeps {source} out"
+            f".dockerignore excludes {source}"
         )
 
 
@@ -95,12 +95,12 @@ def test_versions_are_those_of_the_checkout(path: Path) -> None:
 def test_the_object_storage_plugin_is_of_the_locked_flink() -> None:
     flink = next(item for item in PROJECT["dependency-groups"]["job"] if item.startswith("apache-flink=="))
     minor = flink.partition("==")[2].rpartition(".")[0]
-    # Not every patch of it is published; `make images-check` has checkpoints written through it.
+    # The plugin is not published for every patch release; `make images-check` writes checkpoints through it.
     assert re.search(rf"<version>{re.escape(minor)}\.\d+</version>", (FOLDER / "object-storage.xml").read_text())
 
 
 def _imports(name: str, seen: set[str]) -> set[str]:
-    """Return the outside packages that a module of ours needs when it is imported, and what it imports in turn."""
+    """Return the third-party packages that a module of ours imports, directly or through other modules of ours."""
     if name in seen:
         return set()
     seen.add(name)
@@ -131,8 +131,8 @@ def _modules(*folders: str) -> list[str]:
         ("tools", _modules("flink_jobs/cli"), {"cryptography", "psycopg", "sklearn", "kafka"}),
     ],
 )
-def test_an_image_holds_what_its_programs_import(image: str, starts: list[str], among: set[str]) -> None:
-    # Many imports wait until they are needed: the choice of a store imports S3 where it is used.
+def test_an_image_has_every_package_that_its_programs_import(image: str, starts: list[str], among: set[str]) -> None:
+    # Lazy imports count too: the artifact store imports boto3 only when it uses S3.
     seen: set[str] = set()
     needed = set().union(*(_imports(name, seen) for name in starts))
     assert among <= needed
@@ -142,14 +142,14 @@ def test_an_image_holds_what_its_programs_import(image: str, starts: list[str], 
     places = packages_distributions()
     for module in needed:
         assert group & {place.lower().replace("_", "-") for place in places[module]}, (
-            f"{module} is imported and not in the group `{image}`, which is all that its image holds"
+            f"{module} is imported but not in the dependency group `{image}`, from which the image is built"
         )
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_images_hold_no_group_of_checks(path: Path) -> None:
+def test_images_have_no_check_tools(path: Path) -> None:
     checks = {"mypy", "pytest", "coverage", "sqlfluff", "ruff"}
-    # `native` makes the compiled core in a stage that is left behind, in an environment of its own.
+    # The build stage compiles the core with the group `native`, in a separate environment that is not copied.
     groups = set(re.findall(r"--group (\S+)", path.read_text())) - {"native"}
     assert groups
     for group in groups:
@@ -159,16 +159,16 @@ def test_images_hold_no_group_of_checks(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_every_build_argument_has_a_line_of_its_own(path: Path) -> None:
-    # Buildah and older Dockers take only the first of two on one line, and the label stays `unknown`.
+def test_every_build_argument_has_its_own_line(path: Path) -> None:
+    # Buildah and older versions of Docker read only the first argument of a line.
     lines = re.findall(r"^ARG (.*)$", path.read_text(), re.MULTILINE)
     assert {line.partition("=")[0] for line in lines} == {"BASE", "VERSION", "REVISION"}
     assert all(len(line.split()) == 1 for line in lines)
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
-def test_packages_that_link_manuals_find_the_folder(path: Path) -> None:
-    # Slim images have no /usr/share/man/*; Java's package fails without.
+def test_the_manual_folder_exists_before_java_is_installed(path: Path) -> None:
+    # Slim images have no /usr/share/man/*, without which the installation of Java's package fails.
     steps = re.findall(r"^RUN (.*?[^\\])$", path.read_text(), re.MULTILINE | re.DOTALL)
     assert steps
     for step in steps:
@@ -176,29 +176,29 @@ def test_packages_that_link_manuals_find_the_folder(path: Path) -> None:
             assert step.startswith("mkdir -p /usr/share/man/man1 "), step
 
 
-def test_the_image_that_has_the_compiled_core_asks_for_it() -> None:
-    # In the settings of all pods it would stop those whose image has none: the migration was one.
+def test_only_the_image_with_the_compiled_core_requires_it() -> None:
+    # In the settings of all pods, the variable would stop pods whose image has no compiled core, such as the migration.
     assert "STREAMFLOW_CORE=compiled" in (FOLDER / "job.Dockerfile").read_text()
     others = [FOLDER / "tools.Dockerfile", FOLDER / "airflow.Dockerfile", REPO / "k8s" / "base" / "settings.env"]
     assert [path.name for path in others if "STREAMFLOW_CORE" in path.read_text()] == []
 
 
 def test_the_database_is_not_newer_than_the_pg_dump_of_the_image() -> None:
-    # Debian 12 has the client programs of Postgres 15.
+    # Debian 12 contains the client programs of Postgres 15.
     assert re.search(r"^ARG BASE=debian:12\.", (FOLDER / "airflow.Dockerfile").read_text(), re.MULTILINE)
     cloud = (REPO / "terraform" / "modules" / "postgres" / "main.tf").read_text()
     assert set(re.findall(r'engine_version\s*= "(\d+)"|family\s*= "postgres(\d+)"', cloud)) == {("15", ""), ("", "15")}
     assert set(re.findall(r"image: postgres:(\d+)", (REPO / "compose.yaml").read_text())) == {"15"}
 
 
-def test_bucket_bounds_reach_prometheus_as_they_are() -> None:
+def test_prometheus_receives_bucket_bounds_unchanged() -> None:
     wanted = 'metrics.reporter.prom.filterLabelValueCharacters: "false"'
     for place in (FOLDER / "job.Dockerfile", REPO / "k8s" / "base" / "flink" / "common.yaml"):
         assert wanted in place.read_text(), place
 
 
 @pytest.mark.parametrize("arguments", [[], ["job"]])
-def test_the_entry_point_says_what_it_wants(arguments: list[str]) -> None:
+def test_the_entry_point_prints_its_usage(arguments: list[str]) -> None:
     done = subprocess.run([FOLDER / "entrypoint.sh", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode
     assert "entrypoint.sh" in done.stderr
@@ -207,18 +207,18 @@ def test_the_entry_point_says_what_it_wants(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing"], "there is no image nothing: job tools airflow"),
-        (["--with", "lxc", "tools"], "there is no engine lxc"),
-        (["tools", "--base"], "--base wants a value"),
+        (["nothing"], "unknown image nothing; images: job tools airflow"),
+        (["--with", "lxc", "tools"], "unknown engine lxc"),
+        (["tools", "--base"], "--base needs a value"),
     ],
 )
-def test_the_builder_says_what_it_cannot_do(arguments: list[str], words: str) -> None:
+def test_the_builder_rejects_wrong_arguments(arguments: list[str], words: str) -> None:
     done = subprocess.run([FOLDER / "build.sh", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert words in done.stderr
 
 
-def test_the_builder_knows_every_dockerfile() -> None:
+def test_the_builder_lists_every_dockerfile() -> None:
     listed = re.search(r"^readonly IMAGES=\((.*)\)$", (FOLDER / "build.sh").read_text(), re.MULTILINE)
     assert listed
     assert sorted(listed[1].split()) == [path.name.partition(".")[0] for path in DOCKERFILES]

@@ -1,6 +1,6 @@
-"""k8s/ as Kustomize builds it: held by kubeconform with the operators' own definitions, and by our policies.
+"""k8s/ as Kustomize builds it, checked by kubeconform with the operators' own definitions and by our policies.
 
-Every check is shown to fail: each mistake is planted into what was built, and must be named.
+Every check is shown to fail: each planted mistake must be found.
 """
 
 from __future__ import annotations
@@ -66,24 +66,26 @@ Plant = Callable[[list[Manifest]], object]
 
 UNFIT: dict[str, Plant] = {
     "a misspelt field of the job": lambda m: _detect(m)["job"].update(paralelism=2),
-    "an upgrade mode that does not exist": lambda m: _detect(m)["job"].update(upgradeMode="rolling"),
-    "a Flink version the operator does not know": lambda m: _detect(m).update(flinkVersion="v9_9"),
+    "an unknown upgrade mode": lambda m: _detect(m)["job"].update(upgradeMode="rolling"),
+    "a Flink version that the operator does not support": lambda m: _detect(m).update(flinkVersion="v9_9"),
     "a port as text": lambda m: _watch(m)["containers"][0]["ports"][0].update(containerPort="9108"),
     "a misspelt field of a pod in a custom resource": lambda m: _detect(m)["podTemplate"]["spec"].update(tolerance=[]),
-    "a topic with partitions in words": lambda m: of_kind(m, "KafkaTopic")[0]["spec"].update(partitions="four"),
-    "an ACL on something Kafka does not have": lambda m: of_kind(m, "KafkaUser")[0]["spec"]["authorization"]["acls"][0][
+    "a topic with partitions as a word": lambda m: of_kind(m, "KafkaTopic")[0]["spec"].update(partitions="four"),
+    "an ACL on an unknown resource type": lambda m: of_kind(m, "KafkaUser")[0]["spec"]["authorization"]["acls"][0][
         "resource"
     ].update(type="table"),
-    "a secret store of another kind": lambda m: of_kind(m, "SecretStore")[0]["spec"]["provider"].update(azur={}),
-    "a monitor that scrapes no port of a name": lambda m: of_kind(m, "PodMonitor")[0]["spec"].update(
+    "an unknown kind of secret store": lambda m: of_kind(m, "SecretStore")[0]["spec"]["provider"].update(azur={}),
+    "a monitor without a named port": lambda m: of_kind(m, "PodMonitor")[0]["spec"].update(
         podMetricsEndpoints="metrics"
     ),
-    "a kind nobody defines": lambda m: m.append({"apiVersion": "x.io/v1", "kind": "Xyz", "metadata": {"name": "x"}}),
+    "a kind without a definition": lambda m: m.append(
+        {"apiVersion": "x.io/v1", "kind": "Xyz", "metadata": {"name": "x"}}
+    ),
 }
 
 
 @pytest.mark.parametrize("mistake", UNFIT)
-def test_kubeconform_names_a_planted_mistake(overlays: Overlays, schemas: Path, mistake: str) -> None:
+def test_kubeconform_finds_a_planted_mistake(overlays: Overlays, schemas: Path, mistake: str) -> None:
     manifests = copy.deepcopy(overlays["prod"])
     UNFIT[mistake](manifests)
     changed = [item for item in manifests if item not in overlays["prod"]]
@@ -115,13 +117,14 @@ UNWISE: dict[str, tuple[Plant, str]] = {
         lambda m: of_kind(m, "Kafka")[0]["spec"]["entityOperator"]["template"].pop("pod"),
         "Kafka/streamflow/entity-operator: runAsNonRoot",
     ),
-    "no memory limit": (lambda m: _watch(m)["containers"][0]["resources"].pop("limits"), "no limit of memory"),
-    "endless scratch space": (
+    "no memory limit": (lambda m: _watch(m)["containers"][0]["resources"].pop("limits"), "no memory limit"),
+    "scratch space without a limit": (
         lambda m: _detect(m)["podTemplate"]["spec"]["volumes"][0]["emptyDir"].clear(), "has no sizeLimit",
     ),
-    "no liveness": (lambda m: _watch(m)["containers"][0].pop("livenessProbe"), "has no livenessProbe"),
-    "probe of another port": (
-        lambda m: _watch(m)["containers"][0]["readinessProbe"]["httpGet"].update(port="web"), "that it does not have",
+    "no liveness probe": (lambda m: _watch(m)["containers"][0].pop("livenessProbe"), "has no livenessProbe"),
+    "a probe on another port": (
+        lambda m: _watch(m)["containers"][0]["readinessProbe"]["httpGet"].update(port="web"),
+        "that the container does not have",
     ),
     "image without a version": (lambda m: _detect(m).update(image="streamflow/job"), "has no version"),
     "image `latest`": (lambda m: _detect(m).update(image="x.io/streamflow/job:latest"), "has no version"),
@@ -136,41 +139,42 @@ UNWISE: dict[str, tuple[Plant, str]] = {
     "no budget": (
         lambda m: _remove(m, "PodDisruptionBudget", "streamflow-detect-taskmanager"), "has no PodDisruptionBudget",
     ),
-    "a budget of nothing": (
+    "a budget that selects no pod": (
         lambda m: of_kind(m, "PodDisruptionBudget")[0]["spec"]["selector"]["matchLabels"].update(app="other"),
         "protects no pod",
     ),
-    "no default deny": (lambda m: _remove(m, "NetworkPolicy", "default-deny"), "denies everything by default"),
-    "a policy of nothing": (
+    "no default deny": (lambda m: _remove(m, "NetworkPolicy", "default-deny"), "denies all traffic by default"),
+    "a policy that selects no pod": (
         lambda m: _find(m, "NetworkPolicy", "detect-within")["spec"]["podSelector"]["matchLabels"].update(app="x"),
         "selects no pod",
     ),
-    "a policy for everybody": (
-        lambda m: _find(m, "NetworkPolicy", "flink-operator")["spec"]["ingress"][0].pop("from"), "lets everybody in",
+    "a policy that allows ingress from everywhere": (
+        lambda m: _find(m, "NetworkPolicy", "flink-operator")["spec"]["ingress"][0].pop("from"),
+        "allows ingress from everywhere",
     ),
-    "a right to read secrets": (
-        lambda m: of_kind(m, "Role")[0]["rules"][0]["resources"].append("secrets"), "or read secrets",
+    "a permission to read secrets": (
+        lambda m: of_kind(m, "Role")[0]["rules"][0]["resources"].append("secrets"), "or may read secrets",
     ),
-    "an account of nobody": (lambda m: _detect(m).update(serviceAccount="default"), "account is not declared"),
+    "an undeclared account": (lambda m: _detect(m).update(serviceAccount="default"), "account is not declared"),
     "a mount without a volume": (
-        lambda m: _detect(m)["podTemplate"]["spec"]["volumes"].pop(), "which is no volume",
+        lambda m: _detect(m)["podTemplate"]["spec"]["volumes"].pop(), "which is not a volume",
     ),
-    "settings that are not there": (
+    "settings that do not exist": (
         lambda m: _watch(m)["containers"][0]["envFrom"][0]["configMapRef"].update(name="gone"),
-        "reads a ConfigMap that is not there",
+        "reads a ConfigMap that does not exist",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("mistake", UNWISE)
-def test_policies_name_a_planted_mistake(overlays: Overlays, mistake: str) -> None:
+def test_policies_find_a_planted_mistake(overlays: Overlays, mistake: str) -> None:
     manifests = copy.deepcopy(overlays["prod"])
     plant, words = UNWISE[mistake]
     plant(manifests)
     assert any(words in text for text in complaints(manifests)), complaints(manifests)
 
 
-def test_a_patch_of_something_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_patch_of_a_missing_object_is_an_error(tmp_path: Path) -> None:
     shutil.copytree(K8S, tmp_path / "k8s")
     overlay = tmp_path / "k8s" / "overlays" / "dev"
     with (overlay / "patch.yaml").open("a") as patch:
@@ -181,7 +185,7 @@ def test_a_patch_of_something_that_is_not_there_is_refused(tmp_path: Path) -> No
         build(overlay)
 
 
-def test_pods_of_custom_resources_are_looked_at(overlays: Overlays) -> None:
+def test_pods_of_custom_resources_are_checked(overlays: Overlays) -> None:
     names = set(pods(overlays["prod"]))
     for job in ("detect", "archive"):
         for part in ("jobmanager", "taskmanager"):

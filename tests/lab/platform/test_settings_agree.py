@@ -1,4 +1,4 @@
-"""Manifests name what the code reads: settings, files of secrets, programs, ports, topics and rights."""
+"""Manifests and code agree: settings, secret files, programs, topics and permissions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECRETS, KAFKA = Path("/run/secrets/streamflow"), Path("/run/secrets/kafka")
 
 
 def _variables(manifests: list[Manifest], container: dict[str, Any]) -> dict[str, str]:
-    """Return the environment of a container."""
+    """Return the environment variables of a container."""
     maps = {item["metadata"]["name"]: item["data"] for item in of_kind(manifests, "ConfigMap")}
     read = {k: v for source in container.get("envFrom", ()) for k, v in maps[source["configMapRef"]["name"]].items()}
     return read | {item["name"]: item["value"] for item in container.get("env", ()) if "value" in item}
@@ -43,7 +43,7 @@ def _ours(manifests: list[Manifest]) -> Iterator[tuple[str, dict[str, Any], dict
 
 
 def _files(pod: dict[str, Any], container: dict[str, Any]) -> set[Path]:
-    """Return the files of mounted secrets."""
+    """Return the paths of the mounted secret files."""
     mounts = {item["name"]: Path(item["mountPath"]) for item in container["volumeMounts"]}
     return {
         mounts[volume["name"]] / item["path"]
@@ -94,7 +94,7 @@ def test_settings_load_in_every_container(
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_job_has_its_own_account_and_no_other(overlays: Overlays, job: str) -> None:
+def test_a_job_has_its_own_credentials_only(overlays: Overlays, job: str) -> None:
     for name, pod, container in _ours(overlays["prod"]):
         if name.startswith(f"FlinkDeployment/streamflow-{job}/"):
             kafka = {path.name for path in _files(pod, container) if path.parent == KAFKA}
@@ -117,7 +117,7 @@ def test_the_script_is_in_the_image_and_starts_in_application_mode(overlays: Ove
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("job", JOBS)
-def test_flink_keeps_its_state_where_the_job_says(overlays: Overlays, overlay: str, job: str) -> None:
+def test_flink_and_the_job_use_the_same_state_folders(overlays: Overlays, overlay: str, job: str) -> None:
     spec, manifests = _deployment(overlays[overlay], job), overlays[overlay]
     flink = spec["flinkConfiguration"]
     container = pods(manifests)[f"FlinkDeployment/streamflow-{job}/taskmanager"]["spec"]["containers"][0]
@@ -133,7 +133,7 @@ def test_flink_keeps_its_state_where_the_job_says(overlays: Overlays, overlay: s
         assert any(local.is_relative_to(mount["mountPath"]) for mount in container["volumeMounts"])
 
 
-def test_the_jvm_gets_the_flags_that_flink_ships(overlays: Overlays) -> None:
+def test_the_jvm_has_the_flags_of_flinks_distribution(overlays: Overlays) -> None:
     shipped = yaml.safe_load((checkout.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
     for job in JOBS:
         flags = _deployment(overlays["prod"], job)["flinkConfiguration"]["env.java.opts.all"].split()
@@ -146,13 +146,13 @@ def test_no_two_jobs_share_a_folder(overlays: Overlays) -> None:
     assert len(set(folders)) == len(keys) * len(JOBS)
 
 
-def test_topics_and_rights_are_those_of_the_contracts() -> None:
+def test_topics_and_permissions_are_those_of_the_contracts() -> None:
     for path, text in strimzi.files().items():
         assert path.read_text() == text, "run `python -m flink_jobs.contracts.strimzi --write`"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_an_overlay_may_widen_a_topic_and_nothing_else(overlays: Overlays, overlay: str) -> None:
+def test_an_overlay_may_only_add_partitions_to_a_topic(overlays: Overlays, overlay: str) -> None:
     contracts = {item.name: item for item in load_contracts().values()}
     found = {item["metadata"]["name"]: item["spec"] for item in of_kind(overlays[overlay], "KafkaTopic")}
     assert set(found) == set(contracts)
@@ -160,21 +160,21 @@ def test_an_overlay_may_widen_a_topic_and_nothing_else(overlays: Overlays, overl
         assert spec["config"] == dict(contracts[name].config)
         assert spec["partitions"] >= contracts[name].partitions
         if contracts[name].partitions == 1:
-            assert spec["partitions"] == 1, f"{name} has an order that more partitions would lose"
+            assert spec["partitions"] == 1, f"{name} must keep one partition, because its order matters"
 
 
-def test_test_traffic_is_no_account_of_production(overlays: Overlays) -> None:
+def test_production_has_no_account_for_test_traffic(overlays: Overlays) -> None:
     names = {name: {item["metadata"]["name"] for item in of_kind(overlays[name], "KafkaUser")} for name in OVERLAYS}
     assert strimzi.TEST_TRAFFIC in names["staging"]
     assert strimzi.TEST_TRAFFIC not in names["prod"]
 
 
-def test_the_broker_lets_transactions_last_as_long_as_ours(overlays: Overlays) -> None:
+def test_the_broker_allows_our_transaction_timeout(overlays: Overlays) -> None:
     broker = of_kind(overlays["prod"], "Kafka")[0]["spec"]["kafka"]["config"]
     assert Settings.model_fields["transaction_timeout_ms"].default <= broker["transaction.max.timeout.ms"]
 
 
-def test_every_secret_that_is_mounted_is_made_by_somebody(overlays: Overlays) -> None:
+def test_every_mounted_secret_is_created(overlays: Overlays) -> None:
     manifests = overlays["prod"]
     made = {item["metadata"]["name"] for kind in ("ExternalSecret", "KafkaUser") for item in of_kind(manifests, kind)}
     made |= {f"{item['metadata']['name']}-cluster-ca-cert" for item in of_kind(manifests, "Kafka")}

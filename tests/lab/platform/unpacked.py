@@ -1,7 +1,7 @@
-"""Images as `make images` leaves them, unpacked, and their processes: each in a root file system of its own.
+"""Unpacked images of ``make images``, and processes that run in their root file systems without a container engine.
 
-Without a container engine: the namespaces and the user are the kernel's own, by `unshare` and `chroot`. What Kubernetes
-would mount is mounted, the rest is read-only, no privilege can be gained, and the network is this machine's.
+``unshare`` and ``chroot`` set up namespaces and user. The paths that Kubernetes would mount are mounted, the rest is
+read-only, a process cannot gain privileges, and it uses the network of the machine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" /usr/bin
 
 @dataclass(frozen=True)
 class Image:
-    """One built image: its files under ``root``, its settings as the engine tells them."""
+    """One built image: its files under ``root``, and its settings as the engine printed them."""
 
     name: str
     settings: Mapping[str, Any]
@@ -76,13 +76,13 @@ class Image:
     def command(
         self, arguments: Sequence[str], mounts: Mapping[str, Path], environment: Mapping[str, str]
     ) -> list[str]:
-        """Return what starts the image's entry point with these arguments, as its own user."""
-        places = [word for target, source in mounts.items() for word in (str(source), target)]
+        """Return the command that starts the image's entry point with these arguments, as the image's user."""
+        bindings = [word for target, source in mounts.items() for word in (str(source), target)]
         variables = [f"{name}={value}" for name, value in (self.environment | dict(environment)).items()]
         return [
             *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER, "sh"),
             *(str(self.root), self.user, self.settings.get("WorkingDir") or "/"),
-            *("tmpfs", "/tmp", *places, "--", *variables, *self.settings["Entrypoint"], *arguments),
+            *("tmpfs", "/tmp", *bindings, "--", *variables, *self.settings["Entrypoint"], *arguments),
         ]
 
     def run(
@@ -92,7 +92,7 @@ class Image:
         environment: Mapping[str, str] | None = None,
         limit_s: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """Run the entry point to its end."""
+        """Run the entry point until it ends; stop it after ``limit_s`` seconds."""
         command = self.command(arguments, mounts or {}, environment or {})
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
@@ -103,12 +103,12 @@ class Image:
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """End a namespace: with its first process goes everything in it.
+    """End all processes of a namespace by killing its first process.
 
-    Killing `unshare` would not do: `--kill-child` is the kernel's parent-death signal, which a process that takes on
-    another user loses.
+    Killing ``unshare`` is not enough: ``--kill-child`` uses the kernel's parent-death signal, which is lost when a
+    process changes its user.
     """
-    with suppress(FileNotFoundError, ProcessLookupError):  # it may end by itself meanwhile
+    with suppress(FileNotFoundError, ProcessLookupError):  # the process may end by itself meanwhile
         for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
     try:
@@ -120,13 +120,13 @@ def end(process: subprocess.Popen[Any]) -> None:
 
 @cache
 def unpack(name: str) -> Image:
-    """Return a built image, unpacked when it was built since.
+    """Return a built image; unpack it if it was built since the last time.
 
     Raises:
-        FileNotFoundError: it was not built.
+        FileNotFoundError: the image is not built.
     """
     if not (FOLDER / f"{name}.tar").exists():
-        raise FileNotFoundError(f"the image {name} is not built: run `make images`")
+        raise FileNotFoundError(f"the image {name} is not built; run `make images`")
     settings = json.loads((FOLDER / f"{name}.json").read_text())
     image = Image(name, settings["OCIv1"]["config"] if "OCIv1" in settings else settings)
     if not image.root.exists() or image.root.stat().st_mtime < image.archive.stat().st_mtime:
@@ -148,7 +148,7 @@ def unpack(name: str) -> Image:
 
 @dataclass
 class Servers:
-    """Processes of images that run until the end of a block; their output goes to files."""
+    """Processes of images that run until the end of a ``with`` block; their output goes to files."""
 
     logs: Path
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -157,14 +157,14 @@ class Servers:
     def start(
         self, name: str, image: Image, *arguments: str, mounts: Mapping[str, Path], environment: Mapping[str, str]
     ) -> None:
-        """Start the entry point of an image and go on."""
+        """Start the entry point of an image in the background."""
         log = (self.logs / f"{name}.log").open("wb")
         self._files.append(log)
         command = image.command(arguments, mounts, environment)
         self._running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
     def check(self) -> None:
-        """Fail with what it complained of when one of them has ended."""
+        """Raise an AssertionError with the end of the log if a process has ended."""
         for process, log in zip(self._running, self._files, strict=True):
             if process.poll() is not None:
                 lines = Path(log.name).read_text(errors="replace").splitlines()

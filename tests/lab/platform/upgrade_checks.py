@@ -1,6 +1,6 @@
-"""The steps of k8s/upgrade.sh that talk to a cluster, with the real kubectl and the rights of the deploy workflow.
+"""The steps of k8s/upgrade.sh that call a cluster, with the real kubectl and the permissions of the deploy workflow.
 
-What Flink's operator and the nodes would write, the tests write: there is neither.
+There are no nodes and no operator; the tests write the status that they would write. ``make cluster-check`` runs this.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.parametrize("applied", ["staging"], indirect=True)
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """k8s/ with a job image by digest in staging, and the tools beside it."""
+    """Return a copy of k8s/ with a job image by digest in staging, and the tools."""
     shutil.copytree(K8S, tmp_path / "k8s")
     (tmp_path / ".tools").mkdir()
     (tmp_path / ".tools" / "bin").symlink_to(BIN)
@@ -47,7 +47,7 @@ Started = subprocess.Popen[str]
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path, applied: Applied) -> Path:
-    """What kubectl reads to have the rights of the deploy workflow."""
+    """Return a kubeconfig file with the permissions of the deploy workflow."""
     config = json.loads(applied.kubeconfig.read_text())
     config["users"][0]["user"] |= {"as": "deploy", "as-groups": [GROUP]}
     path = tmp_path / "kubeconfig.json"
@@ -57,7 +57,7 @@ def kubeconfig(tmp_path: Path, applied: Applied) -> Path:
 
 @pytest.fixture
 def start(checkout: Path, kubeconfig: Path) -> Iterator[Callable[[str], Started]]:
-    """Start a step as the deploy workflow would; the step is ended with the test."""
+    """Yield a function that starts a step as the deploy workflow does; the fixture ends the step after the test."""
     given = {
         "KUBECONFIG": str(kubeconfig),
         "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
@@ -85,7 +85,7 @@ def start(checkout: Path, kubeconfig: Path) -> Iterator[Callable[[str], Started]
 
 
 def _appeared(applied: Applied, process: Started, kind: dict[str, str], prefix: str) -> Manifest:
-    """Return the object that the step has made; its error when it ended without."""
+    """Return the object that the step creates; fail with the step's output if it ends before."""
 
     def look() -> Manifest | None:
         assert process.poll() is None, process.communicate()
@@ -95,22 +95,26 @@ def _appeared(applied: Applied, process: Started, kind: dict[str, str], prefix: 
     return wait_for(look, limit_s=LIMIT_S, what=f"{kind['kind']} {prefix}")
 
 
-def test_a_savepoint_is_asked_for_and_named(applied: Applied, start: Callable[[str], Started]) -> None:
+def test_the_savepoint_step_requests_a_savepoint_and_prints_its_path(
+    applied: Applied, start: Callable[[str], Started]
+) -> None:
     step = start("savepoint")
     snapshot = _appeared(applied, step, SNAPSHOTS, "before-upgrade-")
     assert snapshot["spec"]["jobReference"] == {"kind": "FlinkDeployment", "name": "streamflow-detect"}
-    answer = applied.api.set_status(snapshot, {"state": "COMPLETED", "path": "s3://bucket/savepoint-1"})
-    assert not answer.refusal
+    response = applied.api.set_status(snapshot, {"state": "COMPLETED", "path": "s3://bucket/savepoint-1"})
+    assert not response.error
     out, error = step.communicate(timeout=LIMIT_S)
     assert step.returncode == 0, error
     assert out.splitlines()[-1] == "s3://bucket/savepoint-1"
     applied.api.delete(snapshot)
 
 
-def test_a_savepoint_that_failed_is_told_at_once(applied: Applied, start: Callable[[str], Started]) -> None:
+def test_the_savepoint_step_reports_a_failed_savepoint_at_once(
+    applied: Applied, start: Callable[[str], Started]
+) -> None:
     step = start("savepoint")
     snapshot = _appeared(applied, step, SNAPSHOTS, "before-upgrade-")
-    assert not applied.api.set_status(snapshot, {"state": "FAILED", "error": "the storage refuses"}).refusal
+    assert not applied.api.set_status(snapshot, {"state": "FAILED", "error": "the storage refuses"}).error
     error = step.communicate(timeout=LIMIT_S)[1]
     assert step.returncode == 1
     assert "is FAILED: the storage refuses" in error
@@ -119,30 +123,30 @@ def test_a_savepoint_that_failed_is_told_at_once(applied: Applied, start: Callab
 
 def _observed(applied: Applied, deployment: Manifest, **status: object) -> None:
     generation = applied.api.get(deployment).body["metadata"]["generation"]
-    answer = applied.api.set_status(deployment, status | {"observedGeneration": generation})
-    assert not answer.refusal
+    response = applied.api.set_status(deployment, status | {"observedGeneration": generation})
+    assert not response.error
 
 
 @pytest.fixture
 def stable_jobs(applied: Applied) -> Iterator[None]:
-    """Both jobs stable before the test, and as the overlay has them after it, for whichever test comes next."""
+    """Set both jobs to STABLE before the test, and restore them to the overlay's state after it."""
     deployments = of_kind(applied.manifests, "FlinkDeployment")
     for deployment in deployments:
         _observed(applied, deployment, lifecycleState="STABLE")
     yield
     for deployment in deployments:
-        assert not applied.api.apply(deployment).refusal
+        assert not applied.api.apply(deployment).error
 
 
 @pytest.mark.usefixtures("stable_jobs")
-def test_an_upgrade_is_awaited_until_the_operator_has_seen_it(
+def test_the_wait_step_waits_until_the_operator_has_observed_the_upgrade(
     applied: Applied, start: Callable[[str], Started], checkout: Path
 ) -> None:
     step = start("wait")
     upgraded = of_kind(build(checkout / "k8s" / "overlays" / "staging"), "FlinkDeployment")
     for deployment in upgraded:
-        assert not applied.api.apply(deployment).refusal
-    # Both have the new image and are still called stable, which is said of the one before: that must not do.
+        assert not applied.api.apply(deployment).error
+    # Both jobs have the new image, but STABLE is still the status of the old one; the step must not accept it.
     with pytest.raises(subprocess.TimeoutExpired):
         step.wait(timeout=10)
     for deployment in upgraded:
@@ -152,13 +156,13 @@ def test_an_upgrade_is_awaited_until_the_operator_has_seen_it(
 
 
 @pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1)])
-def test_the_smoke_test_ends_as_its_pod_does(
+def test_the_smoke_step_ends_with_the_result_of_its_pod(
     applied: Applied, start: Callable[[str], Started], phase: str, code: int
 ) -> None:
     step = start("smoke")
     pod = _appeared(applied, step, PODS, "smoke-")
     ended: dict[str, Any] = {"phase": phase}
-    assert not applied.api.set_status(pod, ended).refusal
+    assert not applied.api.set_status(pod, ended).error
     error = step.communicate(timeout=LIMIT_S)[1]
     assert step.returncode == code, error
     assert ("does not balance" in error) == bool(code)
@@ -171,10 +175,10 @@ def test_the_workflow_may_not_change_a_job(applied: Applied, kubeconfig: Path) -
         [PROGRAMS / "kubectl", "--kubeconfig", kubeconfig, *delete], capture_output=True, text=True, check=False
     )
     assert "cannot delete resource" in done.stderr
-    assert not applied.api.get(of_kind(applied.manifests, "FlinkDeployment")[0]).refusal
+    assert not applied.api.get(of_kind(applied.manifests, "FlinkDeployment")[0]).error
 
 
-def test_terraform_puts_the_workflow_in_that_group(applied: Applied) -> None:
+def test_terraform_gives_the_workflow_the_group_of_the_role_binding(applied: Applied) -> None:
     binding = next(item for item in of_kind(applied.manifests, "RoleBinding") if item["metadata"]["name"] == GROUP)
     assert [item["name"] for item in binding["subjects"]] == [GROUP]
     module = (REPO / "terraform" / "modules" / "observability" / "main.tf").read_text()

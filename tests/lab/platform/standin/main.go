@@ -1,8 +1,8 @@
-// A stand-in for terraform-provider-aws: it knows the provider's arguments and nothing else. With it the real terraform
-// validates modules and runs their tests (mock_provider) without the cloud and without the provider's 700 MB. It finds
-// misspelt, missing and mistyped arguments; whether the cloud accepts a value, it cannot know.
+// A stand-in for terraform-provider-aws that serves the provider's schema and nothing else. With it the real Terraform
+// validates the modules and runs their tests (mock_provider) without the cloud and without the provider's 700 MB. The
+// checks find misspelt, missing and mistyped arguments. They cannot find values that the cloud would reject.
 //
-// schema.json is rebuilt from the types in the npm package @cdktf/provider-aws 21.22.1 (provider 6.25.0), and holds the
+// schema.json is derived from the types in the npm package @cdktf/provider-aws 21.22.1 (provider 6.25.0) and holds the
 // resources that terraform/ uses.
 package main
 
@@ -105,7 +105,7 @@ func block(b *jbody) *tfprotov6.SchemaBlock {
 	return o
 }
 
-// server answers what terraform asks before it plans; mock_provider does the rest. Any other call panics.
+// server answers the calls that Terraform makes before a plan; mock_provider does the rest. Any other call panics.
 type server struct {
 	tfprotov6.ProviderServer
 	schema *tfprotov6.GetProviderSchemaResponse
