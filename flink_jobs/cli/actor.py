@@ -1,4 +1,4 @@
-"""Who does something and why: the options that everything audited has."""
+"""The user and the reason of an audited change: common options of the commands that make one."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 
 if TYPE_CHECKING:
     from flink_jobs.model_registry.versions import ChangeReason
 
-Why = Annotated[str, typer.Option("--reason", "-r", help="why, for the audit", prompt="Why (for the audit)")]
-By = Annotated[str | None, typer.Option("--by", help="who answers for it; default: your login name")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", "-r", help="reason of the change, for the audit", prompt="Reason (for the audit)")
+]
+ByOption = Annotated[str | None, typer.Option("--by", help="responsible user, for the audit; default: your login name")]
 
 
 def actor(by: str | None) -> str:
-    """Return who answers for a command.
+    """Return the user who makes a change: the named one, or the login name.
 
     Raises:
-        UserError: nobody was named and the login has no name.
+        UserError: no user was named and the login has no name.
     """
     if by:
         return by
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
-        raise UserError("your login has no name", "say who you are with --by") from None
+        raise UserError("your login has no name", "give your name with --by") from None
 
 
-def why_of(by: str | None, reason: str) -> ChangeReason:
-    """Return who and why.
+def change_reason(by: str | None, reason: str) -> ChangeReason:
+    """Return the user and the reason of a change.
 
     Raises:
-        UserError: nobody was named, or the reason is empty.
+        UserError: the user has no name, or the reason is empty.
     """
     from flink_jobs.model_registry.versions import ChangeReason
 
     if not reason.strip():
-        raise UserError("the reason is empty", "say why in a few words: somebody will read it in the audit")
+        raise UserError("the reason is empty", "give the reason in a few words, for the audit", ErrorCode.USAGE_ERROR)
     return ChangeReason(actor(by), reason)

@@ -1,27 +1,28 @@
-"""`streamflow dlq`: look at dead letters, and give their records their outcome."""
+"""`streamflow dlq`: lists, shows, counts and redrives dead letters."""
 
 from __future__ import annotations
 
 import base64
 from collections import deque
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flink_jobs.cli.dead_letter_report_command import report
-from flink_jobs.cli.letter_options import (
+from flink_jobs.cli.dead_letter_options import (
     Customers,
     Dispositions,
     Offsets,
     Partitions,
     Reasons,
-    Since,
+    RejectedSince,
+    RejectedUntil,
     Stages,
     Topics,
-    Until,
     letter_filter,
 )
+from flink_jobs.cli.dead_letter_report_command import report
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.redrive_command import history, redrive
 from flink_jobs.cli.times import shown, shown_at
@@ -29,14 +30,14 @@ from flink_jobs.core.dead_letters.letter import letter_payload
 from flink_jobs.core.dead_letters.redrive import place_of
 from flink_jobs.core.documents import DeadLetterDocument
 from flink_jobs.dead_letters.letters import LetterStats, complete_payload, find_letter, read_letters
-from flink_jobs.dead_letters.standing import Standing, open_standing
+from flink_jobs.dead_letters.redrive_status import AttemptResult, RedriveStatuses, open_statuses, policy_text
 from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Dead letters: what could not be handled, each with its reason and its exact bytes. List, show, redrive.",
+    help="Dead letters: records that cannot be scored, each with its reason and its original bytes.",
 )
 
 app.command()(redrive)
@@ -49,13 +50,13 @@ def list_letters(
     reason: Reasons = None,
     stage: Stages = None,
     disposition: Dispositions = None,
-    since: Since = None,
-    until: Until = None,
+    since: RejectedSince = None,
+    until: RejectedUntil = None,
     customer: Customers = None,
     topic: Topics = None,
     partition: Partitions = None,
     offset: Offsets = None,
-    limit: Annotated[int, typer.Option(min=1, help="the newest so many")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="largest number to show; the newest ones")] = 50,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
@@ -69,18 +70,18 @@ def list_letters(
     for letter in read_letters(settings.broker(), settings.topic_prefix, chosen):
         matching += 1
         newest.append(letter)
-        if len(newest) > 2 * limit:  # partitions come one after the other: sort, then keep the newest
+        if len(newest) > 2 * limit:  # the reader yields partition by partition: sort, then keep the newest
             newest = deque(_newest(newest, limit))
     letters = _newest(newest, limit)
-    standing = open_standing(settings, say)
-    columns = ["set aside", "reason", "disposition", "stage", "redrive", "place", "bytes", "id", "detail"]
+    statuses = open_statuses(settings, say)
+    columns = ["rejected", "reason", "disposition", "stage", "redrive", "record", "bytes", "id", "detail"]
     rows = [
         [
             shown(letter["processing_time_ms"]),
             letter["reason"],
             letter["disposition"],
             letter["stage"],
-            standing.word(letter),
+            statuses.status(letter),
             place_of(letter),
             f"{letter['payload_length']:,}",
             letter["dlq_id"],
@@ -88,23 +89,27 @@ def list_letters(
         ]
         for letter in letters
     ]
-    value = [{**letter, "redrive": standing.word(letter)} for letter in letters]
+    value = [{**letter, "redrive": statuses.status(letter)} for letter in letters]
     emit(output, value, lambda: table(columns, rows))
     if matching > len(letters):
-        say(f"{len(letters):,} of {matching:,} are shown; more with --limit")
+        say(f"{len(letters):,} of {matching:,} dead letters are shown; use --limit to show more")
     elif not letters:
-        say("There are no such dead letters.")
+        say("No dead letter matches.")
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="id of the letter, the start of one, or the record's partition@offset")],
-    raw_out: Annotated[Path | None, typer.Option(help="write the payload there, byte for byte")] = None,
+    name: Annotated[
+        str, typer.Argument(help="id of the dead letter, start of the id, or the record's partition@offset")
+    ],
+    raw_out: Annotated[Path | None, typer.Option(help="write the payload to this file, byte for byte")] = None,
     *,
-    truncated: Annotated[bool, typer.Option("--truncated", help="also if the letter keeps only the beginning")] = False,
+    truncated: Annotated[
+        bool, typer.Option("--truncated", help="with --raw-out: also write a truncated payload")
+    ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Show one dead letter in full: coordinates, headers, the decoded payload, and what became of its redrives."""
+    """Show one dead letter in full: coordinates, headers, decoded payload, and its redrives with their results."""
     settings = load_settings()
     everything = list(read_letters(settings.broker(), settings.topic_prefix))
     letter = find_letter(everything, name)
@@ -116,17 +121,18 @@ def show(
             raise UserError(
                 f"cannot write {raw_out} ({cause.strerror})", "choose another file with --raw-out"
             ) from None
-        say(f"{len(payload):,} bytes are in {raw_out}")
-    standing = open_standing(settings, say)
-    redrives = standing.story(letter, everything)
-    value = {**letter, "redrive": standing.word(letter), "redrives": redrives}
-    emit(output, value, lambda: _print_letter(letter, standing, redrives))
+        say(f"{raw_out} holds the payload ({len(payload):,} bytes).")
+    statuses = open_statuses(settings, say)
+    redrives = statuses.attempts(letter, everything)
+    value = {**letter, "redrive": statuses.status(letter),
+             "redrives": [{**asdict(one.attempt), "became": one.result} for one in redrives]}  # fmt: skip
+    emit(output, value, lambda: _print_letter(letter, statuses, redrives))
 
 
 @app.command()
 def stats(
-    since: Since = None,
-    until: Until = None,
+    since: RejectedSince = None,
+    until: RejectedUntil = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
@@ -152,29 +158,29 @@ def _newest(letters: deque[DeadLetterDocument], limit: int) -> list[DeadLetterDo
     return sorted(letters, key=lambda letter: (letter["processing_time_ms"], letter["offset"]))[-limit:]
 
 
-def _print_letter(letter: DeadLetterDocument, standing: Standing, redrives: list[dict[str, Any]]) -> None:
+def _print_letter(letter: DeadLetterDocument, statuses: RedriveStatuses, redrives: list[AttemptResult]) -> None:
     kept = letter_payload(letter)
     facts: list[tuple[str, Any]] = [
         ("id", letter["dlq_id"]),
         ("reason", f"{letter['reason']} ({letter['disposition']}, at {letter['stage']})"),
         ("detail", letter["detail"]),
-        ("place", place_of(letter)),
+        ("record", place_of(letter)),
         ("record time", shown(letter["timestamp_ms"])),
-        ("set aside", shown(letter["processing_time_ms"])),
+        ("rejected", shown(letter["processing_time_ms"])),
         ("payload", f"{letter['payload_length']:,} bytes, SHA-256 {letter['payload_sha256']}"),
     ]
-    facts.append(("redrive", f"{standing.word(letter)} ({standing.policy(letter)})"))
-    for attempt in redrives:
-        edited = f", {len(attempt['changes'])} fields edited" if attempt["changes"] else ""
-        who = f"{shown_at(attempt['started_at'])} by {attempt['started_by']}: {attempt['why']}"
-        facts.append((f"replay {attempt['replay']}", f"{who}{edited}; {attempt['became']}"))
+    facts.append(("redrive", f"{statuses.status(letter)} ({policy_text(letter)})"))
+    for attempt, result in redrives:
+        edited = f", {len(attempt.changes)} fields edited" if attempt.changes else ""
+        who = f"{shown_at(attempt.started_at)} by {attempt.started_by}: {attempt.why}"
+        facts.append((f"replay {attempt.replay}", f"{who}{edited}; {result}"))
     facts += [(f"header {name}", base64.b64decode(value or "")) for name, value in letter["headers"]]
     for name, value in facts:
         out.print(f"{name:<12} {value}", markup=False, soft_wrap=True)
     if letter["payload_truncated"]:
-        out.print(f"the first {len(kept):,} bytes:", markup=False)
+        out.print(f"first {len(kept):,} bytes of the payload:", markup=False)
     if letter["payload"] is None:
-        text = "no value: a tombstone"
+        text = "no payload: the record is a tombstone"
     elif letter["payload_encoding"] == "utf-8" and letter["payload"].isprintable():
         text = letter["payload"]
     else:  # control characters must not reach the terminal
@@ -185,4 +191,4 @@ def _print_letter(letter: DeadLetterDocument, standing: Standing, redrives: list
 def _print_stats(counts: LetterStats, names: tuple[str, ...], rows: list[list[Any]]) -> None:
     table(names, rows)
     period = f" between {shown(counts.first_ms)} and {shown(counts.last_ms)}" if counts.total else ""
-    out.print(f"{counts.total:,} dead letters{period}; {counts.truncated:,} keep only the beginning of their payload")
+    out.print(f"{counts.total:,} dead letters{period}; {counts.truncated:,} with a truncated payload")

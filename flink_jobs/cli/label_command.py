@@ -1,4 +1,4 @@
-"""`streamflow label`: say what became of a transaction."""
+"""`streamflow label`: labels transactions as fraud or genuine."""
 
 from __future__ import annotations
 
@@ -9,34 +9,42 @@ from typing import Annotated
 import typer
 
 from flink_jobs.cards.card_files import mapping_for, read_events
-from flink_jobs.cli.actor import By, actor
+from flink_jobs.cli.actor import ByOption, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.core.documents import Finding
 from flink_jobs.core.label import Label
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.label_sender import labels_of, send_labels
 from flink_jobs.settings import load_settings
 
 
 def label(
-    transaction: Annotated[str | None, typer.Argument(help="transaction id; leave out with --from-file")] = None,
-    customer: Annotated[str | None, typer.Option(help="whose transaction it is")] = None,
-    finding: Annotated[Finding | None, typer.Option("--as", help="fraud: confirmed; genuine: a false positive")] = None,
-    source: Annotated[str, typer.Option(help="where it comes from: chargeback, analyst, cardholder, ...")] = "analyst",
-    comment: Annotated[str | None, typer.Option(help="what to remember of it")] = None,
-    at: Annotated[str, typer.Option(help="when it became known: 15m, 2h, 3d ago, or an ISO 8601 time (UTC)")] = "0s",
-    from_file: Annotated[Path | None, typer.Option(help="send the labels of a card file, as for `replay`")] = None,
-    mapping: Annotated[Path | None, typer.Option(help="which column is which field, as for `replay`")] = None,
-    delay_days: Annotated[float, typer.Option(min=0.0, help="a file's labels became known so long after")] = 7.0,
-    prefix: Annotated[str, typer.Option(help="put before the file's ids, as for `replay`")] = "",
-    by: By = None,
+    transaction: Annotated[str | None, typer.Argument(help="transaction id; not with --from-file")] = None,
+    customer: Annotated[str | None, typer.Option(help="customer id of the transaction")] = None,
+    finding: Annotated[
+        Finding | None, typer.Option("--as", help="fraud: confirmed fraud; genuine: false positive")
+    ] = None,
+    source: Annotated[str, typer.Option(help="source of the label: chargeback, analyst, cardholder, ...")] = "analyst",
+    comment: Annotated[str | None, typer.Option(help="a note for analysts")] = None,
+    at: Annotated[
+        str, typer.Option(help="time at which the label became known: 15m, 2h, 3d (ago), or an ISO 8601 time (UTC)")
+    ] = "0s",
+    from_file: Annotated[
+        Path | None, typer.Option(help="send all labels of a card file (formats: see `replay`)")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="column mapping of the file (see `replay`)")] = None,
+    delay_days: Annotated[
+        float, typer.Option(min=0.0, help="with --from-file: days from a transaction to its label")
+    ] = 7.0,
+    prefix: Annotated[str, typer.Option(help="with --from-file: prefix of the ids (see `replay`)")] = "",
+    by: ByOption = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Label one transaction as fraud or genuine, or send all labels of a card file as a fraud desk would, late.
+    """Label one transaction as fraud or genuine, or send all labels of a card file with a delay.
 
-    A transaction may be labelled again: the latest label holds, all are kept.
+    You can label a transaction again: the latest label counts, and all labels are kept.
     """
     settings, who = load_settings(), actor(by)
     where = settings.broker(), settings.topic_prefix
@@ -44,21 +52,26 @@ def label(
         from flink_jobs.cards.card_files import with_prefix
 
         if transaction is not None:
-            raise UserError("both a transaction and --from-file are given", "give one of them")
+            raise UserError("both a transaction and --from-file are given", "give one of them", ErrorCode.USAGE_ERROR)
         events = with_prefix(read_events(from_file, mapping_for(from_file, mapping)), prefix)
         count = send_labels(*where, labels_of(events, source, who, delay_days), lambda n: say(f"{n:,} labels sent"))
         if not count:
             raise UserError(
-                f"{from_file} holds no labels", "name the label's column in the mapping: `label: {column: ...}`"
+                f"{from_file} holds no labels", "name the column of the labels in the mapping: `label: {column: ...}`"
             )
         emit(output, {"sent": count}, lambda: out.print(f"{count:,} labels sent"))
         return
     if transaction is None or customer is None or finding is None:
-        raise UserError("a label needs a transaction, --customer and --as", "give all three, or --from-file")
+        fix = "give all three, or --from-file"
+        raise UserError("a label needs a transaction, --customer and --as", fix, ErrorCode.USAGE_ERROR)
     known_ms = moment_ms(at, "--at", time.time_ns() // 1_000_000)
     try:
         one = Label(transaction, customer, finding, source, known_ms, who, comment)
     except ValueError as error:
-        raise UserError(f"this is no label ({error})", "correct it; nothing was sent") from None
+        raise UserError(f"the label is not valid ({error})", "correct it; nothing was sent") from None
     send_labels(*where, [one])
-    emit(output, one.document(), lambda: out.print(f"{transaction} of {customer} is labelled {finding} ({one.id})"))
+    emit(
+        output,
+        one.document(),
+        lambda: out.print(f"Transaction {transaction} of {customer} is labelled as {finding} ({one.id})"),
+    )

@@ -1,4 +1,4 @@
-"""`streamflow model`: register versions, promote them through the gate, roll back, look at what happened."""
+"""`streamflow model`: registers, promotes, rolls back, archives and lists model versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flink_jobs.cli.actor import By, Why, why_of
+from flink_jobs.cli.actor import ByOption, ReasonOption, change_reason
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.settings import load_settings
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="The life of a model: register it, promote it through the gate, watch it as a shadow, roll it back.",
+    help="Model versions: register, promote through the gate, roll back, archive, list.",
 )
 WAIT_S = 60.0
 REFUSED = 1
-Wait = Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="wait so long for the running job's answer")]
+Wait = Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="longest wait for the answer of the running job")]
 Version = Annotated[str, typer.Argument(help="name of the model version")]
 
 
 class Target(StrEnum):
-    """Where a version can be promoted to."""
+    """The stage to which a version is promoted."""
 
     SHADOW = "shadow"
     CHAMPION = "champion"
@@ -40,26 +40,28 @@ class Target(StrEnum):
 
 @app.command()
 def register(
-    model: Annotated[str, typer.Argument(help="a version in the model folder, or the directory of an artifact")],
-    reason: Annotated[str, typer.Option("--reason", "-r", help="why, for the history")] = "trained",
-    by: By = None,
+    model: Annotated[str, typer.Argument(help="version in the model folder, or directory of an artifact")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="reason, for the history")] = "trained",
+    by: ByOption = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Check an artifact, publish it to the store and enter it as a candidate."""
+    """Check an artifact, publish it to the artifact store and register it as a candidate."""
     from flink_jobs.model_registry.promotion import register_model
 
     settings = load_settings()
     directory = Path(model) if Path(model).is_dir() else settings.model_dir / model
-    registered, is_new = register_model(settings, directory, why_of(by, reason))
+    registered, is_new = register_model(settings, directory, change_reason(by, reason))
     value = {"version": registered.version, "digest": registered.digest, "artifact_uri": registered.artifact_uri}
-    told = "is registered as a candidate" if is_new else f"was registered before; it is {registered.stage}"
-    emit(output, {**value, "new": is_new, "stage": registered.stage}, lambda: out.print(f"{registered.version} {told}"))
+    state = "is registered as a candidate" if is_new else f"is already registered; its stage is {registered.stage}"
+    emit(
+        output, {**value, "new": is_new, "stage": registered.stage}, lambda: out.print(f"{registered.version} {state}")
+    )
 
 
 @app.command("list")
 def list_models(*, output: OutputOption = Output.PLAIN) -> None:
-    """List the registered versions, the latest first."""
+    """List the registered versions, newest first."""
     from flink_jobs.model_registry.versions import open_registry
 
     with open_registry(load_settings().postgres_dsn) as registry:
@@ -74,7 +76,7 @@ def list_models(*, output: OutputOption = Output.PLAIN) -> None:
 
 @app.command()
 def show(version: Version, *, output: OutputOption = Output.PLAIN) -> None:
-    """Show one version: what it is, where it lies, what happened to it."""
+    """Show one version: stage, kind, digest, artifact, metrics and history."""
     from flink_jobs.model_registry.versions import open_registry
 
     with open_registry(load_settings().postgres_dsn) as registry:
@@ -96,7 +98,7 @@ def history(
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Tell who did what to which version, when and why."""
+    """List the changes of model versions: time, version, change, stage, user and reason."""
     from flink_jobs.model_registry.versions import open_registry
 
     with open_registry(load_settings().postgres_dsn) as registry:
@@ -107,31 +109,44 @@ def history(
 @app.command()
 def promote(
     version: Version,
-    reason: Why,
-    to: Annotated[Target, typer.Option("--to", help="champion decides; shadow is asked and recorded only")],
+    reason: ReasonOption,
+    to: Annotated[
+        Target, typer.Option("--to", help="champion: its scores decide; shadow: its scores are only recorded")
+    ],
     data: Annotated[
         Path | None,
-        typer.Option(help="labelled card file on which candidate and champion are compared, as for `replay`"),
+        typer.Option(
+            help="labelled card file on which the gate compares candidate and champion (formats: see `replay`)"
+        ),
     ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="which column is which field, as for `replay`")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="column mapping of the file (see `replay`)")] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="how far below the champion its metrics may lie")
+        float, typer.Option(min=0.0, max=1.0, help="gate: largest shortfall of its metrics against the champion's")
     ] = 0.005,
-    max_score_us: Annotated[float, typer.Option(min=1.0, help="median time of a score, microseconds")] = 500.0,
-    by: By = None,
+    max_score_us: Annotated[
+        float, typer.Option(min=1.0, help="gate: largest median time per score, in microseconds")
+    ] = 500.0,
+    by: ByOption = None,
     wait: Wait = WAIT_S,
     *,
-    force: Annotated[bool, typer.Option("--force", help="promote against the gate; that is recorded too")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="promote although the gate refuses; the history records this")
+    ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Promote a version: through the gate, to the running job, and into the registry once the job has it."""
+    """Promote a version: check it with the gate, load it into the running job, then record it in the registry.
+
+    Exit code 1: the gate refuses the version.
+    """
     from flink_jobs.model_registry.promotion import PromotionRequest, promote_model
     from flink_jobs.model_registry.stages import ModelStage
     from ml.gate import GateBounds
 
     settings = load_settings()
     bounds = GateBounds(tolerance=tolerance, max_score_us=max_score_us)
-    asked = PromotionRequest(version, ModelStage(to.value), why_of(by, reason), bounds, data, mapping, wait, force)
+    asked = PromotionRequest(
+        version, ModelStage(to.value), change_reason(by, reason), bounds, data, mapping, wait, force
+    )
     done = promote_model(settings, asked, _now_ms(), say)
     value = {"version": version, "stage": to.value, "promoted": done.promoted, "forced": done.forced,
              "checks": [asdict(check) for check in done.checks], "control_id": done.control_id}  # fmt: skip
@@ -139,9 +154,9 @@ def promote(
     def plain() -> None:
         _print_checks(done.checks)
         if done.promoted:
-            out.print(f"{version} is {to.value}: the running job confirmed it ({done.control_id})", soft_wrap=True)
+            out.print(f"{version} is {to.value}; the running job confirmed it ({done.control_id})", soft_wrap=True)
         else:
-            out.print(f"{version} is refused: {'; '.join(done.refusals)}", soft_wrap=True)
+            out.print(f"The gate refuses {version}: {'; '.join(done.refusals)}", soft_wrap=True)
 
     emit(output, value, plain)
     if not done.promoted:
@@ -149,21 +164,23 @@ def promote(
 
 
 @app.command()
-def rollback(reason: Why, by: By = None, wait: Wait = WAIT_S, *, output: OutputOption = Output.PLAIN) -> None:
-    """Make the champion before this one champion again."""
+def rollback(
+    reason: ReasonOption, by: ByOption = None, wait: Wait = WAIT_S, *, output: OutputOption = Output.PLAIN
+) -> None:
+    """Make the previous champion the champion again."""
     from flink_jobs.model_registry.promotion import roll_back
 
-    before, after, control_id = roll_back(load_settings(), why_of(by, reason), _now_ms(), wait)
+    before, after, control_id = roll_back(load_settings(), change_reason(by, reason), _now_ms(), wait)
     value = {"from": before, "to": after, "control_id": control_id}
     emit(output, value, lambda: out.print(f"{after} is champion again; {before} is archived ({control_id})"))
 
 
 @app.command()
-def archive(version: Version, reason: Why, by: By = None, wait: Wait = WAIT_S) -> None:
-    """Give a version up; if it is the shadow, the job stops asking it."""
+def archive(version: Version, reason: ReasonOption, by: ByOption = None, wait: Wait = WAIT_S) -> None:
+    """Archive a version; if it is the shadow, the job stops scoring with it."""
     from flink_jobs.model_registry.promotion import archive_model
 
-    archive_model(load_settings(), version, why_of(by, reason), _now_ms(), wait)
+    archive_model(load_settings(), version, change_reason(by, reason), _now_ms(), wait)
     say(f"{version} is archived.")
 
 
@@ -181,7 +198,10 @@ def _metrics(metrics: dict[str, float]) -> str:
 
 
 def _print_checks(checks: list[Check]) -> None:
-    table(["check", "", "found"], [[check.name, "ok" if check.passed else "REFUSED", check.detail] for check in checks])
+    table(
+        ["check", "result", "found"],
+        [[check.name, "ok" if check.passed else "REFUSED", check.detail] for check in checks],
+    )
 
 
 def _print_events(events: list[ModelEvent]) -> None:
@@ -197,4 +217,4 @@ def _print_events(events: list[ModelEvent]) -> None:
         ]
         for event in events
     ]
-    table(["time", "name", "what", "stage", "by", "reason", "refused because"], rows)
+    table(["time", "name", "change", "stage", "by", "reason", "refused because"], rows)

@@ -56,7 +56,7 @@ _TREND: Final = """
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DailyReport:
     """The report of one day: its dead letters, the rows in ``ops.dead_letter_report`` and the page."""
 
     day: date
@@ -71,7 +71,7 @@ def unreported_days(dsn: str) -> list[date]:
         return [row[0] for row in connection.execute(_UNREPORTED, {"week": WEEK})]
 
 
-def report_day(dsn: str, day: date, folder: Path) -> Report:
+def report_day(dsn: str, day: date, folder: Path) -> DailyReport:
     """Count a day's dead letters into ``ops.dead_letter_report`` and write its page. Repeating it changes nothing.
 
     Args:
@@ -89,7 +89,7 @@ def report_day(dsn: str, day: date, folder: Path) -> Report:
     path = folder / f"dead-letters-{day}.html"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(_page(day, columns, rows, trend), encoding="utf-8")
-    return Report(day, letters, len(rows), path)
+    return DailyReport(day, letters, len(rows), path)
 
 
 def _page(day: date, columns: list[str], rows: list[tuple[object, ...]], trend: list[tuple[date, int]]) -> str:

@@ -1,4 +1,4 @@
-"""Read dead letters back from the topic, choose among them, and recover the bytes they keep."""
+"""Reads dead letters from their topic, filters them, and recovers the payloads of their records."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Which letters are wanted; an empty set, or None, wants all.
+    """Conditions on dead letters; an empty set, or None, is no condition.
 
     Attributes:
         reasons: reason codes, in capitals.
         stages: stages.
         dispositions: rejected, duplicate, incident.
-        since_ms: set aside at or after this time, milliseconds since the epoch.
-        until_ms: set aside before this time.
-        customers: customer ids that the payload names.
-        topics: full names of the topic that the record was on.
-        partitions: partitions of that topic.
+        since_ms: earliest time of the rejection, milliseconds since the epoch.
+        until_ms: end of the time of the rejection (excluded).
+        customers: customer ids in the payload.
+        topics: full names of the records' topics.
+        partitions: partitions of these topics.
         offsets: first and last offset of the record, both included.
     """
 
@@ -47,13 +47,13 @@ class LetterFilter:
     partitions: frozenset[int] = frozenset()
     offsets: tuple[int, int] | None = None
 
-    def wants(self, letter: DeadLetterDocument) -> bool:
-        """Tell whether a letter is wanted."""
+    def matches(self, letter: DeadLetterDocument) -> bool:
+        """Return whether a dead letter meets every condition."""
         if self.since_ms is not None and letter["processing_time_ms"] < self.since_ms:
             return False
         if self.until_ms is not None and letter["processing_time_ms"] >= self.until_ms:
             return False
-        chosen = (
+        conditions = (
             (self.reasons, letter["reason"]),
             (self.stages, letter["stage"]),
             (self.dispositions, letter["disposition"]),
@@ -62,22 +62,22 @@ class LetterFilter:
         )
         if self.offsets is not None and not self.offsets[0] <= letter["offset"] <= self.offsets[1]:
             return False
-        if not all(not wanted or value in wanted for wanted, value in chosen):
+        if not all(not allowed or value in allowed for allowed, value in conditions):
             return False
         return not self.customers or customer_of(letter_payload(letter)) in self.customers
 
 
 def read_letters(broker: Broker, prefix: str, chosen: LetterFilter | None = None) -> Iterator[DeadLetterDocument]:
-    """Yield the committed letters that are wanted, partition by partition in the order of writing.
+    """Yield the committed dead letters that match, partition by partition in the order of writing.
 
     Raises:
-        UserError: no broker, no topic, or something on the topic is not a dead letter.
+        UserError: no broker answers, the topic does not exist, or a record on it is not a dead letter.
     """
     topic = topic_name(prefix, "dlq")
     with CommittedReader(broker, [topic]) as reader:
         for record in reader.read_to_end():
             letter = _decode(record.value, f"{topic}, partition {record.partition}, offset {record.offset}")
-            if chosen is None or chosen.wants(letter):
+            if chosen is None or chosen.matches(letter):
                 yield letter
 
 
@@ -86,15 +86,21 @@ def _decode(value: bytes | None, where: str) -> DeadLetterDocument:
         letter: DeadLetterDocument = orjson.loads(value or b"")
         letter["dlq_id"], letter["processing_time_ms"], letter["reason"], letter["stage"], letter["disposition"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        raise UserError(f"{where} holds something that is not a dead letter", "see who else writes there") from None
+        raise UserError(
+            f"the record at {where} is not a dead letter", "find the program that writes to this topic, and stop it"
+        ) from None
     return letter
 
 
 def find_letter(letters: Iterable[DeadLetterDocument], name: str) -> DeadLetterDocument:
-    """Return the letter of that id, start of an id, or place (``topic-partition@offset``, or ``partition@offset``).
+    """Return the dead letter with this id, start of an id, or coordinates.
+
+    Args:
+        letters: the dead letters to search.
+        name: id, start of an id, ``topic-partition@offset`` or ``partition@offset``.
 
     Raises:
-        UserError: there is none, or more than one.
+        UserError: no dead letter matches, or more than one.
     """
     found: dict[str, DeadLetterDocument] = {}
     for letter in letters:
@@ -102,23 +108,23 @@ def find_letter(letters: Iterable[DeadLetterDocument], name: str) -> DeadLetterD
         if letter["dlq_id"].startswith(name) or place == name or place.endswith(f"-{name}"):
             found[letter["dlq_id"]] = letter
     if not found:
-        raise UserError(f"no dead letter is named {name}", "`streamflow dlq list` shows ids and places")
+        raise UserError(f"no dead letter matches {name}", "`streamflow dlq list` shows ids and coordinates")
     if len(found) > 1:
-        raise UserError(f"{len(found)} dead letters match {name}", "give more of the id")
+        raise UserError(f"{len(found)} dead letters match {name}", "give more characters of the id")
     return next(iter(found.values()))
 
 
 def complete_payload(letter: DeadLetterDocument) -> bytes:
-    """Return the whole payload.
+    """Return the whole payload of a dead letter.
 
     Raises:
-        UserError: the letter keeps only its beginning.
+        UserError: the dead letter holds only the beginning of the payload.
     """
     payload = letter_payload(letter)
     if letter["payload_truncated"]:
         raise UserError(
-            f"{letter['dlq_id']} keeps {len(payload):,} of {letter['payload_length']:,} bytes",
-            f"read the whole record at {place_of(letter)} while the topic still has it, or add --truncated",
+            f"{letter['dlq_id']} holds {len(payload):,} of {letter['payload_length']:,} bytes",
+            f"read the whole record at {place_of(letter)} while the topic still holds it, or add --truncated",
         )
     return payload
 
@@ -154,7 +160,7 @@ def _record_of(letter: DeadLetterDocument, reader: CommittedReader) -> bytes | N
 
 @dataclass(slots=True)
 class LetterStats:
-    """Counts of letters."""
+    """Counts of dead letters, and the times of the first and the last."""
 
     total: int = 0
     by_reason: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -163,7 +169,7 @@ class LetterStats:
     truncated: int = 0
 
     def add(self, letter: DeadLetterDocument) -> None:
-        """Count one letter."""
+        """Count one dead letter."""
         at_ms = letter["processing_time_ms"]
         self.total += 1
         self.by_reason[letter["disposition"], letter["reason"], letter["stage"]] += 1

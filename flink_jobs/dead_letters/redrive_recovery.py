@@ -1,8 +1,8 @@
-"""What became of records that a run was about to send when it was killed.
+"""Finds out which records of a killed run reached Kafka, and completes the audit.
 
-Such a record is on Kafka or it is not, and Kafka can be asked: each carries its letter and its run in its headers. So
-the topic is read from where it ended when the run began. What the dead run had handed to its socket may still land for
-a moment; nothing is asked before that moment has passed.
+Each redriven record names its dead letter and its run in its headers. So the topics are read from their end offsets
+before the run. A request that the killed process had written to its socket can still arrive for a few seconds; the
+topics are read after that time.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from flink_jobs.kafka.consumer import CommittedReader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flink_jobs.dead_letters.redrive_audit import Interrupted, RedriveStore
+    from flink_jobs.dead_letters.redrive_audit import InterruptedSend, RedriveStore
     from flink_jobs.kafka.broker import Broker
     from flink_jobs.kafka.consumer import Position
 
 SETTLE_S: Final = 5.0
-"""After a claim, how long a request of a dead process may still be on its way to the broker."""
+"""Seconds after a claim in which a request of a killed process can still arrive at the broker."""
 
 
 def settle_interrupted(store: RedriveStore, broker: Broker) -> tuple[int, int]:
-    """Complete the audit of runs that were cut short; return how many records had been sent, and how many not.
+    """Complete the audit of interrupted runs; return the number of records that were sent, and of those that were not.
 
     Raises:
-        UserError: no broker, or a topic is gone.
+        UserError: no broker answers, or a topic does not exist.
     """
     open_items = store.interrupted()
     if not open_items:
@@ -38,12 +38,12 @@ def settle_interrupted(store: RedriveStore, broker: Broker) -> tuple[int, int]:
     store.note_sent(landed)
     for item in open_items:
         if item.redrive_id not in landed:
-            store.note_abandoned(item.redrive_id, "the run was cut short before it was sent")
+            store.note_abandoned(item.redrive_id, "the run was interrupted before the record was sent")
     return len(landed), len(open_items) - len(landed)
 
 
-def _find(broker: Broker, items: Sequence[Interrupted]) -> dict[int, tuple[int, int]]:
-    """Return where records landed, by the number of their attempt."""
+def _find(broker: Broker, items: Sequence[InterruptedSend]) -> dict[int, tuple[int, int]]:
+    """Return partition and offset of the records that Kafka has, by attempt number."""
     wanted = {(item.run_id.encode(), item.dlq_id.encode()): item.redrive_id for item in items}
     topics = sorted({item.topic for item in items})
     start: dict[Position, int] = {}

@@ -1,7 +1,7 @@
-"""One redrive from beginning to end: settle what was cut short, choose, claim, send, complete.
+"""Plans and runs a redrive: judge the dead letters, claim them, send their records, complete the audit.
 
-Every letter's row in ``ops.redrives`` is committed before its record is sent and completed after Kafka has it. Killed
-anywhere between, the next run finds out what had arrived (see ``recovery``) before it sends anything itself.
+The audit row of a dead letter (``ops.redrives``) is committed before its record is sent, and completed after Kafka has
+stored the record. After a kill in between, the next run first finds out which records arrived (``redrive_recovery``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.dead_letters.policies import RedriveMethod, policy_of
 from flink_jobs.core.dead_letters.redrive import customer_of, judge, redrive_headers
 from flink_jobs.dead_letters.letters import whole_payloads
-from flink_jobs.dead_letters.redrive_audit import Item
+from flink_jobs.dead_letters.redrive_audit import RedriveItem
 from flink_jobs.errors import UserError
 from flink_jobs.job.archiver.tables import ARCHIVE_OF
 from flink_jobs.kafka.broker import Broker
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
     from flink_jobs.core.dead_letters.redrive import RedriveHistory, RedriveVerdict
     from flink_jobs.core.documents import DeadLetterDocument
-    from flink_jobs.dead_letters.redrive_audit import History, RedriveStore
+    from flink_jobs.dead_letters.redrive_audit import RedriveHistories, RedriveStore
     from flink_jobs.kafka.pacing import Pace
 
 CHUNK: Final = 100
-"""Letters claimed and sent together: at most so many are open when a run is killed."""
+"""Dead letters claimed and sent together: the largest number without an outcome after a kill."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the topics are, and when a letter is parked."""
+class RedriveSettings:
+    """Kafka, the prefix of the topics, and the number of replays after which a dead letter is parked."""
 
     broker: Broker
     prefix: str
@@ -46,8 +46,8 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Who redrives, why and how."""
+class RedriveOrder:
+    """Who redrives, why, which dead letters, and how fast."""
 
     who: str
     why: str
@@ -57,76 +57,85 @@ class Order:
 
 
 @dataclass(slots=True)
-class Plan:
-    """What a redrive would do."""
+class RedrivePlan:
+    """The verdict on every chosen dead letter, and the items to send."""
 
-    items: list[Item] = field(default_factory=list)
+    items: list[RedriveItem] = field(default_factory=list)
     verdicts: list[tuple[DeadLetterDocument, RedriveVerdict]] = field(default_factory=list)
 
-    def add(self, item: Item, verdict: RedriveVerdict) -> None:
-        """Enter a letter."""
+    def add(self, item: RedriveItem, verdict: RedriveVerdict) -> None:
+        """Add the verdict on a dead letter."""
         self.verdicts.append((item.letter, verdict))
         if verdict.is_allowed:
             self.items.append(item)
 
 
 @dataclass(slots=True)
-class Report:
-    """What a redrive did."""
+class RedriveReport:
+    """The result of a redrive."""
 
     run: str
     sent: int = 0
     written: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
-    """Letters whose table refused them again, with the reason."""
+    """Ids of the dead letters whose row Postgres rejected again, each with the reason."""
     taken: int = 0
-    """Letters that another run had redriven meanwhile."""
+    """Dead letters that another run has redriven meanwhile."""
 
 
 def plan_redrive(
-    place: Place, letters: Iterable[DeadLetterDocument], history: History, *, now_ms: int, is_forced: bool
-) -> Plan:
-    """Judge letters as they are; the same letter written twice counts once."""
-    plan = Plan()
+    settings: RedriveSettings,
+    letters: Iterable[DeadLetterDocument],
+    histories: RedriveHistories,
+    *,
+    now_ms: int,
+    is_forced: bool,
+) -> RedrivePlan:
+    """Judge dead letters without edits; duplicates of a dead letter count once."""
+    plan = RedrivePlan()
     distinct = {letter["dlq_id"]: letter for letter in letters}
     open_letters = [
         letter
         for letter in distinct.values()
-        if policy_of(letter).method is not RedriveMethod.NEVER and not history.of(letter).is_done
+        if policy_of(letter).method is not RedriveMethod.NEVER and not histories.of(letter).is_done
     ]
-    payloads = whole_payloads(open_letters, place.broker)
+    payloads = whole_payloads(open_letters, settings.broker)
     for name, letter in distinct.items():
         payload = payloads.get(name)
-        verdict = judge(letter, payload, history.of(letter), place.replay_limit, now_ms, is_forced=is_forced)
-        plan.add(Item(letter, payload or b"", is_forced), verdict)
+        verdict = judge(letter, payload, histories.of(letter), settings.replay_limit, now_ms, is_forced=is_forced)
+        plan.add(RedriveItem(letter, payload or b"", is_forced), verdict)
     return plan
 
 
 def run_redrive(
-    store: RedriveStore, place: Place, order: Order, items: Sequence[Item], on_progress: Callable[[Report], None]
-) -> Report:
-    """Redrive letters that were judged to go.
+    store: RedriveStore,
+    settings: RedriveSettings,
+    order: RedriveOrder,
+    items: Sequence[RedriveItem],
+    on_progress: Callable[[RedriveReport], None],
+) -> RedriveReport:
+    """Redrive the items of a plan.
 
     Args:
-        store: opened alone.
-        place: where the topics are.
+        store: the audit, opened with ``alone``.
+        settings: Kafka and the prefix of the topics.
         order: who, why, how fast.
-        items: in the order to send them.
+        items: the items, in the order to send them.
         on_progress: called after every chunk.
 
     Raises:
-        UserError: the broker or the database went away; the next run settles what was under way.
+        UserError: Kafka or Postgres does not answer; the next run resolves interrupted sends.
     """
-    report = Report(f"rd-{uuid.uuid4()}")
+    report = RedriveReport(f"rd-{uuid.uuid4()}")
     topics = sorted({item.letter["topic"] for item in items if policy_of(item.letter).method is not RedriveMethod.ROW})
-    store.begin(report.run, order.who, order.why, order.selection, _ends(place.broker, topics))
-    history, began = store.history(), time.monotonic()
+    store.begin(report.run, order.who, order.why, order.selection, _ends(settings.broker, topics))
+    histories, began = store.histories(), time.monotonic()
     rows = [item for item in items if policy_of(item.letter).method is RedriveMethod.ROW]
     records = [item for item in items if policy_of(item.letter).method is not RedriveMethod.ROW]
     for item in rows:
-        _write_row(store, place, item, history.of(item.letter), report)
+        _write_row(store, settings, item, histories.of(item.letter), report)
     size = CHUNK if order.pace.rate is None else max(1, min(CHUNK, int(order.pace.rate)))
-    with RedriveProducer(place.broker, report.run) as producer:
+    with RedriveProducer(settings.broker, report.run) as producer:
         for start in range(0, len(records), size):
             time.sleep(max(0.0, began + order.pace.due_s(start, 0) - time.monotonic()))
             claimed = store.claim(report.run, records[start : start + size])
@@ -139,7 +148,7 @@ def run_redrive(
 
 
 class RedriveProducer:
-    """Sends records with the headers of a run, a chunk at a time."""
+    """Sends records with the headers of a run, one chunk at a time."""
 
     def __init__(self, broker: Broker, run: str) -> None:
         """Connect.
@@ -155,26 +164,26 @@ class RedriveProducer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the connection; what was sent was waited for."""
+        """Close the connection; every sent record has been acknowledged."""
         self._producer.close(timeout=1)
 
-    def send(self, claimed: dict[int, Item]) -> dict[int, tuple[int, int]]:
-        """Send records by number; return partition and offset of each once the broker has them all.
+    def send(self, claimed: dict[int, RedriveItem]) -> dict[int, tuple[int, int]]:
+        """Send records; return partition and offset of each, by attempt number, after Kafka has stored all of them.
 
         Raises:
-            UserError: it did not take one; those before it may be there.
+            UserError: Kafka rejected a record; records before it may be stored.
         """
         try:
             answers = {number: self._start(item) for number, item in claimed.items()}
             landed = {number: answer.get(timeout=DELIVERY_LIMIT_S) for number, answer in answers.items()}
         except KafkaError as cause:
             raise UserError(
-                f"Kafka did not take a redriven record ({type(cause).__name__})",
-                "see `streamflow status`, then give the same command again: it goes on where this one stopped",
+                f"Kafka rejected a redriven record ({type(cause).__name__})",
+                "see `streamflow status`, then run the same command again: it continues with the remaining records",
             ) from None
         return {number: (place.partition, place.offset) for number, place in landed.items()}
 
-    def _start(self, item: Item) -> Any:  # noqa: ANN401 - kafka-python's future
+    def _start(self, item: RedriveItem) -> Any:  # noqa: ANN401 - kafka-python's future
         customer = customer_of(item.payload)
         return self._producer.send(
             item.letter["topic"],
@@ -184,14 +193,16 @@ class RedriveProducer:
         )
 
 
-def _write_row(store: RedriveStore, place: Place, item: Item, past: RedriveHistory, report: Report) -> None:
-    suffix = item.letter["topic"].removeprefix(topic_name(place.prefix, ""))
+def _write_row(
+    store: RedriveStore, settings: RedriveSettings, item: RedriveItem, history: RedriveHistory, report: RedriveReport
+) -> None:
+    suffix = item.letter["topic"].removeprefix(topic_name(settings.prefix, ""))
     if suffix not in ARCHIVE_OF:
         raise UserError(
-            f"{item.letter['dlq_id']} is of {item.letter['topic']}, which has no table",
+            f"{item.letter['dlq_id']} is about topic {item.letter['topic']}, which has no table",
             "set STREAMFLOW_TOPIC_PREFIX to the prefix of the installation that wrote it",
         )
-    refusal = store.write_row(report.run, item, ARCHIVE_OF[suffix], past)
+    refusal = store.write_row(report.run, item, ARCHIVE_OF[suffix], history)
     if refusal is None:
         report.written += 1
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from psycopg.rows import dict_row
@@ -14,6 +14,7 @@ from flink_jobs.traffic.outcomes import Outcomes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from flink_jobs.core.documents import AlertDocument, DeadLetterDocument, DecisionDocument
     from flink_jobs.traffic.ledger import SentLedger
 
 # A run's records are those from the first offset it wrote to in each partition on.
@@ -57,14 +58,15 @@ class Archive:
         """Return the account as the tables tell it."""
         outcomes = Outcomes(ledger, self._topic)
         run = self._run(first_offsets)
+        # The queries select the fields that ``Outcomes`` reads, under their names in the documents.
         for row in self._connection.execute(_DECISIONS, run):
             place = {"topic": self._topic, "partition": row["source_partition"], "offset": row["source_offset"]}
-            outcomes.add_decision({**row, "source": place})
+            outcomes.add_decision(cast("DecisionDocument", {**row, "source": place}))
         for row in self._connection.execute(_LETTERS, run):
             place = {"topic": self._topic, "partition": row["source_partition"], "offset": row["source_offset"]}
-            outcomes.add_letter({**row, **place})
+            outcomes.add_letter(cast("DeadLetterDocument", {**row, **place}))
         for row in self._connection.execute(_ALERTS, {"customers": self._customers}):
-            outcomes.add_alert(row)
+            outcomes.add_alert(cast("AlertDocument", row))
         return outcomes
 
     def _run(self, first_offsets: Mapping[int, int]) -> dict[str, Any]:

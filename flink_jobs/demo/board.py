@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -18,8 +18,7 @@ from flink_jobs.traffic.outcomes import FATE_OF_DISPOSITION, Outcomes
 from flink_jobs.traffic.replay import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from flink_jobs.core.documents import AlertDocument
     from flink_jobs.kafka.consumer import Record
     from flink_jobs.kafka.outgoing import Outgoing
     from flink_jobs.traffic.sender_metrics import TrafficMetrics
@@ -212,7 +211,7 @@ class Board(Watcher):
             self._readable.add(now, latency_ms)
             self._decision.add(now, max(0.0, processing_time_ms - sent_s * 1_000))
 
-    def _enter_alert(self, document: Mapping[str, Any]) -> None:
+    def _enter_alert(self, document: AlertDocument) -> None:
         self.outcomes.add_alert(document)
         if document["customer_id"].startswith(self._run):
             reasons = tuple(reason["code"] for reason in document["reasons"])

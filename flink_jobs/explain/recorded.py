@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 import psycopg
@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.documents import AuditDocument, ControlOutcome
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.consumer import CommittedReader
@@ -64,7 +65,8 @@ def _in_postgres(dsn: str, transaction: str, customer: str | None) -> list[Recor
     try:
         with psycopg.connect(dsn, row_factory=dict_row) as connection:
             rows = connection.execute(_DECISIONS, {"transaction": transaction, "customer": customer}).fetchall()
-            history = connection.execute(_AUDIT).fetchall() if rows else []
+            # The query selects the fields that ``config_at`` reads, under their names in the document.
+            history = cast("list[AuditDocument]", connection.execute(_AUDIT).fetchall() if rows else [])
     except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
         return []  # Kafka has it, or says that it does not answer either
     return [
@@ -104,13 +106,13 @@ def _on_kafka(broker: Broker, prefix: str, transaction: str, customer: str | Non
     ]
 
 
-def config_at(history: Iterable[dict[str, Any]], revision: int) -> DetectionConfig:
+def config_at(history: Iterable[AuditDocument], revision: int) -> DetectionConfig:
     """Return the configuration that had a revision, by the audit, oldest entry first."""
     if revision == 0:
         return DetectionConfig()
     past = []
     for entry in history:
         past.append(entry)
-        if entry["outcome"] == "applied" and entry["revision"] == revision:
+        if entry["outcome"] == ControlOutcome.APPLIED and entry["revision"] == revision:
             return config_of(past)
     return config_of(past)

@@ -19,20 +19,21 @@ from flink_jobs.core.control.messages import (
     apply_control,
     parse_control,
 )
+from flink_jobs.core.documents import AuditDocument, ControlChanges, ControlDocument, ControlOutcome
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.kafka.producer import CONNECT_LIMIT_S, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 POLL_S = 0.2
 
 
 def build_message(
-    changes: dict[str, Any], *, issued_by: str, reason: str, expected_revision: int | None, now_ms: int
-) -> dict[str, Any]:
+    changes: ControlChanges, *, issued_by: str, reason: str, expected_revision: int | None, now_ms: int
+) -> ControlDocument:
     """Return a control message (contract ``control`` v1) with a fresh id."""
     return {
         "schema_version": CONTROL_SCHEMA_VERSION,
@@ -45,7 +46,7 @@ def build_message(
     }
 
 
-def encode_checked(document: dict[str, Any]) -> bytes:
+def encode_checked(document: Mapping[str, Any]) -> bytes:
     """Return the bytes of a message that the detector's own reader accepts.
 
     Raises:
@@ -58,7 +59,7 @@ def encode_checked(document: dict[str, Any]) -> bytes:
     return payload
 
 
-def send_and_wait(broker: Broker, prefix: str, payload: bytes, control_id: str, wait_s: float) -> dict[str, Any] | None:
+def send_and_wait(broker: Broker, prefix: str, payload: bytes, control_id: str, wait_s: float) -> AuditDocument | None:
     """Send one control message and return its record on ``.audit``, None when none came within ``wait_s`` seconds.
 
     With ``wait_s`` 0 it only sends.
@@ -72,9 +73,9 @@ def send_and_wait(broker: Broker, prefix: str, payload: bytes, control_id: str, 
         limit = time.monotonic() + wait_s
         while time.monotonic() < limit:
             for record in audit.read_to_end():
-                document = orjson.loads(record.value or b"{}")
+                document: AuditDocument = orjson.loads(record.value or b"{}")
                 if document.get("control_id") == control_id:
-                    return dict(document)
+                    return document
             time.sleep(POLL_S)
     return None
 
@@ -97,7 +98,7 @@ class ControlState:
     """The configuration in force as ``.audit`` tells it, and the messages that have no outcome there yet."""
 
     config: DetectionConfig
-    history: tuple[dict[str, Any], ...]
+    history: tuple[AuditDocument, ...]
     pending: tuple[str, ...]
 
 
@@ -110,7 +111,7 @@ def read_control_state(broker: Broker, prefix: str) -> ControlState:
     control, audit = topic_name(prefix, "control"), topic_name(prefix, "audit")
     with CommittedReader(broker, [control, audit]) as reader:
         sent: list[str] = []
-        history: list[dict[str, Any]] = []
+        history: list[AuditDocument] = []
         for record in reader.read_to_end():
             if record.topic == audit:
                 history.append(orjson.loads(record.value or b"{}"))
@@ -123,7 +124,7 @@ def read_control_state(broker: Broker, prefix: str) -> ControlState:
     return ControlState(config_of(history), tuple(history), pending)
 
 
-def config_of(history: Iterable[dict[str, Any]]) -> DetectionConfig:
+def config_of(history: Iterable[AuditDocument]) -> DetectionConfig:
     """Apply what the audit says was applied, in order.
 
     A detector that starts without a savepoint reads every control message again and counts its revisions from 1
@@ -131,12 +132,13 @@ def config_of(history: Iterable[dict[str, Any]]) -> DetectionConfig:
     """
     config = DetectionConfig()
     for entry in history:
-        if entry.get("outcome") != "applied":
+        if entry.get("outcome") != ControlOutcome.APPLIED:
             continue
         if entry["revision"] <= config.revision and entry["revision"] == 1:
             config = DetectionConfig()
+        issued_by, issued_at_ms = entry["issued_by"] or "", entry["issued_at_ms"] or 0  # never null when applied
         message = ControlMessage(
-            entry["control_id"], entry["issued_by"], entry["issued_at_ms"], entry["reason"], None, entry["changes"]
+            entry["control_id"], issued_by, issued_at_ms, entry["reason"] or "", None, entry["changes"]
         )
         updated = apply_control(config, message)
         if isinstance(updated, DetectionConfig):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import psycopg
 from psycopg.rows import class_row
@@ -16,6 +16,7 @@ from flink_jobs.model_registry.versions import ChangeReason, open_registry
 
 if TYPE_CHECKING:
     from flink_jobs.core.control.experiment import Experiment
+    from flink_jobs.core.documents import ExperimentDocument
     from flink_jobs.settings import Settings
 
 _BY_VARIANT: Final = """
@@ -64,7 +65,7 @@ class ExperimentStatus:
         by_variant: counts of the archived decisions of the experiment.
     """
 
-    experiment: dict[str, Any]
+    experiment: ExperimentDocument
     is_on: bool
     ended_by: str | None
     why_ended: str | None
@@ -95,7 +96,7 @@ def start_experiment(settings: Settings, experiment: Experiment, why: ChangeReas
                 f"experiment {experiment.id} is not on ({answer.detail or answer.outcome})",
                 "see `streamflow experiment status`",
             )
-        details = experiment_change(experiment)
+        details = dict(experiment_change(experiment))
         registry.note(experiment.version, "experiment_started", why, details=details, control_id=answer.control_id)
         return answer.control_id
 
@@ -125,16 +126,16 @@ def experiment_status(settings: Settings) -> ExperimentStatus | None:
     """Return the status of the latest experiment, from the audit topic and the archive; ``None`` if there was none."""
     state = read_control_state(settings.broker(), settings.topic_prefix)
     applied = [entry for entry in state.history if entry["outcome"] == "applied" and "experiment" in entry["changes"]]
-    starts = [entry for entry in applied if entry["changes"]["experiment"] is not None]
+    starts = [(entry, begun) for entry in applied if (begun := entry["changes"]["experiment"]) is not None]
     if not starts:
         return None
-    start = starts[-1]
+    start, experiment = starts[-1]
     end = next((entry for entry in applied[applied.index(start) + 1 :]), None)
     span = {"since": start["revision"], "until": None if end is None else end["revision"]}
     with psycopg.connect(settings.postgres_dsn, row_factory=class_row(VariantCounts)) as connection:
         rows = connection.execute(_BY_VARIANT, span).fetchall()
     return ExperimentStatus(
-        start["changes"]["experiment"],
+        experiment,
         end is None,
         None if end is None else end["issued_by"],
         None if end is None else end["reason"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flink_jobs.errors import UserError
 from flink_jobs.flink.rest import FlinkRest
@@ -12,6 +12,7 @@ from flink_jobs.kafka.control_client import build_message, encode_checked, send_
 if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.control.experiment import Experiment
+    from flink_jobs.core.documents import ControlChanges
     from flink_jobs.model_registry.versions import ChangeReason, RegisteredModel
     from flink_jobs.settings import Settings
 
@@ -39,19 +40,19 @@ class JobAnswer:
         return self.outcome == "applied" and not self.detail
 
 
-def champion_change(model: RegisteredModel) -> dict[str, Any]:
+def champion_change(model: RegisteredModel) -> ControlChanges:
     """Return the change that makes a version the champion."""
     return {"model_version": model.version, "model_digest": model.digest}
 
 
-def shadow_change(model: RegisteredModel | None) -> dict[str, Any]:
+def shadow_change(model: RegisteredModel | None) -> ControlChanges:
     """Return the change that makes a version the shadow; ``None`` removes the shadow."""
     return {"shadow_model": None if model is None else {"version": model.version, "digest": model.digest}}
 
 
-def end_other_roles(version: str, config: DetectionConfig) -> dict[str, Any]:
+def end_other_roles(version: str, config: DetectionConfig) -> ControlChanges:
     """Return the changes that end the shadow and challenger roles of a version that becomes champion."""
-    changes: dict[str, Any] = {}
+    changes: ControlChanges = {}
     if config.shadow_model is not None and config.shadow_model.version == version:
         changes["shadow_model"] = None
     if config.experiment is not None and config.experiment.version == version:
@@ -59,7 +60,7 @@ def end_other_roles(version: str, config: DetectionConfig) -> dict[str, Any]:
     return changes
 
 
-def experiment_change(experiment: Experiment) -> dict[str, Any]:
+def experiment_change(experiment: Experiment) -> ControlChanges:
     """Return the change that starts an experiment."""
     guard = experiment.guard
     return {
@@ -80,7 +81,7 @@ def experiment_change(experiment: Experiment) -> dict[str, Any]:
 
 def send_change(
     settings: Settings,
-    changes: dict[str, Any],
+    changes: ControlChanges,
     why: ChangeReason,
     *,
     now_ms: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -33,6 +33,7 @@ from ml.gate import NO_CHAMPION, Check, GateBounds, check_speed, compare, refusa
 
 if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
+    from flink_jobs.core.documents import ControlChanges
     from flink_jobs.core.models.lineup import Model
     from flink_jobs.settings import Settings
 
@@ -133,7 +134,7 @@ def promote_model(settings: Settings, asked: PromotionRequest, now_ms: int, say:
         event = "gate_overruled" if forced else "gate_passed"
         registry.note(item.version, event, asked.why, to_stage=asked.to, details=details)
         if asked.to is ModelStage.CHAMPION:
-            changes = {**champion_change(item), **end_other_roles(item.version, config)}
+            changes: ControlChanges = {**champion_change(item), **end_other_roles(item.version, config)}
         else:
             changes = shadow_change(item)
         say("Waiting for the running job ...")
@@ -157,7 +158,7 @@ def roll_back(settings: Settings, why: ChangeReason, now_ms: int, wait_s: float)
         if present is None or previous is None:
             raise UserError("there is no champion before this one", "promote a version with `streamflow model promote`")
         config = _in_force(settings)
-        changes = {**champion_change(previous), **end_other_roles(previous.version, config)}
+        changes: ControlChanges = {**champion_change(previous), **end_other_roles(previous.version, config)}
         sender = _ChangeSender(settings, registry, config, why, now_ms, wait_s)
         control_id = sender.send(previous, ModelStage.CHAMPION, changes)
         registry.move(previous.version, ModelStage.CHAMPION, why, control_id)
@@ -242,7 +243,7 @@ class _ChangeSender:
     now_ms: int
     wait_s: float
 
-    def send(self, item: RegisteredModel, to: ModelStage, changes: dict[str, Any]) -> str:
+    def send(self, item: RegisteredModel, to: ModelStage, changes: ControlChanges) -> str:
         """Send a change and return the control id once the job has confirmed it.
 
         Raises:
@@ -267,18 +268,20 @@ class _ChangeSender:
             "see `streamflow model history` and `streamflow dlq list --stage model`",
         )
 
-    def _undo(self, to: ModelStage) -> dict[str, Any]:
+    def _undo(self, to: ModelStage) -> ControlChanges:
         """Return the change that restores the previous model; empty if no control message had named it."""
         before = self.config
         if to is ModelStage.SHADOW:
             shadow = before.shadow_model
-            return {"shadow_model": None if shadow is None else asdict(shadow)}
+            return {"shadow_model": None if shadow is None else {"version": shadow.version, "digest": shadow.digest}}
         if to is not ModelStage.CHAMPION or before.model_version is None:
             return {}
-        digest = {} if before.model_digest is None else {"model_digest": before.model_digest}
-        return {"model_version": before.model_version, **digest}
+        undo: ControlChanges = {"model_version": before.model_version}
+        if before.model_digest is not None:
+            undo["model_digest"] = before.model_digest
+        return undo
 
-    def _send(self, changes: dict[str, Any], why: ChangeReason) -> JobAnswer:
+    def _send(self, changes: ControlChanges, why: ChangeReason) -> JobAnswer:
         return send_change(self.settings, changes, why, now_ms=self.now_ms, wait_s=self.wait_s)
 
 

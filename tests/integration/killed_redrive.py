@@ -15,12 +15,12 @@ from flink_jobs.cli.app import main
 from flink_jobs.dead_letters.redrive_run import RedriveProducer
 
 if TYPE_CHECKING:
-    from flink_jobs.dead_letters.redrive_audit import Item
+    from flink_jobs.dead_letters.redrive_audit import RedriveItem
 
 send = RedriveProducer.send
 
 
-def send_and_die(point: str, producer: RedriveProducer, claimed: dict[int, Item]) -> dict[int, tuple[int, int]]:
+def send_and_die(point: str, producer: RedriveProducer, claimed: dict[int, RedriveItem]) -> dict[int, tuple[int, int]]:
     """Send as many of the claimed records as the point says, then die."""
     numbers = {"claimed": 0, "half": len(claimed) // 2, "sent": len(claimed)}[point]
     send(producer, dict(list(claimed.items())[:numbers]))

@@ -16,7 +16,7 @@ from flink_jobs.core.documents import DeadLetterDocument, Finding
 from flink_jobs.core.label import Label
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
-from flink_jobs.dead_letters.redrive_audit import Item, RedriveStore, open_redrives
+from flink_jobs.dead_letters.redrive_audit import RedriveItem, RedriveStore, coordinates_of, open_redrives
 from flink_jobs.errors import UserError
 from flink_jobs.job.archiver.rows import TableUnfitError, check_tables, write_messages
 from flink_jobs.job.archiver.tables import ARCHIVE_OF, ARCHIVES
@@ -165,10 +165,10 @@ def test_a_record_is_claimed_once_whatever_letter_it_has(connection: psycopg.Con
     first = letter(DeadLetterReason.PROCESSING_ERROR, b"{}", topic="t")
     other = letter(DeadLetterReason.STATE_VERSION_UNSUPPORTED, b"{}", topic="t")
     assert first["dlq_id"] != other["dlq_id"]
-    claimed = store.claim("rd-1", [Item(first, b"{}"), Item(other, b"{}")])
+    claimed = store.claim("rd-1", [RedriveItem(first, b"{}"), RedriveItem(other, b"{}")])
     assert [item.letter["dlq_id"] for item in claimed.values()] == [first["dlq_id"]]
     ((number, item),) = claimed.items()
-    assert store.history().past == {item.place: RedriveHistory(is_done=True)}
+    assert store.histories().by_record == {coordinates_of(item.letter): RedriveHistory(is_done=True)}
     (left,) = store.interrupted()
     assert (left.redrive_id, left.dlq_id, left.positions) == (number, first["dlq_id"], {("t", 0): 5})
 
@@ -177,7 +177,7 @@ def test_a_record_is_claimed_once_whatever_letter_it_has(connection: psycopg.Con
     store.note_sent({again: (2, 77)})
     assert store.claim("rd-1", [item]) == {}
     assert store.interrupted() == []
-    assert [(row["outcome"], row["sent_offset"]) for row in store.attempts()] == [("sent", 77), ("abandoned", None)]
+    assert [(row.outcome, row.sent_offset) for row in store.attempts()] == [("sent", 77), ("abandoned", None)]
     for statement in ("DELETE FROM ops.redrives", "UPDATE ops.redrives SET detail = 'other' WHERE outcome = 'sent'"):
         with pytest.raises(psycopg.errors.RaiseException, match="is an audit"):
             connection.execute(statement.encode())
@@ -187,26 +187,26 @@ def test_a_row_and_its_audit_are_written_together(connection: psycopg.Connection
     store = begun(connection, "rd-1")
     labels = ARCHIVE_OF["labels"]
     label = Label("t-1", "c-1", Finding.FRAUD, "analyst", 5, "somebody").document()
-    bad = Item(letter(DeadLetterReason.LABEL_INVALID, b"{}", topic="s.labels"), b"{}")
+    bad = RedriveItem(letter(DeadLetterReason.LABEL_INVALID, b"{}", topic="s.labels"), b"{}")
     refusal = store.write_row("rd-1", bad, labels, NO_HISTORY)
     assert refusal is not None
     assert count(connection, "raw.labels") == 0
-    assert store.history().past == {bad.place: RedriveHistory(is_done=False, refusals=1)}
+    assert store.histories().by_record == {coordinates_of(bad.letter): RedriveHistory(is_done=False, refusals=1)}
 
     changes = [{"path": "label", "from": "maybe", "to": "fraud"}]
-    good = Item(bad.letter, orjson.dumps(label), changes=changes)
-    assert store.write_row("rd-1", good, labels, store.history().of(bad.letter)) is None
+    good = RedriveItem(bad.letter, orjson.dumps(label), changes=changes)
+    assert store.write_row("rd-1", good, labels, store.histories().of(bad.letter)) is None
     assert count(connection, "raw.labels") == 1
     newest = store.attempts()[0]
-    assert (newest["outcome"], newest["replay"], newest["changes"]) == ("written", 2, changes)
-    assert store.history().of(bad.letter).is_done
+    assert (newest.outcome, newest.replay, newest.changes) == ("written", 2, changes)
+    assert store.histories().of(bad.letter).is_done
 
 
 def test_two_people_do_not_redrive_at_once(database: Stack) -> None:
     dsn = database.settings().postgres_dsn
     with (
         open_redrives(dsn, alone=True),
-        pytest.raises(UserError, match="somebody else is redriving"),
+        pytest.raises(UserError, match="another redrive is running"),
         open_redrives(dsn, alone=True),
     ):
         pass

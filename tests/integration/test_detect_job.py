@@ -17,6 +17,7 @@ import pytest
 from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.control.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA
 from flink_jobs.core.decision import alert_id
+from flink_jobs.core.documents import AuditDocument, ControlChanges
 from flink_jobs.core.evaluator import replay_features
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.rules import RULE_BY_ID, RULESET_VERSION
@@ -92,7 +93,7 @@ def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack
     """A control message applies with the next events, is audited; a bad one is a dead letter and changes nothing."""
     broker = stack.settings().broker()
 
-    def control(control_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    def control(control_id: str, changes: ControlChanges) -> AuditDocument:
         message = build_message(changes, issued_by="tester", reason="test", expected_revision=None, now_ms=0)
         message["control_id"] = control_id
         answer = send_and_wait(broker, jobs.PREFIX, orjson.dumps(message), control_id, 60)
@@ -113,7 +114,7 @@ def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack
     letters = [item for item in jobs.committed(stack, "dlq") if item["stage"] == "control"]
     assert [(item["reason"], item["disposition"]) for item in letters] == [("CONTROL_INVALID", "incident")]
 
-    back: dict[str, Any] = {"alpha": DEFAULT_ALPHA, "alert_threshold": DEFAULT_ALERT_THRESHOLD}
+    back: ControlChanges = {"alpha": DEFAULT_ALPHA, "alert_threshold": DEFAULT_ALERT_THRESHOLD}
     back["rules"] = {"velocity": {"threshold": RULE_BY_ID["velocity"].threshold}}
     assert control("c-3", back)["revision"] == 2
 

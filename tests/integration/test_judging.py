@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.cli.app import app
 from flink_jobs.cli.traffic_commands import write_events
+from flink_jobs.core.documents import ControlChanges
 from flink_jobs.core.features.vector import FEATURE_NAMES
 from flink_jobs.core.models.manifest import MANIFEST_FILE
 from flink_jobs.core.models.model import load_model, model_directory
@@ -47,7 +48,10 @@ from tests.integration import jobs
 PREFIX = "judging"
 KNOWN, USUAL, CHANGED, SHIFTED = 6_000, 2_000, 500, 1_000
 """Events: the file trained on; then as before; then under other settings; then with six times the amounts."""
-CHANGES = {"alert_threshold": 0.45, "rules": {"velocity": {"threshold": 4}, "unusual_time": {"enabled": False}}}
+CHANGES: ControlChanges = {
+    "alert_threshold": 0.45,
+    "rules": {"velocity": {"threshold": 4}, "unusual_time": {"enabled": False}},
+}
 LABELS_UNTIL_MS = 1_000
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flink_jobs.artifacts.artifact_store import open_store
+from flink_jobs.core.documents import AuditDocument, ControlChanges, ExperimentDocument, GuardDocument
 from flink_jobs.core.features.vector import FEATURE_NAMES
 from flink_jobs.core.models.artifact import MAX_MANIFEST_BYTES, read_bounded
 from flink_jobs.core.models.manifest import MANIFEST_FILE, parse_manifest
@@ -35,11 +36,11 @@ class FaultStack:
     models: Path
     runs: Iterator[int] = field(default_factory=lambda: iter(range(100)))
 
-    def use_model(self, version: str) -> dict[str, Any]:
+    def use_model(self, version: str) -> AuditDocument:
         """Ask for a model by a control message; return its audit record."""
         return self.change({"model_version": version})
 
-    def change(self, changes: dict[str, Any]) -> dict[str, Any]:
+    def change(self, changes: ControlChanges) -> AuditDocument:
         """Send a control message; return its audit record."""
         message = build_message(changes, issued_by="tester", reason="test", expected_revision=None, now_ms=0)
         broker = self.stack.settings().broker()
@@ -219,8 +220,15 @@ def test_a_shadow_that_fails_leaves_no_trace_in_the_decisions(lab: FaultStack) -
 
 
 def test_the_guard_ends_an_experiment_for_every_subtask_by_one_message(lab: FaultStack) -> None:
-    guard = {"min_decisions": 20, "max_alert_rate_ratio": 2, "min_alert_rate_ratio": 0.5, "max_error_share": 0.1}
-    trial = {"id": "wild", "version": "wild-1", "digest": "f" * 64, "share": 0.5, "guard": guard}
+    guard: GuardDocument = {
+        "min_decisions": 20,
+        "max_alert_rate_ratio": 2,
+        "min_alert_rate_ratio": 0.5,
+        "max_error_share": 0.1,
+    }
+    trial: ExperimentDocument = {
+        "id": "wild", "version": "wild-1", "digest": "f" * 64, "share": 0.5, "guard": guard,
+    }  # fmt: skip
     assert lab.change({"alpha": 1.0, "alert_threshold": 0.99, "experiment": trial})["detail"] == ""
 
     decided = lab.decisions(600)

@@ -234,7 +234,7 @@ def test_labels_arrive_late_and_the_latest_holds(life: Life, tmp_path: Path) -> 
     life.wait_rows("SELECT 1 FROM raw.labels WHERE customer_id = %s AND transaction_id = %s", *key, count=2)
     query = "SELECT label, source FROM raw.latest_labels WHERE customer_id = %s AND transaction_id = %s"
     assert jobs.rows(life.stack, query, *key) == [{"label": other, "source": "chargeback"}]
-    with pytest.raises(UserError, match="this is no label"):
+    with pytest.raises(UserError, match="the label is not valid"):
         life.run("label", "t-1", "--customer", "x" * 65, "--as", "fraud")
 
 

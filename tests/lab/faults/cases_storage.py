@@ -9,8 +9,9 @@ import signal
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flink_jobs.core.documents import AuditDocument
 from flink_jobs.core.models.model import model_directory
 from flink_jobs.kafka.control_client import build_message, encode_checked, send_and_wait
 from flink_jobs.traffic.faults import FaultPlan, with_faults
@@ -153,13 +154,14 @@ def corrupt_model(trial: Trial) -> None:
     with system.pair() as pair:
         trial.on(pair)
 
-        def use(version: str) -> dict[str, Any]:
+        def use(version: str) -> AuditDocument:
             message = build_message(
                 {"model_version": version}, issued_by="tests", reason="matrix", expected_revision=None, now_ms=0
             )
             answer = send_and_wait(system.broker, pair.prefix, encode_checked(message), message["control_id"], 60)
             trial.expect(answer, f"the control message for {version} is answered")
-            return answer or {}
+            assert answer is not None
+            return answer
 
         with trial.sending(mixed(trial), RATE) as stream:
             stream.reach(EVENTS // 4)

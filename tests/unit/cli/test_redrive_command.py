@@ -8,19 +8,21 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs.cli.app import app
-from flink_jobs.cli.letter_options import letter_filter
-from flink_jobs.cli.redrive_command import _edited
+from flink_jobs.cli.dead_letter_options import letter_filter
+from flink_jobs.cli.payload_editing import Edit, edited_payload
 from flink_jobs.errors import UserError
+
+IN_EDITOR = Edit([], None, in_editor=True)
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "no letter is chosen: name one, give filters such as --reason, or --all"),
-        (["--all", "--set", "a=1"], "an edit is of one letter"),
-        (["--all"], "no reason is given: say why with --why"),
+        ([], "no dead letter is chosen: name one, give filters such as --reason, or give --all"),
+        (["--all", "--set", "a=1"], "an edit applies to one dead letter"),
+        (["--all"], "no reason is given: give the reason with --why"),
         (["--all", "--why", " "], "no reason is given"),
-        (["--offset", "some"], "--offset some is no range of offsets"),
+        (["--offset", "some"], "--offset some is not a range of offsets"),
         (["--since", "soon"], "--since soon is not a time"),
     ],
 )
@@ -38,16 +40,16 @@ def test_ranges_of_offsets(text: str, offsets: tuple[int, int]) -> None:
 def test_an_editor_changes_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", "sed -i s/-5/5/")
-    assert _edited(b'{"amount_minor":-5}', None, None) == b'{"amount_minor":5}'
+    assert edited_payload(b'{"amount_minor":-5}', IN_EDITOR) == b'{"amount_minor":5}'
     monkeypatch.setenv("EDITOR", "false")
-    with pytest.raises(UserError, match="false did not end well"):
-        _edited(b"{}", None, None)
+    with pytest.raises(UserError, match="the editor false failed"):
+        edited_payload(b"{}", IN_EDITOR)
     monkeypatch.delenv("EDITOR")
-    with pytest.raises(UserError, match="no editor is named: set EDITOR"):
-        _edited(b"{}", None, None)
-    with pytest.raises(UserError, match="no text in UTF-8"):
-        _edited(b"\xff", None, None)
+    with pytest.raises(UserError, match="no editor is configured: set EDITOR"):
+        edited_payload(b"{}", IN_EDITOR)
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        edited_payload(b"\xff", IN_EDITOR)
     with pytest.raises(UserError, match="cannot be read"):
-        _edited(b"{}", None, tmp_path / "none")
-    with pytest.raises(UserError, match="cannot be edited so: the payload is not a JSON object"):
-        _edited(b"[", ["a=1"], None)
+        edited_payload(b"{}", Edit([], tmp_path / "none", in_editor=False))
+    with pytest.raises(UserError, match="--set cannot edit the record: the payload is not a JSON object"):
+        edited_payload(b"[", Edit(["a=1"], None, in_editor=False))

@@ -47,7 +47,7 @@ def test_a_tombstone_has_no_bytes() -> None:
 def test_a_truncated_payload_is_not_taken_for_the_whole() -> None:
     long = letter(b"x" * (MAX_PAYLOAD_KEPT_BYTES + 1))
     assert len(letter_payload(long)) == MAX_PAYLOAD_KEPT_BYTES
-    with pytest.raises(UserError, match=r"keeps 10,240 of 10,241 bytes: read the whole record at .*-1@7"):
+    with pytest.raises(UserError, match=r"holds 10,240 of 10,241 bytes: read the whole record at .*-1@7"):
         complete_payload(long)
 
 
@@ -73,7 +73,7 @@ def test_a_truncated_payload_is_not_taken_for_the_whole() -> None:
     ],
 )
 def test_filters(chosen: LetterFilter, *, wanted: bool) -> None:
-    assert chosen.wants(letter(b'{"customer_id":"c-1"')) is wanted
+    assert chosen.matches(letter(b'{"customer_id":"c-1"')) is wanted
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_letter_written_twice_is_one() -> None:
 
 
 def test_none_or_several_letters_say_so() -> None:
-    with pytest.raises(UserError, match="no dead letter is named 9@9: `streamflow dlq list`"):
+    with pytest.raises(UserError, match="no dead letter matches 9@9: `streamflow dlq list`"):
         find_letter([letter()], "9@9")
     with pytest.raises(UserError, match="2 dead letters match dl_: give more"):
         find_letter([letter(), letter(offset=8)], "dl_")

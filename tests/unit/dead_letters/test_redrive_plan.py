@@ -12,14 +12,14 @@ from flink_jobs.core.documents import DeadLetterDocument
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.dead_letters import letters
-from flink_jobs.dead_letters.redrive_audit import History
-from flink_jobs.dead_letters.redrive_run import Place, plan_redrive
+from flink_jobs.dead_letters.redrive_audit import RedriveHistories
+from flink_jobs.dead_letters.redrive_run import RedriveSettings, plan_redrive
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.consumer import Record
 
 NOW_MS = 1_767_225_600_000
 TOPICS = ("a.transactions", "b.transactions")
-PLACE = Place(Broker("b:1"), "a", 3)
+SETTINGS = RedriveSettings(Broker("b:1"), "a", 3)
 
 
 class CountingReader:
@@ -64,7 +64,7 @@ def long_payload(offset: int) -> bytes:
 def test_one_consumer_reads_the_records_of_all_truncated_letters(reader: type[CountingReader]) -> None:
     known = [letter(offset, long_payload(offset), TOPICS[offset % 2]) for offset in range(40)]
     reader.records = {(item["topic"], 0, item["offset"]): long_payload(item["offset"]) for item in known}
-    plan = plan_redrive(PLACE, known, History(), now_ms=NOW_MS, is_forced=True)
+    plan = plan_redrive(SETTINGS, known, RedriveHistories(), now_ms=NOW_MS, is_forced=True)
     assert reader.opened == [list(TOPICS)]
     assert reader.asked == 40
     assert [item.payload for item in plan.items] == [long_payload(offset) for offset in range(40)]
@@ -72,8 +72,8 @@ def test_one_consumer_reads_the_records_of_all_truncated_letters(reader: type[Co
 
 def test_no_consumer_is_opened_for_whole_letters_and_for_letters_redriven_before(reader: type[CountingReader]) -> None:
     done, whole = letter(1, long_payload(1)), letter(2, b"{}")
-    history = History({(TOPICS[0], 0, 1): RedriveHistory(is_done=True)})
-    plan = plan_redrive(PLACE, [done, whole, whole], history, now_ms=NOW_MS, is_forced=True)
+    history = RedriveHistories({(TOPICS[0], 0, 1): RedriveHistory(is_done=True)})
+    plan = plan_redrive(SETTINGS, [done, whole, whole], history, now_ms=NOW_MS, is_forced=True)
     assert reader.opened == []
     assert [verdict.why for _, verdict in plan.verdicts] == ["redriven already", "as it is, forced"]
     assert [item.payload for item in plan.items] == [b"{}"]
@@ -82,6 +82,6 @@ def test_no_consumer_is_opened_for_whole_letters_and_for_letters_redriven_before
 def test_a_record_that_is_gone_or_replaced_is_not_sent(reader: type[CountingReader]) -> None:
     gone, replaced = letter(1, long_payload(1)), letter(2, long_payload(2))
     reader.records = {(TOPICS[0], 0, 2): long_payload(3)}
-    plan = plan_redrive(PLACE, [gone, replaced], History(), now_ms=NOW_MS, is_forced=True)
+    plan = plan_redrive(SETTINGS, [gone, replaced], RedriveHistories(), now_ms=NOW_MS, is_forced=True)
     assert plan.items == []
     assert all("only the beginning of the payload is stored" in verdict.why for _, verdict in plan.verdicts)

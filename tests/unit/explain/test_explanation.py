@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 
 from flink_jobs.core.control.config import Blacklist, DetectionConfig
+from flink_jobs.core.documents import AuditDocument
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.rules import RULES
 from flink_jobs.explain.explanation import explain
@@ -70,11 +71,12 @@ def test_a_degraded_decision_has_rules_only() -> None:
     assert (found.base, found.why_no_shares) == (None, "no model decided: rules alone")
 
 
-def entry(revision: int, outcome: str = "applied", **changes: object) -> dict[str, Any]:
-    return {
+def entry(revision: int, outcome: str = "applied", **changes: object) -> AuditDocument:
+    document = {
         "control_id": f"ctl-{revision}-{outcome}", "revision": revision, "outcome": outcome, "issued_by": "tester",
         "issued_at_ms": 0, "reason": "test", "changes": changes,
     }  # fmt: skip
+    return cast("AuditDocument", document)
 
 
 def test_the_settings_of_then_come_from_the_audit() -> None:

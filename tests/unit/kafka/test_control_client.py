@@ -1,24 +1,26 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.documents import AuditDocument, ControlChanges, ControlDocument
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.control_client import build_message, config_of, encode_checked
 
 NOW_MS = 1_767_225_600_000
 
 
-def message(**changes: object) -> dict[str, Any]:
-    return build_message(changes, issued_by="ada", reason="test", expected_revision=None, now_ms=NOW_MS)
+def message(**changes: object) -> ControlDocument:
+    known = cast("ControlChanges", changes)
+    return build_message(known, issued_by="ada", reason="test", expected_revision=None, now_ms=NOW_MS)
 
 
-def audit(revision: int, outcome: str = "applied", **changes: object) -> dict[str, Any]:
-    told = message(**changes)
-    return {**told, "revision": revision, "outcome": outcome, "detail": "", "applied_at_ms": NOW_MS}
+def audit(revision: int, outcome: str = "applied", **changes: object) -> AuditDocument:
+    fields = {"revision": revision, "outcome": outcome, "detail": "", "applied_at_ms": NOW_MS}
+    return cast("AuditDocument", {**message(**changes), **fields})
 
 
 def test_a_built_message_is_what_the_detector_accepts() -> None:

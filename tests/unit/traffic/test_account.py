@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flink_jobs.core.documents import AlertDocument, DeadLetterDocument, DecisionDocument, SourceDocument
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.reasons import Disposition
 from flink_jobs.kafka.outgoing import Fate, Outgoing
 from flink_jobs.traffic.balance import Balance, balance
 from flink_jobs.traffic.faults import FaultPlan, with_faults
@@ -31,9 +32,9 @@ class Run:
     def __init__(self) -> None:
         self.ledger = SentLedger()
         self.file = io.BytesIO()
-        self.decisions: list[dict[str, Any]] = []
-        self.alerts: list[dict[str, Any]] = []
-        self.letters: list[dict[str, Any]] = []
+        self.decisions: list[DecisionDocument] = []
+        self.alerts: list[AlertDocument] = []
+        self.letters: list[DeadLetterDocument] = []
         writer = LedgerFile(self.file, TOPIC)
         evaluator, states = TransactionEvaluator(), dict[str, bytes]()
         events = itertools.islice(simulate(SimulationPlan(customers=15, seed=4, fraud_rate=0.2)), 1_200)
@@ -127,9 +128,11 @@ def test_a_transaction_decided_twice_at_two_places_is_found(run: Run) -> None:
     """The redelivery was scored again instead of set aside."""
     duplicate = next(letter for letter in run.letters if letter["disposition"] == "duplicate")
     run.letters.remove(duplicate)
-    payload = orjson.loads(duplicate["payload"])
+    payload = orjson.loads(duplicate["payload"] or "")
     original = next(d for d in run.decisions if d["transaction_id"] == payload["transaction_id"])
-    source = {key: duplicate[key] for key in ("topic", "partition", "offset")}
+    source: SourceDocument = {
+        "topic": duplicate["topic"], "partition": duplicate["partition"], "offset": duplicate["offset"],
+    }  # fmt: skip
     run.decisions.append({**original, "source": source})
     account = run.balance()
     assert account.repeated_transactions == 1
@@ -141,7 +144,7 @@ def test_a_wrong_reason_and_wrong_bytes_are_problems(run: Run) -> None:
     rejected = [letter for letter in run.letters if letter["disposition"] == "rejected" and letter["payload_length"]]
     whole = [letter for letter in rejected if not letter["payload_truncated"]]
     whole[0]["reason"] = "EMPTY_PAYLOAD"
-    whole[1]["payload"] = whole[1]["payload"] + " "
+    whole[1]["payload"] = f"{whole[1]['payload']} "
     whole[2]["payload_sha256"] = "0" * 64
     account = run.balance()
     assert account.is_balanced
@@ -160,7 +163,7 @@ def test_missing_and_repeated_alerts_unbalance(run: Run) -> None:
 
 
 def test_an_incident_accompanies_a_decision_and_is_not_counted(run: Run) -> None:
-    run.letters.append({**run.letters[0], "disposition": "incident"})
+    run.letters.append({**run.letters[0], "disposition": Disposition.INCIDENT})
     account = run.balance()
     assert account.is_as_expected
     assert account.incidents == 1
@@ -168,7 +171,7 @@ def test_an_incident_accompanies_a_decision_and_is_not_counted(run: Run) -> None
 
 def test_an_alert_of_an_earlier_run_of_the_same_traffic_is_not_a_second_one(run: Run) -> None:
     run.alerts.append({**run.alerts[0], "processing_time_ms": NOW_MS - 60_000})
-    run.letters.append({**run.letters[0], "disposition": "incident", "topic": "streamflow.control"})
+    run.letters.append({**run.letters[0], "disposition": Disposition.INCIDENT, "topic": "streamflow.control"})
     account = run.balance()
     assert account.is_as_expected
     assert account.incidents == 0

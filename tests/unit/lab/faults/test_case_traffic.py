@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 
+from flink_jobs.core.documents import DecisionDocument
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.kafka.outgoing import Outgoing
@@ -58,7 +59,7 @@ class Rehearsal(Trial):
             self._states[customer] = outcome.state
         if outcome.decision is not None:
             self._decisions.append(orjson.loads(outcome.decision))
-            self._outcomes.add_decision(self._decisions[-1])
+            self._outcomes.add_decision(cast("DecisionDocument", self._decisions[-1]))
         if outcome.alert is not None:
             self._outcomes.add_alert(orjson.loads(outcome.alert))
         for letter in outcome.letters:
