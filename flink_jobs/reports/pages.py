@@ -63,7 +63,7 @@ def render(template: str, *folders: Path, **values: object) -> str:
         keep_trailing_newline=True,
     )
     environment.globals["style"] = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our file
-    environment.filters |= {"cell": cell, "is_number": is_number}
+    environment.filters |= {"cell": cell, "is_number": is_number, "table_text": table_text}
     return environment.get_template(template).render(values)
 
 
@@ -85,3 +85,8 @@ def cell(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
     return str(value)
+
+
+def table_text(value: str) -> str:
+    """Return text that is safe inside a Markdown table."""
+    return value.replace("|", "\\|")

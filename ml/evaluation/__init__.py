@@ -1,1 +1,1 @@
-"""Judging scores on labelled history: pure computation over arrays, and what is written from it."""
+"""Evaluates scores on labelled history: pure computation over arrays, and the reports written from it."""

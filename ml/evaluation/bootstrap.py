@@ -2,8 +2,9 @@
 
 The rows of one customer depend on each other (a stolen card makes many frauds), so a resample draws customers with
 replacement and takes all rows of each: the cluster bootstrap (Davison and Hinkley, "Bootstrap Methods and their
-Application", 1997, section 3.8). A resample is therefore a vector of weights, one small number per customer, and every
-metric of this package takes a whole matrix of them. Row 0 of that matrix is the data as it is.
+Application", 1997, section 3.8). A resample is therefore a vector of weights, one small number per customer. Every
+metric of this package takes a matrix of weights, one row per resample. Row 0 of the matrix is all ones: the data
+itself.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Weights = NDArray[np.uint8] | NDArray[np.float64]
-    """Resamples x customers, whole numbers; row 0 is all ones. One byte each: customers may be many."""
+    """Resamples x customers, whole numbers; row 0 is all ones. One byte per number saves memory with many customers."""
 
 CONFIDENCE: Final = 0.95
 CELLS_AT_ONCE: Final = 250_000
-"""Numbers per block of resamples: so many stay in a core's cache, and no block needs much memory."""
+"""Numbers per block of resamples; a block of this size fits into a core's cache."""
 _MOST: Final = 255
-"""A customer is drawn once on average; so often never."""
+"""Largest number of draws of one customer; the mean is 1, so a larger number does not occur in practice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number and the percentile interval of its resamples; all None where it is not defined.
+    """A number and the percentile interval of its resamples; all None where the number is undefined.
 
-    A resample in which the number is not defined (no fraud was drawn) does not count.
+    Resamples where the number is undefined (no fraud was drawn) are left out.
     """
 
     value: float | None
@@ -40,7 +41,7 @@ class Estimate:
 
 
 def customer_weights(customers: int, resamples: int, seed: int) -> Weights:
-    """Return how often each resample drew each customer; the same arguments give the same draws."""
+    """Return the number of draws of each customer in each resample; the same arguments give the same draws."""
     weights = np.ones((resamples + 1, customers), dtype=np.uint8)
     rng = np.random.default_rng(seed)
     for row in weights[1:]:
@@ -49,7 +50,7 @@ def customer_weights(customers: int, resamples: int, seed: int) -> Weights:
 
 
 def blocks(weights: Weights, width: int) -> Iterator[Weights]:
-    """Yield the resamples in blocks; `width` numbers are worked on per resample."""
+    """Yield the resamples in blocks; the caller works on ``width`` numbers per resample."""
     at_once = max(1, CELLS_AT_ONCE // max(1, width))
     for first in range(0, len(weights), at_once):
         yield weights[first : first + at_once]
@@ -59,14 +60,14 @@ def sums(weights: Weights, cells: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sum of each group in every resample, resamples x groups.
 
     Args:
-        weights: see `customer_weights`.
-        cells: see `per_customer`.
+        weights: see ``customer_weights``.
+        cells: see ``per_customer``.
     """
     return np.concatenate([block.astype(np.float64) @ cells for block in blocks(weights, weights.shape[1])])
 
 
 def estimate(values: NDArray[np.float64]) -> Estimate:
-    """Turn a metric's value per row of the weights into the number and its interval."""
+    """Return the number and its interval from a metric's value for each row of the weights."""
     value = float(values[0])
     if np.isnan(value):
         return Estimate(None, None, None)
@@ -79,19 +80,19 @@ def estimate(values: NDArray[np.float64]) -> Estimate:
 
 
 def ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide, NaN where there is nothing to divide by."""
+    """Return the quotient, NaN where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.full(np.shape(denominator), np.nan), where=denominator > 0.0)
 
 
 def per_customer(
     customers: NDArray[np.int64], groups: NDArray[np.int64], values: NDArray[np.float64], shape: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Sum `values` by customer and group, for `sums`.
+    """Return the sum of ``values`` by customer and group, for ``sums``.
 
     Args:
-        customers: code of each row's customer, below `shape[0]`.
-        groups: code of each row's group, below `shape[1]`.
-        values: what to sum.
+        customers: code of each row's customer, below ``shape[0]``.
+        groups: code of each row's group, below ``shape[1]``.
+        values: one number per row.
         shape: customers x groups.
     """
     flat = np.bincount(customers * shape[1] + groups, weights=values, minlength=shape[0] * shape[1])

@@ -1,8 +1,8 @@
-"""Does a score of 0.8 mean that eight in ten are fraud?
+"""Calibration: are eight in ten transactions with a score of 0.8 fraud?
 
-Brier score: the mean squared distance of score and label (Brier, 1950). Expected calibration error: the mean distance
-of score and fraud rate over ten bins of equal width, weighted by their rows (Guo et al., "On Calibration of Modern
-Neural Networks", ICML 2017). Only a score trained on labels can be expected to be calibrated; rules and forests rank.
+Brier score: the mean squared distance between score and label (Brier, 1950). Expected calibration error: the mean
+distance between score and fraud rate over ten bins of equal width, weighted by their rows (Guo et al., "On Calibration
+of Modern Neural Networks", ICML 2017). Only a score trained on labels can be calibrated; rules and forests only rank.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BINS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Scores from `low` on and below `high` (the last bin includes 1)."""
+    """Rows with ``low <= score < high``; the last bin includes a score of 1."""
 
     low: float
     high: float
@@ -35,7 +35,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How well a score serves as a probability."""
+    """Quality of a score as a probability."""
 
     brier: Estimate
     expected_calibration_error: Estimate

@@ -1,9 +1,9 @@
-"""Card precision at k: of the k cards a fraud desk can call in a day, how many were really compromised.
+"""Card precision at k: the share of compromised cards among the k cards that a fraud desk calls in a day.
 
 Le Borgne, Siblini, Lebichot and Bontempi, "Reproducible Machine Learning for Credit Card Fraud Detection: Practical
-Handbook" (2022), chapter 4: each day the cards are ranked by their highest score of the day; the k first are looked at;
-a compromised card that was found is blocked and is not ranked again. The mean over the days is returned. Unlike the
-transaction metrics it does not count one thief's tenth purchase as a tenth success.
+Handbook" (2022), chapter 4. Each day the cards are ranked by their highest score of that day, and the desk reviews the
+first k. A compromised card that was found is blocked and not ranked again. The result is the mean over the days. Unlike
+the transaction metrics, card precision does not count the tenth purchase of one thief as a tenth success.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def card_precision(
     weights: Weights,
     k: int,
 ) -> NDArray[np.float64]:
-    """Return the mean card precision at `k` under every row of the weights.
+    """Return the mean card precision at ``k`` for every row of the weights.
 
     Args:
-        scores: of labelled rows, at least one.
-        fraud: their labels.
+        scores: scores of labelled rows, at least one.
+        fraud: the labels, true for fraud.
         customers: code of each row's card.
-        days: see `days_of`.
-        weights: resamples x customers; a card drawn twice is two cards of one score.
-        k: cards looked at per day, 1 or more. On a day with fewer cards the precision is still over `k`, as in the
-            handbook: idle capacity is not precision.
+        days: see ``days_of``.
+        weights: resamples x customers; a card drawn twice counts as two cards with the same score.
+        k: cards reviewed per day, 1 or more. On a day with fewer cards the denominator is still ``k``, as in the
+            handbook: unused capacity does not raise precision.
     """
     ranked = [_cards_of_day(days == day, scores, fraud, customers) for day in np.unique(days)]
     parts = [_over_days(ranked, block.astype(np.float64), k) for block in blocks(weights, weights.shape[1])]
@@ -52,8 +52,8 @@ def card_precision(
 
 
 def _over_days(ranked: list[_Day], weights: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Return the sum of the days' precision for each row of the weights."""
-    left = weights.copy()  # cards not blocked yet
+    """Return the sum of the daily precisions for each row of the weights."""
+    left = weights.copy()  # cards that are not blocked yet
     precision = np.zeros(len(weights))
     for cards, compromised in ranked:
         open_cards = left[:, cards]
@@ -65,7 +65,7 @@ def _over_days(ranked: list[_Day], weights: NDArray[np.float64], k: int) -> NDAr
 
 
 class _Day(NamedTuple):
-    """The cards of one day by falling score, and which of them were compromised."""
+    """The cards of one day by descending score; ``compromised`` is true for cards with a fraud on that day."""
 
     cards: NDArray[np.int64]
     compromised: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""From a data set and models to what is judged: a score per row and contender, and the segments of the rows."""
+"""Prepares the rows of an evaluation: a score for each row and contender, and the segments of the rows."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ EXPERIENCE_BANDS: Final = ((10, "new: under 10 earlier"), (100, "10 to 99 earlie
 
 
 def blended(ml_score: NDArray[np.float64], rule_score: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
-    """Blend as `core.scoring.blend` does, for all rows."""
+    """Return the blended score of all rows, as ``core.scoring.blend`` computes it for one."""
     return alpha * ml_score + (1.0 - alpha) * rule_score
 
 
 def judged_rows(
     whole: Dataset, judged: NDArray[np.bool_], scores: Mapping[str, NDArray[np.float64]], baseline: str
 ) -> JudgedRows:
-    """Assemble what is judged.
+    """Return the labelled rows with scores and segments.
 
     Args:
-        whole: all of history: how active and how new a customer is depends on what came before.
-        judged: rows of it to judge on; those without a label are counted and left out.
-        scores: contender to its score for the rows of `judged`, in their order.
-        baseline: one of them.
+        whole: the whole history: a customer's activity and number of earlier purchases depend on earlier rows.
+        judged: true for the rows to judge; rows without a label are counted and left out.
+        scores: by contender, the scores of the rows where ``judged`` is true, in their order.
+        baseline: name of the contender that gains are measured against.
     """
     labelled = judged & (whole.labels != UNKNOWN)
     kept = labelled[judged]
@@ -71,7 +71,7 @@ def _groupings(whole: Dataset, labelled: NDArray[np.bool_], rows: Dataset) -> tu
 
 
 def _amount_rank(rows: Dataset) -> NDArray[np.float64]:
-    """Return the share of the rows of the same currency with a lower amount."""
+    """Return for each row the share of rows in the same currency with a lower amount."""
     rank = np.zeros(len(rows))
     for currency in np.unique(rows.currency.codes):
         mine = rows.currency.codes == currency
@@ -80,14 +80,14 @@ def _amount_rank(rows: Dataset) -> NDArray[np.float64]:
 
 
 def _activity_rank(whole: Dataset) -> NDArray[np.float64]:
-    """Return the share of the customers that buy less often than the row's."""
+    """Return for each row the share of customers with fewer purchases than the row's customer."""
     names, place, counts = np.unique(whole.customer.codes, return_inverse=True, return_counts=True)
     order = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
     return (order / len(names))[place]
 
 
 def _earlier(whole: Dataset) -> NDArray[np.int64]:
-    """Return how many rows of the same customer came before each row."""
+    """Return for each row the number of earlier rows of the same customer."""
     order = np.argsort(whole.customer.codes, kind="stable")
     codes = whole.customer.codes[order]
     first = np.flatnonzero(np.concatenate(([True], codes[1:] != codes[:-1])))
@@ -98,7 +98,7 @@ def _earlier(whole: Dataset) -> NDArray[np.int64]:
 
 
 def _by_share(name: str, share: NDArray[np.float64], bands: tuple[tuple[float, str], ...]) -> Grouping:
-    """Divide by a share in 0 to 1; each band ends below its first number."""
+    """Divide rows by a share from 0 to 1; each band ends below its first number."""
     ends = [end for end, _ in bands[:-1]]
     return _used(name, [text for _, text in bands], np.searchsorted(ends, share, side="right"))
 
@@ -110,11 +110,11 @@ def _by_experience(earlier: NDArray[np.int64]) -> Grouping:
 
 
 def _used(name: str, texts: list[str], codes: NDArray[np.int64]) -> Grouping:
-    """Leave out bands that hold no row."""
+    """Return the grouping without bands that have no row."""
     used, again = np.unique(codes, return_inverse=True)
     return Grouping(name, tuple(texts[code] for code in used), again.astype(np.int64))
 
 
 def _texts(column: Coded, nothing: str) -> NDArray[np.str_]:
     names = np.array([*column.names, nothing], dtype=np.str_)
-    return names[column.codes]  # the code of a row without text is -1: the last name
+    return names[column.codes]  # a row without text has code -1, the last name

@@ -1,4 +1,4 @@
-"""An evaluation with everything needed to repeat it: what `evaluation.json` holds and the reports are written from."""
+"""An evaluation with the facts needed to repeat it. ``evaluation.json`` and the reports are written from it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ DOCUMENT_SCHEMA_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class EvaluationDocument:
-    """What was judged, on what, and what came out.
+    """The data, configuration and models of an evaluation, and its result.
 
     Attributes:
-        created_at: ISO 8601, UTC; the one thing in here that differs between two equal runs.
-        code_version: of the program that judged.
+        created_at: ISO 8601, UTC; the only field that differs between two equal runs.
+        code_version: version of the program.
         source: name of the data.
         source_sha256: digest of the file's bytes; None when the rows did not come from a file.
-        trained_here: whether the models were trained on the earlier part of the same data, for this judgement.
-        label_delay_days: labels that late in the earlier part were unknown to training.
+        trained_here: whether the models were trained on the earlier part of the same data, for this evaluation.
+        label_delay_days: labels of the last days of the earlier part that were unknown to training.
         config: rules and blend that were judged.
-        models: contender to the manifest of the model in it.
-        evaluation: the judgement.
+        models: by contender, the manifest of its model.
+        evaluation: the result.
     """
 
     created_at: str
@@ -43,13 +43,13 @@ class EvaluationDocument:
     evaluation: Evaluation
 
     def to_json(self) -> bytes:
-        """Return the file's content."""
+        """Return the content of ``evaluation.json``."""
         document = self.to_dict()
         option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
         return orjson.dumps(document, option=option)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document as JSON has it, curves as lists."""
+        """Return the document with JSON types; curves are lists."""
         evaluation = asdict(self.evaluation)
         for report, score in zip(evaluation["scores"], self.evaluation.scores, strict=True):
             curves = score.curves._asdict()

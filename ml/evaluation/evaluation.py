@@ -1,4 +1,4 @@
-"""Judges every contender on the same rows, with the same resamples, and says what it found as one document."""
+"""Judges every contender on the same rows and with the same resamples."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ HISTOGRAM_BINS: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class JudgingOptions:
-    """How to judge.
+    """Options of an evaluation.
 
     Attributes:
-        alerts_per_day: transactions a fraud desk can look at in a day.
-        cards_per_day: cards it can call in a day, the k of card precision.
-        resamples: of customers, for the intervals; 0 gives none.
-        seed: of the resamples.
+        alerts_per_day: transactions that a fraud desk can review in a day.
+        cards_per_day: cards whose holders a fraud desk can call in a day; the k of card precision.
+        resamples: number of resamples of customers for the intervals; 0 gives no intervals.
+        seed: seed of the resamples.
     """
 
     alerts_per_day: int = 50
@@ -43,7 +43,7 @@ class JudgingOptions:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Rows by class in `HISTOGRAM_BINS` bins of equal width from 0 to 1."""
+    """Rows by class in ``HISTOGRAM_BINS`` bins of equal width from 0 to 1."""
 
     genuine: tuple[int, ...]
     fraud: tuple[int, ...]
@@ -51,22 +51,24 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class ScoreReport:
-    """What one contender is worth.
+    """Measures of one contender.
 
     Attributes:
-        name: of the contender.
+        name: name of the contender.
         roc_auc: area under the ROC curve.
         average_precision: area under the precision-recall curve as a step function.
-        average_precision_gain: over the baseline on the same resamples; an interval above 0 is a real gain.
-        card_precision: of the `cards_per_day` cards of highest score per day, blocked ones left out.
-        recall_at_budget: share of the fraudulent transactions among the highest scores that fill the budget.
-        precision_at_budget: share of frauds among those.
-        threshold: lowest score whose alerts stay within the budget; the groups are judged at it.
-        calibration: see there.
+        average_precision_gain: gain over the baseline on the same resamples; a gain whose interval is above 0 is
+            real.
+        card_precision: mean share of compromised cards among the ``cards_per_day`` cards with the highest score of
+            each day; blocked cards are left out.
+        recall_at_budget: share of all frauds among the highest scores that fill the budget.
+        precision_at_budget: share of frauds among the highest scores that fill the budget.
+        threshold: lowest score whose alerts stay within the budget; the groups are judged at this threshold.
+        calibration: see ``Calibration``.
         histogram: rows by score and class.
-        curves: points for the plots.
-        scenarios: recall by fraud pattern at `threshold`, where the data names patterns.
-        groups: the segments at `threshold`.
+        curves: points for the charts.
+        scenarios: recall by fraud pattern at ``threshold``, where the data names patterns.
+        groups: the segments at ``threshold``.
     """
 
     name: str
@@ -86,21 +88,21 @@ class ScoreReport:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The judgement on all contenders.
+    """Measures of all contenders.
 
     Attributes:
-        rows: labelled rows judged on.
-        unlabelled: rows of the same time without a label.
-        frauds: among `rows`.
-        customers: in `rows`.
-        days: UTC days with a row.
-        first_event_time_ms: of `rows`, UTC milliseconds.
-        last_event_time_ms: of `rows`.
-        budget: alerts over all days.
-        baseline: contender that the gains are over.
-        options: how it was judged.
+        rows: number of labelled rows.
+        unlabelled: rows of the same period without a label.
+        frauds: rows labelled fraud.
+        customers: customers with a labelled row.
+        days: UTC days with a labelled row.
+        first_event_time_ms: event time of the first row, UTC milliseconds.
+        last_event_time_ms: event time of the last row, UTC milliseconds.
+        budget: number of alerts over all days.
+        baseline: contender that gains are measured against.
+        options: options of the evaluation.
         scores: one report per contender.
-        rules: precision and recall of every rule by itself, whatever the score.
+        rules: precision and recall of every rule alone, independent of the score.
     """
 
     rows: int
@@ -123,12 +125,12 @@ def judge(
     """Judge all contenders.
 
     Args:
-        rows: with at least one score; see `JudgedRows`.
-        options: see there.
-        progress: told the contender, the resamples done and all of them.
+        rows: rows with at least one score; see ``JudgedRows``.
+        options: see ``JudgingOptions``.
+        progress: called with the contender, the number of finished resamples and their total number.
 
     Raises:
-        UserError: the rows hold only one kind of label.
+        UserError: all labels are fraud, or all are genuine.
     """
     rows.check()
     weights = customer_weights(rows.customer_count, options.resamples, options.seed)
@@ -137,7 +139,7 @@ def judge(
     budget = options.alerts_per_day * day_count
     rankings = {name: rank(scores, rows.fraud, rows.customers) for name, scores in rows.scores.items()}
     values = {
-        name: ranking_values(ranking, weights, budget, partial(_tell, progress, name, len(weights)))
+        name: ranking_values(ranking, weights, budget, partial(_report_progress, progress, name, len(weights)))
         for name, ranking in rankings.items()
     }
     reports = []
@@ -162,7 +164,7 @@ def judge(
     )
 
 
-def _tell(progress: Callable[[str, int, int], None], name: str, total: int, done: int) -> None:
+def _report_progress(progress: Callable[[str, int, int], None], name: str, total: int, done: int) -> None:
     progress(name, done, total)
 
 
@@ -199,7 +201,7 @@ def _report(
 
 
 def _judge_scenarios(rows: JudgedRows, alerted: NDArray[np.bool_], weights: Weights) -> tuple[Group, ...]:
-    """Measure recall by pattern over the frauds alone; genuine rows belong to no scenario."""
+    """Measure recall by fraud pattern, on the frauds only; genuine rows have no pattern."""
     fraud = rows.fraud
     if not np.any(rows.scenarios[fraud] != ""):
         return ()
@@ -209,7 +211,7 @@ def _judge_scenarios(rows: JudgedRows, alerted: NDArray[np.bool_], weights: Weig
 
 
 def _judge_rules(rows: JudgedRows, weights: Weights) -> tuple[Group, ...]:
-    """Measure each rule as if it alone alerted."""
+    """Measure each rule as if it were the only source of alerts."""
     everyone = np.zeros(len(rows.fraud), dtype=np.int64)
     return tuple(
         group

@@ -1,4 +1,4 @@
-"""Writes an evaluation: one folder with JSON, page and cards."""
+"""Writes an evaluation as one folder: JSON, page and model cards."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ CARD_FILE: Final = "model_card.{version}.md"
 
 
 def write_evaluation(document: EvaluationDocument, folder: Path) -> list[Path]:
-    """Write all files, each card under its model's version, and return their paths.
+    """Write all files and return their paths; the name of a model card holds the model version.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the folder is not writable.
     """
     contents = {JSON_FILE: document.to_json(), PAGE_FILE: evaluation_page(document).encode()}
     for contender, manifest in document.models.items():

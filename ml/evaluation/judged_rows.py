@@ -1,4 +1,4 @@
-"""What is judged: labelled rows with the scores of every contender, and the ways to divide them."""
+"""Labelled rows with the scores of every contender and the groupings."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class JudgedRows:
-    """Labelled rows, one entry each; rows without a label are left out before and only counted.
+    """Labelled rows; every array has one entry per row.
 
     Attributes:
-        event_time_ms: UTC milliseconds.
-        customers: code of each row's customer, 0 to `customer_count` - 1.
-        customer_count: customers in the rows.
-        fraud: the labels.
-        scenarios: name of the fraud's pattern, "" where the data names none.
-        scores: contender to its score per row, 0 to 1.
-        baseline: contender that gains are measured over.
-        rule_hits: rule id to where it fired.
+        event_time_ms: event time, UTC milliseconds.
+        customers: code of each row's customer, 0 to ``customer_count`` - 1.
+        customer_count: number of customers.
+        fraud: the labels, true for fraud.
+        scenarios: name of the fraud pattern, "" where the data names none.
+        scores: by contender, the score of each row, 0 to 1.
+        baseline: contender that gains are measured against.
+        rule_hits: by rule id, true where the rule fired.
         groupings: the segments.
-        unlabelled: rows of the same time that nobody has labelled.
+        unlabelled: number of rows of the same period without a label; they are not in the arrays.
     """
 
     event_time_ms: NDArray[np.int64]
@@ -45,12 +45,12 @@ class JudgedRows:
     unlabelled: int = 0
 
     def check(self) -> None:
-        """Refuse rows that nothing can be learnt from.
+        """Check that the rows hold frauds and genuine transactions.
 
         Raises:
-            UserError: there is no fraud, or nothing else.
+            UserError: all labels are fraud, or all are genuine.
         """
         frauds = int(self.fraud.sum())
         if not frauds or frauds == len(self.fraud):
-            what = f"{len(self.fraud):,} labelled rows to judge on, {frauds:,} of them fraud"
-            raise UserError(what, "both kinds must be there: give a file with labels, or a longer time to judge on")
+            what = f"{len(self.fraud):,} labelled rows to judge, {frauds:,} of them fraud: both kinds are needed"
+            raise UserError(what, "give a file with labels, or a smaller --train-fraction")

@@ -1,4 +1,4 @@
-"""From a data set to a judgement: the split, the models, their scores, the document."""
+"""Runs an evaluation: splits the data set, scores the later part with every contender and judges the scores."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What to judge, and how.
+    """Contenders and options of an evaluation.
 
     Attributes:
-        models: name to model; the first one's blend is the baseline.
-        config: rules, blend and blacklist, the same as the data set was built under.
-        train_fraction: share of the rows that is not judged.
-        options: see there.
+        models: by name, the models; the blend of the first model is the baseline.
+        config: rules, blend and blacklist; the data set was built with the same configuration.
+        train_fraction: share of the rows, earliest first, that is not judged.
+        options: see ``JudgingOptions``.
         trained_here: whether the models were trained on the earlier part.
-        label_delay_days: see `EvaluationDocument`.
+        label_delay_days: see ``EvaluationDocument``.
     """
 
     models: Mapping[str, TreeModel]
@@ -49,20 +49,20 @@ class Judged:
 
 
 def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress: Progress) -> EvaluationDocument:
-    """Judge rules, every model, and every blend on the later part of a data set.
+    """Judge the rules, every model and every blend on the later part of a data set.
 
     Args:
-        dataset: all of history.
-        judged: see there.
-        provenance: of the data set.
-        progress: told the contender, the resamples done and all of them.
+        dataset: the whole history.
+        judged: see ``Judged``.
+        provenance: source of the data set.
+        progress: called with the contender, the number of finished resamples and their total number.
 
     Raises:
-        UserError: the later part has no rows, or only one kind of label.
+        UserError: the later part has no rows, or all its labels are fraud or all are genuine.
     """
     _, late = split_by_time(dataset, judged.train_fraction)
     if not len(late):
-        raise UserError("nothing is left to judge on", "choose a smaller --train-fraction")
+        raise UserError("no rows are left to judge", "choose a smaller --train-fraction")
     later = dataset.event_time_ms >= late.event_time_ms.min()
     scores: dict[str, NDArray[np.float64]] = {RULES_ALONE: late.rule_score}
     manifests = {}

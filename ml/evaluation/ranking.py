@@ -1,7 +1,7 @@
-"""What the order of the scores is worth: ROC AUC, average precision, recall at a budget; and the curves.
+"""Measures of a ranking: ROC AUC, average precision, recall and precision at a budget, and the curves.
 
-All on one sort of the rows, for a whole matrix of customer weights at once. Rows of equal score are one group: no
-metric depends on the order in which they happen to lie. tests/unit/ml holds both areas to scikit-learn's.
+All measures use one sort of the rows and work on a matrix of customer weights at once. Rows of equal score form one
+group, so no metric depends on their order. Tests in ``tests/unit/ml`` compare both areas with scikit-learn.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ CURVE_POINTS: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Labelled rows by falling score.
+    """Labelled rows by descending score.
 
     Attributes:
         customers: code of each row's customer.
         fraud: 1.0 for fraud, 0.0 for genuine.
-        starts: first row of each group of equal scores.
-        scores: of each group, falling.
+        starts: index of the first row of each group of equal scores.
+        scores: score of each group, descending.
     """
 
     customers: NDArray[np.int64]
@@ -40,7 +40,7 @@ class Ranking:
 
 
 class RankingValues(NamedTuple):
-    """One value per row of the weights, NaN where a resample has no fraud or nothing but fraud."""
+    """One value per row of the weights, NaN where a resample has no fraud or no genuine row."""
 
     roc_auc: NDArray[np.float64]
     average_precision: NDArray[np.float64]
@@ -49,7 +49,7 @@ class RankingValues(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """Points of the ROC and precision-recall curves, from the highest score down."""
+    """Points of the ROC and precision-recall curves, by descending score."""
 
     false_positive_rate: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -58,7 +58,7 @@ class Curves(NamedTuple):
 
 
 def rank(scores: NDArray[np.float64], fraud: NDArray[np.bool_], customers: NDArray[np.int64]) -> Ranking:
-    """Sort rows by falling score; at least one row."""
+    """Return the rows by descending score; at least one row."""
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
     starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
@@ -68,14 +68,14 @@ def rank(scores: NDArray[np.float64], fraud: NDArray[np.bool_], customers: NDArr
 def ranking_values(
     ranking: Ranking, weights: Weights, budget: float, progress: Callable[[int], None] = lambda _done: None
 ) -> RankingValues:
-    """Measure a ranking under every row of the weights.
+    """Return the measures of a ranking for every row of the weights.
 
     Args:
-        ranking: at least one fraud.
+        ranking: rows with at least one fraud.
         weights: resamples x customers; whole numbers.
-        budget: alerts that may be raised on these rows, above 0; the alerts are the highest scores, and of a group of
-            equal scores that does not fit whole, the expected part.
-        progress: told how many rows of the weights are done.
+        budget: number of alerts on these rows, above 0. The alerts are the rows with the highest scores. A group of
+            equal scores that fits only in part counts with its expected share of frauds.
+        progress: called with the number of finished rows of the weights.
     """
     parts, done = [], 0
     for block in blocks(weights, len(ranking.customers)):
@@ -86,7 +86,7 @@ def ranking_values(
 
 
 def _values(ranking: Ranking, weights: Weights, budget: float) -> tuple[NDArray[np.float64], ...]:
-    """Measure at the groups that hold a fraud: the others add nothing to a sum over frauds, and are most of them."""
+    """Return the measures, computed on the groups with a fraud: most groups have none and add nothing to the sums."""
     groups = _groups_with_fraud(ranking)
     total = np.cumsum(weights[:, ranking.customers], axis=1, dtype=np.float64)
     all_rows = total[:, -1]
@@ -95,11 +95,11 @@ def _values(ranking: Ranking, weights: Weights, budget: float) -> tuple[NDArray[
     gained = np.add.reduceat(weights[:, groups.customers].astype(np.float64), groups.first, axis=1)
     true = np.cumsum(gained, axis=1)
     frauds, genuine = true[:, -1], all_rows - true[:, -1]
-    # Genuine rows above a fraud, those of equal score for a half: what is missing of the area under the ROC curve.
+    # Genuine rows above a fraud, where rows of equal score count half, are the area missing under the ROC curve.
     above = (before - (true - gained)) + (until - before - gained) / 2.0
     missing = np.sum(gained * above, axis=1)
     average = np.sum(gained * true / np.maximum(until, 1.0), axis=1)
-    # The share of each group that still fits into the budget.
+    # The share of each group that fits into the rest of the budget.
     fitting = np.clip((budget - before) / np.maximum(until - before, 1.0), 0.0, 1.0)
     found = np.sum(gained * fitting, axis=1)
     both = (frauds > 0.0) & (genuine > 0.0)
@@ -112,16 +112,16 @@ def _values(ranking: Ranking, weights: Weights, budget: float) -> tuple[NDArray[
 
 
 class _FraudGroups(NamedTuple):
-    """Groups of equal scores that hold a fraud, by falling score."""
+    """Groups of equal scores with at least one fraud, by descending score."""
 
     starts: NDArray[np.int64]
-    """First row of each."""
+    """First row of each group."""
     ends: NDArray[np.int64]
-    """Last row of each."""
+    """Last row of each group."""
     customers: NDArray[np.int64]
-    """Customer of every fraud, by falling score."""
+    """Customer of every fraud, by descending score."""
     first: NDArray[np.int64]
-    """Place in `customers` of each group's first fraud."""
+    """Index in ``customers`` of each group's first fraud."""
 
 
 def _groups_with_fraud(ranking: Ranking) -> _FraudGroups:
@@ -132,19 +132,19 @@ def _groups_with_fraud(ranking: Ranking) -> _FraudGroups:
 
 
 def budget_threshold(ranking: Ranking, budget: float) -> float:
-    """Return the lowest score from which on at most `budget` rows lie; the highest where even that has more."""
+    """Return the lowest score with at most ``budget`` rows at or above it; the highest score if even it has more."""
     ends = np.append(ranking.starts[1:], len(ranking.customers))
     fitting = int(np.searchsorted(ends, budget, side="right"))
     return float(ranking.scores[max(0, fitting - 1)])
 
 
 def curves(ranking: Ranking) -> Curves:
-    """Return the curves, thinned to what a plot can show; both kinds of label must be there."""
+    """Return about 400 points of each curve; the rows must hold frauds and genuine transactions."""
     ends = np.append(ranking.starts[1:], len(ranking.customers)) - 1
     true, total = np.cumsum(ranking.fraud)[ends], ends + 1.0
     false = total - true
     recall, fall_out = true / true[-1], false / false[-1]
-    # Evenly along the ROC curve's own length, so that its steep start keeps its points.
+    # Points are spaced evenly along the length of the ROC curve, so that its steep start keeps its points.
     length = recall + fall_out
     chosen = np.unique(np.searchsorted(length, np.linspace(length[0], length[-1], CURVE_POINTS)))
     return Curves(fall_out[chosen], recall[chosen], (true / total)[chosen], ranking.scores[chosen])

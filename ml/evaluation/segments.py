@@ -1,7 +1,7 @@
-"""Who is alerted, and who is missed: one row per group of customers or transactions.
+"""Alert rate, recall, precision and false-positive rate for each group of customers or transactions.
 
-The table a model card asks for (Mitchell et al., "Model Cards for Model Reporting", FAT* 2019): the same rates for
-every group, with counts and intervals. Small groups are marked and stay in it.
+A model card has this table (Mitchell et al., "Model Cards for Model Reporting", FAT* 2019): the same rates for every
+group, with counts and intervals. Small groups stay in the table and are marked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FEW_FRAUDS: Final = 20
 FEW_ROWS: Final = 200
 FEW_CUSTOMERS: Final = 10
 SHOWN_GROUPS: Final = 20
-"""Groups of a grouping that get a row of their own: the largest. The others are one row together."""
+"""Number of rows per grouping: the largest groups have a row each, and one row holds all others."""
 OTHERS: Final = "(all others)"
 
 
@@ -31,9 +31,9 @@ class Grouping:
     """One way to divide the rows.
 
     Attributes:
-        name: of the division, such as "category".
-        names: of its groups.
-        codes: index into `names` for each row.
+        name: name of the grouping, such as "category".
+        names: names of its groups.
+        codes: index into ``names`` for each row.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """How one score treats one group at one threshold."""
+    """Rates of one group for one score at one threshold."""
 
     grouping: str
     name: str
@@ -56,11 +56,11 @@ class Group:
     precision: Estimate
     false_positive_rate: Estimate
     is_small: bool
-    """Fewer than 20 frauds, 200 rows or 10 customers: read the interval, not the number."""
+    """Fewer than 20 frauds, 200 rows or 10 customers: the number alone is not reliable."""
 
 
 def grouping_of(name: str, values: NDArray[np.str_]) -> Grouping:
-    """Divide rows by a text; beyond `SHOWN_GROUPS` values the rarest are put together."""
+    """Divide rows by a text; with more than ``SHOWN_GROUPS`` values, one group holds the rarest."""
     names, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     if len(names) <= SHOWN_GROUPS:
         return Grouping(name, tuple(map(str, names)), codes.astype(np.int64))
@@ -77,7 +77,7 @@ def judge_groups(
     customers: NDArray[np.int64],
     weights: Weights,
 ) -> tuple[Group, ...]:
-    """Measure every group of labelled rows, in the order of `grouping.names`."""
+    """Measure every group of labelled rows, in the order of ``grouping.names``."""
     shape = (weights.shape[1], len(grouping.names))
     masks = (np.ones(len(fraud), dtype=np.bool_), fraud, alerted, alerted & fraud)
     cells = [per_customer(customers, grouping.codes, mask.astype(np.float64), shape) for mask in masks]

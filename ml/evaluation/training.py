@@ -1,4 +1,4 @@
-"""Trains what an evaluation without given models compares: the forest, and where labels allow it the challenger."""
+"""Trains the models of an evaluation that was given none: a forest, and boosted trees where labels allow it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ NAMES: Final = {ModelFamily.ISOLATION_FOREST: "forest", ModelFamily.GRADIENT_BOO
 
 
 def train_contenders(dataset: Dataset, parameters: TrainingParameters, provenance: Provenance) -> dict[str, TreeModel]:
-    """Train one model of each family on the earlier part, and publish none.
+    """Train one model of each family on the earlier part, without publishing them.
 
     Args:
-        dataset: all of history.
-        parameters: of both families; `kind` does not count.
-        provenance: of the data set.
+        dataset: the whole history.
+        parameters: parameters of both families; ``kind`` is ignored.
+        provenance: source of the data set.
 
     Returns:
-        The forest, and the challenger where frauds and others were labelled before the split.
+        ``forest``, and ``challenger`` (boosted trees) if frauds and genuine transactions were labelled before the
+        split.
 
     Raises:
         UserError: too few rows.
-        ModelError: what was trained cannot be served.
+        ModelError: a trained model cannot be served.
     """
     early, _ = training_parts(dataset, parameters, provenance.source)
     kinds = [ModelFamily.ISOLATION_FOREST]

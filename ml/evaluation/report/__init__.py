@@ -1,1 +1,1 @@
-"""What people read of an evaluation: a page that opens offline, and a model card."""
+"""The reports of an evaluation: an HTML page and a model card."""

@@ -1,4 +1,4 @@
-"""How numbers of an evaluation are written, the same in the terminal, the page and the card."""
+"""Formats the numbers of an evaluation in the same way for the terminal, the page and the model card."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GROUP_COLUMNS = (
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a number; what is not defined is a dash."""
+    """Format a number; an undefined number is a dash."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def with_interval(estimate: Estimate, digits: int = 3) -> str:
-    """Write a number and its interval.
+    """Format a number and its interval.
 
     >>> from ml.evaluation.bootstrap import Estimate
     >>> with_interval(Estimate(0.91, 0.9, 0.925)), with_interval(Estimate(None, None, None))
@@ -33,7 +33,7 @@ def with_interval(estimate: Estimate, digits: int = 3) -> str:
 
 
 def score_columns(judged: Evaluation) -> tuple[str, ...]:
-    """Return the heads of `score_row`."""
+    """Return the column names of ``score_row``."""
     return (
         "score", "ROC AUC", "average precision", f"gain over {judged.baseline}",
         f"card precision at {judged.options.cards_per_day}", "recall at budget",
@@ -42,7 +42,7 @@ def score_columns(judged: Evaluation) -> tuple[str, ...]:
 
 
 def score_row(report: ScoreReport, baseline: str) -> tuple[str, ...]:
-    """Return a contender's cells under `score_columns`."""
+    """Return the cells of one contender for ``score_columns``."""
     return (
         report.name,
         with_interval(report.roc_auc),
@@ -57,31 +57,31 @@ def score_row(report: ScoreReport, baseline: str) -> tuple[str, ...]:
 
 
 def day(time_ms: int) -> str:
-    """Write a moment's UTC day."""
+    """Return the UTC day of a time in milliseconds, as ``YYYY-MM-DD``."""
     return datetime.fromtimestamp(time_ms / 1_000, UTC).date().isoformat()
 
 
 def facts(evaluation: Evaluation) -> str:
-    """Say in one line what was judged."""
+    """Return one line about the judged rows: numbers, period and budgets."""
     judged = evaluation
     return (
         f"{judged.rows:,} labelled transactions of {judged.customers:,} customers, "
         f"{day(judged.first_event_time_ms)} to {day(judged.last_event_time_ms)} ({judged.days} days), "
         f"{judged.frauds:,} of them fraud ({judged.frauds / judged.rows:.2%}); "
-        f"budget {judged.options.alerts_per_day} alerts and {judged.options.cards_per_day} cards a day"
+        f"budgets: {judged.options.alerts_per_day} alerts and {judged.options.cards_per_day} cards a day"
     )
 
 
 def resampling(evaluation: Evaluation) -> str:
-    """Say where the intervals come from."""
+    """Return one line about the source of the intervals."""
     options = evaluation.options
     if not options.resamples:
-        return "no intervals: no resamples were asked for"
+        return "no intervals, because the number of resamples is 0"
     return f"95 % intervals from {options.resamples:,} resamples of customers, seed {options.seed}"
 
 
 def group_row(group: Group) -> tuple[str, ...]:
-    """Return a group's cells under `GROUP_COLUMNS`; a small group is marked."""
+    """Return the cells of one group for ``GROUP_COLUMNS``; a dagger marks a small group."""
     return (
         f"{group.name} †" if group.is_small else group.name,
         *(f"{count:,}" for count in (group.rows, group.customers, group.frauds, group.alerts)),
@@ -92,4 +92,6 @@ def group_row(group: Group) -> tuple[str, ...]:
     )
 
 
-SMALL_GROUP = "† small group: fewer than 20 frauds, 200 rows or 10 customers. Read its interval, not its number."
+SMALL_GROUP = (
+    "† small group: fewer than 20 frauds, 200 rows or 10 customers. Use the interval; the number alone is not reliable."
+)
