@@ -104,7 +104,7 @@ smoke() {
   until [[ $ended == *Complete* ]]; do # the Job has a deadline, so this loop ends
     if [[ $ended == *Failed* ]]; then
       kubectl --namespace "$namespace" logs "job/$name" --tail 20 >&2 || true
-      die "the ledger does not balance: a record was lost, duplicated or has another outcome than expected"
+      die "the ledger does not reconcile: a record was lost, duplicated or has another outcome than expected"
     fi
     sleep 2
     ended=$(kubectl --namespace "$namespace" get "job/$name" --output 'jsonpath={.status.conditions[?(@.status=="True")].type}')

@@ -68,7 +68,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def counts_line(name: str, counts: Counts, sent: int) -> str:
     """Return the ledger counts from one source as a sentence."""
-    verdict = "balances" if counts.holds else "DOES NOT BALANCE"
+    verdict = "reconciles" if counts.holds else "DOES NOT RECONCILE"
     total = f"sent {sent:,} = decided {counts.decided:,} + rejected {counts.rejected:,}"
     return f"{name} {total} + duplicates {counts.duplicates:,}: {verdict}"
 

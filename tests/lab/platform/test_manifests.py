@@ -78,6 +78,10 @@ UNFIT: dict[str, Plant] = {
     "a monitor without a named port": lambda m: of_kind(m, "PodMonitor")[0]["spec"].update(
         podMetricsEndpoints="metrics"
     ),
+    "more replicas of a topic than a short integer holds": lambda m: of_kind(m, "KafkaTopic")[0]["spec"].update(
+        replicas=40000
+    ),
+    "a group of alerts without a name": lambda m: of_kind(m, "PrometheusRule")[0]["spec"]["groups"][0].pop("name"),
     "a kind without a definition": lambda m: m.append(
         {"apiVersion": "x.io/v1", "kind": "Xyz", "metadata": {"name": "x"}}
     ),

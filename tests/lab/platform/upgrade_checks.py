@@ -165,7 +165,7 @@ def test_the_smoke_step_ends_with_the_result_of_its_pod(
     assert not applied.api.set_status(pod, ended).error
     error = step.communicate(timeout=LIMIT_S)[1]
     assert step.returncode == code, error
-    assert ("does not balance" in error) == bool(code)
+    assert ("does not reconcile" in error) == bool(code)
     applied.api.delete(pod)
 
 

@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             letters = running.catch_up()
             restarts = len(rig.rest.failures(running.job_id))
             ledger = f"sent {running.sender.sent:,} = decided {running.window.decided:,} + dead letters {letters:,}"
-            balances = running.sender.sent == running.window.decided + letters
+            reconciles = running.sender.sent == running.window.decided + letters
             series = (*SERIES, *rss_series([item.name for item in rig.stack.status()]))
     except UserError as error:
         console.print(f"soak: {error}", markup=False, highlight=False)
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "rate, records/s": f"{rate:,.0f}",
             "minutes": f"{options.minutes:g}",
             "customers": f"{options.customers:,}",
-            "ledger": f"{ledger}: {'balances' if balances else 'DOES NOT BALANCE'}",
+            "ledger": f"{ledger}: {'reconciles' if reconciles else 'DOES NOT RECONCILE'}",
             "restarts": str(restarts),
         },
         "verdicts": verdicts,
@@ -242,4 +242,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     soak_report.write(options.out, document, series)
     console.print(soak_report.markdown({**document, "page": "soak.html"}), markup=False, highlight=False)
     flat = all(row["is_flat"] for row in verdicts)
-    return 0 if flat and balances and not restarts else 1
+    return 0 if flat and reconciles and not restarts else 1

@@ -18,11 +18,13 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
+// jattr is an attribute of schema.json; C, O and R are computed, optional and required.
 type jattr struct {
 	Type    any `json:"type"`
 	C, O, R bool
 	Nested  *jblk `json:"nested"`
 }
+// jblk is a nested block; AttrOK marks an "attribute as blocks" of the provider's SDK.
 type jblk struct {
 	Nesting string `json:"nesting"`
 	Min     int64  `json:"min"`
@@ -41,6 +43,7 @@ type jroot struct {
 	Data      map[string]*jbody `json:"data"`
 }
 
+// typ returns the Terraform type of a type in schema.json, or nil for a recursive shape.
 func typ(t any) tftypes.Type {
 	switch v := t.(type) {
 	case string:
@@ -58,6 +61,7 @@ func typ(t any) tftypes.Type {
 	}
 	return nil
 }
+// attrs returns the attributes of a body.
 func attrs(b *jbody) (out []*tfprotov6.SchemaAttribute) {
 	for n, a := range b.Attributes {
 		s := &tfprotov6.SchemaAttribute{Name: n, Computed: a.C, Optional: a.O, Required: a.R}
@@ -78,6 +82,7 @@ func attrs(b *jbody) (out []*tfprotov6.SchemaAttribute) {
 	}
 	return
 }
+// block returns a body with its attributes and nested blocks.
 func block(b *jbody) *tfprotov6.SchemaBlock {
 	o := &tfprotov6.SchemaBlock{Attributes: attrs(b)}
 	m := map[string]tfprotov6.SchemaNestedBlockNestingMode{"single": tfprotov6.SchemaNestedBlockNestingModeSingle, "list": tfprotov6.SchemaNestedBlockNestingModeList, "set": tfprotov6.SchemaNestedBlockNestingModeSet, "map": tfprotov6.SchemaNestedBlockNestingModeMap, "struct": tfprotov6.SchemaNestedBlockNestingModeSingle}
