@@ -1,7 +1,8 @@
 """The catalogue: name, kind, unit, labels and meaning of every metric of the product.
 
-Code creates only metrics of this catalogue, and dashboards and alerts name only metrics of this catalogue or of
-``flink_metrics``. Flink's reporter adds the prefix ``flink_taskmanager_job_task_operator_`` to operator metrics.
+Code creates only metrics of this catalogue. Dashboards and alerts name only metrics of this catalogue and the metrics
+of Flink in ``tests/monitoring/flink_metrics.py``. Flink's reporter adds the prefix
+``flink_taskmanager_job_task_operator_`` to operator metrics.
 
 PyFlink has no histogram that can be aggregated over subtasks. Operator histograms are therefore counters with the label
 ``le``, one per bucket and cumulative as in Prometheus, so ``histogram_quantile`` works on them.

@@ -22,10 +22,10 @@ from flink_jobs.local.ports import HOST
 from flink_jobs.local.stack import Stack
 from flink_jobs.metrics import catalogue, dashboards, slos
 from flink_jobs.metrics.catalogue import MODEL_WATCH_PREFIX, WAREHOUSE_PREFIX, MetricKind
-from flink_jobs.metrics.flink_metrics import FLINK_METRICS
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.waiting import wait_for
 from tests.integration import jobs
+from tests.monitoring.flink_metrics import FLINK_METRICS
 from tests.monitoring.tools import find_tool
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]

@@ -13,8 +13,8 @@ import yaml
 
 from flink_jobs.metrics import catalogue, dashboards, slos
 from flink_jobs.metrics.catalogue import FLINK_OPERATOR_PREFIX, Metric, MetricKind, prometheus_name
-from flink_jobs.metrics.flink_metrics import FLINK_METRICS
 from flink_jobs.settings import REPO_ROOT
+from tests.monitoring.flink_metrics import FLINK_METRICS
 from tests.monitoring.tools import find_tool
 
 RULES = slos.plain_rules([slos.RULES_FILE, slos.RULES_FILE.with_name("alerts.yaml")])
