@@ -10,7 +10,7 @@ A mapping is a small YAML file (example: ``tests/data/card_transactions.mapping.
       event_time: {column: unix_time, format: unix_s}   # unix_ms, iso or a strptime pattern; timezone: UTC
       location: {lat: merch_lat, lon: merch_long}
     label: {column: is_fraud, fraud_values: ["1"]}
-    segment: age_group                        # groups that `streamflow evaluate` compares
+    segment: age_group                        # groups that ``streamflow evaluate`` compares
 
 Only ``transaction_id``, ``customer_id``, ``amount`` and ``event_time`` are required. Without a currency the mapping
 assumes US dollars and sets ``ColumnMapping.assumes_currency``. ``unit: major`` uses the number of decimals of the row's

@@ -1,1 +1,1 @@
-"""The `streamflow` command line."""
+"""The ``streamflow`` command line."""

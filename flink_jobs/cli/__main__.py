@@ -1,4 +1,4 @@
-"""`python -m flink_jobs.cli`."""
+"""``python -m flink_jobs.cli``."""
 
 from flink_jobs.cli.app import main
 

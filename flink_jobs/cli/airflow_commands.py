@@ -1,4 +1,4 @@
-"""`streamflow airflow`: Airflow with the DAGs of the warehouse, on the local stack."""
+"""``streamflow airflow``: Airflow with the DAGs of the warehouse, on the local stack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from flink_jobs.settings import REPO_ROOT
 from flink_jobs.warehouse.dbt_project import Dbt
 from flink_jobs.warehouse.paths import DBT_PROJECT
 
-app = typer.Typer(no_args_is_help=True, help="Start and stop Airflow with the DAGs of the warehouse.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Start and stop Airflow with the DAGs of the warehouse."
+)
 
 
 @app.command()

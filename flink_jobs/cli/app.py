@@ -1,4 +1,4 @@
-"""The `streamflow` command: the table of its subcommands.
+"""The ``streamflow`` command: the table of its subcommands.
 
 To add a command, write a function with typer annotations (or a ``typer.Typer`` with subcommands) in a module of this
 package and add one line to ``COMMANDS``. The module is imported only when the command is called.

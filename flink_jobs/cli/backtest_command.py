@@ -1,4 +1,4 @@
-"""`streamflow backtest`: compares the alerts of another rule set or model on past transactions."""
+"""``streamflow backtest``: compares the alerts of another rule set or model on past transactions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow completeness`: checks that Postgres holds every record of Kafka."""
+"""``streamflow completeness``: checks that Postgres holds every record of Kafka."""
 
 from __future__ import annotations
 

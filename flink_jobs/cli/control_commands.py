@@ -1,4 +1,4 @@
-"""`streamflow control`: changes the configuration of the running detector without a restart."""
+"""``streamflow control``: changes the configuration of the running detector without a restart."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ from flink_jobs.settings import load_settings
 
 HELP = "Change rules, thresholds and blacklists of the running detector. Every change is checked and audited."
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP)
-blacklist_app = typer.Typer(no_args_is_help=True, help="Flag every transaction of a merchant, customer or country.")
+blacklist_app = typer.Typer(
+    no_args_is_help=True,
+    help="Edit the blacklist; a rule fires for every transaction of a blacklisted merchant, customer or country.",
+)
 app.add_typer(blacklist_app, name="blacklist")
 
 NOT_APPLIED = 1
@@ -58,7 +61,8 @@ Expect = Annotated[
 ]
 Wait = Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="longest wait for the outcome; 0: do not wait")]
 WAIT_S = 60.0
-Ratio = Annotated[float, typer.Argument(min=0.0, max=1.0)]
+Ratio = Annotated[float, typer.Argument(min=0.0, max=1.0, help="the new value, 0 to 1")]
+KindArgument = Annotated[BlacklistKind, typer.Argument(help="kind of the entries")]
 Values = Annotated[list[str], typer.Argument(help="ids, merchant names or country codes, as in the transactions")]
 
 
@@ -132,7 +136,7 @@ def rule(
 
 @blacklist_app.command("add")
 def blacklist_add(
-    kind: BlacklistKind, values: Values, reason: ReasonOption, by: ByOption = None, expect: Expect = None,
+    kind: KindArgument, values: Values, reason: ReasonOption, by: ByOption = None, expect: Expect = None,
     wait: Wait = WAIT_S, *, output: OutputOption = Output.PLAIN,
 ) -> None:  # fmt: skip
     """Add entries to the blacklist."""
@@ -141,7 +145,7 @@ def blacklist_add(
 
 @blacklist_app.command("remove")
 def blacklist_remove(
-    kind: BlacklistKind, values: Values, reason: ReasonOption, by: ByOption = None, expect: Expect = None,
+    kind: KindArgument, values: Values, reason: ReasonOption, by: ByOption = None, expect: Expect = None,
     wait: Wait = WAIT_S, *, output: OutputOption = Output.PLAIN,
 ) -> None:  # fmt: skip
     """Remove entries from the blacklist."""

@@ -1,4 +1,4 @@
-"""Options that choose the data of `train`, `evaluate` and `backtest`: a card file, or recorded decisions."""
+"""Options that choose the data of ``train``, ``evaluate`` and ``backtest``: a card file, or recorded decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the data set of `train` and `evaluate` from a card file or from recorded decisions."""
+"""Reads the data set of ``train`` and ``evaluate`` from a card file or from recorded decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options that choose dead letters, for every command of `streamflow dlq`."""
+"""Options that choose dead letters, for every command of ``streamflow dlq``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow demo`: starts the whole system, sends card traffic, and reconciles every record at the end."""
+"""``streamflow demo``: starts the whole system, sends card traffic, and reconciles every record at the end."""
 
 from __future__ import annotations
 

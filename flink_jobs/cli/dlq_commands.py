@@ -1,4 +1,4 @@
-"""`streamflow dlq`: lists, shows, counts and redrives dead letters."""
+"""``streamflow dlq``: lists, shows, counts and redrives dead letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow drift`: compares the data a model scores today with the data of its training."""
+"""``streamflow drift``: compares the data a model scores today with the data of its training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow evaluate`: measures rules, models and their blends on labelled data."""
+"""``streamflow evaluate``: measures rules, models and their blends on labelled data."""
 
 from __future__ import annotations
 

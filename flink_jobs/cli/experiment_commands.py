@@ -1,4 +1,4 @@
-"""`streamflow experiment`: tests a challenger model on a share of the customers, with a guard."""
+"""``streamflow experiment``: tests a challenger model on a share of the customers, with a guard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow explain`: explains one decision."""
+"""``streamflow explain``: explains one decision."""
 
 from __future__ import annotations
 

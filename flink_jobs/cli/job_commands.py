@@ -1,4 +1,4 @@
-"""`streamflow submit`, `jobs` and `cancel`: the Flink jobs."""
+"""``streamflow submit``, ``jobs`` and ``cancel``: the Flink jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow label`: labels transactions as fraud or genuine."""
+"""``streamflow label``: labels transactions as fraud or genuine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that are imported only when they are called, so that `streamflow --help` is fast."""
+"""Commands that are imported only when they are called, so that ``streamflow --help`` is fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Lazy:
     """The place of a command.
 
     ``attribute`` is either a function with typer annotations, or a ``typer.Typer`` for a command with subcommands.
-    ``help`` is the line in `streamflow --help`; the help of the command itself comes from its docstring.
+    ``help`` is the line in ``streamflow --help``; the help of the command itself comes from its docstring.
     """
 
     module: str

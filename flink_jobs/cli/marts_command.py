@@ -1,4 +1,4 @@
-"""`streamflow marts`: builds the marts and the analyst's page from the tables that the archive job writes."""
+"""``streamflow marts``: builds the marts and the analyst's page from the tables that the archive job writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow marts-exporter`: serves the warehouse's metrics to Prometheus."""
+"""``streamflow marts-exporter``: serves the warehouse's metrics to Prometheus."""
 
 from __future__ import annotations
 

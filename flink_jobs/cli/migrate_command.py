@@ -1,4 +1,4 @@
-"""`streamflow migrate`: creates and updates roles and tables in Postgres."""
+"""``streamflow migrate``: creates and updates roles and tables in Postgres."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow model`: registers, promotes, rolls back, archives and lists model versions."""
+"""``streamflow model``: registers, promotes, rolls back, archives and lists model versions."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def promote(
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="column mapping of the file (see `replay`)")] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="gate: largest shortfall of its metrics against the champion's")
+        float, typer.Option(min=0.0, max=1.0, help="gate: largest permitted shortfall of a metric below the champion's")
     ] = 0.005,
     max_score_us: Annotated[
         float, typer.Option(min=1.0, help="gate: largest median time per score, in microseconds")

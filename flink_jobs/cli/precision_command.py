@@ -1,4 +1,4 @@
-"""`streamflow precision`: shows the precision of alerts, from the labels."""
+"""``streamflow precision``: shows the precision of alerts, from the labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow dlq redrive` and `history`: send records of dead letters again, and list what was sent."""
+"""``streamflow dlq redrive`` and ``history``: send records of dead letters again, and list what was sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`streamflow savepoint`: takes savepoints, and reads them without a cluster."""
+"""``streamflow savepoint``: takes savepoints, and reads them without a cluster."""
 
 from __future__ import annotations
 

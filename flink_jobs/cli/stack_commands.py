@@ -1,4 +1,4 @@
-"""`streamflow up`, `down` and `status`: the local stack of Postgres, Kafka and Flink."""
+"""``streamflow up``, ``down`` and ``status``: the local stack of Postgres, Kafka and Flink."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from flink_jobs.local.launch import COMPONENTS
 from flink_jobs.local.stack import Stack
 
 MAX_TASKMANAGERS = 16
-Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default="any free port")]
+FlinkPort = Annotated[
+    int | None, typer.Option(min=1, max=65535, show_default="any free port", help="port of Flink's REST API and web UI")
+]
+KafkaPort = Annotated[
+    int | None, typer.Option(min=1, max=65535, show_default="any free port", help="port of the Kafka broker")
+]
+PostgresPort = Annotated[
+    int | None, typer.Option(min=1, max=65535, show_default="any free port", help="port of Postgres")
+]
 Secure = Annotated[
     bool | None,
     typer.Option(
@@ -32,9 +40,9 @@ def up(
         int, typer.Option(min=1, max=MAX_TASKMANAGERS, help="TaskManagers; each has one task slot and takes 1.7 GiB")
     ] = 2,
     secure: Secure = None,
-    flink_port: Port = None,
-    kafka_port: Port = None,
-    postgres_port: Port = None,
+    flink_port: FlinkPort = None,
+    kafka_port: KafkaPort = None,
+    postgres_port: PostgresPort = None,
     ha: Annotated[
         bool, typer.Option("--ha", help="also start ZooKeeper: jobs resume when `up` restarts a failed JobManager")
     ] = False,
@@ -142,7 +150,7 @@ def _jobs(rest: FlinkRest) -> list[dict[str, Any]] | None:
 
 
 def job_summary(rest: FlinkRest, job_id: str, name: str, state: str, start_ms: int) -> dict[str, Any]:
-    """Return the row that `status` and `jobs` show for one job."""
+    """Return the row that ``status`` and ``jobs`` show for one job."""
     now_ms = time.time() * 1000
     checkpoints = rest.checkpoints(job_id)
     return {

@@ -1,4 +1,4 @@
-"""`streamflow replay` and `streamflow simulate`: send card traffic to the detector."""
+"""``streamflow replay`` and ``streamflow simulate``: send card traffic to the detector."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ from flink_jobs.traffic.simulate import simulate as simulated_events
 
 PROGRESS_RECORDS = 50_000
 
-Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of all sent records, such as 0.05")]
+Malformed = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="share of malformed records among all sent records, such as 0.05")
+]
+Duplicates = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="share of redelivered records among all sent records, such as 0.02")
+]
 Late = Annotated[float, typer.Option(min=0.0, max=1.0, help="share of the transactions that are sent late")]
 Speed = Annotated[str | None, typer.Option(help="multiple of event time, such as 100x, or max; default: max")]
 Rate = Annotated[float | None, typer.Option(help="records per second, instead of --speed")]
@@ -45,6 +50,13 @@ Account = Annotated[
         "Exit code 1 if a record has no outcome, more than one, or not the planned one",
     ),
 ]
+Start = Annotated[
+    str | None, typer.Option(help="event time of the first transaction, ISO 8601, UTC; default: 2020-01-01")
+]
+OutFile = Annotated[
+    Path | None,
+    typer.Option("--out", help="write labelled JSON lines to this file, for `replay` and `train`, instead of sending"),
+]
 MetricsPort = Annotated[
     int, typer.Option(min=0, max=65535, help="serve Prometheus metrics on this port while sending; 0: no metrics")
 ]
@@ -55,15 +67,13 @@ def replay(
     file: Annotated[Path, typer.Argument(help="card file: .csv, .jsonl (each also .gz) or .parquet")],
     mapping: Annotated[
         Path | None,
-        typer.Option(
-            help="column mapping; default: <name>.mapping.yaml in the file's folder; JSON lines may go without"
-        ),
+        typer.Option(help="column mapping; default: <name>.mapping.yaml in the file's folder; optional for JSON lines"),
     ] = None,
     speed: Speed = None,
     rate: Rate = None,
     limit: Annotated[int | None, typer.Option(min=1, help="largest number of transactions to send")] = None,
-    malformed: Share = 0.0,
-    duplicates: Share = 0.0,
+    malformed: Malformed = 0.0,
+    duplicates: Duplicates = 0.0,
     late: Late = 0.0,
     max_delay: Annotated[int, typer.Option(min=1, help="a late transaction is sent after 1 to this many others")] = 200,
     seed: Annotated[int, typer.Option(help="seed of the faults")] = 1,
@@ -105,19 +115,12 @@ def simulate(
     events: Annotated[int, typer.Option(min=1, help="number of transactions")] = 10_000,
     seed: Annotated[int, typer.Option(help="the same seed and options give the same traffic")] = 1,
     fraud_rate: Annotated[float, typer.Option(min=0.0, max=0.5, help="expected share of frauds")] = 0.02,
-    start: Annotated[
-        str | None, typer.Option(help="event time of the first transaction, ISO 8601, UTC; default: 2020-01-01")
-    ] = None,
+    start: Start = None,
     speed: Speed = None,
     rate: Rate = None,
-    out_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help="write JSON lines with labels to this file, for `replay` and `train`, instead of sending"
-        ),
-    ] = None,
-    malformed: Share = 0.0,
-    duplicates: Share = 0.0,
+    out_file: OutFile = None,
+    malformed: Malformed = 0.0,
+    duplicates: Duplicates = 0.0,
     late: Late = 0.0,
     prefix: Prefix = "",
     ledger: LedgerFileOption = None,
@@ -165,7 +168,7 @@ def simulate(
 
 
 def write_events(events: Iterable[SourceEvent], path: Path) -> dict[str, int]:
-    """Write events as JSON lines that `replay` reads without a mapping: the transaction, `is_fraud` and `pattern`.
+    """Write events as JSON lines (transaction, ``is_fraud``, ``pattern``), which ``replay`` reads without a mapping.
 
     Raises:
         UserError: the file cannot be written.

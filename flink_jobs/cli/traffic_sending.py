@@ -1,4 +1,4 @@
-"""The common part of `replay` and `simulate`: sends, reports, and reconciles records with their outcomes."""
+"""The common part of ``replay`` and ``simulate``: sends, reports, and reconciles records with their outcomes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def progress_report(*, log_json: bool) -> ProgressReport:
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """The options that `replay` and `simulate` have in common."""
+    """The options that ``replay`` and ``simulate`` have in common."""
 
     plan: ReplayPlan
     ledger_path: Path | None

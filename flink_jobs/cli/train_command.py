@@ -1,4 +1,4 @@
-"""`streamflow train`: trains a model version on a card file or on recorded decisions."""
+"""``streamflow train``: trains a model version on a card file or on recorded decisions."""
 
 from __future__ import annotations
 

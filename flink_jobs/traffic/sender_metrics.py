@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TrafficMetrics(Watcher):
-    """The metrics of `catalogue.TRAFFIC_METRICS`; also a watcher of replays."""
+    """The metrics of ``catalogue.TRAFFIC_METRICS``; also a watcher of replays."""
 
     def __init__(self) -> None:
         """Register every metric, in a registry of its own."""
@@ -34,7 +34,7 @@ class TrafficMetrics(Watcher):
         self._sent_at: deque[float] = deque()
 
     def serve(self, port: int) -> None:
-        """Show the metrics on this port; see `serve_metrics`."""
+        """Show the metrics on this port; see ``serve_metrics``."""
         serve_metrics(self.registry, port, "--metrics-port")
 
     def sending(self, record: Outgoing) -> None:  # noqa: ARG002 - only the moment counts
