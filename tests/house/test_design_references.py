@@ -14,7 +14,8 @@ ROOTS = ("flink_jobs/", "ml/", "tests/", "docs/", "k8s/", "terraform/", "sql/", 
 
 
 def _git(*arguments: str) -> set[str]:
-    done = subprocess.run(["git", *arguments], cwd=REPO, capture_output=True, text=True, check=True)
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines())
 
 
