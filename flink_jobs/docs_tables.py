@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from flink_jobs.core.dead_letters.policies import REDRIVE_POLICIES, RedrivePolicy
-from flink_jobs.core.features.vector import FEATURES
+from flink_jobs.core.features.table import FEATURES
 from flink_jobs.core.rules import RULES
 from flink_jobs.errors import UserError
 

@@ -15,10 +15,10 @@ import orjson
 
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
-from flink_jobs.core.evaluator import replay_features
-from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.reasons import ReasonCode
+from flink_jobs.core.replay import replay_features
 from flink_jobs.core.rules import RULES, FraudRuleEvaluator
 from flink_jobs.core.transaction import Rejection, Transaction
 from ml.columns import Coded, Coder, Grower

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from threadpoolctl import threadpool_limits
 
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.calibration import compile_curve, rarity_curve
 from flink_jobs.core.models.encodings import ENCODING_NAMES

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from flink_jobs.core.evaluator import replay_features
+from flink_jobs.core.replay import replay_features
 from flink_jobs.core.rules import FraudRuleEvaluator
 from flink_jobs.core.scoring import blend
 from ml.dataset import FRAUD, UNKNOWN, Feed

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.encodings import ENCODING_NEUTRALS
 from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash

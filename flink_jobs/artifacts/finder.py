@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flink_jobs.artifacts.artifact_store import fetch, open_store
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.lineup import Model
 from flink_jobs.core.models.model import ModelError, ModelFault, load_model, model_directory
 

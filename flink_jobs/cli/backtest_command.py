@@ -15,7 +15,7 @@ from flink_jobs.cli.data_source import check_one_source, period_of, report_skipp
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.progress import counted
 from flink_jobs.cli.times import shown
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.errors import ErrorCode, UserError

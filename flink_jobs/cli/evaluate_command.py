@@ -18,7 +18,7 @@ from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
 from flink_jobs.core.control.config import DEFAULT_ALPHA, DetectionConfig
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.errors import UserError

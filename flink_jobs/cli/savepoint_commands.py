@@ -201,7 +201,7 @@ def _config(snapshot: Snapshot) -> Any:  # noqa: ANN401 - as stored, JSON
 
 def _described(customer: StoredCustomer) -> dict[str, Any]:
     """Return a customer's state for output; for bytes that cannot be decoded, the problem."""
-    from flink_jobs.core.state.customer import StateError
+    from flink_jobs.core.state.codec import StateError
 
     told: dict[str, Any] = {
         "customer_id": customer.customer_id,

@@ -7,7 +7,8 @@ import orjson
 
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.documents import AlertDocument, DecisionDocument, ShadowDocument, Variant
-from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector, absences
+from flink_jobs.core.features.table import FEATURE_NAMES
+from flink_jobs.core.features.vector import FeatureVector, absences
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.rules import RuleVerdict
 from flink_jobs.core.scoring import Score

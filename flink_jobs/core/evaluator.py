@@ -1,79 +1,72 @@
-"""The step: one record and a customer's state in, outcomes and the new state out.
+"""The step: one Kafka record and one customer's state in, one outcome and the new state out.
 
-``TransactionEvaluator`` is all of the detector that is not Flink. The operator hands it a record and a way to read the
-customer's state; it answers with what to emit and what to store. It never raises for any input: whatever goes wrong
-with one event becomes a dead letter, so no event can stop the job.
+``TransactionEvaluator`` is the whole detector apart from Flink. The Flink operator passes it a record and a function
+that reads the customer's state. The evaluator returns an ``Outcome``: what to emit and what to store.
+
+Theory of operation
+-------------------
+
+**Promise.** Every record produces exactly one outcome: a decision, or one dead letter that rejects the record or marks
+it as a duplicate. A decision comes with the customer's new state, and with an alert where the score reaches the alert
+threshold. Incidents (a damaged state, a disabled model, a stopped experiment) are additional dead letters with a
+disposition of their own. So the ledger adds up: ``sent = decided + rejected + duplicate``.
+
+**Why no record is lost.** The step catches every exception of its own code and turns it into a ``PROCESSING_ERROR``
+dead letter that holds the record, so no record can stop the job and none is dropped. The only exceptions that leave the
+step come from ``read_state``. When the state backend fails, the task must fail too: Flink then restarts from the last
+checkpoint and reads the record again. With exactly-once delivery, Flink commits state, outputs and Kafka offsets in one
+checkpoint, so they advance together or not at all.
+
+**State.** The state of one customer has at most ``MAX_STATE_BYTES``. The step reads it at most once, and only for a
+record that parses and was routed by its own ``customer_id``. Features are computed against the state before the
+transaction; then the transaction is added. Only a decision returns a new state: a rejected or duplicate record changes
+nothing. A damaged state is replaced by an empty one, and the transaction is scored without history. A state that a
+newer release wrote is left unchanged and the record is rejected, for a redrive under that release.
+
+**Order.** Flink sends all records of a customer to one subtask, in the order of their partition. Features use event
+time. A late transaction is scored like any other and added at its own event time; ``out_of_order_ms`` in the decision
+says how late it was. The caller's clock only rejects event times too far in the future and stamps the outputs.
+
+**Duplicates.** The state holds the fingerprints of the customer's last 32 transaction ids. A record with one of these
+ids gets a duplicate dead letter, and no second decision. After 32 other transactions the same id is scored again.
+``alert_id`` and ``dlq_id`` depend on the transaction or the record alone, so a replay after a failure writes the same
+ids and an idempotent consumer keeps one document.
+
+**Model faults.** A model that raises, returns an invalid score or takes too long costs the decision its model score,
+never the transaction: the rules score it and the decision is marked ``degraded`` (see ``models.lineup``).
+
+**Complexity.** One step takes constant time and memory, whatever the history: parsing is linear in a payload of at most
+64 KB, and the features read at most 32 recent transactions, 16 categories and 4 currencies.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import PurePath
-from typing import NamedTuple
+from collections.abc import Callable
 
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.experiment import Experiment
 from flink_jobs.core.currencies import major_amount
-from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
+from flink_jobs.core.dead_letters.rejections import duplicate, incident, model_incidents, rejected, rejected_by_error
 from flink_jobs.core.decision import Opinion, ShadowScore, build_alert, build_decision, encode
-from flink_jobs.core.documents import Variant
 from flink_jobs.core.features.vector import FeatureVector, extract_features, surprise_of
-from flink_jobs.core.models.lineup import Lineup, Model, Notice
+from flink_jobs.core.models.lineup import Lineup, Model
 from flink_jobs.core.models.slot import NO_OPINION
+from flink_jobs.core.outcome import DeadLetter, Outcome, StoppedExperiment
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.parsing.transactions import WIRE_FORMATS, oversize
-from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage, ReasonCode
+from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
 from flink_jobs.core.scoring import blend
-from flink_jobs.core.state.customer import (
-    CustomerFraudState,
-    StateCorrupt,
-    StateVersionUnsupported,
-    transaction_fingerprint,
-)
+from flink_jobs.core.state.codec import StateCorrupt, StateVersionUnsupported
+from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
 from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.core.transaction import Rejection, Transaction
 
-
-class DeadLetter(NamedTuple):
-    """A dead letter, and the labels under which it is counted."""
-
-    disposition: Disposition
-    reason: DeadLetterReason
-    id: str
-    """The ``dlq_id``, also the message key."""
-    body: str
-
-
-class StoppedExperiment(NamedTuple):
-    """An experiment that its guard has just ended, in this subtask."""
-
-    experiment: Experiment
-    why: str
-
-
-class Outcome(NamedTuple):
-    """What one record led to."""
-
-    state: bytes | None = None
-    """The customer's new state, ``None`` to leave it as it is."""
-    decision: str | None = None
-    alert: str | None = None
-    letters: tuple[DeadLetter, ...] = ()
-    customer_id: str = ""
-    score: float = 0.0
-    out_of_order_ms: int = 0
-    reasons: tuple[ReasonCode, ...] = ()
-    is_degraded: bool = False
-    """Decided without a model."""
-    variant: Variant = Variant.CHAMPION
-    is_shadow_alert: bool | None = None
-    """What the shadow model would have made of it; ``None`` without one."""
-    notices: tuple[Notice, ...] = ()
-    """What happened to the models meanwhile."""
-    stopped: StoppedExperiment | None = None
+_KEY_MISMATCH = (
+    "the record was routed by a key that is not its customer_id; check whether the document has customer_id twice"
+)
 
 
 class TransactionEvaluator:
-    """Decides transactions under a configuration and a model, both of which may be replaced between two records."""
+    """Scores transactions under a configuration and models, which can be replaced between two records."""
 
     def __init__(
         self,
@@ -83,15 +76,15 @@ class TransactionEvaluator:
         lineup: Lineup | None = None,
         recent: RecentStates | None = None,
     ) -> None:
-        """Compile the configuration; without a model it decides by rules alone and marks decisions degraded.
+        """Compile the configuration. Without a model the rules score alone and decisions are marked degraded.
 
         Args:
             config: the configuration to start with.
             model: the champion.
-            wire_format: of the payloads.
-            lineup: made by the caller where models are timed.
-            recent: states to decide on without reading them. Only for a caller that stores every state it is given,
-                or ends; without it, each is read.
+            wire_format: name of the payloads' format in ``WIRE_FORMATS``.
+            lineup: the models, for a caller that times them.
+            recent: decoded states that need not be read again. Only for a caller that stores every state it is given,
+                or stops; without it, every state is read.
         """
         self._parse = WIRE_FORMATS[wire_format]
         self.lineup = lineup or Lineup()
@@ -100,34 +93,32 @@ class TransactionEvaluator:
         self.configure(config or DetectionConfig())
 
     def configure(self, config: DetectionConfig) -> None:
-        """Take a new configuration into use."""
+        """Use a new configuration from the next record on."""
         self.config = config
         self._rules = FraudRuleEvaluator(config.rules)
         self._is_blacklisted = config.blacklist.matches
 
-    def evaluate(  # noqa: PLR0911 - one for each way a record can end
+    def evaluate(  # noqa: PLR0911 - one for each kind of outcome
         self, record: SourceRecord, read_state: Callable[[], bytes | None], now_ms: int
     ) -> Outcome:
-        """Decide one record.
+        """Return the outcome of one record.
 
         Args:
             record: the record with its coordinates.
-            read_state: returns the stored state of the customer that ``record.routing_key`` names; called at most
-                once, and only for a record that parses.
+            read_state: returns the stored state of the customer ``record.routing_key``; called at most once.
             now_ms: the caller's clock, ms since the epoch, UTC.
 
         Raises:
-            Exception: only what ``read_state`` raises. A state backend that fails must fail the task, which then goes
-                back to a checkpoint; setting events aside instead would lose them one after the other.
+            Exception: only what ``read_state`` raises.
         """
         try:
             transaction = self._parse(record.payload, now_ms) if record.whole is None else oversize(record.whole.length)
-        except Exception as error:  # noqa: BLE001 - whatever one event does, the stream goes on
-            return _failed(record, PipelineStage.PARSE, error, (), now_ms)
+        except Exception as error:  # noqa: BLE001 - no record may stop the job
+            return rejected_by_error(record, PipelineStage.PARSE, error, (), now_ms)
         if isinstance(transaction, Rejection):
-            return _set_aside(record, transaction.reason, PipelineStage.PARSE, transaction.detail, now_ms)
+            return rejected(record, transaction.reason, PipelineStage.PARSE, transaction.detail, now_ms)
         if transaction.customer_id != record.routing_key:
-            return _set_aside(record, DeadLetterReason.KEY_MISMATCH, PipelineStage.ROUTE, _KEY_MISMATCH, now_ms)
+            return rejected(record, DeadLetterReason.KEY_MISMATCH, PipelineStage.ROUTE, _KEY_MISMATCH, now_ms)
         known = None if self._recent is None else self._recent.take(transaction.customer_id, now_ms)
         blob = read_state() if known is None else None
         letters: tuple[DeadLetter, ...] = ()
@@ -137,20 +128,18 @@ class TransactionEvaluator:
                 state = CustomerFraudState(blob) if known is None else known
             except StateCorrupt as damage:
                 state = CustomerFraudState()
-                letters = (
-                    _letter(record, DeadLetterReason.STATE_CORRUPT, stage, str(damage), Disposition.INCIDENT, now_ms),
-                )
+                letters = (incident(record, DeadLetterReason.STATE_CORRUPT, stage, str(damage), now_ms),)
             fingerprint = transaction_fingerprint(transaction.transaction_id)
             if state.has_seen(fingerprint):
-                return _duplicate(record, now_ms)
+                return duplicate(record, now_ms)
             stage = PipelineStage.SCORE
-            return self._decide(transaction, state, fingerprint, record, letters, now_ms)
+            return self._score(transaction, state, fingerprint, record, letters, now_ms)
         except StateVersionUnsupported as problem:
-            return _set_aside(record, DeadLetterReason.STATE_VERSION_UNSUPPORTED, stage, str(problem), now_ms)
-        except Exception as error:  # noqa: BLE001 - whatever one event does, the stream goes on
-            return _failed(record, stage, error, letters, now_ms)
+            return rejected(record, DeadLetterReason.STATE_VERSION_UNSUPPORTED, stage, str(problem), now_ms)
+        except Exception as error:  # noqa: BLE001 - no record may stop the job
+            return rejected_by_error(record, stage, error, letters, now_ms)
 
-    def _decide(
+    def _score(
         self,
         transaction: Transaction,
         state: CustomerFraudState,
@@ -159,7 +148,7 @@ class TransactionEvaluator:
         letters: tuple[DeadLetter, ...],
         now_ms: int,
     ) -> Outcome:
-        """Score a transaction against its customer's past and take it into that past."""
+        """Score a transaction against its customer's state, then add it to that state."""
         amount = major_amount(transaction.amount_minor, transaction.currency)
         features = extract_features(state, transaction, amount, self._is_blacklisted)
         verdict = self._rules.evaluate(features)
@@ -181,8 +170,9 @@ class TransactionEvaluator:
             stopped = self._guarded(opinion, lineup.experiment, is_trial=is_trial, is_alert=is_alert)
         notices = lineup.take_notices()
         if notices or stopped:
-            letters = (*letters, *_model_letters(record, notices, stopped, now_ms))
+            letters = (*letters, *model_incidents(record, notices, stopped, now_ms))
         state.observe(transaction, amount, fingerprint, surprise_of(features))
+        # By position: the names would be looked up for every record.
         outcome = Outcome(
             state.to_bytes(),
             encode(decision),
@@ -205,7 +195,7 @@ class TransactionEvaluator:
     def _shadow_score(
         self, features: FeatureVector, transaction: Transaction, verdict: RuleVerdict
     ) -> ShadowScore | None:
-        """Return what the shadow model would have made of it."""
+        """Return the shadow model's score of a transaction, ``None`` where it gave none."""
         opinion = NO_OPINION if self.lineup.shadow is None else self.lineup.shadow.opinion(features, transaction)
         if opinion.ml_score is None or opinion.model_version is None:
             return None
@@ -215,110 +205,13 @@ class TransactionEvaluator:
     def _guarded(
         self, opinion: Opinion, experiment: Experiment, *, is_trial: bool, is_alert: bool
     ) -> StoppedExperiment | None:
-        """Show a decision to the guard; where it trips, the champion decides again from the next event on."""
+        """Report a decision to the experiment's guard.
+
+        Returns:
+            The experiment if the guard stops it: from the next record on, the champion scores again. Else ``None``.
+        """
         why = self.lineup.decided(opinion, is_trial=is_trial, is_alert=is_alert)
         if why is None:
             return None
         self.lineup.use_challenger(None, None)
         return StoppedExperiment(experiment, why)
-
-
-_KEY_MISMATCH = "the key that routed the record is not its customer_id; does it name customer_id twice?"
-
-
-def _set_aside(
-    record: SourceRecord, reason: DeadLetterReason, stage: PipelineStage, detail: str, now_ms: int
-) -> Outcome:
-    return Outcome(letters=(_letter(record, reason, stage, detail, Disposition.REJECTED, now_ms),))
-
-
-def _model_letters(
-    record: SourceRecord, notices: Iterable[Notice], stopped: StoppedExperiment | None, now_ms: int
-) -> Iterator[DeadLetter]:
-    """Yield the incidents of models that were cut off, and of an experiment that was ended.
-
-    The event at which that happened is decided; its letter gives the place in the stream.
-    """
-    cut_off = [f"{item.role} {item.version}: {item.detail}" for item in notices if item.is_cut_off]
-    if cut_off:
-        detail = f"cut off until a control message names it again: {'; '.join(cut_off)}"
-        yield incident(record, DeadLetterReason.MODEL_CUT_OFF, PipelineStage.MODEL, detail, now_ms)
-    if stopped is not None:
-        detail = f"experiment {stopped.experiment.id} with {stopped.experiment.version} is over: {stopped.why}"
-        yield incident(record, DeadLetterReason.EXPERIMENT_STOPPED, PipelineStage.MODEL, detail, now_ms)
-
-
-def _failed(
-    record: SourceRecord, stage: PipelineStage, error: Exception, letters: tuple[DeadLetter, ...], now_ms: int
-) -> Outcome:
-    """Set a record aside that our own code failed on.
-
-    The detail names the place, never the message: a message may quote what it stumbled over, and that is card data.
-    """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{PurePath(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}" if trace else "unknown code"
-    detail = f"{type(error).__name__} in {place}: a defect of the job; mend it, then redrive"
-    letter = _letter(record, DeadLetterReason.PROCESSING_ERROR, stage, detail, Disposition.REJECTED, now_ms)
-    return Outcome(letters=(*letters, letter))
-
-
-def _duplicate(record: SourceRecord, now_ms: int) -> Outcome:
-    letter = _letter(
-        record,
-        DeadLetterReason.DUPLICATE_TRANSACTION,
-        PipelineStage.DEDUPLICATE,
-        "this customer's transaction of the same id has been decided already",
-        Disposition.DUPLICATE,
-        now_ms,
-    )
-    return Outcome(letters=(letter,))
-
-
-def _letter(
-    record: SourceRecord,
-    reason: DeadLetterReason,
-    stage: PipelineStage,
-    detail: str,
-    disposition: Disposition,
-    now_ms: int,
-) -> DeadLetter:
-    body = build_dlq_record(record, reason, stage, detail, disposition, now_ms)
-    return DeadLetter(disposition, reason, body["dlq_id"], encode_dlq_record(body))
-
-
-class ReplayedTransaction(NamedTuple):
-    """A historical transaction with the features it would have had in the stream."""
-
-    transaction: Transaction
-    features: FeatureVector
-
-
-def replay_features(
-    transactions: Iterable[Transaction], config: DetectionConfig | None = None
-) -> Iterator[ReplayedTransaction]:
-    """Replay history through the code of the stream: what is trained is what is served.
-
-    States pass through their bytes at every step just as in RocksDB, and redelivered transactions are left out just
-    as the stream leaves them out.
-    """
-    is_blacklisted = (config or DetectionConfig()).blacklist.matches
-    states: dict[str, bytes] = {}
-    for transaction in transactions:
-        state = CustomerFraudState(states.get(transaction.customer_id))
-        fingerprint = transaction_fingerprint(transaction.transaction_id)
-        if state.has_seen(fingerprint):
-            continue
-        amount = major_amount(transaction.amount_minor, transaction.currency)
-        features = extract_features(state, transaction, amount, is_blacklisted)
-        yield ReplayedTransaction(transaction, features)
-        state.observe(transaction, amount, fingerprint, surprise_of(features))
-        states[transaction.customer_id] = state.to_bytes()
-
-
-def incident(
-    record: SourceRecord, reason: DeadLetterReason, stage: PipelineStage, detail: str, now_ms: int
-) -> DeadLetter:
-    """Return the letter of something that went wrong beside an event (a control message, a model)."""
-    return _letter(record, reason, stage, detail, Disposition.INCIDENT, now_ms)

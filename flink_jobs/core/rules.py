@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.features.table import FEATURE_NAMES
+from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 
 RULESET_VERSION: Final = "2"

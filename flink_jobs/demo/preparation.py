@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.manifest import CURRENT_FILE, MANIFEST_FILE
 from flink_jobs.core.models.model import ModelError, load_model
 from flink_jobs.demo.plan import CHECKPOINT_INTERVAL_MS

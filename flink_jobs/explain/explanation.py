@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import isclose
 from typing import TYPE_CHECKING, Any, Final
 
-from flink_jobs.core.features.vector import FEATURES, FeatureVector
+from flink_jobs.core.features.table import FEATURES
+from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.encodings import ENCODINGS
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES

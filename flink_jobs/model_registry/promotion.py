@@ -12,7 +12,8 @@ import orjson
 from flink_jobs.artifacts.artifact_store import open_store
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.cards.card_files import mapping_for, read_events
-from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES, FeatureVector
+from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.artifact import MAX_MANIFEST_BYTES, read_bounded
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.manifest import MANIFEST_FILE, parse_manifest

@@ -8,11 +8,15 @@ from typing import Final
 CORE: Final = Path(__file__).resolve().parent.parent / "core"
 BUILDS: Final = CORE.parent.parent / ".tools" / "native"
 COMPILED: Final = (
+    "dead_letters.rejections",
     "decision",
     "evaluator",
+    "features.geography",
     "features.vector",
+    "outcome",
     "parsing.source_record",
     "parsing.transactions",
+    "replay",
     "scoring",
     "state.category_habits",
     "state.codec",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from flink_jobs.core.state.customer import RING_CAPACITY
+from flink_jobs.core.state.fields import RING_CAPACITY
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.outgoing import Fate, Outgoing, encode
 from flink_jobs.traffic.malformed import MALFORMED_KINDS, MalformedKind

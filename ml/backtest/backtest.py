@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flink_jobs.core.control.config import DetectionConfig
-from flink_jobs.core.evaluator import replay_features
+from flink_jobs.core.replay import replay_features
 from ml.backtest.comparison import Comparison
 from ml.backtest.rescoring import Rescorer, Scored
 from ml.dataset import FRAUD, UNKNOWN

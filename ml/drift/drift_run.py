@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.reference import SCORE
 from ml.drift.check import DAY_MS, DriftCheck, Thresholds, check_drift
 from ml.history.manifests import find_manifest

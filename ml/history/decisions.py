@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.features.table import FEATURE_NAMES
+from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.transaction import Transaction
 

@@ -12,7 +12,8 @@ import pytest
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.control.messages import ControlRefusal, parse_control
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.features.table import FEATURE_NAMES
+from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage, ReasonCode
 from flink_jobs.core.rules import RULE_BY_ID

@@ -24,7 +24,7 @@ import orjson
 
 from flink_jobs.cards.card_files import SourceEvent, read_events
 from flink_jobs.cards.mapping import load_mapping
-from flink_jobs.core.state.customer import STATE_VERSION
+from flink_jobs.core.state.codec import STATE_VERSION
 from flink_jobs.kafka.control_client import build_message, send_and_wait
 from flink_jobs.local.stack import Stack
 from tests.integration import jobs

@@ -18,8 +18,8 @@ from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.control.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA
 from flink_jobs.core.decision import alert_id
 from flink_jobs.core.documents import AuditDocument, ControlChanges
-from flink_jobs.core.evaluator import replay_features
 from flink_jobs.core.parsing.transactions import parse_transaction
+from flink_jobs.core.replay import replay_features
 from flink_jobs.core.rules import RULE_BY_ID, RULESET_VERSION
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.kafka.control_client import build_message, send_and_wait

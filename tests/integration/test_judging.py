@@ -24,7 +24,7 @@ from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.cli.app import app
 from flink_jobs.cli.traffic_commands import write_events
 from flink_jobs.core.documents import ControlChanges
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.manifest import MANIFEST_FILE
 from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.errors import UserError

@@ -14,7 +14,7 @@ import pytest
 
 from flink_jobs.artifacts.artifact_store import open_store
 from flink_jobs.core.documents import AuditDocument, ControlChanges, ExperimentDocument, GuardDocument
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import MAX_MANIFEST_BYTES, read_bounded
 from flink_jobs.core.models.manifest import MANIFEST_FILE, parse_manifest
 from flink_jobs.kafka.control_client import build_message, encode_checked, send_and_wait

@@ -19,7 +19,8 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs.cli.app import app
-from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES, FeatureVector
+from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.model import load_model
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError

@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.core.state.customer import STATE_VERSION
+from flink_jobs.core.state.codec import STATE_VERSION
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.snapshot import open_snapshot
 from flink_jobs.kafka.producer import connect

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.local.stack import Stack
 from tests.integration.decided_cards import archive, decide

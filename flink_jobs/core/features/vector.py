@@ -6,12 +6,12 @@ a number, gets the neutral value of ``feature_table``.
 """
 
 from collections.abc import Callable, Sequence
-from math import asin, cos, log2, radians, sin, sqrt
+from math import log2, sqrt
 from typing import Final, NamedTuple
 
+from flink_jobs.core.features.geography import great_circle_km
 from flink_jobs.core.features.table import (
     FEATURE_NAMES,
-    FEATURES,
     FIRST_NIGHT_HOUR,
     MAX_DOUBLINGS,
     MAX_RATIO,
@@ -23,7 +23,6 @@ from flink_jobs.core.features.table import (
     NIGHT_HOURS,
     PLACE_UNCERTAINTY_KM,
     USUAL_SURPRISE,
-    FeatureSpec,
 )
 from flink_jobs.core.reasons import AbsenceReason
 from flink_jobs.core.state.category_habits import CategoryHabits, category_key, log_amount
@@ -31,28 +30,11 @@ from flink_jobs.core.state.customer import HOUR_MS, CustomerFraudState
 from flink_jobs.core.state.running_stats import RunningStats
 from flink_jobs.core.transaction import Transaction
 
-__all__ = [
-    "EARTH_RADIUS_KM",
-    "FEATURES",
-    "FEATURE_NAMES",
-    "MIN_AMOUNTS",
-    "MIN_HOURS",
-    "NEUTRAL_VALUES",
-    "FeatureSpec",
-    "FeatureVector",
-    "absences",
-    "extract_features",
-    "great_circle_km",
-    "model_input",
-    "surprise_of",
-]
-
 DAY_MS: Final = 24 * HOUR_MS
 VELOCITY_WINDOW_MS: Final = HOUR_MS
 """Length of the trailing window of ``velocity_count``: one hour."""
 MIN_TRAVEL_MS: Final = 300_000
 """Two authorisations may be time-stamped minutes apart by different clocks; five minutes is the least taken."""
-EARTH_RADIUS_KM: Final = 6371.0088
 _SMALLEST_STD_RATIO: Final = 0.01
 _SMALLEST_VARIANCE: Final = 0.05
 """Of a logarithm: nobody's purchases in a category are alike to less than a fifth."""
@@ -120,23 +102,53 @@ def extract_features(
     per_day = (state.seen_count + 1.0) / (age_days + _NEW_DAYS)
     weight = day_count + 1.0 + _BURST_PRIOR
     now_surprise = USUAL_SURPRISE if surprise is None else surprise
-    return FeatureVector(
-        zscore,
-        float(hour_count + 1),
-        _time_deviation(state.hour_counts, time_ms),
-        _geo_speed_kmh(state, transaction),
-        1.0 if is_blacklisted(transaction) else 0.0,
-        ratio,
-        surprise,
-        None if category is None or bought < MIN_HOURS else habits.counts[place] / bought if place >= 0 else 0.0,
-        is_night,
-        (nights + is_night + _BURST_PRIOR * _USUAL_NIGHT) / weight,
-        (surprises + now_surprise + _BURST_PRIOR * USUAL_SURPRISE) / weight,
-        None
-        if surprise is None
-        else _doublings((spent + state.typical_multiple(currency, amount)) / max(per_day, 1.0)),
-        min(100.0, (day_count + 1.0) / max(per_day, 1.0)),
+    category_share = spend = None
+    if category is not None and bought >= MIN_HOURS:
+        category_share = habits.counts[place] / bought if place >= 0 else 0.0
+    if surprise is not None:
+        spend = _doublings((spent + state.typical_multiple(currency, amount)) / max(per_day, 1.0))
+    return _vector(
+        amount_zscore=zscore,
+        velocity_count=float(hour_count + 1),
+        time_deviation=_time_deviation(state.hour_counts, time_ms),
+        geo_speed_kmh=_geo_speed_kmh(state, transaction),
+        is_blacklisted=1.0 if is_blacklisted(transaction) else 0.0,
+        amount_ratio=ratio,
+        category_surprise=surprise,
+        category_share=category_share,
+        is_night=is_night,
+        night_share_24h=(nights + is_night + _BURST_PRIOR * _USUAL_NIGHT) / weight,
+        surprise_24h=(surprises + now_surprise + _BURST_PRIOR * USUAL_SURPRISE) / weight,
+        spend_24h=spend,
+        velocity_24h_ratio=min(100.0, (day_count + 1.0) / max(per_day, 1.0)),
     )
+
+
+def _vector(  # noqa: PLR0913 - one parameter for each feature
+    *,
+    amount_zscore: float | None,
+    velocity_count: float | None,
+    time_deviation: float | None,
+    geo_speed_kmh: float | None,
+    is_blacklisted: float | None,
+    amount_ratio: float | None,
+    category_surprise: float | None,
+    category_share: float | None,
+    is_night: float | None,
+    night_share_24h: float | None,
+    surprise_24h: float | None,
+    spend_24h: float | None,
+    velocity_24h_ratio: float | None,
+) -> FeatureVector:
+    """Build a vector by the names of its features.
+
+    The compiler resolves these keyword arguments when it compiles. ``FeatureVector`` itself would look them up for
+    every transaction, which takes 0.5 us.
+    """
+    return FeatureVector(
+        amount_zscore, velocity_count, time_deviation, geo_speed_kmh, is_blacklisted, amount_ratio, category_surprise,
+        category_share, is_night, night_share_24h, surprise_24h, spend_24h, velocity_24h_ratio,
+    )  # fmt: skip
 
 
 def _amount_habits(stats: RunningStats, amount: float) -> tuple[float, float]:
@@ -232,17 +244,6 @@ def _geo_speed_kmh(state: CustomerFraudState, transaction: Transaction) -> float
     # A late event lies before the last place: the speed between the two is the same either way.
     elapsed_ms = abs(transaction.event_time_ms - located_at_ms)
     return distance_km * HOUR_MS / max(elapsed_ms, MIN_TRAVEL_MS)
-
-
-def great_circle_km(latitude1: float, longitude1: float, latitude2: float, longitude2: float) -> float:
-    """Return the distance of two points in km by the haversine formula on a sphere of mean Earth radius.
-
-    >>> round(great_circle_km(48.8566, 2.3522, 51.5074, -0.1278))
-    344
-    """
-    phi1, phi2 = radians(latitude1), radians(latitude2)
-    h = sin((phi2 - phi1) / 2.0) ** 2 + cos(phi1) * cos(phi2) * sin(radians(longitude2 - longitude1) / 2.0) ** 2
-    return 2.0 * EARTH_RADIUS_KM * asin(sqrt(min(1.0, h)))
 
 
 def surprise_of(features: FeatureVector) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.models.artifact import model_directory, read_artifact
 from flink_jobs.core.models.encodings import ENCODING_NAMES, compile_encoding
 from flink_jobs.core.models.families import Compiled, compile_model

@@ -103,18 +103,8 @@ def _transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, read fro
         and type(event_time_ms) is int
     ):
         return _wrong_required_type(document)
-    if not (
-        0 < len(transaction_id) <= MAX_IDENTIFIER_CHARS
-        and 0 < len(customer_id) <= MAX_IDENTIFIER_CHARS
-        and transaction_id.isprintable()
-        and customer_id.isprintable()
-        and not transaction_id.isspace()
-        and not customer_id.isspace()
-    ):
-        return Rejection(
-            DeadLetterReason.INVALID_TEXT,
-            f"transaction_id and customer_id must be 1 to {MAX_IDENTIFIER_CHARS} printable characters",
-        )
+    if not (_is_identifier(transaction_id) and _is_identifier(customer_id)):
+        return _BAD_IDENTIFIER
     if not 0 <= amount_minor <= MAX_AMOUNT_MINOR:
         return _bad_amount(amount_minor)
     if currency not in MINOR_UNITS:
@@ -129,38 +119,37 @@ def _transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, read fro
         and _is_absent_or_text(channel, MAX_CHANNEL_CHARS)
     ):
         return _bad_text(document)
-    if country is not None and not (
-        type(country) is str
-        and len(country) == _COUNTRY_CHARS
-        and country.isascii()
-        and country.isalpha()
-        and country.isupper()
-    ):
+    if country is not None and not _is_country(country):
         return _bad_country(country)
+    latitude: float | None = None
+    longitude: float | None = None
     location = get("location")
-    if location is None:
-        return Transaction(
-            transaction_id, customer_id, amount_minor, currency, event_time_ms, merchant, category, None, None,
-            channel, country,
-        )  # fmt: skip
-    if type(location) is not dict:
-        return _wrong_type("location", "an object with lat and lon", location)
-    latitude, longitude = location.get("lat"), location.get("lon")
-    if type(latitude) is not float or type(longitude) is not float:
-        problem = _bad_coordinate_type(latitude, longitude)
-        if problem is not None:
-            return problem
-        latitude, longitude = float(location["lat"]), float(location["lon"])
-    if not (-MAX_LATITUDE <= latitude <= MAX_LATITUDE and -MAX_LONGITUDE <= longitude <= MAX_LONGITUDE):
-        return Rejection(
-            DeadLetterReason.COORDINATES_OUT_OF_RANGE,
-            f"lat must be in [-{MAX_LATITUDE:.0f}, {MAX_LATITUDE:.0f}] and lon in "
-            f"[-{MAX_LONGITUDE:.0f}, {MAX_LONGITUDE:.0f}]",
-        )
+    if location is not None:
+        if type(location) is not dict:
+            return _wrong_type("location", "an object with lat and lon", location)
+        lat, lon = location.get("lat"), location.get("lon")
+        if type(lat) is not float or type(lon) is not float:
+            problem = _bad_coordinate_type(lat, lon)
+            if problem is not None:
+                return problem
+            lat, lon = float(location["lat"]), float(location["lon"])
+        if not (-MAX_LATITUDE <= lat <= MAX_LATITUDE and -MAX_LONGITUDE <= lon <= MAX_LONGITUDE):
+            return _OUT_OF_RANGE
+        latitude, longitude = lat, lon
     return Transaction(
         transaction_id, customer_id, amount_minor, currency, event_time_ms, merchant, category, latitude, longitude,
         channel, country,
     )  # fmt: skip
+
+
+def _is_identifier(text: str) -> bool:
+    return 0 < len(text) <= MAX_IDENTIFIER_CHARS and text.isprintable() and not text.isspace()
+
+
+def _is_country(value: object) -> bool:
+    return (
+        type(value) is str and len(value) == _COUNTRY_CHARS and value.isascii() and value.isalpha() and value.isupper()
+    )
 
 
 def _is_absent_or_text(value: object, limit: int) -> bool:
@@ -170,6 +159,14 @@ def _is_absent_or_text(value: object, limit: int) -> bool:
 # ---- below: only reached when something is wrong -------------------------------------------------------------
 
 _TOO_DEEP: Final = Rejection(DeadLetterReason.TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
+_BAD_IDENTIFIER: Final = Rejection(
+    DeadLetterReason.INVALID_TEXT,
+    f"transaction_id and customer_id must be 1 to {MAX_IDENTIFIER_CHARS} printable characters",
+)
+_OUT_OF_RANGE: Final = Rejection(
+    DeadLetterReason.COORDINATES_OUT_OF_RANGE,
+    f"lat must be in [-{MAX_LATITUDE:.0f}, {MAX_LATITUDE:.0f}] and lon in [-{MAX_LONGITUDE:.0f}, {MAX_LONGITUDE:.0f}]",
+)
 
 
 def _why_not_json(raw: bytes) -> Rejection:

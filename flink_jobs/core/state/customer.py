@@ -15,29 +15,9 @@ from typing import Final, Self
 from flink_jobs.core.features.table import USUAL_SURPRISE
 from flink_jobs.core.state import codec
 from flink_jobs.core.state.category_habits import category_key, log_amount
-from flink_jobs.core.state.codec import (
-    MAX_STATE_BYTES,
-    STATE_VERSION,
-    StateCorrupt,
-    StateError,
-    StateVersionUnsupported,
-)
 from flink_jobs.core.state.fields import HOUR, HOURS, MAX_CURRENCIES, RING_CAPACITY, StateFields, begin
 from flink_jobs.core.state.running_stats import RunningStats
 from flink_jobs.core.transaction import Transaction
-
-__all__ = [
-    "HOURS",
-    "MAX_CURRENCIES",
-    "MAX_STATE_BYTES",
-    "RING_CAPACITY",
-    "STATE_VERSION",
-    "CustomerFraudState",
-    "StateCorrupt",
-    "StateError",
-    "StateVersionUnsupported",
-    "transaction_fingerprint",
-]
 
 HOUR_MS: Final = 3_600_000
 _MAX_HOUR_COUNT: Final = 0xFFFF

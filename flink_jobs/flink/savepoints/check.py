@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts import uids
 from flink_jobs.core.control.config import DetectionConfig
-from flink_jobs.core.state.customer import STATE_VERSION
+from flink_jobs.core.state.codec import STATE_VERSION
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.snapshot import local_path, open_snapshot
 

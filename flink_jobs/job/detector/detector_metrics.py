@@ -11,7 +11,7 @@ from typing import Final
 from pyflink.metrics import Counter, Distribution, MetricGroup
 
 from flink_jobs.core.documents import Variant
-from flink_jobs.core.evaluator import Outcome
+from flink_jobs.core.outcome import Outcome
 from flink_jobs.metrics import catalogue
 from flink_jobs.metrics.catalogue import Metric, MetricKind
 

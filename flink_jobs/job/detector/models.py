@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.experiment import Experiment
 from flink_jobs.core.control.messages import end_of_experiment
-from flink_jobs.core.evaluator import Outcome
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.lineup import Lineup, Model, Role
+from flink_jobs.core.outcome import Outcome
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.job.log import log_event

@@ -26,8 +26,9 @@ from flink_jobs.core.control.messages import (
     apply_control,
     parse_control,
 )
+from flink_jobs.core.dead_letters.rejections import incident
 from flink_jobs.core.documents import ControlOutcome
-from flink_jobs.core.evaluator import TransactionEvaluator, incident
+from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.vector import DAY_MS
 from flink_jobs.core.models.lineup import Lineup, Role
 from flink_jobs.core.parsing.source_record import unpack_record

@@ -1,15 +1,15 @@
-"""The detector's graph, from top to bottom as the data flows.
+"""The graph of the detect job, in the order in which the data flows.
 
     transactions --(key: customer id)--+--> fraud detector --+--> decisions
     control -------(broadcast)---------+                     +--> alerts
        ^                                                     +--> dead letters
        |                                                     +--> audit
-       +--------(the guard of an experiment ends it)---------+
+       +-------(the guard of an experiment stops it)---------+
 
-The job in ``archive`` carries the four outputs on to Postgres.
+The archive job writes the four outputs to Postgres.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyflink.common import Types
@@ -46,7 +46,7 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """How the graph meets Kafka."""
+    """How the graph reads from Kafka and writes to it."""
 
     topics: Topics
     broker: Broker
@@ -56,7 +56,7 @@ class Wiring:
     transaction_timeout_ms: int
     idle_timeout_ms: int
     bounded: bool = False
-    """Stop at the offsets that are the latest at start (benchmarks and tests)."""
+    """Stop at the offsets that are the latest when the job starts (benchmarks and tests)."""
 
 
 def build_detector(
@@ -72,58 +72,30 @@ def build_detector(
         env: the stream environment.
         t_env: the table environment over it.
         wiring: topics, broker and guarantee.
-        settings: what the operator itself needs.
-        extend: puts further operators between the detector and the decisions sink (an upgrade test does).
+        settings: the settings of the operator.
+        extend: adds operators between the detector and the decisions sink (an upgrade test does).
     """
-    topics, broker = wiring.topics, wiring.broker
-    for name, topic in (("transactions", topics.transactions), ("control", topics.control)):
-        # A control message must never be missed: without a savepoint the topic is read from its beginning.
-        start_from = "earliest" if name == "control" else wiring.start_from
-        kafka_table(
-            t_env,
-            name,
-            topic,
-            broker=broker,
-            group_id=wiring.group_id,
-            start_from=start_from,
-            idle_timeout_ms=wiring.idle_timeout_ms,
-            bounded=wiring.bounded,
-        )
+    topics = wiring.topics
+    _add_source(t_env, "transactions", topics.transactions, wiring, wiring.start_from)
+    # No control message may be missed: without a savepoint the topic is read from its beginning.
+    _add_source(t_env, "control", topics.control, wiring, "earliest")
     transactions = keyed_records(t_env, "transactions")
     control = packed_records(t_env, "control")
-
     decisions = (
         transactions.connect(control.broadcast(CONFIG_STATE))
         .process(FraudDetectorFunction(settings), output_type=Types.STRING())
         .uid(uids.DETECTOR)
         .name("fraud detector")
     )
-    alerts = _side_output(decisions, ALERTS)
-    dead_letters = _side_output(decisions, DEAD_LETTERS)
-    audit = _side_output(decisions, AUDIT)
-    guard = _side_output(decisions, CONTROL)
+    outputs = [
+        (_side_output(decisions, ALERTS), topics.alerts),
+        (_side_output(decisions, DEAD_LETTERS), topics.dead_letters),
+        (_side_output(decisions, AUDIT), topics.audit),
+        (_side_output(decisions, CONTROL), topics.control),
+    ]
     if extend is not None:
         decisions = extend(decisions)
-
-    statements = t_env.create_statement_set()
-    for stream, topic in (
-        (decisions, topics.decisions),
-        (alerts, topics.alerts),
-        (dead_letters, topics.dead_letters),
-        (audit, topics.audit),
-        (guard, topics.control),
-    ):
-        kafka_sink(
-            t_env,
-            statements,
-            stream,
-            topic,
-            broker=broker,
-            guarantee=wiring.guarantee,
-            transactional_id_prefix=f"{wiring.group_id}-{topic}",
-            transaction_timeout_ms=wiring.transaction_timeout_ms,
-        )
-    statements.attach_as_datastream()
+    _add_sinks(t_env, [(decisions, topics.decisions), *outputs], wiring)
     pin_uids(
         env,
         sources={"transactions": uids.TRANSACTIONS_SOURCE, "control": uids.CONTROL_SOURCE},
@@ -137,6 +109,37 @@ def build_detector(
     )
 
 
+def _add_source(t_env: StreamTableEnvironment, name: str, topic: str, wiring: Wiring, start_from: str) -> None:
+    """Declare the source table of a topic."""
+    kafka_table(
+        t_env,
+        name,
+        topic,
+        broker=wiring.broker,
+        group_id=wiring.group_id,
+        start_from=start_from,
+        idle_timeout_ms=wiring.idle_timeout_ms,
+        bounded=wiring.bounded,
+    )
+
+
+def _add_sinks(t_env: StreamTableEnvironment, outputs: Sequence[tuple[DataStream, str]], wiring: Wiring) -> None:
+    """Write each stream to its topic."""
+    statements = t_env.create_statement_set()
+    for stream, topic in outputs:
+        kafka_sink(
+            t_env,
+            statements,
+            stream,
+            topic,
+            broker=wiring.broker,
+            guarantee=wiring.guarantee,
+            transactional_id_prefix=f"{wiring.group_id}-{topic}",
+            transaction_timeout_ms=wiring.transaction_timeout_ms,
+        )
+    statements.attach_as_datastream()
+
+
 def _side_output(stream: DataStream, tag: OutputTag) -> DataStream:
-    """Return a side output as it is; PyFlink's own method puts an identity function in Python behind it."""
+    """Return a side output directly; PyFlink's own method adds an identity function in Python."""
     return DataStream(stream._j_data_stream.getSideOutput(tag.get_java_output_tag()))  # noqa: SLF001

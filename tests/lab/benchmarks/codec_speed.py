@@ -6,7 +6,8 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from flink_jobs.core.state.customer import RING_CAPACITY, CustomerFraudState
+from flink_jobs.core.state.customer import CustomerFraudState
+from flink_jobs.core.state.fields import RING_CAPACITY
 from flink_jobs.native.loader import core_in_use
 from tests.lab.benchmarks.bench_report import Section, number, spread
 from tests.lab.benchmarks.workload import many_customers

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.state.recent import RecentStates

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flink_jobs.core.state.customer import MAX_STATE_BYTES, RING_CAPACITY
+from flink_jobs.core.state.codec import MAX_STATE_BYTES
+from flink_jobs.core.state.fields import RING_CAPACITY
 from tests.lab.benchmarks.bench_report import Section, number
 from tests.lab.benchmarks.meter import read_process
 from tests.lab.benchmarks.rig import JobPlan, Rig

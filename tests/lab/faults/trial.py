@@ -13,8 +13,8 @@ import orjson
 
 from flink_jobs.cards.card_files import SourceEvent, with_prefix
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.core.evaluator import replay_features
 from flink_jobs.core.parsing.transactions import parse_transaction
+from flink_jobs.core.replay import replay_features
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.demo.archived import archive
 from flink_jobs.kafka.consumer import CommittedReader

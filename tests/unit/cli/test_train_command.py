@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flink_jobs.cli.app import app
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.errors import UserError
 from tests.unit.ml.synthetic import events

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flink_jobs import docs_tables
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.rules import RULES
 from flink_jobs.docs_tables import (

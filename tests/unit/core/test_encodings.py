@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from flink_jobs.core.currencies import MINOR_UNITS
-from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.features.table import FEATURE_NAMES
+from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.encodings import (
     POPULATION_KEY,

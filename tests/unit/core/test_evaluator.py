@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from flink_jobs.core import evaluator as evaluator_module
 from flink_jobs.core.control.config import Blacklist, DetectionConfig
 from flink_jobs.core.dead_letters.letter import MAX_PAYLOAD_KEPT_BYTES
+from flink_jobs.core.dead_letters.rejections import incident, rejected_by_error
 from flink_jobs.core.decision import alert_id
-from flink_jobs.core.evaluator import Outcome, TransactionEvaluator, incident
+from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import WholePayload
 from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason as Why
@@ -276,7 +278,7 @@ def test_a_payload_of_which_only_the_beginning_came_makes_the_letter_of_the_whol
 
 
 def test_an_error_without_a_trace_is_told_too() -> None:
-    outcome = evaluator_module._failed(record_of(b"x"), PipelineStage.SCORE, ValueError("secret"), (), NOW_MS)
+    outcome = rejected_by_error(record_of(b"x"), PipelineStage.SCORE, ValueError("secret"), (), NOW_MS)
     letter = only_letter(outcome)
     assert "ValueError in unknown code" in letter["detail"]
     assert "secret" not in letter["detail"]

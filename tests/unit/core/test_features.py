@@ -9,21 +9,11 @@ from hypothesis import strategies as st
 
 from flink_jobs.core.control.config import Blacklist
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
-from flink_jobs.core.evaluator import replay_features
-from flink_jobs.core.features.vector import (
-    EARTH_RADIUS_KM,
-    FEATURE_NAMES,
-    FEATURES,
-    MIN_AMOUNTS,
-    MIN_HOURS,
-    NEUTRAL_VALUES,
-    FeatureVector,
-    absences,
-    extract_features,
-    great_circle_km,
-    model_input,
-)
+from flink_jobs.core.features.geography import EARTH_RADIUS_KM, great_circle_km
+from flink_jobs.core.features.table import FEATURE_NAMES, FEATURES, MIN_AMOUNTS, MIN_HOURS, NEUTRAL_VALUES
+from flink_jobs.core.features.vector import FeatureVector, _vector, absences, extract_features, model_input
 from flink_jobs.core.reasons import AbsenceReason
+from flink_jobs.core.replay import replay_features
 from flink_jobs.core.state.customer import CustomerFraudState
 from flink_jobs.core.transaction import Transaction
 from tests.strategies import histories, state_after
@@ -67,6 +57,11 @@ def test_the_table_and_the_vector_name_the_same_features_in_the_same_order() -> 
         assert spec.unit
         assert spec.meaning
         assert spec.without_history
+
+
+def test_each_feature_reaches_the_place_of_its_name() -> None:
+    values = {name: float(place) for place, name in enumerate(FEATURE_NAMES)}
+    assert _vector(**values) == FeatureVector(**values) == tuple(range(len(FEATURE_NAMES)))
 
 
 def test_without_any_history() -> None:

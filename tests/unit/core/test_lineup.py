@@ -8,11 +8,12 @@ import pytest
 
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.experiment import CustomerSplit, Experiment, GuardBand
-from flink_jobs.core.evaluator import Outcome, TransactionEvaluator
+from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.faults import ModelFault
 from flink_jobs.core.models.lineup import Lineup, Role
 from flink_jobs.core.models.slot import FAULT_LIMIT, FAULT_WINDOW, SLOW_LIMIT, TIMED_EVERY
+from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.transaction import Transaction
 from tests.strategies import NOW_MS, record_of, wire
 from tests.unit.core.evaluation import FixedModel, Stream, parts

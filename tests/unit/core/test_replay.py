@@ -12,8 +12,9 @@ from hypothesis import given
 
 from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.core.control.config import Blacklist, DetectionConfig
-from flink_jobs.core.evaluator import TransactionEvaluator, replay_features
+from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.parsing.transactions import parse_transaction
+from flink_jobs.core.replay import replay_features
 from flink_jobs.core.transaction import Transaction
 from tests.strategies import NOW_MS, document_of, histories, record_of, wire
 from tests.unit.core.evaluation import Stream

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.core.control.config import DetectionConfig
-from flink_jobs.core.features.vector import FEATURE_NAMES, FEATURES, FeatureVector
+from flink_jobs.core.features.table import FEATURE_NAMES, FEATURES
+from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULE_BY_ID, RULES, FraudRuleEvaluator
 from tests.strategies import configs

@@ -7,14 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.state.customer import (
-    HOURS,
-    MAX_CURRENCIES,
-    MAX_STATE_BYTES,
-    RING_CAPACITY,
-    CustomerFraudState,
-    transaction_fingerprint,
-)
+from flink_jobs.core.state.codec import MAX_STATE_BYTES
+from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
+from flink_jobs.core.state.fields import HOURS, MAX_CURRENCIES, RING_CAPACITY
 from flink_jobs.core.transaction import Transaction
 from tests.strategies import histories, state_after
 

@@ -12,18 +12,15 @@ from hypothesis import strategies as st
 
 from flink_jobs.core.features.table import USUAL_SURPRISE
 from flink_jobs.core.state.category_habits import MAX_CATEGORIES, category_key
-from flink_jobs.core.state.customer import (
-    HOURS,
-    MAX_CURRENCIES,
+from flink_jobs.core.state.codec import (
     MAX_STATE_BYTES,
-    RING_CAPACITY,
     STATE_VERSION,
-    CustomerFraudState,
     StateCorrupt,
     StateError,
     StateVersionUnsupported,
-    transaction_fingerprint,
 )
+from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
+from flink_jobs.core.state.fields import HOURS, MAX_CURRENCIES, RING_CAPACITY
 from flink_jobs.core.state.running_stats import RunningStats
 from tests.strategies import states
 

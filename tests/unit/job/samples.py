@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.manifest import feature_hash
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.job.detector.operator import FraudDetectorFunction

@@ -15,7 +15,7 @@ from flink_jobs.contracts import uids
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.decision import alert_id
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.core.state.customer import STATE_VERSION
+from flink_jobs.core.state.codec import STATE_VERSION
 from flink_jobs.job.detector.models import keyed
 from flink_jobs.job.detector.operator import FraudDetectorFunction
 from tests.unit.job.fake_runtime import PROCESS_MODULE, THREAD_MODULE, Operator, Outputs, Runtime, lines

@@ -10,7 +10,7 @@ import pytest
 
 from flink_jobs.contracts import uids
 from flink_jobs.core.control.config import DetectionConfig
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.job.detector.operator import CONFIG_STATE
 from tests.strategies import NOW_MS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flink_jobs.core.evaluator import DeadLetter, Outcome
+from flink_jobs.core.outcome import DeadLetter, Outcome
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, ReasonCode
 from flink_jobs.core.state.codec import MAX_STATE_BYTES
 from flink_jobs.job.detector.detector_metrics import FLUSH_EVERY, FLUSH_MS, DetectorMetrics

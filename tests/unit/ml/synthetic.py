@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from flink_jobs.cards.card_files import SourceEvent
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.rules import RULES
 from ml.columns import NOTHING, Coded
 from ml.dataset import Dataset

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.cards.card_files import SourceEvent
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from ml.dataset import FRAUD, GENUINE, UNKNOWN, Dataset, build_dataset, split_by_time
 from tests.unit.ml.synthetic import NOW_MS, START_MS, dataset, events
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from flink_jobs.core.features.vector import FEATURE_NAMES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.manifest import feature_hash, is_model_version
 from flink_jobs.errors import UserError
 from ml import train as training

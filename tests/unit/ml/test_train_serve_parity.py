@@ -14,7 +14,7 @@ import pytest
 
 from flink_jobs.cards.card_files import SourceEvent, mapping_for, read_events
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.features.vector import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.models.model import load_model
 from flink_jobs.core.parsing.source_record import SourceRecord
 from ml.artifact_writer import write_artifact

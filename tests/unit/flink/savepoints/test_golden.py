@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from flink_jobs.core.currencies import major_amount
-from flink_jobs.core.state.customer import RING_CAPACITY, STATE_VERSION, CustomerFraudState, transaction_fingerprint
+from flink_jobs.core.state.codec import STATE_VERSION
+from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
+from flink_jobs.core.state.fields import RING_CAPACITY
 from flink_jobs.flink.savepoints.check import job_of, obstacles
 from flink_jobs.flink.savepoints.snapshot import StoredCustomer, open_snapshot
 from tests import golden

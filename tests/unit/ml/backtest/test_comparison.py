@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.core.control.config import DetectionConfig
-from flink_jobs.core.features.vector import FEATURE_NAMES, FeatureVector
+from flink_jobs.core.features.table import FEATURE_NAMES
+from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
