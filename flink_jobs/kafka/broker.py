@@ -64,6 +64,24 @@ class Broker:
             }
         return options
 
+    def librdkafka(self) -> dict[str, Any]:
+        """Return the options of confluent-kafka's clients.
+
+        Raises:
+            UserError: the password's or a certificate's file cannot be read.
+        """
+        names = {
+            "bootstrap_servers": "bootstrap.servers",
+            "security_protocol": "security.protocol",
+            "ssl_cafile": "ssl.ca.location",
+            "ssl_certfile": "ssl.certificate.location",
+            "ssl_keyfile": "ssl.key.location",
+            "sasl_mechanism": "sasl.mechanism",
+            "sasl_plain_username": "sasl.username",
+            "sasl_plain_password": "sasl.password",
+        }
+        return {names[name]: value for name, value in self.client().items()}
+
     def connector(self) -> dict[str, str]:
         """Return the ``properties.*`` options of Flink's Kafka tables: SCRAM, or plain.
 

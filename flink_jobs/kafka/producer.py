@@ -76,7 +76,7 @@ class RecordProducer:
             partitions = self._producer.partitions_for(topic)
         except AuthorizationError as cause:
             self._producer.close(timeout=0)
-            raise denied(broker, cause) from None
+            raise denied(broker, type(cause).__name__) from None
         except KafkaError:
             partitions = None
         if not partitions:

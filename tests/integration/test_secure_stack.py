@@ -140,6 +140,8 @@ def test_a_wrong_password_is_refused(settings: Settings, tmp_path: Path) -> None
     with pytest.raises(UserError, match="no Kafka broker answers") as error:
         connect(replace(settings.broker(), password_file=tmp_path / "wrong"))
     assert "not that of streamflow-tools" in error.value.fix
+    with pytest.raises(UserError, match="refuses the password of streamflow-tools"):
+        read(replace(settings.broker(), password_file=tmp_path / "wrong"), "audit")
 
 
 def test_an_unknown_account_is_refused(settings: Settings) -> None:

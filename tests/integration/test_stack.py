@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import stat
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +14,11 @@ import psycopg
 import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, NoError
-from kafka.net.transport import KafkaTCPTransport
 from kafka.structs import OffsetAndMetadata
 
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.errors import UserError
 from flink_jobs.kafka import lag, topics
-from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.local import envfile, ports, process, toolchain
 from flink_jobs.local.checkout import PYTHON
 from flink_jobs.local.stack import Stack
@@ -101,21 +97,6 @@ def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
         wait_for(commit, limit_s=240, what="the offset to be committed")
     found = {item.group: item for item in lag.consumer_lag(broker)}[group]
     assert (found.topic, found.position, found.end, found.lag) == ("lag-test", 4, 10, 6)
-
-
-def test_a_reader_closed_before_its_request_went_out_leaves_no_socket(
-    stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards: on a busy machine kafka-python left the socket to the garbage collector."""
-    reader = CommittedReader(stack.settings().broker(), ["streamflow.control"])
-    monkeypatch.setattr(KafkaTCPTransport, "_sock_send", lambda _transport: (0, None))
-    reader._consumer.poll(timeout_ms=0)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always", ResourceWarning)
-        reader.close()
-        del reader
-        gc.collect()
-    assert [str(warning.message) for warning in seen] == []
 
 
 def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:

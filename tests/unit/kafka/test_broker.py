@@ -50,6 +50,21 @@ def test_each_part_has_its_own_account_unless_one_is_named(secured: Settings) ->
     assert secured.model_copy(update={"kafka_user": "mine"}).broker("detect").user == "mine"
 
 
+def test_both_clients_get_the_same_account(secured: Settings, tmp_path: Path) -> None:
+    assert secured.broker("detect").librdkafka() == {
+        "bootstrap.servers": secured.kafka_bootstrap_servers,
+        "security.protocol": "SASL_SSL",
+        "ssl.ca.location": str(tmp_path / "ca.pem"),
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "streamflow-detect",
+        "sasl.password": "of streamflow-detect",
+    }
+    assert Broker("broker:9092").librdkafka() == {
+        "bootstrap.servers": "broker:9092",
+        "security.protocol": "PLAINTEXT",
+    }
+
+
 def test_the_connector_is_told_where_the_password_is_and_not_what_it_is(secured: Settings, tmp_path: Path) -> None:
     options = secured.broker("detect").connector()
     assert f'password="${{directory:{tmp_path}:streamflow-detect}}"' in options["properties.sasl.jaas.config"]
