@@ -24,6 +24,7 @@ type jattr struct {
 	C, O, R bool
 	Nested  *jblk `json:"nested"`
 }
+
 // jblk is a nested block; AttrOK marks an "attribute as blocks" of the provider's SDK.
 type jblk struct {
 	Nesting string `json:"nesting"`
@@ -61,6 +62,7 @@ func typ(t any) tftypes.Type {
 	}
 	return nil
 }
+
 // attrs returns the attributes of a body.
 func attrs(b *jbody) (out []*tfprotov6.SchemaAttribute) {
 	for n, a := range b.Attributes {
@@ -82,6 +84,7 @@ func attrs(b *jbody) (out []*tfprotov6.SchemaAttribute) {
 	}
 	return
 }
+
 // block returns a body with its attributes and nested blocks.
 func block(b *jbody) *tfprotov6.SchemaBlock {
 	o := &tfprotov6.SchemaBlock{Attributes: attrs(b)}
