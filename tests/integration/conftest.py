@@ -1,4 +1,4 @@
-"""What the integration tests share: one real stack per process."""
+"""Fixtures of the integration tests: one real stack per test process."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SECOND = {
     "test_marts_exporter", "test_migrate", "test_model_life", "test_raw_layer", "test_recovery_drill",
     "test_secure_stack",
 }  # fmt: skip
-"""About half of the time that these tests take."""
+"""Test files of the second process; they take about half of the total time."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in two processes, one after another in each: those of a process share a stack.
+    """Distribute these tests over two processes; the tests of one process share a stack and run one after another.
 
-    They wait more than they compute, so two stacks on two cores are done in less time than one.
+    The tests wait more than they compute, so two stacks on two cores need less time than one.
     """
     here = Path(__file__).parent
     for item in items:
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
-    """A bucket behind an HTTP server that speaks S3; the TaskManagers have its address in their environment."""
+    """Yield a bucket on an S3-compatible server; the TaskManagers have its address in their environment."""
     server, patch = ThreadedMotoServer(port=0), pytest.MonkeyPatch()
     server.start()
     try:
@@ -61,16 +61,16 @@ def bucket() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # noqa: ARG001 - its address is in the environment
-    """A running Postgres, Kafka and Flink cluster with two TaskManagers, on free ports, with topics and tables.
+def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # noqa: ARG001 - sets the environment
+    """Yield a running Postgres, Kafka and Flink cluster with two TaskManagers, on free ports, with topics and tables.
 
-    Tests share it: use customers, consumer groups and job names of your own, end the jobs you start, and leave both
+    Tests share it: use your own customers, consumer groups and job names, end the jobs you start, and leave both
     TaskManagers running.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         apart = [item.nodeid for item in request.session.items if item.get_closest_marker("xdist_group")]
         assert all(name.endswith(("@stack-1", "@stack-2")) for name in apart), "pytest and its xdist differ on groups"
-    # Not pytest's own tmp_path: its parents are 0700 for the user, and as root Postgres runs as another one.
+    # pytest's tmp_path would be inside folders with mode 0700; under root, Postgres runs as another user.
     with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
         Path(folder).chmod(0o755)
         stack = Stack(Path(folder) / "home")
@@ -83,7 +83,7 @@ def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # no
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one trained model, which is current."""
+    """Return a folder with one trained model, which is the current version."""
     folder = tmp_path_factory.mktemp("models")
     command = [sys.executable, "-m", "flink_jobs.cli", "train", "--data", str(CARD_FILE), "--out", str(folder)]
     subprocess.run([*command, "--trees", "100"], check=True, cwd=REPO_ROOT, capture_output=True)
@@ -92,7 +92,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def database() -> Iterator[Stack]:
-    """A Postgres alone, with the migrations applied and nothing in the tables: what tests of the warehouse fill."""
+    """Yield a stack with Postgres only: migrated, with empty tables, for tests of the warehouse."""
     with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
         Path(folder).chmod(0o755)
         stack = Stack(Path(folder) / "home")
@@ -105,7 +105,7 @@ def database() -> Iterator[Stack]:
 
 @pytest.fixture
 def fresh_database(database: Stack) -> Iterator[Settings]:
-    """Settings of an empty database of the test's own on that server, without any migration."""
+    """Yield the settings of a new empty database on that server, without migrations."""
     settings = database.settings()
     name = f"test_{secrets.token_hex(4)}"
     with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:

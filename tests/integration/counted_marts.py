@@ -1,4 +1,4 @@
-"""Gold against the same figures counted in Python from the documents of the topics: an independent calculation."""
+"""Compares the gold marts with the same figures counted in Python from the documents of the topics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.decided_cards import DecidedCards, Document
 
 
 def gold(settings: Settings, text: str) -> list[tuple[Any, ...]]:
-    """Ask as the analyst: what the tests see, an analyst sees."""
+    """Run a query with the analyst's database role, so that the tests see what an analyst sees."""
     with psycopg.connect(settings.postgres_dsn_as("analyst")) as connection:
         return connection.execute(text.encode()).fetchall()
 
@@ -26,7 +26,7 @@ def moment(decision: Document) -> datetime:
 
 
 def compare_marts(settings: Settings, cards: DecidedCards) -> None:
-    """Hold transactions, alerts, days, hours and dead letters of gold to the documents, row by row."""
+    """Compare transactions, alerts, days, hours and dead letters in gold with the documents, row by row."""
     assert min(map(len, (cards.decisions, cards.alerts, cards.dlq))) > 0, "nothing to compare"
     _compare_transactions(settings, cards)
     _compare_days(settings, cards)

@@ -1,5 +1,7 @@
-"""Raw tables filled without Kafka and Flink: the card file through the evaluator, its outcomes through the columns of
-the archive. What the marts are built from and, in Python, compared with."""
+"""Fills the raw tables without Kafka and Flink: the evaluator scores the card file, the archive's SQL writes the rows.
+
+Tests build the marts from these tables and compare them with the same documents in Python.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +37,9 @@ class DecidedCards:
 
 
 def decide(count: int, *, skip: int = 0, now_ms: int = 1_767_225_600_000, model: Model | None = None) -> DecidedCards:
-    """Decide the first transactions of the card file; every 50th record comes twice, every 40th is broken.
+    """Score the first transactions of the card file; every 50th record is duplicated, every 40th is malformed.
 
-    Without a model rules alone decide.
+    Without a model, the rules alone score.
 
     Every labelled transaction that raised an alert, and every labelled fraud, gets its label.
     """
@@ -71,7 +73,7 @@ def decide(count: int, *, skip: int = 0, now_ms: int = 1_767_225_600_000, model:
 
 
 def label_of(decision: Document, *, is_fraud: bool) -> Document:
-    """Return the label that a fraud desk would give a decided transaction a day later."""
+    """Return the label that an analyst would give a scored transaction one day later."""
     return {
         "schema_version": 1,
         "label_id": f"lb_{decision['customer_id']}_{decision['transaction_id']}",
@@ -86,12 +88,12 @@ def label_of(decision: Document, *, is_fraud: bool) -> Document:
 
 
 def archive(dsn: str, cards: DecidedCards) -> None:
-    """Write all documents as the archive job does: an upsert by the table's key."""
+    """Write all documents as the archive job does, with an upsert by the key of the table."""
     with psycopg.connect(dsn) as connection:
         for topic in ("decisions", "alerts", "dlq", "labels"):
             upsert(connection, ARCHIVE_OF[topic], getattr(cards, topic))
 
 
 def upsert(connection: psycopg.Connection[Any], table: Archive, documents: Iterable[Mapping[str, Any]]) -> None:
-    """Upsert the rows of one table with the job's own statement."""
+    """Upsert the rows of one table with the SQL statement of the archive job."""
     connection.execute(upsert_sql(table).encode(), ([orjson.dumps(document).decode() for document in documents],))

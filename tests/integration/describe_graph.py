@@ -1,6 +1,6 @@
-"""Builds graphs of jobs through the Java gateway, runs nothing, and prints what they are made of as JSON.
+"""Builds the job graphs through the Java gateway without running them and prints their operators as JSON.
 
-A process of its own: the gateway lives as long as the process, and brings a JVM.
+It is a separate process, because the gateway starts a JVM that lives as long as the process.
 """
 
 import sys
@@ -18,7 +18,7 @@ from flink_jobs.settings import Settings, load_settings
 
 
 def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
-    """Return an environment that holds the graph of ``detect``, ``detect in process mode`` or ``archive``."""
+    """Return an environment with the graph of ``detect``, ``detect in process mode`` or ``archive``."""
     if job.endswith("process mode"):
         settings = settings.model_copy(update={"execution_mode": "process"})
     env, t_env = stream_environment(settings)
@@ -30,7 +30,7 @@ def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
 
 
 def describe(env: StreamExecutionEnvironment) -> dict[str, list[dict[str, Any]]]:
-    """Return the transformations as we gave them, and the operators that Flink makes of them."""
+    """Return our transformations and the operators that Flink creates from them."""
     given = [
         {"kind": item.getClass().getSimpleName(), "uid": item.getUid(), "name": item.getName()}
         for item in transformations(env)

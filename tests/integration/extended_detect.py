@@ -1,4 +1,4 @@
-"""The detector with one operator more, as the next release might have: marks each decision on its way out."""
+"""The detector with one more operator, which marks each decision, as a later release might have."""
 
 from pyflink.common import Types
 from pyflink.datastream import DataStream

@@ -1,6 +1,6 @@
-"""The detector with models that fail at work: a version named ``raises-...``, ``nan-...`` or ``slow-...`` does so.
+"""The detector with models that fail while they score: versions named ``raises-...``, ``nan-...`` or ``slow-...``.
 
-What is wrong with an artifact is found when it is loaded; a model that loads and then fails needs to be made.
+Loading finds faults of an artifact, so a model that loads and fails later has to be simulated.
 """
 
 import time
@@ -30,12 +30,12 @@ def main() -> None:
 
 
 class FaultyModel:
-    """Answers ``answer``; before that it fails as its name says."""
+    """Returns the score ``answer``, or fails as its version name says."""
 
     kind, base = "faulty", 0.0
 
     def __init__(self, version: str, digest: str) -> None:
-        """Take the fault from the name."""
+        """Set the fault from the version name."""
         self.version, self.digest = version, digest
         self._fault = version.partition("-")[0]
 
@@ -48,12 +48,12 @@ class FaultyModel:
         return {"nan": float("nan"), "wild": 1.0}.get(self._fault, 0.25)
 
     def contributions(self, features: FeatureVector, transaction: Transaction) -> dict[str, float]:
-        """Blame one feature."""
+        """Return a contribution for one feature."""
         return {"amount_ratio": self.score(features, transaction)}
 
 
 def find_faulty(model_dir: str, store: str | None, version: str, digest: str | None) -> Model:
-    """Make the models whose names are faults; find others where they are."""
+    """Return simulated models for version names with a fault, and load all other versions."""
     from flink_jobs.artifacts.finder import find_model  # noqa: PLC0415 - in the TaskManager
 
     if version.partition("-")[0] in MADE:

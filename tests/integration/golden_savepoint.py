@@ -1,11 +1,11 @@
-"""Makes a golden savepoint: what this release's job leaves behind, for every later release to restore.
+"""Creates a golden savepoint of this release's job, which every later release must restore.
 
 Run it once per state version, with a clean checkout of the release:
 
     python -m tests.integration.golden_savepoint tests/data/savepoints/state-v2.tar.gz
 
-It starts a stack of its own, decides a few hundred transactions of forty customers, applies one control message, stops
-the job with a savepoint, and packs that with the transactions as they were sent. The archive is a few dozen kilobytes.
+It starts its own stack, scores a few hundred transactions of forty customers, applies one control message, stops the
+job with a savepoint, and packs the savepoint with the sent transactions. The archive has a few dozen kilobytes.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ CUSTOMERS = 40
 EVENTS = 600
 CONTROL_ID = "golden-control"
 THRESHOLD = 0.55
-"""What the control message sets, so that a restored job can be asked for it."""
+"""The value that the control message sets; a test asks the restored job for it."""
 IN_FILES = {"execution.checkpointing.data-inline-threshold": "1 kb"}
-"""Customers in a file of their own, as in any job of size; else so few of them would be within `_metadata`."""
+"""Flink would store so few customers inside `_metadata`; this threshold puts them into a file, as in larger jobs."""
 _CURRENCIES = ("USD", "EUR", "JPY")
 
 
@@ -45,7 +45,7 @@ def prefix_of(version: int) -> str:
 
 
 def varied_events() -> Iterator[SourceEvent]:
-    """Yield transactions with all that a state can hold: currencies, late events, some without place or category."""
+    """Yield transactions that fill every part of a state: currencies, late events, missing location or category."""
     customers: set[str] = set()
     held_back: SourceEvent | None = None
     for number, event in enumerate(read_events(jobs.CARD_FILE, load_mapping(jobs.CARD_MAPPING))):
@@ -68,7 +68,7 @@ def varied_events() -> Iterator[SourceEvent]:
 
 
 def make(target: Path) -> None:
-    """Run the job and pack what it leaves."""
+    """Run the job, stop it with a savepoint and write the archive."""
     events = list(islice(varied_events(), EVENTS))
     prefix = prefix_of(STATE_VERSION)
     with tempfile.TemporaryDirectory(prefix="streamflow-golden-") as folder:
@@ -94,11 +94,11 @@ def make(target: Path) -> None:
 
 
 def pack(target: Path, savepoint: Path, events: list[SourceEvent]) -> None:
-    """Write the archive: the savepoint's files, and the transactions in the order they were sent."""
+    """Write the archive: the files of the savepoint, and the transactions in send order."""
     content = {f"savepoint/{file.name}": file.read_bytes() for file in sorted(savepoint.iterdir())}
     content["transactions.jsonl"] = b"".join(orjson.dumps(event.transaction) + b"\n" for event in events)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Equal content gives an equal archive: no times, no owners.
+    # No times and no owners, so that equal content gives an equal archive.
     with gzip.GzipFile(target, "wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, data in content.items():
             entry = tarfile.TarInfo(name)

@@ -1,4 +1,4 @@
-"""What the tests of the whole job share: submit, send, wait for the account, read results."""
+"""Helpers for tests of whole jobs: submit a job, send records, reconcile the ledger, read results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CARD_FILE = REPO_ROOT / "tests/data/card_transactions.csv.gz"
 CARD_MAPPING = REPO_ROOT / "tests/data/card_transactions.mapping.yaml"
 PREFIX = "streamflow"
 PATIENCE_S = 400.0
-"""Longest time without any new outcome; covers a failover on a busy machine."""
+"""Longest time without a new outcome; covers a failover on a busy machine."""
 
 
 def start_job(
@@ -47,9 +47,9 @@ def start_job(
     parallelism: int | None = None,
     options: dict[str, str] | None = None,
 ) -> str:
-    """Submit ``detect``, ``archive`` or a script of a test, and return the job's id once it runs.
+    """Submit ``detect``, ``archive`` or a test's own script, and return the job id once the job runs.
 
-    ``environment`` holds the job's settings, ``options`` Flink's own (``-D``).
+    ``environment`` holds the settings of the job, ``options`` the options of Flink (``-D``).
     """
     chosen = script or REPO_ROOT / JOBS[name]
     job = Submission(
@@ -71,7 +71,7 @@ def running_job(
     script: Path | None = None,
     options: dict[str, str] | None = None,
 ) -> Iterator[str]:
-    """Run a job for the length of a block; whatever is left of it afterwards is cancelled."""
+    """Run a job during a ``with`` block and cancel it afterwards if it still runs."""
     job_id = start_job(stack, name, environment, script=script, options=options)
     try:
         yield job_id
@@ -81,12 +81,12 @@ def running_job(
 
 
 def card_events(run: str, count: int) -> list[SourceEvent]:
-    """Return the first events of the card file, customers and transactions renamed for one run."""
+    """Return the first events of the card file, with customer and transaction ids of one run."""
     return [renamed(event, run) for event in islice(read_events(CARD_FILE, load_mapping(CARD_MAPPING)), count)]
 
 
 def renamed(event: SourceEvent, run: str) -> SourceEvent:
-    """Return an event under ids of its own, so that runs on one stack do not meet."""
+    """Return an event with the run in its ids, so that runs on one stack do not share customers."""
     ids = {name: f"{run}-{event.transaction[name]}" for name in ("transaction_id", "customer_id")}
     return replace(event, transaction={**event.transaction, **ids})
 
@@ -100,19 +100,19 @@ def send(
     prefix: str = PREFIX,
     on_progress: Callable[[SentLedger, float], None] | None = None,
 ) -> SentLedger:
-    """Replay events to the stack; ``on_progress`` hears the ledger and the seconds since the start."""
+    """Replay events to the stack; ``on_progress`` is called with the ledger and the seconds since the start."""
     plan = ReplayPlan(pace=Pace(rate=rate), faults=faults or FaultPlan())
     broker = stack.settings().broker()
     return replay(events, plan, broker, prefix, on_progress=on_progress)
 
 
 def account(stack: Stack, ledger: SentLedger, prefix: str = PREFIX) -> Balance:
-    """Wait until all that was sent has an outcome, and return the account."""
+    """Wait until every record sent has an outcome, and return the reconciled ledger."""
     return await_balance(stack.settings().broker(), prefix, ledger, limit_s=PATIENCE_S)
 
 
 def committed(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[dict[str, Any]]:
-    """Return every committed document of an output topic, in order within each partition."""
+    """Return all committed documents of an output topic, in order within each partition."""
     with CommittedReader(stack.settings().broker(), [topic_name(prefix, suffix)]) as reader:
         return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
 
@@ -130,7 +130,7 @@ def own_topics(stack: Stack, prefix: str) -> str:
 
 
 def send_raw(stack: Stack, topic: str, payloads: Iterable[bytes]) -> None:
-    """Send bytes as another program might."""
+    """Send raw bytes to a topic."""
     producer = connect(stack.settings().broker())
     try:
         for payload in payloads:

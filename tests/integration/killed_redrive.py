@@ -1,7 +1,7 @@
-"""Runs `streamflow` with its own arguments and kills itself, as kill -9 would, at one point of a redrive.
+"""Runs ``streamflow`` with the given arguments and kills itself with SIGKILL at one point of a redrive.
 
-``killed_redrive.py claimed|half|sent dlq redrive ...``: after the letters are claimed and nothing is sent; after half
-of them have reached Kafka; after all have, and before the audit says so.
+``killed_redrive.py claimed|half|sent dlq redrive ...``: ``claimed`` is after the dead letters are claimed and before
+any is sent; ``half`` is when half of them have reached Kafka; ``sent`` is when all have, before the audit is written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What OpenLineage events say of which table was made of which."""
+"""Reads the lineage of tables from OpenLineage events."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """Return the events of a file, one a line."""
+    """Return the events of a file with one JSON document per line."""
     return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
 
 def sources_of(events: list[dict[str, Any]], table: str) -> set[str]:
-    """Return every table that one was made of, directly or by others, as ``schema.table``."""
+    """Return all tables that a table was derived from, directly or indirectly, as ``schema.table``."""
     made_of: dict[str, set[str]] = defaultdict(set)
     for event in events:
         if event["eventType"] == "COMPLETE":

@@ -1,4 +1,4 @@
-"""The detector as it would be if PyFlink fell back to process mode by itself: the operator was promised thread mode."""
+"""The detector as if PyFlink had fallen back to process mode: the operator expects thread mode."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from flink_jobs.settings import Settings
 
 
 def main(settings: Settings) -> None:
-    """Build and submit the job with two opinions about its mode."""
+    """Build and submit the job in process mode, with an operator that expects thread mode."""
     env, t_env = stream_environment(settings.model_copy(update={"execution_mode": "process"}))
     build_detector(env, t_env, wiring(settings), replace(detector_settings(settings), execution_mode="thread"))
     env.execute_async(JOB_NAME)

@@ -1,4 +1,4 @@
-"""The archive's columns against the tables that the migrations make in a real Postgres."""
+"""The archive's columns compared with the tables that the migrations create in a real Postgres."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ PRIMARY_KEY = """
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.topic)
-def test_the_table_takes_every_column_and_asks_for_no_other(stack: Stack, archive: Archive) -> None:
+def test_the_table_has_every_column_and_requires_no_other(stack: Stack, archive: Archive) -> None:
     table = {row["column_name"]: row for row in jobs.rows(stack, COLUMNS, archive.table)}
     assert table, f"no table {archive.table}"
 
     assert set(archive.columns) <= set(table)
     for name, kind in archive.columns.items():
         assert table[name]["data_type"] == kind, name
-        assert not table[name]["is_generated"], f"{name} is the database's to write"
+        assert not table[name]["is_generated"], f"the database must fill {name} itself"
     left = [row for name, row in table.items() if name not in archive.columns]
     assert [
         row["column_name"] for row in left if not (row["is_nullable"] or row["is_generated"] or row["has_default"])
     ] == []
     key = {row["column_name"] for row in jobs.rows(stack, PRIMARY_KEY, archive.table)}
-    assert key == set(archive.primary_key), "the job upserts by the table's own key"
+    assert key == set(archive.primary_key), "the job upserts by the key of the table"

@@ -1,4 +1,4 @@
-"""The demo as people start it: a process of its own, its exit code, its account, and what it leaves behind."""
+"""The demo as a user starts it: its process, exit code and ledger, and the state it leaves behind."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LIMIT_S = 900
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A folder for a stack; where the test fails to end it, it is ended here."""
+    """Yield a folder for a stack; stop the stack if the test did not."""
     with tempfile.TemporaryDirectory(prefix="streamflow-demo-") as folder:
-        Path(folder).chmod(0o755)  # as root, Postgres runs as another account
+        Path(folder).chmod(0o755)  # when this runs as root, Postgres runs under another account
         stack = Stack(Path(folder) / "home")
         try:
             yield stack.home.root
@@ -48,7 +48,7 @@ def fates(account: dict[str, Any]) -> tuple[int, int, int]:
     return account["decided"], account["rejected"], account["duplicates"]
 
 
-def test_it_starts_everything_accounts_for_every_record_and_leaves_nothing(home: Path, model_dir: Path) -> None:
+def test_the_demo_starts_everything_accounts_for_every_record_and_leaves_nothing(home: Path, model_dir: Path) -> None:
     done = subprocess.run(
         [*DEMO, "--events", "2000"], env=environment(home, model_dir), cwd=REPO_ROOT, capture_output=True, text=True,
         timeout=LIMIT_S, check=False,
@@ -57,7 +57,7 @@ def test_it_starts_everything_accounts_for_every_record_and_leaves_nothing(home:
     result = json.loads(done.stdout)
     sent = result["sent"]["fates"]
     assert sent["decided"] == 2_000
-    assert min(sent.values()) > 0, "no fault was planted"
+    assert min(sent.values()) > 0, "no malformed record was sent"
     assert fates(result["kafka"]) == fates(result["postgres"]) == (2_000, sent["rejected"], sent["duplicate"])
     assert result["kafka"]["alerts"] == result["postgres"]["alerts"] > 0
     assert result["kafka"]["degraded"] == 0, "the model was not used"
@@ -71,8 +71,10 @@ def test_it_starts_everything_accounts_for_every_record_and_leaves_nothing(home:
     assert [entry["event"] for entry in log] == ["demo_started", "demo_account"]
 
 
-def test_an_interrupt_closes_the_account_and_leaves_a_stack_that_was_up(stack: Stack, model_dir: Path) -> None:
-    prefix = "demo-test"  # topics of its own on the stack that all tests share
+def test_an_interrupted_demo_reconciles_its_ledger_and_keeps_a_stack_that_was_running(
+    stack: Stack, model_dir: Path
+) -> None:
+    prefix = "demo-test"  # its own topics on the stack that all tests share
     create_topics(stack.settings().broker(), prefix)
     before = {item.name: item.pid for item in stack.status()}
     demo = subprocess.Popen(
@@ -93,12 +95,14 @@ def test_an_interrupt_closes_the_account_and_leaves_a_stack_that_was_up(stack: S
     assert (result["balanced"], result["interrupted"]) == (True, True)
     assert 0 < result["sent"]["sent"] < 1_000_000
     assert fates(result["kafka"]) == fates(result["postgres"])
-    assert {item.name: item.pid for item in stack.status()} == before, "the stack was up before the demo"
-    assert stack.rest().active_jobs() == [], "the jobs were the demo's"
+    assert {item.name: item.pid for item in stack.status()} == before, (
+        "the stack ran before the demo and must still run"
+    )
+    assert stack.rest().active_jobs() == [], "the demo must end its own jobs"
 
 
 def _read_until(demo: subprocess.Popen[str], text: str) -> str:
-    """Return what the demo wrote until a line holds ``text`` with a number above zero behind it."""
+    """Return the demo's output up to the line that contains ``text`` followed by a number above zero."""
     assert demo.stderr is not None
     seen = ""
     for line in demo.stderr:

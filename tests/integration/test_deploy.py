@@ -1,4 +1,4 @@
-"""deploy.sh on a running job: an upgrade that goes well, and ones that do not."""
+"""k8s/deploy.sh on a running job: an upgrade that succeeds, and upgrades that are rolled back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNCHANGED, ROLLED_BACK, WELL = 2, 1, 0
 
 
 class Deployment:
-    """A detector under a prefix of its own, and the script to upgrade it."""
+    """A detector with its own topics, and the script that upgrades it."""
 
     def __init__(self, stack: Stack, model_dir: Path) -> None:
         self.stack = stack
@@ -64,7 +64,7 @@ def deployment(stack: Stack, model_dir: Path) -> Iterator[Deployment]:
                 stack.rest().cancel(job.job_id)
 
 
-def test_an_upgrade_goes_on_where_the_release_before_stopped(deployment: Deployment) -> None:
+def test_an_upgrade_resumes_where_the_old_release_stopped(deployment: Deployment) -> None:
     before = deployment.job()
     deployment.decides("before-upgrade")
     answer = deployment.run(SUBMIT)
@@ -74,7 +74,7 @@ def test_an_upgrade_goes_on_where_the_release_before_stopped(deployment: Deploym
     deployment.decides("after-upgrade")
 
 
-def test_a_release_whose_model_cannot_be_loaded_is_taken_back(deployment: Deployment) -> None:
+def test_a_release_whose_model_cannot_be_loaded_is_rolled_back(deployment: Deployment) -> None:
     before = deployment.job()
     answer = deployment.run(f"STREAMFLOW_MODEL_VERSION=20990101-nowhere {SUBMIT}")
     assert answer.returncode == ROLLED_BACK, answer.stderr
@@ -84,14 +84,14 @@ def test_a_release_whose_model_cannot_be_loaded_is_taken_back(deployment: Deploy
     deployment.decides("after-rollback")
 
 
-def test_a_release_that_cannot_be_submitted_is_taken_back(deployment: Deployment) -> None:
+def test_a_release_that_cannot_be_submitted_is_rolled_back(deployment: Deployment) -> None:
     answer = deployment.run("false")
     assert answer.returncode == ROLLED_BACK, answer.stderr
     assert "the new release could not be submitted" in answer.stderr
     deployment.decides("after-another-rollback")
 
 
-def test_nothing_is_stopped_when_the_job_is_not_there(deployment: Deployment) -> None:
+def test_no_job_is_stopped_if_the_named_job_does_not_run(deployment: Deployment) -> None:
     before = deployment.job()
     settings = deployment.stack.settings()
     options = ["--rest", settings.flink_rest_url, "--job", "somebody-elses", "--savepoints", settings.savepoint_dir]

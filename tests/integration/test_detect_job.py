@@ -1,6 +1,6 @@
-"""The whole job on the real parts: Kafka in, Flink with RocksDB, Kafka and Postgres out.
+"""Both jobs on real servers: input from Kafka, Flink with RocksDB, output to Kafka and Postgres.
 
-The tests of this file share two running jobs and run in order: the cheap ones first, then faults, then the upgrade.
+The tests of this file share two running jobs and run in order: short ones first, then faults, then the upgrade.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from flink_jobs.waiting import wait_for
 from tests.integration import jobs
 
 EXTENDED_JOB = Path(__file__).parent / "extended_detect.py"
-# What differs between two runs of the same file by design: the clock, the coordinates, and the ids derived from names.
+# Fields that differ by design between two runs of the same file: times, coordinates, and ids derived from names.
 _OF_THE_RUN = ("processing_time_ms", "processing_time", "loaded_at", "source", "source_partition", "source_offset")
 _NAMES = ("customer_id", "transaction_id")
 
 
 @pytest.fixture(scope="module")
 def environment(model_dir: Path) -> dict[str, str]:
-    """Settings of the jobs under test: frequent checkpoints, a model of their own."""
+    """Return the settings of the jobs under test: frequent checkpoints and their own model."""
     return {
         "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "1000",
         "STREAMFLOW_IDLE_TIMEOUT_MS": "1000",
@@ -48,7 +48,7 @@ def environment(model_dir: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def running(stack: Stack, environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Both jobs; a test that replaces one enters the new id."""
+    """Yield the ids of both jobs; a test that replaces a job stores the new id."""
     ids = {name: jobs.start_job(stack, name, environment) for name in ("detect", "archive")}
     yield ids
     for job_id in ids.values():
@@ -58,9 +58,9 @@ def running(stack: Stack, environment: dict[str, str]) -> Iterator[dict[str, str
 
 @pytest.mark.usefixtures("running")
 def test_every_record_has_one_outcome_with_a_third_of_it_garbage(stack: Stack) -> None:
-    """30 % garbage of every kind, duplicates, late events: all accounted for, byte for byte, in Kafka and Postgres."""
+    """30 % malformed records of every kind, duplicates and late events have exact outcomes in Kafka and Postgres."""
     faults = FaultPlan(malformed=0.3, duplicates=0.05, late=0.05, seed=5)
-    # The demo's test may have left dead letters of its own on this stack.
+    # The test of the demo may have left dead letters on this stack.
     started_ms = time.time_ns() // 1_000_000
     ledger = jobs.send(stack, jobs.card_events("garbage", 3000), faults=faults)
     assert {kind.name for kind in MALFORMED_KINDS} <= set(ledger.faults), "the run holds every kind of bad input"
@@ -90,7 +90,7 @@ def test_every_record_has_one_outcome_with_a_third_of_it_garbage(stack: Stack) -
 
 @pytest.mark.usefixtures("running")
 def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack) -> None:
-    """A control message applies with the next events, is audited; a bad one is a dead letter and changes nothing."""
+    """A control message applies from the next event on and is audited; an invalid one becomes a dead letter."""
     broker = stack.settings().broker()
 
     def control(control_id: str, changes: ControlChanges) -> AuditDocument:
@@ -120,7 +120,7 @@ def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack
 
 
 def test_idle_partitions_do_not_hold_back_the_watermark(stack: Stack, running: dict[str, str]) -> None:
-    """Events in one partition only, and none on the control topic: the detector's watermark still follows them."""
+    """The detector's watermark follows events in one partition while all other partitions are idle."""
     one_customer = [event for event in jobs.card_events("idle", 400) if event.transaction["customer_id"] == _first()]
     assert one_customer
     jobs.account(stack, jobs.send(stack, one_customer))
@@ -128,10 +128,10 @@ def test_idle_partitions_do_not_hold_back_the_watermark(stack: Stack, running: d
     assert len({item["source"]["partition"] for item in mine}) == 1
     rest = stack.rest()
     vertex = _vertex(stack, running["detect"], "fraud detector")
-    # Five seconds of out-of-orderness are allowed for; the other partitions were last written to before that.
+    # The source allows five seconds of disorder; the last records of the other partitions are older.
     reached = min(item["processing_time_ms"] for item in mine) - 5_000 - 1_000
 
-    # Not the input watermark: that gauge takes the minimum over both inputs, the idle control topic included.
+    # The input watermark would not do: it is the minimum over both inputs, including the idle control topic.
     metric = "0.fraud_detector.currentOutputWatermark"
 
     def watermark_follows() -> bool:
@@ -142,7 +142,7 @@ def test_idle_partitions_do_not_hold_back_the_watermark(stack: Stack, running: d
 
 
 def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running: dict[str, str]) -> None:
-    """SIGKILL of the detector's TaskManager in mid-stream changes nothing in committed Kafka output or Postgres."""
+    """SIGKILL of the detector's TaskManager while records arrive changes no committed output in Kafka or Postgres."""
     count = 6000
     calm = jobs.account(stack, jobs.send(stack, jobs.card_events("calm", count)))
     assert calm.is_as_expected, "\n".join(calm.lines())
@@ -156,7 +156,7 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
             stack.kill_taskmanager(victim)
 
     ledger = jobs.send(stack, jobs.card_events("kill", count), rate=1200, on_progress=kill_in_mid_stream)
-    assert killed_at, "the kill fell within the run"
+    assert killed_at, "the kill happened during the run"
     assert killed_at[0] < count
     stack.start_taskmanager(victim)
     disturbed = jobs.account(stack, ledger)
@@ -181,12 +181,12 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
 def test_an_upgrade_from_a_savepoint_keeps_every_customer(
     stack: Stack, running: dict[str, str], environment: dict[str, str]
 ) -> None:
-    """Stop with a savepoint, go on with one operator more: offsets, statistics and configuration are still there."""
+    """After a stop with savepoint, a job with one more operator keeps offsets, statistics and configuration."""
     events = jobs.card_events("upgrade", 1200)
     before, after = events[:800], events[800:]
     assert jobs.account(stack, jobs.send(stack, before)).is_as_expected
     savepoint = stack.rest().stop_with_savepoint(running["detect"], stack.settings().savepoint_dir)
-    # Sent while no job runs: the new one finds them at the saved offsets.
+    # Sent while no job runs; the new job reads them from the saved offsets.
     ledger = jobs.send(stack, after)
     running["detect"] = jobs.start_job(stack, "detect", environment, script=EXTENDED_JOB, savepoint=savepoint)
     balance = jobs.account(stack, ledger)
@@ -201,11 +201,13 @@ def test_an_upgrade_from_a_savepoint_keeps_every_customer(
     assert len(decided) == len(expected) == len(events)
     for event in after:
         name = event.transaction["transaction_id"]
-        assert tuple(decided[name]["features"].values()) == tuple(expected[name]), "features of one unbroken history"
+        assert tuple(decided[name]["features"].values()) == tuple(expected[name]), (
+            "features equal those of one unbroken history"
+        )
         assert decided[name]["config_revision"] == 2
-        assert decided[name]["extended"], "the added operator saw it"
+        assert decided[name]["extended"], "the added operator marked the decision"
     with_history = [item for item in decided.values() if item["features"]["amount_zscore"] is not None]
-    assert with_history, "some customers had a past to keep"
+    assert with_history, "some customers had a history to keep"
 
 
 def test_the_metrics_of_the_catalogue_reach_prometheus(stack: Stack, running: dict[str, str]) -> None:

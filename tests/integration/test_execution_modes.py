@@ -1,4 +1,4 @@
-"""Where the Python runs, and what `submit` refuses before anything runs."""
+"""Thread and process mode of the detector, and configurations that ``submit`` rejects before a job starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.job.samples import write_model
 
 UNASKED = Path(__file__).parent / "process_mode_unasked.py"
 EVENTS = 300
-# What differs between two runs by design: the clock and the coordinates.
+# Fields that differ by design between two runs: times and coordinates.
 OF_THE_RUN = ("processing_time_ms", "source")
 
 
@@ -41,18 +41,18 @@ def settings_of(stack: Stack, models: Path, mode: str, prefix: str) -> dict[str,
 
 
 def descendants(pid: int) -> Iterator[str]:
-    """Yield the command lines of all processes below one."""
+    """Yield the command lines of all descendants of a process."""
     listing = subprocess.run(["/bin/ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     known = {pid}
-    for line in listing.splitlines():  # children have higher numbers, unless the numbers wrapped around
+    for line in listing.splitlines():  # children have higher pids, unless the pids wrapped around
         child, parent, arguments = line.split(None, 2)
         if int(parent) in known:
             known.add(int(child))
             yield arguments
 
 
-def test_both_modes_decide_alike_and_thread_mode_starts_no_process(stack: Stack, models: Path) -> None:
-    """Process mode is supported: slower, the same decisions. Thread mode is nothing but the TaskManager's own JVM."""
+def test_both_modes_give_the_same_decisions_and_thread_mode_starts_no_process(stack: Stack, models: Path) -> None:
+    """Process mode is slower and gives the same decisions. Thread mode runs inside the TaskManager's JVM."""
     decided: dict[str, dict[str, dict[str, Any]]] = {}
     below: dict[str, list[str]] = {}
     for mode in ("thread", "process"):
@@ -73,11 +73,13 @@ def test_both_modes_decide_alike_and_thread_mode_starts_no_process(stack: Stack,
     assert {item["model"] for item in decided["thread"].values()} == {"ok"}
     assert decided["thread"] == decided["process"]
     assert below["thread"] == [], "PyFlink starts a gateway's JVM for some calls"
-    assert [line for line in below["process"] if "beam" in line], "the test can see what a TaskManager starts"
+    assert [line for line in below["process"] if "beam" in line], (
+        "the test must see the processes that a TaskManager starts"
+    )
 
 
-def test_a_mode_that_was_not_asked_for_fails_with_a_clear_message(stack: Stack, models: Path) -> None:
-    """Process mode opens a function with its first event: the job comes up, and fails then."""
+def test_an_unexpected_mode_fails_with_a_clear_message(stack: Stack, models: Path) -> None:
+    """Process mode opens a function with its first event, so the job starts and fails then."""
     environment = settings_of(stack, models, "thread", "mode-unasked")
     rest = stack.rest()
     job_id = jobs.start_job(stack, "detect", environment, script=UNASKED)
@@ -100,14 +102,14 @@ def submit(stack: Stack, *arguments: str, **settings: str) -> subprocess.Complet
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the one line that tells the user what is wrong."""
+    """Return the one error line that the user sees."""
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if not line.startswith("Submitting")]
     return " ".join(" ".join(lines).split())
 
 
-def test_a_transaction_timeout_above_the_brokers_limit_is_refused(stack: Stack) -> None:
+def test_a_transaction_timeout_above_the_brokers_limit_is_rejected(stack: Stack) -> None:
     before = len(stack.rest().jobs())
 
     told = refusal(submit(stack, "detect", TRANSACTION_TIMEOUT_MS="99999999"))
@@ -118,7 +120,7 @@ def test_a_transaction_timeout_above_the_brokers_limit_is_refused(stack: Stack) 
 
 
 @pytest.mark.parametrize("job", ["detect", "archive"])
-def test_a_broker_that_does_not_answer_is_refused(stack: Stack, job: str) -> None:
+def test_a_broker_that_does_not_answer_is_an_error(stack: Stack, job: str) -> None:
     before = len(stack.rest().jobs())
 
     told = refusal(submit(stack, job, KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9"))
@@ -128,7 +130,7 @@ def test_a_broker_that_does_not_answer_is_refused(stack: Stack, job: str) -> Non
     assert len(stack.rest().jobs()) == before
 
 
-def test_a_database_that_does_not_let_the_archive_in_is_refused(stack: Stack) -> None:
+def test_a_database_that_rejects_the_archives_login_is_an_error(stack: Stack) -> None:
     before = len(stack.rest().jobs())
 
     told = refusal(submit(stack, "archive", POSTGRES_WRITER_PASSWORD="wrong"))

@@ -1,4 +1,4 @@
-"""The graphs as Flink would run them, built in a JVM of their own and not run: uids, mode, and nothing in between."""
+"""The job graphs as Flink would run them, built in a separate JVM without running: uids, mode and operators."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Graph = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
-    """What each job's graph is made of; one JVM builds them all."""
+    """Return the operators of each job graph; one JVM builds all of them."""
     home = Home(tmp_path_factory.mktemp("graphs"))
     flink.prepare(home, rest_port=9, rpc_port=9)
     env = flink.environment(home, toolchain.find_java(), "graph")
@@ -52,37 +52,37 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
 
 
 def of_ours(graph: Graph) -> set[str]:
-    """Return the uids of what has state: sources, sinks and the detector."""
+    """Return the uids of the operators with state: sources, sinks and the detector."""
     return {item["uid"] for item in graph["given"] if item["kind"] in ENDS | {DETECTOR_KIND}}
 
 
-def test_what_has_state_has_the_uids_of_the_list(graphs: dict[str, Graph]) -> None:
+def test_operators_with_state_have_the_uids_of_the_list(graphs: dict[str, Graph]) -> None:
     assert of_ours(graphs["detect"]) == set(uids.DETECT_UIDS)
     assert of_ours(graphs["archive"]) == set(uids.ARCHIVE_UIDS)
 
 
 @pytest.mark.parametrize("job", ["detect", "archive"])
-def test_every_operator_has_a_uid_of_its_own(job: str, graphs: dict[str, Graph]) -> None:
+def test_every_operator_has_a_unique_uid(job: str, graphs: dict[str, Graph]) -> None:
     graph = graphs[job]
     given = [item for item in graph["given"] if item["kind"] not in EDGES]
     assert [item["name"] for item in given if item["uid"] is None] == []
-    # A sink is one transformation and several operators, whose uids Flink derives from ours.
+    # A sink is one transformation with several operators; Flink derives their uids from ours.
     assert [item["name"] for item in graph["operators"] if not item["uid"]] == []
     assert [uid for uid, count in Counter(item["uid"] for item in given).items() if count > 1] == []
 
 
-def test_the_detector_runs_in_the_jvm_and_is_the_only_python(graphs: dict[str, Graph]) -> None:
+def test_the_detector_runs_in_the_jvm_and_is_the_only_python_operator(graphs: dict[str, Graph]) -> None:
     python = [item for item in graphs["detect"]["operators"] if "Python" in item["kind"]]
     assert [(item["uid"], item["kind"]) for item in python] == [(uids.DETECTOR, "EmbeddedPythonKeyedCoProcessOperator")]
 
 
 def test_the_archive_has_one_python_operator_for_all_topics(graphs: dict[str, Graph]) -> None:
-    """Guards a defect: the planner put the writer in front of the union, in a Python process for each topic."""
+    """Regression: the planner put the writer before the union, with one Python process per topic."""
     python = [item["kind"] for item in graphs["archive"]["operators"] if "Python" in item["kind"]]
     assert python == ["ArrowPythonScalarFunctionOperator"]
 
 
-def test_process_mode_changes_the_detector_and_no_uid(graphs: dict[str, Graph]) -> None:
+def test_process_mode_changes_the_detector_but_no_uid(graphs: dict[str, Graph]) -> None:
     detect, other = graphs["detect"], graphs[IN_PROCESS]
 
     def kinds(graph: Graph) -> Counter[tuple[str, str]]:

@@ -1,8 +1,7 @@
-"""The measurements for seconds: that they run on the real stack and keep their books.
+"""Short runs of soak and benchmarks on the real stack: they finish, and their ledgers reconcile.
 
-What they found in earnest is in docs/soak.md, docs/speed.md and the README; nothing here depends on the time that
-anything takes. Guards: a setting added to the benchmark's plans left `make bench BENCH_FLAGS="--only latency"` with a
-trace, and no test started it.
+docs/soak.md and docs/speed.md hold real measurements; no assertion here depends on speed. Regression: a setting added
+to the benchmark's plans made ``make bench BENCH_FLAGS="--only latency"`` fail, and no test ran it.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ def rig(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFactory)
     return Rig(stack, model_dir, tmp_path_factory.mktemp("measurements"))
 
 
-def test_a_short_soak_balances_and_every_series_is_judged(rig: Rig, tmp_path: Path) -> None:
+def test_a_short_soak_reconciles_and_every_series_has_a_verdict(rig: Rig, tmp_path: Path) -> None:
     said: list[str] = []
     with running_soak(rig, customers=200) as running:
-        # Longer than eight samples take: on a slow machine not every one holds a checkpoint, and so a latency.
+        # More than eight samples, because on a slow machine some have no checkpoint and so no latency.
         samples = running.soak(rate=100.0, minutes=2.0, every_s=5.0, say=said.append)
         letters = running.catch_up()
         failures = rig.rest.failures(running.job_id)
@@ -54,14 +53,14 @@ def test_a_short_soak_balances_and_every_series_is_judged(rig: Rig, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["soak.html", "soak.json", "soak.md"]
 
 
-def test_throughput_is_that_of_decisions_which_equal_the_evaluators(rig: Rig) -> None:
+def test_throughput_is_measured_on_decisions_that_equal_the_evaluators(rig: Rig) -> None:
     messages = card_traffic(5_000)
     done = run_detector(rig, messages, JobPlan(), run_evaluator(messages, rig.model_dir)[1])
     assert 0 < done.rate.events <= 5_000
     assert done.rate.cpu_seconds > 0
 
 
-def test_latency_is_that_of_every_transaction_after_the_warm_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latency_covers_every_transaction_after_the_warm_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "WARM_UP_S", 1.0)
     plan = latency.PLANS[-1]
     found, reached = latency.run(rig, plan, rate=50.0, seconds=4.0)

@@ -1,4 +1,4 @@
-"""The drill of docs/disaster-recovery.md: the whole Flink cluster dies, a new one goes on from the storage."""
+"""The drill of docs/disaster-recovery.md: the whole Flink cluster is lost, a new one restores from the storage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PREFIX = "drilled"
 
 
 def newest_checkpoint(stack: Stack, job_id: str) -> Path:
-    """Return the newest complete checkpoint of a job, found as the page says: on the storage, without Flink."""
+    """Return the newest complete checkpoint of a job from the storage, without Flink, as the page describes."""
     folder = Path(urlparse(stack.settings().checkpoint_dir).path) / job_id
     found = sorted(folder.glob("chk-*/_metadata"), key=lambda path: path.stat().st_mtime)
     assert found, f"no complete checkpoint in {folder}"
@@ -38,7 +38,7 @@ def kill_flink(stack: Stack) -> None:
     wait_for(lambda: not any(map(process.is_alive, victims)), limit_s=240, what="Flink to be gone")
 
 
-def test_a_cluster_that_is_lost_goes_on_from_its_newest_checkpoint(stack: Stack, model_dir: Path) -> None:
+def test_a_new_cluster_restores_from_the_newest_checkpoint(stack: Stack, model_dir: Path) -> None:
     prefix = jobs.own_topics(stack, PREFIX)
     environment = {
         "STREAMFLOW_TOPIC_PREFIX": prefix,
@@ -49,11 +49,11 @@ def test_a_cluster_that_is_lost_goes_on_from_its_newest_checkpoint(stack: Stack,
     job_id = jobs.start_job(stack, "detect", environment)
     first = jobs.send(stack, events[:500], prefix=prefix)
     assert jobs.account(stack, first, prefix).is_as_expected
-    late = jobs.send(stack, events[500:700], prefix=prefix)  # decided or not when the cluster dies
+    late = jobs.send(stack, events[500:700], prefix=prefix)  # some are scored when the cluster is lost
 
     kill_flink(stack)
     checkpoint = newest_checkpoint(stack, job_id)
-    after = jobs.send(stack, events[700:], prefix=prefix)  # nobody is there to decide these
+    after = jobs.send(stack, events[700:], prefix=prefix)  # no job runs when these arrive
     stack.up(["flink"])
     restored = jobs.start_job(stack, "detect", environment, savepoint=checkpoint.as_uri())
     try:
@@ -62,7 +62,7 @@ def test_a_cluster_that_is_lost_goes_on_from_its_newest_checkpoint(stack: Stack,
         assert jobs.account(stack, first, prefix).is_as_expected
         decided = jobs.committed(stack, "decisions", prefix)
         assert len({item["transaction_id"] for item in decided}) == len(events)
-        # Under exactly_once nothing is committed twice, and no history began anew: only a first transaction has none.
+        # Under exactly_once nothing is committed twice and no history is lost: only a first transaction has no history.
         assert len(decided) == len(events)
         blind = [item["customer_id"] for item in decided if "category_surprise" in item["absent"]]
         assert sorted(blind) == sorted({item["customer_id"] for item in decided})

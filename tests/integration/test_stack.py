@@ -1,4 +1,4 @@
-"""The local stack, for real: what is up when it is up, and that nothing is left when it is down."""
+"""The local stack with real servers: all processes run after ``up``, and none is left after ``down``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """An empty folder that the account Postgres runs as can reach."""
+    """Yield an empty folder that the user of Postgres can access."""
     with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder) / "home"
@@ -71,13 +71,13 @@ def test_topics_are_those_of_the_contracts(stack: Stack) -> None:
     assert found == {name: contract.partitions for name, contract in contracts.items()}
 
 
-def test_a_missing_topic_is_named(stack: Stack) -> None:
+def test_the_error_names_a_missing_topic(stack: Stack) -> None:
     with pytest.raises(UserError, match=r"no topic streamflow\.nonsense"):
         topics.require_topics(stack.settings().broker(), ["streamflow.nonsense"])
 
 
 def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
-    """On a topic no job reads while this test runs: the position is one we commit ourselves."""
+    """No job reads this topic; the test commits the position itself."""
     broker, group, partition = stack.settings().broker(), "lag-test", TopicPartition("lag-test", 0)
     with topics.admin(broker) as admin:
         admin.create_topics({"lag-test": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
@@ -87,7 +87,7 @@ def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
         producer.close()
 
         def commit() -> bool:
-            """Fail while the broker still creates its topic of offsets."""
+            """Commit the offset; False while the broker is still creating its offsets topic."""
             try:
                 answer = admin.alter_group_offsets(group, {partition: OffsetAndMetadata(4, "", -1)})
             except KafkaError:
@@ -140,7 +140,7 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
         connection.rollback()
 
 
-def test_the_database_wants_the_password(stack: Stack) -> None:
+def test_the_database_requires_the_password(stack: Stack) -> None:
     dsn = stack.settings().postgres_dsn
     password = stack.settings().postgres_password.get_secret_value()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -154,14 +154,14 @@ def test_up_again_changes_nothing(stack: Stack) -> None:
     assert {item.name: item.pid for item in stack.status()} == before
 
 
-def test_a_changed_migration_is_refused(stack: Stack, tmp_path: Path) -> None:
+def test_a_changed_migration_is_rejected(stack: Stack, tmp_path: Path) -> None:
     for path in MIGRATIONS.glob("*.sql"):
         (tmp_path / path.name).write_text(path.read_text() + "-- changed\n")
     with pytest.raises(UserError, match="was changed after"):
         apply_migrations(stack.settings().postgres_dsn, tmp_path)
 
 
-def test_a_killed_taskmanager_comes_back(stack: Stack) -> None:
+def test_a_killed_taskmanager_can_be_started_again(stack: Stack) -> None:
     before = {item.name: item.pid for item in stack.status()}
     stack.kill_taskmanager(1)
     assert {item.name: item.state for item in stack.status()}["taskmanager-1"] == "dead"
@@ -179,11 +179,11 @@ def test_status_as_json(stack: Stack) -> None:
 
 
 def test_the_command_line_starts_and_stops_a_stack(home: Path) -> None:
-    """On a home of its own, without Flink's 20 seconds: `up` in the API, then `status` and `down` as commands."""
+    """Without Flink, whose start takes 20 s: ``up`` through the API, then ``down`` as a command."""
     Stack(home).up(["postgres", "kafka"])
     stack_id = Stack(home).record.stack_id
     records = list(Stack(home).record.processes.values())
-    assert process.marked(stack_id), "no process carries the marker: the check below would prove nothing"
+    assert process.marked(stack_id), "no process has the marker, so the check below would prove nothing"
     result = cli(home, "down")
     assert result.returncode == 0, result.stderr
     assert not any(map(process.is_alive, records))
@@ -207,15 +207,15 @@ def test_data_and_password_survive_a_restart(home: Path) -> None:
     assert not home.exists()
 
 
-def test_a_taken_port_is_named_and_nothing_is_left(home: Path, stack: Stack) -> None:
+def test_the_error_names_a_port_in_use_and_no_process_is_left(home: Path, stack: Stack) -> None:
     taken = stack.settings().postgres_port
     with pytest.raises(UserError, match=f"port {taken} for postgres is taken"):
         Stack(home).up(["postgres"], wanted_ports={"postgres": taken})
     assert Stack(home).status() == []
 
 
-def test_a_component_that_cannot_start_takes_the_others_down(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kafka's start fails while Postgres is up already: neither may stay."""
+def test_a_component_that_cannot_start_stops_the_others(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start of Kafka fails after Postgres has started; neither may keep running."""
     started: list[str] = []
     spawn = process.spawn
 

@@ -1,6 +1,6 @@
-"""Upgrades on the real stack: what a job finds again after a change, and which changes are refused.
+"""Upgrades on the real stack: the state that a job keeps after a change, and the changes that are refused.
 
-Every test here is a row of the upgrade matrix (`upgrade_matrix.py`); the rows about one stream run in order.
+Every test here is a row of the upgrade matrix (``upgrade_matrix.py``); the rows about one stream run in order.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EXTENDED_JOB = Path(__file__).parent / "extended_detect.py"
 PREFIX = "upgrades"
 EVENTS_A_STEP = 150
 HOUR_MS = 3_600_000
-# The golden savepoints grow old: their customers must not expire while they wait in the repository.
+# The golden savepoints become older in the repository, and their customers must not expire.
 NEVER_EXPIRES = {"STREAMFLOW_STATE_TTL_DAYS": "36500", "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500"}
 
 Transaction = dict[str, Any]
@@ -41,12 +41,12 @@ Encoding = Callable[[Transaction], tuple[bytes, bytes]]
 
 
 def plain(transaction: Transaction) -> tuple[bytes, bytes]:
-    """Return key and value as our own producer writes them."""
+    """Return key and value as StreamFlow's producer writes them."""
     return transaction["customer_id"].encode(), orjson.dumps(transaction)
 
 
 def foreign(transaction: Transaction) -> tuple[bytes, bytes]:
-    """Return key and value as another producer might: a key in JSON; a document indented, sorted, with more fields."""
+    """Return key and value in another producer's format: JSON key; indented, sorted document with more fields."""
     document = {**transaction, "issuer": {"bank": "B\u00fcrgerbank", "tags": [1, 2]}}
     return json.dumps(transaction["customer_id"]).encode(), json.dumps(document, indent=2, sort_keys=True).encode()
 
@@ -64,7 +64,7 @@ def send(stack: Stack, prefix: str, transactions: list[Transaction], encode: Enc
 
 
 def decisions_of(stack: Stack, prefix: str, transactions: list[Transaction]) -> dict[str, Transaction]:
-    """Wait until all of them are decided, and return the decisions by transaction id; a second decision is an error."""
+    """Wait for all decisions and return them by transaction id; a second decision for a transaction is an error."""
     wanted = {transaction["transaction_id"] for transaction in transactions}
 
     def complete() -> list[Transaction] | None:
@@ -72,12 +72,12 @@ def decisions_of(stack: Stack, prefix: str, transactions: list[Transaction]) -> 
         return found if len(found) >= len(wanted) else None
 
     found = wait_for(complete, limit_s=jobs.PATIENCE_S, what=f"{len(wanted)} decisions", interval_s=1.0)
-    assert len(found) == len(wanted), "each transaction is decided once"
+    assert len(found) == len(wanted), "each transaction has one decision"
     return {item["transaction_id"]: item for item in found}
 
 
 def same_features(found: dict[str, Transaction], expected: dict[str, Transaction]) -> None:
-    """Compare every feature, and what is absent, with those of an unbroken history."""
+    """Compare every feature, including absent ones, with those of an unbroken history."""
     assert found
     for name, decision in found.items():
         for part in ("features", "absent"):
@@ -86,7 +86,7 @@ def same_features(found: dict[str, Transaction], expected: dict[str, Transaction
 
 @pytest.mark.parametrize("archive", golden.GOLDEN, ids=lambda path: path.name.partition(".")[0])
 def test_a_savepoint_of_every_released_state_version_is_restored(stack: Stack, archive: Path, tmp_path: Path) -> None:
-    """Every customer of a golden savepoint is still known, and the configuration with them."""
+    """The restored job has every customer of the golden savepoint, and its configuration."""
     prefix = jobs.own_topics(stack, prefix_of(golden.version_of(archive)))
     tmp_path.chmod(0o755)
     savepoint = golden.unpack(archive, tmp_path)
@@ -120,7 +120,7 @@ def test_a_savepoint_of_every_released_state_version_is_restored(stack: Stack, a
 
 @dataclass
 class Stream:
-    """One stream of transactions through a chain of jobs, each from the savepoint of the one before."""
+    """One stream of transactions through a chain of jobs; each starts from the savepoint of the previous one."""
 
     stack: Stack
     models: Path
@@ -143,7 +143,7 @@ class Stream:
     ) -> list[Transaction]:
         """Run a job over the next transactions, compare its features, and stop it; return its decisions."""
         transactions, self.left = self.left[:EVENTS_A_STEP], self.left[EVENTS_A_STEP:]
-        # Half of them are sent while no job runs: the next one finds them at the saved offsets.
+        # Half of them are sent while no job runs; the next job reads them from the saved offsets.
         half = len(transactions) // 2
         send(self.stack, PREFIX, transactions[:half], encode)
         environment, rest = self.environment(model), self.stack.rest()
@@ -188,7 +188,7 @@ def test_parallelism_from_one_to_two_and_another_model(stream: Stream) -> None:
 
 def test_parallelism_from_two_to_one_an_operator_more_and_another_producer(stream: Stream) -> None:
     found = stream.step("v2", script=EXTENDED_JOB, encode=foreign)
-    assert all(item["extended"] for item in found), "the added operator saw them"
+    assert all(item["extended"] for item in found), "the added operator marked them"
 
 
 def test_an_operator_less_and_a_savepoint_in_another_place(stream: Stream, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_an_operator_less_and_a_savepoint_in_another_place(stream: Stream, tmp_p
 
 
 def refused(stack: Stack, environment: dict[str, str], savepoint: str, name: str = "detect") -> str:
-    """Start a job that is refused before it runs; return why."""
+    """Start a job that is refused before it runs; return the reason."""
     before = len(stack.rest().jobs())
     with pytest.raises(UserError) as told:
         jobs.start_job(stack, name, environment, savepoint=savepoint)
@@ -212,7 +212,7 @@ def refused(stack: Stack, environment: dict[str, str], savepoint: str, name: str
 
 
 def test_from_thread_to_process_mode_is_refused(stream: Stream) -> None:
-    """PyFlink keeps state under other names there: the job would start, and know no customer."""
+    """PyFlink names the state differently in process mode: the job would start without any customer."""
     why = refused(stream.stack, stream.environment("v2", "process"), str(stream.savepoint))
     assert "was written in thread mode; in process mode" in why
     assert "STREAMFLOW_EXECUTION_MODE=thread" in why
