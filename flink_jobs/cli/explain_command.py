@@ -52,34 +52,42 @@ def _load(settings: Settings, version: str) -> tuple[Model | None, str]:
 
 
 def _print(found: Explanation, found_in: str) -> None:
-    told = found.decision
-    verdict = "ALERT" if told["is_alert"] else "no alert"
+    decision = found.decision
+    verdict = "ALERT" if decision["is_alert"] else "no alert"
     out.print(
-        f"{told['transaction_id']} of {told['customer_id']}: {verdict}, score {told['score']:.3f} "
-        f"(alert threshold {told['threshold']:g})",
+        f"{decision['transaction_id']} of {decision['customer_id']}: {verdict}, score {decision['score']:.3f} "
+        f"(alert threshold {decision['threshold']:g})",
         markup=False, soft_wrap=True,
     )  # fmt: skip
-    amount = major_amount(told["amount_minor"], told["currency"])
-    place = ", ".join(str(told[name]) for name in ("merchant", "category", "channel", "country") if told.get(name))
-    out.print(f"{amount:,.2f} {told['currency']} {f'at {place} ' if place else ''}on {shown(told['event_time_ms'])}",
-              markup=False, soft_wrap=True)  # fmt: skip
-    if told["ml_score"] is None:
-        out.print(f"score = rules {told['rule_score']:.3f}; without a model score (degraded)")
+    amount = major_amount(decision["amount_minor"], decision["currency"])
+    place = ", ".join(
+        str(decision[name]) for name in ("merchant", "category", "channel", "country") if decision.get(name)
+    )
+    where = f"at {place} " if place else ""
+    out.print(
+        f"{amount:,.2f} {decision['currency']} {where}on {shown(decision['event_time_ms'])}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if decision["ml_score"] is None:
+        out.print(f"score = rules {decision['rule_score']:.3f}; without a model score (degraded)")
     else:
-        alpha = told["alpha"]
-        out.print(f"score = {alpha:g} x model {told['ml_score']:.3f} + {1 - alpha:g} x rules {told['rule_score']:.3f}")
+        alpha = decision["alpha"]
+        out.print(
+            f"score = {alpha:g} x model {decision['ml_score']:.3f} + {1 - alpha:g} x rules {decision['rule_score']:.3f}"
+        )
     _print_rules(found)
     _print_model(found)
-    shadow = told.get("shadow")
+    shadow = decision.get("shadow")
     if shadow:
         would = "would have alerted" if shadow["is_alert"] else "would not have alerted"
         out.print(
             f"shadow {shadow['model_version']}: model {shadow['ml_score']:.3f}, score {shadow['score']:.3f}, {would}"
         )
     out.print(
-        f"rule set {told['ruleset_version']}, configuration revision {told['config_revision']}, "
-        f"model {told['model_version'] or 'none'} ({told.get('variant') or 'champion'}), "
-        f"decided {shown(told['processing_time_ms'])}, read from {found_in}",
+        f"rule set {decision['ruleset_version']}, configuration revision {decision['config_revision']}, "
+        f"model {decision['model_version'] or 'none'} ({decision.get('variant') or 'champion'}), "
+        f"decided {shown(decision['processing_time_ms'])}, read from {found_in}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
 
@@ -102,8 +110,10 @@ def _print_model(found: Explanation) -> None:
     if found.base is None:
         out.print(f"the model: {found.why_no_shares}", markup=False, soft_wrap=True)
         return
-    told = found.decision
-    out.print(f"the model {told['model_version']} starts at {found.base:.3f} and ends at {told['ml_score']:.3f}:")
+    decision = found.decision
+    out.print(
+        f"the model {decision['model_version']} starts at {found.base:.3f} and ends at {decision['ml_score']:.3f}:"
+    )
     rows = [
         [item.feature, _value(item), item.unit, f"{item.adds:+.3f}", item.meaning]
         for item in found.shares

@@ -36,7 +36,7 @@ def run_reporting_errors(app: Callable[..., Any], *, as_json: bool) -> NoReturn:
     With STREAMFLOW_DEBUG set, an error keeps its stack trace.
     """
     try:
-        # Typer prints usage errors in a box for people; for programs it must pass them on.
+        # Typer prints usage errors in a box for users; programs need the exception.
         code = app(prog_name="streamflow", standalone_mode=not as_json)
     except (Exception, KeyboardInterrupt) as cause:
         if os.environ.get("STREAMFLOW_DEBUG"):

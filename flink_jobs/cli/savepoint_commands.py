@@ -12,7 +12,7 @@ import typer
 
 from flink_jobs.cli.job_commands import JobArgument, job_rest, one_job
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
-from flink_jobs.cli.times import shown
+from flink_jobs.cli.savepoint_output import described, print_customers, print_savepoint
 from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
 
@@ -185,11 +185,11 @@ def inspect(
                 f"customer {customer} is not in {snapshot.folder}",
                 "see `streamflow savepoint inspect` without --customer",
             )
-        described = [_described(item) for item in chosen]
+        customers = [described(item) for item in chosen]
         document = {"path": str(snapshot.folder), "customers": versions.total(),
                     "state_versions": dict(sorted(versions.items())), "config": _config(snapshot),
-                    "shown": described}  # fmt: skip
-    emit(output, document, lambda: _print_one(described) if customer is not None else _print_many(document))
+                    "shown": customers}  # fmt: skip
+    emit(output, document, lambda: print_customers(customers) if customer is not None else print_savepoint(document))
 
 
 def _config(snapshot: Snapshot) -> Any:  # noqa: ANN401 - as stored, JSON
@@ -197,100 +197,3 @@ def _config(snapshot: Snapshot) -> Any:  # noqa: ANN401 - as stored, JSON
 
     stored = snapshot.config()
     return None if stored is None else json.loads(stored)
-
-
-def _described(customer: StoredCustomer) -> dict[str, Any]:
-    """Return a customer's state for output; for bytes that cannot be decoded, the problem."""
-    from flink_jobs.core.state.codec import StateError
-
-    told: dict[str, Any] = {
-        "customer_id": customer.customer_id,
-        "state_version": customer.version,
-        "bytes": len(customer.blob),
-        "written": shown(customer.written_ms),
-    }
-    try:
-        state = customer.state()
-    except StateError as error:
-        return {**told, "problem": str(error)}
-    return {
-        **told,
-        "transactions": state.seen_count,
-        "first_seen": shown(state.first_seen_ms),
-        "last_seen": shown(state.last_event_time_ms),
-        "amounts": {
-            currency: {"count": stats.count, "mean": stats.mean, "std": stats.std if stats.count > 1 else None}
-            for currency, stats in state.amounts.items()
-        },
-        "categories": len(state.habits.keys),
-        "hours_utc": list(state.hour_counts),
-        "last_place": None
-        if state.located_at_ms is None
-        else {"at": shown(state.located_at_ms), "latitude": state.latitude, "longitude": state.longitude},
-        "recent": [
-            {"at": shown(time_ms), "surprise": round(surprise, 3), "times_the_usual_amount": round(multiple, 3)}
-            for time_ms, surprise, multiple in zip(
-                state.recent_times_ms, state.recent_surprises, state.recent_multiples, strict=True
-            )
-        ],
-    }
-
-
-def _amounts(told: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{currency} {item['mean']:,.2f}"
-        + (f" ± {item['std']:,.2f}" if item["std"] is not None else "")
-        + f" ({item['count']})"
-        for currency, item in told.get("amounts", {}).items()
-    )
-
-
-def _print_many(document: dict[str, Any]) -> None:
-    config, shown_ones = document["config"], document["shown"]
-    versions = ", ".join(f"version {version}: {count:,}" for version, count in document["state_versions"].items())
-    out.print(f"{document['customers']:,} customers" + (f" ({versions})" if versions else ""))
-    if config is None:
-        out.print("no control message has changed the configuration")
-    else:
-        out.print(
-            f"configuration revision {config['revision']}: alpha {config['alpha']:g}, alert threshold "
-            f"{config['alert_threshold']:g}, model {config['model_version'] or 'as started'}; --output json shows all"
-        )
-    if not shown_ones:
-        return
-    out.print()
-    rows = [
-        [item["customer_id"], item["state_version"], item.get("transactions"), item.get("first_seen"),
-         item.get("last_seen"), item.get("problem") or _amounts(item), item.get("categories"), item["bytes"]]
-        for item in shown_ones
-    ]  # fmt: skip
-    table(
-        ["customer", "state", "transactions", "first seen", "last seen", "usual amounts", "categories", "bytes"], rows
-    )
-    if len(shown_ones) < document["customers"]:
-        out.print(f"... {document['customers'] - len(shown_ones):,} more (--limit)")
-
-
-def _print_one(described: list[dict[str, Any]]) -> None:
-    for told in described:
-        out.print(f"customer {told['customer_id']}: state version {told['state_version']}, {told['bytes']} bytes, "
-                  f"written {told['written']}", markup=False, soft_wrap=True)  # fmt: skip
-        if "problem" in told:
-            out.print(f"cannot be decoded: {told['problem']}", markup=False, soft_wrap=True)
-            continue
-        place = told["last_place"]
-        out.print(f"{told['transactions']} transactions from {told['first_seen']} to {told['last_seen']}, "
-                  f"{told['categories']} categories", soft_wrap=True)  # fmt: skip
-        out.print(f"usual amounts: {_amounts(told) or 'none'}", soft_wrap=True)
-        out.print(
-            "last place: "
-            + ("none" if place is None else f"{place['latitude']:g}, {place['longitude']:g} at {place['at']}"),
-            soft_wrap=True,
-        )
-        hours = " ".join(f"{hour:02}h:{count}" for hour, count in enumerate(told["hours_utc"]) if count)
-        out.print(f"hours (UTC): {hours}\n", soft_wrap=True)
-        columns = ["at", "surprise", "times_the_usual_amount"]
-        table(
-            ["recent transaction", "surprise", "times the usual amount"],
-            [[item[name] for name in columns] for item in told["recent"]],
-        )
