@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kafka.errors import AuthorizationError, SaslAuthenticationFailedError
 
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.broker import Broker
 
 
@@ -22,6 +22,7 @@ def wrong_password(broker: Broker) -> UserError:
     return UserError(
         f"Kafka at {broker} refuses the password of {broker.user}",
         f"check the file {broker.password_file}; `streamflow up` renews the passwords of the local stack",
+        ErrorCode.KAFKA_DENIED,
     )
 
 
@@ -31,7 +32,8 @@ def unreachable(broker: Broker, cause: str) -> UserError:
     if broker.user:
         # kafka-python retries until its time limit and then no longer names the cause.
         fix += f"; a password that is not that of {broker.user} and a wrong authority give the same error"
-    return UserError(f"no Kafka broker answers at {broker} with {broker.protocol} ({cause})", fix)
+    what = f"no Kafka broker answers at {broker} with {broker.protocol} ({cause})"
+    return UserError(what, fix, ErrorCode.KAFKA_UNREACHABLE)
 
 
 def no_topic(broker: Broker, topic: str) -> UserError:
@@ -48,4 +50,5 @@ def denied(broker: Broker, cause: str) -> UserError:
     return UserError(
         f"Kafka at {broker} does not let {broker.user or 'this account'} do that ({cause})",
         "the rights of an account follow from the producers and consumers in flink_jobs/contracts/topics",
+        ErrorCode.KAFKA_DENIED,
     )
