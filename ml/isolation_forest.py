@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from flink_jobs.core.models.trees.arrays import ARRAY_DTYPES, LEAF, ForestArrays, check_trees
+from flink_jobs.core.models.trees.arrays import ARRAY_DTYPES, LEAF, ForestArrays
+from flink_jobs.core.models.trees.checks import check_trees
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

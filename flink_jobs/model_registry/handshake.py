@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from flink_jobs.errors import UserError
 from flink_jobs.flink.rest import FlinkRest
 from flink_jobs.kafka.control_client import build_message, encode_checked, send_and_wait
+from flink_jobs.model_registry.stages import ModelStage
+from flink_jobs.model_registry.versions import ChangeReason
 
 if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.control.experiment import Experiment
     from flink_jobs.core.documents import ControlChanges
-    from flink_jobs.model_registry.versions import ChangeReason, RegisteredModel
+    from flink_jobs.model_registry.versions import RegisteredModel, Registry
     from flink_jobs.settings import Settings
 
 DETECTOR: Final = "streamflow-detect"
@@ -113,3 +115,57 @@ def send_change(
         detail = f"no answer within {wait_s:g} s; the message may still take effect: see `streamflow control show`"
         return JobAnswer(control_id, None, detail)
     return JobAnswer(control_id, str(audit["outcome"]), str(audit["detail"] or ""))
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSender:
+    """Sends a change to the job, and restores the configuration ``config`` when the job cannot load the model."""
+
+    settings: Settings
+    registry: Registry
+    config: DetectionConfig
+    why: ChangeReason
+    now_ms: int
+    wait_s: float
+
+    def send(self, item: RegisteredModel, to: ModelStage, changes: ControlChanges) -> str:
+        """Send a change and return the control id once the job has confirmed it.
+
+        Raises:
+            UserError: no job runs, or the job did not load the model. The message says whether the previous models
+                are in force again.
+        """
+        answer = self._send_change(changes, self.why)
+        if answer.took_effect:
+            return answer.control_id
+        self.registry.note(
+            item.version, "job_refused", self.why, to_stage=to, details=asdict(answer), control_id=answer.control_id
+        )
+        restored = ""
+        undo = self._undo(to)
+        if answer.outcome == "applied" and undo:
+            undo_why = ChangeReason(self.why.actor, f"the job could not use {item.version}")
+            took = self._send_change(undo, undo_why).took_effect
+            restored = (
+                "; the previous model is in force again" if took else "; the previous model could not be restored"
+            )
+        raise UserError(
+            f"the running job did not confirm {item.version} as {to} ({answer.detail or answer.outcome}){restored}",
+            "see `streamflow model history` and `streamflow dlq list --stage model`",
+        )
+
+    def _undo(self, to: ModelStage) -> ControlChanges:
+        """Return the change that restores the previous model; empty if no control message had named it."""
+        before = self.config
+        if to is ModelStage.SHADOW:
+            shadow = before.shadow_model
+            return {"shadow_model": None if shadow is None else {"version": shadow.version, "digest": shadow.digest}}
+        if to is not ModelStage.CHAMPION or before.model_version is None:
+            return {}
+        undo: ControlChanges = {"model_version": before.model_version}
+        if before.model_digest is not None:
+            undo["model_digest"] = before.model_digest
+        return undo
+
+    def _send_change(self, changes: ControlChanges, why: ChangeReason) -> JobAnswer:
+        return send_change(self.settings, changes, why, now_ms=self.now_ms, wait_s=self.wait_s)

@@ -17,7 +17,8 @@ from flink_jobs.model_registry.stages import ModelStage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flink_jobs.core.models.manifest import ManifestDocument, ModelManifest
+    from flink_jobs.core.models.manifest import ModelManifest
+    from flink_jobs.core.models.manifest_document import ManifestDocument
 
 _LOCK: Final = 0x5F20
 """Key of the Postgres advisory lock: two concurrent promotions would send conflicting changes to the job."""

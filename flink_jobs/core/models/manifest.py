@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final, NotRequired, TypedDict, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from flink_jobs.core.models.faults import ModelError, ModelFault
-from flink_jobs.core.models.reference import Reference, ReferenceDocument, parse_reference
+from flink_jobs.core.models.reference import Reference, parse_reference
 from flink_jobs.core.models.trees.arrays import FAMILIES, ForestArrays
 
 SCHEMA_VERSION: Final = 2
@@ -122,48 +122,6 @@ class ModelManifest:
     def to_json(self) -> bytes:
         """Return the content of ``manifest.json``, a ``ManifestDocument``."""
         return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-class TrainingDataDocument(TypedDict):
-    """``TrainingData`` as JSON; the last two keys are absent in schema 1."""
-
-    source: str
-    source_sha256: str | None
-    features_sha256: str
-    rows: int
-    first_event_time_ms: int
-    last_event_time_ms: int
-    labelled_rows: NotRequired[int]
-    labels_sha256: NotRequired[str | None]
-
-
-class BudgetDocument(TypedDict):
-    """``AlertBudget`` as JSON."""
-
-    alerts_per_day: float
-    alpha: float
-    threshold: float
-
-
-class ManifestDocument(TypedDict):
-    """The content of ``manifest.json``, see ``ModelManifest``; ``budget`` and ``reference`` are absent in schema 1."""
-
-    version: str
-    created_at: str
-    feature_names: list[str]
-    feature_hash: str
-    arrays_sha256: str
-    training_data: TrainingDataDocument
-    parameters: dict[str, int | float | str | bool | None]
-    metrics: dict[str, float]
-    score_quantiles: dict[str, float]
-    feature_quantiles: dict[str, dict[str, float]]
-    neutral_values: dict[str, float]
-    code_version: str
-    kind: str
-    budget: NotRequired[BudgetDocument | None]
-    reference: NotRequired[ReferenceDocument | None]
-    schema_version: int
 
 
 def parse_manifest(content: bytes) -> ModelManifest:

@@ -16,7 +16,7 @@ from flink_jobs.core.models.encodings import ENCODING_NAMES, compile_encoding
 from flink_jobs.core.models.families import Compiled, compile_model
 from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.manifest import feature_hash, is_model_version
-from flink_jobs.core.models.trees.arrays import check_trees
+from flink_jobs.core.models.trees.checks import check_trees
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 from flink_jobs.core.models.faults import ModelError, ModelFault
 
@@ -42,21 +42,6 @@ class Reference:
 
     rows: int
     bins: dict[str, Bins]
-
-
-class BinsDocument(TypedDict):
-    """``Bins`` as JSON."""
-
-    edges: list[float]
-    shares: list[float]
-    absent: float
-
-
-class ReferenceDocument(TypedDict):
-    """``Reference`` as JSON."""
-
-    rows: int
-    bins: dict[str, BinsDocument]
 
 
 def parse_reference(document: object) -> Reference:

@@ -14,8 +14,9 @@ from flink_jobs.core.models.calibration import CURVE_RAW, CURVE_SCORE, compile_c
 from flink_jobs.core.models.families import compile_model
 from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.trees import walk as tree_walk
-from flink_jobs.core.models.trees.arrays import LEAF, MAX_LEAVES, BoostingArrays, check_trees
+from flink_jobs.core.models.trees.arrays import LEAF, BoostingArrays
 from flink_jobs.core.models.trees.boosting_scorer import compile_score, sigmoid
+from flink_jobs.core.models.trees.checks import MAX_LEAVES, check_trees
 from tests.unit.core.tree_models import FEATURE_COUNT, boosted, forests, rows
 
 if TYPE_CHECKING:

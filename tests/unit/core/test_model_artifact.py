@@ -17,6 +17,7 @@ from flink_jobs.core.models import artifact as model_artifact
 from flink_jobs.core.models.manifest import ARRAYS_FILE, MANIFEST_FILE, feature_hash, parse_manifest
 from flink_jobs.core.models.model import ModelError, ModelFault, load_model, model_directory
 from flink_jobs.core.models.trees import arrays as tree_arrays
+from flink_jobs.core.models.trees import checks as tree_checks
 from tests.unit.core.forest_samples import FEATURES, VERSION, forest, manifest, write
 
 if TYPE_CHECKING:
@@ -258,18 +259,18 @@ def test_arrays_that_are_not_a_forest_are_refused(tmp_path: Path, change: dict[s
 )
 def test_the_check_does_not_rely_on_the_reader(arrays: ForestArrays) -> None:
     with pytest.raises(ModelError) as caught:
-        tree_arrays.check_trees(arrays, len(FEATURES))
+        tree_checks.check_trees(arrays, len(FEATURES))
     assert caught.value.reason is ModelFault.BAD_ARRAYS
 
 
 @pytest.mark.parametrize("cap", ["MAX_TREES", "MAX_NODES", "MAX_FEATURES"])
 def test_caps_on_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap: str) -> None:
-    monkeypatch.setattr(tree_arrays, cap, 1)
+    monkeypatch.setattr(tree_checks, cap, 1)
     assert fault_of(write(tmp_path)) is ModelFault.TOO_LARGE
 
 
 def test_a_chain_of_splits_is_too_deep(tmp_path: Path) -> None:
-    depth = tree_arrays.MAX_DEPTH + 2
+    depth = tree_checks.MAX_DEPTH + 2
     feature, left, right, samples = [], [], [], []
     for level in range(depth):  # node 2k splits, node 2k + 1 is its left leaf
         feature += [0, -1]

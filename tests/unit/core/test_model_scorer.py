@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flink_jobs.core.models.trees import walk as tree_walk
-from flink_jobs.core.models.trees.arrays import ARRAY_DTYPES, LEAF, MAX_FLOAT32, ForestArrays, check_trees
+from flink_jobs.core.models.trees.arrays import ARRAY_DTYPES, LEAF, ForestArrays
+from flink_jobs.core.models.trees.checks import MAX_FLOAT32, check_trees
 from flink_jobs.core.models.trees.forest_scorer import compile_score
 from flink_jobs.core.models.trees.linked_trees import average_path_length, float32_boundary
 from tests.unit.core.tree_models import FEATURE_COUNT, forests, rows

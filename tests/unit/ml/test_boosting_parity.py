@@ -13,8 +13,9 @@ from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
 from flink_jobs.core.models.faults import ModelError
-from flink_jobs.core.models.trees.arrays import LEAF, check_trees
+from flink_jobs.core.models.trees.arrays import LEAF
 from flink_jobs.core.models.trees.boosting_scorer import compile_score
+from flink_jobs.core.models.trees.checks import check_trees
 from ml.gradient_boosting import export_boosting
 
 

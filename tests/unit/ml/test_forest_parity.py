@@ -13,7 +13,8 @@ from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 
 from flink_jobs.core.models.faults import ModelError
-from flink_jobs.core.models.trees.arrays import LEAF, arrays_digest, check_trees
+from flink_jobs.core.models.trees.arrays import LEAF, arrays_digest
+from flink_jobs.core.models.trees.checks import check_trees
 from flink_jobs.core.models.trees.forest_scorer import compile_score
 from ml.isolation_forest import export_forest
 

@@ -21,7 +21,7 @@
 #include <structmember.h>
 
 #define LANES 8
-#define MAX_FEATURES 256 /* the same as in arrays.py */
+#define MAX_FEATURES 256 /* the same as in checks.py */
 
 typedef struct {
     double boundary; /* a feature value <= boundary goes to the left child */

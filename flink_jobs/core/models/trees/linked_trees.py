@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flink_jobs.core.models.faults import ModelError, ModelFault
-from flink_jobs.core.models.trees.arrays import LEAF, MAX_DEPTH
+from flink_jobs.core.models.trees.arrays import LEAF
+from flink_jobs.core.models.trees.checks import MAX_DEPTH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

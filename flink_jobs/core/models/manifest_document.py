@@ -1,0 +1,62 @@
+"""``manifest.json`` as JSON types: the form in which a manifest is stored in artifacts and in the registry."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class BinsDocument(TypedDict):
+    """``Bins`` as JSON."""
+
+    edges: list[float]
+    shares: list[float]
+    absent: float
+
+
+class ReferenceDocument(TypedDict):
+    """``Reference`` as JSON."""
+
+    rows: int
+    bins: dict[str, BinsDocument]
+
+
+class TrainingDataDocument(TypedDict):
+    """``TrainingData`` as JSON; the last two keys are absent in schema 1."""
+
+    source: str
+    source_sha256: str | None
+    features_sha256: str
+    rows: int
+    first_event_time_ms: int
+    last_event_time_ms: int
+    labelled_rows: NotRequired[int]
+    labels_sha256: NotRequired[str | None]
+
+
+class BudgetDocument(TypedDict):
+    """``AlertBudget`` as JSON."""
+
+    alerts_per_day: float
+    alpha: float
+    threshold: float
+
+
+class ManifestDocument(TypedDict):
+    """The content of ``manifest.json``, see ``ModelManifest``; ``budget`` and ``reference`` are absent in schema 1."""
+
+    version: str
+    created_at: str
+    feature_names: list[str]
+    feature_hash: str
+    arrays_sha256: str
+    training_data: TrainingDataDocument
+    parameters: dict[str, int | float | str | bool | None]
+    metrics: dict[str, float]
+    score_quantiles: dict[str, float]
+    feature_quantiles: dict[str, dict[str, float]]
+    neutral_values: dict[str, float]
+    code_version: str
+    kind: str
+    budget: NotRequired[BudgetDocument | None]
+    reference: NotRequired[ReferenceDocument | None]
+    schema_version: int
