@@ -1,7 +1,8 @@
-"""The real Airflow, `make airflow-check`: scheduler, LocalExecutor, triggerer, DAG processor and web server, on a real
-Postgres with decided cards. A day goes from raw to gold and is counted again in Python; then what goes wrong.
+"""The DAGs in a real Airflow on a real Postgres with scored cards; ``make airflow-check`` runs this file.
 
-Not collected with the other tests: it takes about ten minutes on two cores. The tests run in the order of the file.
+Scheduler, LocalExecutor, triggerer, DAG processor and web server run. A day goes from raw to gold and is counted again
+in Python; then failures are tested. ``make test`` does not collect this file, because it takes about ten minutes on two
+cores. The tests run in the order of the file.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
 
 @dataclass
 class Webhook:
-    """A server that keeps what is posted to it."""
+    """An HTTP server that stores the bodies of all POST requests."""
 
     posted: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
     def heard(self, dag: str) -> dict[str, Any]:
-        """Wait for the one incident of a DAG: a task tells of its failure after its run is known to have failed."""
+        """Wait for the one incident of a DAG; a task reports its failure after its run has already failed."""
         (incident,) = wait_for(
             lambda: [item for item in self.posted if item["dag_id"] == dag], limit_s=120, what=f"an incident of {dag}"
         )
@@ -75,7 +76,7 @@ def webhook() -> Iterator[Webhook]:
 
 @dataclass
 class Running:
-    """A running Airflow, the database behind it and what was archived there."""
+    """A running Airflow, its database and the archived documents."""
 
     stack: Stack
     settings: Settings
@@ -95,7 +96,7 @@ class Running:
         return str(self.airflow.request(f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
 
     def finish(self, dag: str, run: str) -> str:
-        """Wait until a run has ended; return how."""
+        """Wait until a run has ended; return its final state."""
 
         def ended() -> str | None:
             state: str = self.airflow.request(f"/api/v2/dags/{dag}/dagRuns/{run}")["state"]
@@ -104,7 +105,7 @@ class Running:
         return wait_for(ended, limit_s=RUN_LIMIT_S, what=f"{dag} {run}", interval_s=1.0)
 
     def announced(self, run: str) -> list[dict[str, Any]]:
-        """What a run told of its assets: by this, not by the clock, it is known which runs it started."""
+        """Return the asset events of a run; they show which runs it started, independent of the clock."""
         query = urlencode({"source_run_id": run})
         events: list[dict[str, Any]] = self.airflow.request(f"/api/v2/assets/events?{query}")["asset_events"]
         return events
@@ -118,7 +119,7 @@ class Running:
             except HTTPError as error:
                 if error.code != HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise
-                return None  # Airflow 3.3 cannot answer while a caused run is queued: its start is yet unknown
+                return None  # Airflow 3.3 fails to answer while a triggered run is queued without a start time
             return next((str(each["run_id"]) for each in caused if each["dag_id"] == dag), None)
 
         return wait_for(started, limit_s=RUN_LIMIT_S, what=f"the run of {dag} after {run}", interval_s=1.0)
@@ -127,7 +128,7 @@ class Running:
 @pytest.fixture(scope="module")
 def running(webhook: Webhook, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("airflow")
-    for part in (folder, *folder.parents[:2]):  # as root, Postgres runs as another account
+    for part in (folder, *folder.parents[:2]):  # when this runs as root, Postgres runs under another account
         part.chmod(0o755)
     dags = [REPO_ROOT / "dags", REPO_ROOT / "tests/orchestration/probes"]
     bundles = [{"name": path.name, "classpath": BUNDLE, "kwargs": {"path": str(path)}} for path in dags]
@@ -161,19 +162,19 @@ def test_every_dag_is_read(running: Running) -> None:
 
 
 def test_a_triggered_day_goes_from_raw_to_gold(running: Running) -> None:
-    """Only the first DAG is triggered: assets start the others."""
+    """Only the first DAG is triggered; assets start the others."""
     run = running.trigger("ingestion_health")
     assert running.finish("ingestion_health", run) == "success"
     for dag in CHAIN[1:]:
         run = running.run_after(dag, run)
         assert running.finish(dag, run) == "success", dag
-    running.pause("ingestion_health", is_paused=True)  # else the clock may start a run in the middle of the next test
+    running.pause("ingestion_health", is_paused=True)  # otherwise the schedule may start a run during the next test
     compare_marts(running.settings, running.cards)
     events = read_events(running.stack.home.airflow / "lineage.jsonl")
     assert "raw.decisions" in sources_of(events, "gold.fct_daily_fraud_summary")
 
 
-def test_a_bad_day_stops_before_gold_and_the_webhook_hears_of_it(running: Running, webhook: Webhook) -> None:
+def test_a_bad_day_stops_before_gold_and_is_reported_to_the_webhook(running: Running, webhook: Webhook) -> None:
     bad = running.cards.decisions[0]
     day = str(moment(bad).date())
     archive(running.settings.postgres_dsn_as("writer"), DecidedCards(decisions=[{**bad, "amount_minor": -1}]))
@@ -186,7 +187,7 @@ def test_a_bad_day_stops_before_gold_and_the_webhook_hears_of_it(running: Runnin
     compare_marts(running.settings, running.cards)
 
 
-def test_the_mended_day_and_a_late_one_are_merged_though_a_task_of_dbt_is_killed(running: Running) -> None:
+def test_the_repaired_day_and_a_late_one_are_merged_after_a_dbt_task_is_killed(running: Running) -> None:
     late = {**running.cards.decisions[0], "transaction_id": "late", "out_of_order_ms": 10**8}
     assert not late["is_alert"]
     running.cards.decisions.append(late)
@@ -199,7 +200,7 @@ def test_the_mended_day_and_a_late_one_are_merged_though_a_task_of_dbt_is_killed
     place = f"/api/v2/dags/gold_build/dagRuns/{run}/taskInstances/{task}"
 
     def killed() -> int | None:
-        """End the task's process, which is dbt's, in the middle of its work."""
+        """Kill the process of the dbt task while it works."""
         instance = running.airflow.request(place)
         if instance["state"] != "running" or not instance["pid"]:
             return None
@@ -214,7 +215,7 @@ def test_the_mended_day_and_a_late_one_are_merged_though_a_task_of_dbt_is_killed
     compare_marts(running.settings, running.cards)
 
 
-def test_a_late_run_is_noted_and_the_webhook_hears_of_it(running: Running, webhook: Webhook) -> None:
+def test_a_late_run_is_recorded_and_reported_to_the_webhook(running: Running, webhook: Webhook) -> None:
     run = running.trigger("late_run")
     assert running.finish("late_run", run) == "success"
     query = "SELECT run_id, what FROM ops.incidents WHERE kind = 'deadline_missed' AND dag_id = 'late_run'"

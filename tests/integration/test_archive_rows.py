@@ -1,4 +1,4 @@
-"""Batches of messages into the tables of a real Postgres: what one row does wrong costs no other its place."""
+"""Batches of messages written to a real Postgres: a rejected row does not affect the other rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.integration.decided_cards import DecidedCards, decide
 pytestmark = pytest.mark.stack
 
 SECRET = "4111111111111111"
-"""Stands for card data: no detail of a refusal may quote it."""
+"""Represents card data: no error detail may contain it."""
 BAD: dict[str, dict[str, Any]] = {
     "NUL in a text": {"merchant": f"{SECRET}\0"},
     "NUL in a feature's name": {"features": {f"\0{SECRET}": 1}},
@@ -67,7 +67,7 @@ def count(connection: psycopg.Connection[Any], table: str) -> int:
 def test_every_good_row_is_written_and_every_bad_one_named(
     connection: psycopg.Connection[Any], cards: DecidedCards
 ) -> None:
-    """Guards a defect: one such row made the archive job restart for ever, and nobody's rows arrived."""
+    """Regression: one such row made the archive job restart forever, and no row was written."""
     messages = texts(cards.decisions[:100])
     broken = [
         orjson.dumps({**cards.decisions[0], "transaction_id": "bad", **change}).decode() for change in BAD.values()
@@ -90,7 +90,7 @@ def test_every_good_row_is_written_and_every_bad_one_named(
 
 
 @pytest.mark.parametrize("topic", ["decisions", "alerts", "dlq", "labels"])
-def test_a_batch_written_twice_makes_equal_rows(
+def test_a_batch_written_twice_gives_the_same_rows(
     connection: psycopg.Connection[Any], cards: DecidedCards, topic: str
 ) -> None:
     archive, messages = ARCHIVE_OF[topic], texts(getattr(cards, topic))
@@ -101,7 +101,7 @@ def test_a_batch_written_twice_makes_equal_rows(
     assert len(before) == len(messages) > 0
 
 
-def test_of_two_messages_with_one_key_the_later_holds(connection: psycopg.Connection[Any], cards: DecidedCards) -> None:
+def test_the_later_of_two_messages_with_one_key_wins(connection: psycopg.Connection[Any], cards: DecidedCards) -> None:
     first = cards.decisions[0]
     assert write_messages(connection, ARCHIVE_OF["decisions"], texts([first, {**first, "score": 0.125}])) == []
     assert connection.execute("SELECT score FROM raw.decisions").fetchall() == [(0.125,)]
@@ -122,7 +122,7 @@ def test_a_table_that_refuses_every_row_of_ours_stops_the_archive(
         write_messages(connection, ARCHIVE_OF["decisions"], texts(cards.decisions[:50]))
 
 
-def test_a_missing_column_is_no_refusal_of_a_row(connection: psycopg.Connection[Any], cards: DecidedCards) -> None:
+def test_a_missing_column_is_not_the_fault_of_a_row(connection: psycopg.Connection[Any], cards: DecidedCards) -> None:
     connection.execute("ALTER TABLE raw.decisions DROP COLUMN shadow CASCADE")
     with pytest.raises(psycopg.errors.UndefinedColumn):
         write_messages(connection, ARCHIVE_OF["decisions"], texts(cards.decisions[:3]))
@@ -202,7 +202,7 @@ def test_a_row_and_its_audit_are_written_together(connection: psycopg.Connection
     assert store.histories().of(bad.letter).is_done
 
 
-def test_two_people_do_not_redrive_at_once(database: Stack) -> None:
+def test_two_redrives_cannot_run_at_once(database: Stack) -> None:
     dsn = database.settings().postgres_dsn
     with (
         open_redrives(dsn, alone=True),

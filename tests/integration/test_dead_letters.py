@@ -1,6 +1,6 @@
-"""Dead letters from beginning to end on the real parts: set aside, archived, edited, decided.
+"""Dead letters on real servers, from rejection through archive and edit to a decision.
 
-The tests of this file share two running jobs on topics of their own, and run in order.
+The tests of this file share two running jobs with their own topics, and run in order.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Document = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Settings of jobs and commands: topics of their own, frequent checkpoints, no model."""
+    """Return the settings of jobs and commands: their own topics, frequent checkpoints, no model."""
     return {
         "STREAMFLOW_TOPIC_PREFIX": PREFIX,
         "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "1000",
@@ -74,7 +74,7 @@ def archived_decisions(stack: Stack, run: str) -> int:
 
 @pytest.mark.usefixtures("running")
 def test_a_slow_or_stopped_postgres_does_not_hold_up_decisions(stack: Stack) -> None:
-    """All of Postgres's processes stand still: every record is decided on Kafka meanwhile; then the rows catch up."""
+    """While all processes of Postgres are stopped, every record is scored on Kafka; then the rows catch up."""
     with frozen_postgres(stack):
         ledger = jobs.send(
             stack, jobs.card_events("frozen", 800), faults=FaultPlan(malformed=0.1, seed=3), prefix=PREFIX
@@ -110,7 +110,7 @@ def test_an_edited_record_is_decided_and_show_tells_so(stack: Stack, dlq: Comman
 def test_a_row_that_postgres_refuses_is_a_dead_letter_and_the_others_arrive(
     stack: Stack, running: dict[str, str]
 ) -> None:
-    """Guards a defect: one such message made the archive job restart for ever."""
+    """Regression: one such message made the archive job restart forever."""
     good = [{**item, "customer_id": f"refused-{item['customer_id']}"} for item in decide(60).decisions]
     bad = {
         "NUL": orjson.dumps({**good[0], "transaction_id": "x", "merchant": "a\0b"}),
@@ -140,10 +140,10 @@ def test_a_row_that_postgres_refuses_is_a_dead_letter_and_the_others_arrive(
 
 @contextmanager
 def frozen_postgres(stack: Stack) -> Iterator[None]:
-    """Stop every process of Postgres for the length of a block, as a machine that hangs would."""
+    """Stop every process of Postgres during a ``with`` block, as if the machine hung."""
     server = stack.record.processes["postgres"].pid
     stopped = [server]
-    os.kill(server, signal.SIGSTOP)  # first: it makes the others
+    os.kill(server, signal.SIGSTOP)  # the first process, because it starts the others
     try:
         for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
             stopped.append(int(child))

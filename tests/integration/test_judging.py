@@ -1,6 +1,6 @@
-"""What a real job recorded: decided again exactly, judged by labels, watched for drift, and trained on.
+"""The decisions of a real job: reproduced by a backtest, judged by labels, checked for drift, and used for training.
 
-One job runs through the whole file, on topics of its own; a day of settings changes and a shift of amounts come last.
+One job with its own topics runs through the whole file; a change of settings and a shift of amounts come last.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ LABELS_UNTIL_MS = 1_000
 
 @dataclass(frozen=True)
 class History:
-    """What was sent to the job, and the model that decided it."""
+    """The events sent to the job, and the model that scored them."""
 
     stack: Stack
     models: Path
@@ -75,7 +75,7 @@ class History:
 
 @pytest.fixture(scope="module")
 def history(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> History:
-    """Run the whole story once."""
+    """Run the job through all phases once."""
     folder = tmp_path_factory.mktemp("judging")
     total = KNOWN + USUAL + CHANGED + SHIFTED
     simulated = itertools.islice(simulate(SimulationPlan(customers=100, seed=5)), total)
@@ -146,7 +146,7 @@ def add_labels(stack: Stack, events: list[SourceEvent]) -> None:
 
 
 def test_the_settings_in_force_give_every_recorded_score_exactly(history: History) -> None:
-    """Under two revisions; with the recorded model scores, and with the model itself."""
+    """Holds for two revisions, with the recorded model scores and with the model itself."""
     model = load_model(model_directory(history.models, history.version), FEATURE_NAMES)
     for plan in (Setup(), Setup(model=model)):
         with warehouse(history.stack.settings().postgres_dsn) as connection:
@@ -183,7 +183,7 @@ def test_the_commands_read_the_same_tables(history: History) -> None:
 
 
 def test_recorded_features_are_rows_to_train_on(history: History) -> None:
-    """Labels known by a moment: later ones are unknown, and the one that was changed later holds its first."""
+    """Only labels known by a given time count: later labels are unknown, and a later correction is ignored."""
     with warehouse(history.stack.settings().postgres_dsn) as connection:
         period = Period(model_version=history.version, labels_until_ms=LABELS_UNTIL_MS)
         dataset = recorded_dataset(read_decisions(connection, period))
@@ -209,7 +209,7 @@ def test_a_model_is_trained_on_what_was_recorded(history: History, tmp_path: Pat
     assert judged["evaluation"]["rows"] + judged["evaluation"]["unlabelled"] >= len(history.sent) // 2
 
 
-def test_precision_counts_the_labels_that_hold_today(history: History) -> None:
+def test_precision_uses_the_labels_in_force_now(history: History) -> None:
     with warehouse(history.stack.settings().postgres_dsn) as connection:
         precision = read_precision(connection, None, None)
     (mine,) = [one for one in precision.models if one.name == history.version]
@@ -225,7 +225,7 @@ def moment(event: SourceEvent) -> str:
     return np.datetime_as_string(np.datetime64(event.transaction["event_time_ms"], "ms"), timezone="UTC")
 
 
-def test_a_stream_like_the_one_before_is_not_drifting(history: History) -> None:
+def test_an_unchanged_stream_shows_no_drift(history: History) -> None:
     window = ("--since", moment(history.usual[0]), "--until", moment(history.usual[-1]))
     arguments = ("--once", "--model", history.version, "--models", str(history.models), *window)
     code, check = history.run("drift", *arguments)
@@ -242,7 +242,7 @@ def test_a_stream_like_the_one_before_is_not_drifting(history: History) -> None:
     assert len(kept) == len(check["measures"])
 
 
-def test_a_stream_that_shifted_asks_for_training(history: History) -> None:
+def test_a_shifted_stream_requires_training(history: History) -> None:
     window = ("--since", moment(history.sent[-SHIFTED]))
     code, check = history.run("drift", "--once", "--model", history.version, "--models", str(history.models), *window)
     assert check["verdict"] == "retrain"
@@ -251,7 +251,7 @@ def test_a_stream_that_shifted_asks_for_training(history: History) -> None:
     assert any(why.startswith("score psi") for why in check["reasons"])
 
 
-def test_a_manifest_is_found_in_the_registry_where_no_folder_has_it(history: History, tmp_path: Path) -> None:
+def test_a_manifest_missing_in_the_folder_is_read_from_the_registry(history: History, tmp_path: Path) -> None:
     manifest = (history.models / history.version / MANIFEST_FILE).read_text()
     with psycopg.connect(history.stack.settings().postgres_dsn) as connection:
         connection.execute(
@@ -265,7 +265,7 @@ def test_a_manifest_is_found_in_the_registry_where_no_folder_has_it(history: His
             find_manifest(connection, tmp_path, "nobody")
 
 
-def test_the_watch_shows_its_checks_to_prometheus(history: History) -> None:
+def test_the_drift_watch_exports_its_checks_to_prometheus(history: History) -> None:
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "flink_jobs.cli", "drift", "--serve", str(port), "--every", "60"]
     command += ["--model", history.version, "--models", str(history.models), "--since", moment(history.sent[-SHIFTED])]

@@ -1,5 +1,4 @@
-"""The gold marts, built by dbt from decided cards, against the same figures counted in Python; and what happens when
-a day is bad, late or built twice."""
+"""The gold marts built by dbt, compared with the same figures counted in Python; also a bad, late or repeated day."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.marts]
 
 EVENTS = 4_000
 BUILD = ("build", "--exclude-resource-type", "unit_test", "test")
-"""Without the tests of the data, which the first build ran."""
+"""Skips the data tests, which the first build ran."""
 EVERY_ROW = """
     SELECT table_name, query_to_xml(format('SELECT md5(string_agg(t::text, '','' ORDER BY t::text)) FROM gold.%I t',
         table_name), false, false, '')::text
@@ -44,10 +43,10 @@ def cards() -> DecidedCards:
 
 @pytest.fixture(scope="module")
 def warehouse(cards: DecidedCards, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Dbt]]:
-    """A database of this module's own with one build of everything, and the dbt that built it."""
+    """Yield this module's own database with one build of everything, and the dbt runner that built it."""
     assert DBT.exists(), "make setup-marts"
     folder = tmp_path_factory.mktemp("stack")
-    for part in (folder, *folder.parents[:2]):  # as root, Postgres runs as another account
+    for part in (folder, *folder.parents[:2]):  # when this runs as root, Postgres runs under another account
         part.chmod(0o755)
     stack = Stack(folder / "home")
     try:
@@ -69,7 +68,7 @@ def test_everything_was_built_and_tested(warehouse: tuple[Settings, Dbt]) -> Non
     assert kinds["test"] >= 50
 
 
-def test_every_mart_row_is_what_counting_in_python_gives(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
+def test_every_mart_row_equals_the_count_in_python(warehouse: tuple[Settings, Dbt], cards: DecidedCards) -> None:
     assert len(cards.decisions) == EVENTS
     compare_marts(warehouse[0], cards)
 
@@ -99,7 +98,7 @@ def test_the_second_build_changes_nothing(warehouse: tuple[Settings, Dbt]) -> No
     assert dict(gold(warehouse[0], EVERY_ROW)) == before
 
 
-def test_lineage_leads_from_gold_back_to_raw(warehouse: tuple[Settings, Dbt], tmp_path: Path) -> None:
+def test_lineage_connects_gold_with_raw(warehouse: tuple[Settings, Dbt], tmp_path: Path) -> None:
     dbt = warehouse[1]
     dbt.tell_lineage(tmp_path / "lineage.jsonl")
     events = read_events(tmp_path / "lineage.jsonl")
@@ -108,9 +107,9 @@ def test_lineage_leads_from_gold_back_to_raw(warehouse: tuple[Settings, Dbt], tm
     assert {event["job"]["namespace"] for event in events} == {NAMESPACE}
 
 
-def test_what_became_of_each_node_is_kept(warehouse: tuple[Settings, Dbt]) -> None:
+def test_the_result_of_each_dbt_node_is_stored(warehouse: tuple[Settings, Dbt]) -> None:
     settings, dbt = warehouse
-    for _ in range(2):  # once more is as once
+    for _ in range(2):  # storing it again changes nothing
         dbt.record(settings.postgres_dsn_as("transformer"))
     with psycopg.connect(settings.postgres_dsn) as connection:
         kept: dict[str, str] = dict(connection.execute("SELECT node, status FROM ops.dbt_results").fetchall())
@@ -159,7 +158,9 @@ def test_a_late_transaction_is_merged_into_its_day(warehouse: tuple[Settings, Db
     late = {**cards.decisions[0], "transaction_id": "late", "out_of_order_ms": 10**8}
     assert moment(late).date() == first_day
     archive(settings.postgres_dsn_as("writer"), DecidedCards(decisions=[late]))
-    with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:  # everything else is long seen
+    with psycopg.connect(
+        settings.postgres_dsn, autocommit=True
+    ) as connection:  # all other rows have been processed before
         connection.execute("UPDATE gold.fct_transactions SET loaded_at = loaded_at - interval '1 day'")
         connection.execute("UPDATE gold.fct_daily_fraud_summary SET loaded_at = loaded_at - interval '1 hour'")
     dbt.run("run", "--select", "+fct_daily_fraud_summary")
@@ -173,7 +174,7 @@ def test_a_killed_build_is_repaired_by_the_next(warehouse: tuple[Settings, Dbt])
     killed: list[int] = []
 
     def kill(_: str) -> None:
-        """End dbt in the middle of its work."""
+        """Kill dbt while it works."""
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 if not killed and str(target).encode() in (folder / "cmdline").read_bytes():

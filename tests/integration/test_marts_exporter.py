@@ -1,4 +1,4 @@
-"""What Prometheus scrapes of the warehouse, from the running command."""
+"""The warehouse metrics that Prometheus scrapes from the running command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Samples = dict[tuple[str, str | None], float]
 
 
 def samples(text: str) -> Samples:
-    """Return each sample by its metric's name and the value of its one label."""
+    """Return the samples by metric name and the value of the one label."""
     families = list(text_string_to_metric_families(text))
     assert {family.name for family in families} <= {PREFIX + metric.name for metric in catalogue.WAREHOUSE_METRICS}
     return {
@@ -38,7 +38,7 @@ def samples(text: str) -> Samples:
     }
 
 
-def test_every_metric_is_scraped_and_says_what_the_tables_say(database: Stack) -> None:
+def test_every_metric_is_scraped_and_equals_the_tables(database: Stack) -> None:
     settings = database.settings()
     dsn = settings.postgres_dsn_as("transformer")
     cards = decide(300)
@@ -50,7 +50,7 @@ def test_every_metric_is_scraped_and_says_what_the_tables_say(database: Stack) -
         check_day(dsn, "values_out_of_range", day)
     check_day(dsn, "freshness", day)
     check_day(dsn, "freshness", date(2023, 1, 1))
-    for run, status in (("a", "error"), ("b", "success")):  # what counts is how it ended last
+    for run, status in (("a", "error"), ("b", "success")):  # the last result counts
         record_dbt_results(dsn, run, [{"unique_id": "model.one", "status": status, "execution_time": 1.0}])
     record_incident(dsn, Incident("task_failed", "some_dag", "it broke"))
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -74,7 +74,7 @@ def test_every_metric_is_scraped_and_says_what_the_tables_say(database: Stack) -
                 found = samples(answer.read().decode())
         except OSError:
             return None
-        # The database's own statistics follow a moment later.
+        # Postgres updates its statistics with a short delay.
         return found if found["table_rows", "gold.fct_shown"] == 7 else None
 
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, cwd=REPO_ROOT) as exporter:
@@ -105,7 +105,7 @@ def test_every_metric_is_scraped_and_says_what_the_tables_say(database: Stack) -
     assert (found["kafka_waiting_records", "t.alerts"], ("kafka_missing_records", "t.alerts") in found) == (4, False)
 
 
-def test_a_database_that_is_away_shows_as_that_and_as_nothing_else() -> None:
+def test_an_unreachable_database_is_reported_and_other_metrics_are_absent() -> None:
     (port,) = free_ports(1)
     text = generate_latest(registry(f"host=127.0.0.1 port={port} dbname=none user=none")).decode()
     assert samples(text) == {("up", None): 0.0}

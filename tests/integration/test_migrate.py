@@ -1,4 +1,4 @@
-"""`streamflow migrate` on a Postgres whose owner is no superuser, as in every cloud."""
+"""``streamflow migrate`` on a Postgres whose owner is not a superuser, as in every cloud."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OWNER, DATABASE = "bank", "cards"
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Settings]:
-    """Settings of an empty database on a server that has none of our roles."""
+    """Yield the settings of an empty database on a server without our database roles."""
     with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
         Path(folder).chmod(0o755)
         stack, password = Stack(Path(folder) / "home"), secrets.token_hex(8)
@@ -45,7 +45,7 @@ def cloud() -> Iterator[Settings]:
             stack.down(wipe=True)
 
 
-def test_an_empty_database_is_brought_to_date_once(cloud: Settings) -> None:
+def test_an_empty_database_is_migrated_once(cloud: Settings) -> None:
     assert own.migrate(cloud) == [item.name for item in read_migrations(MIGRATIONS)]
     assert own.migrate(cloud) == []
     with psycopg.connect(cloud.postgres_dsn_as("writer")) as connection:
@@ -56,7 +56,7 @@ def test_an_empty_database_is_brought_to_date_once(cloud: Settings) -> None:
         connection.execute("CREATE TABLE gold.ours ()")
 
 
-def test_airflow_gets_a_database_and_no_more(
+def test_airflow_gets_its_database_and_no_other_permission(
     cloud: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     password = tmp_path / "password"
@@ -77,12 +77,12 @@ def test_airflow_gets_a_database_and_no_more(
         connection.execute("SELECT FROM raw.decisions")
 
 
-def test_a_wrong_password_is_one_line(cloud: Settings) -> None:
+def test_a_wrong_password_is_one_error_line(cloud: Settings) -> None:
     with pytest.raises(UserError, match=r"refuses: .*password authentication failed"):
         own.migrate(cloud.model_copy(update={"postgres_password": SecretStr("wrong")}))
 
 
-def test_an_account_without_the_right_is_told_which(cloud: Settings) -> None:
+def test_the_error_names_the_missing_permission(cloud: Settings) -> None:
     own.migrate(cloud)
     login = cloud.postgres_login("transformer")
     less = cloud.model_copy(update={"postgres_user": login[0], "postgres_password": login[1]})

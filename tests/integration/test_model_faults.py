@@ -1,6 +1,6 @@
-"""A model that is missing, damaged or fails at work never stops the job: it says so, and decides without it.
+"""A model that is missing, damaged or fails while scoring never stops the job: the rules score, the fault is reported.
 
-One job runs through the whole file, on topics of its own; the tests build on each other.
+One job with its own topics runs through the whole file; the tests build on each other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EVENTS = 5
 
 @dataclass
 class FaultStack:
-    """A running detector, its folder of models, and how to talk to it."""
+    """A running detector, its folder of models, and methods to control it."""
 
     stack: Stack
     job_id: str
@@ -37,7 +37,7 @@ class FaultStack:
     runs: Iterator[int] = field(default_factory=lambda: iter(range(100)))
 
     def use_model(self, version: str) -> AuditDocument:
-        """Ask for a model by a control message; return its audit record."""
+        """Request a model with a control message; return its audit record."""
         return self.change({"model_version": version})
 
     def change(self, changes: ControlChanges) -> AuditDocument:
@@ -62,7 +62,7 @@ class FaultStack:
         return mine
 
     def incidents(self) -> list[dict[str, Any]]:
-        """Return all dead letters so far; they lie in several partitions, so their order means nothing."""
+        """Return all dead letters so far, in no order, because they are in several partitions."""
         return jobs.committed(self.stack, "dlq", PREFIX)
 
     def runs_without_a_restart(self) -> bool:
@@ -90,7 +90,7 @@ def arrays_digest_of(directory: Path) -> str:
 
 
 def is_degraded(decisions: list[dict[str, Any]]) -> bool:
-    """Tell whether all were decided by rules alone, and say so."""
+    """Return whether the rules alone scored all transactions and the decisions say so."""
     assert {item["model"] for item in decisions} <= {"ok", "degraded"}
     return all(
         item["model"] == "degraded" and item["model_version"] is None and item["ml_score"] is None
@@ -99,13 +99,13 @@ def is_degraded(decisions: list[dict[str, Any]]) -> bool:
     )  # fmt: skip
 
 
-def test_without_any_model_the_job_runs_and_decides_by_rules(lab: FaultStack) -> None:
+def test_without_any_model_the_rules_score(lab: FaultStack) -> None:
     assert is_degraded(lab.decisions())
     assert lab.incidents() == [], "told by log and metric: no message or event is to blame"
     assert lab.runs_without_a_restart()
 
 
-def test_a_model_that_appears_later_is_taken_into_use_by_a_control_message(lab: FaultStack) -> None:
+def test_a_control_message_brings_a_later_model_into_use(lab: FaultStack) -> None:
     write_model(lab.models, "good")
 
     answer = lab.use_model("good")
@@ -118,9 +118,7 @@ def test_a_model_that_appears_later_is_taken_into_use_by_a_control_message(lab: 
     assert lab.runs_without_a_restart()
 
 
-def test_a_model_that_was_published_elsewhere_is_fetched_from_the_bucket(
-    lab: FaultStack, bucket: str, tmp_path: Path
-) -> None:
+def test_a_model_published_elsewhere_is_fetched_from_the_bucket(lab: FaultStack, bucket: str, tmp_path: Path) -> None:
     with open_store(f"s3://{bucket}/{PREFIX}") as store:
         store.publish(write_model(tmp_path, "from-afar"))
 
@@ -208,7 +206,7 @@ def test_a_champion_that_fails_at_work_is_cut_off_and_the_next_good_one_ends_it(
     assert lab.runs_without_a_restart()
 
 
-def test_a_shadow_that_fails_leaves_no_trace_in_the_decisions(lab: FaultStack) -> None:
+def test_a_shadow_that_fails_does_not_change_decisions(lab: FaultStack) -> None:
     lab.change({"shadow_model": {"version": "steady-1", "digest": "f" * 64}})
     assert {item["shadow"]["model_version"] for item in lab.decisions()} == {"steady-1"}
 

@@ -1,6 +1,6 @@
-"""A model's life against a running job and its archive, by the commands a person uses. Nothing is restarted.
+"""The life cycle of a model on a running job and its archive, through the user's commands, without a restart.
 
-The tests build on each other, in the order of the file; the two jobs run through it.
+The tests build on each other in the order of the file; both jobs run through the whole file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PREFIX = "model-life"
 LATER_ROWS = 12_000
 PATIENCE_S = 400
 SUSPICIOUS_OF_THE_ORDINARY: dict[str, Any] = {
-    "feature": [1, -1, 0, -1, -1, -1],  # velocity_count <= 3 is one row of eight: nothing is rarer
+    "feature": [1, -1, 0, -1, -1, -1],  # velocity_count <= 3 is one row of eight, the rarest value
     "threshold": [3.0, 0.0, 1.5, 0.0, 0.0, 0.0],
     "left": [1, -1, 3, -1, -1, -1],
     "right": [2, -1, 4, -1, -1, -1],
@@ -44,7 +44,7 @@ SUSPICIOUS_OF_THE_ORDINARY: dict[str, Any] = {
 
 @dataclass
 class Life:
-    """The running jobs, and the command line in front of them."""
+    """The running jobs, and the command line that controls them."""
 
     stack: Stack
     job_id: str
@@ -52,7 +52,7 @@ class Life:
     good: str
     runs: Iterator[int]
     others: frozenset[str] = frozenset()
-    """Versions that another test registered on this stack."""
+    """Versions that other tests registered on this stack."""
 
     def run(self, *arguments: str) -> Any:  # noqa: ANN401 - JSON
         """Run a command and return its JSON."""
@@ -78,7 +78,7 @@ class Life:
         return {version: stage for version, stage in listed.items() if version not in self.others}
 
     def wait_rows(self, query: str, *parameters: object, count: int = 1) -> list[dict[str, Any]]:
-        """Wait until the archive has written so many rows."""
+        """Wait until the archive has written this number of rows."""
 
         def found() -> list[dict[str, Any]] | None:
             rows = jobs.rows(self.stack, query, *parameters)
@@ -158,7 +158,7 @@ def test_the_gate_refuses_a_worse_model_with_its_reasons(life: Life, later_cards
     assert {item["model_version"] for item in life.decisions()} == {life.good}
 
 
-def test_who_forces_it_is_recorded_and_one_command_rolls_back(life: Life) -> None:
+def test_a_forced_promotion_records_its_user_and_one_command_rolls_back(life: Life) -> None:
     done = life.run("model", "promote", "poor", "--to", "champion", "--reason", "a drill", "--force", "--by", "drill")
 
     assert (done["promoted"], done["forced"]) == (True, True)
@@ -175,7 +175,7 @@ def test_who_forces_it_is_recorded_and_one_command_rolls_back(life: Life) -> Non
     assert {item["model_version"] for item in life.decisions()} == {life.good}
 
 
-def test_what_the_job_refuses_is_not_recorded_as_promoted(life: Life) -> None:
+def test_a_model_that_the_job_refuses_is_not_recorded_as_promoted(life: Life) -> None:
     write_model(life.models, "vanished")
     life.run("model", "register", "vanished")
     (life.models / "vanished" / "model.npz").write_bytes(b"not what was registered")
@@ -190,7 +190,7 @@ def test_what_the_job_refuses_is_not_recorded_as_promoted(life: Life) -> None:
     assert {item["model_version"] for item in life.decisions()} == {life.good}
 
 
-def test_the_guard_ends_an_experiment_and_the_champion_decides_again(life: Life) -> None:
+def test_the_guard_ends_an_experiment_and_the_champion_scores_again(life: Life) -> None:
     write_model(life.models, "wild", **SUSPICIOUS_OF_THE_ORDINARY)
     life.run("model", "register", "wild")
     ordinary = FeatureVector(*NEUTRAL_VALUES), Transaction("t", "c", 100, "USD", 0)
@@ -217,7 +217,7 @@ def test_the_guard_ends_an_experiment_and_the_champion_decides_again(life: Life)
     assert life.stack.rest().failures(life.job_id) == []
 
 
-def test_labels_arrive_late_and_the_latest_holds(life: Life, tmp_path: Path) -> None:
+def test_labels_arrive_late_and_the_latest_wins(life: Life, tmp_path: Path) -> None:
     cards = tmp_path / "cards.csv"
     with gzip.open(jobs.CARD_FILE, "rt") as file:
         cards.write_text("".join(itertools.islice(file, 51)))
@@ -239,7 +239,7 @@ def test_labels_arrive_late_and_the_latest_holds(life: Life, tmp_path: Path) -> 
         life.run("label", "t-1", "--customer", "x" * 65, "--as", "fraud")
 
 
-def test_explain_tells_an_alert_and_an_ordinary_decision(life: Life) -> None:
+def test_explain_shows_an_alert_and_an_ordinary_decision(life: Life) -> None:
     life.run("control", "set-alpha", "0.5", "--reason", "test")
     life.run("control", "set-threshold", "0.01", "--reason", "test")
     (alert, *_) = life.decisions(2)
@@ -262,8 +262,8 @@ def test_explain_tells_an_alert_and_an_ordinary_decision(life: Life) -> None:
         life.run("explain", "nobody")
 
 
-def test_retraining_ends_with_a_shadow_that_the_job_asks(life: Life) -> None:
-    """The steps of the DAG, by the commands it calls; repeated, they change nothing."""
+def test_retraining_ends_with_a_shadow_model_in_the_job(life: Life) -> None:
+    """The commands of the DAG; repeating them changes nothing."""
     life.run("control", "set-threshold", "0.4", "--reason", "test")
     champion = next(version for version, stage in life.stages().items() if stage == "champion")
     version = retraining.train_version("isolation_forest", "a test")
@@ -279,7 +279,7 @@ def test_retraining_ends_with_a_shadow_that_the_job_asks(life: Life) -> None:
     assert life.stages()[version] == "shadow"
 
 
-def test_every_offset_has_its_row_and_a_row_that_goes_missing_is_noticed(life: Life) -> None:
+def test_every_offset_has_its_row_and_a_missing_row_is_reported(life: Life) -> None:
     life.decisions(20)
 
     def compared(wait: float) -> tuple[int, dict[str, Any]]:
@@ -288,7 +288,7 @@ def test_every_offset_has_its_row_and_a_row_that_goes_missing_is_noticed(life: L
 
     topic = f"{PREFIX}.transactions"
 
-    def all_read() -> list[dict[str, Any]] | None:  # the detector tells Kafka what it has read a moment after
+    def all_read() -> list[dict[str, Any]] | None:  # the detector commits its offsets to Kafka with a short delay
         code, document = compared(PATIENCE_S)
         assert code == 0, document
         inputs = [item for item in document["partitions"] if item["topic"] == topic]

@@ -36,7 +36,7 @@ LIMIT_S = 600
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A server to ask."""
+    """A running Prometheus server."""
 
     url: str
 
@@ -99,7 +99,7 @@ def prometheus(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathF
         running.callback(server.send_signal, signal.SIGTERM)
         asked = Prometheus(f"http://{HOST}:{port}")
         wait_for(asked.is_ready, limit_s=240, what="Prometheus")
-        for part in range(3):  # rates want to see counters grow
+        for part in range(3):  # a rate needs a growing counter
             events = jobs.card_events(f"{RUN}-{part}", 800)
             sent = jobs.send(stack, events, faults=FaultPlan(malformed=0.1, duplicates=0.1, seed=7), prefix=prefix)
             jobs.account(stack, sent, prefix)

@@ -1,5 +1,4 @@
-"""The raw tables in a real Postgres: upgraded with rows in them, partitioned by day, kept for so long, and who may do
-what with them."""
+"""The raw tables in a real Postgres: upgrade with existing rows, partitions by day, retention and permissions."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ from tests.integration.decided_cards import DecidedCards, archive, decide, upser
 pytestmark = pytest.mark.stack
 
 BEFORE_PARTITIONS = 3
-"""Migrations of a database that knew no partitions."""
+"""Migrations of a database without partitions."""
 TABLES = {"decisions": "raw.decisions", "alerts": "raw.alerts", "dlq": "raw.dead_letters"}
 
 
@@ -39,7 +38,7 @@ def query(dsn: str, text: str, *parameters: object) -> list[tuple[Any, ...]]:
 
 
 def raw_rows(dsn: str) -> dict[str, list[Any]]:
-    """Return every raw row as JSON, without the column that the partitions brought."""
+    """Return every raw row as JSON, without the column that the partitioning added."""
     return {
         topic: sorted(
             (row[0] for row in query(dsn, f"SELECT to_jsonb(t) - 'received_ms' FROM {table} t")),  # noqa: S608
@@ -74,7 +73,7 @@ def test_an_old_database_keeps_its_rows(fresh_database: Settings, cards: Decided
     assert raw_rows(dsn) == before
     assert [default_rows(dsn, name) for name in ("decisions", "alerts", "dead_letters")] == [0, 0, 0]
 
-    archive(dsn, cards)  # the same messages again meet their rows
+    archive(dsn, cards)  # the same messages again find their rows
     assert raw_rows(dsn) == before
     assert len(query(dsn, "SELECT FROM ml.alarming")) == len(cards.alerts) > 0, "a view sees every partition"
 
@@ -98,7 +97,7 @@ def test_rows_of_the_same_day_share_a_partition_and_absurd_ones_do_not_fail(
     assert roll_partitions(dsn, date(2026, 1, 2)) == []
 
 
-def test_old_days_are_dropped_counted_from_the_newest_row(fresh_database: Settings, cards: DecidedCards) -> None:
+def test_retention_counts_from_the_newest_row(fresh_database: Settings, cards: DecidedCards) -> None:
     dsn = fresh_database.postgres_dsn
     apply_migrations(dsn, MIGRATIONS)
     archive(dsn, cards)
@@ -156,18 +155,18 @@ FORBIDDEN: list[tuple[DatabaseRole, str]] = [
 
 
 @pytest.mark.parametrize(("role", "statement"), FORBIDDEN, ids=[f"{role}: {text}" for role, text in FORBIDDEN])
-def test_what_a_role_need_not_do_it_cannot(database: Stack, role: DatabaseRole, statement: str) -> None:
+def test_a_role_cannot_do_more_than_it_needs(database: Stack, role: DatabaseRole, statement: str) -> None:
     settings = database.settings()
     with psycopg.connect(settings.postgres_dsn_as(role)) as connection:
         assert connection.info.user == f"streamflow_{role}"
-        if role == "analyst":  # the setting of the role is a courtesy, its rights are what holds
+        if role == "analyst":  # the setting of the role is a convenience; its privileges are the protection
             connection.execute("SET default_transaction_read_only = off")
             connection.commit()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement.encode())
 
 
-def test_what_a_role_is_for_it_can(database: Stack, cards: DecidedCards) -> None:
+def test_a_role_can_do_what_it_is_for(database: Stack, cards: DecidedCards) -> None:
     settings = database.settings()
     dsns = {role: settings.postgres_dsn_as(role) for role in ("writer", "transformer", "analyst")}
     archive(dsns["writer"], cards)

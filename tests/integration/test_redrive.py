@@ -1,6 +1,6 @@
-"""Redrives on a real broker and database: killed in mid-way, parked, of one edited label.
+"""Redrives on a real broker and database: killed during a run, parked, of one edited label.
 
-The detector is its evaluator here, called for whatever is on the topic: what Flink adds is tested elsewhere.
+The evaluator replaces the detector here and scores the records on the topic; other tests cover Flink.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def source_record(record: Record) -> SourceRecord:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """A broker and a database alone."""
+    """Yield a stack with Kafka and Postgres only."""
     with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
         Path(folder).chmod(0o755)
         stack = Stack(Path(folder) / "home")
@@ -100,7 +100,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def detector(stack: Stack) -> Iterator[Detector]:
-    """The detector, when it has seen 200 records, a quarter of them malformed and some of them twice."""
+    """Yield the detector after 200 records, a quarter of them malformed and some duplicated."""
     jobs.send(stack, jobs.card_events("redrive", 200), faults=FaultPlan(malformed=0.25, duplicates=0.05, seed=8))
     label = SourceRecord(b'{"label":"maybe"}', *LABEL_PLACE[1:], "", "", "", LABEL_PLACE[0])
     reason = DeadLetterReason.LABEL_INVALID
@@ -121,7 +121,7 @@ def letters(stack: Stack) -> list[DeadLetterDocument]:
     return found
 
 
-def test_what_was_decided_stays_and_so_does_what_would_come_back(
+def test_duplicates_and_records_that_would_fail_again_are_not_redriven(
     stack: Stack, detector: Detector, dlq: Commands
 ) -> None:
     assert detector is not None
@@ -154,7 +154,7 @@ def test_an_edited_record_is_decided_and_show_tells_so(stack: Stack, detector: D
     assert [item["why"] for item in again] == ["redriven already"]
 
 
-def test_a_label_that_was_none_goes_into_its_table_when_mended(
+def test_an_invalid_label_goes_into_its_table_once_it_is_fixed(
     stack: Stack, detector: Detector, dlq: Commands, tmp_path: Path
 ) -> None:
     assert detector is not None
@@ -167,10 +167,10 @@ def test_a_label_that_was_none_goes_into_its_table_when_mended(
     assert jobs.rows(stack, "SELECT label FROM raw.labels WHERE customer_id = 'refused-d'") == [{"label": "genuine"}]
 
 
-def test_killed_anywhere_nothing_is_lost_and_nothing_is_sent_twice(
+def test_a_redrive_killed_at_any_point_loses_and_duplicates_nothing(
     stack: Stack, detector: Detector, dlq: Commands
 ) -> None:
-    """SIGKILL before, in the middle of and after sending; the same command then goes on where the dead one stopped."""
+    """After SIGKILL before, during or after sending, the same command resumes where the killed one stopped."""
     names = {item["dlq_id"] for item in letters(stack) if item["stage"] == "parse"} - done(stack)
     assert len(names) >= 20
     command = ["redrive", "--stage", "parse", "--force", "--rate", "1000", "--why", "a drill"]
@@ -196,7 +196,7 @@ def test_killed_anywhere_nothing_is_lost_and_nothing_is_sent_twice(
     assert dlq.run(*command, "--limit", "1")["sent"] == 1, "a letter that came back is a new one"
 
 
-def test_what_keeps_coming_back_is_parked(stack: Stack, detector: Detector) -> None:
+def test_a_record_that_is_rejected_again_and_again_is_parked(stack: Stack, detector: Detector) -> None:
     detector.work()
     impatient = Commands(stack, {"STREAMFLOW_REPLAY_LIMIT": "1"})
     listed = impatient.run("list", "--stage", "parse", "--limit", "1000")
@@ -213,13 +213,13 @@ def test_what_keeps_coming_back_is_parked(stack: Stack, detector: Detector) -> N
 
 
 def done(stack: Stack) -> set[str]:
-    """Return the letters whose redrive has ended well."""
+    """Return the dead letters whose redrive has succeeded."""
     query = "SELECT dlq_id FROM ops.redrives WHERE outcome IN ('sent', 'written')"
     return {row["dlq_id"] for row in jobs.rows(stack, query)}
 
 
 def sent_for(stack: Stack) -> Counter[str]:
-    """Return how many records each letter's redrive has put on the transactions topic."""
+    """Return the number of records that each dead letter's redrive has sent to the transactions topic."""
     found: Counter[str] = Counter()
     with CommittedReader(stack.settings().broker(), [TRANSACTIONS]) as reader:
         for record in reader.read_to_end():

@@ -1,4 +1,4 @@
-"""A secured Kafka and Postgres: what is granted works, and everything else is refused."""
+"""A secured Kafka and Postgres: granted permissions work, and everything else is refused."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def read(broker: Broker, suffix: str) -> None:
         list(reader.read_to_end())
 
 
-# ---- what is granted
+# ---- granted permissions
 
 
-def test_every_right_of_the_contracts_is_one_the_broker_grants(settings: Settings) -> None:
+def test_the_broker_grants_every_permission_of_the_contracts(settings: Settings) -> None:
     tried = 0
     for contract in load_contracts().values():
         for names, use in ((contract.producers, write), (contract.consumers, read)):
@@ -94,11 +94,11 @@ def test_operators_see_lag_and_configuration(settings: Settings) -> None:
     assert read_control_state(settings.broker(), settings.topic_prefix).config.revision == 0
 
 
-# ---- what Kafka refuses
+# ---- refused by Kafka
 
 
 def not_granted() -> list[tuple[str, str, Callable[[Broker, str], None]]]:
-    """Every account with every topic and use that no contract gives it."""
+    """Return every account with every topic and operation that no contract grants it."""
     given = {(grant.account, grant.name, grant.operation) for grant in grants(load_contracts(), "streamflow")}
     accounts = sorted({account for account, _, _ in given})
     return [
@@ -136,7 +136,7 @@ def test_a_topic_that_is_not_granted_is_refused(
 
 def test_a_wrong_password_is_refused(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "wrong").write_text("wrong")
-    read(settings.broker(), "audit")  # the right one opens the same door
+    read(settings.broker(), "audit")  # the right password works on the same listener
     with pytest.raises(UserError, match="no Kafka broker answers") as error:
         connect(replace(settings.broker(), password_file=tmp_path / "wrong"))
     assert "not that of streamflow-tools" in error.value.fix
@@ -162,7 +162,9 @@ def test_a_broker_of_another_authority_is_not_trusted(settings: Settings, tmp_pa
 
 
 @pytest.mark.parametrize("listener", ["kafka.internal", "kafka.controller"])
-def test_the_brokers_own_doors_want_a_certificate(secured: Stack, settings: Settings, listener: str) -> None:
+def test_the_brokers_internal_listeners_require_a_certificate(
+    secured: Stack, settings: Settings, listener: str
+) -> None:
     context = ssl.create_default_context(cafile=str(settings.kafka_ca_file))
     place = (HOST, secured.record.ports[listener])
     with (
@@ -170,20 +172,20 @@ def test_the_brokers_own_doors_want_a_certificate(secured: Stack, settings: Sett
         context.wrap_socket(raw, server_hostname=HOST) as tls,
         pytest.raises((ssl.SSLError, ConnectionError)),
     ):
-        tls.recv(1)  # TLS 1.3 refuses a client without a certificate after the client's own last message
+        tls.recv(1)  # in TLS 1.3 the server rejects a client without a certificate after the client's last message
 
 
-def test_nobody_but_the_administrator_makes_topics(settings: Settings) -> None:
+def test_only_the_administrator_creates_topics(settings: Settings) -> None:
     with topics.admin(settings.broker()) as client, suppress(KafkaError):
         client.create_topics({"streamflow.of-my-own": {"num_partitions": 1, "replication_factor": 1}})
     with pytest.raises(UserError, match=r"no topic streamflow\.of-my-own"):
         topics.require_topics(settings.broker(), ["streamflow.of-my-own"])
 
 
-# ---- what Postgres refuses
+# ---- refused by Postgres
 
 
-def test_postgres_speaks_tls_and_scram_only(settings: Settings, tmp_path: Path) -> None:
+def test_postgres_accepts_tls_and_scram_only(settings: Settings, tmp_path: Path) -> None:
     with psycopg.connect(settings.postgres_dsn) as connection:
         row = connection.execute("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()
         kinds = connection.execute("SELECT DISTINCT left(rolpassword, 13) FROM pg_authid WHERE rolcanlogin").fetchall()
@@ -218,10 +220,10 @@ def test_the_writer_reads_no_gold_and_the_analyst_nothing_else(settings: Setting
             connection.execute(f"SELECT 1 FROM {table}")  # noqa: S608 - named above
 
 
-# ---- what lies about
+# ---- files on disk
 
 
-def test_secrets_are_for_their_owner_only(secured: Stack, settings: Settings) -> None:
+def test_only_their_owner_can_read_secret_files(secured: Stack, settings: Settings) -> None:
     files = [path for path in secured.home.secrets.rglob("*") if path.is_file()]
     assert len(files) > 10
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
@@ -231,6 +233,6 @@ def test_secrets_are_for_their_owner_only(secured: Stack, settings: Settings) ->
         assert path.read_text() not in shown
 
 
-def test_a_stack_that_runs_does_not_change_its_mind(secured: Stack) -> None:
+def test_a_running_stack_cannot_change_its_security(secured: Stack) -> None:
     with pytest.raises(UserError, match="is up with security"):
         secured.up(["kafka"], secure=False)

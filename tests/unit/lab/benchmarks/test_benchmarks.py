@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic and report: what every claim of speed rests on."""
+"""The arithmetic and the report of the benchmarks, on which every speed figure rests."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def test_a_process_uses_cpu_time_and_memory() -> None:
         while meter.samples[-1].cpu_s <= meter.samples[0].cpu_s:
             sum(range(10_000))
     assert meter.samples[-1].rss_bytes > 2**20
-    assert read_process([2**22 + 1]).cpu_s == 0.0  # above the largest pid: there is no such process
+    assert read_process([2**22 + 1]).cpu_s == 0.0  # above the largest pid, so no such process exists
 
 
-def test_workload_has_the_size_and_share_of_garbage_asked_for() -> None:
+def test_workload_has_the_requested_size_and_share_of_garbage() -> None:
     messages = workload.card_traffic(3_000, garbage=0.3, customers=50)
     clean = {message.value for message in workload.card_traffic(3_000, customers=50)}
     assert len(messages) == 3_000
@@ -79,14 +79,14 @@ def test_many_customers_each_have_their_transactions() -> None:
     assert {message.key for message in messages} == {f"m{number:07d}".encode() for number in range(200)}
 
 
-def test_the_time_of_sending_travels_in_the_transaction_id() -> None:
+def test_the_transaction_id_carries_the_send_time() -> None:
     value = latency.marked(1)[0].value
     assert value is not None
     assert latency.sent_at(value.replace(b"latency-mark", b"1700000000123")) == 1_700_000_000_123
 
 
-def test_latency_is_told_for_each_guarantee_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards: plans with settings of their own could not be told apart, and `--only latency` ended in a trace."""
+def test_latency_is_reported_for_each_guarantee_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: plans with different settings had the same hash, and ``--only latency`` failed."""
 
     def run_of(_rig: Rig, plan: JobPlan, rate: float, _seconds: float) -> tuple[NDArray[np.float64], float]:
         return np.array([1.0, 3.0], dtype=np.float64) * float(plan.checkpoint_interval_ms), rate
@@ -117,7 +117,7 @@ def test_report_is_written_as_markdown_and_json(tmp_path: Path) -> None:
     assert written["layout"] == bench_report.LAYOUT
 
 
-def test_what_kafkas_own_tools_say_is_read() -> None:
+def test_rates_are_read_from_the_output_of_kafkas_tools() -> None:
     written = (
         "49801 records sent, 9960.2 records/sec (3.01 MB/sec), 1.0 ms avg latency, 200.0 ms max latency.\n"
         "200000 records sent, 99304.865938 records/sec (28.41 MB/sec), 9.31 ms avg latency, 391.00 ms max latency, "
@@ -149,7 +149,7 @@ def test_options() -> None:
 
 
 def test_peers_share_our_versions() -> None:
-    """A peer with another numpy or orjson would run another evaluator."""
+    """A peer with another version of numpy or orjson would run the evaluator at another speed."""
 
     def locked(lock: Path) -> dict[str, str]:
         packages = tomllib.loads(lock.read_text())["package"]

@@ -1,4 +1,4 @@
-"""Two reports compared: what is named a regression, and what is not."""
+"""Comparison of two reports: which figures are regressions."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def report_of(
         ([890], [10.0], ["engines: ours"]),
         ([1_000], [11.2], ["engines: p99"]),
         ([2_000], [20.0], ["engines: p99"]),  # one better, one worse
-        ([800, 850, 1_050], [10.0], []),  # the rounds overlap with those before
+        ([800, 850, 1_050], [10.0], []),  # the rounds overlap with the old ones
         ([800, 850, 890], [10.0], ["engines: ours"]),
     ],
 )
-def test_what_lost_more_than_a_tenth_in_every_round_is_a_regression(
+def test_a_figure_that_lost_more_than_a_tenth_in_every_round_is_a_regression(
     rates: list[float], latencies: list[float], named: list[str], tmp_path: Path
 ) -> None:
     old = report_of(tmp_path / "old", [1_000, 1_000, 1_000], [10.0])
@@ -44,13 +44,13 @@ def test_what_lost_more_than_a_tenth_in_every_round_is_a_regression(
     assert [change.before.name for change in compare(old, new).regressions] == named
 
 
-def test_the_ratio_is_above_one_when_it_became_better_whichever_way_it_counts(tmp_path: Path) -> None:
+def test_a_ratio_above_one_is_better_for_rates_and_for_times(tmp_path: Path) -> None:
     found = compare(report_of(tmp_path / "old", [1_000], [10.0]), report_of(tmp_path / "new", [1_500], [5.0]))
     assert {change.before.name: change.ratio for change in found.changes} == {"engines: ours": 1.5, "engines: p99": 2.0}
     assert {change.verdict for change in found.changes} == {"better"}
 
 
-def test_the_command_names_the_regression_and_ends_with_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_names_the_regression_and_returns_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = report_of(tmp_path / "old", [1_000], [10.0])
     new = report_of(tmp_path / "new", [800], [10.0], {"cores": "4"})
 
@@ -63,14 +63,14 @@ def test_the_command_names_the_regression_and_ends_with_one(tmp_path: Path, caps
     assert bench_command.main(["--compare", str(old), str(old)]) == 0
 
 
-def test_a_figure_that_was_not_measured_again_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_figure_that_only_the_old_report_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = report_of(tmp_path / "old", [1_000], [10.0]), report_of(tmp_path / "new", None, [10.0])
     assert bench_command.main(["--compare", str(old), str(new)]) == 0
     assert "not in the new report: engines: ours" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"layout": 1}', "\0"])
-def test_what_is_no_report_is_refused_in_words(
+def test_a_file_that_is_no_report_is_rejected_with_a_message(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, other = report_of(tmp_path / "old", [1_000], [10.0]), tmp_path / "other.json"

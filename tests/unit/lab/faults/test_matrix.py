@@ -27,7 +27,7 @@ def test_every_case_has_a_unique_name_and_states_what_is_expected() -> None:
     assert all(case.fault and case.expected for case in CASES)
 
 
-def test_a_lost_and_a_repeated_outcome_show_in_the_counts() -> None:
+def test_the_counts_show_a_lost_and_a_repeated_outcome() -> None:
     lost = Counts.of(Balance(sent=3, decided=2, rejected=0, duplicates=0, missing=((0, 1),)))
     assert (lost.missing, lost.holds) == (1, False)
     twice = Counts.of(Balance(sent=1, decided=2, rejected=0, duplicates=0, repeated=((0, 0),), repeated_transactions=1))
@@ -62,7 +62,7 @@ def test_the_table_shows_what_failed_and_what_was_left_out() -> None:
         assert f"| {' | '.join(columns)} |" in text
 
 
-def test_an_unknown_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_case_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         fault_command.parse(["--only", "earthquake"])
     assert "unknown case earthquake; known cases: " in capsys.readouterr().err

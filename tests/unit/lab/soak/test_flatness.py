@@ -1,4 +1,4 @@
-"""What the soak's verdict rests on."""
+"""The statistics behind the soak's verdicts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_slope_is_the_median_of_all_pairs(samples: list[float]) -> None:
 
 @settings(deadline=None)
 @given(values, st.floats(0.1, 100))
-def test_the_unit_does_not_matter_and_reversal_turns_the_sign(samples: list[float], factor: float) -> None:
+def test_the_unit_does_not_matter_and_reversal_changes_the_sign(samples: list[float], factor: float) -> None:
     times = list(range(len(samples)))
     found = trend(times, samples)
     scaled = trend(times, [factor * one for one in samples])
@@ -58,7 +58,7 @@ def test_single_outliers_are_no_trend() -> None:
     assert found.is_flat(0.0, only_growth=True)
 
 
-def test_a_fall_is_harmless_only_where_growth_is_what_counts() -> None:
+def test_a_falling_series_is_flat_only_if_growth_alone_is_judged() -> None:
     falling = trend(range(20), [200.0 - 5 * n for n in range(20)])
     assert falling.is_flat(0.05, only_growth=True)
     assert not falling.is_flat(0.05, only_growth=False)
@@ -69,7 +69,7 @@ def test_a_constant_series_has_no_trend() -> None:
 
 
 @pytest.mark.parametrize(("times", "samples"), [(range(5), [1.0] * 5), (range(9), [1.0] * 10), ([1.0] * 9, [1.0] * 9)])
-def test_too_little_says_nothing(times: list[float], samples: list[float]) -> None:
+def test_too_few_samples_or_unordered_times_are_an_error(times: list[float], samples: list[float]) -> None:
     with pytest.raises(ValueError, match=r"needed|ascend"):
         trend(times, samples)
 
@@ -92,7 +92,7 @@ def test_a_leak_is_named() -> None:
     assert cells(row)[-1] == "**NOT FLAT**"
 
 
-def test_the_time_of_sending_travels_in_the_id() -> None:
+def test_the_transaction_id_carries_the_send_time() -> None:
     payload = b'{"transaction_id":"s1-000000017","customer_id":"c1"}'
     assert sent_at(stamped(payload, 1_700_000_000_123) or b"") == 1_700_000_000_123
     assert stamped(None, 1) is None
