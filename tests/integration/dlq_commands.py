@@ -1,4 +1,4 @@
-"""`streamflow dlq` as a person runs it, its answers as JSON; and as one whose machine dies in mid-way."""
+"""Runs ``streamflow dlq`` as a user does, with JSON output, or kills it at a chosen point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KILLED = Path(__file__).parent / "killed_redrive.py"
 
 
 class Commands:
-    """`streamflow` as a person runs it, its answers as JSON."""
+    """Runs ``streamflow dlq`` as a process and returns its JSON output."""
 
     def __init__(self, stack: Stack, environment: dict[str, str]) -> None:
         self._environment = {**os.environ, **environment, "STREAMFLOW_HOME": str(stack.home.root)}

@@ -91,16 +91,18 @@ def test_a_slow_or_stopped_postgres_does_not_hold_up_decisions(stack: Stack) -> 
 
 
 @pytest.mark.usefixtures("running")
-def test_an_edited_record_is_decided_and_show_tells_so(stack: Stack, dlq: Commands) -> None:
+def test_an_edited_record_is_scored_and_show_reports_it(stack: Stack, dlq: Commands) -> None:
     one = next(item for item in letters(stack) if item["reason"] == "NEGATIVE_AMOUNT")
     name = one["dlq_id"]
     document = orjson.loads(one["payload"])
-    edits = ("--set", "amount_minor=5", "--set", "transaction_id=mended-1")
+    edits = ("--set", "amount_minor=5", "--set", "transaction_id=fixed-1")
     report = dlq.run("redrive", name, *edits, "--why", "the sender's sign was wrong", "--by", "alice")
     assert report["sent"] == 1
-    query = "SELECT amount_minor FROM raw.decisions WHERE customer_id = %s AND transaction_id = 'mended-1'"
+    query = "SELECT amount_minor FROM raw.decisions WHERE customer_id = %s AND transaction_id = 'fixed-1'"
     rows = wait_for(
-        lambda: jobs.rows(stack, query, document["customer_id"]), limit_s=LIMIT_S, what="the mended record's decision"
+        lambda: jobs.rows(stack, query, document["customer_id"]),
+        limit_s=LIMIT_S,
+        what="the decision on the edited record",
     )
     assert rows == [{"amount_minor": 5}]
     assert ", decided: score " in dlq.run("show", name)["redrives"][0]["became"]
@@ -126,7 +128,7 @@ def test_a_row_that_postgres_refuses_is_a_dead_letter_and_the_others_arrive(
     jobs.send_raw(stack, topic_name(PREFIX, "labels"), [foreign, orjson.dumps(label)])
 
     expected = before + len(bad) + 1
-    wait_for(lambda: archived_letters(stack) == expected, limit_s=LIMIT_S, what="the refused to be in the table")
+    wait_for(lambda: archived_letters(stack) == expected, limit_s=LIMIT_S, what="the table to hold the dead letters")
     wait_for(lambda: archived_decisions(stack, "refused") == len(good), limit_s=LIMIT_S, what="the good rows")
     assert jobs.rows(stack, "SELECT label_id FROM raw.labels WHERE customer_id = 'refused-c'")
 

@@ -45,7 +45,7 @@ Document = dict[str, Any]
 
 
 class Detector:
-    """Decides what is on the transactions topic and was not decided yet; writes letters, and rows of decisions."""
+    """Scores the new records on the transactions topic; writes dead letters, and rows of decisions."""
 
     def __init__(self, stack: Stack) -> None:
         self._settings = stack.settings()
@@ -78,7 +78,7 @@ class Detector:
 
 
 def source_record(record: Record) -> SourceRecord:
-    """Return a record as the source of the job packs it."""
+    """Return a record in the form in which the job's source passes it on."""
     sent = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     headers = orjson.dumps({name: b64encode(value).decode() for name, value in record.headers}).decode()
     customer = customer_of(record.value or b"") or f"unroutable-{record.offset}"
@@ -135,18 +135,18 @@ def test_duplicates_and_records_that_would_fail_again_are_not_redriven(
     assert {"NEGATIVE_AMOUNT", "OVERSIZE", "EMPTY_PAYLOAD", "LABEL_INVALID"} <= reasons
 
 
-def test_an_edited_record_is_decided_and_show_tells_so(stack: Stack, detector: Detector, dlq: Commands) -> None:
+def test_an_edited_record_is_scored_and_show_reports_it(stack: Stack, detector: Detector, dlq: Commands) -> None:
     one = next(item for item in letters(stack) if item["reason"] == "NEGATIVE_AMOUNT")
     name = one["dlq_id"]
-    edits = ("--set", "amount_minor=5", "--set", "transaction_id=mended-1")
+    edits = ("--set", "amount_minor=5", "--set", "transaction_id=fixed-1")
     report = dlq.run("redrive", name, *edits, "--why", "the sender's sign was wrong", "--by", "alice")
     assert report["sent"] == 1
     assert ", no outcome in Postgres yet" in dlq.run("show", name)["redrives"][0]["became"]
     detector.work()
 
-    told = dlq.run("show", name)
-    (attempt,) = told["redrives"]
-    assert (told["payload"], told["redrive"]) == (one["payload"], "done"), "the letter keeps the original"
+    shown = dlq.run("show", name)
+    (attempt,) = shown["redrives"]
+    assert (shown["payload"], shown["redrive"]) == (one["payload"], "done"), "the dead letter keeps the original"
     assert (attempt["started_by"], attempt["why"]) == ("alice", "the sender's sign was wrong")
     assert {change["path"] for change in attempt["changes"]} == {"amount_minor", "transaction_id"}
     assert ", decided: score " in attempt["became"]
@@ -190,23 +190,25 @@ def test_a_redrive_killed_at_any_point_loses_and_duplicates_nothing(
     places = {(row["sent_partition"], row["sent_offset"]): row["dlq_id"] for row in mine if row["outcome"] == "sent"}
     detector.work()
     again = [item for item in letters(stack) if (item["partition"], item["offset"]) in places]
-    assert {parent_of(item) for item in again} == names, "the audit names where each one is, and each came back"
+    assert {parent_of(item) for item in again} == names, (
+        "the audit holds the coordinates of each record, and each was rejected again"
+    )
     for item in again:
         assert item["payload_sha256"] == payloads[places[item["partition"], item["offset"]]], "byte for byte"
-    assert dlq.run(*command, "--limit", "1")["sent"] == 1, "a letter that came back is a new one"
+    assert dlq.run(*command, "--limit", "1")["sent"] == 1, "the rejection of a redriven record is a new dead letter"
 
 
 def test_a_record_that_is_rejected_again_and_again_is_parked(stack: Stack, detector: Detector) -> None:
     detector.work()
     impatient = Commands(stack, {"STREAMFLOW_REPLAY_LIMIT": "1"})
     listed = impatient.run("list", "--stage", "parse", "--limit", "1000")
-    came_back = {item["dlq_id"] for item in letters(stack) if parent_of(item) is not None} - done(stack)
-    assert came_back
-    assert {item["dlq_id"] for item in listed if item["redrive"] == "parked"} == came_back
+    rejected_again = {item["dlq_id"] for item in letters(stack) if parent_of(item) is not None} - done(stack)
+    assert rejected_again
+    assert {item["dlq_id"] for item in listed if item["redrive"] == "parked"} == rejected_again
     plan = impatient.run("redrive", "--all", "--dry-run")
     parked = {item["dlq_id"]: item["goes"] for item in plan if item["why"].startswith("parked: ")}
-    assert parked == dict.fromkeys(came_back, False)
-    one = min(came_back)
+    assert parked == dict.fromkeys(rejected_again, False)
+    one = min(rejected_again)
     assert impatient.run("redrive", one, "--force", "--why", "once more")["sent"] == 1
     history = impatient.run("history")
     assert (history[0]["dlq_id"], history[0]["is_forced"], history[0]["replay"]) == (one, True, 2)

@@ -1,4 +1,4 @@
-"""What a model or a report says of the program that made it."""
+"""The version of the code that a model or a report names."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from flink_jobs.cli import code_version
 
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A place as an image is: the release's file, and no checkout."""
+    """A folder as in an image: with pyproject.toml, without a git checkout."""
     (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
     monkeypatch.setattr(code_version, "REPO_ROOT", tmp_path)
     return monkeypatch
 
 
-def test_an_image_names_the_commit_it_was_told(image: pytest.MonkeyPatch) -> None:
+def test_an_image_names_the_commit_of_its_build(image: pytest.MonkeyPatch) -> None:
     image.setenv("STREAMFLOW_REVISION", "0123456789abcdef")
     assert code_version.code_version() == "1.2.3+0123456789ab"
 

@@ -1,4 +1,4 @@
-"""`streamflow evaluate` and `backtest` on files, as a person or a script meets them."""
+"""``streamflow evaluate`` and ``backtest`` on files, with text and with JSON output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `streamflow dlq redrive` refuses before it looks at any letter."""
+"""The options that ``streamflow dlq redrive`` rejects before it reads a dead letter, and the edits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IN_EDITOR = Edit([], None, in_editor=True)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "no dead letter is chosen: name one, give filters such as --reason, or give --all"),
         (["--all", "--set", "a=1"], "an edit applies to one dead letter"),
@@ -26,10 +26,10 @@ IN_EDITOR = Edit([], None, in_editor=True)
         (["--since", "soon"], "--since soon is not a time"),
     ],
 )
-def test_a_command_that_says_too_little_is_refused(words: list[str], told: str) -> None:
+def test_an_incomplete_command_is_rejected(words: list[str], message: str) -> None:
     answer = CliRunner().invoke(app, ["dlq", "redrive", *words])
     assert isinstance(answer.exception, UserError)
-    assert told in str(answer.exception)
+    assert message in str(answer.exception)
 
 
 @pytest.mark.parametrize(("text", "offsets"), [("42", (42, 42)), ("42-57", (42, 57))])

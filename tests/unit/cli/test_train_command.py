@@ -1,4 +1,4 @@
-"""`streamflow train` as a person or a script meets it."""
+"""``streamflow train`` on files, with text and with JSON output."""
 
 from __future__ import annotations
 

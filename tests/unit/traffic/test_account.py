@@ -1,4 +1,4 @@
-"""Ledger, outcomes and balance: everything that may go wrong with one record must show in the account."""
+"""Ledger, outcomes and reconciliation: every fault of a single record must be visible in the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOW_MS = 1_767_225_600_000
 
 
 class Run:
-    """A run of the real evaluator over faulty traffic; a test spoils its outputs before they are accounted for."""
+    """A run of the real evaluator over faulty traffic; a test changes its outputs before the reconciliation."""
 
     def __init__(self) -> None:
         self.ledger = SentLedger()
@@ -125,7 +125,7 @@ def test_one_lost_and_one_repeated_do_not_cancel_out(run: Run) -> None:
 
 
 def test_a_transaction_decided_twice_at_two_places_is_found(run: Run) -> None:
-    """The redelivery was scored again instead of set aside."""
+    """The redelivered record was scored again instead of rejected as a duplicate."""
     duplicate = next(letter for letter in run.letters if letter["disposition"] == "duplicate")
     run.letters.remove(duplicate)
     payload = orjson.loads(duplicate["payload"] or "")
