@@ -19,7 +19,6 @@ from flink_jobs.core.features.table import (
     MAX_ZSCORE,
     MIN_AMOUNTS,
     MIN_HOURS,
-    NEUTRAL_VALUES,
     NIGHT_HOURS,
     PLACE_UNCERTAINTY_KM,
     USUAL_SURPRISE,
@@ -66,9 +65,6 @@ class FeatureVector(NamedTuple):
     surprise_24h: float | None = None
     spend_24h: float | None = None
     velocity_24h_ratio: float | None = None
-
-
-ModelInput = tuple[float, ...]
 
 
 def extract_features(
@@ -250,13 +246,6 @@ def surprise_of(features: FeatureVector) -> float:
     """Return what the state remembers of how unusual a transaction was."""
     surprise = features.category_surprise
     return USUAL_SURPRISE if surprise is None else surprise
-
-
-def model_input(features: FeatureVector) -> ModelInput:
-    """Return the features as the model takes them, absent ones at their neutral value."""
-    if None not in features:
-        return features  # type: ignore[return-value]  # the check above is the proof mypy cannot see
-    return tuple(neutral if value is None else value for value, neutral in zip(features, NEUTRAL_VALUES, strict=True))
 
 
 def absences(features: FeatureVector, transaction: Transaction) -> dict[str, AbsenceReason]:

@@ -82,18 +82,3 @@ def unpack_record(line: str, topic: str) -> SourceRecord:
         whole = WholePayload(int(length), digest)
     payload = text.encode("latin-1") if flag == "V" or whole is not None else None
     return SourceRecord(payload, int(partition), int(offset), timestamp, headers, routing_key, topic, whole)
-
-
-def pack_record(record: SourceRecord) -> str:
-    """Write a record the way the source does (for tests and tools that feed the detector directly).
-
-    Raises:
-        ValueError: the routing key holds a line feed.
-    """
-    whole = record.whole
-    flag = "V" if whole is None else f"L{whole.length}\n{whole.sha256}\n"
-    value = "N" if record.payload is None else flag + record.payload.decode("latin-1")
-    if "\n" in record.routing_key:
-        raise ValueError("the routing key holds a line feed; the source replaces it before routing")
-    fields = (str(record.partition), str(record.offset), record.timestamp, record.headers, record.routing_key, value)
-    return "\n".join(fields)

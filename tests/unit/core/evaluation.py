@@ -9,8 +9,9 @@ from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.outcome import Outcome
-from flink_jobs.core.parsing.source_record import SourceRecord, pack_record, unpack_record
+from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
 from flink_jobs.core.transaction import Transaction
+from tests.packed_records import pack_record
 from tests.strategies import NOW_MS
 
 _CONTRACTS = load_contracts()

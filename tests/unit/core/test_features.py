@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from flink_jobs.core.control.config import Blacklist
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
 from flink_jobs.core.features.geography import EARTH_RADIUS_KM, great_circle_km
-from flink_jobs.core.features.table import FEATURE_NAMES, FEATURES, MIN_AMOUNTS, MIN_HOURS, NEUTRAL_VALUES
-from flink_jobs.core.features.vector import FeatureVector, _vector, absences, extract_features, model_input
+from flink_jobs.core.features.table import FEATURE_NAMES, FEATURES, MIN_AMOUNTS, MIN_HOURS
+from flink_jobs.core.features.vector import FeatureVector, _vector, absences, extract_features
 from flink_jobs.core.reasons import AbsenceReason
 from flink_jobs.core.replay import replay_features
 from flink_jobs.core.state.customer import CustomerFraudState
@@ -80,10 +80,6 @@ def test_without_any_history() -> None:
         "category_share": AbsenceReason.NO_CATEGORY,
         "spend_24h": AbsenceReason.INSUFFICIENT_HISTORY,
     }
-    absent = [value is None for value in vector]
-    assert [value for value, is_absent in zip(model_input(vector), absent, strict=True) if is_absent] == [
-        value for value, is_absent in zip(NEUTRAL_VALUES, absent, strict=True) if is_absent
-    ]
 
 
 # ---- amount_zscore, amount_ratio -----------------------------------------------------------------------------
@@ -422,10 +418,6 @@ def test_any_history_stays_in_the_ranges_of_the_table(history: list[Transaction]
             if value is not None:
                 assert type(value) is float
                 assert spec.low <= value <= spec.high, spec.name
-        inputs = model_input(vector)
-        assert all(math.isfinite(number) for number in inputs)
-        expected = [spec.neutral if value is None else value for spec, value in zip(FEATURES, vector, strict=True)]
-        assert list(inputs) == expected
 
 
 def test_features_leave_the_state_as_it_is() -> None:

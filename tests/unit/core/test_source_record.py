@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload, pack_record, unpack_record
+from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload, unpack_record
+from tests.packed_records import pack_record
 from tests.strategies import TOPIC, record_of
 
 keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=20)

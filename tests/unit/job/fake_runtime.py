@@ -17,8 +17,9 @@ from pyflink.common import Row
 from pyflink.datastream import OutputTag
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
-from flink_jobs.core.parsing.source_record import SourceRecord, pack_record
+from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.job.detector.operator import FraudDetectorFunction
+from tests.packed_records import pack_record
 
 THREAD_MODULE = "pyflink.fn_execution.datastream.embedded.runtime_context"
 PROCESS_MODULE = "pyflink.fn_execution.datastream.process.runtime_context"
