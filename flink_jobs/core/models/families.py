@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from flink_jobs.core.models.calibration import CURVE_RAW, compile_curve
 from flink_jobs.core.models.trees import boosting_scorer, forest_scorer
 from flink_jobs.core.models.trees.arrays import BoostingArrays, ForestArrays, TreeArrays
-from flink_jobs.core.models.trees.linked_trees import average_path_length, boosting_trees, forest_trees
+from flink_jobs.core.models.trees.linked_trees import boosting_trees, forest_trees
 from flink_jobs.core.models.trees.path_attribution import compile_attribution
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def compile_model(arrays: TreeArrays, extras: Arrays, feature_count: int) -> Com
     curve = compile_curve(extras) if CURVE_RAW in extras else None
     if isinstance(arrays, ForestArrays):
         raw = forest_scorer.compile_score(arrays, feature_count)
-        trees, score_of_sum = forest_trees(arrays), _forest_curve(arrays)
+        trees, score_of_sum = forest_trees(arrays), forest_scorer.score_of_sum(arrays)
     elif isinstance(arrays, BoostingArrays):
         raw = boosting_scorer.compile_score(arrays, feature_count)
-        trees, score_of_sum = boosting_trees(arrays), _boosting_curve(arrays)
+        trees, score_of_sum = boosting_trees(arrays), boosting_scorer.score_of_sum(arrays)
     else:
         raise TypeError(f"no scorer for {type(arrays).__name__}")
     score = raw if curve is None else _then(raw, curve)
@@ -83,17 +83,6 @@ def _contributions(attribution: Attribution, curve: Curve) -> Callable[[Row, flo
         return [move * slope for move in moved]
 
     return contributions
-
-
-def _forest_curve(arrays: ForestArrays) -> Curve:
-    """Return the function ``2^(-x / c(n))`` of the sum of path lengths; trees of one training row always score 0.5."""
-    normal = float(average_path_length(arrays.max_samples)[0]) * arrays.tree_count
-    return (lambda total: 2.0 ** (-total / normal)) if normal else (lambda _: 0.5)
-
-
-def _boosting_curve(arrays: BoostingArrays) -> Curve:
-    base = float(arrays.base[0])
-    return lambda total: boosting_scorer.sigmoid(base + total)
 
 
 def _then(first: Callable[..., float], second: Curve) -> Callable[..., float]:

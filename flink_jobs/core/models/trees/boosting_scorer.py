@@ -11,6 +11,8 @@ from flink_jobs.core.models.trees.linked_trees import boosting_trees
 from flink_jobs.core.models.trees.walk import compile_sum, exact_shift
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flink_jobs.core.models.trees.arrays import BoostingArrays
     from flink_jobs.core.models.trees.walk import RowScore
 
@@ -47,3 +49,9 @@ def compile_score(arrays: BoostingArrays, feature_count: int) -> RowScore:
     value_sum = compile_sum(boosting_trees(arrays), feature_count, shift)
     scale = 2.0**-shift
     return lambda row: sigmoid(base + value_sum(row) * scale)
+
+
+def score_of_sum(arrays: BoostingArrays) -> Callable[[float], float]:
+    """Return the score as a function of the sum of the trees' log-odds."""
+    base = float(arrays.base[0])
+    return lambda total: sigmoid(base + total)

@@ -9,6 +9,8 @@ from flink_jobs.core.models.trees.linked_trees import average_path_length, fores
 from flink_jobs.core.models.trees.walk import compile_sum, exact_shift
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flink_jobs.core.models.trees.arrays import ForestArrays
     from flink_jobs.core.models.trees.walk import RowScore
 
@@ -36,3 +38,9 @@ def compile_score(arrays: ForestArrays, feature_count: int) -> RowScore:
         return lambda row: 2.0 ** (path_sum(row) * 0.0 - 1.0)  # trees of one row: scikit-learn fixes the exponent
     scale = -(2.0**-shift) / normal
     return lambda row: 2.0 ** (path_sum(row) * scale)
+
+
+def score_of_sum(arrays: ForestArrays) -> Callable[[float], float]:
+    """Return the score as a function of the sum of path lengths; trees of one training row always score 0.5."""
+    normal = float(average_path_length(arrays.max_samples)[0]) * arrays.tree_count
+    return (lambda total: 2.0 ** (-total / normal)) if normal else (lambda _: 0.5)
