@@ -79,7 +79,7 @@ push() {
 
 back() {
   need BRANCH
-  git rev-parse --verify --quiet "origin/$BRANCH~1" >/dev/null || die "$BRANCH has no earlier release to go back to"
+  git rev-parse --verify --quiet "origin/$BRANCH~1" >/dev/null || die "$BRANCH has no earlier release to roll back to"
   publish "$(git rev-parse "origin/$BRANCH~1^{tree}")" "Roll back to the previous release"
 }
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.local.stack import Stack
+from tests.lab.faults.fault_case import CaseStatus
 from tests.lab.faults.fault_command import run_case
 from tests.lab.faults.fault_matrix import CASES
-from tests.lab.faults.finding import Status
 from tests.lab.faults.system_under_test import SystemUnderTest
 
 QUICK = ("schema-change", "clock-jump", "broker-kill", "state-corrupt")
@@ -32,10 +32,10 @@ def system(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathFacto
 def test_the_ledger_is_complete_after_the_fault(system: SystemUnderTest, name: str) -> None:
     (case,) = (case for case in CASES if case.name == name)
 
-    finding = run_case(system, case, seed=1)
+    result = run_case(system, case, seed=1)
     gc.collect()
 
-    assert finding.problems == []
-    assert finding.status is Status.HOLDS
-    assert finding.kafka == finding.postgres
-    assert finding.sent > 0
+    assert result.problems == []
+    assert result.status is CaseStatus.HOLDS
+    assert result.kafka == result.postgres
+    assert result.sent > 0

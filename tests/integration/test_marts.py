@@ -217,7 +217,7 @@ def test_the_checks_of_a_good_day_find_nothing_and_those_of_a_bad_one_do(
     assert breaks.keys() == checks.keys()
     with psycopg.connect(settings.postgres_dsn) as connection:
         connection.execute("DELETE FROM raw.decisions WHERE transaction_id IN ('bad', 'late')")
-        assert failing(connection) == {"kafka_was_read"}, "nobody has looked"
+        assert failing(connection) == {"kafka_was_read"}, "no position of Kafka is recorded"
         connection.execute("INSERT INTO ops.kafka_positions VALUES ('t', 0, 0, 1, 1, 0, 0)")
         assert failing(connection) == set()
         connection.commit()

@@ -190,12 +190,12 @@ def test_a_champion_that_fails_at_work_is_cut_off_and_the_next_good_one_ends_it(
     decided = lab.decisions(60)
 
     late = [item for item in decided if item["model"] == "degraded"]
-    assert late, "cut off within a few events"
+    assert late, "the model is disabled within a few events"
     assert is_degraded(late)
     letters = [item for item in lab.incidents() if item["dlq_id"] not in before]
     assert {(item["reason"], item["stage"], item["disposition"]) for item in letters} == {
         ("MODEL_CUT_OFF", "model", "incident")
-    }, "and no event was set aside because of it"
+    }, "no event became a dead letter because of it"
     assert 1 <= len(letters) <= 2, "one from each subtask that met it"
     assert all(version in item["detail"] for item in letters)
 

@@ -206,7 +206,7 @@ def test_the_guard_ends_an_experiment_and_the_champion_scores_again(life: Life) 
     def ended() -> bool:
         return not life.run("experiment", "status")["is_on"]
 
-    wait_for(ended, limit_s=PATIENCE_S, what="the guard's message to come back")
+    wait_for(ended, limit_s=PATIENCE_S, what="the guard's control message")
     status = life.run("experiment", "status")
     assert (status["ended_by_guard"], status["experiment"]["id"]) == (True, "spring")
     assert "times as often" in status["why_ended"]

@@ -133,7 +133,7 @@ def test_quantiles_can_be_taken(prometheus: Prometheus) -> None:
     assert len(job) == 1
 
 
-def test_the_objectives_hold_and_nobody_is_called(prometheus: Prometheus) -> None:
+def test_the_objectives_hold_and_no_paging_alert_fires(prometheus: Prometheus) -> None:
     """Sooner or later: a machine that is busy with other tests answers some scrapes too late."""
 
     def troubles() -> list[str]:

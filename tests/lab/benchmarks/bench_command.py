@@ -39,7 +39,7 @@ from tests.lab.benchmarks.workload import CUSTOMERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tests.lab.benchmarks.bench_report import Section
+    from tests.lab.benchmarks.bench_report import ResultSection
     from tests.lab.benchmarks.rig import Rig
 
 ALONE = ("codec", "model")
@@ -123,11 +123,11 @@ def parse(arguments: Sequence[str]) -> Options:
     return options
 
 
-def run(options: Options, say: Callable[[str], None], show: Callable[[Section], None]) -> list[Section]:
+def run(options: Options, say: Callable[[str], None], show: Callable[[ResultSection], None]) -> list[ResultSection]:
     """Run the chosen parts and return their tables; each table is shown as soon as it is complete."""
-    sections: list[Section] = []
+    sections: list[ResultSection] = []
 
-    def done(found: list[Section]) -> None:
+    def done(found: list[ResultSection]) -> None:
         for section in found:
             sections.append(section)
             show(section)
@@ -154,7 +154,7 @@ def _on_the_stack(
     options: Options,
     rig: Rig,
     say: Callable[[str], None],
-    done: Callable[[list[Section]], None],
+    done: Callable[[list[ResultSection]], None],
 ) -> None:
     throughput: float | None = None
     for part in parts:
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         console.print(f"[{time.monotonic() - started:6.0f} s] {text}", markup=False, highlight=False)
 
-    def show(section: Section) -> None:
+    def show(section: ResultSection) -> None:
         console.print(bench_report.terminal_table(section))
 
     if options.compare:

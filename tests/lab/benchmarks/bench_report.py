@@ -41,7 +41,7 @@ class Figure:
 
 
 @dataclass
-class Section:
+class ResultSection:
     """One table of the report.
 
     Attributes:
@@ -102,7 +102,7 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
     return f"{middle} ({number(min(values), digits)} to {number(max(values), digits)})"
 
 
-def terminal_table(section: Section) -> Table:
+def terminal_table(section: ResultSection) -> Table:
     """Return a section as a table for the terminal."""
     table = Table(title=section.title, caption=section.method, box=None, title_justify="left", caption_justify="left")
     for position, column in enumerate(section.columns):
@@ -112,7 +112,7 @@ def terminal_table(section: Section) -> Table:
     return table
 
 
-def markdown(sections: Sequence[Section], machine: dict[str, str], command: str) -> str:
+def markdown(sections: Sequence[ResultSection], machine: dict[str, str], command: str) -> str:
     """Return the whole report as Markdown."""
     lines = ["# Benchmark", "", f"Command: `{command}`", ""]
     lines += [f"- {name}: {value}" for name, value in machine.items()]
@@ -128,7 +128,7 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def write(folder: Path, sections: Sequence[Section], machine: dict[str, str], command: str) -> tuple[Path, Path]:
+def write(folder: Path, sections: Sequence[ResultSection], machine: dict[str, str], command: str) -> tuple[Path, Path]:
     """Write ``results.md`` and ``results.json``; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     text, data = folder / "results.md", folder / "results.json"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flink_jobs.core.state.customer import CustomerFraudState
 from flink_jobs.core.state.fields import RING_CAPACITY
 from flink_jobs.native.loader import core_in_use
-from tests.lab.benchmarks.bench_report import Section, number, spread
+from tests.lab.benchmarks.bench_report import ResultSection, number, spread
 from tests.lab.benchmarks.workload import many_customers
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def blob_after(transactions: int) -> bytes:
     return blob
 
 
-def measure(rounds: int) -> list[Section]:
+def measure(rounds: int) -> list[ResultSection]:
     """Time decoding and encoding for every history length."""
-    section = Section(
+    section = ResultSection(
         "codec",
         f"State codec ({core_in_use()} core)",
         METHOD,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flink_jobs.errors import UserError
-from tests.lab.benchmarks.bench_report import LAYOUT, Figure, Section, number, spread
+from tests.lab.benchmarks.bench_report import LAYOUT, Figure, ResultSection, number, spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ _OF_THE_RUN = ("when", "commit", "load average before (1, 5, 15 min)")
 
 
 @dataclass(frozen=True)
-class Change:
+class FigureChange:
     """One figure in both reports."""
 
     before: Figure
@@ -46,22 +46,22 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReportComparison:
     """The result of comparing two reports."""
 
-    changes: list[Change]
+    changes: list[FigureChange]
     missing: list[str]
     """Names of figures that only the old report has."""
     other_machine: list[str]
     """Differences between the machines; if there are any, the ratios say little about the code."""
 
     @property
-    def regressions(self) -> list[Change]:
+    def regressions(self) -> list[FigureChange]:
         """The figures that became worse by more than the threshold."""
         return [change for change in self.changes if change.verdict == "REGRESSION"]
 
 
-def compare(old: Path, new: Path, threshold: float = THRESHOLD) -> Comparison:
+def compare(old: Path, new: Path, threshold: float = THRESHOLD) -> ReportComparison:
     """Compare two ``results.json`` files.
 
     Raises:
@@ -69,7 +69,7 @@ def compare(old: Path, new: Path, threshold: float = THRESHOLD) -> Comparison:
     """
     before, after = _read(old), _read(new)
     ours, theirs = _figures(before), _figures(after)
-    changes = [Change(figure, theirs[name], threshold) for name, figure in ours.items() if name in theirs]
+    changes = [FigureChange(figure, theirs[name], threshold) for name, figure in ours.items() if name in theirs]
     if not changes:
         raise UserError(f"{old} and {new} have no figure in common", "compare reports of the same parts")
     machines = before["machine"], after["machine"]
@@ -79,13 +79,13 @@ def compare(old: Path, new: Path, threshold: float = THRESHOLD) -> Comparison:
         for name in names
         if machines[0][name] != machines[1].get(name)
     ]
-    return Comparison(changes, [name for name in ours if name not in theirs], other)
+    return ReportComparison(changes, [name for name in ours if name not in theirs], other)
 
 
-def as_section(found: Comparison, old: Path, new: Path) -> Section:
+def as_section(found: ReportComparison, old: Path, new: Path) -> ResultSection:
     """Return the comparison as a table."""
     threshold = found.changes[0].threshold
-    section = Section(
+    section = ResultSection(
         "compare",
         f"{new} against {old}",
         f"Medians, with the range of the rounds. Ratio: above 1 is better. A regression is a figure that lost more "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flink_jobs.errors import UserError
 from flink_jobs.native.loader import VARIABLE, core_in_use
 from flink_jobs.settings import REPO_ROOT
-from tests.lab.benchmarks.bench_report import Section, number, spread
+from tests.lab.benchmarks.bench_report import ResultSection, number, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +59,9 @@ def run_in_process(variant: str, events: int, model_dir: Path) -> float:
     return float(microseconds)
 
 
-def measure_variants(model_dir: Path, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
+def measure_variants(model_dir: Path, events: int, rounds: int, say: Callable[[str], None]) -> list[ResultSection]:
     """Measure all variants ``rounds`` times, in turn."""
-    section = Section(
+    section = ResultSection(
         "core", f"The evaluator alone, {events:,} events", METHOD, ("core", "us/event", "speed against Python")
     )
     taken: dict[str, list[float]] = {variant: [] for variant in VARIANTS}

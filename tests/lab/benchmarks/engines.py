@@ -15,7 +15,7 @@ from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.state.recent import RecentStates
 from tests.lab.benchmarks import outputs, peers_env
-from tests.lab.benchmarks.bench_report import Section, number, spread
+from tests.lab.benchmarks.bench_report import ResultSection, number, spread
 from tests.lab.benchmarks.meter import Rate, steady_rate, stolen_seconds
 from tests.lab.benchmarks.rig import CHECKPOINT_INTERVAL_MS, BusyTimes, JobPlan, Rig
 from tests.lab.benchmarks.workload import CUSTOMERS, card_traffic
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from tests.lab.benchmarks.workload import Message
+    from tests.lab.benchmarks.workload import InputMessage
 
 OURS, EVALUATOR = "StreamFlow, exactly-once, RocksDB", "the evaluator in a loop, no engine"
 BYTEWAX, QUIX = peers_env.BYTEWAX, peers_env.QUIX_EXACTLY_ONCE
@@ -52,7 +52,7 @@ class EngineRun:
     busy: BusyTimes = field(default_factory=BusyTimes)
 
 
-def run_evaluator(messages: Sequence[Message], model_dir: Path, kept: int = 0) -> tuple[Rate, str]:
+def run_evaluator(messages: Sequence[InputMessage], model_dir: Path, kept: int = 0) -> tuple[Rate, str]:
     """Score all messages with a dict as state; return the rate and the digest of the decisions.
 
     Args:
@@ -76,7 +76,7 @@ def run_evaluator(messages: Sequence[Message], model_dir: Path, kept: int = 0) -
     return rate, outputs.digest(decisions)
 
 
-def run_detector(rig: Rig, messages: Sequence[Message], plan: JobPlan, expected: str) -> EngineRun:
+def run_detector(rig: Rig, messages: Sequence[InputMessage], plan: JobPlan, expected: str) -> EngineRun:
     """Run our job over the messages.
 
     Raises:
@@ -90,14 +90,14 @@ def run_detector(rig: Rig, messages: Sequence[Message], plan: JobPlan, expected:
         return EngineRun(OURS, steady_rate(written.appended_ms, meter), busy)
 
 
-def warm_up(rig: Rig, messages: Sequence[Message], expected: str, parallelism: int = 1) -> None:
+def warm_up(rig: Rig, messages: Sequence[InputMessage], expected: str, parallelism: int = 1) -> None:
     """Run our job once without timing it, unless this number of TaskManagers has run it before."""
     if rig.warm_taskmanagers < parallelism:
         run_detector(rig, messages, JobPlan(parallelism=parallelism), expected)
         rig.warm_taskmanagers = parallelism
 
 
-def run_peer(rig: Rig, messages: Sequence[Message], peer: peers_env.Peer, expected: str) -> EngineRun:
+def run_peer(rig: Rig, messages: Sequence[InputMessage], peer: peers_env.Peer, expected: str) -> EngineRun:
     """Run a peer over the messages.
 
     Raises:
@@ -112,7 +112,7 @@ def run_peer(rig: Rig, messages: Sequence[Message], peer: peers_env.Peer, expect
 
 def measure(
     rig: Rig, events: int, rounds: int, say: Callable[[str], None], customers: int = CUSTOMERS
-) -> list[Section]:
+) -> list[ResultSection]:
     """Run every engine once in each round; return the comparison and the time shares of our job."""
     peers_env.install()
     messages = card_traffic(events, customers=customers)
@@ -136,8 +136,8 @@ def _summary(run: EngineRun) -> str:
     return f"{run.engine}: {run.rate.events_per_s:,.0f} events/s, {run.rate.events_per_cpu_s:,.0f} per core"
 
 
-def _comparison(runs: Sequence[EngineRun], what: str) -> Section:
-    section = Section(
+def _comparison(runs: Sequence[EngineRun], what: str) -> ResultSection:
+    section = ResultSection(
         "engines",
         f"Throughput with the same evaluator on the same {what}",
         METHOD,
@@ -185,13 +185,13 @@ def raw(run: EngineRun) -> dict[str, Any]:
     }
 
 
-def our_median(comparison: Section) -> float:
+def our_median(comparison: ResultSection) -> float:
     """Return the median throughput of our job in a comparison, in events per second."""
     return statistics.median([float(item["events_per_s"]) for item in comparison.raw if item["engine"] == OURS])
 
 
-def _busy(runs: Sequence[EngineRun]) -> Section:
-    section = Section(
+def _busy(runs: Sequence[EngineRun]) -> ResultSection:
+    section = ResultSection(
         "engines",
         "Time shares of our job",
         "Flink's busy, back-pressured and idle time of each vertex: the average of one sample per second over the last "

@@ -15,13 +15,13 @@ from flink_jobs.errors import UserError
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.local import checkout, toolchain
 from tests.lab.benchmarks import workload
-from tests.lab.benchmarks.bench_report import Section, number, spread
+from tests.lab.benchmarks.bench_report import ResultSection, number, spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tests.lab.benchmarks.rig import Rig
-    from tests.lab.benchmarks.workload import Message
+    from tests.lab.benchmarks.workload import InputMessage
 
 LIMIT_S = 300
 KAFKA_TOOL, OURS = "Kafka's own tool", "StreamFlow's client"
@@ -33,11 +33,11 @@ METHOD = (
 _WRITTEN = re.compile(r"([\d.]+) records/sec")
 
 
-def measure(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
+def measure(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[ResultSection]:
     """Write and read the records with Kafka's tools and with our clients."""
     messages = workload.card_traffic(events)
     size = sum(len(message.value or b"") for message in messages) // len(messages)
-    section = Section("kafka", "The broker's own throughput", METHOD, ("client", "way", "records/s", "MB/s"))
+    section = ResultSection("kafka", "The broker's own throughput", METHOD, ("client", "way", "records/s", "MB/s"))
     rates: dict[tuple[str, str], list[float]] = {}
     for _ in range(rounds):
         for client, (written, read) in {
@@ -55,7 +55,7 @@ def measure(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> l
     return [section]
 
 
-def _our_clients(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
+def _our_clients(rig: Rig, messages: Sequence[InputMessage]) -> tuple[float, float]:
     prefix = rig.new_prefix("kafka")
     started = time.perf_counter()
     workload.publish(rig.broker, prefix, messages)
@@ -69,7 +69,7 @@ def _our_clients(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
     return len(messages) / (written - started), found / (done - written)
 
 
-def _kafka_tools(rig: Rig, messages: Sequence[Message]) -> tuple[float, float]:
+def _kafka_tools(rig: Rig, messages: Sequence[InputMessage]) -> tuple[float, float]:
     prefix, events = rig.new_prefix("kafka"), str(len(messages))
     topic = topic_name(prefix, "transactions")
     payloads = rig.scratch / "payloads.jsonl"

@@ -16,7 +16,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.waiting import wait_for
 from tests.lab.benchmarks import engines, workload
-from tests.lab.benchmarks.bench_report import Section, number
+from tests.lab.benchmarks.bench_report import ResultSection, number
 from tests.lab.benchmarks.rig import JobPlan, Rig
 
 if TYPE_CHECKING:
@@ -82,17 +82,17 @@ def sent_at(decision: bytes) -> int:
     return int(orjson.loads(decision)["transaction_id"].rpartition("-")[2])
 
 
-def marked(events: int) -> list[workload.Message]:
+def marked(events: int) -> list[workload.InputMessage]:
     """Return traffic whose transaction ids end in a mark, which the sender replaces by the send time."""
     messages = []
     for message in workload.card_traffic(events):
         document = orjson.loads(message.value or b"null")
         document["transaction_id"] += f"-{_MARK.decode()}"
-        messages.append(workload.Message(message.key, orjson.dumps(document)))
+        messages.append(workload.InputMessage(message.key, orjson.dumps(document)))
     return messages
 
 
-def send_evenly(broker: Broker, topic: str, messages: list[workload.Message], rate: float) -> float:
+def send_evenly(broker: Broker, topic: str, messages: list[workload.InputMessage], rate: float) -> float:
     """Send at a steady rate, in small bursts every few milliseconds; return the reached rate in records per second."""
     producer: Any = KafkaProducer(**broker.client(), linger_ms=5, compression_type="lz4")
     partitions = len(producer.partitions_for(topic))
@@ -154,9 +154,9 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarra
     return np.array([item.received_ms - item.sent_ms for item in found if item.sent_ms >= first_ms]), reached
 
 
-def measure(rig: Rig, rate: float, seconds: float, rounds: int, say: Callable[[str], None]) -> list[Section]:
+def measure(rig: Rig, rate: float, seconds: float, rounds: int, say: Callable[[str], None]) -> list[ResultSection]:
     """Measure the latency of both guarantees at two checkpoint intervals."""
-    section = Section(
+    section = ResultSection(
         "latency",
         f"Latency at {rate:,.0f} transactions/s",
         METHOD,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flink_jobs.core.state.codec import MAX_STATE_BYTES
 from flink_jobs.core.state.fields import RING_CAPACITY
-from tests.lab.benchmarks.bench_report import Section, number
+from tests.lab.benchmarks.bench_report import ResultSection, number
 from tests.lab.benchmarks.meter import read_process
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import many_customers
@@ -44,9 +44,9 @@ def fillings(customers: int) -> tuple[Filling, Filling]:
     )
 
 
-def measure(rig: Rig, customers: int, say: Callable[[str], None]) -> list[Section]:
+def measure(rig: Rig, customers: int, say: Callable[[str], None]) -> list[ResultSection]:
     """Fill the job and measure checkpoint, savepoint and resident memory."""
-    section = Section(
+    section = ResultSection(
         "memory",
         "State per million customers",
         METHOD,

@@ -15,7 +15,7 @@ from flink_jobs.native.loader import core_in_use
 from ml.dataset import build_dataset, split_by_time
 from ml.parameters import ModelFamily, TrainingParameters
 from ml.train import Provenance, train_model
-from tests.lab.benchmarks.bench_report import Section
+from tests.lab.benchmarks.bench_report import ResultSection
 from tests.lab.benchmarks.outputs import WrongOutputError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ LARGEST_DIFFERENCE = 1e-9
 COLUMNS = ("family", "trees", "inputs", "score us", "contributions us", "base + contributions - score")
 
 
-def measure(rounds: int, say: Callable[[str], None]) -> list[Section]:
+def measure(rounds: int, say: Callable[[str], None]) -> list[ResultSection]:
     """Train both families on the card file, then time ``score`` and ``contributions`` in microseconds a call.
 
     Raises:
@@ -43,7 +43,7 @@ def measure(rounds: int, say: Callable[[str], None]) -> list[Section]:
     _, late = split_by_time(dataset, 0.7)
     calls = _calls(late)
     turns = rounds * TURNS
-    section = Section(
+    section = ResultSection(
         "model",
         f"Model families as served ({core_in_use()} core)",
         "One score: inputs, trees and calibration. Contributions: those of every input, for one alert. "

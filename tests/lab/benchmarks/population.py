@@ -14,11 +14,11 @@ from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.waiting import wait_for
 from tests.lab.benchmarks import workload
-from tests.lab.benchmarks.bench_report import Section, number
+from tests.lab.benchmarks.bench_report import ResultSection, number
 from tests.lab.benchmarks.memory import MIB, full_size
 from tests.lab.benchmarks.meter import steady_rate
 from tests.lab.benchmarks.rig import JobPlan, Rig
-from tests.lab.benchmarks.workload import CUSTOMERS, Message, many_customers
+from tests.lab.benchmarks.workload import CUSTOMERS, InputMessage, many_customers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class PopulationResult:
     readable_s: float
 
 
-def visits(customers: int, events: int) -> Iterator[Message]:
+def visits(customers: int, events: int) -> Iterator[InputMessage]:
     """Yield transactions of randomly drawn customers, 40 days after their first ones."""
     rng = Random(1)  # noqa: S311 - repeatable, no secret
     patterns = list(many_customers(1_000, 1))
@@ -57,10 +57,10 @@ def visits(customers: int, events: int) -> Iterator[Message]:
             "customer_id": f"m{rng.randrange(customers):07d}",
             "event_time_ms": document["event_time_ms"] + FAR_MS,
         }
-        yield Message(document["customer_id"].encode(), orjson.dumps(document))
+        yield InputMessage(document["customer_id"].encode(), orjson.dumps(document))
 
 
-def publish(rig: Rig, prefix: str, messages: Iterator[Message]) -> None:
+def publish(rig: Rig, prefix: str, messages: Iterator[InputMessage]) -> None:
     """Publish in chunks, because the futures of five million records would not fit into memory."""
     while chunk := list(itertools.islice(messages, CHUNK)):
         workload.publish(rig.broker, prefix, chunk)
@@ -102,9 +102,9 @@ def _restore(rig: Rig, job_id: str) -> tuple[float, float]:
     return running_s, time.monotonic() - start
 
 
-def measure(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> list[Section]:
+def measure(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> list[ResultSection]:
     """Compare the default number of customers with a large one."""
-    section = Section(
+    section = ResultSection(
         "population",
         f"{customers:,} customers against {CUSTOMERS:,}",
         METHOD,

@@ -96,7 +96,7 @@ class Rig:
         return prefix
 
     @contextmanager
-    def filled_topics(self, name: str, messages: Iterable[workload.Message]) -> Iterator[str]:
+    def filled_topics(self, name: str, messages: Iterable[workload.InputMessage]) -> Iterator[str]:
         """Yield the prefix of new topics whose transactions topic holds the workload; delete the topics afterwards."""
         prefix = self.new_prefix(name)
         workload.publish(self.broker, prefix, messages)

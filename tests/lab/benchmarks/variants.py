@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Final
 
-from tests.lab.benchmarks.bench_report import Section, number, spread
+from tests.lab.benchmarks.bench_report import ResultSection, number, spread
 from tests.lab.benchmarks.engines import EngineRun, raw, run_detector, run_evaluator, warm_up
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import card_traffic
@@ -29,7 +29,7 @@ as seven of these."""
 
 def measure_steps(
     rig: Rig, events: int, rounds: int, say: Callable[[str], None], step: str | None = None
-) -> list[Section]:
+) -> list[ResultSection]:
     """Compare the job as shipped with each variant, or with the one named ``step``."""
     shipped = next(iter(STEPS))
     chosen = STEPS if step is None else {name: STEPS[name] for name in (shipped, step)}
@@ -54,7 +54,7 @@ def measure_steps(
     return [section]
 
 
-def measure_garbage(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
+def measure_garbage(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[ResultSection]:
     """Compare the throughput on clean input with input of which 30 % is malformed, all kinds mixed."""
     inputs = {"no garbage": card_traffic(events), "30 % garbage": card_traffic(events, garbage=GARBAGE)}
     expected = {name: run_evaluator(messages, rig.model_dir)[1] for name, messages in inputs.items()}
@@ -75,7 +75,7 @@ def measure_garbage(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
     return [section]
 
 
-def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[Section]:
+def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[ResultSection]:
     """Compare one TaskManager with two."""
     if rig.stack.record.taskmanagers < 2:
         rig.stack.start_taskmanager(2)
@@ -98,7 +98,7 @@ def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
     return [section]
 
 
-def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[str, list[EngineRun]]) -> Section:
+def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[str, list[EngineRun]]) -> ResultSection:
     columns = (
         "events/s",
         "events/s per core",
@@ -107,7 +107,7 @@ def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[
         "ratio to the first",
         "ratio per core",
     )
-    section = Section(name, title, method, (what, *columns))
+    section = ResultSection(name, title, method, (what, *columns))
     first = next(iter(runs.values()))
     for label, some in runs.items():
         section.raw += [{"variant": label, **raw(run)} for run in some]

@@ -26,21 +26,21 @@ HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class InputMessage:
     """One record to publish; the key is the customer id, the value None for a tombstone."""
 
     key: bytes
     value: bytes | None
 
 
-def card_traffic(events: int, *, garbage: float = 0.0, customers: int = CUSTOMERS) -> list[Message]:
+def card_traffic(events: int, *, garbage: float = 0.0, customers: int = CUSTOMERS) -> list[InputMessage]:
     """Return ``events`` records of simulated traffic; about the share ``garbage`` (0 to 1) of them is malformed."""
     source = simulate(SimulationPlan(customers=customers))
     records = with_faults(source, FaultPlan(malformed=garbage))
-    return [Message(record.key, record.value) for record in itertools.islice(records, events)]
+    return [InputMessage(record.key, record.value) for record in itertools.islice(records, events)]
 
 
-def many_customers(customers: int, events_each: int) -> Iterator[Message]:
+def many_customers(customers: int, events_each: int) -> Iterator[InputMessage]:
     """Yield ``events_each`` transactions of every customer, one day apart."""
     patterns = [event.transaction for event in itertools.islice(simulate(SimulationPlan(customers=1_000)), 1_000)]
     for number in range(events_each):
@@ -52,7 +52,7 @@ def many_customers(customers: int, events_each: int) -> Iterator[Message]:
                 "customer_id": f"m{customer:07d}",
                 "event_time_ms": pattern["event_time_ms"] + number * 24 * HOUR_MS,
             }
-            yield Message(document["customer_id"].encode(), orjson.dumps(document))
+            yield InputMessage(document["customer_id"].encode(), orjson.dumps(document))
 
 
 def create_topics(broker: Broker, prefix: str) -> None:
@@ -87,7 +87,7 @@ def partition_of(key: bytes, partitions: int) -> int:
     return zlib.crc32(key) % partitions
 
 
-def publish(broker: Broker, prefix: str, messages: Iterable[Message]) -> None:
+def publish(broker: Broker, prefix: str, messages: Iterable[InputMessage]) -> None:
     """Write messages to the transactions topic and wait until the broker has acknowledged all of them.
 
     Raises:

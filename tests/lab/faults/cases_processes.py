@@ -12,7 +12,7 @@ import psycopg
 from flink_jobs.local.flink import JOB_MANAGER
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.waiting import wait_for
-from tests.lab.faults.finding import Case
+from tests.lab.faults.fault_case import FaultCase
 from tests.lab.faults.system_under_test import PairPlan
 
 if TYPE_CHECKING:
@@ -204,34 +204,34 @@ def expire_transaction(trial: Trial) -> None:
 
 
 CASES = (
-    Case(
+    FaultCase(
         "taskmanager-kill", "SIGKILL of the detector's TaskManager while records arrive",
         "the spare TaskManager resumes from the last checkpoint", kill_taskmanager,
     ),
-    Case(
+    FaultCase(
         "jobmanager-kill", "SIGKILL of the JobManager while records arrive",
         "the restarted JobManager restores both jobs from their checkpoints", kill_jobmanager,
     ),
-    Case(
+    FaultCase(
         "broker-kill", "SIGKILL of the Kafka broker while records arrive",
         "producers and both jobs wait, then continue", kill_broker,
     ),
-    Case(
+    FaultCase(
         "postgres-down", f"SIGKILL of Postgres during a checkpoint, down for {POSTGRES_DOWN_S:.0f} s",
         "decisions on Kafka continue at the same throughput; the archive catches up", kill_postgres,
     ),
-    Case(
+    FaultCase(
         "process-paused", "SIGSTOP of the detector's TaskManager beyond the heartbeat timeout, then SIGCONT",
         "another TaskManager takes over; the stopped one can commit nothing", pause_taskmanager,
     ),
-    Case(
+    FaultCase(
         "restart-storm", f"SIGKILL of the detector's TaskManager, {STORM} times in a row",
         "the detector recovers each time", restart_storm,
     ),
 )  # fmt: skip
 
 OWN_CASES = (
-    Case(
+    FaultCase(
         "transaction-expired", "the detector is stopped for longer than the timeout of its Kafka transaction",
         "the broker aborts the transaction; the job restarts and scores its records again", expire_transaction,
     ),

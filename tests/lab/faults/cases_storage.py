@@ -17,7 +17,7 @@ from flink_jobs.kafka.control_client import build_message, encode_checked, send_
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.waiting import wait_for
 from tests.lab.faults.cases_processes import EVENTS, RATE, hold, mixed
-from tests.lab.faults.finding import Case
+from tests.lab.faults.fault_case import FaultCase
 from tests.lab.faults.system_under_test import PairPlan
 from tests.lab.faults.throttle import throttle
 
@@ -98,7 +98,7 @@ def slow_postgres(trial: Trial) -> None:
         )
         proxy.bytes_per_s = None
         trial.settle()
-        trial.finding.recovery_s = trial.since_fault_s()
+        trial.result.recovery_s = trial.since_fault_s()
         trial.expect(proxy.passed > 0, "the archive wrote through the proxy")
 
 
@@ -176,26 +176,26 @@ def corrupt_model(trial: Trial) -> None:
 
 
 CASES = (
-    Case(
+    FaultCase(
         "model-corrupt", "a control message names a model whose file is damaged",
         "the rules alone score, decisions are marked degraded, until a good model is named", corrupt_model,
     ),
 )  # fmt: skip
 
 OWN_CASES = (
-    Case(
+    FaultCase(
         "disk-full", "the disk of the checkpoint folder is full",
         "checkpoints fail, the job restarts and waits, and continues when space is free", fill_disk, no_small_disk,
     ),
-    Case(
+    FaultCase(
         "postgres-slow", f"the connection to Postgres is limited to {SLOW_BYTES_PER_S / 1000:.0f} kB/s",
         "decisions on Kafka are not delayed; the archive catches up", slow_postgres,
     ),
-    Case(
+    FaultCase(
         "checkpoint-timeout", "the broker is stopped for longer than the checkpoint timeout",
         "the checkpoint times out, a later one completes", time_out_checkpoint,
     ),
-    Case(
+    FaultCase(
         "state-corrupt", "one state in fifty is written with a bit flipped",
         "that customer starts without history, and there is an incident", corrupt_state,
     ),

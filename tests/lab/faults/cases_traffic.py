@@ -19,7 +19,7 @@ from flink_jobs.traffic.faults import FaultPlan, malformed, with_faults
 from flink_jobs.traffic.malformed import MALFORMED_KINDS
 from flink_jobs.waiting import wait_for
 from tests.lab.faults.cases_processes import DETECTOR
-from tests.lab.faults.finding import Case
+from tests.lab.faults.fault_case import FaultCase
 from tests.lab.faults.system_under_test import PairPlan
 
 if TYPE_CHECKING:
@@ -205,36 +205,38 @@ def partition_added(trial: Trial) -> None:
         used = {at[0] for at in trial.ledger.expected.coordinates()}
         trial.expect(max(used) >= before, "the new partitions have records")
         trial.settle()
-        trial.finding.recovery_s = trial.since_fault_s()
+        trial.result.recovery_s = trial.since_fault_s()
         trial.expect_restarts(0, 0)
         trial.note("the job looks for new partitions once a minute, which is the recovery time")
 
 
 CASES = (
-    Case("garbage", "malformed records only, of every kind", "one dead letter each, with reason and bytes", garbage),
-    Case("hot-key", "one customer makes half of the traffic", "scored in order like all others", hot_key),
-    Case(
+    FaultCase(
+        "garbage", "malformed records only, of every kind", "one dead letter each, with reason and bytes", garbage,
+    ),
+    FaultCase("hot-key", "one customer makes half of the traffic", "scored in order like all others", hot_key),
+    FaultCase(
         "clock-jump", "event times jump 23 h ahead, 25 h ahead, and back to the past",
         "up to 24 h ahead: scored; beyond: EVENT_TIME_IN_FUTURE", clock_jump,
     ),
-    Case(
+    FaultCase(
         "schema-change", "fields added, then a required one renamed, then rolled back",
         "added fields: scored; renamed field: MISSING_FIELD dead letter", schema_change,
     ),
-    Case(
+    FaultCase(
         "duplicate-flood", "every event nine more times", "scored once, each copy a counted duplicate",
         duplicate_flood,
     ),
-    Case("out-of-order", "days of traffic shuffled", "all scored and marked with their lateness", out_of_order),
-    Case("idle-partition", "all traffic in one of four partitions", "event time advances", idle_partition),
+    FaultCase("out-of-order", "days of traffic shuffled", "all scored and marked with their lateness", out_of_order),
+    FaultCase("idle-partition", "all traffic in one of four partitions", "event time advances", idle_partition),
 )  # fmt: skip
 
 OWN_CASES = (
-    Case(
+    FaultCase(
         "large-message", "a message of 50 MB",
         "the broker rejects it; with a higher limit it is an OVERSIZE dead letter", large_message,
     ),
-    Case(
+    FaultCase(
         "partition-added", "two partitions added to the transactions topic while records arrive",
         "the job finds them and reads them from their first record", partition_added,
     ),

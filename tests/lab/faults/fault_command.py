@@ -27,8 +27,8 @@ from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.settings import REPO_ROOT
 from tests.lab.benchmarks import machine_description
 from tests.lab.faults import fault_report
+from tests.lab.faults.fault_case import CaseResult, CaseStatus, FaultCase
 from tests.lab.faults.fault_matrix import CASES
-from tests.lab.faults.finding import Case, Finding, Status
 from tests.lab.faults.system_under_test import SystemUnderTest, open_system
 from tests.lab.faults.trial import Trial
 
@@ -55,24 +55,24 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def run_case(system: SystemUnderTest, case: Case, seed: int) -> Finding:
+def run_case(system: SystemUnderTest, case: FaultCase, seed: int) -> CaseResult:
     """Run one case and return its result."""
-    finding = Finding(case.name, case.fault, case.expected, seed=seed)
-    finding.when, started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), time.monotonic()
+    result = CaseResult(case.name, case.fault, case.expected, seed=seed)
+    result.when, started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), time.monotonic()
     obstacle = case.obstacle()
     if obstacle is not None:
-        finding.status = Status.LEFT_OUT
-        finding.happened.append(obstacle)
-        return finding
-    trial = Trial(system, finding)
+        result.status = CaseStatus.LEFT_OUT
+        result.happened.append(obstacle)
+        return result
+    trial = Trial(system, result)
     try:
         case.run(trial)
     except BROKEN as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        finding.problems.append(f"{error} ({type(error).__name__} at {Path(place.filename).name}:{place.lineno})")
-    finding.status = Status.FAILS if finding.problems else Status.HOLDS
-    finding.seconds = round(time.monotonic() - started, 1)
-    return finding
+        result.problems.append(f"{error} ({type(error).__name__} at {Path(place.filename).name}:{place.lineno})")
+    result.status = CaseStatus.FAILS if result.problems else CaseStatus.HOLDS
+    result.seconds = round(time.monotonic() - started, 1)
+    return result
 
 
 def run(
@@ -81,23 +81,23 @@ def run(
     seed: int,
     out: Path,
     say: Callable[[str], None],
-    done: Callable[[Finding], None],
+    done: Callable[[CaseResult], None],
 ) -> None:
     """Run the chosen cases in the order of the matrix; keep the logs of cases that fail."""
     for case in (case for case in CASES if case.name in names):
         say(f"-- {case.name}: {case.fault}")
-        finding = run_case(system, case, seed)
-        done(finding)
-        if finding.problems:
+        result = run_case(system, case, seed)
+        done(result)
+        if result.problems:
             shutil.copytree(system.stack.home.logs, out / "logs" / case.name, dirs_exist_ok=True)
             system.reset()
-        for line in (*finding.happened, *finding.problems):
+        for line in (*result.happened, *result.problems):
             say(f"   {line}")
-        if finding.status is not Status.LEFT_OUT:
-            say(f"   {fault_report.counts_line('Kafka', finding.kafka, finding.sent)}")
-            say(f"   {fault_report.counts_line('Postgres', finding.postgres, finding.sent)}")
-        recovery = "" if finding.recovery_s is None else f", recovery {finding.recovery_s:.1f} s"
-        say(f"   {finding.status}{recovery}, {finding.restarts} restarts, {finding.seconds:.0f} s")
+        if result.status is not CaseStatus.LEFT_OUT:
+            say(f"   {fault_report.counts_line('Kafka', result.kafka, result.sent)}")
+            say(f"   {fault_report.counts_line('Postgres', result.postgres, result.sent)}")
+        recovery = "" if result.recovery_s is None else f", recovery {result.recovery_s:.1f} s"
+        say(f"   {result.status}{recovery}, {result.restarts} restarts, {result.seconds:.0f} s")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,14 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     description = machine_description.describe()
     command = shlex.join(["python", "-m", "tests.lab.faults", *given])
-    findings: list[Finding] = []
+    results: list[CaseResult] = []
 
-    def done(finding: Finding) -> None:
+    def done(result: CaseResult) -> None:
         """Write the report after every case, so that an interrupted run keeps its results."""
-        finding.commit = description["commit"]
-        findings.append(finding)
+        result.commit = description["commit"]
+        results.append(result)
         known = fault_report.read(options.out / "faults.json")
-        rows = fault_report.merged(known, [finding], [case.name for case in CASES])
+        rows = fault_report.merged(known, [result], [case.name for case in CASES])
         fault_report.write(options.out, rows, description, command)
 
     try:
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("interrupted; all started processes are stopped")
         return 130
     say(f"written: {options.out / 'faults.md'} and faults.json")
-    failed = [finding.name for finding in findings if finding.status is Status.FAILS]
-    held = sum(finding.status is Status.HOLDS for finding in findings)
+    failed = [result.name for result in results if result.status is CaseStatus.FAILS]
+    held = sum(result.status is CaseStatus.HOLDS for result in results)
     say(f"{held} cases hold, {len(failed)} fail" + (f": {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0

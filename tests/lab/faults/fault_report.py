@@ -6,13 +6,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tests.lab.faults.finding import Status
+from tests.lab.faults.fault_case import CaseStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from tests.lab.faults.finding import Counts, Finding
+    from tests.lab.faults.fault_case import CaseResult, LedgerCounts
 
 Row = dict[str, Any]
 COLUMNS = ("case", "fault", "expected", "verdict", "observed", "recovery s", "restarts")
@@ -21,9 +21,9 @@ ACCOUNT_COLUMNS = (
 )  # fmt: skip
 
 
-def merged(old: Iterable[Row], new: Iterable[Finding], order: Sequence[str]) -> list[Row]:
+def merged(old: Iterable[Row], new: Iterable[CaseResult], order: Sequence[str]) -> list[Row]:
     """Return the newest row of each case in the order of the matrix; cases that no longer exist are left out."""
-    rows = {row["name"]: row for row in old} | {finding.name: asdict(finding) for finding in new}
+    rows = {row["name"]: row for row in old} | {result.name: asdict(result) for result in new}
     return [rows[name] for name in order if name in rows]
 
 
@@ -38,7 +38,7 @@ def cells(row: Row) -> tuple[str, ...]:
     """Return the cells of a case in the table of faults."""
     words = "; ".join([*row["happened"], *(f"**{problem}**" for problem in row["problems"])])
     took = "-" if row["recovery_s"] is None else f"{row['recovery_s']:.1f}"
-    restarts = "-" if row["status"] == Status.LEFT_OUT else str(row["restarts"])
+    restarts = "-" if row["status"] == CaseStatus.LEFT_OUT else str(row["restarts"])
     return row["name"], row["fault"], row["expected"], str(row["status"]), words, took, restarts
 
 
@@ -56,7 +56,7 @@ def markdown(rows: Sequence[Row], machine: Mapping[str, str], command: str) -> s
     lines = ["# Fault matrix", "", f"Command: `{command}`", ""]
     lines += [f"- {name}: {value}" for name, value in machine.items()]
     lines += ["", *table(COLUMNS, map(cells, rows)), ""]
-    lines += table(ACCOUNT_COLUMNS, [account_cells(row) for row in rows if row["status"] != Status.LEFT_OUT])
+    lines += table(ACCOUNT_COLUMNS, [account_cells(row) for row in rows if row["status"] != CaseStatus.LEFT_OUT])
     return "\n".join(lines) + "\n"
 
 
@@ -66,7 +66,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {line} |" for line in (" | ".join(columns), " | ".join(["---"] * len(columns)), *body)]
 
 
-def counts_line(name: str, counts: Counts, sent: int) -> str:
+def counts_line(name: str, counts: LedgerCounts, sent: int) -> str:
     """Return the ledger counts from one source as a sentence."""
     verdict = "reconciles" if counts.holds else "DOES NOT RECONCILE"
     total = f"sent {sent:,} = decided {counts.decided:,} + rejected {counts.rejected:,}"

@@ -27,14 +27,14 @@ from flink_jobs.traffic.outcomes import output_ends
 from flink_jobs.traffic.replay import paced
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 from flink_jobs.waiting import wait_for
-from tests.lab.faults.finding import Counts
+from tests.lab.faults.fault_case import LedgerCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from flink_jobs.traffic.balance import Balance
     from flink_jobs.traffic.ledger import Coordinate
-    from tests.lab.faults.finding import Finding
+    from tests.lab.faults.fault_case import CaseResult
     from tests.lab.faults.system_under_test import Pair, SystemUnderTest
 
 PATIENCE_S = 400.0
@@ -43,7 +43,7 @@ SEND_LIMIT_S = 300.0
 CUSTOMERS = 100
 
 
-class Stream:
+class SendingStream:
     """Records that a separate thread is sending."""
 
     def __init__(self, ledger: SentLedger) -> None:
@@ -64,16 +64,16 @@ class Stream:
 class Trial:
     """Everything that a case uses: traffic, the time of the fault, expectations, reconciliation."""
 
-    def __init__(self, system: SystemUnderTest, finding: Finding) -> None:
+    def __init__(self, system: SystemUnderTest, result: CaseResult) -> None:
         """Start without jobs; the case chooses them with ``on``."""
         self.system = system
-        self.finding = finding
-        self.seed = finding.seed
+        self.result = result
+        self.seed = result.seed
         self.ledger = SentLedger()
         self._sent: dict[Coordinate, Outgoing] = {}
         self._began_ms = time.time() * 1000
         self._fault_ms: float | None = None
-        self._customers = f"{finding.name}-{int(self._began_ms):x}-"
+        self._customers = f"{result.name}-{int(self._began_ms):x}-"
 
     def on(self, pair: Pair) -> None:
         """Use these jobs from now on."""
@@ -89,13 +89,13 @@ class Trial:
         return list(itertools.islice(with_prefix(simulate(plan), self._customers), count))
 
     @contextmanager
-    def sending(self, records: Iterable[Outgoing], rate: float | None = None) -> Iterator[Stream]:
+    def sending(self, records: Iterable[Outgoing], rate: float | None = None) -> Iterator[SendingStream]:
         """Send records while the block causes the fault; when the block ends, all records are delivered.
 
         Raises:
             UserError: the broker rejected a record.
         """
-        stream = Stream(self.ledger)
+        stream = SendingStream(self.ledger)
 
         def send() -> None:
             try:
@@ -131,14 +131,14 @@ class Trial:
     def strike(self, what: str) -> None:
         """Record the time of the fault, or of its end if it lasts; recovery time counts from the last call."""
         self._fault_ms = time.time() * 1000
-        self.finding.happened.append(what)
+        self.result.happened.append(what)
 
     def recovered(self, job: str) -> None:
         """Wait until a job completes a checkpoint that began after the fault, and record the recovery time."""
         if self._fault_ms is None:
             raise ValueError("no fault was recorded; call `strike` first")
         took_s = (self.system.checkpoint_after(job, self._fault_ms) - self._fault_ms) / 1000
-        self.finding.recovery_s = max(self.finding.recovery_s or 0.0, took_s)
+        self.result.recovery_s = max(self.result.recovery_s or 0.0, took_s)
 
     def since_fault_s(self) -> float:
         """Return the seconds since the fault, or since its end if it lasts."""
@@ -148,18 +148,18 @@ class Trial:
 
     def note(self, what: str) -> None:
         """Add an observation to the table."""
-        self.finding.happened.append(what)
+        self.result.happened.append(what)
 
     def expect(self, condition: object, what: str) -> None:
         """Check an expectation; if it does not hold, the case fails."""
         if not condition:
-            self.finding.problems.append(f"failed: {what}")
+            self.result.problems.append(f"failed: {what}")
 
     def expect_restarts(self, least: int, most: int) -> None:
         """Check the number of restarts of both jobs; too few restarts mean that the fault did not happen."""
-        self.finding.restarts = self.system.restarts(self.pair, self._began_ms)
+        self.result.restarts = self.system.restarts(self.pair, self._began_ms)
         self.expect(
-            least <= self.finding.restarts <= most, f"{least} to {most} restarts (observed: {self.finding.restarts})"
+            least <= self.result.restarts <= most, f"{least} to {most} restarts (observed: {self.result.restarts})"
         )
 
     def documents(self, suffix: str) -> list[dict[str, Any]]:
@@ -172,25 +172,25 @@ class Trial:
     # ---- ledger
 
     def settle(self, *, histories: bool = True) -> Balance:
-        """Wait for all outcomes in Kafka and in Postgres, reconcile both and store the counts in the finding.
+        """Wait for all outcomes in Kafka and in Postgres, reconcile both and store the counts in the result.
 
         Args:
             histories: also compare the features of each decision with those of an undisturbed evaluator, which shows
                 a customer's state that was lost, applied twice or mixed up.
         """
-        finding = self.finding
+        result = self.result
         kafka = await_balance(self.system.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
-        finding.sent, finding.kafka = self.ledger.sent, Counts.of(kafka)
-        finding.incidents, finding.degraded = kafka.incidents, kafka.degraded
+        result.sent, result.kafka = self.ledger.sent, LedgerCounts.of(kafka)
+        result.incidents, result.degraded = kafka.incidents, kafka.degraded
         if not kafka.is_as_expected:
-            finding.problems += [f"Kafka: {line.strip()}" for line in kafka.lines()[:6]]
+            result.problems += [f"Kafka: {line.strip()}" for line in kafka.lines()[:6]]
         archived = self._await_postgres()
-        finding.postgres = Counts.of(archived)
+        result.postgres = LedgerCounts.of(archived)
         if not archived.is_as_expected:
-            finding.problems += [f"Postgres: {line.strip()}" for line in archived.lines()[:6]]
+            result.problems += [f"Postgres: {line.strip()}" for line in archived.lines()[:6]]
         agrees = (kafka.alerts, kafka.reasons) == (archived.alerts, archived.reasons)
         self.expect(agrees, "Kafka and Postgres hold the same alerts and reasons")
-        finding.restarts = self.system.restarts(self.pair, self._began_ms)
+        result.restarts = self.system.restarts(self.pair, self._began_ms)
         if histories:
             self._compare_histories()
         return kafka
@@ -245,6 +245,6 @@ class Trial:
             if item["customer_id"].startswith(self._customers)
         }
         wrong = [key for key, features in expected.items() if decided.get(key) != features]
-        self.finding.histories = len(expected)
+        self.result.histories = len(expected)
         self.expect(expected, "there are decisions whose features can be compared")
         self.expect(not wrong, f"features equal those of an undisturbed evaluator ({len(wrong)} differ: {wrong[:3]})")

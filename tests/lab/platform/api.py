@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from tests.lab.platform.manifests import Manifest
+from tests.lab.platform.k8s_manifests import Manifest
 
 MANAGER: Final = "argocd-controller"
 _JSON, _APPLY, _MERGE = "application/json", "application/apply-patch+yaml", "application/merge-patch+json"

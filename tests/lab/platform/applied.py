@@ -14,7 +14,7 @@ from typing import Any, Final
 from flink_jobs.waiting import wait_for
 from tests.lab.platform.api import Api, ApiResponse
 from tests.lab.platform.control_plane import Cluster, control_plane
-from tests.lab.platform.manifests import CRDS, Manifest, name_of, of_kind
+from tests.lab.platform.k8s_manifests import CRDS, Manifest, name_of, of_kind
 
 NAMESPACE: Final = "streamflow"
 LIMIT_S: Final = 120.0

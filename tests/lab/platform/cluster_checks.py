@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab.platform.applied import Applied
 from tests.lab.platform.control_plane import Cluster
-from tests.lab.platform.manifests import K8S, Manifest, build, name_of, of_kind
+from tests.lab.platform.k8s_manifests import K8S, Manifest, build, name_of, of_kind
 
 
 def _altered(sent: Any, kept: Any, at: str) -> Iterator[str]:  # noqa: ANN401 - parts of a document

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.platform.applied import Applied, applied_to, cluster_in
 from tests.lab.platform.control_plane import Cluster
-from tests.lab.platform.manifests import BIN, K8S, OVERLAYS, Manifest, build, write_schemas
+from tests.lab.platform.k8s_manifests import BIN, K8S, OVERLAYS, Manifest, build, write_schemas
 from tests.lab.platform.unpacked import IMAGES, Image, unpack
 
 if not (BIN / "kustomize").exists() and "CI" not in os.environ:

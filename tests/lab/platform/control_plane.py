@@ -20,7 +20,7 @@ from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.local.process import Command, ProcessRecord, is_alive, log_tail, spawn, stop
 from flink_jobs.waiting import wait_for
 from tests.lab.platform.api import Api
-from tests.lab.platform.manifests import REPO
+from tests.lab.platform.k8s_manifests import REPO
 
 PROGRAMS: Final = REPO / ".tools" / "controlplane"
 # The controllers that act on StreamFlow's objects.

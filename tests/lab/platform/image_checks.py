@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.lab.platform.manifests import REPO
+from tests.lab.platform.k8s_manifests import REPO
 from tests.lab.platform.unpacked import FOLDER, Image
 
 SYFT = str(Path(sys.executable).with_name("syft"))

@@ -26,7 +26,7 @@ from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.local.stack import Stack
 from flink_jobs.waiting import wait_for
 from tests.integration.jobs import CARD_FILE, rows
-from tests.lab.platform.manifests import REPO
+from tests.lab.platform.k8s_manifests import REPO
 from tests.lab.platform.unpacked import Servers, unpack
 
 EVENTS = 2_000

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
-from tests.lab.platform.manifests import OVERLAYS, REPO, Manifest, of_kind
+from tests.lab.platform.k8s_manifests import OVERLAYS, REPO, Manifest, of_kind
 
 JARS = REPO / ".tools" / "jars" / "flink-operator"
 REPLACED_VERSIONS = {"v2_2": "v1_20"}

@@ -11,7 +11,7 @@ import pytest
 
 from flink_jobs.waiting import wait_for
 from tests.lab.platform.applied import NAMESPACE, Applied
-from tests.lab.platform.manifests import Manifest, of_kind
+from tests.lab.platform.k8s_manifests import Manifest, of_kind
 from tests.lab.platform.pods import pods, strimzi_pods
 
 LIMIT_S = 120.0

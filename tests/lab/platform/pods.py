@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from tests.lab.platform.manifests import Manifest, name_of
+from tests.lab.platform.k8s_manifests import Manifest, name_of
 
 FLINK_CONTAINER = "flink-main-container"
 _ROLES = {"jobManager": "jobmanager", "taskManager": "taskmanager"}

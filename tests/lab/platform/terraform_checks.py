@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.platform.manifests import K8S, OVERLAYS, REPO, tool
+from tests.lab.platform.k8s_manifests import K8S, OVERLAYS, REPO, tool
 
 TERRAFORM = REPO / "terraform"
 MODULES = sorted(path.name for path in (TERRAFORM / "modules").iterdir())

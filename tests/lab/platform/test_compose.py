@@ -15,7 +15,7 @@ import yaml
 from flink_jobs.cli.app import COMMANDS
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.settings import ENV_PREFIX, Settings, load_settings
-from tests.lab.platform.manifests import REPO
+from tests.lab.platform.k8s_manifests import REPO
 
 SCHEMA = json.loads((Path(__file__).parent / "compose-spec.json").read_text())
 COMPOSE: dict[str, Any] = yaml.safe_load((REPO / "compose.yaml").read_text())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.platform.manifests import REPO
+from tests.lab.platform.k8s_manifests import REPO
 
 FOLDER = REPO / "k8s" / "images"
 DOCKERFILES = sorted(FOLDER.glob("*.Dockerfile"))

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.lab.platform.manifests import K8S, OVERLAYS, REPO, Manifest, build, kubeconform, of_kind
+from tests.lab.platform.k8s_manifests import K8S, OVERLAYS, REPO, Manifest, build, kubeconform, of_kind
+from tests.lab.platform.manifest_policies import complaints
 from tests.lab.platform.pods import pods
-from tests.lab.platform.policies import complaints
 
 Overlays = Mapping[str, list[Manifest]]
 

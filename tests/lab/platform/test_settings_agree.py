@@ -16,7 +16,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.local import checkout
 from flink_jobs.settings import ENV_PREFIX, SECRETS_DIR, Settings, kafka_account, load_settings
-from tests.lab.platform.manifests import OVERLAYS, REPO, Manifest, of_kind
+from tests.lab.platform.k8s_manifests import OVERLAYS, REPO, Manifest, of_kind
 from tests.lab.platform.pods import FLINK_CONTAINER, pods
 
 Overlays = Mapping[str, list[Manifest]]

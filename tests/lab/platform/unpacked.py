@@ -18,7 +18,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, Self
 
-from tests.lab.platform.manifests import REPO
+from tests.lab.platform.k8s_manifests import REPO
 
 FOLDER = REPO / ".tools" / "images"
 IMAGES = ("airflow", "job", "tools")

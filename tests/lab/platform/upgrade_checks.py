@@ -18,7 +18,7 @@ import pytest
 from flink_jobs.waiting import wait_for
 from tests.lab.platform.applied import NAMESPACE, Applied
 from tests.lab.platform.control_plane import PROGRAMS
-from tests.lab.platform.manifests import BIN, K8S, REPO, Manifest, build, of_kind, tool
+from tests.lab.platform.k8s_manifests import BIN, K8S, REPO, Manifest, build, of_kind, tool
 
 LIMIT_S = 120.0
 GROUP = "streamflow-deploy"

@@ -25,10 +25,10 @@ DECODED_EVERY = 8
 """One of this number of decisions is timed, so that the reader does not slow down the job."""
 
 
-def endless(customers: int) -> Iterator[workload.Message]:
+def endless(customers: int) -> Iterator[workload.InputMessage]:
     """Yield simulated card traffic without end; one record in a hundred is malformed."""
     for record in with_faults(simulate(SimulationPlan(customers=customers)), FaultPlan(malformed=GARBAGE)):
-        yield workload.Message(record.key, record.value)
+        yield workload.InputMessage(record.key, record.value)
 
 
 def stamped(value: bytes | None, now_ms: int) -> bytes | None:
@@ -46,7 +46,7 @@ def sent_at(decision: bytes) -> int:
 class Sender:
     """Sends at a steady rate; the transaction id of each record ends in the send time."""
 
-    def __init__(self, bootstrap: str, topic: str, messages: Iterator[workload.Message]) -> None:
+    def __init__(self, bootstrap: str, topic: str, messages: Iterator[workload.InputMessage]) -> None:
         """Connect to the broker without sending."""
         self._producer: Any = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, compression_type="lz4")
         self._topic = topic

@@ -20,7 +20,7 @@ SoakSample = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class SampledSeries:
     """One sampled quantity.
 
     Attributes:
@@ -37,24 +37,24 @@ class Series:
 
 
 SERIES = (
-    Series("decided_per_s", "decisions/s", 0.05, only_growth=False),
-    Series("latency_p50_ms", "ms", 0.25),
-    Series("latency_p99_ms", "ms", 0.25),
-    Series("latency_p999_ms", "ms", 0.25),
-    Series("checkpoint_ms", "ms", 0.50),
-    Series("checkpoint_mib", "MiB", 0.25),
-    Series("rocksdb_mib", "MiB", 0.25),
-    Series("undecided", "records", None),
-    Series("cores_stolen", "cores", None),
+    SampledSeries("decided_per_s", "decisions/s", 0.05, only_growth=False),
+    SampledSeries("latency_p50_ms", "ms", 0.25),
+    SampledSeries("latency_p99_ms", "ms", 0.25),
+    SampledSeries("latency_p999_ms", "ms", 0.25),
+    SampledSeries("checkpoint_ms", "ms", 0.50),
+    SampledSeries("checkpoint_mib", "MiB", 0.25),
+    SampledSeries("rocksdb_mib", "MiB", 0.25),
+    SampledSeries("undecided", "records", None),
+    SampledSeries("cores_stolen", "cores", None),
 )
 """The size of a checkpoint is that of its full state. RocksDB's files include data that is not compacted yet. Stolen
 cores are CPU time that the hypervisor gave to other machines; if it varies, the other series vary too."""
 RSS_TOLERANCE = 0.10
 
 
-def rss_series(names: Sequence[str]) -> tuple[Series, ...]:
+def rss_series(names: Sequence[str]) -> tuple[SampledSeries, ...]:
     """Return one series of resident memory for each process."""
-    return tuple(Series(f"rss_mib.{name}", "MiB", RSS_TOLERANCE) for name in names)
+    return tuple(SampledSeries(f"rss_mib.{name}", "MiB", RSS_TOLERANCE) for name in names)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from tests.lab.soak.flatness import SIGNIFICANCE_Z, Trend, trend
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tests.lab.soak.sampling import Series, SoakSample
+    from tests.lab.soak.sampling import SampledSeries, SoakSample
 
 WARM_UP_SHARE = 0.25
 """The first quarter gets no verdict, because JVMs compile, customers' histories fill and caches warm up."""
@@ -29,7 +29,7 @@ METHOD = (
 )
 
 
-def judge(samples: Sequence[SoakSample], series: Sequence[Series]) -> list[dict[str, Any]]:
+def judge(samples: Sequence[SoakSample], series: Sequence[SampledSeries]) -> list[dict[str, Any]]:
     """Return one verdict per series.
 
     Raises:
@@ -50,7 +50,7 @@ def judge(samples: Sequence[SoakSample], series: Sequence[Series]) -> list[dict[
     return rows
 
 
-def _row(series: Series, found: Trend, *, flat: bool) -> dict[str, Any]:
+def _row(series: SampledSeries, found: Trend, *, flat: bool) -> dict[str, Any]:
     return {
         "series": series.name, "unit": series.unit, "median": found.median,
         "drift": found.drift if math.isfinite(found.drift) else None, "z": found.z, "tolerance": series.tolerance,
@@ -77,7 +77,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", METHOD, "", f"Plots: {document['page']}", ""])
 
 
-def page(document: Mapping[str, Any], series: Sequence[Series]) -> str:
+def page(document: Mapping[str, Any], series: Sequence[SampledSeries]) -> str:
     """Return the report as one HTML file that opens without a network."""
     return render(
         "soak.html.j2",
@@ -90,14 +90,14 @@ def page(document: Mapping[str, Any], series: Sequence[Series]) -> str:
     )
 
 
-def plot(series: Series, samples: Sequence[SoakSample]) -> str:
+def plot(series: SampledSeries, samples: Sequence[SoakSample]) -> str:
     """Return a chart of a series over the minutes of the run; both axes start at zero."""
     points = [(sample["at_s"] / 60, sample[series.name]) for sample in samples if series.name in sample]
     minutes, values = [at for at, _ in points], [value for _, value in points]
     return line_chart(series.name, ("minutes", series.unit), [Line(series.name, minutes, values)])
 
 
-def write(folder: Path, document: dict[str, Any], series: Sequence[Series]) -> None:
+def write(folder: Path, document: dict[str, Any], series: Sequence[SampledSeries]) -> None:
     """Write ``soak.json``, ``soak.md`` and ``soak.html``."""
     folder.mkdir(parents=True, exist_ok=True)
     document = {**document, "page": "soak.html"}

@@ -26,7 +26,7 @@ PRODUCER_CONFIG = {"linger.ms": 20, "batch.size": 262_144, "compression.type": "
 EVALUATOR = TransactionEvaluator(model=load_model(model_directory(Path(os.environ["BENCH_MODEL_DIR"])), FEATURE_NAMES))
 
 
-class Message(NamedTuple):
+class OutputMessage(NamedTuple):
     """One message to write."""
 
     topic: str
@@ -36,13 +36,13 @@ class Message(NamedTuple):
 
 def decide(
     payload: bytes | None, partition: int, offset: int, key: bytes, read_state: Callable[[], bytes | None]
-) -> tuple[bytes | None, list[Message]]:
+) -> tuple[bytes | None, list[OutputMessage]]:
     """Score one record; return the new state (None: unchanged) and the messages to write."""
     record = SourceRecord(payload, partition, offset, "", "", key.decode(), TRANSACTIONS)
     outcome = EVALUATOR.evaluate(record, read_state, time.time_ns() // 1_000_000)
-    messages = [Message(LETTERS, letter.id.encode(), letter.body.encode()) for letter in outcome.letters]
+    messages = [OutputMessage(LETTERS, letter.id.encode(), letter.body.encode()) for letter in outcome.letters]
     if outcome.decision is not None:
-        messages.append(Message(DECISIONS, key, outcome.decision.encode()))
+        messages.append(OutputMessage(DECISIONS, key, outcome.decision.encode()))
     if outcome.alert is not None:
-        messages.append(Message(ALERTS, key, outcome.alert.encode()))
+        messages.append(OutputMessage(ALERTS, key, outcome.alert.encode()))
     return outcome.state, messages

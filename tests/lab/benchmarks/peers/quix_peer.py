@@ -11,7 +11,7 @@ from common import (
     PREFIX,
     PRODUCER_CONFIG,
     TRANSACTIONS,
-    Message,
+    OutputMessage,
     decide,
 )
 from quixstreams import Application, State, message_context
@@ -21,12 +21,12 @@ from quixstreams.models import Serializer
 class Body(Serializer):
     """Serializes the body of a message; the producer takes topic and key separately."""
 
-    def __call__(self, value: Message, ctx: object) -> bytes:  # noqa: ARG002 - signature of the parent class
+    def __call__(self, value: OutputMessage, ctx: object) -> bytes:  # noqa: ARG002 - signature of the parent class
         """Return the bytes to write."""
         return value.value
 
 
-def step(value: bytes | None, key: bytes, _timestamp: int, _headers: object, state: State) -> list[Message]:
+def step(value: bytes | None, key: bytes, _timestamp: int, _headers: object, state: State) -> list[OutputMessage]:
     """Score one transaction of a customer; return the messages to write."""
     context = message_context()
     new_state, answers = decide(value, context.partition, context.offset, key, lambda: state.get_bytes("state"))

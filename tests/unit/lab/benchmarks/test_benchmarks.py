@@ -107,7 +107,9 @@ def test_digest_does_not_depend_on_order_but_on_scores() -> None:
 
 
 def test_report_is_written_as_markdown_and_json(tmp_path: Path) -> None:
-    section = bench_report.Section("engines", "Speed", "How.", ("engine", "events/s"), raw=[{"events_per_s": 1234.5}])
+    section = bench_report.ResultSection(
+        "engines", "Speed", "How.", ("engine", "events/s"), raw=[{"events_per_s": 1234.5}]
+    )
     section.add("a|b", bench_report.spread([1_000, 3_000, 2_000]))
     text, data = bench_report.write(tmp_path / "out", [section], {"cores": "2"}, "python -m tests.lab.benchmarks")
     assert "| a\\|b | 2,000 (1,000 to 3,000) |" in text.read_text()
@@ -137,7 +139,7 @@ def test_rates_are_read_from_the_output_of_kafkas_tools() -> None:
 
 def test_a_row_must_fit_its_table() -> None:
     with pytest.raises(ValueError, match="1 cells in a table of 2 columns"):
-        bench_report.Section("x", "t", "m", ("a", "b")).add("1")
+        bench_report.ResultSection("x", "t", "m", ("a", "b")).add("1")
 
 
 def test_options() -> None:

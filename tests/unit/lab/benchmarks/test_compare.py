@@ -8,7 +8,7 @@ import pytest
 
 from flink_jobs.errors import UserError
 from tests.lab.benchmarks import bench_command
-from tests.lab.benchmarks.bench_report import Section, write
+from tests.lab.benchmarks.bench_report import ResultSection, write
 from tests.lab.benchmarks.compare_reports import compare
 
 MACHINE = {"when": "now", "cores": "2", "processor": "a"}
@@ -17,7 +17,7 @@ MACHINE = {"when": "now", "cores": "2", "processor": "a"}
 def report_of(
     folder: Path, rates: list[float] | None, latencies: list[float], machine: dict[str, str] | None = None
 ) -> Path:
-    section = Section("engines", "t", "m", ("a",))
+    section = ResultSection("engines", "t", "m", ("a",))
     if rates is not None:
         section.rate("ours", rates)
     section.cost("p99", latencies, "ms")
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_report_is_rejected_with_a_message(
 
 def test_reports_without_a_common_figure_cannot_be_compared(tmp_path: Path) -> None:
     old = report_of(tmp_path / "old", [1_000], [10.0])
-    section = Section("memory", "t", "m", ("a",))
+    section = ResultSection("memory", "t", "m", ("a",))
     section.cost("savepoint", [1.0], "bytes")
     with pytest.raises(UserError, match="no figure in common"):
         compare(old, write(tmp_path / "new", [section], MACHINE, "")[1])

@@ -17,7 +17,7 @@ from flink_jobs.kafka.outgoing import Outgoing
 from flink_jobs.traffic.balance import Balance, balance
 from flink_jobs.traffic.outcomes import Outcomes
 from tests.lab.faults import cases_traffic
-from tests.lab.faults.finding import Case, Finding
+from tests.lab.faults.fault_case import CaseResult, FaultCase
 from tests.lab.faults.system_under_test import Pair
 from tests.lab.faults.trial import Trial
 
@@ -86,18 +86,18 @@ def customer_of(value: bytes | None) -> str:
     return found if isinstance(found, str) else "unroutable"
 
 
-def rehearse(run: Callable[[Trial], None], case: Case, seed: int) -> Finding:
-    finding = Finding(case.name, case.fault, case.expected, seed=seed)
-    run(Rehearsal(FakeSystem(), finding))  # type: ignore[arg-type]  # it has all that these cases use
-    return finding
+def rehearse(run: Callable[[Trial], None], case: FaultCase, seed: int) -> CaseResult:
+    result = CaseResult(case.name, case.fault, case.expected, seed=seed)
+    run(Rehearsal(FakeSystem(), result))  # type: ignore[arg-type]  # it has all that these cases use
+    return result
 
 
 @pytest.mark.parametrize("case", REHEARSED, ids=lambda case: case.name)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_detector_does_what_the_case_expects(case: Case, seed: int) -> None:
-    finding = rehearse(case.run, case, seed)
-    assert finding.problems == []
-    assert finding.histories > 0
+def test_the_detector_does_what_the_case_expects(case: FaultCase, seed: int) -> None:
+    result = rehearse(case.run, case, seed)
+    assert result.problems == []
+    assert result.histories > 0
 
 
 def test_a_case_whose_expectation_does_not_hold_has_a_problem() -> None:
@@ -107,5 +107,5 @@ def test_a_case_whose_expectation_does_not_hold_has_a_problem() -> None:
             trial.expect(trial.documents("decisions"), "there are decisions")
             trial.expect_restarts(1, 2)
 
-    finding = rehearse(in_vain, REHEARSED[0], 1)
-    assert finding.problems == ["failed: there are decisions", "failed: 1 to 2 restarts (observed: 0)"]
+    result = rehearse(in_vain, REHEARSED[0], 1)
+    assert result.problems == ["failed: there are decisions", "failed: 1 to 2 restarts (observed: 0)"]

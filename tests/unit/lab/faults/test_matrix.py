@@ -9,13 +9,13 @@ import pytest
 
 from flink_jobs.traffic.balance import Balance
 from tests.lab.faults import fault_command, fault_report
+from tests.lab.faults.fault_case import CaseResult, CaseStatus, LedgerCounts
 from tests.lab.faults.fault_matrix import CASES
-from tests.lab.faults.finding import Counts, Finding, Status
 from tests.lab.faults.throttle import throttle
 
 
-def finding(name: str = "broker-kill", **fields: object) -> Finding:
-    made = Finding(name, "SIGKILL", "goes on")
+def result(name: str = "broker-kill", **fields: object) -> CaseResult:
+    made = CaseResult(name, "SIGKILL", "goes on")
     for field, value in fields.items():
         setattr(made, field, value)
     return made
@@ -28,18 +28,20 @@ def test_every_case_has_a_unique_name_and_states_what_is_expected() -> None:
 
 
 def test_the_counts_show_a_lost_and_a_repeated_outcome() -> None:
-    lost = Counts.of(Balance(sent=3, decided=2, rejected=0, duplicates=0, missing=((0, 1),)))
+    lost = LedgerCounts.of(Balance(sent=3, decided=2, rejected=0, duplicates=0, missing=((0, 1),)))
     assert (lost.missing, lost.holds) == (1, False)
-    twice = Counts.of(Balance(sent=1, decided=2, rejected=0, duplicates=0, repeated=((0, 0),), repeated_transactions=1))
+    twice = LedgerCounts.of(
+        Balance(sent=1, decided=2, rejected=0, duplicates=0, repeated=((0, 0),), repeated_transactions=1)
+    )
     assert (twice.repeated, twice.holds) == (2, False)
-    assert Counts.of(Balance(sent=3, decided=2, rejected=1, duplicates=0)).holds
+    assert LedgerCounts.of(Balance(sent=3, decided=2, rejected=1, duplicates=0)).holds
 
 
 def test_the_newest_finding_of_each_case_is_kept_in_the_order_of_the_matrix(tmp_path: Path) -> None:
     order = ["one", "two", "three"]
-    first = fault_report.merged([], [finding("two", sent=2), finding("one")], order)
+    first = fault_report.merged([], [result("two", sent=2), result("one")], order)
     fault_report.write(tmp_path, first, {"cores": "2"}, "python -m tests.lab.faults")
-    again = fault_report.merged(fault_report.read(tmp_path / "faults.json"), [finding("two", sent=5)], order)
+    again = fault_report.merged(fault_report.read(tmp_path / "faults.json"), [result("two", sent=5)], order)
     assert [(row["name"], row["sent"]) for row in again] == [("one", 0), ("two", 5)]
     assert fault_report.merged(again, [], ["two"]) == again[1:], "a case that no longer exists leaves the table"
     assert fault_report.read(tmp_path / "none.json") == []
@@ -47,8 +49,8 @@ def test_the_newest_finding_of_each_case_is_kept_in_the_order_of_the_matrix(tmp_
 
 def test_the_table_shows_what_failed_and_what_was_left_out() -> None:
     rows = fault_report.merged(
-        [], [finding("a", problems=["Kafka: 3 without an outcome"], postgres=Counts(decided=1)),
-             finding("b", status=Status.LEFT_OUT, happened=["only root may"])], ["a", "b"],
+        [], [result("a", problems=["Kafka: 3 without an outcome"], postgres=LedgerCounts(decided=1)),
+             result("b", status=CaseStatus.LEFT_OUT, happened=["only root may"])], ["a", "b"],
     )  # fmt: skip
     failed, left_out = (fault_report.cells(row) for row in rows)
     assert "**Kafka: 3 without an outcome**" in failed[4]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.lab.soak.flatness import LEAST_SAMPLES, Trend, trend
 from tests.lab.soak.load import sent_at, stamped
-from tests.lab.soak.sampling import Series, latency_percentiles
+from tests.lab.soak.sampling import SampledSeries, latency_percentiles
 from tests.lab.soak.soak_report import cells, judge, plot
 
 values = st.lists(st.floats(1, 1e6), min_size=LEAST_SAMPLES, max_size=30)
@@ -76,19 +76,19 @@ def test_too_few_samples_or_unordered_times_are_an_error(times: list[float], sam
 
 def test_the_warm_up_is_not_judged_and_a_series_that_was_never_sampled_fails() -> None:
     samples = [{"at_s": 15.0 * n, "x": 1_000.0 if n < 10 else 100.0} for n in range(40)]
-    (row,) = judge(samples, [Series("x", "MiB", 0.1)])
+    (row,) = judge(samples, [SampledSeries("x", "MiB", 0.1)])
     assert row["is_flat"]
     assert cells(row) == ("x", "MiB", "100", "+0.0%", "+10%", "+0.0", "flat")
     with pytest.raises(ValueError, match="y was never sampled"):
-        judge(samples, [Series("y", "MiB", 0.1)])
-    drawn = plot(Series("x", "MiB", 0.1), samples)
+        judge(samples, [SampledSeries("y", "MiB", 0.1)])
+    drawn = plot(SampledSeries("x", "MiB", 0.1), samples)
     assert "<svg" in drawn
     assert ">MiB</text>" in drawn
 
 
 def test_a_leak_is_named() -> None:
     samples = [{"at_s": 15.0 * n, "rss": 500.0 + 10 * n} for n in range(40)]
-    (row,) = judge(samples, [Series("rss", "MiB", 0.1)])
+    (row,) = judge(samples, [SampledSeries("rss", "MiB", 0.1)])
     assert cells(row)[-1] == "**NOT FLAT**"
 
 

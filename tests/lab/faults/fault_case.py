@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from tests.lab.faults.trial import Trial
 
 
-class Status(StrEnum):
+class CaseStatus(StrEnum):
     """Result of a case."""
 
     HOLDS = "holds"
     FAILS = "FAILS"
     LEFT_OUT = "not run"
-    """The machine cannot run the case; the finding contains the reason."""
+    """The machine cannot run the case; the result contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class FaultCase:
     """One fault.
 
     Attributes:
@@ -42,7 +42,7 @@ class Case:
 
 
 @dataclass(slots=True)
-class Counts:
+class LedgerCounts:
     """Ledger counts from one source: Kafka's committed output, or Postgres."""
 
     decided: int = 0
@@ -53,7 +53,7 @@ class Counts:
     holds: bool = False
 
     @classmethod
-    def of(cls, balance: Balance) -> Counts:
+    def of(cls, balance: Balance) -> LedgerCounts:
         """Return the counts of a reconciled ledger."""
         return cls(
             balance.decided,
@@ -66,7 +66,7 @@ class Counts:
 
 
 @dataclass(slots=True)
-class Finding:
+class CaseResult:
     """Result of one run of a case.
 
     Attributes:
@@ -80,13 +80,13 @@ class Finding:
     name: str
     fault: str
     expected: str
-    status: Status = Status.FAILS
+    status: CaseStatus = CaseStatus.FAILS
     happened: list[str] = field(default_factory=list)
     recovery_s: float | None = None
     restarts: int = 0
     sent: int = 0
-    kafka: Counts = field(default_factory=Counts)
-    postgres: Counts = field(default_factory=Counts)
+    kafka: LedgerCounts = field(default_factory=LedgerCounts)
+    postgres: LedgerCounts = field(default_factory=LedgerCounts)
     incidents: int = 0
     degraded: int = 0
     histories: int = 0

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from tests.lab.platform.manifests import Manifest, name_of
+from tests.lab.platform.k8s_manifests import Manifest, name_of
 from tests.lab.platform.pods import matches, pods, strimzi_pods
 
 Complaints = Iterator[str]
