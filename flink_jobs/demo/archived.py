@@ -37,7 +37,7 @@ _ALERTS = """
     WHERE starts_with(customer_id, %(customers)s)"""
 
 
-class Archive:
+class ArchivedOutcomes:
     """Reads the tables of one run."""
 
     def __init__(self, connection: psycopg.Connection[dict[str, Any]], topic: str, customers: str) -> None:
@@ -75,7 +75,7 @@ class Archive:
 
 
 @contextmanager
-def archive(dsn: str, topic: str, customers: str) -> Iterator[Archive]:
+def open_archive(dsn: str, topic: str, customers: str) -> Iterator[ArchivedOutcomes]:
     """Connect to the database.
 
     Raises:
@@ -87,4 +87,4 @@ def archive(dsn: str, topic: str, customers: str) -> Iterator[Archive]:
         fix = "see `streamflow status` and its log"
         raise UserError("Postgres does not answer", fix, ErrorCode.POSTGRES_UNREACHABLE) from None
     with connection:
-        yield Archive(connection, topic, customers)
+        yield ArchivedOutcomes(connection, topic, customers)

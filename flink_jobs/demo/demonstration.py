@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.demo.archived import archive
+from flink_jobs.demo.archived import open_archive
 from flink_jobs.demo.board import Board
 from flink_jobs.demo.plan import run_prefix
 from flink_jobs.demo.preparation import Session
-from flink_jobs.demo.summary import Place, Summary
+from flink_jobs.demo.summary import Locations, Summary
 from flink_jobs.demo.threads import Traffic
 from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.local.stack import Stack
@@ -114,12 +114,12 @@ def _traffic(plan: DemoPlan, settings: Settings, run: str, session: Session, aud
         in_kafka = balance(board.ledger, board.outcomes)
         with session.timings.measure("archive"):
             in_postgres = await_archive(settings, board, run, HURRIED_S if interrupted else PATIENCE_S)
-    place = Place(
+    locations = Locations(
         session.stack.home.root, settings.flink_rest_url, settings.postgres_host, settings.postgres_port,
         settings.postgres_user, settings.postgres_database,
     )  # fmt: skip
     return Summary(
-        run, plan.data.name, board.ledger, in_kafka, in_postgres, seconds, board.latencies(), place,
+        run, plan.data.name, board.ledger, in_kafka, in_postgres, seconds, board.latencies(), locations,
         session.timings.seconds, interrupted,
     )  # fmt: skip
 
@@ -138,7 +138,7 @@ def _show_until(done: Callable[[], bool], board: Board, traffic: Traffic, view: 
 def await_archive(settings: Settings, board: Board, run: str, patience_s: float) -> Balance:
     """Return the account by the tables, once it balances or nothing new came for ``patience_s`` seconds."""
     topic = topic_name(settings.topic_prefix, "transactions")
-    with archive(settings.postgres_dsn, topic, run) as tables:
+    with open_archive(settings.postgres_dsn, topic, run) as tables:
         count, since = -1, time.monotonic()
         while True:
             now = tables.count(board.first_offsets)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from flink_jobs.demo.measures import Percentiles
 
 LINE_EVERY_S = 2.0
-FRAMES_PER_S = 4
 _MEGABYTE = 1e6
 
 

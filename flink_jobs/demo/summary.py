@@ -20,7 +20,7 @@ WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Locations:
     """Where things are, for the person at the terminal."""
 
     home: Path
@@ -44,7 +44,7 @@ class Summary:
         seconds: from the first record sent until the last outcome was in Kafka.
         latencies: of the decisions.
         timings: seconds each part of the demo took.
-        place: where to look.
+        locations: of the Flink UI, the database and the home folder.
         interrupted: whether Ctrl-C ended the sending early.
     """
 
@@ -55,7 +55,7 @@ class Summary:
     postgres: Balance
     seconds: float
     latencies: Latencies
-    place: Place
+    locations: Locations
     timings: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -83,8 +83,8 @@ class Summary:
             "postgres": self.postgres.as_dict(),
             "latency": asdict(self.latencies),
             "timings_s": self.timings,
-            "flink_ui": self.place.flink_ui,
-            "home": str(self.place.home),
+            "flink_ui": self.locations.flink_ui,
+            "home": str(self.locations.home),
         }
 
     def lines(self) -> list[str]:
@@ -127,19 +127,17 @@ class Summary:
 
     def next_steps(self, *, stack_runs: bool) -> list[str]:
         """Return what to do now; with the stack gone, how to get it back."""
-        place = self.place
+        at = self.locations
         if not stack_runs:
             return [
-                f"Everything is stopped; topics, tables and logs stay in {place.home}.",
+                f"Everything is stopped; topics, tables and logs stay in {at.home}.",
                 "To look around: `streamflow demo --keep`, or `streamflow up` and `streamflow submit`.",
             ]
-        password = f". {place.home / 'stack.env'}; PGPASSWORD=$STREAMFLOW_POSTGRES_PASSWORD"
-        connect = (
-            f"psql -h {place.postgres_host} -p {place.postgres_port} -U {place.postgres_user} {place.postgres_database}"
-        )
+        password = f". {at.home / 'stack.env'}; PGPASSWORD=$STREAMFLOW_POSTGRES_PASSWORD"
+        connect = f"psql -h {at.postgres_host} -p {at.postgres_port} -U {at.postgres_user} {at.postgres_database}"
         query = "select reasons, score, merchant, amount_minor from raw.alerts order by score desc limit 5"
         return [
-            f"Flink UI:      {place.flink_ui}",
+            f"Flink UI:      {at.flink_ui}",
             f'Tables:        ({password} {connect} -c "{query}")',
             "Dead letters:  streamflow dlq list",
             "Rules:         streamflow control --help   (thresholds, weights, blacklists, without a restart)",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import psycopg
 
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.demo.archived import archive
+from flink_jobs.demo.archived import open_archive
 from flink_jobs.demo.board import ClusterView
 from flink_jobs.demo.plan import card_events
 from flink_jobs.errors import UserError
@@ -24,7 +24,7 @@ from flink_jobs.traffic.replay import ReplayPlan, replay
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from flink_jobs.demo.archived import Archive
+    from flink_jobs.demo.archived import ArchivedOutcomes
     from flink_jobs.demo.board import Board
     from flink_jobs.demo.plan import DemoPlan
     from flink_jobs.kafka.consumer import Position
@@ -101,7 +101,7 @@ class Traffic:
     def _ask(self) -> None:
         rest = FlinkRest(self._settings.flink_rest_url, timeout_s=3)
         topic = topic_name(self._settings.topic_prefix, "transactions")
-        with archive(self._settings.postgres_dsn, topic, self._run) as tables:
+        with open_archive(self._settings.postgres_dsn, topic, self._run) as tables:
             first: ClusterView | None = None
             while not self._stop.wait(ASK_EVERY_S):
                 view = ask(rest, self._detector, tables, self._board)
@@ -111,7 +111,7 @@ class Traffic:
                 self._board.cluster = replace(view, failed_checkpoints=max(0, view.failed_checkpoints - before))
 
 
-def ask(rest: FlinkRest, detector: str, tables: Archive, board: Board) -> ClusterView:
+def ask(rest: FlinkRest, detector: str, tables: ArchivedOutcomes, board: Board) -> ClusterView:
     """Return how Flink and Postgres stand; what does not answer is left out, for a restart must not end the demo."""
     try:
         archived: int | None = tables.count(dict(board.first_offsets))

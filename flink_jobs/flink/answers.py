@@ -16,7 +16,6 @@ class Job:
     name: str
     state: str
     start_ms: int
-    duration_ms: int
 
     @property
     def is_terminal(self) -> bool:
@@ -35,7 +34,6 @@ class Checkpoints:
     last_completed_ms: int | None
     last_duration_ms: int | None
     last_size_bytes: int | None
-    last_path: str | None
 
     @classmethod
     def from_answer(cls, answer: dict[str, Any]) -> Checkpoints:
@@ -49,7 +47,6 @@ class Checkpoints:
             last_completed_ms=last.get("latest_ack_timestamp"),
             last_duration_ms=last.get("end_to_end_duration"),
             last_size_bytes=last.get("state_size"),
-            last_path=last.get("external_path"),
         )
 
     def age_s(self, now_ms: float) -> float | None:

@@ -83,7 +83,7 @@ class FlinkRest:
     def jobs(self) -> list[Job]:
         """Return all jobs the JobManager remembers, newest first."""
         found = [
-            Job(item["jid"], item["name"], item["state"], item["start-time"], item["duration"])
+            Job(item["jid"], item["name"], item["state"], item["start-time"])
             for item in self.get("/jobs/overview")["jobs"]
         ]
         return sorted(found, key=lambda job: -job.start_ms)
@@ -181,16 +181,6 @@ class FlinkRest:
         """Return how the job's checkpoints stand."""
         return Checkpoints.from_answer(self.get(f"/jobs/{job_id}/checkpoints"))
 
-    def wait_checkpoint(self, job_id: str, *, after: int | None = None, limit_s: float = 120.0) -> Checkpoints:
-        """Wait for a checkpoint that completes after the ``after``-th (default: after those completed now)."""
-        seen = self.checkpoints(job_id).completed if after is None else after
-
-        def newer() -> Checkpoints | None:
-            now = self.checkpoints(job_id)
-            return now if now.completed > seen else None
-
-        return wait_for(newer, limit_s=limit_s, what=f"a checkpoint of job {job_id}", interval_s=0.1)
-
     def savepoint(self, job_id: str, target: str, *, limit_s: float = 300.0) -> str:
         """Take a savepoint below ``target`` (a URI) while the job goes on; return its path."""
         body = {"target-directory": target, "cancel-job": False}
@@ -222,12 +212,6 @@ class FlinkRest:
         return str(operation["location"])
 
     # ---- metrics
-
-    def metrics(self, path: str, names: list[str]) -> dict[str, float]:
-        """Return metrics below a REST path such as ``/jobs/<id>``; those Flink does not know yet are left out."""
-        query = urllib.parse.urlencode({"get": ",".join(names)})
-        answer: Any = self.get(f"{path}/metrics?{query}")
-        return {item["id"]: float(item["value"]) for item in answer}
 
     def vertex_metrics(self, job_id: str, pick: Callable[[str], bool], names: list[str]) -> dict[str, float]:
         """Return metrics summed over the subtasks of every vertex whose name ``pick`` accepts."""

@@ -83,17 +83,3 @@ def create_topics(broker: Broker, prefix: str, replicas: int = LOCAL_REPLICATION
         if missing:
             client.create_topics(missing, wait_for_metadata=True)
     return sorted(missing)
-
-
-def require_topics(broker: Broker, names: list[str]) -> None:
-    """Check that topics exist.
-
-    Raises:
-        UserError: one is missing.
-    """
-    with admin(broker) as client:
-        missing = sorted(set(names) - set(client.list_topics()))
-    if missing:
-        raise UserError(
-            f"no topic {', '.join(missing)} at {broker}", "`streamflow up` creates the topics of the contracts"
-        )

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import secrets
 import shutil
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import Literal, Self
 from flink_jobs.errors import UserError
 from flink_jobs.flink.rest import FlinkRest
 from flink_jobs.flink.submit import FlinkClient
-from flink_jobs.local import envfile, flink, ports, postgres, process, toolchain
+from flink_jobs.local import envfile, flink, postgres, process, toolchain
 from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.home import Home
 from flink_jobs.local.launch import COMPONENTS, Component, Launcher, Say
 from flink_jobs.local.record import StackRecord
 from flink_jobs.settings import Settings, load_settings, stack_home
-from flink_jobs.waiting import wait_for
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class ProcessStatus:
     log: str
 
 
-def _ports_of(record: StackRecord, name: str) -> dict[str, int]:
+def ports_of(record: StackRecord, name: str) -> dict[str, int]:
     """Return the ports a process listens on."""
     mine = {key: port for key, port in record.ports.items() if key == name or key.startswith(f"{name}.")}
     if name == flink.JOB_MANAGER:
@@ -107,7 +105,7 @@ class Stack:
         found = []
         for name, item in record.processes.items():
             alive = record.alive(name)
-            mine = _ports_of(record, name)
+            mine = ports_of(record, name)
             age = process.age_s(item) if alive else None
             found.append(ProcessStatus(name, "running" if alive else "dead", item.pid, mine, age, item.log))
         return found
@@ -138,9 +136,9 @@ class Stack:
         toolchain.require_jars()
         java = toolchain.find_java()
         self.home.root.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with self.locked():
             record = self.record
-            launcher = self._launcher(record)
+            launcher = self.launcher(record)
             before = {name for name in record.processes if record.alive(name)}
             self._choose_security(record, secure, before)
             try:
@@ -179,10 +177,10 @@ class Stack:
         """
         if not self.home.root.exists():
             return []
-        with self._locked():
+        with self.locked():
             record = self.record
             running = [name for name in record.processes if record.alive(name)]
-            self._launcher(record).stop(list(record.processes))
+            self.launcher(record).stop(list(record.processes))
             process.end_leftovers(record.stack_id)
         if wipe:
             self.wipe()
@@ -190,10 +188,10 @@ class Stack:
 
     def stop(self, name: str) -> bool:
         """Stop one process of the stack by its name; return whether it had run."""
-        with self._locked():
+        with self.locked():
             record = self.record
             runs = record.alive(name)
-            self._launcher(record).stop([name])
+            self.launcher(record).stop([name])
         return runs
 
     def wipe(self) -> None:
@@ -210,54 +208,12 @@ class Stack:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(self.home.root)
 
-    # ---- faults, for tests
-
-    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a process of the stack and, if it is SIGKILL or SIGTERM, wait until it is gone.
-
-        A killed JVM is a zombie for a moment while its threads still hold its ports: started again then, it would get
-        other ones, and whoever knew the old ones would not find it.
-
-        Raises:
-            UserError: it does not run.
-        """
-        record = self.record
-        if not record.alive(name):
-            raise UserError(f"{name} does not run", "see `streamflow status`")
-        process.send(record.processes[name], number)
-        if number in {signal.SIGKILL, signal.SIGTERM}:
-            wait_for(lambda: not record.alive(name), limit_s=120, what=f"{name} to end", interval_s=0.02)
-            held = _ports_of(record, name).values()
-            wait_for(lambda: all(map(ports.is_free, held)), limit_s=120, what=f"the ports of {name}", interval_s=0.02)
-
-    def kill_taskmanager(self, index: int, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a TaskManager, as `kill` does.
-
-        Raises:
-            UserError: it does not run.
-        """
-        self.kill(flink.task_manager(index), number)
-
-    def start_taskmanager(self, index: int) -> None:
-        """Start a TaskManager again, or one more, and wait until the JobManager knows it.
-
-        Raises:
-            UserError: it runs already.
-        """
-        name = flink.task_manager(index)
-        with self._locked():
-            record = self.record
-            if record.alive(name):
-                raise UserError(f"{name} runs already", "kill it first")
-            self._launcher(record).start_taskmanagers(toolchain.find_java(), [index])
-            record.taskmanagers = max(record.taskmanagers, index)
-            record.save()
-
-    def _launcher(self, record: StackRecord) -> Launcher:
+    def launcher(self, record: StackRecord) -> Launcher:
+        """Return the starter and stopper of this stack's processes; hold the lock while it works."""
         return Launcher(self.home, record, self.topic_prefix, self._say)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Let only one `up` or `down` work on this home at a time."""
         with self.home.lock.open("w") as lock:
             try:

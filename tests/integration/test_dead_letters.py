@@ -25,6 +25,7 @@ from flink_jobs.waiting import wait_for
 from tests.integration import jobs
 from tests.integration.decided_cards import decide
 from tests.integration.dlq_commands import LIMIT_S, Commands
+from tests.stack_control import flink_metrics
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -136,7 +137,7 @@ def test_a_row_that_postgres_refuses_is_a_dead_letter_and_the_others_arrive(
     assert Counter(item["reason"] for item in found) == {"ROW_REFUSED": len(bad), "LABEL_INVALID": 1}
     assert {item["payload"] for item in found if item["reason"] == "LABEL_INVALID"} == {foreign.decode()}
     assert all(item["disposition"] == "incident" for item in found)
-    restarts = stack.rest().metrics(f"/jobs/{running['archive']}", ["numRestarts"])
+    restarts = flink_metrics(stack.rest(), f"/jobs/{running['archive']}", ["numRestarts"])
     assert restarts["numRestarts"] == 0
 
 

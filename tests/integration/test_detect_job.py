@@ -29,6 +29,7 @@ from flink_jobs.traffic.ledger import SentLedger
 from flink_jobs.traffic.malformed import MALFORMED_KINDS
 from flink_jobs.waiting import wait_for
 from tests.integration import jobs
+from tests.stack_control import flink_metrics, kill_taskmanager, start_taskmanager
 
 EXTENDED_JOB = Path(__file__).parent / "extended_detect.py"
 # Fields that differ by design between two runs of the same file: times, coordinates, and ids derived from names.
@@ -135,7 +136,7 @@ def test_idle_partitions_do_not_hold_back_the_watermark(stack: Stack, running: d
     metric = "0.fraud_detector.currentOutputWatermark"
 
     def watermark_follows() -> bool:
-        answer = rest.metrics(f"/jobs/{running['detect']}/vertices/{vertex}", [metric])
+        answer = flink_metrics(rest, f"/jobs/{running['detect']}/vertices/{vertex}", [metric])
         return bool(answer.get(metric, 0.0) >= reached)
 
     wait_for(watermark_follows, limit_s=400, what="the watermark to pass the idle partitions")
@@ -153,12 +154,12 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
     def kill_in_mid_stream(ledger: SentLedger, _elapsed_s: float) -> None:
         if ledger.sent > count // 4 and not killed_at:
             killed_at.append(ledger.sent)
-            stack.kill_taskmanager(victim)
+            kill_taskmanager(stack, victim)
 
     ledger = jobs.send(stack, jobs.card_events("kill", count), rate=1200, on_progress=kill_in_mid_stream)
     assert killed_at, "the kill happened during the run"
     assert killed_at[0] < count
-    stack.start_taskmanager(victim)
+    start_taskmanager(stack, victim)
     disturbed = jobs.account(stack, ledger)
 
     assert disturbed.is_as_expected, "\n".join(disturbed.lines())

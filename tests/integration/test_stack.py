@@ -26,6 +26,7 @@ from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
+from tests.stack_control import kill_taskmanager, start_taskmanager
 
 pytestmark = pytest.mark.stack
 
@@ -69,11 +70,6 @@ def test_topics_are_those_of_the_contracts(stack: Stack) -> None:
     with topics.admin(stack.settings().broker()) as admin:
         found = {item["name"]: len(item["partitions"]) for item in admin.describe_topics(list(contracts))}
     assert found == {name: contract.partitions for name, contract in contracts.items()}
-
-
-def test_the_error_names_a_missing_topic(stack: Stack) -> None:
-    with pytest.raises(UserError, match=r"no topic streamflow\.nonsense"):
-        topics.require_topics(stack.settings().broker(), ["streamflow.nonsense"])
 
 
 def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
@@ -163,9 +159,9 @@ def test_a_changed_migration_is_rejected(stack: Stack, tmp_path: Path) -> None:
 
 def test_a_killed_taskmanager_can_be_started_again(stack: Stack) -> None:
     before = {item.name: item.pid for item in stack.status()}
-    stack.kill_taskmanager(1)
+    kill_taskmanager(stack, 1)
     assert {item.name: item.state for item in stack.status()}["taskmanager-1"] == "dead"
-    stack.start_taskmanager(1)
+    start_taskmanager(stack, 1)
     after = {item.name: item.pid for item in stack.status()}
     assert {name for name in before if before[name] != after[name]} == {"taskmanager-1"}
 

@@ -12,6 +12,7 @@ from tests.lab.benchmarks.bench_report import ResultSection, number
 from tests.lab.benchmarks.meter import read_process
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import many_customers
+from tests.stack_control import wait_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,7 @@ def measure(rig: Rig, customers: int, say: Callable[[str], None]) -> list[Result
             before = read_process(pids).rss_bytes
             with rig.detector(prefix, JobPlan()) as job_id:
                 rig.await_consumed(prefix, job_id, filling.customers * filling.events_each)
-                rig.rest.wait_checkpoint(job_id)
+                wait_checkpoint(rig.rest, job_id)
                 checkpoint = full_size(rig, job_id)
                 after = read_process(pids).rss_bytes
                 savepoint = folder_size(rig.rest.savepoint(job_id, (rig.scratch / "savepoints").as_uri()))

@@ -19,6 +19,7 @@ from tests.lab.benchmarks.memory import MIB, full_size
 from tests.lab.benchmarks.meter import steady_rate
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import CUSTOMERS, InputMessage, many_customers
+from tests.stack_control import kill_taskmanager, start_taskmanager, wait_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +79,7 @@ def run(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> Po
             reader.seek_to_end()
             publish(rig, prefix, visits(customers, events))
             rig.await_consumed(prefix, job_id, customers + events)
-            rig.rest.wait_checkpoint(job_id)
+            wait_checkpoint(rig.rest, job_id)
             rate = steady_rate([record.timestamp_ms for record in reader.read_to_end()], meter)
         size = full_size(rig, job_id)
         restore_s, readable_s = _restore(rig, job_id)
@@ -89,8 +90,8 @@ def run(rig: Rig, customers: int, events: int, say: Callable[[str], None]) -> Po
 def _restore(rig: Rig, job_id: str) -> tuple[float, float]:
     """Kill the TaskManager; return the seconds until all tasks run and until the next checkpoint completes."""
     restored = rig.rest.checkpoints(job_id).restored
-    rig.stack.kill_taskmanager(1)
-    rig.stack.start_taskmanager(1)
+    kill_taskmanager(rig.stack, 1)
+    start_taskmanager(rig.stack, 1)
     start = time.monotonic()
 
     def runs() -> bool:
@@ -98,7 +99,7 @@ def _restore(rig: Rig, job_id: str) -> tuple[float, float]:
 
     wait_for(runs, limit_s=RECOVERY_LIMIT_S, what="the job to run again")
     running_s = time.monotonic() - start
-    rig.rest.wait_checkpoint(job_id, limit_s=RECOVERY_LIMIT_S)
+    wait_checkpoint(rig.rest, job_id, limit_s=RECOVERY_LIMIT_S)
     return running_s, time.monotonic() - start
 
 

@@ -9,6 +9,7 @@ from tests.lab.benchmarks.bench_report import ResultSection, number, spread
 from tests.lab.benchmarks.engines import EngineRun, raw, run_detector, run_evaluator, warm_up
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.lab.benchmarks.workload import card_traffic
+from tests.stack_control import start_taskmanager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,7 +79,7 @@ def measure_garbage(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
 def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], None]) -> list[ResultSection]:
     """Compare one TaskManager with two."""
     if rig.stack.record.taskmanagers < 2:
-        rig.stack.start_taskmanager(2)
+        start_taskmanager(rig.stack, 2)
     messages = card_traffic(events)
     expected = run_evaluator(messages, rig.model_dir)[1]
     warm_up(rig, messages, expected, parallelism=2)

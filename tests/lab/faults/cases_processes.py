@@ -14,6 +14,7 @@ from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.waiting import wait_for
 from tests.lab.faults.fault_case import FaultCase
 from tests.lab.faults.system_under_test import PairPlan
+from tests.stack_control import kill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def kill_taskmanager(trial: Trial) -> None:
             stream.reach(EVENTS // 4)
             victim = system.taskmanager_of(pair.detect, DETECTOR)
             trial.strike(f"SIGKILL of {victim}")
-            system.stack.kill(victim)
+            kill(system.stack, victim)
             trial.recovered(pair.detect)
         system.restart("flink")
         trial.settle()
@@ -75,7 +76,7 @@ def kill_jobmanager(trial: Trial) -> None:
         with trial.sending(mixed(trial), RATE) as stream:
             stream.reach(EVENTS // 4)
             trial.strike("SIGKILL of the JobManager, started again at once")
-            system.stack.kill(JOB_MANAGER)
+            kill(system.stack, JOB_MANAGER)
             system.restart("flink")
             trial.recovered(pair.detect)
         restored = system.rest.checkpoints(pair.detect).restored
@@ -92,7 +93,7 @@ def kill_broker(trial: Trial) -> None:
         with trial.sending(mixed(trial), RATE) as stream:
             stream.reach(EVENTS // 4)
             trial.strike("SIGKILL of the broker, started again at once")
-            system.stack.kill("kafka")
+            kill(system.stack, "kafka")
             system.restart("kafka")
             trial.recovered(pair.detect)
         trial.settle()
@@ -109,7 +110,7 @@ def kill_postgres(trial: Trial) -> None:
                 # A checkpoint of the archive first flushes its rows to Postgres. The lock makes it last long enough for
                 # Flink's cached REST answer to show it.
                 wait_for(lambda: system.rest.checkpoints(pair.archive).in_progress, limit_s=60, what="a checkpoint")
-                system.stack.kill("postgres")
+                kill(system.stack, "postgres")
             began = time.time() * 1000
             hold(POSTGRES_DOWN_S)
             meanwhile = system.rest.checkpoints(pair.detect).last_completed_ms or 0
@@ -134,11 +135,11 @@ def pause_taskmanager(trial: Trial) -> None:
             stream.reach(EVENTS // 4)
             victim = system.taskmanager_of(pair.detect, DETECTOR)
             trial.strike(f"SIGSTOP of {victim}, SIGCONT after the spare one took over")
-            system.stack.kill(victim, signal.SIGSTOP)
+            kill(system.stack, victim, signal.SIGSTOP)
             try:
                 trial.recovered(pair.detect)
             finally:
-                system.stack.kill(victim, signal.SIGCONT)
+                kill(system.stack, victim, signal.SIGCONT)
         trial.expect(system.taskmanager_of(pair.detect, DETECTOR) != victim, "another TaskManager took over")
         trial.settle()
         trial.expect_restarts(1, 4)
@@ -161,7 +162,7 @@ def restart_storm(trial: Trial) -> None:
                     lambda: system.rest.all_tasks_running(pair.detect), limit_s=180, what="the detector to run again"
                 )
                 victim = system.taskmanager_of(pair.detect, DETECTOR)
-                system.stack.kill(victim)
+                kill(system.stack, victim)
                 system.restart("flink")
             trial.strike(f"{STORM} SIGKILLs of the detector's TaskManager, each as soon as its tasks ran again")
             trial.recovered(pair.detect)
@@ -189,9 +190,9 @@ def expire_transaction(trial: Trial) -> None:
                 system.checkpoint_after(pair.detect, time.time() * 1000)
                 hold(1.0)
                 victim = system.taskmanager_of(pair.detect, DETECTOR)
-                system.stack.kill(victim, signal.SIGSTOP)
+                kill(system.stack, victim, signal.SIGSTOP)
                 hold(18.0)
-                system.stack.kill(victim, signal.SIGCONT)
+                kill(system.stack, victim, signal.SIGCONT)
                 hold(6.0)
             trial.strike(f"transactions of {timeout_ms / 1000:.0f} s, the detector paused twice for 18 s")
             ended = system.dead_taskmanagers()

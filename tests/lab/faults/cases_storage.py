@@ -20,6 +20,7 @@ from tests.lab.faults.cases_processes import EVENTS, RATE, hold, mixed
 from tests.lab.faults.fault_case import FaultCase
 from tests.lab.faults.system_under_test import PairPlan
 from tests.lab.faults.throttle import throttle
+from tests.stack_control import kill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,11 +112,11 @@ def time_out_checkpoint(trial: Trial) -> None:
         with trial.sending(mixed(trial), RATE) as stream:
             stream.reach(EVENTS // 4)
             before = system.rest.checkpoints(pair.detect).failed
-            system.stack.kill("kafka", signal.SIGSTOP)
+            kill(system.stack, "kafka", signal.SIGSTOP)
             try:
                 hold(12.0)
             finally:
-                system.stack.kill("kafka", signal.SIGCONT)
+                kill(system.stack, "kafka", signal.SIGCONT)
             trial.strike("checkpoint timeout 4 s, the broker was stopped for 12 s")
             trial.recovered(pair.detect)
             failed = system.rest.checkpoints(pair.detect).failed - before

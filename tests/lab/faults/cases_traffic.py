@@ -21,6 +21,7 @@ from flink_jobs.waiting import wait_for
 from tests.lab.faults.cases_processes import DETECTOR
 from tests.lab.faults.fault_case import FaultCase
 from tests.lab.faults.system_under_test import PairPlan
+from tests.stack_control import flink_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,7 +139,7 @@ def idle_partition(trial: Trial) -> None:
         metric = "0.fraud_detector.currentOutputWatermark"
 
         def follows() -> bool:
-            answer = rest.metrics(f"/jobs/{pair.detect}/vertices/{vertex['id']}", [metric])
+            answer = flink_metrics(rest, f"/jobs/{pair.detect}/vertices/{vertex['id']}", [metric])
             return answer.get(metric, 0.0) >= first_ms - 6_000  # the source allows five seconds of disorder
 
         wait_for(follows, limit_s=90, what="the watermark to pass the idle partitions")

@@ -23,6 +23,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.settings import ENV_PREFIX, REPO_ROOT
 from flink_jobs.waiting import wait_for
 from tests.lab.benchmarks.rig import train_model
+from tests.stack_control import kill_taskmanager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,7 +95,7 @@ class SystemUnderTest:
         """
         for index in range(1, self._taskmanagers + 1):
             with suppress(UserError):  # the process has already ended
-                self.stack.kill_taskmanager(index)
+                kill_taskmanager(self.stack, index)
         self.restart(*COMPONENTS)
         self.end_shared()
 

@@ -16,7 +16,7 @@ from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.replay import replay_features
 from flink_jobs.core.transaction import Transaction
-from flink_jobs.demo.archived import archive
+from flink_jobs.demo.archived import open_archive
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.kafka.outgoing import Fate, Outgoing
 from flink_jobs.kafka.pacing import Pace
@@ -199,7 +199,7 @@ class Trial:
         """Wait for all outcomes in Kafka; return the seconds that took and the number of outcomes then in Postgres."""
         await_balance(self.system.broker, self.pair.prefix, self.ledger, limit_s=PATIENCE_S, start=self._start)
         seconds = time.time() - self._began_ms / 1000
-        with archive(self.system.stack.settings().postgres_dsn, self.pair.transactions, self._customers) as tables:
+        with open_archive(self.system.stack.settings().postgres_dsn, self.pair.transactions, self._customers) as tables:
             return seconds, tables.count(self._first_offsets())
 
     def _first_offsets(self) -> dict[int, int]:
@@ -208,7 +208,7 @@ class Trial:
     def _await_postgres(self) -> Balance:
         first = self._first_offsets()
         settings = self.system.stack.settings()
-        with archive(settings.postgres_dsn, self.pair.transactions, self._customers) as tables:
+        with open_archive(settings.postgres_dsn, self.pair.transactions, self._customers) as tables:
             last, since = -1, time.monotonic()
 
             def complete() -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from flink_jobs.demo.board import Latencies
 from flink_jobs.demo.measures import Percentiles
-from flink_jobs.demo.summary import Place, Summary, problems
+from flink_jobs.demo.summary import Locations, Summary, problems
 from flink_jobs.kafka.outgoing import Fate, Outgoing
 from flink_jobs.traffic.balance import Balance
 from flink_jobs.traffic.ledger import SentLedger
@@ -17,7 +17,7 @@ GOOD = Balance(sent=4, decided=2, rejected=1, duplicates=1, alerts=1, reasons={"
 LOST = replace(GOOD, decided=1, missing=((0, 7),))
 WRONG = replace(GOOD, unexpected={"duplicate instead of decided": 1})
 LATENCY = Percentiles(700.0, 1_200.0, 2)
-PLACE = Place(Path("/home/x/.streamflow"), "http://127.0.0.1:8081", "127.0.0.1", 25432, "streamflow", "streamflow")
+AT = Locations(Path("/home/x/.streamflow"), "http://127.0.0.1:8081", "127.0.0.1", 25432, "streamflow", "streamflow")
 
 
 def summary(kafka: Balance = GOOD, postgres: Balance = GOOD, *, sent: bool = True) -> Summary:
@@ -26,7 +26,7 @@ def summary(kafka: Balance = GOOD, postgres: Balance = GOOD, *, sent: bool = Tru
     for offset, fate in enumerate(fates):
         ledger.add(Outgoing(b"c", b"{}", 0, fate), 0, offset)
     latencies = Latencies(LATENCY, LATENCY, LATENCY, LATENCY)
-    return Summary("demo-1-", "cards.csv", ledger, kafka, postgres, 2.0, latencies, PLACE)
+    return Summary("demo-1-", "cards.csv", ledger, kafka, postgres, 2.0, latencies, AT)
 
 
 def test_it_is_good_only_if_kafka_and_postgres_both_are() -> None:
