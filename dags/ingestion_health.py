@@ -1,11 +1,12 @@
 """Look after the raw tables every hour.
 
-Makes the partitions of the days to come, moves rows that waited for theirs, drops days beyond the retention of
-`ops.partition_policy`, and notes how fresh the newest decision is (`ops.quality_results`; a stale feed warns, it
-fails nothing). Then data quality looks at the last closed day.
+Creates the partitions of the days to come, deletes rows that were loaded longer ago than `ops.partition_policy` keeps
+them (each deletion is recorded in `ops.retention_log`), and records the age of the newest decision
+(`ops.quality_results`; a stale feed is a warning and fails nothing). Afterwards, data quality checks the last closed
+day.
 
-**If it fails**: a table was in use for longer than ten seconds. The next try is usually enough; else end the long
-query.
+**If it fails**: another session held a table for longer than the retries. The next run is usually enough; otherwise end
+the long query.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ def ingestion_health() -> None:
     """Wire the hourly look at the raw tables."""
 
     @task
-    def roll() -> list[str]:
-        from datetime import UTC, datetime
-
+    def create_partitions() -> list[str]:
         from flink_jobs.warehouse.orchestration import transformer_dsn
-        from flink_jobs.warehouse.partitions import roll_partitions
+        from flink_jobs.warehouse.partitions import create_partitions
 
-        changes = roll_partitions(transformer_dsn(), datetime.now(UTC).date())
-        return [f"{change.action} {change.partition}" for change in changes]
+        return [f"{change.action} {change.partition}" for change in create_partitions(transformer_dsn())]
+
+    @task
+    def expire_rows() -> list[str]:
+        from flink_jobs.warehouse.orchestration import transformer_dsn
+        from flink_jobs.warehouse.partitions import expire_rows
+
+        return [f"{item.action} {item.partition}: {item.rows} rows" for item in expire_rows(transformer_dsn())]
 
     @task(outlets=[RAW_SEEN])
     def note_freshness() -> int:
@@ -39,7 +44,7 @@ def ingestion_health() -> None:
         dsn = transformer_dsn()
         return check_day(dsn, "freshness", date.fromisoformat(raw_closed_day(dsn)))
 
-    roll() >> note_freshness()
+    create_partitions() >> expire_rows() >> note_freshness()
 
 
 ingestion_health()

@@ -15,7 +15,7 @@ from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.kafka.topics import admin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from flink_jobs.kafka.broker import Broker
     from flink_jobs.kafka.consumer import Position
@@ -27,6 +27,10 @@ READERS: Final[Mapping[str, str]] = {
 """Which job reads a topic; its consumer group has the topics' prefix before its name."""
 COUNT_UP_TO: Final = 20_000
 """Offsets up to which what waits is counted; above, their number stands for it, transaction markers included."""
+
+
+READ_ACROSS: Final = 10_000
+"""Offsets between two ranges that are read along rather than skipped with a new reader."""
 
 
 class PartitionPosition(NamedTuple):
@@ -89,3 +93,42 @@ def _count(broker: Broker, begin: Mapping[Position, int]) -> dict[Position, int]
     with CommittedReader(broker, sorted({topic for topic, _ in begin}), begin, only=begin.keys()) as reader:
         found.update((record.topic, record.partition) for record in reader.read_to_end())
     return {place: found[place] for place in begin}
+
+
+def committed_offsets(broker: Broker, topic: str, ranges: Sequence[tuple[int, int, int]]) -> set[tuple[int, int]]:
+    """Return which offsets hold a committed record.
+
+    Args:
+        broker: the cluster and the account.
+        topic: full name.
+        ranges: (partition, first offset, last offset), in order within each partition.
+
+    Returns:
+        (partition, offset) pairs; offsets of aborted transactions and of transaction markers are not among them.
+
+    Raises:
+        UserError: the broker does not answer.
+    """
+    found: set[tuple[int, int]] = set()
+    for window in _windows(ranges):
+        place, end = (topic, window[0][0]), window[-1][2]
+        wanted = {offset for _, first, last in window for offset in range(first, last + 1)}
+        with CommittedReader(broker, [topic], {place: window[0][1]}, only=[place]) as reader:
+            for record in reader.read_to_end():
+                if record.offset in wanted:
+                    found.add((record.partition, record.offset))
+                if record.offset >= end:
+                    break
+    return found
+
+
+def _windows(ranges: Sequence[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
+    """Yield ranges of one partition that are close enough to be read in one go."""
+    window: list[tuple[int, int, int]] = []
+    for item in ranges:
+        if window and (item[0] != window[-1][0] or item[1] - window[-1][2] > READ_ACROSS):
+            yield window
+            window = []
+        window.append(item)
+    if window:
+        yield window

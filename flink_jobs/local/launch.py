@@ -7,7 +7,6 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +35,7 @@ from flink_jobs.settings import REPO_ROOT, Settings
 from flink_jobs.waiting import WaitTimeoutError, wait_for
 from flink_jobs.warehouse import migrations
 from flink_jobs.warehouse.database import set_logins
-from flink_jobs.warehouse.partitions import roll_partitions
+from flink_jobs.warehouse.partitions import create_partitions
 from flink_jobs.warehouse.paths import MIGRATIONS
 
 Component = Literal["postgres", "kafka", "flink", "airflow", "zookeeper"]
@@ -127,7 +126,7 @@ class Launcher:
         owner = access.dsn()
         applied = migrations.apply_migrations(owner, MIGRATIONS)
         set_logins(owner, {role: passwords[name] for name, role in postgres.PASSWORDS.items()})
-        roll_partitions(owner, datetime.now(UTC).date())
+        create_partitions(owner)
         self._say(
             f"Postgres is ready at {HOST}:{access.port}{' with TLS' if certificates else ''}"
             + (f" ({len(applied)} migrations)" if applied else "")

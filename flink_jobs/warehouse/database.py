@@ -6,7 +6,6 @@ The account that does it needs no superuser's rights, only to own the database a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import psycopg
 from psycopg import sql
@@ -14,7 +13,7 @@ from psycopg import sql
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.settings import DatabaseRole, Settings
 from flink_jobs.warehouse import migrations
-from flink_jobs.warehouse.partitions import roll_partitions
+from flink_jobs.warehouse.partitions import create_partitions
 from flink_jobs.warehouse.paths import MIGRATIONS
 
 ROLES: tuple[DatabaseRole, ...] = ("writer", "transformer", "analyst")
@@ -38,7 +37,7 @@ def migrate(settings: Settings) -> list[str]:
             if user != settings.postgres_user
         }
         set_logins(dsn, logins)
-        roll_partitions(dsn, datetime.now(UTC).date())
+        create_partitions(dsn)
     except psycopg.OperationalError as error:
         raise _unreachable(settings, error) from None
     except psycopg.errors.InsufficientPrivilege as error:

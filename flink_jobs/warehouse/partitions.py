@@ -1,44 +1,129 @@
-"""Partitions by day of the raw tables: see sql/migrations, partitions by day."""
+"""Partitions by day of the raw tables, and their retention.
+
+``create_partitions`` prepares the days to come and deletes nothing. ``expire_rows`` deletes rows that were loaded more
+than ``ops.partition_policy.keep_days`` ago, by the clock of the database, and records each deletion in
+``ops.retention_log``. The rules are functions in the database: see ``sql/migrations/0009_retention_by_load_time.sql``.
+"""
 
 from __future__ import annotations
 
-from datetime import date
-from typing import NamedTuple
+import time
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
 import psycopg
 
 from flink_jobs.errors import UserError
 
+BATCH: Final = 10_000
+"""Rows deleted from a DEFAULT partition in one transaction."""
+ATTEMPTS: Final = 5
+PAUSE_S: Final = 3.0
+_DAYS: Final = """
+    SELECT table_name, to_char(day, 'YYYYMMDD'), day::date
+    FROM ops.partition_policy,
+        generate_series((now() AT TIME ZONE 'UTC')::date - 1,
+            (now() AT TIME ZONE 'UTC')::date + ahead_days, interval '1 day') AS day
+    ORDER BY 1, 2"""
+_TABLES: Final = "SELECT table_name, keep_days, ops.retention_cutoff(table_name) FROM ops.partition_policy ORDER BY 1"
+
 
 class PartitionChange(NamedTuple):
-    """What became of one partition."""
+    """One change of a raw table's partitions.
 
+    Attributes:
+        table: with its schema.
+        partition: name of the partition.
+        action: ``created``, ``dropped`` (a whole day), ``emptied`` (old rows of a DEFAULT partition), or ``kept``
+            (nothing is deleted from the table, because no row of it is younger than its retention).
+        rows: number of rows deleted.
+    """
+
+    table: str
     partition: str
     action: str
-    """created, dropped, or emptied (old rows of a DEFAULT partition)."""
     rows: int
-    """Rows it got or lost."""
 
 
-def roll_partitions(dsn: str, today: date) -> list[PartitionChange]:
-    """Make the partitions that the raw tables need and drop those they keep no longer, by ``ops.partition_policy``.
+def create_partitions(dsn: str) -> list[PartitionChange]:
+    """Create the partitions of yesterday, today and the days to come; delete nothing.
 
     Args:
-        dsn: of the transformer, or the owner.
-        today: the UTC day of the caller's clock.
+        dsn: connection string of the transformer or the owner.
 
     Raises:
-        UserError: a table stayed in use for so long that its partitions could not be changed.
+        UserError: a table stayed locked by another session.
     """
-    done: list[PartitionChange] = []
+    created = []
     with psycopg.connect(dsn, autocommit=True) as connection:
-        tables = connection.execute("SELECT table_name FROM ops.partition_policy ORDER BY 1").fetchall()
-        for (table,) in tables:
-            try:
-                rows = connection.execute("SELECT * FROM ops.roll_partitions(%s, %s)", (table, today)).fetchall()
-            except psycopg.errors.LockNotAvailable:
-                raise UserError(
-                    f"{table} is in use, its partitions could not be changed", "try again when the long query has ended"
-                ) from None
-            done += map(PartitionChange._make, rows)
-    return done
+        for table, day, date in connection.execute(_DAYS).fetchall():
+            if _retried(connection, "SELECT ops.create_partition(%s, %s)", table, date):
+                created.append(PartitionChange(table, f"{table.partition('.')[2]}_{day}", "created", 0))
+    return created
+
+
+def expire_rows(dsn: str, *, is_trial: bool = False) -> list[PartitionChange]:
+    """Delete the rows that were loaded longer ago than the policy keeps them.
+
+    A table without any row younger than its retention is left alone and reported as ``kept``: its feed has stopped or
+    the clock of the database is wrong.
+
+    Args:
+        dsn: connection string of the transformer or the owner.
+        is_trial: report what would be deleted, and delete nothing.
+
+    Raises:
+        UserError: a table stayed locked by another session.
+    """
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return list(_expire(connection, is_trial=is_trial))
+
+
+def _expire(connection: psycopg.Connection[Any], *, is_trial: bool) -> Iterator[PartitionChange]:
+    for table, keep_days, cutoff in connection.execute(_TABLES).fetchall():
+        default = f"{table.partition('.')[2]}_default"
+        if cutoff is None:
+            if keep_days is not None and _value(connection, f"SELECT EXISTS (SELECT FROM {table})"):  # noqa: S608
+                yield PartitionChange(table, default, "kept", 0)
+            continue
+        expired = connection.execute("SELECT * FROM ops.expired_partitions(%s)", (table,)).fetchall()
+        for partition, counted in expired:
+            rows = counted
+            if not is_trial:
+                rows = _retried(connection, "SELECT ops.drop_expired_partition(%s, %s)", table, partition)
+            if rows is not None:
+                yield PartitionChange(table, partition, "dropped", rows)
+        rows = _expire_default(connection, table, default, cutoff, is_trial=is_trial)
+        if rows:
+            yield PartitionChange(table, default, "emptied", rows)
+
+
+def _expire_default(
+    connection: psycopg.Connection[Any], table: str, default: str, cutoff: object, *, is_trial: bool
+) -> int:
+    if is_trial:
+        statement = f"SELECT count(*) FROM partitions.{default} WHERE loaded_at < %s"  # noqa: S608 - our own names
+        return int(_value(connection, statement, cutoff))
+    total = 0
+    while deleted := int(_value(connection, "SELECT ops.delete_expired_rows(%s, %s)", table, BATCH)):
+        total += deleted
+    return total
+
+
+def _value(connection: psycopg.Connection[Any], statement: str, *parameters: object) -> Any:  # noqa: ANN401
+    row = connection.execute(statement.encode(), parameters).fetchone()
+    return None if row is None else row[0]
+
+
+def _retried(connection: psycopg.Connection[Any], statement: str, table: str, detail: object) -> Any:  # noqa: ANN401
+    """Return the result of a call that needs a short lock, tried again while another session holds the table."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return _value(connection, statement, table, detail)
+        except psycopg.errors.LockNotAvailable:
+            if attempt + 1 < ATTEMPTS:
+                time.sleep(PAUSE_S)
+    raise UserError(
+        f"another session holds {table}; its partitions were not changed",
+        "try again after the long query has ended (pg_stat_activity lists it)",
+    )

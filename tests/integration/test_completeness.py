@@ -6,16 +6,17 @@ from collections import Counter
 
 import psycopg
 import pytest
+from confluent_kafka import Producer
 from psycopg import sql
 
-from flink_jobs.kafka.positions import PartitionPosition, read_positions
+from flink_jobs.kafka.positions import PartitionPosition, committed_offsets, read_positions
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from flink_jobs.warehouse.completeness import compare
+from flink_jobs.warehouse.completeness import OffsetRange, compare, without_records
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration import jobs
-from tests.integration.decided_cards import TOPIC, archive, decide
+from tests.integration.decided_cards import TOPIC, DecidedCards, Document, archive, decide
 
 pytestmark = pytest.mark.stack
 
@@ -49,6 +50,62 @@ def test_missing_rows_are_counted_by_offset(fresh_database: Settings) -> None:
     with psycopg.connect(dsn) as connection:
         kept = connection.execute("SELECT topic, partition, missing FROM ops.kafka_positions ORDER BY 1, 2").fetchall()
     assert kept == [(TOPIC, 0, 0), (TOPIC, 7, 15), ("x", 0, None)]
+
+
+def test_a_redelivery_that_was_decided_again_and_offsets_without_a_record_are_not_missing(
+    fresh_database: Settings,
+) -> None:
+    dsn = fresh_database.postgres_dsn
+    apply_migrations(dsn, MIGRATIONS)
+    cards = decide(300)
+    archive(dsn, cards)
+    outcomes = {decision["source"]["offset"] for decision in cards.decisions}
+    end = max(outcomes | {letter["offset"] for letter in cards.dlq}) + 1
+
+    def at(decision: Document, offset: int) -> Document:
+        return {**decision, "source": {**decision["source"], "offset": offset}}
+
+    # Offsets end to end + 9: five redeliveries, two of one transaction in one batch; then a marker; then three more.
+    first = cards.decisions[0]
+    again = [at(first, end), at(first, end + 1), *(at(row, end + 2 + n) for n, row in enumerate(cards.decisions[1:4]))]
+    archive(dsn, DecidedCards(decisions=again))
+    archive(dsn, DecidedCards(decisions=again))  # the archive repeats a batch after a failure
+    later = [at(row, end + 6 + n) for n, row in enumerate(cards.decisions[4:7])]
+    archive(dsn, DecidedCards(decisions=later))
+    position = [PartitionPosition(TOPIC, 0, 0, end + 9, end + 9, 0)]
+
+    (unread,) = compare(dsn, position, TOPIC)
+    assert unread.missing == 1, "without a look at Kafka, the marker's offset counts as missing"
+    assert unread.decided_again == 8
+    (read,) = compare(dsn, position, TOPIC, lambda _: set())
+    assert (read.missing, read.without_record, read.is_complete) == (0, 1, True)
+    (known,) = compare(dsn, position, TOPIC)
+    assert (known.missing, known.without_record) == (0, 1), "the finding is kept"
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DELETE FROM raw.decisions WHERE source_offset IN (%s, %s)", (end + 1, end + 7))
+    (lost,) = compare(dsn, position, TOPIC, lambda ranges: {(item.partition, item.first) for item in ranges})
+    assert lost.missing == 2, "rows deleted by hand are found, also where their transaction was decided twice"
+
+
+def test_offsets_of_a_transactional_producer(stack: Stack) -> None:
+    """Three committed records, three aborted ones, two committed ones: five records and five other offsets."""
+    prefix = jobs.own_topics(stack, "transactional")
+    topic, broker = f"{prefix}.transactions", stack.settings().broker()
+    producer = Producer({**broker.librdkafka(), "transactional.id": prefix})
+    producer.init_transactions(10)
+    for count, is_committed in ((3, True), (3, False), (2, True)):
+        producer.begin_transaction()
+        for _ in range(count):
+            producer.produce(topic, b"{}", partition=0)
+        producer.flush(10)
+        if is_committed:
+            producer.commit_transaction(10)
+        else:
+            producer.abort_transaction(10)
+    end = next(item.end_offset for item in read_positions(broker, prefix) if item.topic == topic and not item.partition)
+    found = committed_offsets(broker, topic, [(0, 0, end - 1)])
+    assert found == {(0, offset) for offset in (0, 1, 2, 8, 9)}
+    assert without_records([OffsetRange(0, 0, end - 1)], found) == [(0, 3, 7), (0, 10, 10)]
 
 
 def test_records_that_no_job_has_read_are_pending_and_not_missing(stack: Stack) -> None:

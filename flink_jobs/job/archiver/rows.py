@@ -128,3 +128,6 @@ def _problems(connection: psycopg.Connection[Any]) -> Iterator[str]:
         granted = connection.execute("SELECT has_table_privilege(%s, 'INSERT')", (archive.table,)).fetchone()
         if granted is None or not granted[0]:
             yield f"{connection.info.user} may not write to {archive.table}"
+    present = connection.execute("SELECT to_regclass('ops.superseded_decisions')").fetchone()
+    if present is None or present[0] is None:
+        yield "there is no table ops.superseded_decisions"

@@ -100,6 +100,9 @@ ARCHIVE_OF: Final = {archive.topic: archive for archive in ARCHIVES}
 def upsert_sql(archive: Archive) -> str:
     """Return the statement that writes messages, given as one ``text[]``; the last of several with one key wins.
 
+    A decision carries the coordinates of its input record. Those of the earlier ones of several decisions with one key
+    go to ``ops.superseded_decisions``, so that no input record seems to be without an outcome.
+
     The parameter is binary: quoting JSON for an array in text form costs the client more than all the rest.
     """
     names = ", ".join(archive.columns)
@@ -107,14 +110,29 @@ def upsert_sql(archive: Archive) -> str:
     cells = ", ".join(f"{archive.renamed.get(name, f'field.{name}')} AS {name}" for name in archive.columns)
     fields = ", ".join(f"{name} {kind}" for name, kind in archive.columns.items() if name not in archive.renamed)
     changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in archive.columns)
+    superseded = _SUPERSEDED.format(key=key) if archive.topic == "decisions" else ""
     return f"""
-        INSERT INTO {archive.table} ({names})
-        SELECT DISTINCT ON ({key}) {names}
-        FROM (
+        WITH row_of AS (
             SELECT {cells}, number
             FROM unnest(%b::text[]) WITH ORDINALITY AS message (body, number),
                 LATERAL (SELECT body::jsonb) AS parsed (doc),
                 LATERAL jsonb_to_record(doc) AS field ({fields})
-        ) AS row_of
+        ){superseded}
+        INSERT INTO {archive.table} ({names})
+        SELECT DISTINCT ON ({key}) {names} FROM row_of
         ORDER BY {key}, number DESC
         ON CONFLICT ({key}) DO UPDATE SET {changes}"""  # noqa: S608 - our own names
+
+
+_SUPERSEDED: Final = """, superseded AS (
+            INSERT INTO ops.superseded_decisions (source_topic, source_partition, source_offset)
+            SELECT source_topic, source_partition, source_offset
+            FROM (
+                SELECT source_topic, source_partition, source_offset,
+                    first_value((source_topic, source_partition, source_offset)) OVER (
+                        PARTITION BY {key} ORDER BY number DESC) AS latest
+                FROM row_of
+            ) AS decided
+            WHERE (source_topic, source_partition, source_offset) IS DISTINCT FROM latest
+            ON CONFLICT DO NOTHING
+        )"""
