@@ -1,4 +1,4 @@
-"""What the sending side shows to Prometheus. Inside Flink the job's own reporter does this."""
+"""The Prometheus metrics of the sender; the jobs report theirs through Flink."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class TrafficMetrics(Watcher):
-    """The metrics of ``catalogue.TRAFFIC_METRICS``; also a watcher of replays."""
+    """The metrics of ``catalogue.TRAFFIC_METRICS``. Also a watcher of replays."""
 
     def __init__(self) -> None:
-        """Register every metric, in a registry of its own."""
+        """Register every metric in a new registry."""
         self.registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -34,15 +34,15 @@ class TrafficMetrics(Watcher):
         self._sent_at: deque[float] = deque()
 
     def serve(self, port: int) -> None:
-        """Show the metrics on this port; see ``serve_metrics``."""
+        """Serve the metrics on this port; see ``serve_metrics``."""
         serve_metrics(self.registry, port, "--metrics-port")
 
-    def sending(self, record: Outgoing) -> None:  # noqa: ARG002 - only the moment counts
-        """Note when a record is sent."""
+    def sending(self, record: Outgoing) -> None:  # noqa: ARG002 - only the time is used
+        """Record the time at which a record is sent."""
         self._sent_at.append(time.monotonic())
 
-    def delivered(self, record: Outgoing, partition: int, offset: int) -> None:  # noqa: ARG002 - nor the place
-        """Count a record the broker has; deliveries come in the order of sending."""
+    def delivered(self, record: Outgoing, partition: int, offset: int) -> None:  # noqa: ARG002 - the coordinates are not used
+        """Count a record that Kafka has stored; deliveries are reported in the order of sending."""
         self._counters[catalogue.SENT.name].labels(record.fate.value).inc()
         self.observe(catalogue.SEND_LATENCY_MS, (time.monotonic() - self._sent_at.popleft()) * 1_000)
 
@@ -52,5 +52,5 @@ class TrafficMetrics(Watcher):
         self.observe(catalogue.OUTCOME_LATENCY_MS, latency_ms)
 
     def observe(self, metric: Metric, value: float) -> None:
-        """Enter a value into a histogram."""
+        """Add a value to a histogram."""
         self._histograms[metric.name].observe(value)
