@@ -64,6 +64,9 @@ COMMANDS = {
         "Check that Postgres holds every record of Kafka.",
         DATA,
     ),
+    "retention": Lazy(
+        "flink_jobs.cli.retention_command", "retention", "Show or delete rows that are due for deletion.", DATA
+    ),
     "marts-exporter": Lazy(
         "flink_jobs.cli.marts_exporter_command", "marts_exporter", "Serve the warehouse's metrics to Prometheus.", DATA
     ),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import psycopg
+from psycopg.rows import dict_row
 
 from flink_jobs.errors import UserError
 
@@ -77,6 +78,25 @@ def expire_rows(dsn: str, *, is_trial: bool = False) -> list[PartitionChange]:
     """
     with psycopg.connect(dsn, autocommit=True) as connection:
         return list(_expire(connection, is_trial=is_trial))
+
+
+def read_policies(dsn: str) -> list[dict[str, Any]]:
+    """Return for each partitioned table how many days after loading its rows are kept; None: without limit."""
+    return _rows(dsn, "SELECT table_name AS table, keep_days FROM ops.partition_policy ORDER BY 1")
+
+
+def read_retention_log(dsn: str, most: int) -> list[dict[str, Any]]:
+    """Return the latest deletions, newest first."""
+    statement = """
+        SELECT to_char(deleted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') AS deleted_at, table_name AS table,
+            partition_name AS partition, action, row_count AS rows, deleted_by
+        FROM ops.retention_log ORDER BY entry_id DESC LIMIT %s"""
+    return _rows(dsn, statement, most)
+
+
+def _rows(dsn: str, statement: str, *parameters: object) -> list[dict[str, Any]]:
+    with psycopg.connect(dsn) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement.encode(), parameters).fetchall()
 
 
 def _expire(connection: psycopg.Connection[Any], *, is_trial: bool) -> Iterator[PartitionChange]:
