@@ -1,7 +1,7 @@
-"""How StreamFlow's programs reach Kafka: the address and, where it is secured, who they are and whom they trust.
+"""The connection to Kafka: the address and, on a secured cluster, the account, its credentials and the authority.
 
-One value for both clients, kafka-python's and the Java one inside Flink's connector. Passwords stay in their files: the
-Java client reads its own when it connects, so that neither the job graph nor a savepoint or a log ever holds one.
+One value serves all clients: kafka-python, confluent-kafka, and the Java client inside Flink's connector. Passwords
+stay in their files: the Java client reads its file when it connects, so no job graph, savepoint or log holds one.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any, Final
 from flink_jobs.errors import UserError
 
 MECHANISM: Final = "SCRAM-SHA-512"
-# Flink's connector carries Kafka's classes under names of its own.
+# Flink's connector contains Kafka's classes under renamed packages.
 _SHADED: Final = "org.apache.flink.kafka.shaded.org.apache.kafka.common"
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A Kafka cluster as one account of it.
+    """A Kafka cluster, and the account that connects to it.
 
-    Without ``ca_file`` the connection is plain. With it the connection is TLS and the broker must show a certificate of
-    that authority for the host name asked for; the client then logs in with SCRAM (``user`` and the file with the
-    password), or with a certificate of its own (``certificate``: key and certificate in one PEM file).
+    Without ``ca_file`` the connection is plain text. With it the connection uses TLS, and the broker must present a
+    certificate that this authority signed for its host name. The client then logs in with SCRAM (``user`` and the file
+    with the password), or with its own certificate (``certificate``: key and certificate in one PEM file).
     """
 
     servers: str
-    """host:port of one or more brokers, comma separated."""
+    """``host:port`` of one or more brokers, separated by commas."""
     ca_file: Path | None = None
     user: str | None = None
     password_file: Path | None = None
@@ -39,13 +39,13 @@ class Broker:
 
     @property
     def protocol(self) -> str:
-        """Kafka's name for how the connection is secured."""
+        """Kafka's name of the security protocol."""
         if self.ca_file is None:
             return "PLAINTEXT"
         return "SSL" if self.certificate is not None else "SASL_SSL"
 
     def client(self) -> dict[str, Any]:
-        """Return the arguments of kafka-python's clients.
+        """Return the arguments for kafka-python's clients.
 
         Raises:
             UserError: the password's or a certificate's file cannot be read.
@@ -65,7 +65,7 @@ class Broker:
         return options
 
     def librdkafka(self) -> dict[str, Any]:
-        """Return the options of confluent-kafka's clients.
+        """Return the options for confluent-kafka's clients.
 
         Raises:
             UserError: the password's or a certificate's file cannot be read.
@@ -116,5 +116,5 @@ def _readable(path: Path) -> str:
             return str(path)
     except OSError as error:
         raise UserError(
-            f"cannot read {path} ({error.strerror})", "run as the account it belongs to, or correct the setting"
+            f"cannot read {path} ({error.strerror})", "run as the owner of the file, or correct the setting"
         ) from None

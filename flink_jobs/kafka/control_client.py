@@ -1,4 +1,4 @@
-"""Send control messages to the running detector and learn what became of them."""
+"""Send control messages to the running detector and read their outcome from ``.audit``."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def build_message(
 
 
 def encode_checked(document: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a message that the detector's own reader accepts.
+    """Return the encoded message after checking it with the detector's own parser.
 
     Raises:
-        UserError: it would refuse them; says why.
+        UserError: the parser refuses the message; the error names the reason.
     """
     payload = orjson.dumps(document)
     parsed = parse_control(payload)
@@ -60,9 +60,9 @@ def encode_checked(document: Mapping[str, Any]) -> bytes:
 
 
 def send_and_wait(broker: Broker, prefix: str, payload: bytes, control_id: str, wait_s: float) -> AuditDocument | None:
-    """Send one control message and return its record on ``.audit``, None when none came within ``wait_s`` seconds.
+    """Send one control message and return its ``.audit`` record; ``None`` if none arrives within ``wait_s`` seconds.
 
-    With ``wait_s`` 0 it only sends.
+    If ``wait_s`` is 0, it returns at once after sending.
 
     Raises:
         UserError: no broker, no topic, or the broker refused the message.
@@ -95,7 +95,7 @@ def _send(broker: Broker, topic: str, payload: bytes, key: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
-    """The configuration in force as ``.audit`` tells it, and the messages that have no outcome there yet."""
+    """The configuration in force according to ``.audit``, and the ids of messages without an outcome there."""
 
     config: DetectionConfig
     history: tuple[AuditDocument, ...]
@@ -103,10 +103,10 @@ class ControlState:
 
 
 def read_control_state(broker: Broker, prefix: str) -> ControlState:
-    """Work out the configuration in force from the topics ``.audit`` and ``.control``.
+    """Return the configuration in force, derived from the topics ``.audit`` and ``.control``.
 
     Raises:
-        UserError: no broker or no topic.
+        UserError: no broker answers, or a topic is missing.
     """
     control, audit = topic_name(prefix, "control"), topic_name(prefix, "audit")
     with CommittedReader(broker, [control, audit]) as reader:
@@ -125,10 +125,10 @@ def read_control_state(broker: Broker, prefix: str) -> ControlState:
 
 
 def config_of(history: Iterable[AuditDocument]) -> DetectionConfig:
-    """Apply what the audit says was applied, in order.
+    """Return the configuration after all changes that the audit records as applied, in order.
 
-    A detector that starts without a savepoint reads every control message again and counts its revisions from 1
-    again: then the configuration starts over here too.
+    A detector that starts without a savepoint reads all control messages again and restarts its revisions at 1. At such
+    an entry the configuration restarts from the defaults here, too.
     """
     config = DetectionConfig()
     for entry in history:

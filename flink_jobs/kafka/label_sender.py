@@ -1,4 +1,4 @@
-"""Labels on their way to ``.labels``: validated before they are sent."""
+"""Send labels to ``.labels``; each label is validated before it is sent."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SHOW_EVERY: Final = 1_000
 
 
 def labels_of(events: Iterable[SourceEvent], source: str, labelled_by: str, delay_days: float) -> Iterator[Label]:
-    """Yield the labels of a card file as a fraud desk would give them: so many days after each transaction.
+    """Yield the labels of a card file, dated ``delay_days`` days after each transaction, as a fraud desk gives them.
 
-    Rows without a label are left out.
+    Rows without a label are skipped.
     """
     for event in events:
         if event.label is None:
@@ -45,10 +45,10 @@ def labels_of(events: Iterable[SourceEvent], source: str, labelled_by: str, dela
 def send_labels(
     broker: Broker, prefix: str, labels: Iterable[Label], on_progress: Callable[[int], None] | None = None
 ) -> int:
-    """Send labels; return how many the broker has taken.
+    """Send labels; return how many the broker has accepted.
 
     Raises:
-        UserError: no broker, no topic, or the broker refused one.
+        UserError: no broker answers, the topic is missing, or the broker refused a label.
     """
     topic, producer, count = topic_name(prefix, "labels"), connect(broker), 0
     try:
@@ -62,9 +62,9 @@ def send_labels(
         _await(pending)
     except KafkaError as cause:
         raise UserError(
-            f"Kafka did not take a label for {topic} ({type(cause).__name__})",
-            "check with `streamflow status` that the broker is up and `streamflow up` made its topics; "
-            "labels that are sent again are the same labels",
+            f"Kafka did not accept a label for {topic} ({type(cause).__name__})",
+            "check with `streamflow status` that the broker is up and that `streamflow up` created its topics; then "
+            "send all labels again: a label that arrives twice counts once",
         ) from None
     finally:
         producer.close(timeout=CONNECT_LIMIT_S)

@@ -1,4 +1,4 @@
-"""How far consumer groups are behind the end of their topics."""
+"""The lag of consumer groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flink_jobs.kafka.topics import admin
 
 @dataclass(frozen=True)
 class ConsumerLag:
-    """One group's position in one topic, summed over partitions. Flink commits it with each checkpoint."""
+    """The committed offset of one group in one topic, summed over partitions. Flink commits it with each checkpoint."""
 
     group: str
     topic: str
@@ -23,12 +23,12 @@ class ConsumerLag:
 
     @property
     def lag(self) -> int:
-        """Messages not yet behind the group's position (transaction markers count as messages)."""
+        """Records between the committed offset and the end of the topic, transaction markers included."""
         return max(0, self.end - self.position)
 
 
 def consumer_lag(broker: Broker) -> list[ConsumerLag]:
-    """Return every group's position; empty when the broker does not answer (a status must not fail for it)."""
+    """Return the lag of every group; an empty list if the broker does not answer, so that a status still prints."""
     try:
         with admin(broker) as client:
             groups = [group["group_id"] for group in client.list_groups()]

@@ -1,4 +1,4 @@
-"""One record on its way to the detector, with what should become of it."""
+"""One record to send to the detector, with its expected outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Fate(StrEnum):
-    """What the detector owes every record it is sent: exactly one of these."""
+    """The outcome of a record; every record that is sent gets exactly one."""
 
     DECIDED = "decided"
     REJECTED = "rejected"
@@ -22,18 +22,18 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One Kafka record and its expected fate.
+    """One Kafka record and its expected outcome.
 
     Attributes:
         key: the Kafka message key: the customer id in UTF-8.
-        value: the payload, byte for byte as sent; None is a tombstone.
-        event_time_ms: paces a replay by event time; of a malformed record, the time of the event it was made from.
-        fate: what should become of it.
-        transaction_id: None where the payload has none worth naming.
-        reason: the reject reason expected of a rejected record, else None.
-        fault: the planted fault (``late``, ``duplicate``, or the name of the malformed kind), else None.
-        label: True for fraud, None where unknown.
-        pattern: the planted fraud pattern, else None.
+        value: the payload, byte for byte as sent; ``None`` is a tombstone.
+        event_time_ms: event time in ms, which paces a replay; a malformed record has that of its source event.
+        fate: the expected outcome.
+        transaction_id: the id in the payload; ``None`` if the payload has no valid id.
+        reason: the expected reason code of a rejected record, else ``None``.
+        fault: the injected fault (``late``, ``duplicate``, or the name of the malformation), else ``None``.
+        label: ``True`` for fraud; ``None`` if unknown.
+        pattern: the injected fraud pattern, else ``None``.
     """
 
     key: bytes

@@ -1,4 +1,4 @@
-"""When to send the next record: as fast as possible, at a rate, or at a multiple of event time."""
+"""The time to send the next record: at once, at a fixed rate, or at a multiple of event time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SPEED = re.compile(r"(\d+(?:\.\d+)?)x?")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A pace; both None means as fast as possible.
+    """The pace of a replay; if both are ``None``, records are sent as fast as possible.
 
     Attributes:
         speed: event seconds per wall second, above 0.
@@ -23,11 +23,11 @@ class Pace:
     rate: float | None = None
 
     def due_s(self, index: int, event_ms: int) -> float:
-        """Return when to send a record, in seconds after the first.
+        """Return the time to send a record, in seconds after the first record.
 
         Args:
-            index: how many records were sent before it.
-            event_ms: milliseconds of event time since the first record's; negative for a late one, which is due now.
+            index: number of records sent before it.
+            event_ms: event time in ms after the first record's; negative for a late record, which is due at once.
         """
         if self.rate is not None:
             return index / self.rate
@@ -37,10 +37,10 @@ class Pace:
 
 
 def parse_pace(speed: str | None, rate: float | None) -> Pace:
-    """Return the pace for ``--speed 100x`` (or ``max``) and ``--rate 500``; neither means as fast as possible.
+    """Return the pace for ``--speed 100x`` (or ``max``) and ``--rate 500``; without both, as fast as possible.
 
     Raises:
-        UserError: both are given, or one is not above zero.
+        UserError: both are given, or a value is not above zero.
     """
     if speed is not None and rate is not None:
         what = "--speed and --rate are both given"

@@ -1,4 +1,4 @@
-"""How far Kafka's records have come: what each topic holds, and what the job that reads it has read."""
+"""The offsets of each topic: what it holds, and how much of it the job that reads it has read."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ READERS: Final[Mapping[str, str]] = {
     "transactions": "detect", "decisions": "archive", "alerts": "archive", "dlq": "archive", "audit": "archive",
     "labels": "archive",
 }  # fmt: skip
-"""Which job reads a topic; its consumer group has the topics' prefix before its name."""
+"""The job that reads each topic. The name of its consumer group is the topic prefix, a dash, and the job."""
 COUNT_UP_TO: Final = 20_000
-"""Offsets up to which what waits is counted; above, their number stands for it, transaction markers included."""
+"""A backlog up to this many offsets is counted record by record; above, the number of offsets is used instead, which
+includes transaction markers."""
 
 
 READ_ACROSS: Final = 10_000
@@ -54,12 +55,12 @@ class PartitionPosition(NamedTuple):
 
 
 def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
-    """Look at every partition of the topics that a job reads.
+    """Return the offsets of every partition of the topics that a job reads.
 
-    What the jobs have read is looked up before the ends of the topics, so nothing seems read before it is there.
+    The committed offsets of the jobs are read before the ends of the topics, so no offset is beyond the end.
 
     Raises:
-        UserError: no broker answers, one stopped answering, or a topic does not exist.
+        UserError: no broker answers, it stopped answering, or a topic does not exist.
     """
     groups = {topic_name(prefix, suffix): f"{prefix}-{job}" for suffix, job in READERS.items()}
     try:
@@ -70,7 +71,7 @@ def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
             ends = reader.end_offsets()
             first = client.list_partition_offsets({TopicPartition(*place): OffsetSpec.EARLIEST for place in ends})
     except KafkaError as cause:
-        what = f"the broker at {broker} does not tell its offsets ({type(cause).__name__})"
+        what = f"the broker at {broker} did not return its offsets ({type(cause).__name__})"
         raise UserError(what, "see `streamflow status`, and try again") from None
     read: dict[Position, int | None] = {}
     for place in ends:
@@ -86,7 +87,7 @@ def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
 
 
 def _count(broker: Broker, begin: Mapping[Position, int]) -> dict[Position, int]:
-    """Count committed records: a transaction's end takes an offset and is none."""
+    """Return the number of committed records; transaction markers take offsets and are not records."""
     if not begin:
         return {}
     found: Counter[Position] = Counter()

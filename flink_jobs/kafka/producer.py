@@ -1,4 +1,4 @@
-"""Write records to Kafka fast and exactly once per send, and learn where each one landed."""
+"""Write records to Kafka, each exactly once, and report the partition and offset of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     OnDelivered = Callable[[Outgoing, int, int], None]
 
 MAX_IN_FLIGHT = 50_000
-"""Records sent but not acknowledged; kafka-python itself would buffer without bound when the broker is slow."""
+"""Largest number of unacknowledged records; kafka-python itself buffers without a limit if the broker is slow."""
 DELIVERY_LIMIT_S = 60.0
 HURRIED_LIMIT_S = 5.0
 CONNECT_LIMIT_S = 10.0
@@ -61,7 +61,7 @@ class RecordProducer:
         """Connect and check the topic.
 
         Args:
-            broker: the cluster, and who we are there.
+            broker: the cluster and the account.
             topic: full name of the topic.
             on_delivered: called with the record, its partition and its offset once the broker has it.
 
@@ -90,7 +90,7 @@ class RecordProducer:
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Wait for every delivery and close; after an error or Ctrl-C, wait for what is under way, but not long."""
+        """Wait for all deliveries and close; after an error or Ctrl-C, wait for at most ``HURRIED_LIMIT_S`` seconds."""
         try:
             if kind is None:
                 self.flush()
@@ -115,7 +115,7 @@ class RecordProducer:
             self.settle()
 
     def settle(self) -> None:
-        """Report the deliveries that are known, oldest first; never blocks."""
+        """Report the acknowledged deliveries, oldest first, without blocking."""
         pending = self._pending
         while pending and pending[0][1].is_done:
             self._settle_oldest()
@@ -135,5 +135,7 @@ class RecordProducer:
         self._on_delivered(record, landed.partition, landed.offset)
 
     def _refused(self, cause: KafkaError) -> UserError:
-        what = f"Kafka did not take a record for {self._topic} ({type(cause).__name__}: {cause})"
-        return UserError(what, "check with `streamflow status` that the broker is up; what came before is delivered")
+        what = f"Kafka did not accept a record for {self._topic} ({type(cause).__name__}: {cause})"
+        return UserError(
+            what, "check with `streamflow status` that the broker is up; all earlier records are delivered"
+        )

@@ -16,7 +16,7 @@ from flink_jobs.kafka.errors import connection_error
 
 LOCAL_REPLICATION = 1  # one broker
 
-# The client logs every refused connection while we wait for the broker: that is what waiting is.
+# The client logs every refused connection while a caller waits for the broker to start.
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
@@ -42,7 +42,7 @@ def admin(broker: Broker, *, timeout_s: float = 5.0) -> Iterator[KafkaAdminClien
 
 
 def is_ready(broker: Broker) -> bool:
-    """Say whether the broker answers metadata requests now."""
+    """Return whether the broker answers metadata requests now."""
     try:
         with admin(broker, timeout_s=2.0) as client:
             client.list_topics()
@@ -60,7 +60,7 @@ def create_topics(broker: Broker, prefix: str, replicas: int = LOCAL_REPLICATION
     """Create the topics that are missing; return their names.
 
     Raises:
-        UserError: a topic exists with another number of partitions than its contract says.
+        UserError: a topic exists with another number of partitions than its contract has.
     """
     wanted = contracts(prefix)
     with admin(broker) as client:
@@ -68,8 +68,8 @@ def create_topics(broker: Broker, prefix: str, replicas: int = LOCAL_REPLICATION
         for name, contract in wanted.items():
             if present.get(name, contract.partitions) != contract.partitions:
                 raise UserError(
-                    f"topic {name} has {present[name]} partitions, its contract says {contract.partitions}",
-                    "the number decides which partition a customer is in: start empty with `streamflow down --wipe`",
+                    f"topic {name} has {present[name]} partitions, its contract has {contract.partitions}",
+                    "the number decides the partition of each customer: start empty with `streamflow down --wipe`",
                 )
         missing = {
             name: {

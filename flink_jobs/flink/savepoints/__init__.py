@@ -1,1 +1,1 @@
-"""Savepoints read without a JVM: what is in them, whose statistics, and whether a job can go on from them."""
+"""Read savepoints without a JVM: their operators, the customers' state, and whether a job can restore them."""

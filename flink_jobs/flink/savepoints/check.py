@@ -1,7 +1,7 @@
-"""Whether a job can go on from a savepoint, found out before it starts.
+"""Check before a job starts whether it can restore a savepoint.
 
-Flink notices an operator that is gone. It does not notice a state that has another name: the job would start with every
-customer unknown. That is what a change of the execution mode does, and what this is for.
+Flink reports an operator that the job no longer has. It does not report a state that has another name: the job would
+start with no state for any customer. A change of the execution mode renames the states.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
 
 UIDS: Final = {"detect": uids.DETECT_UIDS, "archive": uids.ARCHIVE_UIDS}
 SAMPLE: Final = 1_000
-"""Customers whose state version is looked at: one release wrote most of them, and millions would hold up a start."""
+"""Number of customers whose state version is read: one release wrote most of them, and reading millions is slow."""
 _COMMITTER: Final = "Sink Committer: "
-"""What Flink puts before a sink's uid for the part that commits its transactions."""
+"""Prefix that Flink adds to a sink's uid for the operator that commits the sink's transactions."""
 _PROCESS_MODE: Final = "python-state-"
-"""What PyFlink puts before a state's name in process mode."""
+"""Prefix that PyFlink adds to a state's name in process mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a job cannot go on from a savepoint, and what to do about it."""
+    """A reason why a job cannot restore a savepoint, and what to do about it."""
 
     what: str
     fix: str
 
 
 def job_of(snapshot: Snapshot) -> str | None:
-    """Return which of our jobs wrote a snapshot; ``None`` for a foreign one."""
+    """Return the StreamFlow job that wrote a snapshot; ``None`` if another program wrote it."""
     found = {_own_uid(operator) for operator in snapshot.operators}
     return next((job for job, expected in UIDS.items() if found & set(expected)), None)
 
 
 def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
-    """Return what keeps a job of this release from going on from a snapshot.
+    """Return all reasons why a job of this release cannot restore a snapshot; an empty list if it can.
 
     Args:
         snapshot: the open snapshot.
         job: ``detect`` or ``archive``.
-        mode: the execution mode the job will have, ``thread`` or ``process``.
+        mode: the execution mode of the new job, ``thread`` or ``process``.
 
     Raises:
         UserError: the snapshot cannot be read.
@@ -57,8 +57,8 @@ def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
     writer = job_of(snapshot)
     if writer != job:
         whose = f"the {writer} job" if writer else "another program"
-        return [Obstacle(f"{snapshot.folder} is of {whose}, not of {job}", "name a savepoint of this job")]
-    found = [_of_no_operator(snapshot, job), _other_key_groups(snapshot)]
+        return [Obstacle(f"{whose} wrote {snapshot.folder}, not the {job} job", "name a savepoint of this job")]
+    found = [_unknown_operators(snapshot, job), _other_key_groups(snapshot)]
     if job == "detect":
         found += [_other_mode(snapshot, mode), _newer_config(snapshot)]
         if mode == "thread" and not any(found):
@@ -67,10 +67,10 @@ def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
 
 
 def check_savepoint(path: str, job: str, mode: str) -> None:
-    """Refuse a savepoint that a job cannot go on from; one that this machine has no way to is left to Flink.
+    """Check that a job can restore a savepoint. Flink alone checks a savepoint that this machine cannot read.
 
     Raises:
-        UserError: it says what is in the way.
+        UserError: the job cannot restore it; the message names each reason.
     """
     try:
         folder = local_path(path)
@@ -89,7 +89,7 @@ def _own_uid(operator: Operator) -> str:
     return operator.uid.removeprefix(_COMMITTER)
 
 
-def _of_no_operator(snapshot: Snapshot, job: str) -> Obstacle | None:
+def _unknown_operators(snapshot: Snapshot, job: str) -> Obstacle | None:
     lost = [item.uid for item in snapshot.operators if item.has_state and _own_uid(item) not in UIDS[job]]
     if not lost:
         return None
@@ -105,7 +105,7 @@ def _other_key_groups(snapshot: Snapshot) -> Obstacle | None:
         return None
     return Obstacle(
         f"{snapshot.folder} has {other.pop()} key groups, this job {uids.MAX_PARALLELISM}",
-        "submit with the maximum parallelism it was written with; it never changes",
+        "submit with the maximum parallelism that the savepoint was written with; it never changes",
     )
 
 
@@ -118,7 +118,7 @@ def _other_mode(snapshot: Snapshot, mode: str) -> Obstacle | None:
         return None
     return Obstacle(
         f"{snapshot.folder} was written in {written_in} mode; in {mode} mode PyFlink keeps state under other names, "
-        "and every customer would be unknown",
+        "and the job would start without any customer's state",
         f"submit with STREAMFLOW_EXECUTION_MODE={written_in}, or without a savepoint to start with no customers",
     )
 
@@ -135,7 +135,7 @@ def _newer_config(snapshot: Snapshot) -> Obstacle | None:
 
 def _newer_state(snapshot: Snapshot) -> Obstacle | None:
     if snapshot.is_incremental:
-        return None  # only RocksDB reads a checkpoint's customers
+        return None  # only RocksDB can read the customers of a checkpoint
     newest = max((customer.version for customer in islice(snapshot.customers(), SAMPLE)), default=0)
     if newest <= STATE_VERSION:
         return None

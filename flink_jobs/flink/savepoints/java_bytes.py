@@ -1,4 +1,4 @@
-"""Java's ``DataOutput`` read back: the primitive types that Flink's snapshots are made of, big-endian."""
+"""Read the primitive types of Java's ``DataOutput`` (big-endian), which Flink's snapshots consist of."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _LONG: Final = struct.Struct(">q")
 
 
 class DamagedError(Exception):
-    """The bytes end too early or are not what they must be; the text says where."""
+    """The bytes end too early or are invalid; the message names the position."""
 
 
 class Buffer(Protocol):
-    """What bytes are read from: ``bytes``, or a mapped file."""
+    """A source of bytes: ``bytes``, or a memory-mapped file."""
 
     def __len__(self) -> int:
         """Return the number of bytes."""
@@ -27,9 +27,9 @@ class Buffer(Protocol):
 
 
 class JavaBytes:
-    """A place in a buffer, moved on by each read.
+    """A position in a buffer; each read moves it forward.
 
-    Every read raises ``DamagedError`` when the buffer ends before the value does.
+    Every read raises ``DamagedError`` if the buffer ends inside the value.
     """
 
     def __init__(self, data: Buffer, at: int = 0) -> None:
@@ -42,7 +42,7 @@ class JavaBytes:
 
     @property
     def is_at_end(self) -> bool:
-        """Whether nothing is left."""
+        """Whether all bytes are read."""
         return self.at == self._length
 
     def raw(self, count: int) -> bytes:
@@ -73,15 +73,15 @@ class JavaBytes:
         return int(_LONG.unpack(self.raw(8))[0])
 
     def utf(self) -> str:
-        """Return what ``writeUTF`` wrote: a length in bytes, then text.
+        """Return a string that ``writeUTF`` wrote: a length in bytes, then text.
 
-        Java's own UTF-8 differs only for NUL and for what lies beyond the 16-bit planes; such a name becomes unlike
-        the original, never an error.
+        Java's own UTF-8 differs only for NUL and for characters above U+FFFF; a name with such a character is decoded
+        differently, without an error.
         """
         return self.raw(self.short()).decode(errors="replace")
 
     def block(self) -> bytes:
-        """Return a length and as many bytes."""
+        """Return the bytes of a block: a length, then as many bytes."""
         return self.raw(self.integer())
 
     def text(self) -> str | None:
@@ -90,17 +90,17 @@ class JavaBytes:
         if length < 0:
             return None
         plain = self._data[self.at : self.at + length]
-        if plain.isascii() and len(plain) == length:  # a byte a character, as in almost every id
+        if plain.isascii() and len(plain) == length:  # one byte a character, as in almost every id
             self.at += length
             return plain.decode()
         units = [self._variable() for _ in range(length)]
         try:
             return struct.pack(f"<{length}H", *units).decode("utf-16-le", errors="surrogatepass")
         except struct.error:
-            raise DamagedError(f"no text at byte {self.at:,}") from None
+            raise DamagedError(f"no string at byte {self.at:,}") from None
 
     def _variable(self) -> int:
-        """Return a number of seven bits a byte, the lowest first; the eighth says that more follow."""
+        """Return a variable-length number: 7 bits a byte, lowest first; the 8th bit is set if more bytes follow."""
         value = shift = 0
         while True:
             part = self.byte()

@@ -6,7 +6,7 @@
 ``_metadata`` gives the offset of each key group. The top bit of a key's first byte says that the state changes after
 its value; state 0xFFFF ends the key group. A key is the key group, the serialised key and its namespace. Serializers
 describe themselves by class name and version; the composite ones (rows, values with a time to live, lists) nest,
-which is all of their grammar that is needed to find the names behind them.
+and only this nesting must be parsed to find the state names that follow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flink_jobs.flink.savepoints.java_bytes import Buffer, DamagedError, JavaByt
 from flink_jobs.flink.savepoints.metadata import KeyedStates, UnknownLayoutError
 
 VERSION: Final = 6
-"""Of the head; Flink writes it since 1.7."""
+"""Version of the head; Flink has written it since 1.7."""
 _COMPOSITE_MAGIC: Final = 911108
 _NESTED_MAGIC: Final = 1333245
 _END_OF_GROUP: Final = 0xFFFF
@@ -32,15 +32,15 @@ def state_names(source: JavaBytes) -> list[str]:
     """Return the names of an operator's keyed states, in the order of their numbers; timers are among them.
 
     Raises:
-        UnknownLayoutError: compressed, or of a layout that is not known here.
-        DamagedError: cut short or damaged.
+        UnknownLayoutError: the state is compressed, or this reader does not support its layout.
+        DamagedError: the data are cut short or damaged.
     """
     version = source.integer()
     if version != VERSION:
-        raise UnknownLayoutError(f"the layout of its keyed state has version {version}, this reader knows {VERSION}")
+        raise UnknownLayoutError(f"the layout of its keyed state has version {version}, this reader supports {VERSION}")
     if source.byte():
         raise UnknownLayoutError("its keyed state is compressed (execution.checkpointing.snapshot-compression)")
-    source.integer()  # the version of how a serializer is written
+    source.integer()  # version of the serializer format
     _skip_serializer(source)
     return [_state_name(source) for _ in range(source.short())]
 
@@ -53,24 +53,24 @@ def _state_name(source: JavaBytes) -> str:
         source.utf()  # and its value
     for _ in range(source.integer()):
         source.utf()  # which serializer
-        source.integer()  # the version of how it is written
+        source.integer()  # version of the serializer format
         _skip_serializer(source)
     return name
 
 
 def _skip_serializer(source: JavaBytes) -> None:
-    """Read over the description of a serializer and of those within it."""
+    """Skip the description of a serializer and of the serializers nested in it."""
     name = source.utf()
     source.integer()  # its version
     before = source.at
     if source.is_at_end or source.integer() != _COMPOSITE_MAGIC:
-        source.at = before  # a simple one says no more than its name
+        source.at = before  # a simple serializer is described by its name alone
         return
     source.integer()  # the version of the composite
     if name.endswith("$RowSerializerSnapshot"):
         source.byte()  # whether rows have a kind
     if source.integer() != _NESTED_MAGIC:
-        raise UnknownLayoutError(f"serializer {name} is not one that is read here")
+        raise UnknownLayoutError(f"this reader does not support serializer {name}")
     source.integer()  # the version of the nesting
     for _ in range(source.integer()):
         _skip_serializer(source)
@@ -80,7 +80,7 @@ def entries(data: Buffer, keyed: KeyedStates, state: int) -> Iterator[tuple[byte
     """Yield key and value of every entry of one state, by its number; both as Flink stored them.
 
     Raises:
-        DamagedError: cut short or damaged.
+        DamagedError: the data are cut short or damaged.
     """
     for number, offset in enumerate(keyed.offsets):
         if offset:
@@ -88,7 +88,7 @@ def entries(data: Buffer, keyed: KeyedStates, state: int) -> Iterator[tuple[byte
 
 
 def _group(data: Buffer, at: int, wanted: int, group: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the entries of one key group. It is the loop that reads millions, so it counts positions itself."""
+    """Yield the entries of one key group. This loop reads millions of entries, so it tracks the position itself."""
     unpack_length, unpack_state = _LENGTH.unpack_from, _STATE.unpack_from
     try:
         (state,) = unpack_state(data, at)  # type: ignore[arg-type]  # bytes or a map, both are buffers
@@ -100,7 +100,7 @@ def _group(data: Buffer, at: int, wanted: int, group: int) -> Iterator[tuple[byt
             (length,) = unpack_length(data, at)  # type: ignore[arg-type]
             end = at + 4 + length
             if length < 0 or not key or end > len(data):
-                raise DamagedError(f"key group {group}: an entry that ends outside the file, at byte {at:,}")
+                raise DamagedError(f"key group {group}: an entry ends outside the file, at byte {at:,}")
             last = key[0] & _STATE_FOLLOWS
             if state == wanted:
                 yield (bytes([key[0] & ~_STATE_FOLLOWS]) + key[1:] if last else key), data[at + 4 : end]

@@ -1,8 +1,8 @@
 """A snapshot's ``_metadata``: its operators, what state each has, and in which file.
 
 The layout is that of Flink's ``MetadataV3Serializer`` to ``MetadataV6Serializer`` (Flink 1.11 to 2.2, which writes 6);
-Flink reads every version it ever wrote, so it does not change behind our back. Names and uids of operators came with
-version 5, which is the oldest that is read here: StreamFlow has never run on a Flink that wrote an older one.
+Flink reads every version it ever wrote, so a version never changes. Version 5 added names and uids of operators and is
+the oldest version that this reader supports: StreamFlow has never run on a Flink that wrote an older version.
 
 A state's bytes are in a file beside ``_metadata`` (a *relative* handle: a savepoint may be moved), in a file somewhere
 else (an *absolute* one: a checkpoint's shared files), or, when they are few, in ``_metadata`` itself.
@@ -22,12 +22,12 @@ _SAVEPOINT_KEY_GROUPS, _INCREMENTAL_V2, _KEY_GROUPS_V2 = 7, 11, 12
 
 
 class UnknownLayoutError(DamagedError):
-    """Written in a way that this reader does not know, or not a snapshot at all."""
+    """The layout is not one that this reader supports, or the file is not a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """Where bytes are: in ``data``, or in a file of that size at ``path``."""
+    """The place of some bytes: in ``data``, or in a file of ``size`` bytes at ``path``."""
 
     size: int
     path: str = ""
@@ -40,7 +40,7 @@ class OperatorStates:
     """Operator state of one subtask: source offsets, a sink's transactions, broadcast configuration."""
 
     offsets: dict[str, tuple[int, ...]]
-    """Where each state's partitions begin, by the state's name."""
+    """Start offset of each partition of a state, by the state's name."""
     handle: Handle
 
 
@@ -49,14 +49,13 @@ class KeyedStates:
     """Keyed state of one subtask."""
 
     first_key_group: int
-    key_groups: int
     offsets: tuple[int, ...]
-    """Where each key group begins, 0 for an empty one; none in an incremental checkpoint."""
+    """Start offset of each key group, 0 for an empty one; empty for an incremental checkpoint."""
     handle: Handle
-    """The states with their names; of an incremental checkpoint the names only."""
+    """The states with their names; for an incremental checkpoint only the names."""
     is_incremental: bool = False
     files: tuple[Handle, ...] = ()
-    """RocksDB's own files of an incremental checkpoint."""
+    """RocksDB's files, for an incremental checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +73,19 @@ class Operator:
 
     @property
     def handles(self) -> list[Handle]:
-        """Everything that holds bytes of this operator."""
+        """All handles to the state of this operator."""
         found = [states.handle for states in self.operator_states] + [keyed.handle for keyed in self.keyed_states]
         found += [file for item in self.keyed_states for file in item.files]
         return found if self.coordinator is None else [*found, self.coordinator]
 
     @property
     def has_state(self) -> bool:
-        """Whether the operator would miss something if it were not found again."""
+        """Whether the snapshot holds state of this operator."""
         return bool(self.operator_states or self.keyed_states or self.coordinator)
 
     @property
     def bytes(self) -> int:
-        """Size of all its state."""
+        """Size of all its state, in bytes."""
         return sum(handle.size for handle in self.handles)
 
 
@@ -94,18 +93,20 @@ def parse_metadata(data: bytes) -> list[Operator]:
     """Return the operators of a snapshot.
 
     Raises:
-        UnknownLayoutError: no snapshot of Flink, or of a version that is not read here.
-        DamagedError: cut short or damaged.
+        UnknownLayoutError: not a Flink snapshot, or of a version that this reader does not support.
+        DamagedError: the data are cut short or damaged.
     """
     source = JavaBytes(data)
     if len(data) < 8 or source.integer() != MAGIC:  # noqa: PLR2004 - magic and version
-        raise UnknownLayoutError("it does not begin as Flink's snapshots do")
+        raise UnknownLayoutError("its first bytes are not those of a Flink snapshot")
     version = source.integer()
     if version not in VERSIONS:
-        raise UnknownLayoutError(f"its layout has version {version}, this reader knows {VERSIONS[0]} to {VERSIONS[-1]}")
+        raise UnknownLayoutError(
+            f"its layout has version {version}, this reader supports {VERSIONS[0]} to {VERSIONS[-1]}"
+        )
     source.long()  # the checkpoint's number
     if source.integer():
-        raise UnknownLayoutError("it holds master states, which no job of StreamFlow has")
+        raise UnknownLayoutError("it holds master states, which no StreamFlow job writes")
     return [_operator(source) for _ in range(_count(source))]
 
 
@@ -142,7 +143,7 @@ def _subtask(source: JavaBytes, operator: Operator) -> None:
             operator.keyed_states.append(keyed)
     for _ in ("input channels", "result partitions"):
         if source.integer():
-            raise UnknownLayoutError("it is an unaligned checkpoint, with records that were on their way")
+            raise UnknownLayoutError("it is an unaligned checkpoint, which holds records in flight")
 
 
 def _partitioned(source: JavaBytes) -> OperatorStates:
@@ -161,7 +162,7 @@ def _keyed(source: JavaBytes) -> KeyedStates | None:
     if kind in {_KEY_GROUPS, _KEY_GROUPS_V2, _SAVEPOINT_KEY_GROUPS}:
         first, groups = source.integer(), _count(source)
         offsets = tuple(source.long() for _ in range(groups))
-        found = KeyedStates(first, groups, offsets, _required(source))
+        found = KeyedStates(first, offsets, _required(source))
         if kind == _KEY_GROUPS_V2:
             source.utf()  # the handle's id
         return found
@@ -169,14 +170,15 @@ def _keyed(source: JavaBytes) -> KeyedStates | None:
         raise UnknownLayoutError(f"keyed state of kind {kind} before byte {source.at:,}")
     source.long()  # the checkpoint's number
     source.utf()  # the backend's id
-    first, groups = source.integer(), _count(source)
+    first = source.integer()
+    _count(source)  # of key groups
     if kind == _INCREMENTAL_V2:
-        source.long()  # the size of what this checkpoint added
+        source.long()  # bytes that this checkpoint added
     names = _required(source)
     files = tuple(_local_file(source) for _ in ("shared", "private") for _ in range(_count(source)))
     if kind == _INCREMENTAL_V2:
         source.utf()  # the handle's id
-    return KeyedStates(first, groups, (), names, is_incremental=True, files=files)
+    return KeyedStates(first, (), names, is_incremental=True, files=files)
 
 
 def _local_file(source: JavaBytes) -> Handle:
@@ -196,7 +198,7 @@ def _stream(source: JavaBytes) -> Handle | None:
     if kind == _NULL:
         return None
     if kind == _BYTES:
-        source.utf()  # where the bytes would have been written, had they been more
+        source.utf()  # the path of the file that a larger state would be in
         data = source.block()
         return Handle(len(data), data=data)
     if kind == _FILE:

@@ -36,44 +36,44 @@ class StoredCustomer:
 
     customer_id: str
     written_ms: int
-    """Processing time of the last transaction (ms, UTC): the time to live counts from here."""
+    """Processing time of the last transaction (ms, UTC); the time to live starts here."""
     blob: bytes
-    """The state's own bytes; the first is their version."""
+    """The encoded state; its first byte is the state version."""
 
     @property
     def version(self) -> int:
-        """The state version the bytes were written in."""
+        """The state version that wrote the bytes."""
         return self.blob[0] if self.blob else 0
 
     def state(self) -> CustomerFraudState:
-        """Decode.
+        """Return the decoded state.
 
         Raises:
-            StateError: damaged, or of a newer release.
+            StateError: the bytes are damaged, or a newer release wrote them.
         """
         return CustomerFraudState.from_bytes(self.blob)
 
 
 class Snapshot:
-    """What `open_snapshot` gives: reads what is asked for, and nothing before."""
+    """An open savepoint or checkpoint; each method reads only the files that it needs."""
 
     def __init__(self, folder: Path, operators: list[Operator], open_files: ExitStack) -> None:
-        """Keep what is known; no state is read yet."""
+        """Keep the folder and its operators; no state is read yet."""
         self.folder = folder
         self.operators = operators
         self._open_files = open_files
 
     def operator(self, uid: str) -> Operator | None:
-        """Return the operator with a uid, if the job had it."""
+        """Return the operator with a uid; ``None`` if the job did not have it."""
         return next((operator for operator in self.operators if operator.uid == uid), None)
 
     @property
     def is_incremental(self) -> bool:
-        """Whether keyed state is in RocksDB's own files: a checkpoint, not a savepoint."""
+        """Whether the keyed state is in RocksDB's files: true for a checkpoint, false for a savepoint."""
         return any(keyed.is_incremental for operator in self.operators for keyed in operator.keyed_states)
 
     def check_files(self) -> None:
-        """See that every file is there and has its length.
+        """Check that every file exists and has its full length.
 
         Raises:
             UserError: one is missing or cut short.
@@ -84,21 +84,21 @@ class Snapshot:
                     self._file(handle)
 
     def keyed_state_names(self, uid: str) -> set[str]:
-        """Return the names of an operator's keyed states, its timers left out."""
+        """Return the names of an operator's keyed states, without its timers."""
         operator = self.operator(uid)
         names: set[str] = set()
         for keyed in operator.keyed_states if operator else ():
-            with self._explained(keyed.handle):
+            with self._named_errors(keyed.handle):
                 names |= {
                     name for name in state_names(JavaBytes(self._read(keyed.handle))) if "_timer_state/" not in name
                 }
         return names
 
     def customers(self, customer_id: str | None = None) -> Iterator[StoredCustomer]:
-        """Yield every customer, or the one with an id; in the order of the file.
+        """Yield all customers, or the customer with an id, in the order of the file.
 
         Raises:
-            UserError: it is a checkpoint, not the detector's, of process mode, or damaged.
+            UserError: it is a checkpoint, another job or a job in process mode wrote it, or it is damaged.
         """
         detector = self.operator(uids.DETECTOR)
         if detector is None:
@@ -109,10 +109,10 @@ class Snapshot:
         for keyed in detector.keyed_states:
             if keyed.is_incremental:
                 raise UserError(
-                    f"{self.folder} is a checkpoint; its customers are in files that only RocksDB reads",
+                    f"{self.folder} is a checkpoint; only RocksDB can read the files that hold its customers",
                     "take a savepoint with `streamflow savepoint take detect`",
                 )
-            with self._explained(keyed.handle):
+            with self._named_errors(keyed.handle):
                 yield from self._customers(keyed, customer_id)
 
     def _customers(self, keyed: KeyedStates, customer_id: str | None) -> Iterator[StoredCustomer]:
@@ -125,7 +125,7 @@ class Snapshot:
                 f"{self.folder} holds {', '.join(names)}, not {uids.CUSTOMER_STATE}: a job in process mode wrote it",
                 "only savepoints of thread mode can be read",
             )
-        # A cheap first look at millions of keys: ASCII is stored a byte each.
+        # A cheap filter for millions of keys: Flink stores an ASCII character as one byte.
         part = customer_id.encode() if customer_id is not None and customer_id.isascii() else b""
         for key, value in entries(data, keyed, names.index(uids.CUSTOMER_STATE)):
             if part not in key:
@@ -138,8 +138,10 @@ class Snapshot:
         """Return the configuration from the control topic as stored, JSON; ``None`` before the first message."""
         detector = self.operator(uids.DETECTOR)
         for states in detector.operator_states if detector else ():
-            for offset in states.offsets.get(uids.CONFIG_STATE, ())[:1]:  # broadcast: every subtask has the same
-                with self._explained(states.handle):
+            for offset in states.offsets.get(uids.CONFIG_STATE, ())[
+                :1
+            ]:  # broadcast state: it is the same in every subtask
+                with self._named_errors(states.handle):
                     source = JavaBytes(self._read(states.handle), offset)
                     for _ in range(source.integer()):
                         key, value = source.text(), source.text()
@@ -161,17 +163,17 @@ class Snapshot:
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise UserError(f"{self.folder} is incomplete: {path} {_why(error)}", "copy the whole folder") from None
+            raise UserError(f"{self.folder} is incomplete: {path} {_cause(error)}", "copy the whole folder") from None
         if size < handle.size:
             raise UserError(
                 f"{self.folder} is damaged: {path.name} has {size:,} bytes of {handle.size:,}",
-                "copy it again, or use another",
+                "copy it again, or use another savepoint",
             )
         return path
 
     @contextmanager
-    def _explained(self, handle: Handle) -> Iterator[None]:
-        """Turn what a reader met in a file into words for people."""
+    def _named_errors(self, handle: Handle) -> Iterator[None]:
+        """Turn an error of the parser into one that names the file and the fix."""
         try:
             yield
         except DamagedError as error:
@@ -183,7 +185,8 @@ def open_snapshot(path: str) -> Iterator[Snapshot]:
     """Open a savepoint or checkpoint by the path that Flink printed, its folder, or its ``_metadata``.
 
     Raises:
-        UserError: there is none, it is not in a file system, or its ``_metadata`` is damaged or of another Flink.
+        UserError: there is no savepoint, it is not in a file system, or its ``_metadata`` is damaged or of an
+            unsupported Flink version.
     """
     folder = local_path(path)
     if folder.name == METADATA:
@@ -191,11 +194,11 @@ def open_snapshot(path: str) -> Iterator[Snapshot]:
     file = folder / METADATA
     try:
         if file.stat().st_size > _LARGEST_METADATA:
-            raise UserError(f"{file} is larger than any job's", "name a savepoint's folder")
+            raise UserError(f"{file} is larger than any job writes", "name a savepoint's folder")
         operators = parse_metadata(file.read_bytes())
     except OSError as error:
         raise UserError(
-            f"no savepoint at {folder}: its {METADATA} {_why(error)}", "see `streamflow savepoint list`"
+            f"no savepoint at {folder}: its {METADATA} {_cause(error)}", "see `streamflow savepoint list`"
         ) from None
     except DamagedError as error:
         raise _unreadable(str(file), error) from None
@@ -204,16 +207,18 @@ def open_snapshot(path: str) -> Iterator[Snapshot]:
 
 
 def local_path(path: str) -> Path:
-    """Return the local path that a ``file:`` URI or a plain path means.
+    """Return the local path of a ``file:`` URI or a plain path.
 
     Raises:
-        UserError: another scheme.
+        UserError: the URI has another scheme.
     """
     scheme, _, rest = path.partition(":")
     if not rest or "/" in scheme:
         return Path(path)
     if scheme != "file":
-        raise UserError(f"{path} is not in a file system", "copy its folder to this machine and name that")
+        raise UserError(
+            f"{path} is not in a file system", "copy its folder to this machine and give the path of the copy"
+        )
     return Path(unquote(urlsplit(path).path))
 
 
@@ -223,17 +228,19 @@ def _unreadable(what: str, error: DamagedError) -> UserError:
     return UserError(f"{what} is damaged: {error}", "copy it again, or use another savepoint")
 
 
-def _why(error: OSError) -> str:
-    return {FileNotFoundError: "is not there", PermissionError: "may not be read"}.get(type(error), str(error.strerror))
+def _cause(error: OSError) -> str:
+    return {FileNotFoundError: "is missing", PermissionError: "cannot be read (permission denied)"}.get(
+        type(error), str(error.strerror)
+    )
 
 
 def _customer(key: bytes, value: bytes) -> StoredCustomer:
-    """Take apart one entry: key group, row of one string, namespace; time of the write, pickled bytes."""
+    """Parse one entry. Key: key group, row of one string, namespace. Value: time of the write, pickled bytes."""
     source = JavaBytes(key, at=1)  # 128 key groups take one byte
-    source.byte()  # which fields of the row are null; its one field is not
+    source.byte()  # bit mask of null fields; the row's only field is never null
     customer_id = source.text()
     if customer_id is None or len(value) < _TIME_AND_LENGTH.size:
-        raise DamagedError("an entry that is no customer")
+        raise DamagedError("an entry is not a customer")
     written_ms, length = _TIME_AND_LENGTH.unpack_from(value)
     pickled = value[_TIME_AND_LENGTH.size :]
     if length != len(pickled):
@@ -241,15 +248,15 @@ def _customer(key: bytes, value: bytes) -> StoredCustomer:
     try:
         blob = _BytesUnpickler(io.BytesIO(pickled)).load()
     except Exception:  # noqa: BLE001 - damaged pickles raise anything
-        raise DamagedError(f"customer {customer_id}: not what Python wrote") from None
+        raise DamagedError(f"customer {customer_id}: the value is not a Python pickle") from None
     if not isinstance(blob, bytes):
-        raise DamagedError(f"customer {customer_id}: not bytes")
+        raise DamagedError(f"customer {customer_id}: the pickle does not hold bytes")
     return StoredCustomer(customer_id, written_ms, blob)
 
 
 class _BytesUnpickler(pickle.Unpickler):
-    """PyFlink pickles the bytes it stores; nothing but bytes is taken out of a pickle here."""
+    """Loads a pickle that may hold bytes only: PyFlink pickles the encoded state."""
 
     def find_class(self, module_name: str, global_name: str, /) -> object:
-        """Refuse: a class would be code to run."""
+        """Refuse every class: loading a class would run code."""
         raise pickle.UnpicklingError(f"{module_name}.{global_name}")

@@ -77,7 +77,7 @@ def test_a_checkpoint_can_be_checked_but_not_inspected(tmp_path: Path) -> None:
             f"{tmp_path} was written in thread mode"
         ]
         snapshot.check_files()
-        with pytest.raises(UserError, match="is a checkpoint; its customers are in files that only RocksDB reads"):
+        with pytest.raises(UserError, match="is a checkpoint; only RocksDB can read the files that hold its customers"):
             list(snapshot.customers())
         shared.unlink()
         with pytest.raises(UserError, match="is incomplete"):
@@ -99,7 +99,7 @@ def test_finished_operators_and_subtasks_have_no_state() -> None:
 @pytest.mark.parametrize(
     ("whole", "why"),
     [
-        (metadata(version=4), "its layout has version 4, this reader knows 5 to 6"),
+        (metadata(version=4), "its layout has version 4, this reader supports 5 to 6"),
         (metadata(version=9), "its layout has version 9"),
         (metadata(masters=1), "master states"),
         (metadata(operator("x", subtask(keyed=b"\x09"))), "keyed state of kind 9"),

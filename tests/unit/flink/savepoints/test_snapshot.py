@@ -1,4 +1,4 @@
-"""Savepoints that are not what they should be: refused in words, whatever is wrong with them."""
+"""Damaged, foreign and unsupported savepoints: each is refused with an error that names the problem."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_file_that_is_overwritten_raises_nothing_else(own: Path, at: int) -> N
 
 def test_a_missing_file_is_named(own: Path) -> None:
     keyed_file(own).unlink()
-    with pytest.raises(UserError, match=r"is incomplete: .* is not there"):
+    with pytest.raises(UserError, match=r"is incomplete: .* is missing"):
         check_savepoint(str(own), "detect", "thread")
 
 
@@ -155,7 +155,7 @@ def test_from_one_mode_to_the_other_is_refused(savepoint: Path, tmp_path: Path) 
 
 
 def test_the_savepoint_of_another_job_is_refused(savepoint: Path) -> None:
-    with pytest.raises(UserError, match="is of the detect job, not of archive"):
+    with pytest.raises(UserError, match="the detect job wrote .*, not the archive job"):
         check_savepoint(str(savepoint), "archive", "thread")
 
 
