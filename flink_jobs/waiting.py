@@ -1,4 +1,4 @@
-"""Wait for a condition, with a limit. Nothing in the local stack sleeps and hopes."""
+"""Wait for a condition with a time limit; the local stack uses no fixed sleeps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class WaitTimeoutError(TimeoutError):
-    """The condition did not come true within the limit."""
+    """The condition was not met within the limit."""
 
 
 class CancelledError(Exception):
-    """Someone else gave up, so this wait does too."""
+    """Another thread cancelled the wait."""
 
 
 def wait_for(
@@ -26,7 +26,7 @@ def wait_for(
     interval_s: float = 0.1,
     cancel: threading.Event | None = None,
 ) -> T:
-    """Call ``probe`` until it returns something true, and return that.
+    """Call ``probe`` until it returns a true value, and return that value.
 
     Args:
         probe: returns a true value when the condition holds; an exception from it ends the wait.

@@ -1,1 +1,1 @@
-"""Flink from outside: the REST client, and savepoints read without a JVM."""
+"""Clients of a Flink cluster: the REST API, ``flink run``, and a savepoint reader that needs no JVM."""

@@ -1,4 +1,4 @@
-"""What Flink's REST API answers, as types. Times are milliseconds since the epoch, as Flink gives them."""
+"""Types of the answers of Flink's REST API. Times are milliseconds since the epoch, as Flink returns them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Job:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the job has ended for good."""
+        """Whether the job has ended."""
         return self.state in TERMINAL
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """How a job's checkpoints stand."""
+    """Counts of a job's checkpoints, and its last completed checkpoint."""
 
     completed: int
     failed: int
@@ -37,7 +37,7 @@ class Checkpoints:
 
     @classmethod
     def from_answer(cls, answer: dict[str, Any]) -> Checkpoints:
-        """Read the answer of ``/jobs/<id>/checkpoints``; before the first checkpoint most of it is null."""
+        """Parse the answer of ``/jobs/<id>/checkpoints``; before the first checkpoint most of its fields are null."""
         counts, last = answer.get("counts") or {}, (answer.get("latest") or {}).get("completed") or {}
         return cls(
             completed=int(counts.get("completed", 0)),
@@ -50,7 +50,7 @@ class Checkpoints:
         )
 
     def age_s(self, now_ms: float) -> float | None:
-        """Return how old the last completed checkpoint is, in seconds; None before the first."""
+        """Return the age of the last completed checkpoint in seconds; ``None`` before the first."""
         return None if self.last_completed_ms is None else max(0.0, (now_ms - self.last_completed_ms) / 1000)
 
 

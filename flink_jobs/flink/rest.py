@@ -17,24 +17,24 @@ Json = dict[str, Any]
 
 
 class FlinkRestError(Exception):
-    """The JobManager answered with an error; the text is its own."""
+    """The JobManager answered with an error; the message is Flink's own."""
 
 
 class FlinkRest:
-    """The calls StreamFlow needs. Times are in milliseconds since the epoch, as Flink gives them."""
+    """The REST calls that StreamFlow uses. Times are milliseconds since the epoch, as Flink returns them."""
 
     def __init__(self, url: str, *, timeout_s: float = 10.0) -> None:
-        """Remember where the JobManager is; nothing is sent yet."""
+        """Set the JobManager's URL; nothing is sent yet."""
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
-        # Never through a proxy: the JobManager is on this machine or in this network.
+        # No proxy is used: the JobManager is on this machine or in this network.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def request(self, method: str, path: str, body: Json | None = None) -> Json:
-        """Send one request and return its JSON.
+        """Send one request and return the JSON of the answer.
 
         Raises:
-            UserError: nothing answers at the URL.
+            UserError: no JobManager answers at the URL.
             FlinkRestError: Flink answered with an error.
         """
         data = None if body is None else json.dumps(body).encode()
@@ -57,17 +57,17 @@ class FlinkRest:
         return answer
 
     def get(self, path: str) -> Json:
-        """GET a path."""
+        """Return the JSON of a GET request."""
         return self.request("GET", path)
 
     # ---- the cluster
 
     def overview(self) -> Json:
-        """Return Flink's cluster overview: taskmanagers, slots-total, slots-available, jobs-running, ..."""
+        """Return Flink's cluster overview: ``taskmanagers``, ``slots-total``, ``slots-available`` and more."""
         return self.get("/overview")
 
     def is_up(self) -> bool:
-        """Say whether the JobManager answers."""
+        """Return whether the JobManager answers."""
         try:
             self.overview()
         except (UserError, FlinkRestError):
@@ -81,7 +81,7 @@ class FlinkRest:
     # ---- jobs
 
     def jobs(self) -> list[Job]:
-        """Return all jobs the JobManager remembers, newest first."""
+        """Return all jobs that the JobManager lists, newest first."""
         found = [
             Job(item["jid"], item["name"], item["state"], item["start-time"])
             for item in self.get("/jobs/overview")["jobs"]
@@ -93,10 +93,10 @@ class FlinkRest:
         return [job for job in self.jobs() if not job.is_terminal]
 
     def find_job(self, name_or_id: str) -> Job:
-        """Return the one active job with this id, id prefix or name.
+        """Return the only active job with this id, start of an id, or part of a name.
 
         Raises:
-            UserError: there is none, or more than one.
+            UserError: no job matches, or more than one.
         """
         active = self.active_jobs()
         wanted = name_or_id.lower()
@@ -118,18 +118,18 @@ class FlinkRest:
         return str(self.details(job_id)["state"])
 
     def all_tasks_running(self, job_id: str) -> bool:
-        """Say whether the job and every one of its tasks is RUNNING (a job is RUNNING before its tasks are)."""
+        """Return whether the job and all its tasks are RUNNING; a job is RUNNING before its tasks are."""
         details = self.details(job_id)
         vertices = details["vertices"]
         return details["state"] == "RUNNING" and bool(vertices) and all(v["status"] == "RUNNING" for v in vertices)
 
     def wait_state(self, job_id: str, wanted: str, *, limit_s: float = 120.0, max_failures: int | None = None) -> None:
-        """Wait until the job is in a state (for RUNNING: all its tasks too).
+        """Wait until the job is in the state ``wanted``; for RUNNING, until all its tasks are, too.
 
-        ``max_failures`` gives up once the job's history holds that many failures; by default only the limit does.
+        The wait fails after ``limit_s`` seconds, or when the job's history holds ``max_failures`` failures.
 
         Raises:
-            UserError: the job failed on the way, or the limit passed; the text holds the root cause.
+            UserError: the job failed, or the limit passed; the message holds the root cause.
         """
 
         def reached() -> bool:
@@ -140,21 +140,21 @@ class FlinkRest:
                 return True
             state = self.state(job_id)
             if state in TERMINAL and state != wanted:
-                raise UserError(f"job {job_id} is {state}{self._because(job_id)}", "mend the cause and submit again")
+                raise UserError(f"job {job_id} is {state}{self._because(job_id)}", "fix the cause and submit again")
             if max_failures is not None and len(self.failures(job_id)) >= max_failures:
-                raise UserError(f"job {job_id} keeps failing{self._because(job_id)}", "mend the cause and submit again")
+                raise UserError(f"job {job_id} keeps failing{self._because(job_id)}", "fix the cause and submit again")
             return False
 
         try:
             wait_for(reached, limit_s=limit_s, what=f"job {job_id} to be {wanted}", interval_s=0.2)
         except WaitTimeoutError:
             because = self._because(job_id)
-            hint = "are there enough free task slots (`streamflow status`)?" if not because else "mend the cause"
+            hint = "are there enough free task slots (`streamflow status`)?" if not because else "fix the cause"
             found = f"{self.state(job_id)}{self._lagging(job_id, wanted)}"
             raise UserError(f"job {job_id} is not {wanted} after {limit_s:g} s: {found}{because}", hint) from None
 
     def _lagging(self, job_id: str, wanted: str) -> str:
-        """Name the vertices that are not where the job should be."""
+        """Return the vertices that are not in the wanted state, as text."""
         lagging = [f"{v['name']} is {v['status']}" for v in self.details(job_id)["vertices"] if v["status"] != wanted]
         return f" ({'; '.join(lagging)})" if lagging else ""
 
@@ -178,18 +178,18 @@ class FlinkRest:
     # ---- checkpoints and savepoints
 
     def checkpoints(self, job_id: str) -> Checkpoints:
-        """Return how the job's checkpoints stand."""
+        """Return the job's checkpoint counts and its last completed checkpoint."""
         return Checkpoints.from_answer(self.get(f"/jobs/{job_id}/checkpoints"))
 
     def savepoint(self, job_id: str, target: str, *, limit_s: float = 300.0) -> str:
-        """Take a savepoint below ``target`` (a URI) while the job goes on; return its path."""
+        """Take a savepoint below ``target`` (a URI) while the job keeps running; return its path."""
         body = {"target-directory": target, "cancel-job": False}
         return self._savepoint(job_id, f"/jobs/{job_id}/savepoints", body, limit_s)
 
     def stop_with_savepoint(self, job_id: str, target: str, *, drain: bool = False, limit_s: float = 300.0) -> str:
         """Stop the job with a savepoint below ``target``; return its path once the job has ended.
 
-        ``drain`` emits everything windows still hold and ends event time: only for a job that will not go on.
+        ``drain`` emits the content of all windows and ends event time; use it only for a job that is not resumed.
         """
         path = self._savepoint(job_id, f"/jobs/{job_id}/stop", {"targetDirectory": target, "drain": drain}, limit_s)
         wait_for(lambda: self.state(job_id) in TERMINAL, limit_s=limit_s, what=f"job {job_id} to end", interval_s=0.1)
@@ -214,7 +214,7 @@ class FlinkRest:
     # ---- metrics
 
     def vertex_metrics(self, job_id: str, pick: Callable[[str], bool], names: list[str]) -> dict[str, float]:
-        """Return metrics summed over the subtasks of every vertex whose name ``pick`` accepts."""
+        """Return metrics summed over the subtasks of all vertices whose name ``pick`` accepts."""
         total: dict[str, float] = {}
         for vertex in self.details(job_id)["vertices"]:
             if not pick(vertex["name"]):

@@ -1,7 +1,7 @@
 """Airflow of the local stack: scheduler, triggerer, DAG processor and web server in one command, tasks as processes.
 
-Its own tables are in a database of the stack's Postgres. It runs in .venv-orchestration and listens on the loopback
-interface only, where everybody is an administrator.
+Airflow's tables are in a database of the stack's Postgres. Airflow runs in ``.venv-orchestration`` and listens on the
+loopback interface only, where every user is an administrator.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ NAME = "airflow"
 DATABASE = "airflow"
 POOL = {"name": "warehouse", "slots": 2, "description": "tasks that use the database", "include_deferred": False}
 TIMEOUT_S = 60.0
-"""Of one answer: while it reads DAGs and starts tasks, one web server on a busy machine takes long."""
+"""Time limit of one request: while Airflow parses DAGs and starts tasks, its web server can be slow."""
 
 
 def create_database(settings: Settings) -> None:
-    """Create the database of Airflow's own tables unless it is there."""
+    """Create the database for Airflow's tables unless it exists."""
     with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
         if connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
 
 def settings_of_airflow(home: Home, port: int, settings: Settings) -> dict[str, str]:
-    """Return Airflow's settings as environment variables, the password of its database among them."""
+    """Return Airflow's settings as environment variables; they include the password of its database."""
     owner = f"{quote(settings.postgres_user, safe='')}:{quote(settings.postgres_password.get_secret_value(), safe='')}"
     return {
         "AIRFLOW_HOME": str(home.airflow),
@@ -71,7 +71,7 @@ def command(home: Home, port: int, settings: Settings) -> Command:
     """Return the command line."""
     programs = ORCHESTRATION_ENVIRONMENT / "bin"
     base = {"PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}", "STREAMFLOW_HOME": str(home.root)}
-    # What somebody sets for the tasks (a webhook) or for Airflow itself wins; where this stack's parts are does not.
+    # The caller's settings for tasks (a webhook) and for Airflow take precedence, except this stack's addresses.
     kept = _callers("HOME", "LANG", "STREAMFLOW_")
     overruled = _callers("AIRFLOW__")
     return Command(
@@ -80,12 +80,12 @@ def command(home: Home, port: int, settings: Settings) -> Command:
         log=home.logs / "airflow.log",
         env={**kept, **environment(settings, base), **settings_of_airflow(home, port, settings), **overruled},
         cwd=REPO_ROOT,
-        stop_signal=signal.SIGINT,  # at SIGTERM it would leave its children behind
+        stop_signal=signal.SIGINT,  # at SIGTERM it ends without ending its children
     )
 
 
 def _callers(*beginnings: str) -> dict[str, str]:
-    """Return the variables of the caller whose names begin so."""
+    """Return the caller's environment variables whose names start with one of these prefixes."""
     return {name: value for name, value in os.environ.items() if name.startswith(beginnings)}
 
 
@@ -93,11 +93,11 @@ class Airflow:
     """The few calls of Airflow's REST interface that the local stack makes."""
 
     def __init__(self, port: int) -> None:
-        """Name the port of the web server."""
+        """Use the web server on this port."""
         self.url = f"http://{HOST}:{port}"
 
     def is_healthy(self) -> bool:
-        """Say whether scheduler, triggerer, DAG processor and database all are."""
+        """Return whether scheduler, triggerer, DAG processor and database are all healthy."""
         try:
             answer: dict[str, dict[str, str]] = self._call("/api/v2/monitor/health")
         except (OSError, ValueError):
@@ -105,18 +105,18 @@ class Airflow:
         return all(part["status"] == "healthy" for part in answer.values())
 
     def ensure_pool(self) -> None:
-        """Make the pool that the DAGs' tasks run in unless it is there."""
+        """Create the pool for the DAGs' tasks unless it exists."""
         try:
             self.request("/api/v2/pools", POOL)
         except urllib.error.HTTPError as error:
-            if error.code != 409:  # noqa: PLR2004 - conflict: it is there
+            if error.code != 409:  # noqa: PLR2004 - conflict: it exists
                 raise
 
     def request(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:  # noqa: ANN401
-        """Call the REST interface as its administrator; with a body it is a POST unless ``method`` says otherwise.
+        """Call the REST interface as its administrator; a body makes it a POST unless ``method`` is given.
 
         Raises:
-            OSError: the server does not answer, or refuses.
+            OSError: the server does not answer, or refuses the request.
         """
         return self._call(path, body, self._token, method)
 
@@ -126,7 +126,7 @@ class Airflow:
 
     def _call(
         self, path: str, body: dict[str, Any] | None = None, token: str | None = None, method: str | None = None
-    ) -> Any:  # noqa: ANN401 - whatever JSON holds
+    ) -> Any:  # noqa: ANN401 - any JSON value
         request = urllib.request.Request(  # noqa: S310 - our own server
             self.url + path, data=None if body is None else json.dumps(body).encode(), method=method
         )

@@ -1,7 +1,7 @@
-"""Certificates of the local stack: an authority of its own, and what it signs for the servers and the administrator.
+"""Certificates of the local stack: its own authority, which signs those of the servers and of the administrator.
 
-Made once per home folder and again when they are about to end. A bank brings its own authority; nothing but
-``streamflow up --secure`` uses these.
+They are made once per home folder, and again 14 days before they expire. Only ``streamflow up --secure`` uses them; a
+production installation has its own authority.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Certificates:
 
     @property
     def authority(self) -> Path:
-        """The authority's certificate; its key is thrown away, so nobody can sign more."""
+        """The authority's certificate. Its key is not kept, so no further certificate can be signed."""
         return self.folder / "ca.pem"
 
     def pair(self, name: str) -> Path:
-        """Key and certificate of a server or client, in one PEM file."""
+        """Return the PEM file with key and certificate of a server or client."""
         return self.folder / f"{name}.pem"
 
     @property
@@ -55,11 +55,11 @@ class Certificates:
 
     @property
     def flink_store_password(self) -> str:
-        """The password of that file."""
+        """The password of ``flink_store``."""
         return (self.folder / "flink.password").read_text(encoding="ascii")
 
     def ensure(self) -> bool:
-        """Make the files unless they are there and last; return whether they were made."""
+        """Create the files unless they exist and are valid for long enough; return whether they were created."""
         if self._last():
             return False
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,7 +71,9 @@ class Certificates:
             signed = _sign(name, own.public_key(), authority, key)
             _write(self.pair(name), pem + signed.public_bytes(Encoding.PEM) + authority.public_bytes(Encoding.PEM))
         self._write_flink_store(authority, key)
-        _write(self.authority, authority.public_bytes(Encoding.PEM))  # last: with it the set is complete
+        _write(
+            self.authority, authority.public_bytes(Encoding.PEM)
+        )  # written last: its presence means that the set is complete
         return True
 
     def _write_flink_store(self, authority: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
@@ -86,7 +88,7 @@ class Certificates:
 
     @property
     def flink_trust(self) -> Path:
-        """Whom Flink's processes trust: the authority alone."""
+        """Trust store of Flink's processes; it holds the authority alone."""
         return self.folder / "flink-trust.p12"
 
     def _last(self) -> bool:
@@ -102,7 +104,7 @@ def _sign(
     authority: x509.Certificate | None,
     key: ec.EllipticCurvePrivateKey,
 ) -> x509.Certificate:
-    """Return a certificate for ``name`` on this machine; without an authority, that of a new authority itself."""
+    """Return a certificate for ``name`` on this machine; without an authority, that of a new authority."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     builder = (
@@ -111,7 +113,7 @@ def _sign(
         .issuer_name(authority.subject if authority else subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # a clock may be a little behind
+        .not_valid_before(now - timedelta(hours=1))  # for clocks that are behind
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.BasicConstraints(ca=authority is None, path_length=None), critical=True)
     )
@@ -124,7 +126,7 @@ def _sign(
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, from its first byte on."""
+    """Write a file that has mode 0600 from its first byte on."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)

@@ -1,15 +1,15 @@
-"""``stack.env``: the local stack's settings as ``NAME=value`` lines, readable by their owner only."""
+"""``stack.env``: the local stack's settings as ``NAME=value`` lines, with mode 0600."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-_HEADER = "# Written by `streamflow up`; holds passwords. Variables of the environment win over these.\n"
+_HEADER = "# Written by `streamflow up`; holds passwords. Environment variables take precedence over these values.\n"
 
 
 def render(values: dict[str, str]) -> str:
-    """Return the file's text. Values are quoted so that a shell can source it too."""
+    """Return the file's text. Values are quoted so that a shell can source the file."""
     lines = []
     for name, value in values.items():
         if "'" in value or "\n" in value:
@@ -29,7 +29,7 @@ def write(path: Path, values: dict[str, str]) -> None:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Read the file back; empty when there is none."""
+    """Return the values in the file; an empty dict if there is no file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A Flink standalone cluster: the distribution inside the pip package, with a configuration of our own."""
+"""A standalone Flink cluster: the distribution inside the pip package, with the local stack's configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
 
 JOB_MANAGER = "jobmanager"
-# Variables of a caller's shell that would change what the distribution's scripts start.
+# Variables of the caller's shell that would change the behaviour of Flink's scripts.
 _FOREIGN = ("FLINK_", "HADOOP_", "HBASE_", "YARN_", "JVM_ARGS", "PYTHONHOME", "PYTHONSTARTUP", "JAVA_TOOL_OPTIONS")
 _LOG_FILES = ("log4j-cli.properties", "log4j-console.properties")
 
@@ -35,10 +35,10 @@ def config(
     certificates: Certificates | None = None,
     zookeeper_port: int | None = None,
 ) -> dict[str, str | int]:
-    """Return the cluster's configuration. A job's own settings (guarantee, intervals) are not here.
+    """Return the cluster's configuration; each job brings its own settings (guarantee, intervals).
 
-    With certificates, Flink's processes talk to each other by mutual TLS. The REST interface stays on the loopback
-    interface: who reaches it runs what they like. With a ZooKeeper, jobs outlive the JobManager that ran them.
+    With certificates, Flink's processes use mutual TLS among themselves. The REST API listens on the loopback interface
+    only, because each of its clients can run any code. With a ZooKeeper, jobs continue after their JobManager died.
     """
     return {
         **({} if certificates is None else _internal_tls(certificates)),
@@ -51,18 +51,18 @@ def config(
         "rest.bind-address": HOST,
         "rest.port": rest_port,
         "rest.bind-port": str(rest_port),
-        # A savepoint of a busy job on a small machine can take longer than the default ten seconds.
+        # A savepoint of a busy job on a small machine can take longer than the default of 10 s.
         "client.timeout": "120 s",
         "web.submit.enable": "false",
         "web.cancel.enable": "true",
         "taskmanager.host": HOST,
         "taskmanager.bind-host": HOST,
-        # One GIL per JVM: a second slot would only queue behind the first. Scale by TaskManagers.
+        # Each JVM has one GIL, so a second slot would only wait for the first. Add TaskManagers instead.
         "taskmanager.numberOfTaskSlots": 1,
         "taskmanager.memory.process.size": "1728m",
         "taskmanager.memory.network.min": "64m",
         "taskmanager.memory.network.max": "96m",
-        # A dead TaskManager on the same machine is noticed in seconds instead of the default 50.
+        # A dead TaskManager is detected after 20 s instead of the default 50 s.
         "heartbeat.interval": "2 s",
         "heartbeat.timeout": "20 s",
         "io.tmp.dirs": str(home.flink / "tmp"),
@@ -71,19 +71,19 @@ def config(
         "execution.checkpointing.dir": home.checkpoints.as_uri(),
         "execution.checkpointing.savepoint-dir": home.savepoints.as_uri(),
         "execution.checkpointing.num-retained": 2,
-        # PEMJA's classes sit beside the cluster's own: one copy per JVM, whatever a job brings.
+        # Each JVM must load PEMJA's classes once, from the cluster's class path, even if a job contains them.
         "classloader.parent-first-patterns.additional": "pemja.",
         "python.executable": str(checkout.PYTHON),
         "python.client.executable": str(checkout.PYTHON),
-        # How old the metrics of the REST API may be; the default of 10 s is too slow for a live view.
+        # Largest age of the metrics in the REST API, in ms; the default of 10 s is too slow for a live view.
         "metrics.fetcher.update-interval": 2000,
         "metrics.reporter.prom.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
-        # Else `le="0.5"` becomes `le="0_5"` and `+Inf` becomes `_Inf`, and no quantile can be taken.
+        # Otherwise `le="0.5"` becomes `le="0_5"` and `+Inf` becomes `_Inf`, and no quantile can be computed.
         "metrics.reporter.prom.filterLabelValueCharacters": "false",
         "env.java.opts.all": _java_options(),
-        # Its heap is taken at once: what grows later has grown.
+        # The heap is allocated at start, so that later growth of the process is a leak.
         "env.java.opts.jobmanager": "-XX:+AlwaysPreTouch",
-        # The client lives for seconds: the optimising compiler would cost it more than it gains.
+        # The client runs for seconds: the optimising compiler would cost more time than it saves.
         "env.java.opts.client": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }
 
@@ -105,14 +105,14 @@ def _internal_tls(certificates: Certificates) -> dict[str, str | int]:
 
 
 def _java_options() -> str:
-    """Return the JVM flags of the distribution (module openings it cannot run without) plus ours."""
+    """Return the JVM flags of the distribution, which open required modules, and the local stack's own."""
     shipped = yaml.safe_load((checkout.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
-    # UTC, wherever Java turns a time into text.
+    # Java formats all times in UTC.
     return f"{shipped} -Duser.timezone=UTC"
 
 
 def render(values: dict[str, str | int]) -> str:
-    """Return ``config.yaml`` with flat keys; JSON strings are valid YAML and need no further quoting rules."""
+    """Return ``config.yaml`` with flat keys; JSON strings are valid YAML."""
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
 
 
@@ -133,7 +133,7 @@ def prepare(
     certificates: Certificates | None = None,
     zookeeper_port: int | None = None,
 ) -> None:
-    """Write the configuration folder and the folders the cluster expects."""
+    """Write the configuration folder and create the folders that the cluster needs."""
     conf = home.flink / "conf"
     for folder in (conf, home.flink / "pid", home.flink / "tmp", home.checkpoints, home.savepoints, home.logs):
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def prepare(
 
 
 def environment(home: Home, java: Path, ident: str) -> dict[str, str]:
-    """Return the environment of one of Flink's processes, or of its client."""
+    """Return the environment variables of a Flink process or of the client."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     env.update(
         PATH=os.pathsep.join([str(checkout.PYTHON.parent), env.get("PATH", os.defpath)]),
@@ -193,7 +193,7 @@ def job_manager_command(home: Home, java: Path, prometheus_port: int) -> Command
 
 
 def task_manager_command(home: Home, java: Path, index: int, prometheus_port: int, resource_id: str) -> Command:
-    """Return a TaskManager's command line. ``resource_id`` is the name the JobManager knows it by."""
+    """Return a TaskManager's command line. ``resource_id`` is its name at the JobManager."""
     options: dict[str, str | int] = {
         "metrics.reporter.prom.port": prometheus_port,
         "taskmanager.resource-id": resource_id,

@@ -1,4 +1,4 @@
-"""Ctrl-C, and its siblings from a script or a closed terminal, end a command that started servers: in order."""
+"""Handle Ctrl-C, SIGTERM and SIGHUP, so that a command stops the servers that it started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def handled(handler: Callable[[], None]) -> Iterator[None]:
     """Call ``handler`` on the main thread for each of the signals within the block.
 
-    Shells start background programs with SIGINT ignored, so that even Ctrl-C needs a handler of our own.
+    Shells start background programs with SIGINT ignored, so SIGINT needs a handler, too.
     """
 
     def on_signal(_number: int, _frame: object) -> None:
@@ -31,5 +31,5 @@ def handled(handler: Callable[[], None]) -> Iterator[None]:
 
 
 def interrupt() -> None:
-    """End what the main thread does now."""
+    """Raise ``KeyboardInterrupt`` on the main thread."""
     raise KeyboardInterrupt

@@ -15,7 +15,7 @@ from flink_jobs.local.certificates import ADMIN, BROKER, Certificates
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command
 
-# What differs from the broker's defaults, and why.
+# Settings that differ from the broker's defaults, and why.
 SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
@@ -28,9 +28,9 @@ SETTINGS = {
     "share.coordinator.state.topic.min.isr": "1",
     # Topics come from the contracts; a misspelt name must fail, as it would in production.
     "auto.create.topics.enable": "false",
-    # The default of real brokers, written down because the job checks its transaction timeout against it.
+    # The default value, set explicitly because the job checks its transaction timeout against it.
     "transaction.max.timeout.ms": "900000",
-    # A small machine: fewer internal partitions and buffers, no wait for consumers that will not come.
+    # For a small machine: fewer internal partitions and buffers, and no wait for further consumers.
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
     "log.cleaner.dedupe.buffer.size": "16777216",
@@ -38,7 +38,7 @@ SETTINGS = {
     "num.io.threads": "4",
     "group.initial.rebalance.delay.ms": "0",
 }
-# Of one size and touched at the start: a heap that still grows into its limit looks like a leak to who reads its RSS.
+# The whole heap is allocated at start: a heap that grows to its limit looks like a leak in the RSS.
 HEAP = ["-Xms512m", "-Xmx512m", "-XX:+AlwaysPreTouch"]
 _LOGGING = [
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -50,7 +50,7 @@ _LOGGING = [
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the broker listens. ``internal``, for the administrator and other brokers, only where it is secured."""
+    """The broker's ports. ``internal``, for the administrator and other brokers, exists only on a secured broker."""
 
     clients: int
     controller: int
@@ -66,10 +66,10 @@ def _plain(ports: Ports) -> dict[str, str]:
 
 
 def _secured(ports: Ports, certificates: Certificates) -> dict[str, str]:
-    """Return the settings of a broker that lets nobody in unknown, and nobody do what is not granted.
+    """Return the settings of a broker that requires authentication and denies by default.
 
-    Clients log in with SCRAM over TLS. The broker's own connections and the administrator's show a certificate, so
-    that there is an account before there are passwords: they are kept in the broker.
+    Clients log in with SCRAM over TLS. The broker itself and the administrator log in with a certificate, because the
+    broker stores the SCRAM passwords and has none at its first start.
     """
     clients = f"CLIENTS://{HOST}:{ports.clients}"
     internal = f"INTERNAL://{HOST}:{ports.internal}"
@@ -97,17 +97,17 @@ def _secured(ports: Ports, certificates: Certificates) -> dict[str, str]:
 
 
 def render_properties(folder: Path, ports: Ports, certificates: Certificates | None = None) -> str:
-    """Return the text of ``server.properties``; with certificates, of a secured broker."""
-    places = {
+    """Return the text of ``server.properties``; with certificates, for a secured broker."""
+    addresses = {
         "controller.quorum.voters": f"1@{HOST}:{ports.controller}",
         "log.dirs": str(folder / "data"),
         **(_plain(ports) if certificates is None else _secured(ports, certificates)),
     }
-    return "".join(f"{name}={value}\n" for name, value in {**SETTINGS, **places}.items())
+    return "".join(f"{name}={value}\n" for name, value in {**SETTINGS, **addresses}.items())
 
 
 def prepare(folder: Path, ports: Ports, java: Path, certificates: Certificates | None = None) -> Path:
-    """Write the configuration and format the storage unless it is; return the configuration's path.
+    """Write the configuration and format the storage unless it is formatted; return the configuration's path.
 
     Raises:
         UserError: formatting failed.
@@ -118,7 +118,7 @@ def prepare(folder: Path, ports: Ports, java: Path, certificates: Certificates |
     if (folder / "data" / "meta.properties").exists():
         return properties
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    # -XX:TieredStopAtLevel=1: a JVM that lives for two seconds gains nothing from the optimising compiler.
+    # -XX:TieredStopAtLevel=1: the optimising compiler saves no time in a JVM that runs for 2 s.
     argv = [
         str(java / "bin" / "java"),
         "-XX:TieredStopAtLevel=1",

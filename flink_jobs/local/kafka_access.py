@@ -1,4 +1,4 @@
-"""Give the accounts of a secured broker their passwords and rights."""
+"""Set the passwords and rights of a secured broker's accounts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EVERYTHING = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternTy
 
 
 def passwords(folder: Path, accounts: Iterable[str]) -> dict[str, str]:
-    """Return the password of each account, from its file in ``folder``; an account without one gets a new one."""
+    """Return the password of each account, from its file in ``folder``; one without a file gets a new password."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = {}
     for account in sorted(accounts):
@@ -42,15 +42,15 @@ def passwords(folder: Path, accounts: Iterable[str]) -> dict[str, str]:
 
 
 def grant_access(client: KafkaAdminClient, prefix: str, folder: Path) -> int:
-    """Set every account's password and grant what the contracts say; return the number of rights.
+    """Set every account's password and grant the rights of the contracts; return the number of rights.
 
     Args:
-        client: of a super user.
-        prefix: of the installation.
-        folder: of the password files.
+        client: an admin client of a super user.
+        prefix: the topic prefix of the installation.
+        folder: the folder of the password files.
 
     Raises:
-        UserError: the broker refused some of it.
+        UserError: the broker refused a password or a right.
     """
     wanted = grants(load_contracts(prefix), prefix)
     logins = passwords(folder, {grant.account for grant in wanted})
@@ -60,7 +60,7 @@ def grant_access(client: KafkaAdminClient, prefix: str, folder: Path) -> int:
             for user, password in logins.items()
         ]
     )
-    # What the contracts no longer say is taken away.
+    # Rights that are no longer in the contracts are revoked.
     client.delete_acls([ACLFilter(None, "*", ACLOperation.ANY, ACLPermissionType.ANY, _EVERYTHING)])
     problems = [f"{user}: {problem}" for user, problem in answers.items() if problem]
     problems += [str(acl) for acl in client.create_acls([_acl(grant) for grant in wanted])["failed"]]

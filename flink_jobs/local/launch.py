@@ -40,27 +40,27 @@ from flink_jobs.warehouse.paths import MIGRATIONS
 
 Component = Literal["postgres", "kafka", "flink", "airflow", "zookeeper"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
-"""What is started unless somebody asks for less, for Airflow, or for a ZooKeeper that keeps Flink's jobs."""
+"""The default components. Airflow, and a ZooKeeper for JobManager failover, start only on request."""
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 15.0
 AIRFLOW_STOP_LIMIT_S = 90.0
 AIRFLOW_LIMIT_S = 600.0
-"""It makes some eighty tables first, and imports half of Python four times."""
-# Taken when free and none was used before; only for the repository's own stack, so that no test races for them.
+"""At its first start Airflow creates about 80 tables, and four processes import its packages."""
+# Used when free at the first start; only for the checkout's own stack, so that tests do not compete for them.
 WELL_KNOWN_PORTS = {"airflow": 28080, "flink": 8081, "kafka": 29092, "postgres": 25432}
 Say = Callable[[str], None]
 
 
 def _is_registered(rest: FlinkRest, resource: str) -> bool:
-    # A TaskManager is listed a moment before its slots are.
+    # A TaskManager is listed a moment before its slots.
     return any(item["id"] == resource and item["slotsNumber"] > 0 for item in rest.taskmanagers())
 
 
 class Launcher:
-    """Starts and stops processes and writes them to the record, for one `up` or `down`."""
+    """Starts and stops processes and writes them to the record, for one ``up`` or ``down``."""
 
     def __init__(self, home: Home, record: StackRecord, topic_prefix: str, say: Say) -> None:
-        """Work on a record that is locked by the caller."""
+        """Work on a record; the caller holds its lock."""
         self._home = home
         self._record = record
         self._topic_prefix = topic_prefix
@@ -68,7 +68,7 @@ class Launcher:
         self._cancel = threading.Event()
 
     def choose_ports(self, components: Sequence[Component], wanted: dict[str, int | None]) -> None:
-        """Give every component that does not run yet its ports."""
+        """Choose the ports of every component that does not run yet."""
         needed: dict[str, int | None] = {}
         if "postgres" in components and not self._record.alive("postgres"):
             needed["postgres"] = wanted.get("postgres")
@@ -86,7 +86,7 @@ class Launcher:
         self._record.save()
 
     def start_together(self, components: Sequence[Component], java: Path, passwords: Mapping[str, str]) -> None:
-        """Start the components side by side: each spends most of its start waiting for one core.
+        """Start the components in parallel: during most of its start each uses only one core.
 
         ``passwords`` are those of Postgres, by the name of their variable.
         """
@@ -108,7 +108,7 @@ class Launcher:
 
     def _start_postgres(self, passwords: Mapping[str, str]) -> None:
         certificates = self._certificates()
-        access = postgres.Access(
+        login = postgres.OwnerLogin(
             self._record.ports["postgres"],
             passwords["STREAMFLOW_POSTGRES_PASSWORD"],
             certificates.authority if certificates else None,
@@ -117,18 +117,18 @@ class Launcher:
             bin_dir, major = toolchain.find_postgres()
             user = toolchain.postgres_user()
             folder = postgres.data_folder(self._home.postgres, user)
-            postgres.initialise(folder, bin_dir, major, access.password, user)
+            postgres.initialise(folder, bin_dir, major, login.password, user)
             tls = postgres.install_certificate(folder, certificates.pair(POSTGRES), user) if certificates else {}
             log = self._home.logs / "postgres.log"
-            self._start(postgres.command(folder, bin_dir, access.port, log, user, tls))
-            self.await_ready("postgres", postgres.ready_probe(access))
-            postgres.create_database(access)
-        owner = access.dsn()
+            self._start(postgres.command(folder, bin_dir, login.port, log, user, tls))
+            self.await_ready("postgres", postgres.ready_probe(login))
+            postgres.create_database(login)
+        owner = login.dsn()
         applied = migrations.apply_migrations(owner, MIGRATIONS)
         set_logins(owner, {role: passwords[name] for name, role in postgres.PASSWORDS.items()})
         create_partitions(owner)
         self._say(
-            f"Postgres is ready at {HOST}:{access.port}{' with TLS' if certificates else ''}"
+            f"Postgres is ready at {HOST}:{login.port}{' with TLS' if certificates else ''}"
             + (f" ({len(applied)} migrations)" if applied else "")
         )
 
@@ -161,7 +161,7 @@ class Launcher:
         self._say(f"Kafka is ready at {address}" + (f" ({', '.join(said)})" if said else ""))
 
     def kafka_administrator(self) -> Broker:
-        """Return the broker as its administrator, who is known by a certificate where the stack is secured."""
+        """Return the connection of the broker's administrator; on a secured stack it logs in with a certificate."""
         certificates = self._certificates()
         if certificates is None:
             return Broker(f"{HOST}:{self._record.ports['kafka']}")
@@ -169,7 +169,7 @@ class Launcher:
         return Broker(internal, certificates.authority, certificate=certificates.pair(ADMIN))
 
     def _certificates(self) -> Certificates | None:
-        """Return the certificates of a secured stack."""
+        """Return the certificates of a secured stack; ``None`` if it is not secured."""
         return Certificates(self._home.secrets) if self._record.secure else None
 
     def _start_zookeeper(self, java: Path) -> None:
@@ -185,7 +185,7 @@ class Launcher:
         if not self._record.alive(flink.JOB_MANAGER):
             keeper = self._record.ports[zookeeper.NAME] if self._record.alive(zookeeper.NAME) else None
             if keeper is None:
-                # TaskManagers of a JobManager that died hold nothing worth keeping, and look for it on its old port.
+                # TaskManagers of a dead JobManager hold no state that is needed, and connect to its old port.
                 self.stop([name for name in list(self._record.processes) if name.startswith("taskmanager-")])
             known = self._record.ports
             flink.prepare(self._home, known["flink"], known["jobmanager.rpc"], self._certificates(), keeper)
@@ -195,13 +195,13 @@ class Launcher:
         self._say(f"Flink is ready at {rest.url} ({len(rest.taskmanagers())} TaskManagers)")
 
     def start_taskmanagers(self, java: Path, indexes: Sequence[int]) -> None:
-        """Start TaskManagers side by side and wait until the JobManager knows each."""
+        """Start TaskManagers in parallel and wait until each is registered at the JobManager."""
         rest = FlinkRest(f"http://{HOST}:{self._record.ports['flink']}")
         resources: dict[str, str] = {}
         for index in indexes:
             name = flink.task_manager(index)
             self._record.ports |= ports.choose({f"{name}.prometheus": None}, self._record.ports)
-            # The id differs with every start: after a SIGKILL the JobManager may still hold the old one.
+            # The id is new at every start: after a SIGKILL the JobManager may still list the old one.
             resources[name] = f"{name}-{uuid.uuid4().hex[:6]}"
             port = self._record.ports[f"{name}.prometheus"]
             self._start(flink.task_manager_command(self._home, java, index, port, resources[name]))
@@ -213,7 +213,11 @@ class Launcher:
         self._record.add(process.spawn(command, self._record.stack_id))
 
     def await_ready(self, name: str, probe: Callable[[], bool], limit_s: float = START_LIMIT_S) -> None:
-        """Wait until a process serves; give up as soon as it is dead."""
+        """Wait until a process is ready.
+
+        Raises:
+            UserError: the process ended, or ``limit_s`` seconds passed; the message ends with its last log line.
+        """
 
         def ready() -> bool:
             if not self._record.alive(name):
@@ -233,7 +237,7 @@ class Launcher:
         return f"see {item.log}" + (f", which ends: {tail}" if tail else "")
 
     def write_env(self, passwords: Mapping[str, str]) -> None:
-        """Write the settings of everything the stack has ports for, and Postgres's passwords."""
+        """Write the settings of all components to ``stack.env``, with the passwords of Postgres."""
         values = {
             "STREAMFLOW_TOPIC_PREFIX": self._topic_prefix,
             "STREAMFLOW_CHECKPOINT_DIR": self._home.checkpoints.as_uri(),
@@ -258,12 +262,12 @@ class Launcher:
         envfile.write(self._home.env_file, values)
 
     def stop(self, names: Sequence[str]) -> None:
-        """Stop processes by name: TaskManagers first, so that the JobManager sees them go; then the rest together."""
+        """Stop processes by name: TaskManagers first, so that the JobManager can unregister them; then the others."""
         items = [self._record.processes[name] for name in names if name in self._record.processes]
         workers = [item for item in items if item.name.startswith("taskmanager-")]
         others = [item for item in items if not item.name.startswith("taskmanager-")]
         for group in (workers, others):
-            # Airflow waits for its tasks and its four parts; killed, it would leave them behind.
+            # Airflow waits for its tasks and its four processes; if it is killed, they keep running.
             patience = AIRFLOW_STOP_LIMIT_S if any(item.name == airflow.NAME for item in group) else STOP_LIMIT_S
             for item in process.stop(group, limit_s=patience):
                 self._say(f"{item.name} (pid {item.pid}) did not stop in time and was killed")

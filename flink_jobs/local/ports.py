@@ -1,4 +1,4 @@
-"""Choose TCP ports that nobody uses."""
+"""Choose unused TCP ports."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LOWEST, _ROOM = 10_000, 12_000
 
 
 def is_free(port: int) -> bool:
-    """Say whether a server could listen on this port of the loopback interface now."""
+    """Return whether a server could listen on this port of the loopback interface now."""
     with socket.socket() as probe:
-        # As servers do: without it, a port whose last connections are still in TIME_WAIT would look taken.
+        # Servers set this option, too. Without it a port with connections in TIME_WAIT would seem to be in use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -28,21 +28,21 @@ def is_free(port: int) -> bool:
 
 
 def is_open(port: int) -> bool:
-    """Say whether something accepts connections on this port."""
+    """Return whether a server accepts connections on this port."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex((HOST, port)) == 0
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` different free ports. They are held open together, so that none comes up twice.
+    """Return ``count`` different free ports; all are held open at once, so none is returned twice.
 
-    A server takes its port seconds after it was chosen. So the ports lie below those that the kernel gives to outgoing
-    connections, any of which could have it by then.
+    A server opens its port seconds after this choice. The ports are below the range that the kernel uses for outgoing
+    connections, because such a connection could take the port in the meantime.
     """
     found: list[int] = []
     below = _below_ephemeral()
-    # Not by `random`: tests seed it, and two of them side by side would choose the same.
+    # Not `random`: tests seed it, and two parallel tests would choose the same ports.
     candidates = chain(secrets.SystemRandom().sample(below, len(below)), repeat(0))
     with ExitStack() as held:
         while len(found) < count:
@@ -59,7 +59,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _below_ephemeral() -> range:
-    """Return ports that the kernel gives nobody by itself (ip(7), ip_local_port_range); none where it does not say."""
+    """Return ports below the ephemeral range (``ip_local_port_range`` in ip(7)); none if the range is unknown."""
     try:
         lowest = int(_EPHEMERAL.read_text().split()[0])
     except (OSError, ValueError, IndexError):
@@ -68,14 +68,14 @@ def _below_ephemeral() -> range:
 
 
 def choose(wanted: dict[str, int | None], preferred: dict[str, int]) -> dict[str, int]:
-    """Give each name a port.
+    """Return a port for each name.
 
     Args:
-        wanted: name to the port someone asked for, or None for "any".
-        preferred: name to the port to take if it is free (the one used last time, or a well-known one).
+        wanted: name to the requested port; ``None`` for any port.
+        preferred: name to the port to use if it is free: the last one used, or a well-known one.
 
     Raises:
-        UserError: a port that was asked for is taken.
+        UserError: a requested port is in use.
     """
     chosen: dict[str, int] = {}
     spare = free_ports(len(wanted))
@@ -83,8 +83,8 @@ def choose(wanted: dict[str, int | None], preferred: dict[str, int]) -> dict[str
         if port is not None:
             if not is_free(port):
                 raise UserError(
-                    f"port {port} for {name} is taken on {HOST}",
-                    f"stop what listens there (`ss -ltnp 'sport = :{port}'` shows it) or choose another port",
+                    f"port {port} for {name} is in use on {HOST}",
+                    f"stop the process that listens there (`ss -ltnp 'sport = :{port}'` shows it) or choose another",
                 )
             chosen[name] = port
             continue

@@ -1,4 +1,4 @@
-"""A Postgres of our own: initialised once, listening on the loopback interface only, with a generated password."""
+"""The local stack's Postgres: initialised once, on the loopback interface only, with generated passwords."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PASSWORDS = {
     "STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD": "streamflow_transformer",
     "STREAMFLOW_POSTGRES_ANALYST_PASSWORD": "streamflow_analyst",
 }
-# fsync off: a crash of the machine may lose this database, a crash of a process cannot.
+# fsync is off: a crash of the machine can lose this database, a crash of a process cannot.
 SERVER_SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -44,7 +44,7 @@ SERVER_SETTINGS = {
 
 
 def reachable_by(path: Path, user: pwd.struct_passwd) -> bool:
-    """Say whether an account may enter every folder above ``path``."""
+    """Return whether an account may enter every folder above ``path``."""
     for folder in path.parents:
         status = folder.stat() if folder.exists() else None
         if status is None:
@@ -56,9 +56,10 @@ def reachable_by(path: Path, user: pwd.struct_passwd) -> bool:
 
 
 def data_folder(preferred: Path, user: pwd.struct_passwd | None) -> Path:
-    """Return where the database lives: ``preferred``, unless the account Postgres runs as cannot get there.
+    """Return the database's folder: ``preferred``, unless the account that Postgres runs as cannot reach it.
 
-    As root in a checkout below /root (mode 0700) it cannot; then it is a folder in /var/tmp that depends on the path.
+    That account cannot enter a checkout below ``/root`` (mode 0700). Then it is a folder in ``/var/tmp`` whose name
+    depends on ``preferred``.
     """
     if user is None or reachable_by(preferred, user):
         return preferred
@@ -66,7 +67,7 @@ def data_folder(preferred: Path, user: pwd.struct_passwd | None) -> Path:
 
 
 def initialise(folder: Path, bin_dir: Path, major: int, password: str, user: pwd.struct_passwd | None) -> None:
-    """Create the cluster in ``folder`` unless it is there.
+    """Create the database cluster in ``folder`` unless it exists.
 
     Raises:
         UserError: the folder belongs to another Postgres version or another account, or initdb fails.
@@ -86,7 +87,7 @@ def initialise(folder: Path, bin_dir: Path, major: int, password: str, user: pwd
         os.chown(folder, user.pw_uid, user.pw_gid)
     if folder.stat().st_uid != owner:
         raise UserError(f"{folder} belongs to another account", f"remove it, or give it to uid {owner}")
-    # What an initdb that was cut short left behind would make this one refuse.
+    # initdb refuses a folder that an interrupted initdb left.
     shutil.rmtree(folder / "data", ignore_errors=True)
     password_file = folder / "password"
     password_file.touch(mode=0o600)
@@ -123,9 +124,9 @@ def initialise(folder: Path, bin_dir: Path, major: int, password: str, user: pwd
 
 
 def install_certificate(folder: Path, pair: Path, user: pwd.struct_passwd | None) -> dict[str, str]:
-    """Copy key and certificate to where the server's account reads them; return the settings of TLS for everybody.
+    """Copy key and certificate to a file that the server's account can read; return the settings that require TLS.
 
-    ``pg_hba.conf`` then has one line: TLS, and a password by SCRAM. A plain connection matches none and is refused.
+    ``pg_hba.conf`` then has one line: TLS with a SCRAM password. Postgres refuses all other connections.
     """
     own, rules = folder / "server.pem", folder / "pg_hba.conf"
     for path, text in ((own, pair.read_text(encoding="ascii")), (rules, f"hostssl all all {HOST}/32 scram-sha-256\n")):
@@ -161,14 +162,14 @@ def command(
         log=log,
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
         cwd=folder,
-        stop_signal=signal.SIGINT,  # "fast": SIGTERM would wait for every client to leave by itself
+        stop_signal=signal.SIGINT,  # fast shutdown: with SIGTERM Postgres waits until every client has disconnected
         user=user,
     )
 
 
 @dataclass(frozen=True)
-class Access:
-    """How the owner gets in: the port, the password, and the authority where connections are TLS."""
+class OwnerLogin:
+    """The login of the database's owner: port, password, and the authority if connections use TLS."""
 
     port: int
     password: str
@@ -182,33 +183,33 @@ class Access:
         )
 
 
-def is_ready(access: Access) -> bool:
-    """Say whether the server takes our log-in now.
+def is_ready(login: OwnerLogin) -> bool:
+    """Return whether the server accepts the login now.
 
     Raises:
-        UserError: it answers, but the password is not the one this home folder knows.
+        UserError: the server refuses the password of this home folder.
     """
     try:
-        with psycopg.connect(access.dsn("postgres")):
+        with psycopg.connect(login.dsn("postgres")):
             return True
     except psycopg.OperationalError as error:
         if "password authentication failed" in str(error):
             raise UserError(
-                f"Postgres on port {access.port} refuses this stack's password",
+                f"Postgres on port {login.port} refuses this stack's password",
                 "the data folder and stack.env do not belong together: `streamflow down --wipe`",
             ) from None
         return False
 
 
-def create_database(access: Access) -> None:
-    """Create the database unless it is there."""
+def create_database(login: OwnerLogin) -> None:
+    """Create the database unless it exists."""
     with (
-        psycopg.connect(access.dsn("postgres"), autocommit=True) as connection,
+        psycopg.connect(login.dsn("postgres"), autocommit=True) as connection,
         suppress(psycopg.errors.DuplicateDatabase),
     ):
         connection.execute(f'CREATE DATABASE "{DATABASE}"')
 
 
-def ready_probe(access: Access) -> Callable[[], bool]:
-    """Return the readiness check as something to poll."""
-    return lambda: is_ready(access)
+def ready_probe(login: OwnerLogin) -> Callable[[], bool]:
+    """Return the readiness check as a function to poll."""
+    return lambda: is_ready(login)

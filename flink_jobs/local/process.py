@@ -1,8 +1,9 @@
-"""Start processes that outlive us, know them again later, and end them with everything they started.
+"""Start processes that outlive this program, identify them later, and end them with all processes they started.
 
-A pid alone is no identity: pids are reused. A process is ours if its pid, its start time and the boot it was started
-in all match the record. Children are found by the session that each recorded process leads, and, where they have left
-it, by the environment variable every process of a stack inherits (some programs write over their environment).
+A pid alone is no identity, because pids are reused. A process belongs to the stack if its pid, its start time and the
+id of the boot all match the record. Its children are found by the session that each recorded process leads. Children
+that left the session are found by an environment variable that all processes of a stack inherit; some programs
+overwrite their environment, so both ways are needed.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ MARKER = "STREAMFLOW_STACK_ID"
 LEFTOVER_LIMIT_S = 3.0
 _ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-# Children of this very process: they must be reaped, or a dead one stays a zombie for as long as we live.
+# Children of this process. They must be reaped; otherwise they stay zombies until this process ends.
 _children: set[int] = set()
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """One process of the stack, as written to ``stack.json``."""
+    """One process of the stack, as stored in ``stack.json``."""
 
     name: str
     pid: int
@@ -78,19 +79,19 @@ def _reap(pid: int) -> None:
 
 
 def is_alive(record: ProcessRecord) -> bool:
-    """Say whether the recorded process, and not another with its pid, still runs."""
+    """Return whether the recorded process still runs; another process with the same pid does not count."""
     _reap(record.pid)
     return record.boot_id == boot_id() and start_ticks(record.pid) == record.start_ticks
 
 
 def age_s(record: ProcessRecord) -> float:
-    """Return for how many seconds a live process has run."""
+    """Return how long a live process has run, in seconds."""
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - record.start_ticks / _TICKS_PER_S)
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to start."""
+    """A program to start."""
 
     name: str
     argv: Sequence[str]
@@ -102,12 +103,12 @@ class Command:
 
 
 def run_as(user: pwd.struct_passwd | None) -> dict[str, Any]:
-    """Return the arguments that make subprocess start a program as another account (None: as ourselves)."""
+    """Return the arguments that make subprocess start a program as another account (``None``: the current account)."""
     return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
 def spawn(command: Command, stack_id: str) -> ProcessRecord:
-    """Start a process in a session of its own, its output appended to its log."""
+    """Start a process in a new session and append its output to its log."""
     command.log.parent.mkdir(parents=True, exist_ok=True)
     with command.log.open("ab") as log:
         child = subprocess.Popen(
@@ -121,12 +122,12 @@ def spawn(command: Command, stack_id: str) -> ProcessRecord:
             **run_as(command.user),
         )
     _children.add(child.pid)
-    child.returncode = 0  # Popen would warn that it still runs when we exit: that it does is the point
+    child.returncode = 0  # otherwise Popen warns at exit that it still runs, which is intended
     ticks = start_ticks(child.pid)
     return ProcessRecord(
         name=command.name,
         pid=child.pid,
-        # A process that died at once has no start time; -1 matches nothing, so it counts as dead.
+        # A process that ended at once has no start time; -1 matches no process, so it counts as dead.
         start_ticks=-1 if ticks is None else ticks,
         boot_id=boot_id(),
         log=str(command.log),
@@ -142,9 +143,9 @@ def send(record: ProcessRecord, number: int) -> None:
 
 
 def stop(records: Sequence[ProcessRecord], *, limit_s: float = 15.0) -> list[ProcessRecord]:
-    """End processes together: each one's stop signal, then SIGKILL to those left after ``limit_s`` seconds.
+    """Stop processes together: send each its stop signal, and SIGKILL to those that run after ``limit_s`` seconds.
 
-    What is left of their sessions then is ended, too. Returns the records that had to be killed.
+    Then the remaining processes of their sessions are ended, too. Returns the records that had to be killed.
     """
     sessions = {record.pid for record in records if is_alive(record)}
     for record in records:
@@ -160,7 +161,7 @@ def stop(records: Sequence[ProcessRecord], *, limit_s: float = 15.0) -> list[Pro
 
 
 def _in_sessions(leaders: Collection[int]) -> list[int]:
-    """Return the pids of live processes in the sessions of those leaders; no pid is reused while one is left."""
+    """Return the pids of live processes in these sessions. A session's id is not reused while a process is in it."""
     found = []
     for pid in psutil.pids():
         with contextlib.suppress(ProcessLookupError):
@@ -180,15 +181,15 @@ def marked(stack_id: str) -> list[int]:
 
 
 def end_leftovers(stack_id: str, *, limit_s: float = LEFTOVER_LIMIT_S) -> list[int]:
-    """Kill what the stack's processes left behind (Python workers of Flink's process mode, mostly).
+    """Kill remaining children of the stack's processes; most are Python workers of Flink's process mode.
 
-    They get ``limit_s`` seconds to notice that their parent has gone. Returns the pids that had to be killed.
+    They get ``limit_s`` seconds to end by themselves. Returns the pids that had to be killed.
     """
     return _end(lambda: marked(stack_id), limit_s)
 
 
 def _end(find: Callable[[], list[int]], limit_s: float) -> list[int]:
-    """Give what is found some time to go by itself, then kill it; return what had to be killed."""
+    """Wait up to ``limit_s`` seconds until the found processes have ended; kill the others and return their pids."""
     end = time.monotonic() + limit_s
     while (left := find()) and time.monotonic() < end:
         time.sleep(0.05)
@@ -200,7 +201,7 @@ def _end(find: Callable[[], list[int]], limit_s: float) -> list[int]:
 
 
 def log_tail(path: str | Path, lines: int = 15) -> str:
-    """Return the last lines of a log, or an empty text."""
+    """Return the last lines of a log; an empty string if it cannot be read."""
     try:
         return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:])
     except OSError:

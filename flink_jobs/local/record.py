@@ -1,4 +1,4 @@
-"""What a stack remembers between two commands: which processes are ours, on which ports."""
+"""The record that a stack keeps between commands: its processes and their ports."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ _VERSION = 1
 
 @dataclass
 class StackRecord:
-    """The content of ``stack.json``. Saved after every change, so that a killed `up` leaves nothing unknown."""
+    """The content of ``stack.json``. It is saved after every change, so that a killed ``up`` loses no process."""
 
     path: Path
     stack_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     ports: dict[str, int] = field(default_factory=dict)
     taskmanagers: int = 0
     secure: bool = False
-    """Whether the stack runs with TLS, log-ins and rights."""
+    """Whether the stack runs with TLS, logins and rights."""
     processes: dict[str, ProcessRecord] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def load(cls, path: Path) -> StackRecord:
-        """Read the record; a new one when there is none.
+        """Return the record; a new one if there is no file.
 
         Raises:
-            UserError: the file is damaged or of a newer version.
+            UserError: the file is damaged, or a newer version wrote it.
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["version"] > _VERSION:
-                raise UserError(f"{path} was written by a newer StreamFlow", "use that one to run `streamflow down`")
+                raise UserError(f"{path} was written by a newer StreamFlow", "run `streamflow down` with that version")
             processes = {item["name"]: ProcessRecord(**item) for item in data["processes"]}
-            secure = data.get("secure", False)  # records of older releases do not say
+            secure = data.get("secure", False)  # older releases did not store it
             return cls(path, data["stack_id"], data["ports"], data["taskmanagers"], secure, processes)
         except FileNotFoundError:
             return cls(path)
@@ -49,7 +49,7 @@ class StackRecord:
             ) from None
 
     def save(self) -> None:
-        """Write the record, whole or not at all."""
+        """Write the record atomically."""
         data = {
             "version": _VERSION,
             "stack_id": self.stack_id,
@@ -63,19 +63,19 @@ class StackRecord:
         temporary.replace(self.path)
 
     def add(self, record: ProcessRecord) -> None:
-        """Remember a process (several components start at once, in threads)."""
+        """Add a process; several threads may call this at once."""
         with self._lock:
             self.processes[record.name] = record
             self.save()
 
     def remove(self, *names: str) -> None:
-        """Forget processes."""
+        """Remove processes."""
         with self._lock:
             for name in names:
                 self.processes.pop(name, None)
             self.save()
 
     def alive(self, name: str) -> bool:
-        """Say whether the process of this name runs."""
+        """Return whether the process of this name runs."""
         record = self.processes.get(name)
         return record is not None and is_alive(record)

@@ -1,4 +1,4 @@
-"""One local stack: start it, look at it, stop it. The CLI and the tests use this class and nothing below it."""
+"""One local stack: start it, query it, stop it. The CLI and the tests use this class."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flink_jobs.settings import Settings, load_settings, stack_home
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """One process of the stack, as `streamflow status` shows it."""
+    """One process of the stack, as ``streamflow status`` shows it."""
 
     name: str
     state: Literal["running", "dead"]
@@ -35,7 +35,7 @@ class ProcessStatus:
 
 
 def ports_of(record: StackRecord, name: str) -> dict[str, int]:
-    """Return the ports a process listens on."""
+    """Return the ports that a process listens on."""
     mine = {key: port for key, port in record.ports.items() if key == name or key.startswith(f"{name}.")}
     if name == flink.JOB_MANAGER:
         mine["rest"] = record.ports["flink"]
@@ -43,17 +43,17 @@ def ports_of(record: StackRecord, name: str) -> dict[str, int]:
 
 
 def _silent(_: str) -> None:
-    """Say nothing: what a stack without a listener does."""
+    """Ignore a progress line: the default of a stack."""
 
 
 class Stack:
-    """A Postgres, a Kafka broker and a Flink cluster that belong together, in one home folder.
+    """A Postgres, a Kafka broker and a Flink cluster in one home folder.
 
-    As a context manager it comes up on entry and is taken down on exit; its data stay unless :meth:`down` wipes them.
+    As a context manager it starts on entry and stops on exit; its data stay unless :meth:`down` wipes them.
     """
 
     def __init__(self, home: Path | None = None, *, topic_prefix: str = "streamflow", say: Say = _silent) -> None:
-        """Name the home folder (default: ``STREAMFLOW_HOME``, else ``.streamflow``); nothing starts yet."""
+        """Set the home folder (default: ``STREAMFLOW_HOME``, else ``.streamflow``); nothing starts yet."""
         self.home = Home((home or stack_home()).resolve())
         self.topic_prefix = topic_prefix
         self._say = say
@@ -67,15 +67,15 @@ class Stack:
         """Stop everything."""
         self.down()
 
-    # ---- looking
+    # ---- queries
 
     @property
     def record(self) -> StackRecord:
-        """What runs, freshly read."""
+        """The record of the running processes, read from its file."""
         return StackRecord.load(self.home.record)
 
     def is_up(self) -> bool:
-        """Say whether any process of the stack runs."""
+        """Return whether any process of the stack runs."""
         record = self.record
         return any(record.alive(name) for name in record.processes)
 
@@ -83,7 +83,7 @@ class Stack:
         """Return this stack's settings.
 
         Raises:
-            UserError: the stack has never been up.
+            UserError: the stack was never started.
         """
         return load_settings(self.home.root)
 
@@ -120,18 +120,18 @@ class Stack:
         secure: bool | None = None,
         wanted_ports: dict[str, int | None] | None = None,
     ) -> Settings:
-        """Start what does not run yet, create topics and tables, write ``stack.env``, return the settings.
+        """Start all components that do not run, create topics and tables, write ``stack.env``; return the settings.
 
         Args:
-            components: which parts to start.
-            taskmanagers: how many TaskManagers, 1 to 16; one task slot and about 1.7 GiB each.
-            secure: run with TLS, log-ins and rights, on generated certificates and passwords; ``None`` keeps what
-                the home folder had last.
-            wanted_ports: fixed ports for the components; any free one otherwise.
+            components: the components to start.
+            taskmanagers: number of TaskManagers, 1 to 16; each has one task slot and needs about 1.7 GiB.
+            secure: run with TLS, logins and rights, with generated certificates and passwords; ``None`` keeps the
+                last choice for this home folder.
+            wanted_ports: fixed ports of components; the others get any free port.
 
         Raises:
-            UserError: ``secure`` differs from what runs, a port is taken, a tool is missing, or a process did not
-                come up. What this call started is stopped again.
+            UserError: ``secure`` differs from the running stack, a port is in use, a program is missing, or a process
+                did not start. All processes that this call started are stopped again.
         """
         toolchain.require_jars()
         java = toolchain.find_java()
@@ -152,7 +152,7 @@ class Stack:
                     launcher.start_airflow(self.settings())
             except BaseException:
                 launcher.stop([name for name in record.processes if name not in before])
-                if not before:  # else what carries the marker may belong to those that stay
+                if not before:  # else processes with the marker may belong to components that keep running
                     process.end_leftovers(record.stack_id)
                 raise
         return self.settings()
@@ -171,9 +171,9 @@ class Stack:
     # ---- stopping
 
     def down(self, *, wipe: bool = False) -> list[str]:
-        """Stop everything this stack started; return the names of the processes that had run.
+        """Stop all processes of this stack; return the names of those that ran.
 
-        Data and ports are kept for the next `up`; ``wipe`` deletes the home folder and the database.
+        Data and ports are kept for the next ``up``; ``wipe`` deletes the home folder and the database.
         """
         if not self.home.root.exists():
             return []
@@ -187,7 +187,7 @@ class Stack:
         return running
 
     def stop(self, name: str) -> bool:
-        """Stop one process of the stack by its name; return whether it had run."""
+        """Stop one process of the stack by its name; return whether it ran."""
         with self.locked():
             record = self.record
             runs = record.alive(name)
@@ -198,7 +198,7 @@ class Stack:
         """Delete the home folder and the database of a stack that is down.
 
         Raises:
-            UserError: it is up, or the folder is not a stack's.
+            UserError: the stack runs, or the folder holds no stack.
         """
         if self.is_up():
             raise UserError(f"the stack in {self.home.root} is up", "run `streamflow down` first")
@@ -214,7 +214,11 @@ class Stack:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Let only one `up` or `down` work on this home at a time."""
+        """Hold the lock of this home folder, so that only one ``up`` or ``down`` works on it at a time.
+
+        Raises:
+            UserError: another command holds the lock.
+        """
         with self.home.lock.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Find the programs the local stack runs, and say in one message what is missing."""
+"""Find the programs that the local stack runs; a missing program is named in the error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _java_homes() -> Iterator[Path]:
 
 
 def java_major(home: Path) -> int | None:
-    """Return the major version of a Java home from its ``release`` file; None when it is no Java home."""
+    """Return the major version of a Java home from its ``release`` file; ``None`` if it is no Java home."""
     try:
         text = (home / "release").read_text()
     except OSError:
@@ -40,18 +40,16 @@ def java_major(home: Path) -> int | None:
 
 
 def find_java() -> Path:
-    """Return the home of a Java that Flink and Kafka both accept.
+    """Return the home of a Java that both Flink and Kafka support.
 
     Raises:
-        UserError: there is none.
+        UserError: no such Java was found.
     """
     for home in _java_homes():
         major = java_major(home)
         if major is not None and JAVA_MINIMUM <= major <= JAVA_MAXIMUM:
             return home
-    raise UserError(
-        f"no Java {JAVA_MINIMUM} to {JAVA_MAXIMUM} on this machine", f"{BOOTSTRAP}, or set JAVA_HOME to one"
-    )
+    raise UserError(f"no Java {JAVA_MINIMUM} to {JAVA_MAXIMUM} found", f"{BOOTSTRAP} or set JAVA_HOME")
 
 
 def _postgres_folders() -> Iterator[Path]:
@@ -72,7 +70,7 @@ def find_postgres() -> tuple[Path, int]:
     """Return the folder of ``initdb`` and ``postgres``, and their major version.
 
     Raises:
-        UserError: there is none, or only an older one.
+        UserError: no server was found, or only an older one.
     """
     for folder in _postgres_folders():
         if (folder / "initdb").exists() and (folder / "postgres").exists():
@@ -81,16 +79,18 @@ def find_postgres() -> tuple[Path, int]:
             if match and int(match[1]) >= POSTGRES_MINIMUM:
                 return folder, int(match[1])
     raise UserError(
-        f"no PostgreSQL {POSTGRES_MINIMUM} or newer server on this machine",
-        f"{BOOTSTRAP}, or set STREAMFLOW_POSTGRES_BIN to the folder of initdb",
+        f"no PostgreSQL {POSTGRES_MINIMUM} or newer server found",
+        f"{BOOTSTRAP} or set STREAMFLOW_POSTGRES_BIN to the folder of initdb",
     )
 
 
 def postgres_user() -> pwd.struct_passwd | None:
-    """Return the account Postgres must run as: ``postgres`` when we are root (it refuses root), else our own (None).
+    """Return the account that Postgres must run as: ``postgres`` if this process is root, else ``None``.
+
+    Postgres refuses to run as root. ``None`` is the current account.
 
     Raises:
-        UserError: we are root and there is no such account.
+        UserError: the current account is root and there is no account ``postgres``.
     """
     if os.geteuid() != 0:
         return None
@@ -98,16 +98,16 @@ def postgres_user() -> pwd.struct_passwd | None:
         return pwd.getpwnam("postgres")
     except KeyError:
         raise UserError(
-            "we are root and there is no `postgres` account for the database to run as",
+            "Postgres cannot run as root, and there is no account `postgres`",
             "create it with `useradd --system postgres`, or run as an ordinary user",
         ) from None
 
 
 def require_jars() -> None:
-    """Check that bootstrap has fetched the broker and the connectors.
+    """Check that ``make setup`` has fetched the jars of Kafka, Flink and the connectors.
 
     Raises:
-        UserError: something is missing.
+        UserError: jars or Flink's distribution are missing.
     """
     for folder in (checkout.KAFKA_JARS, checkout.FLINK_LIB):
         if not any(folder.glob("*.jar")):

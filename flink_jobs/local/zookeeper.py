@@ -1,6 +1,6 @@
-"""One ZooKeeper for a highly available JobManager: the server inside Flink's own distribution.
+"""One ZooKeeper for JobManager failover: the server inside Flink's own distribution.
 
-With it a JobManager that dies and is started again finds its jobs and goes on from their last checkpoints.
+With it a JobManager that is started again after a crash restores its jobs from their last checkpoints.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HEAP_MB = 64
 
 
 def render(folder: Path, port: int) -> str:
-    """Return ``zoo.cfg`` of a server that stands alone and is reached from this machine only."""
+    """Return ``zoo.cfg`` for a standalone server on the loopback interface."""
     values = {
         "dataDir": str(folder),
         "clientPort": port,

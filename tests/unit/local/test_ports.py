@@ -64,7 +64,7 @@ def test_a_port_in_use_is_seen() -> None:
 def test_a_port_that_was_asked_for_and_is_taken_is_an_error() -> None:
     with listener() as server:
         port = server.getsockname()[1]
-        with pytest.raises(UserError, match=f"port {port} for kafka is taken") as error:
+        with pytest.raises(UserError, match=f"port {port} for kafka is in use") as error:
             ports.choose({"kafka": port}, {})
     assert str(port) in error.value.fix
 
