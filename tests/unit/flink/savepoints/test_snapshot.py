@@ -155,7 +155,7 @@ def test_from_one_mode_to_the_other_is_refused(savepoint: Path, tmp_path: Path) 
 
 
 def test_the_savepoint_of_another_job_is_refused(savepoint: Path) -> None:
-    with pytest.raises(UserError, match="the detect job wrote .*, not the archive job"):
+    with pytest.raises(UserError, match=r"the detect job wrote .*, not the archive job"):
         check_savepoint(str(savepoint), "archive", "thread")
 
 
