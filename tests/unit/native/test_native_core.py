@@ -14,7 +14,7 @@ from flink_jobs.native.loader import VARIABLE, NativeFinder
 from flink_jobs.settings import REPO_ROOT
 
 IS_BUILT = modules.build_folder().is_dir()
-needs_build = pytest.mark.skipif(not IS_BUILT, reason="there is no compiled build; `make setup` found no C compiler")
+needs_build = pytest.mark.skipif(not IS_BUILT, reason="no build of the present sources: run `make setup` with gcc")
 
 
 def core_of(choice: str, code: str = "import flink_jobs.core.state.customer as module; print(module.__file__)") -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.trees.arrays import TreeArrays
 
 pytestmark = pytest.mark.skipif(
-    not modules.build_folder().is_dir(), reason="there is no compiled build; `make setup` found no C compiler"
+    not modules.build_folder().is_dir(), reason="no build of the present sources: run `make setup` with gcc"
 )
 
 
