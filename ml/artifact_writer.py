@@ -1,4 +1,4 @@
-"""Publishes a model: all of it or nothing, never over another one, and never unread."""
+"""Publishes a model artifact: completely or not at all, never over another version, and only after reading it back."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ModelArrays) -> Path:
-    """Write one version, read it back as the stream will, and only then give it its name.
+    """Write one version to a temporary folder, read it back as the stream does, and then give it its name.
 
-    A version never changes. Writing the same arrays again is no error and leaves the first one in place.
+    A version never changes. Writing the same arrays again is no error and keeps the first artifact.
 
     Returns:
-        `<model_dir>/<version>`.
+        ``<model_dir>/<version>``.
 
     Raises:
-        UserError: the name cannot be a version, or is taken by another model.
-        ModelError: what was written cannot be served; nothing is published.
+        UserError: the name is not a valid version, or another model has this version.
+        ModelError: the stream cannot serve the artifact; it is not published.
     """
     if not is_model_version(manifest.version):
-        what = f"{manifest.version!r} cannot be a model version"
+        what = f"{manifest.version!r} is not a valid model version"
         raise UserError(what, "use 1 to 64 letters, digits, dots, dashes and underscores")
     target = model_dir / manifest.version
     if target.exists():
@@ -54,7 +54,7 @@ def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ModelArrays
         except OSError:
             if not target.exists():
                 raise
-            return _existing(target, arrays)  # someone else published it meanwhile
+            return _existing(target, arrays)  # another process published this version in the meantime
         _sync_directory(model_dir)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -62,17 +62,17 @@ def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ModelArrays
 
 
 def set_current(model_dir: Path, version: str) -> None:
-    """Point `current` at a published version, atomically."""
+    """Set ``current`` to a published version, atomically."""
     if not (model_dir / version / MANIFEST_FILE).is_file():
         what = f"there is no model {version!r} in {model_dir}"
-        raise UserError(what, "train it first")
+        raise UserError(what, "train it, or choose a version in this folder")
     handle, name = tempfile.mkstemp(prefix=f".{CURRENT_FILE}-", dir=model_dir)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(f"{version}\n".encode())
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp's 0600 would hide it from a job that runs as another user
+        Path(name).chmod(0o644)  # a job that runs as another user cannot read mkstemp's mode 0600
         Path(name).replace(model_dir / CURRENT_FILE)
     finally:
         with suppress(FileNotFoundError):
@@ -87,7 +87,7 @@ def _existing(target: Path, arrays: ModelArrays) -> Path:
         what = f"{target} exists and is not a readable model ({error.detail})"
         raise UserError(what, "remove it or choose another --version") from error
     if published.digest() != arrays.digest():
-        what = f"{target} is another model, and a version never changes"
+        what = f"{target} holds another model, and a version never changes"
         raise UserError(what, "choose another --version")
     return target
 

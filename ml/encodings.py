@@ -1,4 +1,4 @@
-"""Fits the tables that an artifact carries: what a population pays."""
+"""Fits the tables of an artifact: typical amounts of the population by currency."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SMALLEST_STD: Final = 0.1
 
 
 def fit_population(dataset: Dataset) -> Arrays:
-    """Learn mean and deviation of the logarithm of the amount per currency; labels are not looked at."""
-    logs = np.array([log_amount(amount) for amount in dataset.amount.tolist()])  # the one logarithm that serves
+    """Return mean and standard deviation of the logarithm of the amount by currency; labels are not used."""
+    logs = np.array([log_amount(amount) for amount in dataset.amount.tolist()])  # the logarithm of the serving code
     rows: list[tuple[int, float, float]] = []
     for code in np.unique(dataset.currency.codes).tolist():
         mine = logs[dataset.currency.codes == code]

@@ -1,4 +1,4 @@
-"""The gate before a promotion: what is checked, and the reasons it refuses with. Pure: numbers in, verdicts out."""
+"""The gate before a promotion: its checks and the reasons for a refusal. It computes on numbers only, without I/O."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class GateBounds:
-    """What a model must keep to."""
+    """Limits that a model must meet."""
 
     tolerance: float = 0.005
-    """How far average precision and ROC AUC may lie below the champion's."""
+    """Largest allowed deficit of average precision and of ROC AUC compared with the champion."""
     max_alert_rate_ratio: float = 3.0
-    """How many times the champion's alert rate its own may be, and the other way round."""
+    """Largest allowed ratio between the alert rates of the model and the champion, in either direction."""
     max_score_us: float = 500.0
-    """Median time of a score, microseconds; the promoting machine measures it."""
+    """Largest allowed median scoring time, microseconds, measured on the machine that promotes."""
     min_frauds: int = 50
-    """Labelled frauds that both models must be measured on, neither having seen them in training."""
+    """Smallest number of labelled frauds in the measured rows, which neither model was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One model on the rows that both are measured on.
+    """Measures of one model on the rows that both models are measured on.
 
     Attributes:
-        roc_auc: of the blend with the rules, under the configuration in force.
-        average_precision: likewise.
+        roc_auc: ROC AUC of the score blended with the rules, under the configuration in force.
+        average_precision: average precision of the same score.
         alert_rate: share of the rows at or above the alert threshold.
-        rows: how many rows.
-        frauds: labelled frauds among them.
+        rows: number of rows.
+        frauds: number of labelled frauds.
     """
 
     roc_auc: float
@@ -41,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question of the gate and its answer."""
+    """The result of one check."""
 
     name: str
     passed: bool
@@ -52,14 +52,14 @@ NO_CHAMPION: Final = "there is no champion to compare with"
 
 
 def check_speed(median_us: float, bounds: GateBounds) -> Check:
-    """Hold the time of a score to its bound."""
+    """Compare the median scoring time with its limit."""
     return Check(
         "scoring time", median_us <= bounds.max_score_us, f"{median_us:.0f} us, at most {bounds.max_score_us:g} us"
     )
 
 
 def compare(candidate: Measured, champion: Measured, bounds: GateBounds) -> list[Check]:
-    """Hold a candidate to the champion, both measured on the same rows."""
+    """Compare a candidate with the champion, both measured on the same rows."""
     enough = candidate.frauds >= bounds.min_frauds
     checks = [
         Check(
@@ -88,5 +88,5 @@ def _alert_rate(ours: float, theirs: float, most: float) -> Check:
 
 
 def refusals(checks: list[Check]) -> list[str]:
-    """Return the reasons to refuse, none when all passed."""
+    """Return the reasons to refuse the promotion; an empty list when all checks passed."""
     return [f"{check.name}: {check.detail}" for check in checks if not check.passed]

@@ -1,6 +1,6 @@
-"""Two models on the same rows: history replayed once through the stream's code, each row scored by both.
+"""Measures two models on the same rows for the gate: replays history once and scores each row with both models.
 
-Only rows later than everything either model was trained on count, so that neither is praised for what it remembers.
+Only rows later than the last training row of both models count, so that no model is measured on its training data.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TIMED_ROUNDS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A model and the last event time it was trained on, UTC milliseconds."""
+    """A model, and the event time of its last training row, UTC milliseconds."""
 
     model: Model
     trained_until_ms: int
@@ -46,9 +46,9 @@ def measure_together(
 
     Args:
         events: in the order the stream would receive them.
-        contenders: models, at least one.
+        contenders: at least one model.
         config: the configuration in force: rules, alpha, alert threshold, blacklists.
-        now_ms: the wall clock the parser holds event times against, UTC milliseconds.
+        now_ms: wall clock for the parser's check of event times, UTC milliseconds.
     """
     cut_ms = max(contender.trained_until_ms for contender in contenders)
     rules = FraudRuleEvaluator(config.rules)
@@ -79,7 +79,7 @@ def _measured(truth: Any, scores: Any, threshold: float) -> Measured:  # noqa: A
 
 
 def median_score_us(model: Model, features: FeatureVector, transaction: Transaction) -> float:
-    """Return the median time of a score, microseconds."""
+    """Return the median scoring time of one transaction, microseconds."""
     took = []
     for _ in range(TIMED_ROUNDS):
         started_ns = time.perf_counter_ns()

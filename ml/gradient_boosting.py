@@ -1,7 +1,7 @@
-"""Exports a fitted scikit-learn `HistGradientBoostingClassifier` as plain arrays.
+"""Exports a fitted scikit-learn ``HistGradientBoostingClassifier`` as plain arrays.
 
-The only place that knows the inner layout of its trees; tests/unit/ml/test_boosting_parity.py holds it to
-`predict_proba` on random models.
+Only this module depends on the internal layout of its trees. ``tests/unit/ml/test_boosting_parity.py`` compares the
+export with ``predict_proba`` on random models.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 def export_boosting(model: HistGradientBoostingClassifier) -> BoostingArrays:
     """Flatten a fitted two-class model that was trained on finite numbers without categorical columns.
 
-    Children are numbered in depth-first order by scikit-learn, parents first, as our arrays want them.
+    scikit-learn numbers the nodes depth-first with parents first, which is the order of our arrays.
 
     Raises:
-        sklearn.exceptions.NotFittedError: when `model` was not fitted.
-        ModelError: when it breaks a cap of the serving side, or asks for what plain comparisons cannot answer.
-        ValueError: it has more than two classes, or a categorical split.
+        sklearn.exceptions.NotFittedError: ``model`` is not fitted.
+        ModelError: the model exceeds a limit of the serving side, or needs more than plain comparisons.
+        ValueError: the model has more than two classes, or a categorical split.
     """
     check_is_fitted(model)
     if len(model.classes_) != 2:  # noqa: PLR2004 - fraud or not
-        raise ValueError(f"{len(model.classes_)} classes; a score is the probability of one of two")
+        raise ValueError(f"{len(model.classes_)} classes: a score needs a model with two")
     parts: dict[str, list[NDArray[Any]]] = {
         name: [] for name in ("feature", "threshold", "left", "right", "n_samples", "value")
     }

@@ -1,7 +1,7 @@
-"""Exports a fitted scikit-learn `IsolationForest` as plain arrays.
+"""Exports a fitted scikit-learn ``IsolationForest`` as plain arrays.
 
-The only place that knows scikit-learn's inner tree layout; tests/unit/ml/test_forest_parity.py holds it to
-`score_samples` on random forests.
+Only this module depends on scikit-learn's internal tree layout. ``tests/unit/ml/test_forest_parity.py`` compares the
+export with ``score_samples`` on random forests.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def export_forest(model: IsolationForest) -> ForestArrays:
     """Flatten a fitted forest.
 
     Raises:
-        sklearn.exceptions.NotFittedError: when `model` was not fitted.
-        ModelError: when the forest breaks a cap or holds a non-finite threshold (trained on infinities).
+        sklearn.exceptions.NotFittedError: ``model`` is not fitted.
+        ModelError: the forest exceeds a limit, or has a non-finite threshold because it was trained on infinities.
     """
     check_is_fitted(model)
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "n_samples")}
     sizes = [0]
-    # With max_features = 1.0 the trees see the columns as they are and `estimators_features_` is not used,
-    # though it exists and may hold a permutation.
+    # With max_features = 1.0 the trees use all columns in their order. scikit-learn then ignores
+    # `estimators_features_`, which may hold a permutation.
     subsampled = model._max_features != model.n_features_in_  # noqa: SLF001 - no public name for it
     for estimator, columns in zip(model.estimators_, model.estimators_features_, strict=True):
         tree = estimator.tree_

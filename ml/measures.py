@@ -1,4 +1,4 @@
-"""What a manifest says of a model: how well it ranks, how many alerts it makes, and the distributions it saw."""
+"""Measures a model for its manifest: ranking, alerts, and the distributions of its inputs and scores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAY_MS: Final = 86_400_000
 
 
 class Measures(NamedTuple):
-    """The manifest's fields of the same names, taken from the part of the data that measures."""
+    """The manifest fields of the same names, measured on the later part of the data."""
 
     metrics: dict[str, float]
     score_quantiles: dict[str, float]
@@ -43,11 +43,11 @@ def measure_model(
     """Measure a model, alone and blended with the rules.
 
     Args:
-        rows: at least one.
-        scores: the model's score of each.
-        names: its inputs.
-        extras: its optional arrays.
-        parameters: state the alert budget.
+        rows: at least one row.
+        scores: the model's score of each row.
+        names: the model's inputs.
+        extras: the model's optional arrays.
+        parameters: training parameters; ``alerts_per_day`` is the alert budget.
     """
     blend = DEFAULT_ALPHA * scores + (1.0 - DEFAULT_ALPHA) * rows.rule_score
     budget = None
@@ -73,8 +73,9 @@ def ranking(scores: NDArray[np.float64], labels: NDArray[np.int8]) -> dict[str, 
     """Measure how well scores rank frauds.
 
     Returns:
-        `rows`, and where both kinds are labelled: `fraud_rate` (what a coin's average precision would be),
-        `roc_auc`, `average_precision`, and `precision_at_top_1_percent` (frauds among the highest scores).
+        ``rows`` and ``labelled_rows``. If the labels hold frauds and genuine transactions, also ``fraud_rate`` (the
+        average precision of random scores), ``roc_auc``, ``average_precision`` and ``precision_at_top_1_percent``
+        (share of frauds among the highest 1 % of the scores).
     """
     known = labels != UNKNOWN
     metrics = {"rows": float(len(scores)), "labelled_rows": float(known.sum())}
@@ -91,7 +92,7 @@ def ranking(scores: NDArray[np.float64], labels: NDArray[np.int8]) -> dict[str, 
 
 
 def alerting(blend: NDArray[np.float64], labels: NDArray[np.int8], threshold: float) -> dict[str, float]:
-    """Return `alert_rate`, and where labels are: `alert_precision` and `alert_recall` at a threshold."""
+    """Return ``alert_rate`` at a threshold and, where labels allow it, ``alert_precision`` and ``alert_recall``."""
     alert, known, fraud = blend >= threshold, labels != UNKNOWN, labels == FRAUD
     metrics = {"alert_threshold": float(threshold), "alert_rate": float(alert.mean())}
     if (alert & known).any():
@@ -102,9 +103,9 @@ def alerting(blend: NDArray[np.float64], labels: NDArray[np.int8], threshold: fl
 
 
 def threshold_for(blend: NDArray[np.float64], event_time_ms: NDArray[np.int64], alerts_per_day: float) -> float:
-    """Return the lowest score that leads to at most so many alerts a day on average; 1 when none does.
+    """Return the lowest threshold with at most ``alerts_per_day`` alerts a day on average; 1 if there is none.
 
-    Rows of equal score alert together or not at all.
+    Rows of equal score are all alerts, or none of them is.
     """
     days = max((int(event_time_ms.max()) - int(event_time_ms.min())) / DAY_MS, 1.0 / 24.0)
     values, counts = np.unique(blend, return_counts=True)
@@ -114,5 +115,5 @@ def threshold_for(blend: NDArray[np.float64], event_time_ms: NDArray[np.int64], 
 
 
 def quantiles(values: NDArray[np.float64]) -> dict[str, float]:
-    """Return the quantiles that a manifest keeps, by level."""
+    """Return the quantiles for a manifest, by level."""
     return {str(level): float(value) for level, value in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)}

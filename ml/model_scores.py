@@ -1,4 +1,4 @@
-"""Scores all rows of a data set with a model, by the very function that scores in the stream."""
+"""Scores all rows of a data set with a model, with the function that scores in the stream."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 def score_rows(model: TreeModel, dataset: Dataset) -> NDArray[np.float64]:
-    """Return the model's score of every row, 0 to 1: what the stream would have given it."""
+    """Return the model's score of every row, 0 to 1, equal to the score in the stream."""
     return apply_rows(model.score_row, input_rows(model.manifest.feature_names, model.extras, dataset))
 
 
 def apply_rows(score: Callable[[Row], float], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Score the rows of a matrix one by one."""
+    """Return the score of every row of a matrix."""
     return np.fromiter((score(tuple(row)) for row in rows.tolist()), dtype=np.float64, count=len(rows))
 
 
 def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArray[np.float64]:
-    """Return a model's inputs: rows x `names`, features and encodings.
+    """Return a model's inputs: rows x ``names``, features and encodings.
 
     Args:
-        names: in the order of the model.
-        extras: the artifact's optional arrays, where the tables of the encodings are.
+        names: inputs in the order of the model.
+        extras: the artifact's optional arrays, which hold the tables of the encodings.
         dataset: the rows.
     """
     inputs = dataset.inputs

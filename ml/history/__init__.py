@@ -1,1 +1,1 @@
-"""What the job recorded, read back from Postgres: decisions, features as served, labels, settings in force."""
+"""Reads recorded history from Postgres: decisions, features as served, labels, and the configuration in force."""

@@ -1,4 +1,4 @@
-"""One way to the database for everything that reads history."""
+"""The database connection for all readers of history."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from psycopg.rows import dict_row
 
 from flink_jobs.errors import ErrorCode, UserError
 
-_FIX = "see `streamflow status` and its log"
+_FIX = "check Postgres with `streamflow status`, and read its log"
 Connection = psycopg.Connection[dict[str, Any]]
 
 
 @contextmanager
 def warehouse(dsn: str) -> Iterator[Connection]:
-    """Connect for the length of a block, which is one transaction: all reads see the same moment.
+    """Connect for a ``with`` block, which is one transaction: all reads see the same state of the database.
 
     Raises:
-        UserError: the database does not answer, or lacks a table. The text never holds the connection string, which has
-            the password.
+        UserError: the database does not answer, or lacks a table. The message never holds the connection string,
+            because the string holds the password.
     """
     try:
         connection = psycopg.connect(dsn, row_factory=dict_row, connect_timeout=5)

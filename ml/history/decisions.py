@@ -1,17 +1,19 @@
-"""Recorded decisions, one by one: transaction, features as served, what was decided, what is known of it."""
+"""Reads recorded decisions one by one: transaction, features as served, decision and label."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, cast
 
+from flink_jobs.core.documents import Finding
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.transaction import Transaction
 
 if TYPE_CHECKING:
+    from flink_jobs.core.documents import ReasonDocument
     from ml.history.connection import Connection
 
 ROWS_AT_ONCE: Final = 5_000
@@ -37,13 +39,13 @@ _COUNT: Final = f"""
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Which decisions to read.
+    """Selects decisions.
 
     Attributes:
-        since_ms: first event time, UTC milliseconds; None: from the beginning.
-        until_ms: event time they lie before; None: to the end.
-        labels_until_ms: only labels known by then count; None: all.
-        model_version: only decisions of this model; None: of any, and those without one.
+        since_ms: start in event time, inclusive, UTC milliseconds; None: from the first decision.
+        until_ms: end in event time, exclusive, UTC milliseconds; None: to the last decision.
+        labels_until_ms: use only labels made until this time, UTC milliseconds; None: all labels.
+        model_version: only decisions of this model; None: of any model, and decisions without one.
     """
 
     since_ms: int | None = None
@@ -62,15 +64,40 @@ class Period:
 
 
 class Extent(NamedTuple):
-    """How much a period holds."""
+    """Number of decisions in a period, with their first and last event time."""
 
     decisions: int
     first_ms: int | None
     last_ms: int | None
 
 
+class _DecisionRow(TypedDict):
+    """The columns of ``raw.decisions`` that are read, and the label that counts; see ``DecisionDocument``."""
+
+    transaction_id: str
+    customer_id: str
+    amount_minor: int
+    currency: str
+    event_time_ms: int
+    merchant: str | None
+    category: str | None
+    channel: str | None
+    country: str | None
+    features: Mapping[str, float | None]
+    score: float
+    rule_score: float
+    ml_score: float | None
+    threshold: float
+    is_alert: bool
+    reasons: list[ReasonDocument]
+    model_version: str | None
+    config_revision: int
+    processing_time_ms: int
+    label: Finding | None
+
+
 class RecordedDecision(NamedTuple):
-    """One row of `raw.decisions`. The transaction has no place: only the features made of it are recorded."""
+    """A row of ``raw.decisions``. The transaction has no location, because the job records only features made of it."""
 
     transaction: Transaction
     features: FeatureVector
@@ -87,29 +114,29 @@ class RecordedDecision(NamedTuple):
 
 
 def measure_period(connection: Connection, period: Period) -> Extent:
-    """Return how many decisions a period holds and when."""
+    """Return the number of decisions in a period, and their first and last event time."""
     row = connection.execute(_COUNT, period.parameters()).fetchone() or {}
     return Extent(int(row["decisions"]), row["first_ms"], row["last_ms"])
 
 
 def read_decisions(connection: Connection, period: Period) -> Iterator[RecordedDecision]:
-    """Yield a period's decisions by event time, a few thousand in memory at a time."""
+    """Yield the decisions of a period by event time, with at most 5,000 rows in memory."""
     with connection.cursor(name="decisions") as cursor:
         cursor.itersize = ROWS_AT_ONCE
         cursor.execute(_DECISIONS, period.parameters())
         for row in cursor:
-            yield _decision(row)
+            yield _decision(cast("_DecisionRow", row))
 
 
-def _decision(row: dict[str, Any]) -> RecordedDecision:
+def _decision(row: _DecisionRow) -> RecordedDecision:
     served = row["features"]
     return RecordedDecision(
         transaction=Transaction(
             row["transaction_id"], row["customer_id"], row["amount_minor"], row["currency"], row["event_time_ms"],
             merchant=row["merchant"], category=row["category"], channel=row["channel"], country=row["country"],
         ),
-        # A feature that a decision of an older release does not have is absent. Whole numbers come back as int.
-        features=FeatureVector(*[None if served.get(name) is None else float(served[name]) for name in FEATURE_NAMES]),
+        # A feature that an older release did not record is absent. Postgres returns whole numbers as int.
+        features=FeatureVector(*[_number(served.get(name)) for name in FEATURE_NAMES]),
         score=row["score"],
         rule_score=row["rule_score"],
         ml_score=row["ml_score"],
@@ -119,5 +146,9 @@ def _decision(row: dict[str, Any]) -> RecordedDecision:
         model_version=row["model_version"],
         config_revision=row["config_revision"],
         processing_time_ms=row["processing_time_ms"],
-        is_fraud=None if row["label"] is None else row["label"] == "fraud",
+        is_fraud=None if row["label"] is None else row["label"] == Finding.FRAUD,
     )  # fmt: skip
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)

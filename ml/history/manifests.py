@@ -1,4 +1,4 @@
-"""The manifest of a model that served: from the model folder, else from the registry's table."""
+"""Finds the manifest of a model: in the model folder, or else in the table of the registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_manifest(connection: Connection, model_dir: Path, version: str) -> Mode
     """Return the manifest of a version.
 
     Raises:
-        UserError: neither has it, or it cannot be read.
+        UserError: the folder and the registry lack the version, or its manifest cannot be read.
     """
     try:
         try:
@@ -35,5 +35,5 @@ def find_manifest(connection: Connection, model_dir: Path, version: str) -> Mode
                 raise
             return parse_manifest(orjson.dumps(row["manifest"]))
     except ModelError as error:
-        fix = "name the folder of the models with --models, or register the version"
+        fix = "set the folder of the models with --models, or register the version"
         raise UserError(f"the manifest of model {version} cannot be read ({error.detail})", fix) from error

@@ -1,4 +1,4 @@
-"""How right alerts were, by the labels known today: per reason and per model, from the views of migration 0003."""
+"""Precision of alerts by the labels known today, by reason and by model, from the views of migration 0003."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _MODELS: Final = """
 
 @dataclass(frozen=True, slots=True)
 class AlertPrecision:
-    """Alerts of one reason or one model.
+    """Alerts of one reason or one model in a period.
 
     Attributes:
         name: reason code or model version.
-        role: champion, challenger or shadow; "" of a reason.
-        alerts: of the period.
-        labelled_alerts: of these, labelled.
-        fraud_alerts: of these, labelled fraud.
-        decisions: of the model; None of a reason.
-        frauds: transactions of the model's decisions that are labelled fraud; None of a reason.
+        role: champion, challenger or shadow; "" for a reason.
+        alerts: number of alerts.
+        labelled_alerts: alerts with a label.
+        fraud_alerts: alerts labelled fraud.
+        decisions: decisions of the model; None for a reason.
+        frauds: transactions labelled fraud among the model's decisions; None for a reason.
     """
 
     name: str
@@ -59,20 +59,20 @@ class AlertPrecision:
 
     @property
     def recall(self) -> float | None:
-        """Share of the labelled frauds that were alerted: too high where only alerts are ever labelled."""
+        """Share of the labelled frauds with an alert; too high if only alerts get labels."""
         return self.fraud_alerts / self.frauds if self.frauds else None
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """Both tables of a period."""
+    """Precision by reason and by model in a period."""
 
     reasons: tuple[AlertPrecision, ...]
     models: tuple[AlertPrecision, ...]
 
 
 def read_precision(connection: Connection, since: date | None, until: date | None) -> Precision:
-    """Read the days from `since` on and before `until` (UTC days of event time)."""
+    """Return the precision for the UTC days of event time from ``since`` (inclusive) to ``until`` (exclusive)."""
     period = {"since": since, "until": until}
     tables = []
     for query in (_RULES, _MODELS):

@@ -1,4 +1,4 @@
-"""Rows from what the stream recorded: features as they were served, labels as they became known."""
+"""Builds a data set from recorded decisions: features as served, and labels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 
 def recorded_dataset(decisions: Iterable[RecordedDecision], config: DetectionConfig | None = None) -> Dataset:
-    """Turn recorded decisions into rows.
+    """Return recorded decisions as the rows of a data set.
 
-    Nothing is replayed: training sees the very numbers that the model was given, cold starts and late events included.
+    Features are not computed again. Training sees the values that the model was given, including those of customers
+    without history and of late events.
 
     Args:
-        decisions: by event time; their labels are those known at the moment the caller chose.
-        config: decides `rule_score` and `rule_hits`; by default what a job starts with.
+        decisions: decisions by event time, with the labels known at the time that the caller chose.
+        config: configuration for ``rule_score`` and ``rule_hits``; default: the configuration that a job starts with.
     """
     rules, rows = FraudRuleEvaluator((config or DetectionConfig()).rules), DatasetRows()
     for one in decisions:

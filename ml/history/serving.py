@@ -1,4 +1,4 @@
-"""What a model served, for drift; and the table that keeps the checks."""
+"""Reads the decisions of a model for drift checks, and stores the checks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from flink_jobs.core.documents import Finding
 from flink_jobs.errors import UserError
 from ml.drift.check import Observed
 from ml.history.decisions import ROWS_AT_ONCE
@@ -38,36 +39,36 @@ _KEEP: Final = """
 
 
 class Latest(NamedTuple):
-    """The newest decision that a model made."""
+    """The newest decision of a model."""
 
     model_version: str
     event_time_ms: int
 
 
 def latest_decision(connection: Connection, version: str | None, until_ms: int | None) -> Latest:
-    """Return the newest decision before a moment, of one model or of any.
+    """Return the newest decision before a time, of one model or of any model.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such decision.
     """
     row = connection.execute(_LATEST, {"version": version, "until_ms": until_ms}).fetchone()
     if row is None:
-        what = f"no recorded decision of model {version}" if version else "no recorded decision that a model made"
-        raise UserError(what, "wait until the archive job has written some, or name another --model")
+        what = f"there is no recorded decision of {'model ' + version if version else 'a model'}"
+        raise UserError(what, "wait until the archive job has written some, or choose another --model")
     return Latest(row["model_version"], row["event_time_ms"])
 
 
 def read_observed(
     connection: Connection, version: str, window_ms: tuple[int, int], feature_names: tuple[str, ...], trained_ms: int
 ) -> Observed:
-    """Read what a model served in a window.
+    """Return the decisions of a model in a window of event time.
 
     Args:
-        connection: to the warehouse.
-        version: of the model.
-        window_ms: first event time and the one it ends before, UTC milliseconds.
-        feature_names: features to read; one that was not served is NaN in every row.
-        trained_ms: event time of the model's last training row.
+        connection: connection to the warehouse.
+        version: model version.
+        window_ms: start (inclusive) and end (exclusive) of the window, UTC milliseconds.
+        feature_names: features to read; a feature that was not served is NaN in every row.
+        trained_ms: event time of the model's last training row, UTC milliseconds.
     """
     since_ms, until_ms = window_ms
     blocks: list[np.ndarray[Any, np.dtype[np.float64]]] = []
@@ -80,8 +81,8 @@ def read_observed(
             blocks.append(np.array(values, dtype=np.float64))  # None becomes NaN
             alerted = [row["label"] for row in rows if row["is_alert"]]
             alerts += len(alerted)
-            fraud += alerted.count("fraud")
-            genuine += alerted.count("genuine")
+            fraud += alerted.count(Finding.FRAUD)
+            genuine += alerted.count(Finding.GENUINE)
     table = np.concatenate(blocks) if blocks else np.empty((0, 1 + len(feature_names)))
     since = connection.execute(_SINCE, {"version": version, "trained_ms": trained_ms}).fetchone() or {"decisions": 0}
     return Observed(
@@ -98,7 +99,7 @@ def read_observed(
 
 
 def keep_check(connection: Connection, check: DriftCheck, checked_at: datetime) -> None:
-    """Write a check to `ops.model_drift`; it is there when the connection's block ends."""
+    """Write a check to ``ops.model_drift``; the ``with`` block of the connection commits it at its end."""
     observed = check.observed
     window = [datetime.fromtimestamp(at / 1_000, UTC) for at in (observed.since_ms, observed.until_ms)]
     rows = [

@@ -100,7 +100,7 @@ def test_two_writers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("version", ["", "..", "a/b", "current", ".hidden", "x" * 65])
 def test_names_that_cannot_be_versions(tmp_path: Path, version: str) -> None:
-    with pytest.raises(UserError, match="cannot be a model version"):
+    with pytest.raises(UserError, match="is not a valid model version"):
         write_artifact(tmp_path, replace(MANIFEST, version=version), ARRAYS)
 
 

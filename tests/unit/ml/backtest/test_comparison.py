@@ -1,9 +1,10 @@
-"""Backtests: settings are checked as the job checks them, sides are counted, examples are the plainest."""
+"""Backtests: rule sets are checked as the job checks them, setups are counted, examples have the largest changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.documents import ControlChanges
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.reasons import ReasonCode
@@ -20,7 +22,7 @@ from ml.backtest.backtest import Setup, backtest_decisions
 from ml.backtest.comparison import EXAMPLES, Comparison
 from ml.backtest.rescoring import Rescorer, Scored
 from ml.backtest.rule_set import RuleSetChanges, read_rule_set
-from ml.history.configurations import CLOCKS_APART_MS, Configurations
+from ml.history.configurations import CLOCKS_APART_MS, AppliedChange, Configurations
 from ml.history.decisions import RecordedDecision
 
 PURCHASE = Transaction("t-1", "c-1", 1_000, "USD", 1_700_000_000_000, merchant="Shop", country="US")
@@ -39,10 +41,10 @@ def recorded(features: FeatureVector, side: Scored, revision: int = 0, at_ms: in
     )  # fmt: skip
 
 
-def applied(control_id: str, revision: int, at_ms: int, **changes: object) -> dict[str, object]:
+def applied(control_id: str, revision: int, at_ms: int, **changes: Any) -> AppliedChange:  # noqa: ANN401 - also changes of another release
     return {
         "control_id": control_id, "revision": revision, "issued_by": "x", "issued_at_ms": 1, "reason": "y",
-        "applied_at_ms": at_ms, "changes": changes,
+        "applied_at_ms": at_ms, "changes": cast("ControlChanges", changes),
     }  # fmt: skip
 
 
