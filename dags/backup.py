@@ -1,10 +1,12 @@
-"""Back the database up every night, prove that the backup restores, and delete the old ones.
+"""Back up the database every night, prove that the backup restores, and delete old backups.
 
-A dump of everything but the rows of gold, as of one moment, with counts and checksums of every table. It is restored
-into a scratch database on the same server and compared before an older one is deleted; `ops.backups` says when.
+A backup is a dump of one snapshot of the database without the rows of gold, with row counts and checksums of every
+table. The DAG restores it into a scratch database on the same server and compares all tables. Only then does it delete
+older backups. `ops.backups` has the times of backup and verification.
 
-**If it fails**: the log says which program or which table. What was there before stays; an unfinished dump does not.
-It uses the owner's account, which may read all tables and create the scratch database. How to restore: docs/marts.md.
+**If it fails**: the log names the failed program or table. Earlier backups stay, and an unfinished dump is deleted. The
+DAG uses the login of the owner, which may read all tables and create the scratch database. How to restore a backup:
+docs/marts.md.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ from flink_jobs.warehouse.orchestration import dag_head
 @dag(
     schedule="43 1 * * *",
     **dag_head(__doc__, tags=["warehouse", "backup"], minutes=180),
-    params={"keep": Param(14, type="integer", minimum=1, description="backups that are kept")},
+    params={"keep": Param(14, type="integer", minimum=1, description="number of backups to keep")},
 )
 def backup() -> None:
-    """Wire dump, proof and clearing away."""
+    """Wire dump, restore with comparison, and deletion of old backups."""
 
     @task
     def dump() -> str:
@@ -48,7 +50,7 @@ def backup() -> None:
 
         return prune(load_settings().backup_dir, (params or {})["keep"])
 
-    restore_and_compare(dump()) >> delete_old()  # type: ignore[arg-type]  # a value when it runs, its promise here
+    restore_and_compare(dump()) >> delete_old()  # type: ignore[arg-type]  # Airflow passes the value at run time
 
 
 backup()

@@ -1,11 +1,12 @@
-"""Run every check of `sql/quality` on the last closed day, or on `day` (UTC) when triggered by hand.
+"""Run every check of `sql/quality` on the last complete day, or on `day` (UTC) when triggered by hand.
 
-First `streamflow completeness` compares Kafka's offsets with the rows (`ops.kafka_positions`); where Kafka is away, the
-checks judge by its last look. A check with severity `error` that finds something fails its task, and the gold build
-does not start: gold keeps what it had. All results are in `ops.quality_results`, each with the first row it found.
+First, `streamflow completeness` compares Kafka's offsets with the rows and stores the result in `ops.kafka_positions`.
+If Kafka does not answer, the checks use the previous comparison. If a check with severity `error` finds a violation,
+its task fails, the gold build does not start, and gold does not change. All results are in `ops.quality_results`, each
+with the first violating row.
 
-**If it fails**: run the query of the failed check, mend the cause (redrive dead letters, let the archive catch up),
-clear the failed tasks. Nothing has to be undone.
+**If it fails**: run the query of the failed check, fix the cause (redrive dead letters, or wait until the archive has
+no backlog) and clear the failed tasks. There is nothing to roll back.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from flink_jobs.warehouse.orchestration import DAY_TRUSTED, RAW_SEEN, dag_head
     schedule=[RAW_SEEN],
     **dag_head(__doc__, tags=["warehouse", "quality"], minutes=30),
     params={
-        "day": Param(None, type=["null", "string"], format="date", description="UTC day; default: the last closed")
+        "day": Param(
+            None, type=["null", "string"], format="date", description="UTC day; default: the last complete day"
+        )
     },
 )
 def data_quality() -> None:
-    """Wire the gates in front of gold."""
+    """Wire the checks that gate the gold build."""
 
     @task
     def choose_day(params: dict[str, str | None] | None = None) -> str:
@@ -35,7 +38,7 @@ def data_quality() -> None:
     def compare_with_kafka() -> str:
         from flink_jobs.warehouse.commands import run_streamflow
 
-        # 0: complete; 3: not; 4: Kafka is away. Which of these a day may have is for the checks to say.
+        # 0: complete; 3: incomplete; 4: Kafka does not answer. The checks decide whether the day passes.
         return str(run_streamflow("completeness", answers=(0, 3, 4)).document["verdict"])
 
     @task
@@ -66,7 +69,7 @@ def data_quality() -> None:
         return day
 
     day = choose_day()
-    compare_with_kafka() >> gates(day) >> trust(day)  # type: ignore[arg-type]  # a value when it runs, the promise of one here
+    compare_with_kafka() >> gates(day) >> trust(day)  # type: ignore[arg-type]  # Airflow passes the value of the task at run time
 
 
 data_quality()

@@ -1,12 +1,12 @@
-"""Build the marts with dbt, one task for each model and its tests, once data quality trusts the last closed day.
+"""Build the marts with dbt, one task for each model with its tests, after the last complete day passed data quality.
 
-Only what was loaded since the last build is merged, so a run after a crash repairs what the crash left; running it
-twice changes nothing. To merge days again, trigger it with `backfill_from` and `backfill_to`.
+A build merges only rows loaded since the last build. A run after a crash therefore completes the crashed run, and a
+second run changes nothing. To merge days again, trigger the DAG with `backfill_from` and `backfill_to`.
 
 Results of every node are in `ops.dbt_results`.
 
-**If it fails**: the log of the failed task has dbt's words. Tests of `stg_*` guard what depends on them. Mend the
-cause and clear the task.
+**If it fails**: the log of the failed task has dbt's message. If a test of `stg_*` fails, dbt does not build the models
+that depend on it. Fix the cause and clear the task.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, 
 from cosmos.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 from cosmos.operators.local import DbtTestLocalOperator
 
-from flink_jobs.warehouse.orchestration import DAY_TRUSTED, DEFAULTS, GOLD, dag_head, note_dbt_run
+from flink_jobs.warehouse.orchestration import DAY_TRUSTED, DEFAULTS, GOLD, dag_head, record_dbt_run
 from flink_jobs.warehouse.paths import DBT_PROJECT
 
 PROFILE = ProfileConfig(
@@ -33,7 +33,7 @@ PROFILE = ProfileConfig(
     },
 )
 def gold_build() -> None:
-    """Wire dbt's models as tasks."""
+    """Wire one task for each dbt model."""
 
     @task(outlets=[GOLD])
     def publish() -> str:
@@ -54,10 +54,10 @@ def gold_build() -> None:
             load_method=LoadMode.DBT_MANIFEST, test_behavior=TestBehavior.BUILD, emit_datasets=False
         ),
         operator_args={
-            "callback": note_dbt_run,
-            # Unit tests try the SQL, not the day; tests that need a model built later wait for `test_all`.
+            "callback": record_dbt_run,
+            # Unit tests check the SQL, not the data. Tests that need a model built later run in `test_all`.
             "dbt_cmd_flags": ["--exclude-resource-type", "unit_test", "--indirect-selection", "buildable"],
-            "append_env": True,  # profiles.yml reads the account from the environment; a DAG never holds it
+            "append_env": True,  # profiles.yml reads the login from the environment; a DAG never holds it
             "vars": {
                 "backfill_from": "{{ params.backfill_from or '' }}",
                 "backfill_to": "{{ params.backfill_to or '' }}",
@@ -72,7 +72,7 @@ def gold_build() -> None:
         invocation_mode=InvocationMode.DBT_RUNNER,
         install_deps=False,
         dbt_cmd_flags=["--exclude-resource-type", "unit_test"],
-        callback=note_dbt_run,
+        callback=record_dbt_run,
         append_env=True,
     )
     dbt >> test_all >> publish()

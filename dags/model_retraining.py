@@ -1,13 +1,14 @@
-"""Ask every night whether the model still fits, and train a new one when it does not.
+"""Check every night for model drift, and train a new model if the check recommends it.
 
-`streamflow drift` compares what was served with what the model was measured on (`ops.model_drift`). When it says
-`retrain`, because something drifted or because the training data are older than `max_age_days`, a version is
-trained on the recorded decisions, registered and promoted through the gate. It becomes the **shadow**: asked beside
-the champion, never deciding. Who wants it to decide says `promote_to: champion` and names the labelled cards on which
-the gate compares the two (`evaluation_data`).
+`streamflow drift` compares the recent decisions with the data that the model was measured on, and stores the result in
+`ops.model_drift`. Its verdict is `retrain` if a measure drifted or if the training data is older than `max_age_days`.
+The DAG then trains a version on the recorded decisions, registers it and promotes it through the gate. The new version
+becomes the **shadow**: it scores beside the champion and has no effect on decisions. To promote it to champion, trigger
+the DAG with `promote_to: champion` and set `evaluation_data` to a labelled card file, on which the gate compares the
+two models.
 
-**If it fails**: the log has the command's own words. A gate that refuses is an answer: the version stays registered,
-the champion stays in force. Promotion needs the running job; without one, start it and clear the task.
+**If it fails**: the log has the message of the failed command. If the gate refuses the version, the version stays
+registered and the champion stays in force. Promotion needs a running job: start the job and clear the task.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from flink_jobs.warehouse.orchestration import dag_head
     schedule="17 3 * * *",
     **dag_head(__doc__, tags=["model"], minutes=120),
     params={
-        "train": Param("needed", enum=["needed", "always", "never"], description="needed: when the check says so"),
+        "train": Param("needed", enum=["needed", "always", "never"], description="needed: if the check recommends it"),
         "kind": Param("isolation_forest", enum=["isolation_forest", "gradient_boosting"]),
-        "max_age_days": Param(90.0, type="number", exclusiveMinimum=0, description="of the training data"),
+        "max_age_days": Param(90.0, type="number", exclusiveMinimum=0, description="largest age of the training data"),
         "promote_to": Param("shadow", enum=["shadow", "champion", "nothing"]),
-        "evaluation_data": Param(None, type=["null", "string"], description="labelled card file, for a champion"),
+        "evaluation_data": Param(
+            None, type=["null", "string"], description="labelled card file; required for a champion"
+        ),
     },
 )
 def model_retraining() -> None:
@@ -54,7 +57,7 @@ def model_retraining() -> None:
     def is_wanted(params: dict[str, Any] | None = None) -> bool:
         return bool((params or {})["promote_to"] != "nothing")
 
-    @task(retries=0)  # a gate that refuses has answered
+    @task(retries=0)  # the gate refuses again on a retry
     def promote(version: str, params: dict[str, Any] | None = None) -> str:
         from flink_jobs.warehouse import retraining
 
@@ -62,7 +65,7 @@ def model_retraining() -> None:
         return retraining.promote(version, asked["promote_to"], asked["evaluation_data"])
 
     judgement = judge()
-    version = train(judgement)  # type: ignore[arg-type]  # a value when it runs, the promise of one here
+    version = train(judgement)  # type: ignore[arg-type]  # Airflow passes the value of the task at run time
     is_needed(judgement) >> version >> is_wanted() >> promote(version)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-{#- The layers are schemas of the database, made by sql/migrations: their names are used as they are. -#}
+{#- Returns the name of the layer without a prefix: sql/migrations creates the layers as database schemas. -#}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {{ custom_schema_name or target.schema }}
 {%- endmacro %}

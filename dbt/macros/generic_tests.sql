@@ -1,4 +1,4 @@
-{#- Own generic tests: packages cannot be fetched everywhere, and these are short. Each selects what is wrong. -#}
+{#- Our generic tests; dbt packages cannot be downloaded everywhere. Each test selects the rows that violate it. -#}
 
 {% test unique_together(model, columns) %}
     select {{ columns | join(', ') }}, count(*) as copies
@@ -21,7 +21,7 @@
     where not coalesce({{ expression }}, false)
 {% endtest %}
 
-{#- Rows arrive while we build: what was loaded in the last seconds before the model's newest row may be in one only. -#}
+{#- Rows arrive during the build, so the test leaves out rows loaded in the last 5 seconds before the model's newest row. -#}
 {% test same_count(model, of) %}
     with settled as (
         select max(loaded_at) - interval '5 seconds' as until from {{ model }}

@@ -1,6 +1,6 @@
 {#-
-    The rows that an incremental model has to look at: what was loaded since its own newest row, however old the
-    event is, or the days of a backfill. A first run and a --full-refresh take all.
+    True for the rows that an incremental model must process: rows loaded since its own newest row, whatever the age of
+    the event, or the days of a backfill. A first run and a run with --full-refresh process all rows.
 -#}
 {% macro is_new(loaded_at='loaded_at', day='occurred_on') -%}
     {%- if not is_incremental() -%}

@@ -1,13 +1,13 @@
 {#-
-    The common table expressions `everybody`, `counted` and `judged` over the transactions of a relation, one row of
-    `judged` for each value of `key`.
+    The common table expressions `overall`, `counted`, `shrunk` and `judged` over the transactions of a relation.
+    `judged` has one row for each value of `key`.
 
-    The share of alerts is shrunk towards the share of all: with few transactions the rate of everybody counts, with many
-    the own one (an empirical-Bayes estimate whose prior is worth `weight` transactions).
-    Band: high from three times everybody's rate and at least two alerts, raised from one and a half times, else usual.
+    The share of alerts is shrunk towards the overall share. With few transactions the result is near the overall share,
+    with many it is near the share of the key (an empirical-Bayes estimate; the prior weighs `weight` transactions).
+    Bands: high from 3 times the overall share and 2 alerts, raised from 1.5 times and 1 alert, otherwise usual.
 -#}
 {% macro risk_by(key, transactions='transactions', weight=20) -%}
-everybody as (
+overall as (
 
     select (count(*) filter (where is_alert))::double precision / nullif(count(*), 0) as base_ratio
     from {{ transactions }}
@@ -33,11 +33,11 @@ shrunk as (
 
     select
         counted.*,
-        everybody.base_ratio,
-        (counted.alert_count + {{ weight }} * everybody.base_ratio)
+        overall.base_ratio,
+        (counted.alert_count + {{ weight }} * overall.base_ratio)
         / (counted.transaction_count + {{ weight }}) as alert_ratio
     from counted
-    cross join everybody
+    cross join overall
 
 ),
 

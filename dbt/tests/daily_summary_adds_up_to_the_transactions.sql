@@ -1,4 +1,4 @@
--- The days together hold each transaction once, whichever builds brought them there.
+-- The totals of all days count each transaction once, after any sequence of builds.
 with summary as (
 
     select

@@ -1,7 +1,7 @@
 {{ config(severity='warn') }}
 
--- A decision at the threshold without an alert is a fraud nobody was told of. In mid-stream one of the two topics may
--- be a moment ahead; sql/quality judges closed days.
+-- A decision at the threshold without an alert is a fraud that no analyst sees. The archive reads the two topics
+-- independently, so the current day may differ; sql/quality checks complete days.
 select transactions.transaction_key
 from {{ ref('fct_transactions') }} as transactions
 left join {{ ref('fct_fraud_alerts') }} as alerts on transactions.transaction_key = alerts.transaction_key

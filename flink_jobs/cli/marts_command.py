@@ -112,7 +112,7 @@ def _build(dbt: Dbt, settings: Settings, lineage: Path, options: list[str]) -> N
         if dbt.has_results():
             dbt.record(settings.postgres_dsn_as("transformer"))
     try:
-        dbt.tell_lineage(lineage)
+        dbt.write_lineage(lineage)
     except UserError as problem:  # the marts are complete without the lineage
         say(f"warning: {problem}")
 

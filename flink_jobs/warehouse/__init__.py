@@ -1,1 +1,1 @@
-"""What turns the tables that the archive job writes into marts; runs in both Python environments."""
+"""The warehouse behind the archive job: migrations, dbt, quality checks, backups. Runs in both Python environments."""

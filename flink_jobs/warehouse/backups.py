@@ -1,7 +1,8 @@
-"""Backups that are known to restore: a dump, sums of what was in it, and a restore into a scratch database to compare.
+"""Backups that are proven to restore: a dump with checksums, restored into a scratch database and compared.
 
-A backup is everything but the rows of gold, which `streamflow marts` builds again. Two files: ``NAME.dump``, for
-pg_restore, and ``NAME.json``, which says what must come out of it and is written last: without it there is no backup.
+A backup holds everything except the rows of gold, which ``streamflow marts`` builds again. It has two files:
+``NAME.dump`` for pg_restore, and ``NAME.json`` with the row count and checksum of each table. ``NAME.json`` is written
+last: a dump without it is not a complete backup.
 """
 
 from __future__ import annotations
@@ -24,35 +25,35 @@ from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 
 SCHEMAS: Final = ("raw", "ops", "ml", "silver")
-"""What is compared row by row. Partitions count as their table."""
+"""Schemas whose tables are compared; partitions count as part of their table."""
 _TABLES: Final = """
     SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind IN ('r', 'p') AND NOT relispartition AND nspname = ANY(%s) ORDER BY 1, 2"""
-# The sum does not depend on the order of rows; 64 bits of MD5 each, added up as exact numbers.
+# The checksum does not depend on the order of rows: it adds up 64 bits of each row's MD5 as exact numbers.
 _SUM: Final = """
     SELECT count(*), coalesce(sum(('x' || left(md5(t::text), 16))::bit(64)::bigint::numeric), 0)::text FROM {} AS t"""
 
 
 class TableSum(NamedTuple):
-    """What a table holds."""
+    """Row count and checksum of a table."""
 
     rows: int
     checksum: str
 
 
 def back_up(settings: Settings, folder: Path, now: datetime) -> Path:
-    """Dump the database and sum its tables up, all as of one moment; note it in ``ops.backups``.
+    """Dump the database and compute the checksums of its tables from one snapshot; record it in ``ops.backups``.
 
     Args:
-        settings: with the account of the owner, who may read every table.
-        folder: where backups lie.
-        now: names the backup.
+        settings: settings with the login of the owner, who may read every table.
+        folder: folder of the backups.
+        now: time of the backup, which gives its name.
 
     Returns:
         The file for pg_restore.
 
     Raises:
-        UserError: pg_dump is not there, older than the server, or failed; nothing is left behind then.
+        UserError: pg_dump is not installed, is older than the server, or failed. The unfinished dump is deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dump = folder / f"streamflow-{now:%Y%m%dT%H%M%SZ}.dump"
@@ -84,13 +85,13 @@ def back_up(settings: Settings, folder: Path, now: datetime) -> Path:
 
 
 def verify(settings: Settings, dump: Path) -> dict[str, TableSum]:
-    """Restore a backup into a scratch database of the same server, compare every table, and note that it is good.
+    """Restore a backup into a scratch database on the same server, compare every table, and mark it as verified.
 
     Returns:
-        What each table holds.
+        Row count and checksum of each table.
 
     Raises:
-        UserError: it does not restore, or not to what was dumped; names the tables.
+        UserError: the restore failed, or a restored table differs from the dumped one; the message names the tables.
     """
     expected = read_sums(dump)
     with scratch_database(settings) as scratch:
@@ -100,14 +101,16 @@ def verify(settings: Settings, dump: Path) -> dict[str, TableSum]:
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if wrong:
         details = ", ".join(f"{name}: {expected.get(name)} dumped, {found.get(name)} restored" for name in wrong[:3])
-        raise UserError(f"{dump} restores to something else ({details})", "keep the backup before it, take another")
+        raise UserError(
+            f"{dump} does not restore what was dumped ({details})", "keep the previous backup and take another"
+        )
     with psycopg.connect(settings.postgres_dsn) as connection:
         connection.execute("UPDATE ops.backups SET verified_at = now() WHERE backup_name = %s", (dump.stem,))
     return found
 
 
 def restore(settings: Settings, dump: Path) -> None:
-    """Restore a backup into the database of these settings, which must be empty; its roles must be there.
+    """Restore a backup into the database of these settings, which must be empty and must have the roles.
 
     Raises:
         UserError: pg_restore failed.
@@ -117,28 +120,28 @@ def restore(settings: Settings, dump: Path) -> None:
 
 
 def read_sums(dump: Path) -> dict[str, TableSum]:
-    """Return what a backup must restore to.
+    """Return the row count and checksum of each table in a backup.
 
     Raises:
-        UserError: the backup was never finished.
+        UserError: the backup is not complete.
     """
     try:
         tables: dict[str, list[Any]] = json.loads(dump.with_suffix(".json").read_text())["tables"]
     except FileNotFoundError:
         raise UserError(
-            f"{dump} has no {dump.stem}.json beside it", "take another: this one was not finished"
+            f"the backup {dump} is not complete: {dump.stem}.json is missing", "take another backup"
         ) from None
     return {name: TableSum(rows, checksum) for name, (rows, checksum) in tables.items()}
 
 
 def prune(folder: Path, keep: int) -> list[str]:
-    """Delete all but the newest ``keep`` backups; return the names of those that went.
+    """Delete all but the newest ``keep`` backups; return the names of the deleted backups.
 
     Raises:
         UserError: ``keep`` is below 1.
     """
     if keep < 1:
-        raise UserError("the last backup is not deleted", "keep 1 or more")
+        raise UserError("the last backup cannot be deleted", "keep 1 or more")
     old = sorted(folder.glob("streamflow-*.dump"))[:-keep]
     for dump in old:
         dump.unlink()
@@ -147,8 +150,8 @@ def prune(folder: Path, keep: int) -> list[str]:
 
 
 def sum_up(connection: psycopg.Connection[Any]) -> dict[str, TableSum]:
-    """Return what each table of ``SCHEMAS`` holds, by its name."""
-    connection.execute("SET LOCAL timezone = 'UTC'")  # of how times are written, hence summed
+    """Return row count and checksum of each table in ``SCHEMAS``, by table name."""
+    connection.execute("SET LOCAL timezone = 'UTC'")  # the text of a timestamp, and so its checksum, depends on it
     sums = {}
     for schema, name in connection.execute(_TABLES, (list(SCHEMAS),)).fetchall():
         row = connection.execute(sql.SQL(_SUM).format(sql.Identifier(schema, name))).fetchone()
@@ -158,7 +161,7 @@ def sum_up(connection: psycopg.Connection[Any]) -> dict[str, TableSum]:
 
 @contextmanager
 def scratch_database(settings: Settings) -> Iterator[Settings]:
-    """Make an empty database on the same server for the length of a block; its settings are the value."""
+    """Create an empty database on the same server for a ``with`` block, and yield its settings."""
     name = f"scratch_{secrets.token_hex(4)}"
     with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
@@ -172,7 +175,7 @@ def scratch_database(settings: Settings) -> Iterator[Settings]:
 def _run(settings: Settings, database: str, program: str, *arguments: str) -> None:
     path = shutil.which(program)
     if path is None:
-        raise UserError(f"there is no {program} on PATH", "install the PostgreSQL client of the server's version")
+        raise UserError(f"{program} is not on PATH", "install the PostgreSQL client of the server's version")
     login = {
         "PGHOST": settings.postgres_host, "PGPORT": str(settings.postgres_port), "PGUSER": settings.postgres_user,
         "PGPASSWORD": settings.postgres_password.get_secret_value(), "PGDATABASE": database,
@@ -180,7 +183,7 @@ def _run(settings: Settings, database: str, program: str, *arguments: str) -> No
     done = subprocess.run([path, *arguments], env={**os.environ, **login}, capture_output=True, text=True, check=False)
     if done.returncode:
         last = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
-        raise UserError(f"{program} failed: {last}", "see the message; is it as new as the server?")
+        raise UserError(f"{program} failed: {last}", f"check that {program} is not older than the server")
 
 
 def _one(cursor: psycopg.Cursor[Any]) -> str:

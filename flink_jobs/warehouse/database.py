@@ -1,6 +1,6 @@
-"""Bring any Postgres to date, a bank's or a cloud's too: roles, tables, partitions, log-ins.
+"""Prepares any Postgres server, including one of a bank or a cloud: roles, tables, partitions, logins.
 
-The account that does it needs no superuser's rights, only to own the database and to make roles (CREATEROLE).
+The login needs no superuser rights. It must own the database and have CREATEROLE.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from flink_jobs.warehouse.paths import MIGRATIONS
 
 ROLES: tuple[DatabaseRole, ...] = ("writer", "transformer", "analyst")
 AIRFLOW = "streamflow_airflow"
-"""Owns the database of Airflow's own tables, of the name in ``flink_jobs.local.airflow``."""
+"""Database role that owns Airflow's own database, whose name is in ``flink_jobs.local.airflow``."""
 
 
 def migrate(settings: Settings) -> list[str]:
-    """Apply what is missing and set the passwords that the settings have; return the migrations applied now.
+    """Apply the missing migrations and set the passwords of the settings; return the migrations applied now.
 
     Raises:
-        UserError: the database does not answer, or the account may not do it.
+        UserError: the database does not answer, or the login lacks a right.
     """
     dsn = settings.postgres_dsn
     try:
@@ -42,14 +42,14 @@ def migrate(settings: Settings) -> list[str]:
         raise _unreachable(settings, error) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise UserError(
-            f"{settings.postgres_user} may not do this: {str(error).splitlines()[0]}",
-            "it must own the database and have CREATEROLE",
+            f"the database role {settings.postgres_user} lacks a right: {str(error).splitlines()[0]}",
+            "make it the owner of the database and grant it CREATEROLE",
         ) from None
     return applied
 
 
 def create_airflow_database(settings: Settings, database: str, password: str) -> None:
-    """Make the role and the database of Airflow's own tables unless they are there, and set the role's password."""
+    """Create the role and the database of Airflow's own tables if they are missing, and set the role's password."""
     role, name = sql.Identifier(AIRFLOW), sql.Identifier(database)
     _make_roles(settings.postgres_dsn, [AIRFLOW])
     set_logins(settings.postgres_dsn, {AIRFLOW: password})
@@ -62,8 +62,8 @@ def set_logins(dsn_of_owner: str, logins: Mapping[str, str]) -> None:
     """Allow roles to log in, each with its password.
 
     Args:
-        dsn_of_owner: of the database, as an account that may change roles.
-        logins: role to password.
+        dsn_of_owner: connection string of a login that may change roles.
+        logins: passwords by role.
     """
     with psycopg.connect(dsn_of_owner) as connection:
         for role, password in logins.items():
@@ -73,7 +73,7 @@ def set_logins(dsn_of_owner: str, logins: Mapping[str, str]) -> None:
 
 
 def _make_roles(dsn: str, roles: list[str]) -> None:
-    """Make roles and become a member of each: whoever is no superuser must be, to give them anything to own."""
+    """Create roles and become a member of each: only a superuser can give ownership to a role without membership."""
     with psycopg.connect(dsn) as connection:
         for role in roles:
             if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
@@ -86,7 +86,7 @@ def _make_roles(dsn: str, roles: list[str]) -> None:
 def _unreachable(settings: Settings, error: Exception) -> UserError:
     place = f"{settings.postgres_host}:{settings.postgres_port}"
     return UserError(
-        f"Postgres at {place} refuses: {str(error).strip().splitlines()[-1]}",
-        "check STREAMFLOW_POSTGRES_*, the password's file and the network",
+        f"Postgres at {place} refuses the connection: {str(error).strip().splitlines()[-1]}",
+        "check STREAMFLOW_POSTGRES_*, the password file and the network",
         ErrorCode.POSTGRES_UNREACHABLE,
     )

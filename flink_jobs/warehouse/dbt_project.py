@@ -1,4 +1,4 @@
-"""Run dbt, in the environment that has it, on the database of the settings."""
+"""Runs dbt from its own Python environment, on the database of the settings."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Say = Callable[[str], None]
 DBT = ORCHESTRATION_ENVIRONMENT / "bin" / "dbt"
 LINEAGE_OF_DBT = ORCHESTRATION_ENVIRONMENT / "bin" / "dbt-ol"
 NAMESPACE = "streamflow"
-"""Of the jobs in OpenLineage events, those of dbt here and those of Airflow."""
-# "12 of 103 OK created sql table model gold.dim_date ... [SELECT 16 in 0.10s]": a line for each thing dbt has done
+"""Namespace of the jobs in OpenLineage events, for dbt and for Airflow."""
+# dbt prints one such line for each node: "12 of 103 OK created sql table model gold.dim_date ... [SELECT 16 in 0.10s]"
 _DONE = re.compile(r"(\d+) of (\d+) (OK|PASS|WARN|FAIL|ERROR|SKIP)\b(.*)")
-_WORTH_SAYING = re.compile(r"model |snapshot|relation|loaded seed")
+_SHOWN_NODES = re.compile(r"model |snapshot|relation|loaded seed")
 
 
 def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
@@ -43,21 +43,21 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
 
 
 def file_transport(path: Path) -> str:
-    """Return OpenLineage's configuration of a file to which events are appended, one JSON document a line."""
+    """Return the OpenLineage configuration that appends events to a file, one JSON document a line."""
     return json.dumps({"type": "file", "log_file_path": str(path), "append": True})
 
 
 class Dbt:
-    """The dbt project in the repository, run against one database."""
+    """The dbt project of the repository, on one database."""
 
     def __init__(self, settings: Settings, target: Path, say: Say) -> None:
-        """Name the database and the folder for what dbt writes.
+        """Set the database and the folder for the files that dbt writes.
 
         Raises:
             UserError: dbt is not installed.
         """
         if not DBT.exists():
-            raise UserError(f"there is no dbt in {ORCHESTRATION_ENVIRONMENT}", "run `make setup-marts`")
+            raise UserError(f"dbt is not installed in {ORCHESTRATION_ENVIRONMENT}", "run `make setup-marts`")
         self.target = target
         self._environment = environment(settings, os.environ)
         self._say = say
@@ -66,10 +66,10 @@ class Dbt:
         """Run a dbt command and report its progress.
 
         Raises:
-            UserError: dbt says that something failed; with its own words.
+            UserError: dbt failed; the message has dbt's own text.
         """
         self.target.mkdir(parents=True, exist_ok=True)
-        self._run_results_file.unlink(missing_ok=True)  # of the run before; one that is killed leaves none
+        self._run_results_file.unlink(missing_ok=True)  # of the previous run: a killed run must not leave results
         folders = ["--project-dir", DBT_PROJECT, "--profiles-dir", DBT_PROJECT, "--target-path", self.target]
         command = [DBT, *arguments, *folders, "--log-path", self.target / "logs", "--no-use-colors"]
         with subprocess.Popen(
@@ -85,7 +85,7 @@ class Dbt:
             )
 
     def has_results(self) -> bool:
-        """Say whether the last run came so far as to have results, be they failures."""
+        """Return whether the last run has results, including failures."""
         return self._run_results_file.exists()
 
     def results(self) -> list[dict[str, Any]]:
@@ -98,23 +98,23 @@ class Dbt:
         return results
 
     def record(self, dsn: str) -> None:
-        """Note the results of the last run in ``ops.dbt_results``.
+        """Record the results of the last run in ``ops.dbt_results``.
 
         Args:
-            dsn: of the transformer.
+            dsn: connection string of the transformer.
 
         Raises:
             UserError: there was no run.
         """
         record_dbt_results(dsn, self._run_results()["metadata"]["invocation_id"], self.results())
 
-    def tell_lineage(self, path: Path) -> None:
-        """Append the OpenLineage events of the last run to a file: which table was made of which.
+    def write_lineage(self, path: Path) -> None:
+        """Append the OpenLineage events of the last run to a file: the source tables of each table.
 
-        Events go where ``OPENLINEAGE_*`` says instead, if it is set.
+        If an ``OPENLINEAGE_*`` variable is set, the events go to its destination instead.
 
         Raises:
-            UserError: they cannot be written; the run is not undone by that.
+            UserError: the events cannot be written; the tables of the run stay.
         """
         own = (
             {}
@@ -128,7 +128,7 @@ class Dbt:
         )  # fmt: skip
         if done.returncode or "failed to emit" in done.stdout:
             last = next(iter((done.stderr or done.stdout).strip().splitlines()[-1:]), "")
-            raise UserError(f"dbt's lineage was not written: {last}", f"see whether {path} can be written")
+            raise UserError(f"the lineage of dbt was not written: {last}", f"check that {path} is writable")
 
     @property
     def _run_results_file(self) -> Path:
@@ -138,17 +138,17 @@ class Dbt:
         try:
             found: dict[str, Any] = json.loads(self._run_results_file.read_text())
         except FileNotFoundError:
-            raise UserError(f"no results of dbt in {self.target}", "run `make marts`") from None
+            raise UserError(f"{self.target} has no results of dbt", "run `make marts`") from None
         return found
 
     def counts(self) -> str:
-        """Return how many nodes of the last run ended how, in words."""
+        """Return the number of nodes of the last run by status, as text."""
         counted = Counter(result["status"] for result in self.results())
         return ", ".join(f"{number} {status}" for status, number in counted.most_common())
 
 
 def _follow(lines: Any, say: Say) -> list[str]:  # noqa: ANN401 - an open text stream, whichever kind
-    """Report the models as they are done, and return what failed."""
+    """Report each finished model, and return the descriptions of failed nodes."""
     problems: list[str] = []
     for line in lines:
         if match := _DONE.search(line):
@@ -156,7 +156,7 @@ def _follow(lines: Any, say: Say) -> list[str]:  # noqa: ANN401 - an open text s
             text = what.split(" ...")[0].split(" [")[0].strip(" .")
             if status in {"FAIL", "ERROR"}:
                 problems.append(text)
-            if status in {"WARN", "FAIL", "ERROR"} or (status != "PASS" and _WORTH_SAYING.search(text)):
+            if status in {"WARN", "FAIL", "ERROR"} or (status != "PASS" and _SHOWN_NODES.search(text)):
                 say(f"  {number}/{total} {status} {text}")
         elif "[ERROR]" in line or "Encountered an error" in line:
             problems.append(line.split("[ERROR]:")[-1].strip())

@@ -1,4 +1,4 @@
-"""How the warehouse is, for Prometheus: read from the database at each scrape, so that it is never older than that."""
+"""Warehouse metrics for Prometheus, read from the database at each scrape, so that they are never stale."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 CONNECT_LIMIT_S: Final = 5
 QUERY_LIMIT_MS: Final = 5_000
-"""Below Prometheus' usual scrape timeout of ten seconds."""
+"""Shorter than Prometheus' usual scrape timeout of 10 s."""
 
-# Counts are the database's own running estimates: counting a year of decisions at each scrape would be the heaviest
-# query of all. A partitioned table has none of its own, so its partitions are added up.
+# Row counts are the estimates that Postgres maintains: counting a year of decisions at each scrape would be the most
+# expensive query. Postgres has no estimate for a partitioned table, so the query adds up its partitions.
 _TABLES: Final = """
     SELECT schema.nspname || '.' || shown.relname, sum(greatest(pg_stat_get_live_tuples(own.oid), own.reltuples, 0))
     FROM pg_class AS own
@@ -48,7 +48,7 @@ _SINGLE: Final[Mapping[Metric, str]] = {
     catalogue.KAFKA_OBSERVED: """
         SELECT topic, extract(epoch FROM max(observed_at)) FROM ops.kafka_positions GROUP BY 1""",
 }
-"""Queries of one metric each: label and value, or the value alone."""
+"""One query for each metric; it returns label and value, or only the value."""
 _WITH_LOADED_AT: Final = """
     SELECT table_schema || '.' || table_name FROM information_schema.columns
     WHERE column_name = 'loaded_at' AND table_schema IN ('raw', 'gold') AND table_name <> 'latest_labels' ORDER BY 1"""
@@ -58,19 +58,19 @@ class WarehouseCollector(Collector):
     """The metrics of ``catalogue.WAREHOUSE_METRICS``."""
 
     def __init__(self, dsn: str) -> None:
-        """Name the database.
+        """Set the database.
 
         Args:
-            dsn: of the transformer, who reads raw and ops and owns gold.
+            dsn: connection string of the transformer, which reads raw and ops and owns gold.
         """
         self._dsn = dsn
 
     def describe(self) -> list[Family]:
-        """Return nothing: what there is depends on the database, which need not answer yet."""
+        """Return nothing: the metrics depend on the database, which may not answer yet."""
         return []
 
     def collect(self) -> Iterator[Family]:
-        """Read everything now; where the database does not answer, show that and nothing old."""
+        """Read all metrics now; if the database does not answer, yield only that the warehouse is down."""
         try:
             families = self._read()
         except psycopg.Error:
@@ -101,14 +101,14 @@ class WarehouseCollector(Collector):
 
 
 def registry(dsn: str) -> CollectorRegistry:
-    """Return a registry with the warehouse's metrics alone."""
+    """Return a registry that has only the metrics of the warehouse."""
     found = CollectorRegistry(auto_describe=False)
     found.register(WarehouseCollector(dsn))
     return found
 
 
 def _family(metric: Metric, rows: list[tuple[Any, ...]]) -> Family:
-    """Return a metric with its samples; a row whose value is NULL is unknown and left out."""
+    """Return a metric with its samples, without rows whose value is NULL (unknown)."""
     kind = CounterMetricFamily if metric.kind is MetricKind.COUNTER else GaugeMetricFamily
     labels = [metric.label] if metric.label else []
     family: Family = kind(catalogue.WAREHOUSE_PREFIX + metric.name, metric.meaning, labels=labels)

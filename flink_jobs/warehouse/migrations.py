@@ -1,4 +1,4 @@
-"""Apply ``sql/migrations/NNNN_name.sql`` in order, each once, forward only."""
+"""Applies ``sql/migrations/NNNN_name.sql`` in order, each once, forward only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psycopg
 from flink_jobs.errors import UserError
 
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-_LOCK = 0x5F10  # any number, the same for everyone who migrates
+_LOCK = 0x5F10  # any number; every process that migrates uses the same
 _TABLE = """
 CREATE SCHEMA IF NOT EXISTS ops;
 CREATE TABLE IF NOT EXISTS ops.schema_migrations (
@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS ops.schema_migrations (
 
 @dataclass(frozen=True)
 class Migration:
-    """One file of SQL."""
+    """One migration file."""
 
     version: int
     name: str
@@ -34,7 +34,7 @@ class Migration:
 
     @property
     def sha256(self) -> str:
-        """Digest of the text: an applied file must not change any more."""
+        """SHA-256 (hex) of the text: a file must not change after it was applied."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
@@ -42,13 +42,13 @@ def read_migrations(folder: Path) -> list[Migration]:
     """Return the folder's migrations in order.
 
     Raises:
-        UserError: there are none, a file has another name, or the numbers are not 1, 2, 3, ...
+        UserError: the folder has no migration, a file name has another form, or the numbers are not 1, 2, 3, ...
     """
     migrations = []
     for path in sorted(folder.glob("*.sql")):
         match = _NAME.fullmatch(path.name)
         if not match:
-            raise UserError(f"{path} is not named like 0001_what_it_does.sql", "rename it")
+            raise UserError(f"the name of {path} does not have the form 0001_what_it_does.sql", "rename the file")
         migrations.append(Migration(int(match[1]), path.name, path.read_text(encoding="utf-8")))
     numbers = [migration.version for migration in migrations]
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
@@ -59,12 +59,12 @@ def read_migrations(folder: Path) -> list[Migration]:
 
 
 def apply_migrations(dsn: str, folder: Path) -> list[str]:
-    """Bring the database up to date; return the names of the files applied now.
+    """Apply the missing migrations; return the names of the files applied now.
 
-    Each file runs in a transaction of its own, together with the note that it ran.
+    Each file runs in its own transaction, which also records that the file was applied.
 
     Raises:
-        UserError: a file that was applied earlier has changed since, or its SQL fails.
+        UserError: a file changed after it was applied, or its SQL fails.
     """
     migrations = read_migrations(folder)
     applied_now: list[str] = []
@@ -76,8 +76,8 @@ def apply_migrations(dsn: str, folder: Path) -> list[str]:
             if migration.version in done:
                 if done[migration.version] != migration.sha256:
                     raise UserError(
-                        f"{folder / migration.name} was changed after this database had applied it",
-                        "undo the change and add a new migration, or start empty with `streamflow down --wipe`",
+                        f"{folder / migration.name} was changed after it was applied to this database",
+                        "undo the change and add a new migration, or delete the database with `streamflow down --wipe`",
                     )
                 continue
             try:
@@ -89,7 +89,7 @@ def apply_migrations(dsn: str, folder: Path) -> list[str]:
                     )
             except psycopg.Error as error:
                 raise UserError(
-                    f"{folder / migration.name} failed: {str(error).strip().splitlines()[0]}", "mend the SQL"
+                    f"{folder / migration.name} failed: {str(error).strip().splitlines()[0]}", "fix the SQL"
                 ) from error
             applied_now.append(migration.name)
     return applied_now

@@ -1,6 +1,7 @@
-"""What every DAG shares: defaults, assets, the warehouse's account, and what happens when something fails.
+"""Shared by every DAG: defaults, assets, the database login, and the callbacks for failures.
 
-Imported by Airflow only, in the environment that has it. DAG files wire; what their tasks do is here and below.
+Only Airflow imports this module, in its own environment. DAG files only wire tasks; the work of the tasks is in this
+package.
 """
 
 from __future__ import annotations
@@ -22,23 +23,27 @@ from flink_jobs.warehouse.queries import last_closed_day
 from flink_jobs.warehouse.run_log import Incident, record_dbt_results, record_incident
 
 POOL: Final = "warehouse"
-"""Limits how many tasks use the database at once."""
+"""Pool that limits the number of tasks that use the database at the same time."""
 POOL_SLOTS: Final = 2
 
 RAW_SEEN = Asset(name="raw_seen", uri="streamflow://warehouse/raw")
-"""The raw tables have been looked after: partitions rolled, freshness noted."""
+"""The hourly maintenance of the raw tables is done: partitions are rolled, freshness is recorded."""
 DAY_TRUSTED = Asset(name="day_trusted", uri="streamflow://warehouse/raw/trusted")
-"""Every gate of data quality let the last closed day pass."""
+"""The last complete day passed every data-quality check with severity ``error``."""
 GOLD = Asset(name="gold", uri="streamflow://warehouse/gold")
 
 
 def transformer_dsn() -> str:
-    """Return the connection string of the account that dbt and Airflow use."""
+    """Return the connection string of the database role that dbt and Airflow use."""
     return load_settings().postgres_dsn_as("transformer")
 
 
 def raw_closed_day(dsn: str) -> str:
-    """Return the last day that is over among the raw decisions, as text; raise when there are none."""
+    """Return the last complete day of the raw decisions as text.
+
+    Raises:
+        ValueError: there is no decision.
+    """
     with psycopg.connect(dsn) as connection:
         row = connection.execute(
             """
@@ -47,38 +52,38 @@ def raw_closed_day(dsn: str) -> str:
             """
         ).fetchone()
     if row is None or row[0] is None:
-        message = "raw.decisions is empty: nothing was decided yet"
+        message = "raw.decisions is empty: the detector has not scored a transaction yet"
         raise ValueError(message)
     return str(row[0])
 
 
 def gold_closed_day(dsn: str) -> date | None:
-    """Return the last day that is over in gold."""
+    """Return the last complete day in gold."""
     with psycopg.connect(dsn) as connection:
         return last_closed_day(connection)
 
 
-def note_dbt_run(project_dir: str, **_: object) -> None:
-    """Load the results of one dbt task into ``ops``; Cosmos calls it after each."""
+def record_dbt_run(project_dir: str, **_: object) -> None:
+    """Load the results of one dbt task into ``ops.dbt_results``; Cosmos calls this after each task."""
     path = Path(project_dir) / "target" / "run_results.json"
     run = json.loads(path.read_text(encoding="utf-8"))
     record_dbt_results(transformer_dsn(), run["metadata"]["invocation_id"], run["results"])
 
 
-def note_failure(context: Mapping[str, Any]) -> None:
-    """Write a failed task to ``ops.incidents`` and to the webhook."""
+def record_failure(context: Mapping[str, Any]) -> None:
+    """Record a failed task in ``ops.incidents`` and post it to the webhook."""
     _note("task_failed", context)
 
 
-def note_retry(context: Mapping[str, Any]) -> None:
-    """Write a try that failed to ``ops.incidents``; nobody is called for it."""
+def record_retry(context: Mapping[str, Any]) -> None:
+    """Record a failed try in ``ops.incidents``, without a post to the webhook."""
     _note("task_retried", context)
 
 
-def note_missed_deadline(context: Mapping[str, Any], **_: object) -> None:
-    """Write a run that is late to ``ops.incidents`` and to the webhook."""
+def record_missed_deadline(context: Mapping[str, Any], **_: object) -> None:
+    """Record a late run in ``ops.incidents`` and post it to the webhook."""
     run = context.get("dag_run") or {}
-    what = "the run is not done in time"
+    what = "the run missed its deadline"
     _record(Incident("deadline_missed", str(run.get("dag_id")), what, run_id=run.get("dag_run_id")), post=True)
 
 
@@ -102,20 +107,20 @@ DEFAULTS: Final[dict[str, Any]] = {
     "pool": POOL,
     "retries": 3,
     "retry_delay": timedelta(seconds=30),
-    "retry_exponential_backoff": 2.0,  # a factor: True would be 1.0, no backoff at all
+    "retry_exponential_backoff": 2.0,  # a factor: True means 1.0, which is no backoff
     "max_retry_delay": timedelta(minutes=10),
-    "on_failure_callback": note_failure,
-    "on_retry_callback": note_retry,
+    "on_failure_callback": record_failure,
+    "on_retry_callback": record_retry,
 }
 
 
 def dag_head(doc: str, *, tags: list[str], minutes: float) -> dict[str, Any]:
-    """Return what every DAG is declared with, besides its schedule.
+    """Return the common arguments of every DAG, without the schedule.
 
     Args:
-        doc: what it does and what to do if it fails: the docstring of its file.
-        tags: of its subject; every DAG is tagged as ours, too.
-        minutes: a run that is not done so long after it was queued is an incident.
+        doc: docstring of the DAG file: what the DAG does, and what to do if it fails.
+        tags: subjects of the DAG; every DAG also has the tag ``streamflow``.
+        minutes: deadline after queueing; a run that takes longer is an incident.
     """
     return {
         "doc_md": doc,
@@ -127,6 +132,6 @@ def dag_head(doc: str, *, tags: list[str], minutes: float) -> dict[str, Any]:
         "deadline": DeadlineAlert(
             reference=DeadlineReference.DAGRUN_QUEUED_AT,
             interval=timedelta(minutes=minutes),
-            callback=SyncCallback(note_missed_deadline),
+            callback=SyncCallback(record_missed_deadline),
         ),
     }

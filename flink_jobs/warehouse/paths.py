@@ -1,4 +1,4 @@
-"""Where the parts of the warehouse are in a checkout."""
+"""Paths of the warehouse files in a checkout."""
 
 from __future__ import annotations
 

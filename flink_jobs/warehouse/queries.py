@@ -1,4 +1,4 @@
-"""The SQL files of people: an analyst's questions (sql/analysis) and the checks of data quality (sql/quality)."""
+"""Reads and runs the SQL files: questions of analysts (sql/analysis) and data-quality checks (sql/quality)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _HEADER = re.compile(r"-- (Question|Check|Severity): (.+)")
 
 @dataclass(frozen=True, slots=True)
 class SqlFile:
-    """One query. It may use ``%(day)s``, a UTC day.
+    """One query. It may use the parameter ``%(day)s``, a UTC day.
 
     Attributes:
-        name: of the file, without its ending.
-        title: the question it answers, or what holds where the check finds nothing.
-        sql: the text.
-        severity: of a check: ``error`` keeps a day from being published, ``warn`` does not. None for a question.
+        name: file name without the suffix.
+        title: the question, or the statement that is true if the check finds no rows.
+        sql: text of the query.
+        severity: severity of a check: ``error`` blocks publication of the day, ``warn`` does not. None for a question.
     """
 
     name: str
@@ -35,17 +35,17 @@ class SqlFile:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Columns and rows of a result."""
+    """Columns and rows of a query's result."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
 
 
 def read_sql_files(folder: Path) -> dict[str, SqlFile]:
-    """Return the queries of a folder by name, in the order of the names.
+    """Return the queries of a folder by name, sorted by name.
 
     Raises:
-        UserError: there are none, or one does not say what it is for.
+        UserError: the folder has no query, or a query has no header.
     """
     found = {}
     for path in sorted(folder.glob("*.sql")):
@@ -55,12 +55,12 @@ def read_sql_files(folder: Path) -> dict[str, SqlFile]:
         severity = head.get("Severity")
         if not title or severity not in ({"error", "warn"} if "Check" in head else {None}):
             raise UserError(
-                f"{path} does not say what it is for",
-                "begin it with `-- Question: ...`, or with `-- Check: ...` and `-- Severity: error` or `warn`",
+                f"{path} has no header",
+                "start the file with `-- Question: ...`, or with `-- Check: ...` and `-- Severity: error` or `warn`",
             )
         found[path.stem] = SqlFile(path.stem, title, text, cast("Severity | None", severity))
     if not found:
-        raise UserError(f"there are no queries in {folder}", "check the checkout")
+        raise UserError(f"{folder} has no queries", "restore the folder from the repository")
     return found
 
 
@@ -68,17 +68,17 @@ def ask(connection: psycopg.Connection[Any], query: SqlFile, day: date) -> Answe
     """Run a query for a day.
 
     Raises:
-        psycopg.Error: the database refuses it.
+        psycopg.Error: the database rejects the query.
     """
     cursor = connection.execute(query.sql.encode(), {"day": day})
     return Answer(tuple(column.name for column in cursor.description or ()), cursor.fetchall())
 
 
 def last_closed_day(connection: psycopg.Connection[Any]) -> date | None:
-    """Return "yesterday": the last day of event time that is over, which is the one before the newest event's.
+    """Return the last complete day of event time: the day before the day of the newest event.
 
-    Where all events are of one day it is that day; None when there are none. The newest event may be years old: the
-    marts of a replayed history look the same as they did then.
+    If all events are on one day, return that day; without events, return None. The newest event may be years old, so
+    the marts of a replayed history do not depend on the wall clock.
     """
     row = connection.execute(
         """

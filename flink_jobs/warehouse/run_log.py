@@ -1,4 +1,4 @@
-"""What runs of the warehouse write to ``ops``: checks, results of dbt, incidents."""
+"""Records quality checks, results of dbt and incidents in the schema ``ops``."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ WEBHOOK_TIMEOUT_S = 5.0
 
 
 def check_day(dsn: str, name: str, day: date) -> int:
-    """Run one check of sql/quality for a day and note the result.
+    """Run one check of sql/quality for a day and record the result.
 
     Returns:
-        How many rows violate it; of a check with severity ``warn`` only.
+        The number of rows that violate the check. It is above 0 only for a check with severity ``warn``.
 
     Raises:
-        UserError: a check with severity ``error`` found something, or there is no such check.
+        UserError: a check with severity ``error`` found violations, or there is no such check.
     """
     try:
         check = read_sql_files(QUALITY_CHECKS)[name]
     except KeyError:
-        raise UserError(f"there is no check {name!r}", f"see {QUALITY_CHECKS}") from None
+        raise UserError(f"there is no check {name!r}", f"choose one of {QUALITY_CHECKS}") from None
     with psycopg.connect(dsn) as connection:
         answer = ask(connection, check, day)
         example = (
@@ -48,14 +48,14 @@ def check_day(dsn: str, name: str, day: date) -> int:
         )
     if answer.rows and check.severity == "error":
         raise UserError(
-            f"{day} does not hold: {check.title} {len(answer.rows)} rows, the first: {example}",
-            f"run sql/quality/{name}.sql to see them all; gold stays as it was until the day is good",
+            f"{day} fails the check {name}: {check.title} {len(answer.rows)} rows violate it, the first: {example}",
+            f"run sql/quality/{name}.sql to see all rows; gold does not change until the day passes",
         )
     return len(answer.rows)
 
 
 def record_dbt_results(dsn: str, invocation_id: str, results: Iterable[Mapping[str, Any]]) -> int:
-    """Note the results of a run of dbt (its ``run_results.json``); return how many nodes it had."""
+    """Record the results of a dbt run (its ``run_results.json``); return the number of its nodes."""
     rows = [
         (
             invocation_id, result["unique_id"], result["status"], result["execution_time"],
@@ -76,7 +76,7 @@ def record_dbt_results(dsn: str, invocation_id: str, results: Iterable[Mapping[s
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that went wrong in an orchestrated run."""
+    """A failed task, a failed try or a missed deadline of a DAG run."""
 
     kind: Literal["task_failed", "task_retried", "deadline_missed"]
     dag_id: str
@@ -87,10 +87,10 @@ class Incident:
 
 
 def record_incident(dsn: str, incident: Incident, webhook: str | None = None) -> None:
-    """Note an incident, and post it as JSON to a webhook if there is one.
+    """Record an incident, and post it as JSON to a webhook if one is set.
 
     Raises:
-        OSError: the webhook does not take it; the note is written by then.
+        OSError: the webhook rejects the post; the incident is recorded before the post.
     """
     values = asdict(incident)
     with psycopg.connect(dsn) as connection:

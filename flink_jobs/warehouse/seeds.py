@@ -1,7 +1,7 @@
-"""Seeds of dbt that are written from the code, so that an analyst's table never disagrees with what the job does.
+"""Writes dbt's seeds from the code, so that the tables of the analysts agree with the job.
 
-``python -m flink_jobs.warehouse.seeds --write`` writes them; without the option it says whether they are up to date (a
-test does).
+``python -m flink_jobs.warehouse.seeds --write`` writes them. Without the option, the command checks whether they are up
+to date, as a test does.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ FOLDER: Final = DBT_PROJECT / "seeds"
 
 
 def currency_units() -> str:
-    """Return how many minor units each currency's major unit has, as CSV."""
+    """Return the number of minor units in a major unit of each currency, as CSV."""
     return _csv(
         ("currency", "minor_units"), [(currency, int(units)) for currency, units in sorted(MINOR_UNITS.items())]
     )
 
 
 def reason_codes() -> str:
-    """Return every reason code with its rule (none for the model's), as CSV."""
+    """Return every reason code with its rule, as CSV; the reason of the model has no rule."""
     rules = {rule.code: rule for rule in RULES}
     rows = [
         (code.value, rules[code].id, rules[code].rationale)
@@ -44,7 +44,7 @@ SEEDS: Final = {"currency_units.csv": currency_units, "reason_codes.csv": reason
 
 
 def stale(folder: Path = FOLDER) -> list[str]:
-    """Return the names of the files that are not as the code would write them."""
+    """Return the names of the files that differ from the code."""
     return [
         name
         for name, text in SEEDS.items()

@@ -1,4 +1,4 @@
--- Question: Which customers should be called first: a high share of alerts, the last one most recent?
+-- Question: Which customers with a high share of alerts should be called first (latest alert first)?
 select
     risk.customer_id as customer,
     risk.risk_band as band,

@@ -1,4 +1,4 @@
--- Question: How did transactions and alerts go, day by day, in the thirty days up to a day?
+-- Question: How many transactions and alerts were there on each of the 30 days up to this day?
 select
     occurred_on as day,
     sum(transaction_count)::bigint as transactions,

@@ -1,4 +1,4 @@
--- Question: What was set aside and why, and how many transactions still miss their decision?
+-- Question: How many records were rejected for which reason, and how many transactions have no decision yet?
 select
     reason_code as reason,
     disposition,

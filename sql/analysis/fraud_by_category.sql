@@ -1,4 +1,4 @@
--- Question: In which merchant categories were the alerts of a day?
+-- Question: In which merchant categories were the alerts of this day?
 select
     coalesce(merchant_category, '(none)') as category,
     count(*) as transactions,

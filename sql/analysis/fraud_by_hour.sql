@@ -1,4 +1,4 @@
--- Question: At which hours (UTC) of a day were the alerts?
+-- Question: At which hours (UTC) were the alerts of this day?
 select
     hours.hour_of_day as hour,
     coalesce(volume.transaction_count, 0) as transactions,

@@ -1,4 +1,4 @@
--- Question: Which rules raised the alerts of a day, and how often were they right where somebody looked?
+-- Question: Which rules raised the alerts of this day, and what was their precision on labelled alerts?
 select
     reason_code as reason,
     hit_count as decisions,

@@ -1,4 +1,4 @@
--- Question: Which merchants have the highest share of alerts, given how many transactions they had?
+-- Question: Which merchants have the highest share of alerts, corrected for few transactions?
 select
     merchant_name as merchant,
     main_category as category,

@@ -1,4 +1,4 @@
--- Question: How much labelled fraud of the thirty days up to a day raised no alert, by model version?
+-- Question: How much labelled fraud of the 30 days up to this day raised no alert, by model version?
 select
     model_version,
     sum(fraud_count)::bigint as labelled_fraud,

@@ -1,4 +1,4 @@
--- Question: Which reasons come together in the alerts of the thirty days up to a day?
+-- Question: Which reasons occur together in the alerts of the 30 days up to this day?
 select
     reason_codes as reasons,
     count(*) as alerts,

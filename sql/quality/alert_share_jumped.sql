@@ -1,4 +1,4 @@
--- Check: the share of alerts of the day is less than twice that of the fourteen days before it, ten alerts at least.
+-- Check: the share of alerts of the day is at most twice that of the 14 days before it (checked from 10 alerts on).
 -- Severity: warn
 with shares as (
     select

@@ -1,4 +1,4 @@
--- Check: every decision of the day at the threshold has its alert, and every alert its decision.
+-- Check: every decision of the day at or above the threshold has an alert, and every alert has a decision.
 -- Severity: error
 with decisions as (
     select

@@ -1,4 +1,4 @@
--- Check: every record that the detector had read when Kafka was last looked at has a decision or a dead letter.
+-- Check: every record that the detector had read at the last comparison with Kafka has a decision or a dead letter.
 -- Severity: error
 select
     topic,

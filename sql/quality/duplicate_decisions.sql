@@ -1,4 +1,4 @@
--- Check: a transaction of the day was decided once only, on whichever days.
+-- Check: every transaction of the day has exactly one decision, over all days.
 -- Severity: error
 with of_the_day as (
     select distinct

@@ -1,4 +1,4 @@
--- Check: Kafka was looked at in the last day, and the archive had read all that its topics held.
+-- Check: the comparison with Kafka is less than a day old, and the archive had no backlog.
 -- Severity: warn
 select
     topic,

@@ -1,4 +1,4 @@
--- Check: scores and thresholds of the day are in 0 to 1, amounts are not negative, and alerts are at the threshold.
+-- Check: scores and thresholds of the day are 0 to 1, amounts are 0 or more, and alerts are at or above the threshold.
 -- Severity: error
 select
     customer_id,

@@ -1,4 +1,4 @@
--- Check: the day has between a third and three times the transactions of the median of the fourteen days before it.
+-- Check: the number of transactions of the day is between 1/3 and 3 times the median of the 14 days before it.
 -- Severity: warn
 with days as (
     select

@@ -183,7 +183,7 @@ def test_a_bad_day_stops_before_gold_and_is_reported_to_the_webhook(running: Run
     assert running.announced(run) == []
     posted = webhook.heard("data_quality")
     assert (posted["kind"], posted["task_id"]) == ("task_failed", "gates.check")
-    assert "does not hold" in posted["what"]
+    assert "fails the check" in posted["what"]
     compare_marts(running.settings, running.cards)
 
 
@@ -219,7 +219,7 @@ def test_a_late_run_is_recorded_and_reported_to_the_webhook(running: Running, we
     run = running.trigger("late_run")
     assert running.finish("late_run", run) == "success"
     query = "SELECT run_id, what FROM ops.incidents WHERE kind = 'deadline_missed' AND dag_id = 'late_run'"
-    assert running.ask(query) == [(run, "the run is not done in time")]
+    assert running.ask(query) == [(run, "the run missed its deadline")]
 
     posted = webhook.heard("late_run")
     assert (posted["kind"], posted["run_id"]) == ("deadline_missed", run)

@@ -100,7 +100,7 @@ def test_the_second_build_changes_nothing(warehouse: tuple[Settings, Dbt]) -> No
 
 def test_lineage_connects_gold_with_raw(warehouse: tuple[Settings, Dbt], tmp_path: Path) -> None:
     dbt = warehouse[1]
-    dbt.tell_lineage(tmp_path / "lineage.jsonl")
+    dbt.write_lineage(tmp_path / "lineage.jsonl")
     events = read_events(tmp_path / "lineage.jsonl")
     assert sources_of(events, "gold.fct_daily_fraud_summary") >= {"raw.decisions", "gold.fct_transactions"}
     assert sources_of(events, "gold.fct_rule_performance") >= {"raw.decisions", "raw.labels"}

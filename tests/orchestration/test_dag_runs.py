@@ -56,7 +56,7 @@ def test_one_day_goes_from_raw_to_gold(run_dag: Run, ask: Ask, bag: DagBag) -> N
     assert len(built) >= len(models) >= 20
 
 
-def test_the_tasks_tell_lineage_from_raw_to_gold(lineage: Path) -> None:
+def test_the_tasks_write_lineage_from_raw_to_gold(lineage: Path) -> None:
     """Of the run before."""
     events = read_events(lineage)
     assert sources_of(events, "gold.fct_daily_fraud_summary") >= {"raw.decisions", "gold.fct_transactions"}
@@ -84,7 +84,7 @@ def test_a_bad_day_is_not_trusted_and_somebody_hears_of_it(run_dag: Run, ask: As
     assert one[1] in found[0][1]
     incidents = ask("SELECT kind, dag_id, task_id, what FROM ops.incidents")
     assert [row[:3] for row in incidents] == [("task_failed", "data_quality", "gates.check")]
-    assert "does not hold" in incidents[0][3]
+    assert "fails the check" in incidents[0][3]
 
     ask(change, amount, *one[:2])
     assert set.union(*states(run_dag("data_quality", day=one[2])).values()) == {"success"}

@@ -121,12 +121,12 @@ def test_a_backup_that_restores_to_something_else_is_no_backup(
     written = json.loads(sums.read_text())
     written["tables"]["raw.labels"][0] += 1
     sums.write_text(json.dumps(written))
-    with pytest.raises(UserError, match=r"restores to something else \(raw.labels"):
+    with pytest.raises(UserError, match=r"does not restore what was dumped \(raw.labels"):
         backups.verify(settings, dump)
     sums.unlink()
-    with pytest.raises(UserError, match="was not finished"):
+    with pytest.raises(UserError, match="is not complete"):
         backups.verify(settings, dump)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="there is no pg_dump on PATH"):
+    with pytest.raises(UserError, match="pg_dump is not on PATH"):
         backups.back_up(settings, tmp_path / "other", datetime.now(UTC))
     assert list((tmp_path / "other").iterdir()) == [], "nothing half done is left"

@@ -6,7 +6,7 @@ with transactions as (
 
 ),
 
--- A late transaction changes its whole day, so that day is counted again.
+-- A late transaction changes the totals of its day, so the build counts that day again.
 days as (
 
     select distinct occurred_on from transactions

@@ -1,4 +1,4 @@
--- A whole table each time: a label may come weeks after its transaction and changes that transaction's day.
+-- Each build creates the whole table: a label may arrive weeks after its transaction, and changes that day.
 with transactions as (
 
     select * from {{ ref('fct_transactions') }}

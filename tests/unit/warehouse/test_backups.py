@@ -27,6 +27,6 @@ def test_the_newest_stay(number: int, keep: int, tmp_path_factory: pytest.TempPa
 
 def test_one_is_always_kept(tmp_path: Path) -> None:
     (tmp_path / "streamflow-20260101T014300Z.dump").touch()
-    with pytest.raises(UserError, match="not deleted"):
+    with pytest.raises(UserError, match="cannot be deleted"):
         prune(tmp_path, 0)
     assert len(list(tmp_path.iterdir())) == 1

@@ -34,7 +34,7 @@ def test_every_query_says_what_it_is_for() -> None:
 )
 def test_a_query_that_does_not_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "odd.sql").write_text(text)
-    with pytest.raises(UserError, match="does not say what it is for"):
+    with pytest.raises(UserError, match="has no header"):
         read_sql_files(tmp_path)
 
 
