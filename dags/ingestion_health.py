@@ -1,9 +1,9 @@
-"""Look after the raw tables every hour.
+"""Maintain the raw tables every hour.
 
-Creates the partitions of the days to come, deletes rows that were loaded longer ago than `ops.partition_policy` keeps
-them (each deletion is recorded in `ops.retention_log`), and records the age of the newest decision
-(`ops.quality_results`; a stale feed is a warning and fails nothing). Afterwards, data quality checks the last closed
-day.
+The DAG creates the partitions of the coming days, deletes rows that were loaded longer ago than `ops.partition_policy`
+keeps them (each deletion is recorded in `ops.retention_log`), and records the age of the newest decision in
+`ops.quality_results`. An old newest decision is a warning and fails no task. Then `data_quality` checks the last
+complete day.
 
 **If it fails**: another session held a table for longer than the retries. The next run is usually enough; otherwise end
 the long query.
@@ -18,7 +18,7 @@ from flink_jobs.warehouse.orchestration import RAW_SEEN, dag_head
 
 @dag(schedule="7 * * * *", **dag_head(__doc__, tags=["warehouse", "raw"], minutes=30))
 def ingestion_health() -> None:
-    """Wire the hourly look at the raw tables."""
+    """Wire the hourly maintenance of the raw tables."""
 
     @task
     def create_partitions() -> list[str]:
