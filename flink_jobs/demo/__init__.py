@@ -1,5 +1,5 @@
-"""The demo: everything started, card traffic sent, watched live, and every event accounted for at the end.
+"""The demo: start everything, send card traffic, show it live, and account for every record at the end.
 
-``run`` reads top to bottom as the demo goes; ``preparation`` starts, ``board`` gathers what the threads learn,
-``screen`` shows it, ``summary`` closes the account.
+``demonstration`` runs the demo from start to end. ``preparation`` starts stack, model and jobs; ``threads`` sends and
+reads; ``board`` collects the results of the threads; ``screen`` shows them; ``summary`` is the final reconciliation.
 """

@@ -1,4 +1,4 @@
-"""The account once more, from the Postgres tables: what the archive job wrote about the records of one run."""
+"""The outcomes of one run, read from the Postgres tables that the archive job writes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.documents import AlertDocument, DeadLetterDocument, DecisionDocument
     from flink_jobs.traffic.ledger import SentLedger
 
-# A run's records are those from the first offset it wrote to in each partition on.
+# The records of a run start, in each partition, at the first offset that the run wrote.
 _OF_RUN = """
     JOIN unnest(%(partitions)s::int[], %(offsets)s::bigint[]) AS run (partition, first_offset)
         ON source_partition = run.partition AND source_offset >= run.first_offset
@@ -38,24 +38,24 @@ _ALERTS = """
 
 
 class ArchivedOutcomes:
-    """Reads the tables of one run."""
+    """Reads the rows of one run."""
 
     def __init__(self, connection: psycopg.Connection[dict[str, Any]], topic: str, customers: str) -> None:
-        """Name the transactions topic, and the prefix of the run's customers (alerts have no coordinate)."""
+        """Set the transactions topic, and the prefix of the run's customers: alerts hold no partition and offset."""
         self._connection = connection
         self._topic = topic
         self._customers = customers
 
     def count(self, first_offsets: Mapping[int, int]) -> int:
-        """Return how many outcomes of the run's records are in the tables; cheap enough for every second.
+        """Return the number of the run's outcomes in the tables; cheap enough to call every second.
 
-        ``first_offsets`` gives the first offset of the run in each partition it wrote to.
+        ``first_offsets`` holds the first offset of the run in each partition that it wrote to.
         """
         row = self._connection.execute(_COUNT, self._run(first_offsets)).fetchone()
         return 0 if row is None else int(next(iter(row.values())))
 
     def outcomes(self, ledger: SentLedger, first_offsets: Mapping[int, int]) -> Outcomes:
-        """Return the account as the tables tell it."""
+        """Return the outcomes of the run's records according to the tables."""
         outcomes = Outcomes(ledger, self._topic)
         run = self._run(first_offsets)
         # The queries select the fields that ``Outcomes`` reads, under their names in the documents.
@@ -79,12 +79,12 @@ def open_archive(dsn: str, topic: str, customers: str) -> Iterator[ArchivedOutco
     """Connect to the database.
 
     Raises:
-        UserError: it does not answer. The text never holds the connection string, which has the password.
+        UserError: Postgres does not answer. The message never holds the connection string, because it has the password.
     """
     try:
         connection = psycopg.connect(dsn, autocommit=True, row_factory=dict_row, connect_timeout=5)
     except psycopg.OperationalError:
-        fix = "see `streamflow status` and its log"
+        fix = "see `streamflow status` and Postgres's log"
         raise UserError("Postgres does not answer", fix, ErrorCode.POSTGRES_UNREACHABLE) from None
     with connection:
         yield ArchivedOutcomes(connection, topic, customers)

@@ -1,4 +1,4 @@
-"""What is known at the moment: the threads of the demo write here, the screen reads snapshots."""
+"""The state of the demo: its threads write here, the screen reads snapshots."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ ALERTS_SHOWN = 6
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """What Flink and Postgres said last; None where they have not answered (yet).
+    """The last answers of Flink and Postgres; ``None`` without an answer so far.
 
     Attributes:
         state: of the detector job, such as RUNNING or RESTARTING.
-        busy: share of the time the detector's task works, 0 to 1.
-        checkpoints: completed so far.
-        failed_checkpoints: failed so far.
-        checkpoint_age_s: since the last one completed.
-        checkpoint_ms: how long it took.
-        state_bytes: how large it is.
-        archived: outcomes of this run in Postgres.
+        busy: share of the time that the detector's task is busy, 0 to 1.
+        checkpoints: number of completed checkpoints.
+        failed_checkpoints: number of failed checkpoints.
+        checkpoint_age_s: seconds since the last one completed.
+        checkpoint_ms: duration of the last one.
+        state_bytes: size of the last one.
+        archived: number of outcomes of this run in Postgres.
     """
 
     state: str | None = None
@@ -53,7 +53,7 @@ class ClusterView:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert, as far as the screen shows it."""
+    """The fields of an alert that the screen shows."""
 
     customer: str
     merchant: str | None
@@ -65,13 +65,13 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """The latencies of a run.
+    """The latencies of a run, in milliseconds.
 
     Attributes:
-        readable: from sending a transaction until its committed decision could be read.
-        readable_warm: the same over the later half of the decisions.
+        readable: from sending a transaction until its committed decision can be read.
+        readable_warm: the same for the second half of the decisions.
         decision: from a transaction's Kafka timestamp to the time of its decision.
-        decision_warm: the same over the later half.
+        decision_warm: the same for the second half.
     """
 
     readable: Percentiles
@@ -82,7 +82,7 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the screen shows, at one moment. Rates are per second over the last seconds."""
+    """All values that the screen shows, at one time. Rates are records per second over the last seconds."""
 
     seconds: float
     wanted: int
@@ -103,24 +103,24 @@ class Snapshot:
 
     @property
     def lag(self) -> int:
-        """Records the broker has whose outcome cannot be read yet."""
+        """Records that the broker has and whose outcome cannot be read yet."""
         return self.sent - self.decided - self.rejected - self.duplicates
 
 
 class Board(Watcher):
-    """Watches the replay, takes in the committed outcomes, and keeps the account of the run.
+    """Watches the replay, collects the committed outcomes, and keeps the ledger of the run.
 
-    The sender's thread enters deliveries, the reader's thread outcomes, the main thread takes snapshots.
+    The sender's thread enters deliveries, the reader's thread enters outcomes, the main thread takes snapshots.
     """
 
     def __init__(self, prefix: str, run: str, wanted: int, metrics: TrafficMetrics) -> None:
-        """Start an account.
+        """Start an empty ledger.
 
         Args:
-            prefix: of the topics.
+            prefix: prefix of the topics.
             run: prefix of the run's customers.
-            wanted: good transactions to be sent.
-            metrics: told about everything too.
+            wanted: number of valid transactions to send.
+            metrics: metrics of the sender, updated with every delivery and outcome.
         """
         self.ledger = SentLedger()
         self.outcomes = Outcomes(self.ledger, topic_name(prefix, "transactions"))
@@ -145,31 +145,31 @@ class Board(Watcher):
     # ---- on the sender's thread
 
     def sending(self, record: Outgoing) -> None:
-        """Note the moment: it is also the record's Kafka timestamp, to the millisecond."""
+        """Record the send time; it equals the record's Kafka timestamp to the millisecond."""
         self._metrics.sending(record)
         self._sending_s.append(time.time())
 
     def delivered(self, record: Outgoing, partition: int, offset: int) -> None:
-        """Enter where a record landed."""
+        """Enter the partition and offset of a delivered record."""
         self._metrics.delivered(record, partition, offset)
         with self._lock:
             self._sent_s[partition, offset] = self._sending_s.popleft()
             self.first_offsets.setdefault(partition, offset)
 
     def wants_end(self) -> bool:
-        """Tell the replay to end once ``end`` is set."""
+        """Return whether the replay must end: true once ``end`` is set."""
         return self.end.is_set()
 
     # ---- on the reader's thread
 
     def take(self, record: Record, seen_s: float) -> None:
-        """Take in one committed record of an output topic, seen at ``seen_s`` (seconds since the epoch)."""
+        """Enter one committed record of an output topic, read at ``seen_s`` (seconds since the epoch)."""
         with self._lock:
             if not self._enter(record, seen_s):
                 self._early.append((record, seen_s))
 
     def take_early(self) -> None:
-        """Take in what was decided before the producer had reported where the record landed."""
+        """Enter outcomes that arrived before the producer reported the offset of their record."""
         with self._lock:
             self._early = [item for item in self._early if not self._enter(*item)]
 
@@ -193,7 +193,7 @@ class Board(Watcher):
         return True
 
     def _is_known(self, topic: str, at: Coordinate) -> bool:
-        """Tell whether it is clear whose outcome this is: ours, delivered already, or surely not ours."""
+        """Return whether it is certain that the record at ``at`` is, or is not, one of this run."""
         partition, offset = at
         if self.all_sent or topic != self.outcomes.topic or at in self._sent_s:
             return True
@@ -222,7 +222,7 @@ class Board(Watcher):
     # ---- on the main thread
 
     def is_complete(self) -> bool:
-        """Tell whether everything was sent and has its outcome, alerts included."""
+        """Return whether all records were sent and have their outcome, alerts included."""
         with self._lock:
             answered = self.all_sent and self.outcomes.answered >= self.ledger.sent
             return answered and self.outcomes.alerts_decided <= self.outcomes.alerts_sent.keys()
@@ -234,7 +234,7 @@ class Board(Watcher):
             return Latencies(readable.all(), readable.second_half(), decision.all(), decision.second_half())
 
     def snapshot(self) -> Snapshot:
-        """Return what is known now."""
+        """Return the current values."""
         with self._lock:
             now, fates, ledger = time.monotonic(), self.outcomes.fates, self.ledger
             return Snapshot(

@@ -1,4 +1,4 @@
-"""The demo from beginning to end."""
+"""Run the demo from start to end."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from flink_jobs.traffic.sender_metrics import TrafficMetrics
 
 PATIENCE_S = 120.0
-"""Longest time without any new outcome before the account is closed as it is."""
+"""Longest time without a new outcome, in seconds; after it the demo ends with the outcomes it has."""
 HURRIED_S = 60.0
-"""The same after Ctrl-C."""
+"""The same limit after Ctrl-C."""
 FRAME_S = 0.25
 LOG_FILE = "demo.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Whom the demo tells what.
+    """The receivers of the demo's output.
 
     Attributes:
-        say: takes a line about progress.
-        view: makes what shows the traffic, given the URL of the Flink UI.
-        report: takes the account before anything is stopped; True tells that the stack runs on for now.
-        metrics: of the traffic.
+        say: prints a progress line.
+        view: returns the view of the traffic; its argument is the URL of the Flink UI.
+        report: prints the summary before anything is stopped; its second argument is true if the stack keeps running.
+        metrics: metrics of the sender.
     """
 
     say: Say
@@ -59,16 +59,16 @@ class Audience:
 
 
 def run_demo(plan: DemoPlan, audience: Audience, model_dir: Path | None = None) -> Summary:
-    """Run the demo and stop what it started, whatever happens.
+    """Run the demo, and stop everything that it started, also after an error.
 
     Args:
-        plan: what to do.
-        audience: whom to tell.
+        plan: the traffic, and what happens after it.
+        audience: the receivers of the output.
         model_dir: folder of model versions; default: ``STREAMFLOW_MODEL_DIR``, else ``models`` in the checkout.
 
     Raises:
-        UserError: something cannot be started or does not answer.
-        KeyboardInterrupt: Ctrl-C (or SIGTERM) before there was an account to make.
+        UserError: a part cannot start or does not answer.
+        KeyboardInterrupt: Ctrl-C or SIGTERM before any record was sent.
     """
     say = _unfailing(audience.say)
     stack = Stack(say=say)
@@ -87,10 +87,10 @@ def run_demo(plan: DemoPlan, audience: Audience, model_dir: Path | None = None) 
             if stays:
                 _wait_for_interrupt(say)
         finally:
-            # Stopping takes seconds; another Ctrl-C must not leave half of it running.
+            # Stopping takes seconds; another Ctrl-C must not leave processes running.
             with handled(lambda: say("Still stopping ...")):
                 if not plan.keep:
-                    say("Stopping what the demo started ...")
+                    say("Stopping everything that the demo started ...")
                 session.close()
     return summary
 
@@ -107,7 +107,7 @@ def _traffic(plan: DemoPlan, settings: Settings, run: str, session: Session, aud
                 interrupted = True
                 board.end.set()
         if interrupted:
-            audience.say("Stopping; making the account of what was sent (Ctrl-C again skips it) ...")
+            audience.say("Stopping; waiting for the outcome of every sent record (Ctrl-C again skips this) ...")
             with audience.view(settings.flink_rest_url) as shown:
                 _show_until(board.is_complete, board, traffic, shown, HURRIED_S)
         seconds = max(board.progress_at - start, 1e-9)
@@ -125,7 +125,7 @@ def _traffic(plan: DemoPlan, settings: Settings, run: str, session: Session, aud
 
 
 def _show_until(done: Callable[[], bool], board: Board, traffic: Traffic, view: View, patience_s: float) -> None:
-    """Show the board until the condition holds, or nothing new came for ``patience_s`` seconds after all was sent."""
+    """Show the board until ``done``, or until ``patience_s`` seconds pass without an outcome after all was sent."""
     while not done():
         traffic.check()
         view.show(board.snapshot())
@@ -136,7 +136,7 @@ def _show_until(done: Callable[[], bool], board: Board, traffic: Traffic, view: 
 
 
 def await_archive(settings: Settings, board: Board, run: str, patience_s: float) -> Balance:
-    """Return the account by the tables, once it balances or nothing new came for ``patience_s`` seconds."""
+    """Return the reconciliation with the tables, complete or after ``patience_s`` seconds without a new row."""
     topic = topic_name(settings.topic_prefix, "transactions")
     with open_archive(settings.postgres_dsn, topic, run) as tables:
         count, since = -1, time.monotonic()
@@ -147,13 +147,13 @@ def await_archive(settings: Settings, board: Board, run: str, patience_s: float)
             is_late = time.monotonic() - since > patience_s
             if count >= board.ledger.sent or is_late:
                 result = balance(board.ledger, tables.outcomes(board.ledger, board.first_offsets))
-                if result.is_balanced or is_late:  # alerts may come a moment after the decisions
+                if result.is_balanced or is_late:  # alerts can arrive shortly after the decisions
                     return result
             time.sleep(FRAME_S)
 
 
 def _unfailing(say: Say) -> Say:
-    """Return ``say`` for a terminal that may be closed: stopping goes on without anybody to tell."""
+    """Return ``say`` without its errors: a closed terminal must not keep the demo from stopping its processes."""
 
     def said(text: str) -> None:
         with suppress(OSError):
@@ -163,7 +163,7 @@ def _unfailing(say: Say) -> Say:
 
 
 def _wait_for_interrupt(say: Say) -> None:
-    say("Running on until Ctrl-C.")
+    say("Running until Ctrl-C.")
     try:
         threading.Event().wait()
     except KeyboardInterrupt:

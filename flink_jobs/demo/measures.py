@@ -1,4 +1,4 @@
-"""Rates and percentiles of what passes by. Pure: the clock is the caller's."""
+"""Rates and latency percentiles. Pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WINDOW_S = 5.0
-"""Outcomes come in one burst per checkpoint: a shorter window would show the bursts, not the rate."""
+"""Outcomes arrive in one burst per checkpoint; a shorter window would show bursts instead of the rate."""
 
 
 class RateMeter:
@@ -24,10 +24,10 @@ class RateMeter:
         self._samples: deque[tuple[float, int]] = deque()
 
     def update(self, now_s: float, total: int) -> float:
-        """Enter the total so far and return the rate, per second; 0 until two moments are known."""
+        """Enter the current total and return the rate per second; 0 until there are two samples."""
         samples = self._samples
         samples.append((now_s, total))
-        # The oldest sample kept is the last one outside the window, so that the rate always spans all of it.
+        # The oldest sample that is kept is the last one before the window, so that the rate covers the whole window.
         while len(samples) > 2 and samples[1][0] <= now_s - self._window_s:  # noqa: PLR2004 - an interval has two ends
             samples.popleft()
         (first_s, first), (last_s, last) = samples[0], samples[-1]
@@ -36,14 +36,14 @@ class RateMeter:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Median and 99th percentile in milliseconds; None when nothing was measured."""
+    """Median and 99th percentile in milliseconds; ``None`` without a measurement."""
 
     p50_ms: float | None = None
     p99_ms: float | None = None
     count: int = 0
 
     def text(self) -> str:
-        """Return both in words."""
+        """Return both as text; ``-`` without a measurement."""
         if self.p50_ms is None or self.p99_ms is None:
             return "-"
         return f"p50 {self.p50_ms:,.0f} ms, p99 {self.p99_ms:,.0f} ms"
@@ -68,7 +68,7 @@ def percentiles(values: Sequence[float]) -> Percentiles:
 
 
 class LatencyLog:
-    """Every latency of a run with the moment it was seen: 16 bytes and two objects each."""
+    """All latencies of a run with the time of each; a latency takes 16 bytes and two objects."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -76,12 +76,12 @@ class LatencyLog:
         self._values: list[float] = []
 
     def add(self, now_s: float, latency_ms: float) -> None:
-        """Enter one; moments must not go back."""
+        """Enter one latency; ``now_s`` must not decrease."""
         self._seen_s.append(now_s)
         self._values.append(latency_ms)
 
     def recent(self, now_s: float, window_s: float = WINDOW_S) -> Percentiles:
-        """Return the percentiles of the last ``window_s`` seconds, or of all when nothing came since."""
+        """Return the percentiles of the last ``window_s`` seconds; of the whole run if these have no latency."""
         start = bisect_left(self._seen_s, now_s - window_s)
         return percentiles(self._values[start:] or self._values)
 
@@ -90,5 +90,5 @@ class LatencyLog:
         return percentiles(self._values)
 
     def second_half(self) -> Percentiles:
-        """Return the percentiles of the later half of the values: what a job does once its JVM is warm."""
+        """Return the percentiles of the second half of the values, which excludes JVM warm-up."""
         return percentiles(self._values[len(self._values) // 2 :])

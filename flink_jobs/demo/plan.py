@@ -1,4 +1,4 @@
-"""What one demo run does."""
+"""The plan of a demo run: data, rate, faults."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ EVENTS = 10_000
 RATE = 800.0
 FAULTS = FaultPlan(malformed=0.05, duplicates=0.02, late=0.01)
 CHECKPOINT_INTERVAL_MS = 1_000
-"""Results can be read after the checkpoint that follows them, so this bounds the latency that is seen."""
+"""Results can be read after the next checkpoint, so the latency depends on this interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """What to send, and what to do afterwards.
+    """The traffic of the demo, and what happens after it.
 
     Attributes:
-        events: good transactions to send; faults come on top of them.
-        pace: of all records.
-        faults: mixed in.
-        data: the card file; it starts over when it is shorter than ``events``.
-        keep: leave what was started running.
-        secure: with TLS, log-ins and rights; ``None``: as the stack was last.
-        stay: after the summary, wait for Ctrl-C before stopping.
+        events: number of valid transactions; faults are sent in addition.
+        pace: pace of all records.
+        faults: faults mixed into the traffic.
+        data: the card file; it is repeated if it has fewer rows than ``events``.
+        keep: keep everything running after the demo.
+        secure: use TLS, logins and rights; ``None`` keeps the last choice of the stack.
+        stay: wait for Ctrl-C after the summary before stopping.
     """
 
     events: int = EVENTS
@@ -49,15 +49,15 @@ class DemoPlan:
 
 
 def run_prefix(now_s: float | None = None) -> str:
-    """Return what is put before the ids of one run, so that no earlier run has decided its transactions.
+    """Return the prefix of a run's ids, so that its transactions differ from those of earlier runs.
 
-    Eight hexadecimal digits of the second it started: one stack runs one demo at a time.
+    It holds the start time in seconds as eight hexadecimal digits: a stack runs one demo at a time.
     """
     return f"demo-{int(time.time() if now_s is None else now_s):08x}-"
 
 
 def card_events(path: Path, prefix: str) -> Iterator[SourceEvent]:
-    """Yield the transactions of the file under ids of this run, from the beginning again as other customers, for ever.
+    """Yield the transactions of the file with this run's ids; then repeat the file with other ids, without end.
 
     Raises:
         UserError: the file cannot be read.
@@ -65,6 +65,6 @@ def card_events(path: Path, prefix: str) -> Iterator[SourceEvent]:
     mapping = mapping_for(path, None)
     lap = 0
     while True:
-        # The ids of later laps differ too: time goes back to the file's first day, and these are not redeliveries.
+        # Later laps have other ids: their event time restarts, and they are no redeliveries.
         yield from with_prefix(read_events(path, mapping), prefix if lap == 0 else f"{prefix}{lap}-")
         lap += 1

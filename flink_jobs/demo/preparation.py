@@ -1,4 +1,4 @@
-"""From nothing to a running detector: the model, the stack, the jobs; and back again at the end."""
+"""Start the stack, the model and the jobs for the demo, and stop them at the end."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 
 STOP_LIMIT_S = 20.0
 TASKMANAGERS = 2
-"""One slot for the detector, one for the archive."""
+"""One task slot for the detector and one for the archive job."""
 
 
 @dataclass(slots=True)
 class Timings:
-    """How long each part of the demo took, in seconds."""
+    """The duration of each part of the demo, in seconds."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Measure a block, also one that fails."""
+        """Measure the duration of a block, even if it fails."""
         start = time.monotonic()
         try:
             yield
@@ -58,7 +58,7 @@ class Timings:
 
 
 def trained_version(model_dir: Path, data: Path, parameters: TrainingParameters) -> str | None:
-    """Return the newest version in ``model_dir`` that this data and these parameters gave, if it can be served."""
+    """Return the newest valid version in ``model_dir`` trained with these data and parameters, else ``None``."""
     digest = sha256(data)
     found = []
     for path in model_dir.glob(f"*/{MANIFEST_FILE}"):
@@ -75,7 +75,7 @@ def sha256(path: Path) -> str:
     """Return the digest of a file.
 
     Raises:
-        UserError: there is no such file.
+        UserError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -85,8 +85,8 @@ def sha256(path: Path) -> str:
 
 
 def start_training(model_dir: Path, data: Path) -> subprocess.Popen[str]:
-    """Train in a process of its own, so that both cores work while the servers start."""
-    # What the person made current stays so; in a fresh checkout `streamflow submit` should find a model.
+    """Start the training in a separate process, in parallel with the start of the servers."""
+    # A current version that the user chose stays; in a fresh checkout `streamflow submit` needs a current model.
     current = "--no-current" if (model_dir / CURRENT_FILE).exists() else "--current"
     command = [sys.executable, "-P", "-m", "flink_jobs.cli", "train", "--data", str(data), "--out", str(model_dir)]
     return subprocess.Popen(
@@ -96,20 +96,20 @@ def start_training(model_dir: Path, data: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C is ours to pass on
+        start_new_session=True,  # this process passes Ctrl-C on
     )
 
 
 def finish_training(training: subprocess.Popen[str]) -> str:
-    """Wait for the training and return the version.
+    """Wait for the training and return the model version.
 
     Raises:
-        UserError: it failed; with its own last line.
+        UserError: the training failed; the message holds its last line.
     """
     answer, errors = training.communicate()
     if training.returncode:
         last = (errors.strip().splitlines() or ["no output"])[-1]
-        raise UserError(f"training the model failed: {last}", "run `streamflow train` by hand to see more")
+        raise UserError(f"training the model failed: {last}", "run `streamflow train` to see its whole output")
     return str(orjson.loads(answer)["version"])
 
 
@@ -117,12 +117,16 @@ def finish_training(training: subprocess.Popen[str]) -> str:
 
 
 class Session:
-    """What the demo starts, and how to stop exactly that."""
+    """The processes and jobs that the demo starts; it stops only these."""
 
     def __init__(self, stack: Stack, *, keep: bool, say: Say, secure: bool | None = None) -> None:
-        """Look at what runs already; nothing starts yet. ``keep`` leaves everything running at the end.
+        """Check whether the stack already runs; nothing starts yet.
 
-        ``secure`` is what ``Stack.up`` takes.
+        Args:
+            stack: the local stack.
+            keep: leave everything running at the end.
+            say: prints a progress line.
+            secure: as for ``Stack.up``.
         """
         self.stack = stack
         self.timings = Timings()
@@ -133,22 +137,22 @@ class Session:
         self._say = say
         self._training: subprocess.Popen[str] | None = None
         self._settings: Settings | None = None
-        self._others: set[str] = set()  # jobs that ran before: not ours to stop
+        self._others: set[str] = set()  # jobs that ran before the demo; the demo does not stop them
 
     @property
     def leaves_stack(self) -> bool:
-        """Tell whether the stack runs on after the demo."""
+        """Whether the stack keeps running after the demo."""
         return self._keep or self.had_stack
 
     def prepare(self, model_dir: Path, data: Path) -> Settings:
-        """Start what is missing, and return the settings of the running stack.
+        """Start all missing parts, and return the settings of the running stack.
 
         Raises:
-            UserError: something cannot start.
+            UserError: a part cannot start.
         """
         version = os.environ.get("STREAMFLOW_MODEL_VERSION") or trained_version(model_dir, data, TrainingParameters())
         if version is None:
-            self._say("Training the model beside it ...")
+            self._say("Training the model in parallel ...")
             self._training = start_training(model_dir, data)
         with self.timings.measure("stack"):
             wanted = max(TASKMANAGERS, self.stack.record.taskmanagers)
@@ -167,13 +171,13 @@ class Session:
             self._others.add(job.job_id)
             self.jobs.update({name: job.job_id for name in JOBS if job.name == f"streamflow-{name}"})
         for name in self.jobs:
-            self._say(f"The {name} job runs already; its own settings stay")
+            self._say(f"The {name} job already runs and keeps its settings")
         environment = {
             "STREAMFLOW_CHECKPOINT_INTERVAL_MS": str(CHECKPOINT_INTERVAL_MS),
             **{name: value for name, value in os.environ.items() if name.startswith("STREAMFLOW_")},
             "STREAMFLOW_MODEL_VERSION": version,
             "STREAMFLOW_MODEL_DIR": str(model_dir),
-            process.MARKER: self.stack.record.stack_id,  # so that `down` ends a client that is still at work
+            process.MARKER: self.stack.record.stack_id,  # so that `down` ends a client that still runs
         }
         missing = [name for name in JOBS if name not in self.jobs]
         pool = ThreadPoolExecutor(len(JOBS))
@@ -192,7 +196,7 @@ class Session:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """Stop what this session started, as far as it came; with ``keep``, nothing that runs on."""
+        """Stop everything that this session started; with ``keep`` only an unfinished training."""
         with self.timings.measure("stopping"):
             if self._training is not None and self._training.poll() is None:
                 self._training.terminate()
@@ -205,7 +209,7 @@ class Session:
                 self.stack.down()
 
     def _stop_jobs(self, settings: Settings) -> None:
-        """Stop our jobs with a savepoint: it commits what is open, so that the next run begins where this one ended."""
+        """Stop this session's jobs with a savepoint, which commits open transactions and the read offsets."""
         rest = FlinkRest(settings.flink_rest_url, timeout_s=5)
 
         def stop(job_id: str) -> None:

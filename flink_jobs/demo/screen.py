@@ -1,4 +1,4 @@
-"""The demo as people see it: a live view on a terminal, one line every other second elsewhere."""
+"""The output of the demo: a live view on a terminal, otherwise one line every 2 seconds."""
 
 from __future__ import annotations
 
@@ -29,40 +29,40 @@ _MEGABYTE = 1e6
 
 
 class View(Protocol):
-    """Shows snapshots for the length of a ``with`` block."""
+    """Shows snapshots during a ``with`` block."""
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start the view."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Show no more."""
+        """End the view."""
 
     def show(self, snapshot: Snapshot) -> None:
-        """Show what is known now; called several times a second."""
+        """Show a snapshot; called several times a second."""
 
 
 class LineView:
     """One line every ``LINE_EVERY_S`` seconds."""
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """Write lines with ``say``; ``clock`` gives monotonic seconds."""
+        """Write lines with ``say``; ``clock`` returns monotonic seconds."""
         self._say = say
         self._clock = clock
         self._last_s: float | None = None
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the view."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
+        """End the view."""
 
     def show(self, snapshot: Snapshot) -> None:
-        """Write a line if the last one is old enough."""
+        """Write a line if the last line is at least ``LINE_EVERY_S`` seconds old."""
         now = self._clock()
         if self._last_s is None or now - self._last_s >= LINE_EVERY_S:
             self._last_s = now
@@ -70,7 +70,7 @@ class LineView:
 
 
 class LiveView:
-    """A full view that is drawn over and over in place."""
+    """A full view that is redrawn in place."""
 
     def __init__(self, console: Console, flink_ui: str) -> None:
         """Draw on ``console``; ``flink_ui`` is shown in the title."""
@@ -78,18 +78,18 @@ class LiveView:
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the view."""
         self._live.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End; the summary takes the view's place."""
+        """End the view; the summary replaces it."""
         self._live.__exit__(kind, error, trace)
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw."""
+        """Draw a snapshot."""
         self._live.update(render(snapshot, self._title), refresh=True)
 
 
@@ -131,9 +131,9 @@ def _flow(snapshot: Snapshot) -> Table:
     grid.add_column()
     bar = ProgressBar(total=snapshot.wanted, completed=snapshot.good, width=36)
     grid.add_row("sent", f"{snapshot.sent:,}", f"{snapshot.sent_rate:,.0f}/s", bar)
-    set_aside = f"{snapshot.rejected:,} rejected, {snapshot.duplicates:,} duplicates"
-    grid.add_row("decided", f"{snapshot.decided:,}", f"{snapshot.decided_rate:,.0f}/s", set_aside)
-    grid.add_row("lag", f"{snapshot.lag:,}", "", "sent, outcome not yet committed")
+    rejected = f"{snapshot.rejected:,} rejected, {snapshot.duplicates:,} duplicates"
+    grid.add_row("decided", f"{snapshot.decided:,}", f"{snapshot.decided_rate:,.0f}/s", rejected)
+    grid.add_row("lag", f"{snapshot.lag:,}", "", "sent, without a committed outcome yet")
     grid.add_row("in Postgres", _or_dash(snapshot.cluster.archived), "", f"{snapshot.seconds:,.0f} s since the start")
     return grid
 
@@ -143,8 +143,8 @@ def _facts(snapshot: Snapshot) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column()
-    grid.add_row("latency", f"sending to readable decision: {snapshot.readable.text()}")
-    grid.add_row("", f"Kafka timestamp to decision:  {snapshot.decision.text()}")
+    grid.add_row("latency", f"send to readable decision:   {snapshot.readable.text()}")
+    grid.add_row("", f"Kafka timestamp to decision: {snapshot.decision.text()}")
     style = "green" if cluster.state == "RUNNING" else "red bold"
     state = Text.assemble((cluster.state or "no answer", style))
     if cluster.busy is not None:
@@ -180,7 +180,7 @@ def _alerts(latest: tuple[Alert, ...]) -> RenderableType:
 
 
 def amount(alert: Alert) -> str:
-    """Return the amount in the currency's own unit: `12.34 USD`."""
+    """Return the amount in the currency's main unit, such as ``12.34 USD``."""
     exponent = EXPONENTS.get(alert.currency, DEFAULT_EXPONENT)
     whole, rest = divmod(alert.amount_minor, 10**exponent)
     return f"{whole:,}" + (f".{rest:0{exponent}}" if exponent else "") + f" {alert.currency}"

@@ -1,4 +1,4 @@
-"""The end of the demo: the account of every record sent, from Kafka and from Postgres, and what to do next."""
+"""The summary of the demo: every sent record accounted for, in Kafka and in Postgres, and the next steps."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 BALANCED, NOT_BALANCED = 0, 1
 WIDTH = 100
+LABEL = 14
+INDENT = " " * LABEL
 
 
 @dataclass(frozen=True, slots=True)
 class Locations:
-    """Where things are, for the person at the terminal."""
+    """The addresses that the summary shows to the user."""
 
     home: Path
     flink_ui: str
@@ -33,19 +35,19 @@ class Locations:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of everything that was sent.
+    """The outcomes of all records that the demo sent.
 
     Attributes:
         run: prefix of this run's customer and transaction ids.
         source: name of the card file.
-        ledger: what was sent.
-        kafka: the account by the committed records of the output topics.
-        postgres: the account by the tables.
-        seconds: from the first record sent until the last outcome was in Kafka.
-        latencies: of the decisions.
-        timings: seconds each part of the demo took.
+        ledger: the sent records.
+        kafka: the reconciliation with the committed records of the output topics.
+        postgres: the reconciliation with the tables.
+        seconds: time from the first sent record to the last outcome in Kafka.
+        latencies: latencies of the decisions.
+        timings: duration of each part of the demo, in seconds.
         locations: of the Flink UI, the database and the home folder.
-        interrupted: whether Ctrl-C ended the sending early.
+        interrupted: whether Ctrl-C stopped the sender early.
     """
 
     run: str
@@ -61,16 +63,16 @@ class Summary:
 
     @property
     def is_balanced(self) -> bool:
-        """Tell whether something was sent, and Kafka and Postgres both hold for each record what was planned."""
+        """Whether records were sent, and Kafka and Postgres both hold the planned outcome of each."""
         return self.ledger.sent > 0 and self.kafka.is_as_expected and self.postgres.is_as_expected
 
     @property
     def exit_code(self) -> int:
-        """Return 0 only when the account balances."""
+        """0 if every record is accounted for with its planned outcome, else 1."""
         return BALANCED if self.is_balanced else NOT_BALANCED
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything for JSON output."""
+        """Return all values for JSON output."""
         return {
             "run": self.run,
             "source": self.source,
@@ -88,50 +90,50 @@ class Summary:
         }
 
     def lines(self) -> list[str]:
-        """Return the account in words."""
+        """Return the summary as lines of text."""
         ledger, fates = self.ledger, self.ledger.fates
         rate = ledger.sent / self.seconds if self.seconds else 0.0
         good = f"{fates['decided']:,} good ({ledger.faults['late']:,} of them late)"
         early = ", ended early" if self.interrupted else ""
         lines = [
             f"{self.source}: {ledger.sent:,} records in {self.seconds:.1f} s ({rate:,.0f}/s){early}",
-            f"sent      {good}, {fates['rejected']:,} malformed, {fates['duplicate']:,} redelivered",
+            f"{'sent':<{LABEL}}{good}, {fates['rejected']:,} malformed, {fates['duplicate']:,} redelivered",
         ]
         for name, account in (("Kafka", self.kafka), ("Postgres", self.postgres)):
-            lines.append(f"{name:<10}{account.lines()[0]}")
-            lines += [f"          {problem}" for problem in problems(account)]
+            lines.append(f"{name:<{LABEL}}{account.lines()[0]}")
+            lines += [f"{INDENT}{problem}" for problem in problems(account)]
         latency = self.latencies
         lines += [
-            f"latency   sending to readable decision: {_both(latency.readable, latency.readable_warm)}",
-            f"          Kafka timestamp to decision:  {_both(latency.decision, latency.decision_warm)}",
+            f"{'latency':<{LABEL}}send to readable decision:   {_both(latency.readable, latency.readable_warm)}",
+            f"{INDENT}Kafka timestamp to decision: {_both(latency.decision, latency.decision_warm)}",
             *self._counts(),
         ]
         if ledger.sent == 0:
-            lines.append("nothing was sent, so nothing is shown to work")
+            lines.append("no record was sent, so this run proves nothing")
         return lines
 
     def _counts(self) -> list[str]:
-        """Return what the decisions and dead letters were, below their headings."""
+        """Return the lines about alerts and dead letters."""
         kafka = self.kafka
-        degraded = f", {kafka.degraded:,} decided without the model" if kafka.degraded else ""
+        degraded = f", {kafka.degraded:,} scored without the model" if kafka.degraded else ""
         incidents = f", {kafka.incidents:,} incidents" if kafka.incidents else ""
-        lines = [f"alerts    {kafka.alerts:,}{degraded}{incidents}"]
+        lines = [f"{'alerts':<{LABEL}}{kafka.alerts:,}{degraded}{incidents}"]
         if kafka.detection is not None:
             found = kafka.detection
             frauds = found.true_alerts + found.missed_frauds
-            lines.append(f"          {found.true_alerts:,} of {frauds:,} labelled frauds among them")
+            lines.append(f"{INDENT}{found.true_alerts:,} of {frauds:,} labelled frauds among them")
         # A reason and its count stay on one line.
         reasons = ", ".join(f"{name}\xa0{count:,}" for name, count in kafka.reasons.items()) or "none"
         wrapped = [text.replace("\xa0", " ") for text in textwrap.wrap(reasons, WIDTH)]
-        return [*lines, f"letters   {wrapped[0]}", *(f"          {text}" for text in wrapped[1:])]
+        return [*lines, f"{'dead letters':<{LABEL}}{wrapped[0]}", *(f"{INDENT}{text}" for text in wrapped[1:])]
 
     def next_steps(self, *, stack_runs: bool) -> list[str]:
-        """Return what to do now; with the stack gone, how to get it back."""
+        """Return the next steps for the user; for a stopped stack, how to start it again."""
         at = self.locations
         if not stack_runs:
             return [
                 f"Everything is stopped; topics, tables and logs stay in {at.home}.",
-                "To look around: `streamflow demo --keep`, or `streamflow up` and `streamflow submit`.",
+                "To explore: `streamflow demo --keep`, or `streamflow up` and `streamflow submit`.",
             ]
         password = f". {at.home / 'stack.env'}; PGPASSWORD=$STREAMFLOW_POSTGRES_PASSWORD"
         connect = f"psql -h {at.postgres_host} -p {at.postgres_port} -U {at.postgres_user} {at.postgres_database}"
@@ -146,10 +148,10 @@ class Summary:
 
 
 def problems(account: Balance) -> list[str]:
-    """Return what is wrong with an account, in words: the lines between its verdict and its counts."""
+    """Return the problems of a reconciliation: its lines between the verdict and the counts."""
     lines = itertools.takewhile(lambda text: text.startswith("  "), account.lines()[1:])
     return [] if account.is_as_expected else [text.strip() for text in lines]
 
 
 def _both(whole: Percentiles, warm: Percentiles) -> str:
-    return f"{whole.text()}; later half: {warm.text()}"
+    return f"{whole.text()}; second half of the run: {warm.text()}"

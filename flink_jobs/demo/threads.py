@@ -1,4 +1,4 @@
-"""What goes on at once while the demo shows it: sending, reading outcomes, asking Flink and Postgres."""
+"""The threads of the demo: one sends records, one reads outcomes, one polls Flink and Postgres."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ DETECTOR_TASK = "fraud detector"
 
 
 class Traffic:
-    """Runs the three on threads of their own for the length of a ``with`` block.
+    """Runs the three threads during a ``with`` block.
 
-    Leaving the block ends the sending (what is under way is still delivered), then the rest.
+    At the end of the block the sender stops first, after all records that it sent are delivered; then the others stop.
     """
 
     def __init__(self, plan: DemoPlan, settings: Settings, run: str, board: Board, detector: str) -> None:
-        """Name what to do; nothing starts yet. ``detector`` is the id of the job to watch."""
+        """Set the plan; nothing starts yet. ``detector`` is the id of the detector job."""
         self._plan = plan
         self._settings = settings
         self._run = run
@@ -53,7 +53,7 @@ class Traffic:
         self._running: list[Future[None]] = []
 
     def __enter__(self) -> Self:
-        """Start; the reader begins at the present end of the outputs, so earlier runs cost nothing."""
+        """Start the threads; the reader starts at the current end of the output topics and skips earlier runs."""
         start = output_ends(self._settings.broker("traffic"), self._settings.topic_prefix)
         self._running = [
             self._pool.submit(self._read, start),
@@ -65,13 +65,13 @@ class Traffic:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """End all three."""
+        """Stop the threads."""
         self._board.end.set()
         self._stop.set()
         self._pool.shutdown()
 
     def check(self) -> None:
-        """Raise what went wrong on one of the threads, if anything did."""
+        """Raise the exception of a thread that failed, if one did."""
         for future in self._running:
             if future.done():
                 future.result()
@@ -105,14 +105,14 @@ class Traffic:
             first: ClusterView | None = None
             while not self._stop.wait(ASK_EVERY_S):
                 view = ask(rest, self._detector, tables, self._board)
-                # While tasks start, Flink tries checkpoints and counts each as failed: those are not of this run.
+                # While tasks start, Flink counts each checkpoint as failed; these are not failures of this run.
                 first = view if first is None and view.state is not None else first
                 before = 0 if first is None else first.failed_checkpoints
                 self._board.cluster = replace(view, failed_checkpoints=max(0, view.failed_checkpoints - before))
 
 
 def ask(rest: FlinkRest, detector: str, tables: ArchivedOutcomes, board: Board) -> ClusterView:
-    """Return how Flink and Postgres stand; what does not answer is left out, for a restart must not end the demo."""
+    """Return the current values of Flink and Postgres, without those of a part that does not answer: it may restart."""
     try:
         archived: int | None = tables.count(dict(board.first_offsets))
     except psycopg.Error:

@@ -113,7 +113,7 @@ class Balance:
 
     def lines(self) -> list[str]:
         """Return the reconciliation as lines of text."""
-        verdict = "balances" if self.is_balanced else "DOES NOT BALANCE"
+        verdict = "every record accounted for" if self.is_balanced else "NOT EVERY RECORD ACCOUNTED FOR"
         total = f"sent {self.sent:,} = decided {self.decided:,} + rejected {self.rejected:,}"
         lines = [f"{total} + duplicates {self.duplicates:,}: {verdict}"]
         checks = (

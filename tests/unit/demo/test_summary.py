@@ -40,14 +40,14 @@ def test_nothing_sent_shows_nothing() -> None:
     empty = Balance(sent=0, decided=0, rejected=0, duplicates=0)
     nothing = summary(empty, empty, sent=False)
     assert nothing.exit_code == 1
-    assert "nothing was sent" in nothing.lines()[-1]
+    assert "no record was sent" in nothing.lines()[-1]
 
 
 def test_the_account_is_in_the_words_of_both_sides() -> None:
     lines = summary(postgres=LOST).lines()
     kafka, postgres = (next(line for line in lines if line.startswith(name)) for name in ("Kafka", "Postgres"))
-    assert kafka.endswith("sent 4 = decided 2 + rejected 1 + duplicates 1: balances")
-    assert postgres.endswith("DOES NOT BALANCE")
+    assert kafka.endswith("sent 4 = decided 2 + rejected 1 + duplicates 1: every record accounted for")
+    assert postgres.endswith("NOT EVERY RECORD ACCOUNTED FOR")
     assert lines[lines.index(postgres) + 1].strip() == "1 without an outcome (partition@offset: 0@7)"
     assert problems(GOOD) == []
 
