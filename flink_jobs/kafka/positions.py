@@ -1,4 +1,4 @@
-"""The offsets of each topic: what it holds, and how much of it the job that reads it has read."""
+"""The offsets of each partition: the first, the end, and the one that the reading job has committed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PartitionPosition(NamedTuple):
         partition: number.
         first_offset: of the oldest record that Kafka still has.
         end_offset: after the last committed record.
-        read_offset: what the job committed, which Flink does with each checkpoint; None before the first.
+        read_offset: the offset that the job committed with its last checkpoint; ``None`` before the first.
         waiting: committed records that the job has not read.
     """
 

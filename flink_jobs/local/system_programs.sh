@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Finds Java, Maven, Postgres and Python on this machine; as root, installs what is missing with apt-get. Sourced by
+# Finds Java, Maven, Postgres and Python on this machine; as root, installs missing ones with apt-get. Sourced by
 # bootstrap.sh after bootstrap_library.sh. It sets `java_home` and `python`, and exports JAVA_HOME for Maven.
 # shellcheck disable=SC2154 # bootstrap_library.sh sets log
 

@@ -3,7 +3,7 @@
     head:       version (int) | compressed (bool) | key serializer | states (short) | each: name, kind, ...
     key group:  state (short) | key (int, bytes) | value (int, bytes) | key | value ...
 
-``_metadata`` gives the offset of each key group. The top bit of a key's first byte says that the state changes after
+``_metadata`` gives the offset of each key group. The top bit of a key's first byte is set if the state changes after
 its value; state 0xFFFF ends the key group. A key is the key group, the serialised key and its namespace. Serializers
 describe themselves by class name and version; the composite ones (rows, values with a time to live, lists) nest,
 and only this nesting must be parsed to find the state names that follow.

@@ -89,7 +89,7 @@ def test_latency_runs_from_sending_to_reading(board: Board, clock: Clock) -> Non
     assert latencies.decision.p50_ms == pytest.approx(250.0)
 
 
-def test_an_outcome_that_overtakes_its_delivery_report_is_kept(board: Board, clock: Clock) -> None:
+def test_an_outcome_before_its_delivery_report_is_kept(board: Board, clock: Clock) -> None:
     board.take(decision(5), clock.time())
     assert board.snapshot().decided == 0
     deliver(board, 5)
@@ -98,7 +98,7 @@ def test_an_outcome_that_overtakes_its_delivery_report_is_kept(board: Board, clo
     assert board.outcomes.foreign == 0
 
 
-def test_outcomes_of_others_are_not_ours(board: Board, clock: Clock) -> None:
+def test_outcomes_of_other_runs_are_not_counted(board: Board, clock: Clock) -> None:
     deliver(board, 5)
     board.take(decision(4), clock.time())  # before the run's first offset: an earlier run's
     board.take(decision(5, topic="other.transactions"), clock.time())
@@ -110,7 +110,7 @@ def test_outcomes_of_others_are_not_ours(board: Board, clock: Clock) -> None:
     assert board.snapshot().decided == 0
 
 
-def test_a_second_outcome_is_seen_as_such(board: Board, clock: Clock) -> None:
+def test_a_second_outcome_is_counted_as_repeated(board: Board, clock: Clock) -> None:
     deliver(board, 5)
     board.take(decision(5), clock.time())
     board.take(decision(5), clock.time())
@@ -118,7 +118,7 @@ def test_a_second_outcome_is_seen_as_such(board: Board, clock: Clock) -> None:
     assert board.latencies().readable.count == 1
 
 
-def test_it_is_complete_once_all_is_sent_answered_and_alerted(board: Board, clock: Clock) -> None:
+def test_the_run_is_complete_when_every_record_has_its_outcome_and_alerts(board: Board, clock: Clock) -> None:
     deliver(board, 5)
     deliver(board, 6, Fate.DUPLICATE)
     board.take(decision(5, is_alert=True), clock.time())
@@ -145,7 +145,7 @@ def test_a_snapshot_adds_up(board: Board, clock: Clock) -> None:
     assert [(item.customer, item.reasons) for item in shown.latest] == [("c", ("VELOCITY",))]
 
 
-def test_the_end_reaches_the_replay(board: Board) -> None:
+def test_the_replay_ends_when_the_board_ends(board: Board) -> None:
     assert not board.wants_end()
     board.end.set()
     assert board.wants_end()

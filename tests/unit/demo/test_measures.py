@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from flink_jobs.demo.measures import LatencyLog, Percentiles, RateMeter, percentile, percentiles
 
 
-def test_a_rate_needs_two_moments() -> None:
+def test_a_rate_needs_two_samples() -> None:
     meter = RateMeter()
     assert meter.update(10.0, 500) == 0.0
     assert meter.update(10.0, 600) == 0.0, "no time has passed"
@@ -47,7 +47,7 @@ def test_nothing_measured_is_not_zero() -> None:
     assert percentiles([]).text() == "-"
 
 
-def test_a_latency_log_knows_the_present_the_later_half_and_all() -> None:
+def test_a_latency_log_has_recent_second_half_and_all_percentiles() -> None:
     log = LatencyLog()
     for second in range(10):
         log.add(float(second), 1_000.0 if second < 5 else 10.0)

@@ -16,14 +16,14 @@ def test_each_run_has_ids_of_its_own() -> None:
     assert max(len(event.transaction["transaction_id"]) for event in events) <= 64, "the contract's limit"
 
 
-def test_a_short_file_starts_over_as_other_customers() -> None:
+def test_a_short_file_is_repeated_with_other_customers() -> None:
     events = list(itertools.islice(card_events(CARD_FILE, "r-"), 68_358 + 10))
     first, again = events[0].transaction, events[68_358].transaction
     assert again["transaction_id"] == first["transaction_id"].replace("r-", "r-1-", 1)
     assert len({event.transaction["transaction_id"] for event in events}) == len(events)
 
 
-def test_the_default_plan_plants_every_fault_and_has_a_topic_to_send_to() -> None:
+def test_the_default_plan_injects_every_fault() -> None:
     faults = DemoPlan().faults
     assert min(faults.malformed, faults.duplicates, faults.late) > 0
     assert "transactions" in load_contracts("streamflow")

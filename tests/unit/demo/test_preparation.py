@@ -33,7 +33,7 @@ def test_a_model_of_the_same_data_and_parameters_is_used_again(trained: tuple[Pa
     assert (models / version).is_dir()
 
 
-def test_another_seed_or_file_or_no_folder_means_to_train(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_another_seed_or_file_or_a_missing_folder_needs_training(trained: tuple[Path, Path], tmp_path: Path) -> None:
     data, models = trained
     other = tmp_path / "other.jsonl"
     other.write_text(data.read_text() + HEADER % (999, 1, 1_800_000_000_000))
@@ -52,12 +52,12 @@ def test_a_damaged_model_is_not_used(trained: tuple[Path, Path], tmp_path: Path)
     assert trained_version(tmp_path, data, PARAMETERS) is None
 
 
-def test_a_missing_card_file_is_said_in_words(tmp_path: Path) -> None:
+def test_a_missing_card_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         sha256(tmp_path / "none.csv")
 
 
-def test_a_training_that_fails_says_why() -> None:
+def test_a_failed_training_names_its_cause() -> None:
     script = "import sys; print('first', file=sys.stderr); print('no rows', file=sys.stderr); sys.exit(2)"
     training = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -66,7 +66,7 @@ def test_a_training_that_fails_says_why() -> None:
         finish_training(training)
 
 
-def test_timings_hold_failures_too() -> None:
+def test_timings_include_failed_parts() -> None:
     timings = Timings()
     with pytest.raises(ValueError, match="x"), timings.measure("part"):
         raise ValueError("x")

@@ -24,7 +24,7 @@ def drawn(snapshot: Snapshot) -> str:
     return console.file.getvalue()
 
 
-def test_a_line_tells_the_essentials() -> None:
+def test_a_line_shows_the_main_values() -> None:
     text = line(BUSY)
     for part in ("sent 120 (60/s)", "decided 95 (50/s)", "lag 17", "p50 640 p99 1,180 ms", "dead letters 8",
                  "checkpoint 0.4 s ago", "in Postgres 90", "0.87 IMPOSSIBLE_TRAVEL+HIGH_AMOUNT"):  # fmt: skip
@@ -42,7 +42,7 @@ def test_the_view_shows_everything() -> None:
     assert len(text.splitlines()) <= 24, "it must fit a small terminal"
 
 
-def test_nothing_known_yet_is_said_so() -> None:
+def test_missing_values_are_shown_as_missing() -> None:
     assert "latency - ms" in line(EMPTY)
     assert "no answer" in drawn(EMPTY)
     assert drawn(EMPTY).count("none yet") == 3

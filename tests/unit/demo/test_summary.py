@@ -29,21 +29,21 @@ def summary(kafka: Balance = GOOD, postgres: Balance = GOOD, *, sent: bool = Tru
     return Summary("demo-1-", "cards.csv", ledger, kafka, postgres, 2.0, latencies, AT)
 
 
-def test_it_is_good_only_if_kafka_and_postgres_both_are() -> None:
+def test_the_exit_code_is_0_only_if_kafka_and_postgres_are_complete() -> None:
     assert summary().exit_code == 0
     assert summary(kafka=LOST).exit_code == 1
     assert summary(postgres=LOST).exit_code == 1
     assert summary(postgres=WRONG).exit_code == 1, "each record must have the outcome that was planned for it"
 
 
-def test_nothing_sent_shows_nothing() -> None:
+def test_a_run_without_records_is_no_success() -> None:
     empty = Balance(sent=0, decided=0, rejected=0, duplicates=0)
     nothing = summary(empty, empty, sent=False)
     assert nothing.exit_code == 1
     assert "no record was sent" in nothing.lines()[-1]
 
 
-def test_the_account_is_in_the_words_of_both_sides() -> None:
+def test_the_summary_shows_the_reconciliation_of_kafka_and_postgres() -> None:
     lines = summary(postgres=LOST).lines()
     kafka, postgres = (next(line for line in lines if line.startswith(name)) for name in ("Kafka", "Postgres"))
     assert kafka.endswith("sent 4 = decided 2 + rejected 1 + duplicates 1: every record accounted for")
@@ -52,7 +52,7 @@ def test_the_account_is_in_the_words_of_both_sides() -> None:
     assert problems(GOOD) == []
 
 
-def test_what_to_do_next_never_shows_a_password_and_fits_the_state() -> None:
+def test_the_next_steps_show_no_password_and_match_the_state() -> None:
     running = "\n".join(summary().next_steps(stack_runs=True))
     assert "http://127.0.0.1:8081" in running
     assert "PGPASSWORD=$STREAMFLOW_POSTGRES_PASSWORD psql -h 127.0.0.1 -p 25432" in running

@@ -77,7 +77,7 @@ def overview(*names: str) -> dict[str, Any]:
     return {"jobs": jobs}
 
 
-def test_nobody_there_says_what_to_do() -> None:
+def test_an_unreachable_jobmanager_is_an_error_with_a_fix() -> None:
     rest = FlinkRest(f"http://127.0.0.1:{free_ports(1)[0]}")
     assert not rest.is_up()
     with pytest.raises(UserError, match="no Flink JobManager answers") as error:

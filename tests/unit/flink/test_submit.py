@@ -11,7 +11,7 @@ from flink_jobs.flink.submit import Submission, argv, client_error
 CLIENT = Path("/flink/bin/flink")
 
 
-def test_submit_asks_flink_for_what_was_asked(tmp_path: Path) -> None:
+def test_submit_passes_all_options_to_flink(tmp_path: Path) -> None:
     plain = argv(CLIENT, Submission(tmp_path / "job.py"), "http://127.0.0.1:8081")
     assert plain == [
         "/flink/bin/flink",

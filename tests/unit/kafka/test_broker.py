@@ -65,7 +65,7 @@ def test_both_clients_get_the_same_account(secured: Settings, tmp_path: Path) ->
     }
 
 
-def test_the_connector_is_told_where_the_password_is_and_not_what_it_is(secured: Settings, tmp_path: Path) -> None:
+def test_the_connector_gets_the_password_file_and_not_the_password(secured: Settings, tmp_path: Path) -> None:
     options = secured.broker("detect").connector()
     assert f'password="${{directory:{tmp_path}:streamflow-detect}}"' in options["properties.sasl.jaas.config"]
     assert "of streamflow-detect" not in str(options)
@@ -77,13 +77,13 @@ def test_quotes_in_sql_options_are_doubled() -> None:
 
 
 @pytest.mark.parametrize("missing", ["ca.pem", "streamflow-detect"])
-def test_a_file_that_is_not_there_is_named(secured: Settings, tmp_path: Path, missing: str) -> None:
+def test_an_error_names_a_missing_file(secured: Settings, tmp_path: Path, missing: str) -> None:
     (tmp_path / missing).unlink()
     with pytest.raises(UserError, match=missing):
         secured.broker("detect").client()
 
 
-def test_half_a_security_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_security_settings_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in REQUIRED.items():
         text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         monkeypatch.setenv(f"STREAMFLOW_{name.upper()}", text)
@@ -96,7 +96,7 @@ def test_half_a_security_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load_settings(tmp_path)
 
 
-def test_secrets_may_come_as_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_can_be_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in REQUIRED.items():
         if name != "postgres_password":
             monkeypatch.setenv(f"STREAMFLOW_{name.upper()}", str(value))
@@ -106,13 +106,13 @@ def test_secrets_may_come_as_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert load_settings(tmp_path / "home").postgres_password.get_secret_value() == "from a file"
 
 
-def test_postgres_is_asked_for_its_certificate(secured: Settings, tmp_path: Path) -> None:
+def test_the_certificate_of_postgres_is_verified(secured: Settings, tmp_path: Path) -> None:
     known = conninfo_to_dict(secured.postgres_dsn)
     assert known["password"] == "p w'\\"
     assert (known["sslmode"], known["sslrootcert"]) == ("verify-full", str(tmp_path / "ca.pem"))
 
 
-def test_errors_say_whether_it_is_the_password_the_rights_or_the_broker(secured: Settings) -> None:
+def test_errors_distinguish_password_rights_and_broker(secured: Settings) -> None:
     broker = secured.broker()
     assert "refuses the password of streamflow-tools" in connection_error(broker, SaslAuthenticationFailedError()).what
     assert "does not let streamflow-tools" in connection_error(broker, TopicAuthorizationFailedError()).what

@@ -58,11 +58,11 @@ def test_the_configuration_is_what_was_applied_in_order() -> None:
     assert config.blacklist.merchant == frozenset({"Shady"})
 
 
-def test_a_detector_that_started_afresh_starts_the_configuration_afresh() -> None:
+def test_a_detector_without_a_savepoint_resets_the_configuration() -> None:
     first, second = audit(1, alpha=0.7), audit(2, alert_threshold=0.9)
     assert config_of([first, second, first]).alert_threshold == DetectionConfig().alert_threshold
     assert config_of([first, second, first, second]).revision == 2
 
 
-def test_nothing_applied_is_the_configuration_of_the_release() -> None:
+def test_without_an_applied_message_the_configuration_is_the_default() -> None:
     assert config_of([]) == DetectionConfig()

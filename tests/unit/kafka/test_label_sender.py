@@ -24,7 +24,7 @@ VALIDATOR = StrictValidator(load_contracts()["labels"].schema())
     st.text(max_size=70), st.sampled_from(Finding), st.text(max_size=70), st.integers(-10, 10**15),
     st.none() | st.text(max_size=20),
 )  # fmt: skip
-def test_whatever_becomes_a_label_keeps_the_contract(
+def test_every_label_follows_the_contract(
     name: str, finding: Finding, source: str, time_ms: int, comment: str | None
 ) -> None:
     try:
@@ -42,12 +42,12 @@ def test_whatever_becomes_a_label_keeps_the_contract(
     ],
     ids=str,
 )  # fmt: skip
-def test_what_no_contract_allows_is_no_label(change: dict[str, Any]) -> None:
+def test_a_document_outside_the_contract_is_no_label(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         replace(LABEL, **change)
 
 
-def test_the_id_is_pinned_and_tells_labels_apart() -> None:
+def test_the_label_id_is_pinned_and_unique() -> None:
     assert LABEL.id == replace(LABEL, comment="later", labelled_by="another").id
     others = [
         replace(LABEL, label=Finding.GENUINE), replace(LABEL, customer_id="c-2"), replace(LABEL, transaction_id="t-2"),
@@ -56,7 +56,7 @@ def test_the_id_is_pinned_and_tells_labels_apart() -> None:
     assert len({LABEL.id, *(other.id for other in others)}) == len(others) + 1
 
 
-def test_a_file_is_labelled_late_and_what_has_no_label_is_left_out() -> None:
+def test_labels_of_a_file_are_delayed_and_rows_without_a_label_are_skipped() -> None:
     given_labels = {"t-1": True, "t-2": None, "t-3": False}
     events = [
         SourceEvent({"transaction_id": name, "customer_id": "c", "event_time_ms": 1_000}, label)

@@ -9,7 +9,7 @@ from flink_jobs.traffic.replay import LONGEST_NAP_S, paced
 
 
 class FakeTime:
-    """A clock that moves only when somebody sleeps."""
+    """A clock that moves only during a sleep."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -35,7 +35,7 @@ def test_speed_follows_event_time() -> None:
     assert sent_at(Pace(speed=10.0), [5_000, 6_000, 8_000, 8_000]) == [0.0, 0.1, 0.3, 0.3]
 
 
-def test_a_late_event_is_due_at_once_and_delays_nobody() -> None:
+def test_a_late_event_is_due_at_once_and_delays_no_other() -> None:
     assert sent_at(Pace(speed=1.0), [5_000, 6_000, 2_000, 7_000]) == [0.0, 1.0, 1.0, 2.0]
 
 
@@ -43,7 +43,7 @@ def test_rate_ignores_event_time() -> None:
     assert sent_at(Pace(rate=4.0), [9_000, 0, 10**12]) == [0.0, 0.25, 0.5]
 
 
-def test_without_a_pace_nobody_sleeps() -> None:
+def test_without_a_pace_no_record_waits() -> None:
     assert sent_at(Pace(), [0, 10**12]) == [0.0, 0.0]
 
 

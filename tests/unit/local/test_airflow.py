@@ -33,7 +33,7 @@ def test_it_listens_on_loopback_and_its_passwords_are_in_the_environment_only(tm
     assert command.stop_signal == signal.SIGINT
 
 
-def test_what_the_caller_sets_for_tasks_and_airflow_wins_but_not_where_this_stack_is(
+def test_the_callers_settings_win_except_the_addresses_of_the_stack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STREAMFLOW_INCIDENT_WEBHOOK", "http://127.0.0.1:9/hook")
@@ -48,5 +48,5 @@ def test_what_the_caller_sets_for_tasks_and_airflow_wins_but_not_where_this_stac
     assert "PYTHONPATH" not in environment
 
 
-def test_nobody_there_is_not_healthy() -> None:
+def test_an_unreachable_airflow_is_not_healthy() -> None:
     assert not airflow.Airflow(1).is_healthy()

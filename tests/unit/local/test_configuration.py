@@ -50,7 +50,9 @@ def test_with_a_zookeeper_jobs_outlive_their_jobmanager(tmp_path: Path) -> None:
     assert (keeper["clientPort"], keeper["clientPortAddress"]) == ("2181", "127.0.0.1")
 
 
-def test_flinks_environment_is_ours_and_not_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flinks_environment_ignores_the_callers_flink_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FLINK_ENV_JAVA_OPTS", "-Xmx1m")
     monkeypatch.setenv("HADOOP_CLASSPATH", "/elsewhere")
     env = flink.environment(Home(tmp_path), Path("/java"), "client")
@@ -83,7 +85,7 @@ def test_postgres_moves_where_its_account_can_reach_it(tmp_path: Path) -> None:
     assert postgres.data_folder(Path("/usr/share/x"), nobody) == Path("/usr/share/x")
 
 
-def test_the_server_is_told_where_to_listen_and_how_to_stop(tmp_path: Path) -> None:
+def test_the_postgres_command_sets_address_port_and_stop_signal(tmp_path: Path) -> None:
     command = postgres.command(tmp_path, Path("/bin"), 5433, tmp_path / "log", None)
     assert {"listen_addresses=127.0.0.1", "unix_socket_directories=", "port=5433"} <= set(command.argv)
     assert command.stop_signal.name == "SIGINT"  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from flink_jobs.local.interrupts import handled, interrupt
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_every_way_to_end_it_is_an_interrupt_and_handlers_come_back(number: signal.Signals) -> None:
+def test_every_end_signal_is_an_interrupt_and_old_handlers_are_restored(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), handled(interrupt):
         signal.raise_signal(number)

@@ -25,9 +25,7 @@ def test_free_ports_differ_and_are_free() -> None:
     assert not any(map(ports.is_open, found))
 
 
-def test_a_free_port_is_none_that_the_kernel_gives_to_a_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_free_ports_are_outside_the_ephemeral_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = tmp_path / "ip_local_port_range"
     monkeypatch.setattr(ports, "_EPHEMERAL", told)
     told.write_text("30000\t60999\n")
@@ -44,7 +42,7 @@ def test_ports_in_use_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", None])
-def test_where_the_kernel_does_not_say_the_ports_are_free_all_the_same(
+def test_without_a_known_ephemeral_range_the_ports_are_free(
     text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = tmp_path / "ip_local_port_range"
@@ -61,7 +59,7 @@ def test_a_port_in_use_is_seen() -> None:
         assert ports.is_open(port)
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_an_error() -> None:
+def test_a_requested_port_in_use_is_an_error() -> None:
     with listener() as server:
         port = server.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} for kafka is in use") as error:
@@ -69,7 +67,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error() -> None:
     assert str(port) in error.value.fix
 
 
-def test_the_preferred_port_is_taken_if_free_else_another() -> None:
+def test_the_preferred_port_is_used_if_it_is_free() -> None:
     with listener() as server:
         taken = server.getsockname()[1]
         free = ports.free_ports(1)[0]

@@ -40,7 +40,7 @@ def start(tmp_path: Path, stack_id: str, code: str, name: str = "p") -> ProcessR
     return record
 
 
-def test_a_process_is_ours_only_if_pid_start_and_boot_agree(tmp_path: Path, stack_id: str) -> None:
+def test_a_process_is_identified_by_pid_start_time_and_boot(tmp_path: Path, stack_id: str) -> None:
     record = start(tmp_path, stack_id, SLEEP)
     assert process.is_alive(record)
     assert not process.is_alive(replace(record, start_ticks=record.start_ticks - 1))
@@ -54,14 +54,14 @@ def test_a_signal_for_a_reused_pid_is_not_sent(tmp_path: Path, stack_id: str) ->
     assert process.is_alive(record)
 
 
-def test_stop_asks_first_and_kills_those_that_do_not_listen(tmp_path: Path, stack_id: str) -> None:
+def test_stop_sends_the_stop_signal_and_kills_processes_that_ignore_it(tmp_path: Path, stack_id: str) -> None:
     polite, deaf = start(tmp_path, stack_id, SLEEP, "polite"), start(tmp_path, stack_id, DEAF, "deaf")
     assert process.stop([polite, deaf], limit_s=1) == [deaf]
     assert not process.is_alive(polite)
     assert not process.is_alive(deaf)
 
 
-def test_what_a_process_leaves_behind_is_found_by_its_environment(tmp_path: Path, stack_id: str) -> None:
+def test_orphans_are_found_by_their_environment(tmp_path: Path, stack_id: str) -> None:
     parent = start(tmp_path, stack_id, PARENT)
     wait_for(lambda: len(process.marked(stack_id)) == 2, limit_s=120, what="the child")
     process.stop([parent])
@@ -71,7 +71,7 @@ def test_what_a_process_leaves_behind_is_found_by_its_environment(tmp_path: Path
     assert process.marked(stack_id) == []
 
 
-def test_what_has_lost_its_environment_is_found_by_its_session(tmp_path: Path, stack_id: str) -> None:
+def test_orphans_without_environment_are_found_by_their_session(tmp_path: Path, stack_id: str) -> None:
     """Guards a defect: Airflow's web server writes its title over its environment, and outlived the stack."""
     bare = tmp_path / "bare.pid"
     code = f"import pathlib, subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {SLEEP!r}], env={{}}); "
@@ -118,7 +118,7 @@ def test_a_bad_record_is_explained(tmp_path: Path, text: str, problem: str) -> N
         StackRecord.load(tmp_path / "stack.json")
 
 
-def test_waiting_has_a_limit_and_can_be_called_off() -> None:
+def test_waiting_has_a_limit_and_can_be_cancelled() -> None:
     with pytest.raises(WaitTimeoutError, match=r"waited 0 s for rain"):
         wait_for(lambda: False, limit_s=0, what="rain")
     answers = iter([False, False, True])

@@ -74,7 +74,7 @@ def compare_with_numpy(state: CustomerFraudState, sent: list[dict[str, Any]]) ->
     )  # fmt: skip
 
 
-def test_what_version_2_added_is_of_the_transactions_too(tmp_path: Path) -> None:
+def test_the_fields_of_version_2_match_the_transactions(tmp_path: Path) -> None:
     archive = next(path for path in golden.GOLDEN if golden.version_of(path) == 2)
     stored, sent = customers_of(archive, tmp_path), by_customer(archive)
     for name, customer in stored.items():
@@ -100,7 +100,7 @@ def test_the_state_is_byte_for_byte_what_the_evaluator_alone_leaves(tmp_path: Pa
 
 
 @ARCHIVES
-def test_the_configuration_is_in_it_and_this_release_can_go_on(archive: Path, tmp_path: Path) -> None:
+def test_this_release_can_restore_a_golden_savepoint_with_its_configuration(archive: Path, tmp_path: Path) -> None:
     with open_snapshot(str(golden.unpack(archive, tmp_path))) as snapshot:
         config = json.loads(snapshot.config() or "null")
         assert (config["revision"], config["alert_threshold"], config["control_ids"]) == (1, THRESHOLD, [CONTROL_ID])

@@ -108,6 +108,6 @@ def test_finished_operators_and_subtasks_have_no_state() -> None:
         (metadata(operator("x", subtask(keyed=incremental(b"\x0a")))), "a handle of kind 10"),
     ],
 )
-def test_what_is_not_read_is_named(whole: bytes, why: str) -> None:
+def test_an_unsupported_layout_is_named(whole: bytes, why: str) -> None:
     with pytest.raises(UnknownLayoutError, match=why):
         parse_metadata(whole)

@@ -118,7 +118,7 @@ def test_a_missing_file_is_named(own: Path) -> None:
         check_savepoint(str(own), "detect", "thread")
 
 
-def test_paths_as_flink_prints_them_and_as_people_write_them(savepoint: Path) -> None:
+def test_paths_from_flink_and_from_users_are_accepted(savepoint: Path) -> None:
     for path in (str(savepoint), savepoint.as_uri(), f"file:{savepoint}", str(savepoint / "_metadata")):
         with open_snapshot(path) as snapshot:
             assert snapshot.folder == savepoint
@@ -130,14 +130,14 @@ def test_paths_as_flink_prints_them_and_as_people_write_them(savepoint: Path) ->
 @pytest.mark.parametrize(
     "content", [None, b"", b"\0" * 4, b"PK\3\4 a zip file, by mistake", b"\x49\x60\x67\x2d\0\0\0\x09"]
 )
-def test_what_is_no_savepoint_is_refused(content: bytes | None, tmp_path: Path) -> None:
+def test_a_folder_without_a_savepoint_is_refused(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "_metadata").write_bytes(content)
     with pytest.raises(UserError, match=r"no savepoint at|cannot be read"), open_snapshot(str(tmp_path)):
         pass
 
 
-def test_a_savepoint_that_only_the_cluster_sees_is_left_to_flink(tmp_path: Path) -> None:
+def test_flink_alone_checks_a_savepoint_that_this_machine_cannot_read(tmp_path: Path) -> None:
     check_savepoint("s3://bucket/savepoint", "detect", "thread")
     check_savepoint("file:/on/the/cluster/savepoint-1", "detect", "thread")
     with pytest.raises(UserError, match="no savepoint at"):
@@ -218,7 +218,7 @@ def test_inspect_shows_one_customer_in_full(savepoint: Path) -> None:
         )
 
 
-def test_inspect_tells_of_a_customer_whose_bytes_are_damaged(own: Path) -> None:
+def test_inspect_reports_a_customer_with_damaged_bytes(own: Path) -> None:
     """The damage is within one customer's own bytes, so all the others are still shown."""
     with open_snapshot(str(own)) as snapshot:
         blob = next(snapshot.customers()).blob
@@ -241,7 +241,7 @@ def test_check_shows_operators_and_ends_with_one_when_refused(savepoint: Path) -
     assert json.loads(told)["can_go_on"] is False
 
 
-def test_list_names_what_is_there(savepoint: Path, tmp_path: Path) -> None:
+def test_list_names_the_savepoints_of_a_folder(savepoint: Path, tmp_path: Path) -> None:
     shutil.copytree(savepoint, tmp_path / "savepoint-good")
     cut = Path(shutil.copytree(savepoint, tmp_path / "savepoint-cut"))
     keyed_file(cut).unlink()
