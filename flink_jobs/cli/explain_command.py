@@ -60,9 +60,8 @@ def _print(found: Explanation, found_in: str) -> None:
         markup=False, soft_wrap=True,
     )  # fmt: skip
     amount = major_amount(decision["amount_minor"], decision["currency"])
-    place = ", ".join(
-        str(decision[name]) for name in ("merchant", "category", "channel", "country") if decision.get(name)
-    )
+    details = (decision["merchant"], decision["category"], decision["channel"], decision["country"])
+    place = ", ".join(detail for detail in details if detail)
     where = f"at {place} " if place else ""
     out.print(
         f"{amount:,.2f} {decision['currency']} {where}on {shown(decision['event_time_ms'])}",

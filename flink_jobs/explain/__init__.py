@@ -1,1 +1,1 @@
-"""Why a transaction was decided as it was: the recorded decision, its rules and its model."""
+"""Explains a recorded decision: its rules, its model score and the features behind both."""

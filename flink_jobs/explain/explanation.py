@@ -1,10 +1,10 @@
-"""Why a transaction was decided as it was: the recorded decision, its rules under the settings of then, its model."""
+"""Explain a recorded decision: its rules under the configuration in force at that time, and its model score."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isclose
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flink_jobs.core.features.table import FEATURES
 from flink_jobs.core.features.vector import FeatureVector
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flink_jobs.core.control.config import DetectionConfig
+    from flink_jobs.core.documents import DecisionDocument
     from flink_jobs.core.models.lineup import Model
 
 SAME_SCORE: Final = 1e-9
-"""A model that is asked again must answer what it answered then, to this."""
+"""Largest difference between the recorded model score and the score of the same model today."""
 _SPECS: Final = {spec.name: spec for spec in (*FEATURES, *ENCODINGS)}
 
 
 @dataclass(frozen=True, slots=True)
 class FiredRule:
-    """A rule that fired, with the setting it fired under."""
+    """A rule that fired, with its setting at that time."""
 
     rule: str
     code: str
@@ -41,11 +42,11 @@ class FiredRule:
 
 @dataclass(frozen=True, slots=True)
 class FeatureShare:
-    """What a feature did to the model's score."""
+    """The share of a feature in the model's score."""
 
     feature: str
     value: float | None
-    """``None`` where it had none (``absent`` says why), and for inputs that the model itself makes of a transaction."""
+    """``None`` for an absent feature (``absent`` says why), and for inputs that the model computes itself."""
     absent: str | None
     unit: str
     meaning: str
@@ -58,14 +59,14 @@ class Explanation:
     """A decision and its parts.
 
     Attributes:
-        decision: as the job recorded it.
-        rules: what fired, in order of contribution.
+        decision: the decision as the job recorded it.
+        rules: the rules that fired, largest contribution first.
         base: the model's score before any feature, ``None`` without contributions.
-        shares: what each feature adds to it, the largest first; they and ``base`` add up to ``ml_score``.
-        why_no_shares: why the model's part cannot be told; empty when it can.
+        shares: the share of each feature, largest first; ``base`` and the shares add up to ``ml_score``.
+        why_no_shares: why the model's score cannot be explained; empty when it can.
     """
 
-    decision: Mapping[str, Any]
+    decision: DecisionDocument
     rules: list[FiredRule]
     base: float | None
     shares: list[FeatureShare]
@@ -73,7 +74,7 @@ class Explanation:
 
 
 def explain(
-    decision: Mapping[str, Any],
+    decision: DecisionDocument,
     contributions: Mapping[str, float] | None,
     config: DetectionConfig,
     model: Model | None,
@@ -82,37 +83,48 @@ def explain(
     """Explain a recorded decision.
 
     Args:
-        decision: fields of the ``decisions`` contract.
-        contributions: of its alert, ``None`` when it was none or the model could not tell.
-        config: the settings it was decided under.
-        model: the model that decided, to ask again where ``contributions`` is ``None``.
+        decision: the decision (contract ``decisions``).
+        contributions: the contributions in its alert; ``None`` without an alert or without contributions.
+        config: the configuration in force at that time.
+        model: the model that gave the score; it scores again where ``contributions`` is ``None``.
         why_no_model: why ``model`` is ``None``, if it is.
     """
     why, ml_score = "", decision["ml_score"]
     if ml_score is None:
-        contributions, why = None, "no model decided: rules alone"
+        contributions, why = None, "no model gave a score: the rules decided alone"
     elif contributions is None:
-        contributions, why = _asked_again(decision, model, why_no_model)
-    base = None if contributions is None else ml_score - sum(contributions.values())
+        contributions, why = _scored_again(decision, model, why_no_model)
+    base = None if contributions is None or ml_score is None else ml_score - sum(contributions.values())
     return Explanation(decision, _fired(decision, config), base, _shares(decision, contributions or {}), why)
 
 
-def _asked_again(
-    decision: Mapping[str, Any], model: Model | None, why_no_model: str
+def _scored_again(
+    decision: DecisionDocument, model: Model | None, why_no_model: str
 ) -> tuple[dict[str, float] | None, str]:
+    """Return the contributions of a new score, or ``None`` and why there are none."""
     if model is None:
         return None, why_no_model
     features = FeatureVector(*(decision["features"].get(name) for name in FeatureVector._fields))
-    fields = {name: decision[name] for name in Transaction._fields if name in decision}
-    transaction = Transaction(**fields)
+    transaction = Transaction(
+        decision["transaction_id"],
+        decision["customer_id"],
+        decision["amount_minor"],
+        decision["currency"],
+        decision["event_time_ms"],
+        decision["merchant"],
+        decision["category"],
+        channel=decision["channel"],
+        country=decision["country"],
+    )
     again = model.score(features, transaction)
-    if not isclose(again, decision["ml_score"], abs_tol=SAME_SCORE):
-        told = f"{model.version} answers {again:.4f} now, and {decision['ml_score']:.4f} is recorded"
-        return None, f"{told}: it is another model, or this release computes other features"
+    recorded = decision["ml_score"] or 0.0
+    if not isclose(again, recorded, abs_tol=SAME_SCORE):
+        differs = f"{model.version} scores {again:.4f} now, but {recorded:.4f} is recorded"
+        return None, f"{differs}: it is another model, or this release computes different features"
     return model.contributions(features, transaction), ""
 
 
-def _fired(decision: Mapping[str, Any], config: DetectionConfig) -> list[FiredRule]:
+def _fired(decision: DecisionDocument, config: DetectionConfig) -> list[FiredRule]:
     by_code = {rule.code: rule for rule in RULES}
     fired = []
     for reason in decision["reasons"]:
@@ -131,7 +143,7 @@ def _fired(decision: Mapping[str, Any], config: DetectionConfig) -> list[FiredRu
     return fired
 
 
-def _shares(decision: Mapping[str, Any], contributions: Mapping[str, float]) -> list[FeatureShare]:
+def _shares(decision: DecisionDocument, contributions: Mapping[str, float]) -> list[FeatureShare]:
     shares = []
     for name, adds in sorted(contributions.items(), key=lambda item: -abs(item[1])):
         spec = _SPECS.get(name)

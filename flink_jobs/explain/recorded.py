@@ -1,9 +1,9 @@
-"""Find one decision where the job recorded it: in Postgres, or on Kafka where the archive does not have it yet."""
+"""Find one recorded decision: in Postgres, or on Kafka while the archive job has not written it yet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import orjson
 import psycopg
@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.control.config import DetectionConfig
-from flink_jobs.core.documents import AuditDocument, ControlOutcome
+from flink_jobs.core.documents import AlertDocument, AuditDocument, ControlOutcome, DecisionDocument
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.consumer import CommittedReader
@@ -34,30 +34,32 @@ NEVER_SHOWN: Final = frozenset({"loaded_at", "contributions"})
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A decision, the contributions of its alert, and the settings it was decided under."""
+    """A decision, the contributions in its alert, and the configuration in force at that time."""
 
-    decision: dict[str, Any]
+    decision: DecisionDocument
     contributions: dict[str, float] | None
     config: DetectionConfig
     found_in: str
 
 
 def find_recorded(dsn: str, broker: Broker, prefix: str, transaction: str, customer: str | None) -> Recorded:
-    """Find the decision on a transaction.
+    """Return the decision on a transaction.
 
     Raises:
-        UserError: there is none, or several customers have a transaction of this id.
+        UserError: there is none, or several customers have a transaction with this id.
     """
     found = _in_postgres(dsn, transaction, customer) or _on_kafka(broker, prefix, transaction, customer)
     if not found:
         whose = f" of {customer}" if customer else ""
         raise UserError(
             f"there is no decision on {transaction}{whose}, neither in Postgres nor on Kafka",
-            "check the id; `streamflow dlq list` shows what was set aside",
+            "check the id; `streamflow dlq list` shows rejected records",
         )
     if len(found) > 1:
         names = ", ".join(item.decision["customer_id"] for item in found)
-        raise UserError(f"several customers have a transaction {transaction} ({names})", "say whose with --customer")
+        raise UserError(
+            f"several customers have a transaction {transaction} ({names})", "name the customer with --customer"
+        )
     return found[0]
 
 
@@ -68,10 +70,11 @@ def _in_postgres(dsn: str, transaction: str, customer: str | None) -> list[Recor
             # The query selects the fields that ``config_at`` reads, under their names in the document.
             history = cast("list[AuditDocument]", connection.execute(_AUDIT).fetchall() if rows else [])
     except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
-        return []  # Kafka has it, or says that it does not answer either
+        return []  # then Kafka is read; it reports its own connection errors
     return [
         Recorded(
-            {name: value for name, value in row.items() if name not in NEVER_SHOWN},
+            # The columns are the fields of the document, under the same names.
+            cast("DecisionDocument", {name: value for name, value in row.items() if name not in NEVER_SHOWN}),
             row["contributions"],
             config_at(history, row["config_revision"]),
             "Postgres",
@@ -82,32 +85,32 @@ def _in_postgres(dsn: str, transaction: str, customer: str | None) -> list[Recor
 
 def _on_kafka(broker: Broker, prefix: str, transaction: str, customer: str | None) -> list[Recorded]:
     decisions, alerts = topic_name(prefix, "decisions"), topic_name(prefix, "alerts")
-    told: dict[str, dict[str, Any]] = {}
+    found: dict[str, DecisionDocument] = {}
     contributions: dict[str, dict[str, float] | None] = {}
     wanted = transaction.encode()
     with CommittedReader(broker, [decisions, alerts]) as reader:
         for record in reader.read_to_end():
             if record.value is None or wanted not in record.value:
                 continue
-            document = orjson.loads(record.value)
-            whose = document["customer_id"]
-            if document["transaction_id"] != transaction or customer not in {None, whose}:
+            document: DecisionDocument | AlertDocument = orjson.loads(record.value)
+            owner = document["customer_id"]
+            if document["transaction_id"] != transaction or customer not in {None, owner}:
                 continue
             if record.topic == alerts:
-                contributions[whose] = document.get("contributions")
+                contributions[owner] = cast("AlertDocument", document).get("contributions")
             else:
-                told[whose] = document
-    if not told:
+                found[owner] = cast("DecisionDocument", document)
+    if not found:
         return []
     history = read_control_state(broker, prefix).history
     return [
-        Recorded(item, contributions.get(whose), config_at(history, item["config_revision"]), "Kafka")
-        for whose, item in told.items()
+        Recorded(item, contributions.get(owner), config_at(history, item["config_revision"]), "Kafka")
+        for owner, item in found.items()
     ]
 
 
 def config_at(history: Iterable[AuditDocument], revision: int) -> DetectionConfig:
-    """Return the configuration that had a revision, by the audit, oldest entry first."""
+    """Return the configuration of a revision, computed from the audit records, oldest first."""
     if revision == 0:
         return DetectionConfig()
     past = []

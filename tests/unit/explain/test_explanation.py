@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import orjson
 import pytest
 
 from flink_jobs.core.control.config import Blacklist, DetectionConfig
-from flink_jobs.core.documents import AuditDocument
+from flink_jobs.core.documents import AuditDocument, DecisionDocument
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.rules import RULES
 from flink_jobs.explain.explanation import explain
@@ -19,7 +19,7 @@ from tests.unit.core.evaluation import FixedModel, Stream
 CONFIG = DetectionConfig(alpha=0.5, alert_threshold=0.5, blacklist=Blacklist(merchant=frozenset({"bad"})))
 
 
-def decided(model: FixedModel | None, merchant: str = "bad") -> tuple[dict[str, Any], dict[str, float] | None]:
+def decided(model: FixedModel | None, merchant: str = "bad") -> tuple[DecisionDocument, dict[str, float] | None]:
     fields = {
         "transaction_id": "t-1", "customer_id": "c-1", "amount_minor": 100, "currency": "USD", "merchant": merchant,
         "event_time_ms": NOW_MS,
@@ -60,7 +60,7 @@ def test_a_model_that_answers_otherwise_now_explains_nothing() -> None:
     decision, _ = decided(FixedModel(0.1), "good")
     found = explain(decision, None, CONFIG, FixedModel(0.2), "")
     assert (found.base, found.shares) == (None, [])
-    assert "answers 0.2000 now, and 0.1000 is recorded" in found.why_no_shares
+    assert "scores 0.2000 now, but 0.1000 is recorded" in found.why_no_shares
     assert explain(decision, None, CONFIG, None, "it is gone").why_no_shares == "it is gone"
 
 
@@ -68,7 +68,7 @@ def test_a_degraded_decision_has_rules_only() -> None:
     decision, contributions = decided(None)
     found = explain(decision, contributions, CONFIG, None, "")
     assert [rule.rule for rule in found.rules] == ["blacklist"]
-    assert (found.base, found.why_no_shares) == (None, "no model decided: rules alone")
+    assert (found.base, found.why_no_shares) == (None, "no model gave a score: the rules decided alone")
 
 
 def entry(revision: int, outcome: str = "applied", **changes: object) -> AuditDocument:
