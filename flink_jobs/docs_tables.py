@@ -1,7 +1,7 @@
-"""The tables of the documentation that the code knows better: rules, features, and which dead letters may be redriven.
+"""Generates tables of the documentation from the code: rules, features, and which dead letters can be redriven.
 
-``python -m flink_jobs.docs_tables`` compares them with what stands between the markers of the documentation;
-``--write`` rewrites them there. A test does the former, so a rule cannot change without its documentation.
+``python -m flink_jobs.docs_tables`` compares the tables between the markers of the documentation with the code;
+``--write`` rewrites them. A test compares them too, so a rule cannot change without its documentation.
 """
 
 import sys
@@ -20,11 +20,11 @@ DOCUMENTS: Final = {
     "docs/rules.md": ("rules", "features"),
     "docs/operate.md": ("redrive",),
 }
-"""Where the tables stand; every one of these files that exists must hold its tables."""
+"""The tables of each file; every one of these files that exists must have its tables."""
 
 
 def rule_table_markdown() -> str:
-    """Return the table of rules that a job starts with."""
+    """Return the table of the rules with which a job starts."""
     units = {spec.name: "" if spec.unit in {"ratio", "0 or 1"} else f" {spec.unit}" for spec in FEATURES}
     rows = [
         (
@@ -40,7 +40,7 @@ def rule_table_markdown() -> str:
 
 
 def feature_table_markdown() -> str:
-    """Return the table of features in the order of the model's input."""
+    """Return the table of the features, in the order of the model input."""
     rows = [
         (
             f"`{spec.name}`",
@@ -56,7 +56,7 @@ def feature_table_markdown() -> str:
 
 
 def redrive_table_markdown() -> str:
-    """Return the table of what may be done about the dead letters of each reason."""
+    """Return the table of the redrive policies."""
     groups: dict[RedrivePolicy, list[str]] = {}
     for reason, policy in REDRIVE_POLICIES.items():
         groups.setdefault(policy, []).append(f"`{reason}`")
@@ -69,21 +69,21 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "features": feature_table_markdown,
     "redrive": redrive_table_markdown,
 }
-"""Name of each table in its markers, and what makes it."""
+"""The function that generates each table, by the name in its markers."""
 
 
 def with_tables(text: str, where: str, names: Iterable[str]) -> str:
-    """Return a document with every named table between its markers as the code has it.
+    """Return a document with every named table generated between its markers.
 
     Raises:
-        UserError: a pair of markers is missing, doubled or the wrong way round.
+        UserError: a pair of markers is missing, doubled or in the wrong order.
     """
     for name in names:
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise UserError(
                 f"{where} does not hold {begin} and {end} once each, in this order",
-                f"write both on lines of their own where the table of {name} belongs, then run: {COMMAND}",
+                f"write both on separate lines where the table of {name} belongs, then run: {COMMAND}",
             )
         head, rest = text.split(begin)
         text = f"{head}{begin}\n{TABLES[name]()}{end}{rest.split(end)[1]}"
@@ -91,10 +91,10 @@ def with_tables(text: str, where: str, names: Iterable[str]) -> str:
 
 
 def documents(root: Path = REPOSITORY) -> list[Path]:
-    """Return the files that hold the tables.
+    """Return the files that have tables.
 
     Raises:
-        UserError: there is none.
+        UserError: none of the files exists.
     """
     found = [root / name for name in DOCUMENTS if (root / name).is_file()]
     if not found:
@@ -103,7 +103,7 @@ def documents(root: Path = REPOSITORY) -> list[Path]:
 
 
 def tables_of(path: Path) -> tuple[str, ...]:
-    """Return the names of the tables that a document holds."""
+    """Return the names of a document's tables."""
     return next(names for name, names in DOCUMENTS.items() if path.as_posix().endswith(name))
 
 
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
         if arguments:
             path.write_text(current, encoding="utf-8")
         else:
-            print(f"{path}: a table is not the one of the code; run: {COMMAND}", file=sys.stderr)  # noqa: T201
+            print(f"{path}: a table differs from the code; run: {COMMAND}", file=sys.stderr)  # noqa: T201
     return 0 if arguments else min(outdated, 1)
 
 

@@ -1,4 +1,4 @@
-"""Structured logs of the processes outside Flink: one JSON object per line. Callers never put card data into them."""
+"""Structured logs of the processes outside Flink: one JSON object per line. Callers must not log card data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def json_log(stream: TextIO, **fields: str) -> FilteringBoundLogger:
-    """Return a logger that writes to ``stream``, each line with a UTC timestamp, a level and these fields."""
+    """Return a logger that writes lines with a UTC timestamp, a level and these fields to ``stream``."""
     log: FilteringBoundLogger = structlog.wrap_logger(
         structlog.WriteLogger(stream),
         wrapper_class=structlog.make_filtering_bound_logger("info"),

@@ -31,7 +31,7 @@ def wait_for(
     Args:
         probe: returns a true value when the condition holds; an exception from it ends the wait.
         limit_s: longest time to wait, in seconds.
-        what: the condition, in words, for the error.
+        what: the condition in words, for the error message.
         interval_s: pause between two calls, in seconds.
         cancel: when set by another thread, the wait ends at once.
 

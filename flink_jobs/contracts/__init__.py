@@ -1,1 +1,1 @@
-"""The contracts of every Kafka topic: one YAML file per topic, its JSON Schemas beside it."""
+"""The contracts of the Kafka topics: one YAML file per topic, JSON Schemas, access rights and operator uids."""

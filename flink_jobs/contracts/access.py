@@ -1,6 +1,6 @@
-"""Who may do what on Kafka: worked out from the producers and consumers that the topic contracts name.
+"""Access rights on Kafka, derived from the producers and consumers in the topic contracts.
 
-``streamflow up --secure`` grants exactly this, and production should grant nothing else.
+``streamflow up --secure`` grants exactly these rights, and production should grant no others.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ ACCOUNTS: Final = {
     "archive job": "streamflow-archive",
     "card processor": "card-processor",
     "case management": "case-management",
-    # Test traffic is no operator's right: an account of its own, which production does not have.
+    # Test traffic has its own account, which production does not have.
     "streamflow replay": "streamflow-traffic",
     "streamflow simulate": "streamflow-traffic",
     "streamflow demo": "streamflow-traffic",
 }
-"""Account of each participant of the contracts; every other command of ``streamflow`` is ``streamflow-tools``."""
+"""Account of each producer and consumer; all other ``streamflow`` commands use ``streamflow-tools``."""
 TOOLS: Final = "streamflow-tools"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Grant:
-    """One right: what Kafka calls an ACL that allows, from any host."""
+    """One right: a Kafka ACL that allows an operation from any host."""
 
     account: str
     resource: Resource
     name: str
     operation: Operation
     is_prefix: bool = False
-    """``name`` is the beginning of the names meant."""
+    """``name`` is a prefix; the right applies to all names that begin with it."""
 
 
 def account_of(participant: str) -> str:
     """Return the account of a producer or consumer.
 
     Raises:
-        LookupError: it is neither known here nor a command of ``streamflow``.
+        LookupError: it is neither in ``ACCOUNTS`` nor a command of ``streamflow``.
 
     >>> account_of("fraud detector job"), account_of("streamflow dlq")
     ('streamflow-detect', 'streamflow-tools')
@@ -71,10 +71,10 @@ def grants(contracts: Mapping[str, TopicContract], prefix: str) -> list[Grant]:
     for job in ("detect", "archive"):
         account = f"streamflow-{job}"
         found.add(Grant(account, "group", f"{prefix}-{job}", "read"))
-        found.add(Grant(account, "cluster", "kafka-cluster", "describe_configs"))  # its limit on transactions
+        found.add(Grant(account, "cluster", "kafka-cluster", "describe_configs"))  # limit of transactions
         found.add(Grant(account, "transactional_id", f"{prefix}-{job}-", "write", is_prefix=True))
         found.add(Grant(account, "transactional_id", f"{prefix}-{job}-", "describe", is_prefix=True))
-    # `streamflow status` shows how far the jobs are behind, on every topic they read.
+    # `streamflow status` shows the consumer lag of the jobs on every topic.
     found.add(Grant(TOOLS, "group", f"{prefix}-", "describe", is_prefix=True))
     found.add(Grant(TOOLS, "cluster", "kafka-cluster", "describe"))
     found.add(Grant(TOOLS, "topic", f"{prefix}.", "describe", is_prefix=True))

@@ -1,4 +1,4 @@
-"""Read a YAML file a person wrote: typed access to its keys, errors that say what to do."""
+"""Reads hand-written YAML files: typed access to the keys, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_SHOWN = 60
 
 
 class DocumentError(UserError):
-    """A YAML file does not say what it must; the message names file, key and remedy."""
+    """A YAML file is invalid; the message gives file, key, problem and remedy."""
 
     def __init__(self, path: Path, where: str, problem: str, remedy: str) -> None:
         """Build the message from the file, the dotted key, what is wrong and what to do."""
@@ -31,13 +31,13 @@ class DocumentError(UserError):
 
 
 class Section:
-    """One mapping of a YAML file; remembers which keys were asked for.
+    """One mapping of a YAML file; it records which keys were read.
 
-    Call `close()` when all keys were read: a key nobody asked for is a misspelling, not a comment.
+    Call ``close()`` after reading: a key that was not read is a misspelling.
     """
 
     def __init__(self, path: Path, where: str, values: object) -> None:
-        """Wrap the mapping `values` found at the dotted key `where` of the file `path`."""
+        """Wrap the mapping ``values`` at the dotted key ``where`` of the file ``path``."""
         self.path = path
         self.where = where
         if not isinstance(values, dict):
@@ -46,37 +46,37 @@ class Section:
         self._asked: set[str] = set()
 
     def error(self, key: str, problem: str, remedy: str) -> DocumentError:
-        """Return (not raise) an error placed at `key` of this section."""
+        """Return (not raise) an error about ``key`` of this section."""
         where = ".".join(part for part in (self.where, key) if part)
         return DocumentError(self.path, where, problem, remedy)
 
     def has(self, key: str) -> bool:
-        """Tell whether `key` is there and not null."""
+        """Return whether ``key`` is present and not null."""
         self._asked.add(key)
         return self._values.get(key) is not None
 
     def raw(self, key: str) -> Any:  # noqa: ANN401 - a YAML value has no narrower type
-        """Return the value of `key`, or None."""
+        """Return the value of ``key``, or ``None``."""
         self._asked.add(key)
         return self._values.get(key)
 
     def text(self, key: str, default: str | None = None) -> str:
-        """Return the text at `key`; without `default` it must be there and not be empty."""
+        """Return the text at ``key``; without ``default`` the key is required and must not be empty."""
         value = self._typed(key, str, default)
         if not value.strip() and default is None:
             raise self.error(key, "is empty", "write at least one word")
         return str(value)
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """Return the whole number at `key`."""
+        """Return the whole number at ``key``."""
         return int(self._typed(key, int, default))
 
     def flag(self, key: str, *, default: bool | None = None) -> bool:
-        """Return the true/false at `key`."""
+        """Return the boolean at ``key``."""
         return bool(self._typed(key, bool, default))
 
     def strings(self, key: str) -> tuple[str, ...]:
-        """Return the list of texts at `key`; an absent key is an empty list."""
+        """Return the list of texts at ``key``; an absent key is an empty list."""
         items = self._typed(key, list, [])
         for number, item in enumerate(items):
             if not isinstance(item, str):
@@ -84,11 +84,11 @@ class Section:
         return tuple(items)
 
     def section(self, key: str) -> Section:
-        """Return the mapping at `key` as a section of its own."""
+        """Return the mapping at ``key`` as a section."""
         return Section(self.path, f"{self.where}.{key}".lstrip("."), self._typed(key, dict, None))
 
     def sections(self, key: str) -> Iterator[Section]:
-        """Yield every mapping of the list at `key`; an absent key yields nothing."""
+        """Yield every mapping of the list at ``key``; an absent key yields nothing."""
         for number, item in enumerate(self._typed(key, list, [])):
             yield Section(self.path, f"{self.where}.{key}[{number}]".lstrip("."), item)
 
@@ -97,7 +97,7 @@ class Section:
         return tuple(self._values)
 
     def close(self) -> None:
-        """Raise for the first key that nobody asked for."""
+        """Raise a ``DocumentError`` for the first key that was not read."""
         for key in self._values:
             if key not in self._asked:
                 near = difflib.get_close_matches(key, self._asked, n=1)
@@ -117,7 +117,7 @@ class Section:
 
 
 def describe(value: object) -> str:
-    """Name a YAML value and its type for an error message."""
+    """Return a YAML value and its type as text for an error message."""
     shown = repr(value)
     if len(shown) > LONGEST_SHOWN:
         shown = f"{shown[:LONGEST_SHOWN]}..."
@@ -125,7 +125,11 @@ def describe(value: object) -> str:
 
 
 def read_document(path: Path) -> Section:
-    """Read the YAML mapping in `path`; raise DocumentError when it cannot be read or is not one."""
+    """Return the YAML mapping in a file.
+
+    Raises:
+        DocumentError: the file cannot be read or is not a YAML mapping.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -138,5 +142,5 @@ def read_document(path: Path) -> Section:
         mark = getattr(cause, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark is not None else ""
         problem = getattr(cause, "problem", None) or "is not YAML"
-        raise DocumentError(path, where, f"is not valid YAML ({problem})", "mend the syntax") from cause
+        raise DocumentError(path, where, f"is not valid YAML ({problem})", "fix the syntax") from cause
     return Section(path, "", values)

@@ -1,6 +1,6 @@
-"""Kafka's topics, accounts and rights as manifests of Strimzi, from the same contracts as the local stack's.
+"""Generates Strimzi manifests of the topics, accounts and rights, from the same contracts as the local stack.
 
-``python -m flink_jobs.contracts.strimzi --write`` writes them below ``k8s/``; a test compares.
+``python -m flink_jobs.contracts.strimzi --write`` writes them below ``k8s/``; a test compares them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ K8S: Final = Path(__file__).resolve().parents[2] / "k8s"
 PREFIX: Final = "streamflow"
 REPLICAS: Final = 3
 TEST_TRAFFIC: Final = "streamflow-traffic"
-"""The account of `replay` and `simulate`: not in production."""
+"""The account of ``replay`` and ``simulate``, which production does not have."""
 _CLUSTER: Final = {"strimzi.io/cluster": "streamflow"}
 _TYPES: Final = {"transactional_id": "transactionalId"}
 _HEADER: Final = (
@@ -30,7 +30,7 @@ Manifest = dict[str, Any]
 
 
 def topic(contract: TopicContract) -> Manifest:
-    """Return the KafkaTopic of a contract; what its configuration leaves open is the cluster's default."""
+    """Return the KafkaTopic of a contract; the cluster's defaults apply to all other options."""
     return {
         "apiVersion": "kafka.strimzi.io/v1",
         "kind": "KafkaTopic",
@@ -40,7 +40,7 @@ def topic(contract: TopicContract) -> Manifest:
 
 
 def user(account: str, rights: Iterable[Grant]) -> Manifest:
-    """Return the KafkaUser of an account: SCRAM, and its rights. Strimzi makes the password."""
+    """Return the KafkaUser of an account: SCRAM authentication and its rights. Strimzi creates the password."""
     return {
         "apiVersion": "kafka.strimzi.io/v1",
         "kind": "KafkaUser",
@@ -61,7 +61,7 @@ def _rule(right: Grant) -> Manifest:
 
 
 def files() -> dict[Path, str]:
-    """Return what is below ``k8s/``: path to text."""
+    """Return the text of each generated file below ``k8s/``, by path."""
     contracts = load_contracts(PREFIX)
     rights = grants(contracts, PREFIX)
     users = {
@@ -80,7 +80,7 @@ def _accounts(rights: Iterable[Grant]) -> list[str]:
 
 
 class _Plain(yaml.SafeDumper):
-    """Lists indented below their key, nothing abbreviated: what yamllint and a reader expect."""
+    """Indents lists below their key and writes no aliases, as yamllint requires."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - its own
         super().increase_indent(flow, indentless=False)
@@ -94,7 +94,7 @@ def _text(manifests: Iterable[Manifest]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the files, or say which ones are not up to date."""
+    """Write the files, or list the files that are not up to date."""
     stale = {path: text for path, text in files().items() if not path.exists() or path.read_text() != text}
     for path, text in stale.items():
         if "--write" in arguments:

@@ -1,4 +1,4 @@
-"""Load the topic contracts: what each Kafka topic holds, how it is keyed, kept, and by whom it is used."""
+"""Loads the topic contracts: content, key, configuration, producers and consumers of each Kafka topic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class KeyContract:
-    """Which field is the message key, how it is encoded, and why."""
+    """The field that is the message key, its encoding, and the reason for it."""
 
     field: str
     encoding: str
@@ -32,7 +32,7 @@ class KeyContract:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A document that the schema of `version` accepts."""
+    """A document that is valid under the schema of ``version``."""
 
     name: str
     version: int
@@ -41,7 +41,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class CounterExample:
-    """A payload that must be refused; `reason` is the reject reason where the topic has reasons."""
+    """A payload that must be rejected; ``reason`` is the dead-letter reason where the topic has reasons."""
 
     name: str
     version: int
@@ -51,10 +51,10 @@ class CounterExample:
 
 @dataclass(frozen=True, slots=True)
 class TopicContract:
-    """Everything that is agreed about one topic.
+    """The contract of one topic.
 
-    `name` is the full Kafka name (prefix and suffix), `config` are Kafka topic configs as texts,
-    ready for CreateTopics; `timestamp` says what producers put in the record timestamp.
+    ``name`` is the full Kafka name (prefix and suffix). ``config`` has the Kafka topic options as texts, ready for
+    CreateTopics. ``timestamp`` says what producers write into the record timestamp.
     """
 
     name: str
@@ -72,11 +72,15 @@ class TopicContract:
 
     @property
     def latest_version(self) -> int:
-        """Return the newest schema version; producers write this one."""
+        """Return the latest schema version, which producers write."""
         return max(self.schemas)
 
     def schema(self, version: int | None = None) -> Json:
-        """Return the JSON Schema of `version` (the latest without one); LookupError if there is none."""
+        """Return the JSON Schema of a version; without ``version``, the latest.
+
+        Raises:
+            LookupError: there is no such version.
+        """
         wanted = self.latest_version if version is None else version
         if wanted not in self.schemas:
             known = ", ".join(str(number) for number in sorted(self.schemas))
@@ -86,14 +90,17 @@ class TopicContract:
 
 
 def topic_name(prefix: str, suffix: str) -> str:
-    """Return the Kafka name of the topic `suffix` in the installation `prefix`."""
+    """Return the Kafka name of the topic ``suffix`` in the installation ``prefix``."""
     return f"{prefix}.{suffix}"
 
 
 def load_contracts(prefix: str = "streamflow", folder: Path = CONTRACTS_DIR) -> dict[str, TopicContract]:
-    """Load every contract of `folder`/topics, keyed by suffix (`transactions`, `decisions`, ...).
+    """Return every contract below ``folder/topics``, by suffix (``transactions``, ``decisions``, ...).
 
-    `prefix` comes before the suffix in the Kafka name. Raises DocumentError for a bad contract file.
+    ``prefix`` is the part of the Kafka name before the suffix.
+
+    Raises:
+        DocumentError: a contract file is invalid.
     """
     files = sorted((folder / "topics").glob("*.yaml"))
     if not files:
@@ -103,7 +110,11 @@ def load_contracts(prefix: str = "streamflow", folder: Path = CONTRACTS_DIR) -> 
 
 
 def load_contract(path: Path, prefix: str, schema_dir: Path) -> TopicContract:
-    """Load one contract file; raises DocumentError naming the file, the key and what to do."""
+    """Return the contract in one file.
+
+    Raises:
+        DocumentError: the file is invalid; the message gives file, key and remedy.
+    """
     top = read_document(path)
     suffix = top.text("suffix")
     if suffix != path.stem:
@@ -137,7 +148,7 @@ def load_contract(path: Path, prefix: str, schema_dir: Path) -> TopicContract:
         raise top.error("partitions", f"is {contract.partitions}", "a topic has at least 1 partition")
     for key, parties in (("producers", contract.producers), ("consumers", contract.consumers)):
         if not parties:
-            raise top.error(key, "is empty", "name at least one; a topic that nobody writes or reads is not needed")
+            raise top.error(key, "is empty", "name at least one; a topic without producers or consumers is not needed")
     return contract
 
 
@@ -185,7 +196,7 @@ def _example(part: Section) -> Example:
 
 
 def _counter_example(part: Section, examples: tuple[Example, ...]) -> CounterExample:
-    """Read a refused payload: `text`, `base64`, `document`, or a valid example with `set`/`unset`."""
+    """Return an invalid payload: ``text``, ``base64``, ``document``, or a valid example with ``set`` and ``unset``."""
     version, payload = part.integer("version", 1), b""
     if part.has("text"):
         payload = part.text("text", "").encode()

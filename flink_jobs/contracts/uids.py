@@ -1,7 +1,7 @@
-"""The names under which savepoints keep state: uids of operators, names of states. Append-only; a test pins them.
+"""The names under which savepoints store state: operator uids and state names. Append-only; a test pins them.
 
-An operator that changes its uid loses its state on the next upgrade: a source its offsets, a sink its open
-transactions, the detector every customer. So does a state that changes its name.
+An operator with a changed uid loses its state at the next upgrade: a source its offsets, a sink its open transactions,
+the detector the state of every customer. A state with a changed name is lost too.
 """
 
 from typing import Final
@@ -31,10 +31,10 @@ ARCHIVE_LETTERS_SINK: Final = "archive-dead-letters-sink"
 ARCHIVE_UIDS: Final = (*(f"{name}-archive-source" for name in ARCHIVED), ARCHIVE_LETTERS_SINK)
 
 RETIRED: Final = tuple(f"{name}-archive-sink" for name in ARCHIVED)
-"""Uids of operators that are gone. They kept no state, so a savepoint that names them restores without them."""
+"""Uids of removed operators. They had no state, so a savepoint with these uids can still be restored."""
 
 CUSTOMER_STATE: Final = "customer-fraud-state"
 CONFIG_STATE: Final = "detection-config"
 CONFIG_KEY: Final = "current"
 MAX_PARALLELISM: Final = 128
-"""Key groups; fixed for the life of a savepoint, so never derived from the parallelism."""
+"""Number of key groups. A savepoint fixes it, so it never depends on the parallelism."""

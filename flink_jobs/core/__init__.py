@@ -1,5 +1,5 @@
-"""The fraud detector itself, free of any engine: bytes and state in, outcomes and state out.
+"""The fraud detector without Flink: bytes and state in, outcomes and state out.
 
-Nothing here imports Flink, Kafka, a database or a clock; an import contract holds that. Everything runs inside a
-JVM-embedded interpreter too, so only the standard library, numpy and orjson are allowed.
+The core imports no Flink, Kafka, database or clock; an import contract enforces this. It also runs inside the Python
+interpreter of Flink's JVM, so it uses only the standard library, numpy and orjson.
 """

@@ -1,4 +1,4 @@
-"""ISO 4217 currencies and the exponent that turns their minor units into major ones.
+"""ISO 4217 currencies and the number of minor units in one major unit.
 
 Source: ISO 4217 list one (active codes), exponents other than 2 listed in full.
 """
@@ -30,7 +30,7 @@ def major_amount(amount_minor: int, currency: str) -> float:
     """Return an amount in major units (dollars for USD).
 
     Raises:
-        KeyError: the currency is not in ``MINOR_UNITS``; parsing refuses such a transaction.
+        KeyError: the currency is not in ``MINOR_UNITS``; the parser rejects such a transaction.
 
     >>> major_amount(1999, "USD"), major_amount(1999, "JPY"), major_amount(1999, "KWD")
     (19.99, 1999.0, 1.999)

@@ -1,4 +1,4 @@
-"""Decisions and alerts as they leave the job (contracts ``decisions`` and ``alerts`` v2)."""
+"""Builds decisions and alerts (contracts ``decisions`` and ``alerts`` v2)."""
 
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -19,27 +19,27 @@ ALERT_SCHEMA_VERSION: Final = 2
 
 
 class ShadowScore(NamedTuple):
-    """What the shadow model would have decided; recorded, never acted on."""
+    """The score of the shadow model; it is recorded and has no effect."""
 
     model_version: str
     ml_score: float
     score: float
-    """The blend with the same rules and alpha."""
+    """The blend of this model score with the same rules and alpha."""
     is_alert: bool
 
 
 class Opinion(NamedTuple):
-    """What the models said of one transaction."""
+    """The model scores of one transaction."""
 
     ml_score: float | None = None
-    """Score of the model that decides, 0 to 1; ``None`` when there is none or it failed: rules alone, degraded."""
+    """Score of the champion or challenger, 0 to 1; ``None`` without a valid one: the rules decide alone, degraded."""
     model_version: str | None = None
-    """The model that decides; ``None`` when degraded."""
+    """The model that gave ``ml_score``; ``None`` when degraded."""
     variant: Variant = Variant.CHAMPION
     shadow: ShadowScore | None = None
 
 
-def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it has that many
+def build_decision(  # noqa: PLR0913, PLR0917 - one argument for each part of a decision
     transaction: Transaction,
     features: FeatureVector,
     verdict: RuleVerdict,
@@ -53,14 +53,14 @@ def build_decision(  # noqa: PLR0913, PLR0917 - every part of a decision, and it
     """Build the decision on one transaction.
 
     Args:
-        transaction: the transaction decided on.
-        features: its features against the customer's past.
-        verdict: what the rules said.
-        opinion: what the models said.
+        transaction: the transaction.
+        features: its features.
+        verdict: the rule score.
+        opinion: the model scores.
         score: the blend and its reasons.
         config: the configuration in force.
-        source: where the transaction came from.
-        out_of_order_ms: how far behind the customer's latest event this one is, 0 when in order.
+        source: the record of the transaction.
+        out_of_order_ms: time from this event to the customer's latest event; 0 when in order.
         now_ms: the job's clock, ms since the epoch.
     """
     ml_score, model_version, variant, shadow = opinion
@@ -100,8 +100,8 @@ def build_alert(decision: DecisionDocument, contributions: dict[str, float] | No
     """Build the alert of a decision at or above the threshold.
 
     Args:
-        decision: as ``build_decision`` made it.
-        contributions: share of each feature in ``ml_score``, ``None`` when no model decided.
+        decision: the result of ``build_decision``.
+        contributions: share of each feature in ``ml_score``; ``None`` without a model score.
     """
     return {
         "schema_version": ALERT_SCHEMA_VERSION,
@@ -131,7 +131,7 @@ def build_alert(decision: DecisionDocument, contributions: dict[str, float] | No
 
 
 def alert_id(customer_id: str, transaction_id: str) -> str:
-    """Return the id of a transaction's alert: the same however often it is computed."""
+    """Return the id of a transaction's alert; the same transaction always has the same id."""
     return "al_" + blake2b(f"{customer_id}\x1f{transaction_id}".encode(), digest_size=16).hexdigest()
 
 

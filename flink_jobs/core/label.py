@@ -1,6 +1,7 @@
-"""Labels: what people found out about transactions (contract ``labels`` v1), told from bytes that are none.
+"""Labels: findings about transactions (contract ``labels`` v1), and the check of bytes that should be one.
 
-Other programs write to ``.labels`` too, and a model is trained on what is there: every field is held to the contract.
+Other programs write to ``.labels`` too, and models are trained on these labels: every field is checked against the
+contract.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,11 @@ _LONGEST_ID: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label for one transaction; ``ValueError`` where a field is not what the contract allows."""
+    """A label of one transaction.
+
+    Raises:
+        ValueError: a field is not what the contract allows.
+    """
 
     transaction_id: str
     customer_id: str
@@ -33,7 +38,7 @@ class Label:
     comment: str | None = None
 
     def __post_init__(self) -> None:
-        """Hold every field to the contract: nobody checks a label again before it trains a model."""
+        """Check every field against the contract: a label is not checked again before training."""
         for name, limit in _LIMITS.items():
             value = getattr(self, name)
             if value is None and name == "comment":
@@ -45,12 +50,12 @@ class Label:
 
     @property
     def id(self) -> str:
-        """Id of the label: the same however often it is sent."""
+        """Id of the label; the same label always has the same id."""
         parts = (self.customer_id, self.transaction_id, self.label, self.source, str(self.labelled_at_ms))
         return "lb_" + blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
     def document(self) -> LabelDocument:
-        """Return the message."""
+        """Return the message for the topic."""
         return {
             "schema_version": LABEL_SCHEMA_VERSION,
             "label_id": self.id,
@@ -65,9 +70,10 @@ class Label:
 
 
 def label_problem(payload: bytes | None) -> str | None:
-    """Return why bytes are no label, ``None`` when they are one; never quotes a value.
+    """Return why bytes are not a valid label, ``None`` for a valid one; never quotes a value.
 
-    A sender may make its own ``label_id``; it must be there, or a label sent twice would be two.
+    A producer can choose its own ``label_id``. The field is required: without it, a redelivered label would count as
+    two labels.
     """
     try:
         document = orjson.loads(payload or b"")

@@ -1,7 +1,7 @@
-"""The vocabulary of every outcome: why a transaction scored, why a record was set aside, and where.
+"""The codes of every outcome: why a transaction has its score, why a record was rejected, and at which stage.
 
-One enum each, shared by decisions, dead letters, metric labels, dashboards and docs, so that the word an
-analyst reads in a table is the word an engineer greps in the code. Values are append-only.
+Decisions, dead letters, metric labels, dashboards and docs share these enums: the word that an analyst reads in a
+table is the word that an engineer finds in the code. Values are append-only.
 """
 
 from enum import StrEnum
@@ -22,15 +22,15 @@ class Disposition(StrEnum):
     """What a dead letter means for the ledger ``sent = decided + rejected + duplicate``."""
 
     REJECTED = "rejected"
-    """The record was not scored; redrive it once its cause is mended."""
+    """The record was not scored; redrive it when its cause is fixed."""
     DUPLICATE = "duplicate"
-    """The transaction had been decided before; kept for the audit, never to be redriven."""
+    """The transaction was scored before; the record is kept for the audit and never redriven."""
     INCIDENT = "incident"
-    """Something went wrong beside an event (state, control, model); it carries no transaction of its own."""
+    """A fault beside a record, in its state, a control message or a model; it is not the outcome of a record."""
 
 
 class PipelineStage(StrEnum):
-    """Where on its way through the jobs a record was set aside."""
+    """The stage of the jobs at which a record was rejected or an incident happened."""
 
     PARSE = "parse"
     ROUTE = "route"
@@ -45,7 +45,7 @@ class PipelineStage(StrEnum):
 class DeadLetterReason(StrEnum):
     """Why a record is on the dead-letter topic."""
 
-    # parse: the bytes
+    # stage parse, the bytes
     EMPTY_PAYLOAD = "EMPTY_PAYLOAD"
     OVERSIZE = "OVERSIZE"
     INVALID_UTF8 = "INVALID_UTF8"
@@ -53,7 +53,7 @@ class DeadLetterReason(StrEnum):
     TOO_DEEP = "TOO_DEEP"
     NOT_AN_OBJECT = "NOT_AN_OBJECT"
     NON_FINITE_NUMBER = "NON_FINITE_NUMBER"
-    # parse: the fields
+    # stage parse, the fields
     MISSING_FIELD = "MISSING_FIELD"
     WRONG_TYPE = "WRONG_TYPE"
     INVALID_TEXT = "INVALID_TEXT"
@@ -64,25 +64,25 @@ class DeadLetterReason(StrEnum):
     EVENT_TIME_OUT_OF_RANGE = "EVENT_TIME_OUT_OF_RANGE"
     COORDINATES_OUT_OF_RANGE = "COORDINATES_OUT_OF_RANGE"
     INVALID_COUNTRY = "INVALID_COUNTRY"
-    # route, deduplicate, state, score
+    # stages route, deduplicate, state and score
     KEY_MISMATCH = "KEY_MISMATCH"
     DUPLICATE_TRANSACTION = "DUPLICATE_TRANSACTION"
     STATE_CORRUPT = "STATE_CORRUPT"
     STATE_VERSION_UNSUPPORTED = "STATE_VERSION_UNSUPPORTED"
     PROCESSING_ERROR = "PROCESSING_ERROR"
-    # control, model
+    # stages control and model
     CONTROL_INVALID = "CONTROL_INVALID"
     CONTROL_REVISION_CONFLICT = "CONTROL_REVISION_CONFLICT"
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     MODEL_CUT_OFF = "MODEL_CUT_OFF"
     EXPERIMENT_STOPPED = "EXPERIMENT_STOPPED"
-    # archive
+    # stage archive
     ROW_REFUSED = "ROW_REFUSED"
     LABEL_INVALID = "LABEL_INVALID"
 
 
 class AbsenceReason(StrEnum):
-    """Why a feature has no value for one transaction; zero is a value, absence is not zero."""
+    """Why a feature has no value for one transaction. An absent feature is not zero: zero is a value."""
 
     INSUFFICIENT_HISTORY = "insufficient_history"
     NO_LOCATION = "no_location"

@@ -1,8 +1,8 @@
-"""The business rules: one table, and the evaluator that reads it.
+"""The business rules: one table, and the evaluator that applies it.
 
-A rule fires when its feature is at or above its threshold; an absent feature fires nothing. The rule score is the sum
-of the weights that fired, capped at 1. Weights, thresholds and the on/off switch can be changed on the running job
-(see ``control``); the table holds what a job starts with.
+A rule fires when its feature is at or above its threshold; an absent feature fires no rule. The rule score is the sum
+of the weights of the rules that fired, capped at 1. Control messages change weights, thresholds and the on/off switch
+on the running job (see ``core.control``); the table holds the values with which a job starts.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.reasons import ReasonCode
 
 RULESET_VERSION: Final = "2"
-"""Names the table below in every decision; change it with the table."""
+"""Version of the table below, written into every decision; change it with the table."""
 
 
 class Rule(NamedTuple):
@@ -26,30 +26,30 @@ class Rule(NamedTuple):
     threshold: float
     """In the unit of the feature."""
     weight: float
-    """What the rule adds to the rule score when it fires, 0 to 1."""
+    """Amount added to the rule score when the rule fires, 0 to 1."""
     rationale: str
 
 
 RULES: Final = (
     Rule(
         "high_amount", ReasonCode.HIGH_AMOUNT, "amount_zscore", 3.0, 0.50,
-        "An amount three deviations above the customer's own mean is rare in honest use.",
+        "An amount three standard deviations above the customer's own mean is rare in genuine use.",
     ),
     Rule(
         "velocity", ReasonCode.HIGH_VELOCITY, "velocity_count", 5.0, 0.35,
-        "Stolen cards are tested and drained in bursts before they are blocked.",
+        "Fraudsters test and drain stolen cards in bursts before the cards are blocked.",
     ),
     Rule(
         "unusual_time", ReasonCode.UNUSUAL_TIME, "time_deviation", 0.95, 0.10,
-        "A purchase at an hour that holds under a twentieth of the customer's history.",
+        "Less than a twentieth of the customer's transactions were made around this hour.",
     ),
     Rule(
         "impossible_travel", ReasonCode.IMPOSSIBLE_TRAVEL, "geo_speed_kmh", 900.0, 0.35,
-        "Nobody carries a card faster than an airliner.",
+        "A cardholder cannot travel faster than an airliner.",
     ),
     Rule(
         "blacklist", ReasonCode.BLACKLISTED, "is_blacklisted", 1.0, 1.00,
-        "A person listed the customer, merchant or country: an alert whatever the model says.",
+        "An analyst listed the customer, merchant or country: an alert whatever the model's score.",
     ),
 )  # fmt: skip
 """The rules a job starts with."""
@@ -59,7 +59,7 @@ RULE_BY_ID: Final = {rule.id: rule for rule in RULES}
 
 @dataclass(frozen=True, slots=True)
 class RuleSetting:
-    """What can be changed of a rule on the running job."""
+    """The settings of a rule that a control message can change."""
 
     enabled: bool
     weight: float
@@ -79,7 +79,7 @@ class RuleHit(NamedTuple):
 
 
 class RuleVerdict(NamedTuple):
-    """What the rules say of one transaction."""
+    """The rule score of one transaction, and the rules behind it."""
 
     score: float
     """Sum of the fired weights, capped at 1."""
@@ -90,7 +90,7 @@ _NOTHING_FIRED: Final = RuleVerdict(0.0, ())
 
 
 class FraudRuleEvaluator:
-    """Evaluates the rules under given settings; stateless and free of side effects.
+    """Evaluates the rules under given settings, without state or side effects.
 
     >>> evaluator = FraudRuleEvaluator()
     >>> evaluator.evaluate(FeatureVector(4.2, 1.0, None, 1200.0, 0.0, 9.0))

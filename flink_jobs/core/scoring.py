@@ -1,7 +1,7 @@
-"""From a model score and a rule verdict to one score and its reasons.
+"""Blends a model score and a rule score into one score with its reasons.
 
-``score = alpha * ml + (1 - alpha) * rules``. Without a model the rules stand alone: the blend would otherwise cap every
-score at ``1 - alpha`` and silence alerts just when the detector is impaired.
+``score = alpha * ml + (1 - alpha) * rules``. Without a model score, the score is the rule score alone: the blend would
+cap every score at ``1 - alpha``, and suppress alerts just when the detector is degraded.
 """
 
 from operator import itemgetter
@@ -11,32 +11,32 @@ from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RuleVerdict
 
 MODEL_REASON_FLOOR: Final = 0.6
-"""Anomaly score from which the model is named as a reason; Liu et al. (2008) call 0.5 ordinary."""
+"""Model score from which the model is a reason; Liu et al. (2008) call an anomaly score of 0.5 ordinary."""
 
 
 class Contribution(NamedTuple):
-    """How much of the score one reason accounts for."""
+    """The share of one reason in the score, in score points."""
 
     code: ReasonCode
     contribution: float
 
 
 class Score(NamedTuple):
-    """A blended score and why."""
+    """A blended score and its reasons."""
 
     score: float
     """0 to 1."""
     alpha: float
-    """Weight of the model that was really used: 0 when there was none."""
+    """Weight of the model in this score; 0 without a model score."""
     reasons: tuple[Contribution, ...]
     """Largest contribution first; ties keep the order of the rule table."""
 
 
 def blend(verdict: RuleVerdict, ml_score: float | None, alpha: float) -> Score:
-    """Blend the rules with the model.
+    """Return the blend of rules and model.
 
-    The contributions of rules add up to ``(1 - alpha) * verdict.score`` (scaled where the cap at 1 took some away);
-    the model's is ``alpha * ml_score`` and is named from ``MODEL_REASON_FLOOR`` on.
+    The contributions of the rules add up to ``(1 - alpha) * verdict.score``: where the rule score is capped at 1, each
+    is scaled down. The model's contribution is ``alpha * ml_score``; it is listed from ``MODEL_REASON_FLOOR`` on.
 
     >>> from flink_jobs.core.rules import RuleHit
     >>> blend(RuleVerdict(0.5, (RuleHit(ReasonCode.HIGH_AMOUNT, 0.5),)), 0.8, 0.5)

@@ -1,4 +1,4 @@
-"""A card transaction as the job sees it once its bytes have been found good, or the reason why not."""
+"""A valid card transaction, and the reason why a record is not one."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ from flink_jobs.core.reasons import DeadLetterReason
 class Transaction(NamedTuple):
     """One valid card transaction (wire contract ``transactions`` v1).
 
-    A named tuple and not a frozen dataclass: both are immutable, this one is built four times faster, and one
-    is built per event.
+    This is a named tuple, not a frozen dataclass: both are immutable, and a named tuple is built four times faster. One
+    is built per record.
     """
 
     transaction_id: str
@@ -21,11 +21,11 @@ class Transaction(NamedTuple):
     currency: str
     """ISO 4217 alphabetic code."""
     event_time_ms: int
-    """When the card was used: milliseconds since 1970-01-01T00:00Z."""
+    """Time of the card use: milliseconds since 1970-01-01T00:00Z."""
     merchant: str | None = None
     category: str | None = None
     latitude: float | None = None
-    """Degrees north, -90 to 90; given together with ``longitude`` or not at all."""
+    """Degrees north, -90 to 90; both coordinates are set, or neither."""
     longitude: float | None = None
     """Degrees east, -180 to 180."""
     channel: str | None = None
@@ -34,8 +34,8 @@ class Transaction(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """Why some bytes are not a transaction."""
+    """Why a record is not a valid transaction."""
 
     reason: DeadLetterReason
     detail: str
-    """What was wrong and where, for a person; never holds the value of a field."""
+    """What is wrong, and where; never the value of a field, which may be card data."""

@@ -1,4 +1,4 @@
-"""The Flink jobs: ``detect`` decides transactions, ``archive`` carries the results to Postgres.
+"""The Flink jobs: ``detect`` scores transactions, ``archive`` writes the results to Postgres.
 
-Only this package imports PyFlink. ``topology`` reads from top to bottom as the data flows.
+Only this package imports PyFlink. ``detector.topology`` builds the graph in the order in which the data flows.
 """

@@ -1,14 +1,14 @@
-"""Main of the archive job: the output topics into Postgres, a batch at a time.
+"""Main of the archive job: writes the output topics to Postgres in batches.
 
-A job of its own, so that a slow or dead Postgres never holds up decisions and alerts on Kafka: this job falls behind,
-waits and catches up, the detector does not notice. It reads committed messages only and upserts by the primary key of
-each table, so a replay after a failure rewrites equal rows. A message that its table refuses becomes a dead letter.
+It is a separate job, so a slow or unavailable Postgres never delays decisions and alerts on Kafka: only this job falls
+behind, waits and catches up. It reads committed messages only and upserts by the primary key of each table, so a replay
+after a failure writes the same rows again. A message that its table rejects becomes a dead letter.
 
     decisions, alerts, dlq, audit, labels ---> archive_rows ---> Postgres
                               ^                     |
-                              +--(refused messages)-+
+                              +-(rejected messages)-+
 
-Run by ``streamflow submit archive``, or ``flink run -py flink_jobs/job/archive.py`` with ``STREAMFLOW_*`` set.
+``streamflow submit archive`` runs it, or ``flink run -py flink_jobs/job/archive.py`` with ``STREAMFLOW_*`` set.
 """
 
 from typing import Final
@@ -45,7 +45,7 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
             start_from="committed",
             idle_timeout_ms=settings.idle_timeout_ms,
         )
-    # The plan holds the password, as every sink's does: never log it.
+    # The plan contains the password, as that of every sink: never log it.
     writer = ArchiveRows(settings.postgres_dsn_as("writer"), topics)
     t_env.create_temporary_function("archive_rows", udf(writer, result_type=DataTypes.STRING(), func_type="pandas"))
     records = " UNION ALL ".join(
@@ -75,10 +75,10 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
 
 
 def _fixed_view(t_env: StreamTableEnvironment, name: str, query: str, *columns: str) -> None:
-    """Declare a view that the planner does not look through, by way of a stream.
+    """Declare a view as a boundary for the planner, by converting it to a stream and back.
 
-    It would move the function in front of the union, into one Python process for each topic, and the condition behind
-    it into the same step, where the function might be called twice.
+    Without it, the planner would move the function before the union, which needs one Python process for each topic, and
+    would merge the condition after it into the same step, where the function might be called twice.
     """
     stream = t_env.to_data_stream(t_env.sql_query(query))
     t_env.create_temporary_view(name, t_env.from_data_stream(stream).alias(*columns))

@@ -1,6 +1,6 @@
-"""Main of the detector job: transactions in, decisions, alerts, dead letters and audit out.
+"""Main of the detect job: transactions in; decisions, alerts, dead letters and audit records out.
 
-Run by ``streamflow submit detect``, or ``flink run -py flink_jobs/job/detect.py`` with ``STREAMFLOW_*`` set.
+``streamflow submit detect`` runs it, or ``flink run -py flink_jobs/job/detect.py`` with ``STREAMFLOW_*`` set.
 """
 
 from typing import Final
@@ -29,7 +29,7 @@ def topics(settings: Settings) -> Topics:
 
 
 def wiring(settings: Settings) -> Wiring:
-    """Return how the graph meets Kafka under these settings."""
+    """Return how the graph reads from Kafka and writes to it."""
     return Wiring(
         topics=topics(settings),
         broker=settings.broker("detect"),
@@ -42,13 +42,13 @@ def wiring(settings: Settings) -> Wiring:
 
 
 def detector_settings(settings: Settings) -> DetectorSettings:
-    """Return what the operator needs; the ``current`` model is resolved now, so that a restart uses the same one."""
+    """Return the settings of the operator. The ``current`` model is resolved now, so a restart uses the same model."""
     version = settings.model_version
     if version is None:
         try:
             version = model_directory(settings.model_dir).name
         except ModelError:
-            version = None  # the operator says so, counts it and scores by rules
+            version = None  # the operator logs and counts it, and scores by rules alone
     names = topics(settings)
     return DetectorSettings(
         transactions_topic=names.transactions,

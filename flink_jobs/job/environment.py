@@ -1,4 +1,4 @@
-"""What both jobs share: the Flink environment, and the checks before it is used."""
+"""The Flink environment of both jobs, and the checks before a job starts."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ _RESTORE_PATH: Final = "execution.state-recovery.path"
 def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
     """Return the stream environment and the table environment over it.
 
-    Only what belongs to the job is set here; the cluster's own configuration says where jars and Python are.
+    Only the job's own options are set here; the cluster's configuration has the paths of jars and Python.
     """
     configuration = Configuration()
     for key, value in {
@@ -47,9 +47,9 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
         "pipeline.object-reuse": "true",
         "python.execution-mode": settings.execution_mode,
         "table.local-time-zone": "UTC",
-        # Without a uid an operator's state is lost at the next upgrade: rather refuse to start.
+        # Without a uid an operator loses its state at the next upgrade, so the job must not start.
         "pipeline.auto-generate-uids": "false",
-        # Ours are set by pin_uids and by the table names; the planner's would move with every added query.
+        # pin_uids sets the uids; the planner's uids would change with every added query.
         "table.exec.uid.generation": "DISABLED",
     }.items():
         configuration.set_string(key, value)
@@ -58,9 +58,9 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
 
 
 def check_broker(settings: Settings, broker: Broker) -> None:
-    """See that a broker answers and lets our transactions last as long as they may, before the job starts.
+    """Check that a broker is reachable and allows our transaction timeout, before the job starts.
 
-    A job would not die of a broker that is not there, but wait for it unseen.
+    A job without a reachable broker would not fail but wait without a message.
 
     Raises:
         UserError: no broker answers, or its limit is below our transaction timeout.
@@ -79,16 +79,16 @@ def check_broker(settings: Settings, broker: Broker) -> None:
     limit_ms = int(found["broker"][number][_BROKER_LIMIT]["value"])
     if settings.sink_guarantee == "exactly_once" and settings.transaction_timeout_ms > limit_ms:
         raise UserError(
-            f"STREAMFLOW_TRANSACTION_TIMEOUT_MS is {settings.transaction_timeout_ms}, the broker allows {limit_ms}",
+            f"STREAMFLOW_TRANSACTION_TIMEOUT_MS is {settings.transaction_timeout_ms}, but the broker allows {limit_ms}",
             f"lower it, or raise the broker's {_BROKER_LIMIT}",
         )
 
 
 def check_restore(t_env: StreamTableEnvironment, job: str, settings: Settings) -> None:
-    """See that the job can go on from the savepoint it is started from, if any, before it starts.
+    """Check that the job can restore the savepoint from which it is started, if any.
 
     Raises:
-        UserError: it cannot; a job that did start would keep failing, or know no customer.
+        UserError: it cannot. Without this check, the job would fail repeatedly or start without any customer's state.
     """
     path = t_env.get_config().get(_RESTORE_PATH, "")
     if path:
@@ -96,7 +96,7 @@ def check_restore(t_env: StreamTableEnvironment, job: str, settings: Settings) -
 
 
 def run(main: Callable[[Settings], None], job: str) -> None:
-    """Print the settings (secrets masked) and run a job's main; a user's mistake ends it with one line."""
+    """Print the settings (secrets masked) and run a job's main; a ``UserError`` ends it with one line and code 2."""
     try:
         settings = load_settings()
         for name, value in settings.masked().items():

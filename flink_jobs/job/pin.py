@@ -1,8 +1,8 @@
-"""Give every operator of a graph a uid of ours.
+"""Sets the uid of every operator of a graph.
 
-The SQL planner numbers its operators, and the numbers move when a query is added: a savepoint would no longer find its
-Kafka offsets. So the uids of sources and sinks, which have state, are set by the table they belong to, and every other
-operator gets one from its place downstream of them.
+The SQL planner numbers its operators, and the numbers change when a query is added: a restored job would not find its
+Kafka offsets in the savepoint. So sources and sinks, which have state, get the uid of their table, and every other
+operator gets a uid from its position upstream of an operator with a uid.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from py4j.java_gateway import JavaObject
 from pyflink.datastream import StreamExecutionEnvironment
 
 _NOT_OPERATORS: Final = ("PartitionTransformation", "SideOutputTransformation", "UnionTransformation")
-"""Edges that the graph keeps as nodes; they run nothing and take no uid."""
+"""Edges that the graph stores as nodes; they run no code and have no uid."""
 
 _ENDS: Final = {
     "SourceTransformation": "source",
@@ -41,7 +41,7 @@ def pin_uids(env: StreamExecutionEnvironment, sources: Mapping[str, str], sinks:
         sinks: uid by table name of each sink.
 
     Raises:
-        RuntimeError: a table has no uid here, or a uid has no table: the graph and ``uids`` disagree.
+        RuntimeError: a table has no uid, or a uid has no table: the graph and ``uids`` disagree.
     """
     everything = list(transformations(env))
     expected = {"source": dict(sources), "sink": dict(sinks)}
@@ -52,7 +52,7 @@ def pin_uids(env: StreamExecutionEnvironment, sources: Mapping[str, str], sinks:
         uid_by_table = expected[end]
         table = transformation.getName().partition("[")[0]
         if table not in uid_by_table:
-            raise RuntimeError(f"table {table} is in the graph, but has no uid")
+            raise RuntimeError(f"table {table} is in the graph but has no uid; add one to flink_jobs/contracts/uids.py")
         transformation.setUid(uid_by_table.pop(table))
     left = [table for uid_by_table in expected.values() for table in uid_by_table]
     if left:
@@ -63,7 +63,7 @@ def pin_uids(env: StreamExecutionEnvironment, sources: Mapping[str, str], sinks:
 
 
 def _pin_chain(prefix: str, transformation: JavaObject) -> None:
-    """Number the operators from one that has a uid up to the next that has one."""
+    """Set numbered uids upstream of an operator with a uid, up to the next operator that has one."""
     number = 0
     while transformation.getUid() is None:
         if transformation.getClass().getSimpleName() not in _NOT_OPERATORS:

@@ -248,7 +248,7 @@ def test_the_guard_ends_an_experiment_for_every_subtask_by_one_message(lab: Faul
     assert 1 <= len(letters) <= 2
     again = lab.change({"experiment": trial})
     assert (again["outcome"], again["detail"]) == (
-        "rejected", "the guard has ended experiment wild; give the next one an id of its own",
+        "rejected", "the guard has stopped experiment wild; use a new id",
     )  # fmt: skip
     assert lab.runs_without_a_restart()
 

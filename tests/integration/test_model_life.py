@@ -211,7 +211,7 @@ def test_the_guard_ends_an_experiment_and_the_champion_scores_again(life: Life) 
     assert (status["ended_by_guard"], status["experiment"]["id"]) == (True, "spring")
     assert "times as often" in status["why_ended"]
     assert {item["variant"] for item in life.decisions(40)} == {"champion"}
-    with pytest.raises(UserError, match="the guard has ended experiment spring"):
+    with pytest.raises(UserError, match="the guard has stopped experiment spring"):
         life.run("experiment", "start", "wild", *trial)
     life.wait_rows("SELECT 1 FROM ops.control_audit WHERE control_id = 'guard-spring' AND outcome = 'applied'")
     assert life.stack.rest().failures(life.job_id) == []

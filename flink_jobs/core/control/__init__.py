@@ -1,1 +1,1 @@
-"""The configuration that control messages change while the job runs, and the messages themselves."""
+"""The configuration of the running job, the control messages that change it, and their audit records."""

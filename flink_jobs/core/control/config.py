@@ -1,7 +1,7 @@
-"""What a person may change while the job runs: blend, threshold, rules, blacklists, models, an experiment.
+"""The configuration that control messages change: blend, threshold, rules, blacklists, models, an experiment.
 
-A ``DetectionConfig`` is immutable; a control message makes a new one with the next revision. It is kept as JSON in
-Flink's broadcast state, so a restored job goes on with the revision it had.
+A ``DetectionConfig`` is immutable; a control message creates a new one with the next revision. Flink's broadcast state
+holds it as JSON, so a restored job continues with the same revision.
 """
 
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ CONFIG_SCHEMA_VERSION: Final = 2
 DEFAULT_ALPHA: Final = 0.6
 DEFAULT_ALERT_THRESHOLD: Final = 0.4
 REMEMBERED_CONTROL_IDS: Final = 256
-"""Control ids kept to recognise a redelivered control message."""
+"""Number of control ids kept to recognise a redelivered control message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blacklist:
-    """Entities whose transactions are flagged."""
+    """Entities whose transactions fire the blacklist rule."""
 
     customer: frozenset[str] = frozenset()
     merchant: frozenset[str] = frozenset()
     country: frozenset[str] = frozenset()
 
     def matches(self, transaction: Transaction) -> bool:
-        """Tell whether a transaction touches a listed entity."""
+        """Return whether the merchant, customer or country of a transaction is listed."""
         return (
             transaction.merchant in self.merchant
             or transaction.customer_id in self.customer
@@ -54,39 +54,39 @@ class ConfigChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class DetectionConfig:
-    """Everything that turns features into a decision, apart from the model's arrays."""
+    """All settings of a decision, apart from the models' arrays."""
 
     alpha: float = DEFAULT_ALPHA
     """Weight of the model in ``score = alpha * ml + (1 - alpha) * rules``, 0 to 1."""
     alert_threshold: float = DEFAULT_ALERT_THRESHOLD
-    """A decision at or above this score is an alert, 0 to 1."""
+    """Score from which a decision is an alert, 0 to 1."""
     rules: Mapping[str, RuleSetting] = field(default_factory=lambda: dict(DEFAULT_RULE_SETTINGS))
     blacklist: Blacklist = Blacklist()
     model_version: str | None = None
-    """The model asked for by a control message; ``None`` means the one the job was started with."""
+    """The champion that a control message named; ``None``: the model with which the job was started."""
     model_digest: str | None = None
-    """Digest of its arrays, where the message gave one: others under this version are not used."""
+    """Digest of its arrays, if the message gave one: a model with this version and other arrays is not used."""
     shadow_model: ModelRef | None = None
-    """A model that scores beside the champion and decides nothing."""
+    """A model that scores every transaction without effect on decisions."""
     experiment: Experiment | None = None
-    """A model that decides for a share of the customers."""
+    """A challenger that scores for a share of the customers."""
     revision: int = 0
-    """Control messages applied since the job's first start."""
+    """Number of control messages applied since the job's first start."""
     control_ids: tuple[str, ...] = ()
-    """The last ids applied, oldest first."""
+    """Ids of the last applied messages, oldest first."""
 
     @property
     def ruleset_version(self) -> str:
-        """Name of the rules in force: the table's version and, once changed by control, the revision."""
+        """Name of the rule set in force: the table's version and, after a control message, the revision."""
         return RULESET_VERSION if self.revision == 0 else f"{RULESET_VERSION}+r{self.revision}"
 
     def next_revision(self, control_id: str, **changes: Unpack[ConfigChanges]) -> Self:
-        """Return a copy with changes, the next revision, and the control id remembered."""
+        """Return a copy with these changes, the next revision and the control id added."""
         remembered = (*self.control_ids, control_id)[-REMEMBERED_CONTROL_IDS:]
         return replace(self, revision=self.revision + 1, control_ids=remembered, **changes)
 
     def to_json(self) -> str:
-        """Encode for the broadcast state; equal configurations give equal text."""
+        """Return the JSON for the broadcast state; equal configurations give equal text."""
         document = {
             "schema_version": CONFIG_SCHEMA_VERSION,
             "alpha": self.alpha,
@@ -104,10 +104,10 @@ class DetectionConfig:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Decode from the broadcast state; rules added by a newer release take their defaults.
+        """Return the configuration from the broadcast state; a rule that the JSON lacks has its default settings.
 
         Raises:
-            ValueError: written by a newer release.
+            ValueError: a newer release wrote the configuration.
         """
         document = orjson.loads(text)
         if document["schema_version"] > CONFIG_SCHEMA_VERSION:

@@ -1,4 +1,4 @@
-"""Which models a running job has beside its champion, and who is decided by them."""
+"""Shadow models and experiments, and which customers an experiment scores with its challenger."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -9,33 +9,33 @@ _HASH_RANGE: Final = 1 << 64
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A model version, and the digest of the arrays that are meant by it."""
+    """A model version and the digest of its arrays."""
 
     version: str
     digest: str
-    """SHA-256 (hex) of the arrays; a job that finds others under this version does not use them."""
+    """SHA-256 (hex) of the arrays; a job does not use a model with this version and other arrays."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardBand:
-    """What a challenger may do before its experiment ends."""
+    """Limits for a challenger; outside of them its experiment is stopped."""
 
     min_decisions: int = 1_000
-    """Decisions of each of the two models in this subtask before alert rates are compared."""
+    """Decisions of each of the two models in one subtask before the alert rates are compared."""
     max_alert_rate_ratio: float = 2.0
-    """Alert rate of the challenger over the champion's: at most this."""
+    """Highest allowed ratio of the challenger's alert rate to the champion's."""
     min_alert_rate_ratio: float = 0.5
-    """And at least this: a model that sees nothing is no better than one that sees fraud everywhere."""
+    """Lowest allowed ratio: a model without alerts is as wrong as a model with too many."""
     max_error_share: float = 0.01
-    """Share of the challenger's events on which it failed, so that the champion decided, 0 to 1."""
+    """Highest allowed share of the challenger's transactions that it failed to score, so the champion did, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """A/B test: a share of the customers is decided by a challenger."""
+    """A/B test: a challenger scores for a share of the customers."""
 
     id: str
-    """Also the salt of the split: another experiment divides the customers anew."""
+    """Also the salt of the split: each experiment divides the customers differently."""
     version: str
     digest: str
     share: float
@@ -49,12 +49,12 @@ class Experiment:
 
     @property
     def guard_control_id(self) -> str:
-        """Id of the control message by which the guard ends it: the same from every subtask, so that it is one."""
+        """Id of the control message with which the guard stops it: every subtask sends the same id."""
         return f"guard-{self.id}"
 
 
 class CustomerSplit:
-    """Tells whether a customer belongs to the share of an experiment: the same answer everywhere, for ever.
+    """Splits customers by a hash: a customer is in an experiment's share or not, on every subtask and for ever.
 
     >>> split = CustomerSplit("spring", 0.25)
     >>> sum(split.has(f"c-{number}") for number in range(10_000))
@@ -62,12 +62,12 @@ class CustomerSplit:
     """
 
     def __init__(self, experiment_id: str, share: float) -> None:
-        """Prepare the hash; the id (64 characters at most) is its key."""
+        """Prepare the hash; its key is the experiment's id (at most 64 characters)."""
         self._seed = blake2b(digest_size=8, key=experiment_id.encode())
         self._below = int(share * _HASH_RANGE)
 
     def has(self, customer_id: str) -> bool:
-        """Tell whether the challenger decides for this customer."""
+        """Return whether the challenger scores for this customer."""
         keyed = self._seed.copy()
         keyed.update(customer_id.encode())
         return int.from_bytes(keyed.digest(), "big") < self._below

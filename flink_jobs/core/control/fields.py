@@ -1,4 +1,4 @@
-"""Checks of the fields of a control message: each says what is wrong, where, and what is allowed."""
+"""Checks the fields of a control message; each error says what is wrong, where, and what is allowed."""
 
 import re
 from math import isfinite
@@ -11,7 +11,7 @@ MAX_TEXT: Final = 256
 BLACKLIST_KINDS: Final = ("customer", "merchant", "country")
 MIN_GUARDED_DECISIONS: Final = 20
 MAX_GUARDED_DECISIONS: Final = 100_000
-"""The guard keeps a byte for each of four times as many decisions, of two models, in every subtask."""
+"""The guard keeps 1 byte for each of four times as many decisions, for two models, in every subtask."""
 _MAX_RATIO: Final = 1_000.0
 _MAX_NAMES_SHOWN: Final = 5
 _MAX_NAME_SHOWN: Final = 64
@@ -22,14 +22,14 @@ _CHANGES_V2: Final = _CHANGES_V1 | {"model_digest", "shadow_model", "experiment"
 
 
 class InvalidFieldError(Exception):
-    """A field of a control message is wrong; the message says which and why."""
+    """A field of a control message is invalid; the message says which field and why."""
 
 
 def check_changes(value: object, version: int) -> ControlChanges:
-    """Return the changes of a message of a schema version, each of them valid.
+    """Return the changes of a control message after checking each of them.
 
     Raises:
-        InvalidFieldError: with the first problem.
+        InvalidFieldError: the first problem.
     """
     changes = named(value, "changes", _CHANGES_V1 if version == 1 else _CHANGES_V2)
     for name in ("alpha", "alert_threshold"):
@@ -48,7 +48,7 @@ def _model_changes(changes: dict[str, object]) -> None:
         name(changes["model_version"], "changes.model_version")
     if "model_digest" in changes:
         if "model_version" not in changes:
-            raise InvalidFieldError("changes.model_digest stands beside changes.model_version, never alone")
+            raise InvalidFieldError("changes.model_digest needs changes.model_version beside it")
         digest(changes["model_digest"], "changes.model_digest")
     shadow = changes.get("shadow_model")
     if shadow is not None:
@@ -102,18 +102,20 @@ def _blacklist_changes(value: object) -> None:
 
 
 def known_fields(value: object, where: str, known: set[str]) -> dict[str, object]:
-    """Return a JSON object that has known fields only: a misspelt one must not be ignored."""
+    """Return a JSON object that has only known fields, so that a misspelt field is not ignored."""
     if type(value) is not dict:
         raise InvalidFieldError(f"{where} must be a JSON object")
     unknown = sorted(set(value) - known)
     if unknown:
         named = ", ".join(repr(name[:_MAX_NAME_SHOWN]) for name in unknown[:_MAX_NAMES_SHOWN])
-        raise InvalidFieldError(f"{where} has unknown fields, such as {named}; known are {', '.join(sorted(known))}")
+        raise InvalidFieldError(
+            f"{where} has unknown fields, such as {named}; known fields: {', '.join(sorted(known))}"
+        )
     return value
 
 
 def named(value: object, where: str, known: set[str]) -> dict[str, object]:
-    """Return a JSON object that has at least one of the known fields, and no other."""
+    """Return a JSON object that has at least one known field and no other fields."""
     fields = known_fields(value, where, known)
     if not fields:
         raise InvalidFieldError(f"{where} is empty; name at least one of {', '.join(sorted(known))}")
@@ -121,13 +123,13 @@ def named(value: object, where: str, known: set[str]) -> dict[str, object]:
 
 
 def is_text(value: object) -> bool:
-    """Tell whether a value is a name that a log, a database and a person can take."""
-    # What is not printable, such as NUL, has no place in a name, and a database refuses it.
+    """Return whether a value is 1 to ``MAX_TEXT`` printable characters."""
+    # Unprintable characters such as NUL break logs, and Postgres rejects NUL.
     return type(value) is str and 0 < len(value) <= MAX_TEXT and value.isprintable()
 
 
 def text(document: dict[str, object], field: str) -> str:
-    """Return a text field that must be there."""
+    """Return a required text field."""
     value = document.get(field)
     if not is_text(value):
         raise InvalidFieldError(f"{field} must be 1 to {MAX_TEXT} printable characters")
@@ -158,7 +160,7 @@ def digest(value: object, where: str) -> None:
 
 
 def whole(value: object, where: str, fields: set[str]) -> dict[str, object]:
-    """Return a JSON object that has all of some fields, and no other."""
+    """Return a JSON object that has exactly these fields."""
     document = known_fields(value, where, fields)
     missing = sorted(fields - set(document))
     if missing:

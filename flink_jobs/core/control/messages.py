@@ -1,7 +1,7 @@
-"""Control messages: validated as a whole, applied as a whole, or refused with a reason.
+"""Control messages: each is validated and applied as a whole, or rejected with a reason.
 
 Every parallel instance of the detector receives the same messages in the same order (one partition, broadcast) and
-applies this pure function, so all of them agree on the revision without talking to each other.
+applies them with the same pure function, so all instances have the same revision without communication.
 """
 
 from typing import Final, NamedTuple
@@ -31,18 +31,18 @@ from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.rules import RuleSetting
 
 CONTROL_SCHEMA_VERSION: Final = 2
-"""What this release writes; it reads version 1 too, which knew no digests, shadows and experiments."""
+"""The version that this release writes. It also reads version 1, which has no digests, shadows and experiments."""
 MAX_CONTROL_BYTES: Final = 262_144
 GUARD: Final = "guard of the fraud detector"
-"""Who ends an experiment whose challenger left its band."""
+"""``issued_by`` of the messages with which a guard stops its experiment."""
 MAX_BLACKLIST_ENTRIES: Final = 10_000
-"""Entries per kind: the whole configuration travels in broadcast state and in every checkpoint."""
+"""Limit per kind of entity: broadcast state and every checkpoint hold the whole configuration."""
 _MAX_TIME_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
 
 class ControlMessage(NamedTuple):
-    """A control message that is well formed; whether it applies depends on the configuration."""
+    """A valid control message; the configuration in force decides whether it can be applied."""
 
     control_id: str
     issued_by: str
@@ -54,14 +54,14 @@ class ControlMessage(NamedTuple):
 
 
 class ControlRefusal(NamedTuple):
-    """Why a control message changed nothing."""
+    """Why a control message was rejected."""
 
     reason: DeadLetterReason
     detail: str
 
 
 def parse_control(raw: bytes | None) -> ControlMessage | ControlRefusal:
-    """Validate the bytes of a control message (contract ``control``) in full."""
+    """Return a control message (contract ``control``) from its bytes, or why it is invalid."""
     try:
         return _parse(raw)
     except InvalidFieldError as problem:
@@ -69,7 +69,10 @@ def parse_control(raw: bytes | None) -> ControlMessage | ControlRefusal:
 
 
 def control_id_of(raw: bytes | None) -> str | None:
-    """Return the id that a message of any validity claims, so that its sender finds it in the audit; else ``None``."""
+    """Return the ``control_id`` of a message, also of an invalid one; ``None`` where it cannot be read.
+
+    The sender of an invalid message finds the message in the audit by this id.
+    """
     try:
         return text(orjson.loads(raw or b""), "control_id")
     except (ValueError, AttributeError, InvalidFieldError):
@@ -77,22 +80,23 @@ def control_id_of(raw: bytes | None) -> str | None:
 
 
 def apply_control(config: DetectionConfig, message: ControlMessage) -> DetectionConfig | ControlRefusal:
-    """Return the configuration with all changes of a message, or why it was refused.
+    """Return the configuration with all changes of a message, or why the message is rejected.
 
-    A message whose id was applied before returns the same object: a redelivery changes nothing.
+    A message whose id was applied before returns ``config`` itself: a redelivered message changes nothing.
     """
     if message.control_id in config.control_ids:
         return config
     if message.expected_revision is not None and message.expected_revision != config.revision:
         return ControlRefusal(
             DeadLetterReason.CONTROL_REVISION_CONFLICT,
-            f"expected revision {message.expected_revision}, but {config.revision} is in force; read it and send again",
+            f"expected revision {message.expected_revision}, but revision {config.revision} is in force; "
+            "read it and send a new message",
         )
     running = None if config.experiment is None else config.experiment.id
     if message.expected_experiment is not None and message.expected_experiment != running:
         return ControlRefusal(
             DeadLetterReason.CONTROL_REVISION_CONFLICT,
-            f"experiment {message.expected_experiment} is not on; {running or 'none'} is",
+            f"experiment {message.expected_experiment} is not running; running: {running or 'none'}",
         )
     changes = message.changes
     updated = _changed_models(changes)
@@ -114,9 +118,9 @@ def apply_control(config: DetectionConfig, message: ControlMessage) -> Detection
 
 
 def end_of_experiment(experiment: Experiment, why: str, now_ms: int) -> str:
-    """Return the control message by which a guard ends its experiment for every subtask.
+    """Return the control message with which a guard stops its experiment in every subtask.
 
-    Its id is the same from every subtask: whichever comes first ends the experiment, the others are repeats.
+    Every subtask sends the same id: the first message stops the experiment, the others are duplicates.
     """
     document: ControlDocument = {
         "schema_version": CONTROL_SCHEMA_VERSION,
@@ -131,13 +135,13 @@ def end_of_experiment(experiment: Experiment, why: str, now_ms: int) -> str:
 
 
 def _experiment_refusal(config: DetectionConfig, wanted: ExperimentDocument | None) -> ControlRefusal | None:
-    """Return why an experiment cannot begin: one is on, or the guard has ended one of this id."""
+    """Return why an experiment cannot start: one is running, or the guard has stopped one with this id."""
     if wanted is None:
         return None
     if config.experiment is not None:
-        problem = f"experiment {config.experiment.id} is on; stop it first"
+        problem = f"experiment {config.experiment.id} is running; stop it first"
     elif experiment_of(wanted).guard_control_id in config.control_ids:
-        problem = f"the guard has ended experiment {wanted['id']}; give the next one an id of its own"
+        problem = f"the guard has stopped experiment {wanted['id']}; use a new id"
     else:
         return None
     return ControlRefusal(DeadLetterReason.CONTROL_INVALID, problem)
@@ -210,7 +214,7 @@ def _parse(raw: bytes | None) -> ControlMessage:
     experiment = document.get("expected_experiment")
     if experiment is not None:
         if version == 1:
-            raise InvalidFieldError("expected_experiment came with schema_version 2")
+            raise InvalidFieldError("expected_experiment needs schema_version 2")
         experiment = name(experiment, "expected_experiment")
     return ControlMessage(
         text(document, "control_id"),

@@ -1,1 +1,1 @@
-"""Dead letters: how one is built, and which of them may be sent again."""
+"""Dead letters: how they are built, and which of them can be redriven."""

@@ -1,7 +1,7 @@
-"""Dead letters: what could not be decided, with everything needed to understand, redrive or replay it.
+"""Builds and encodes dead letters: rejected records, with everything needed to understand and redrive them.
 
-A letter holds the payload byte for byte (as text where it is UTF-8 without NUL, which Postgres refuses; as base64
-otherwise) up to 10 KB, and always its full length and SHA-256. A record without a value keeps ``null``.
+A dead letter holds the first 10 KB of the payload byte for byte, and always the full length and SHA-256. The payload is
+text where it is UTF-8 without NUL (which Postgres rejects), else base64. A record without a value has ``null``.
 """
 
 from base64 import b64decode, b64encode
@@ -29,15 +29,15 @@ def build_dlq_record(
 ) -> DeadLetterDocument:
     """Build the dead letter of a record (contract ``dlq`` v2).
 
-    ``dlq_id`` depends only on the coordinates and the reason, so a replay after a failure writes the same letter and
-    an idempotent sink keeps one.
+    ``dlq_id`` depends only on the coordinates and the reason. So a replay after a failure writes the same id, and an
+    idempotent sink keeps one dead letter.
 
     Args:
         record: the record as it came from Kafka.
-        reason: why it is set aside.
-        stage: where on its way that happened.
-        detail: for a person: what was wrong and where; cut at 500 characters.
-        disposition: what the letter means for the ledger.
+        reason: why the record is rejected, or which incident happened.
+        stage: at which stage.
+        detail: what is wrong and where, as text; cut at 500 characters.
+        disposition: how the ledger counts the dead letter.
         now_ms: the job's clock, ms since the epoch.
     """
     payload = record.payload or b""
@@ -74,7 +74,7 @@ def encode_dlq_record(letter: DeadLetterDocument) -> str:
 
 
 def letter_payload(letter: DeadLetterDocument) -> bytes:
-    """Return the payload bytes that a dead letter keeps; a tombstone has none."""
+    """Return the payload bytes that a dead letter holds; empty for a tombstone."""
     payload = letter["payload"]
     if payload is None:
         return b""
@@ -82,12 +82,12 @@ def letter_payload(letter: DeadLetterDocument) -> bytes:
 
 
 def _storable(text: str) -> str:
-    """Replace what JSON in UTF-8 or a database cannot hold: lone surrogates and NUL."""
+    """Replace lone surrogates and NUL, which JSON in UTF-8 or a database cannot hold."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _as_text(payload: bytes) -> tuple[str, PayloadEncoding]:
-    """Return the payload as UTF-8 text if it is that and a database can hold it, else as base64."""
+    """Return the payload as text where it is UTF-8 that a database can hold, else as base64."""
     if b"\0" not in payload:
         try:
             return payload.decode("utf-8"), "utf-8"

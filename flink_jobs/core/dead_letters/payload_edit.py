@@ -1,4 +1,4 @@
-"""Change fields of a JSON message, and say what a change was."""
+"""Changes fields of a JSON message, and lists the differences for the audit."""
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
@@ -14,15 +14,15 @@ def with_fields(payload: bytes, assignments: Iterable[str]) -> bytes:
 
     Args:
         payload: a JSON object.
-        assignments: ``name=value`` or ``outer.inner=value``; a value that is no JSON is a text, and an empty one takes
-            the field away.
+        assignments: ``name=value`` or ``outer.inner=value``. A value that is not JSON is text; an empty value removes
+            the field.
 
     Raises:
-        ValueError: the payload is no JSON object, or an assignment is none.
+        ValueError: the payload is not a JSON object, or an assignment is malformed.
     """
     document = _object(payload)
     if document is None:
-        raise ValueError("the payload is not a JSON object: its fields have no names")
+        raise ValueError("the payload is not a JSON object, so no field can be set")
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         *outer, name = path.split(".")
@@ -41,9 +41,9 @@ def with_fields(payload: bytes, assignments: Iterable[str]) -> bytes:
 
 
 def changes_between(before: bytes, after: bytes) -> list[dict[str, Any]]:
-    """Return what differs, for the audit: each field with its value before and after (absent: left out).
+    """Return the fields that differ, each with its values ``from`` and ``to``; an absent value is left out.
 
-    Where either is no JSON object there are no fields: then the digests of the whole.
+    Where one of the payloads is not a JSON object, the result holds the SHA-256 of both instead.
     """
     old, new = _object(before), _object(after)
     if old is None or new is None:
@@ -64,7 +64,7 @@ def changes_between(before: bytes, after: bytes) -> list[dict[str, Any]]:
 
 
 def _same_json(one: object, other: object) -> bool:
-    """Tell whether two values are the same JSON: 1, 1.0 and true are three different ones."""
+    """Return whether two values are the same JSON; 1, 1.0 and true are three different values."""
     if one is _ABSENT or other is _ABSENT:
         return one is other
     return orjson.dumps(one) == orjson.dumps(other)
@@ -86,7 +86,7 @@ def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{name}", value
 
 
-def _value(text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _value(text: str) -> Any:  # noqa: ANN401 - any JSON value
     try:
         return orjson.loads(text)
     except ValueError:

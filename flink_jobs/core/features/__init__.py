@@ -1,1 +1,1 @@
-"""The features of a transaction: their table (unit, range, value without history) and their computation."""
+"""The features of a transaction: the table of features (unit, range, value without history) and their computation."""

@@ -1,4 +1,4 @@
-"""Distances on the Earth."""
+"""Distances on the Earth's surface."""
 
 from math import asin, cos, radians, sin, sqrt
 from typing import Final

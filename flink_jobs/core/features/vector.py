@@ -1,8 +1,8 @@
-"""A transaction and its customer's past, as a vector of numbers.
+"""Computes the features of a transaction from the transaction and its customer's state.
 
-``extract_features`` is the only place where features are computed: the stream and the training replay both call it,
-so what is trained is what is served. A feature without a value is ``None`` and says why; only the model, which needs
-a number, gets the neutral value of ``feature_table``.
+Only ``extract_features`` computes features. The stream and the training replay both call it, so training and serving
+use the same features. A feature without a value is ``None``, and ``absences`` gives the reason; the model, which needs
+a number, gets the neutral value of ``features.table`` instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,24 +33,24 @@ DAY_MS: Final = 24 * HOUR_MS
 VELOCITY_WINDOW_MS: Final = HOUR_MS
 """Length of the trailing window of ``velocity_count``: one hour."""
 MIN_TRAVEL_MS: Final = 300_000
-"""Two authorisations may be time-stamped minutes apart by different clocks; five minutes is the least taken."""
+"""Least travel time: the clocks of two terminals can differ by minutes, so 5 minutes are assumed."""
 _SMALLEST_STD_RATIO: Final = 0.01
 _SMALLEST_VARIANCE: Final = 0.05
-"""Of a logarithm: nobody's purchases in a category are alike to less than a fifth."""
+"""Least variance of the logarithm of amounts: purchases in a category vary by at least a fifth."""
 _CATEGORY_PRIOR: Final = 2.0
-"""A category's own mean counts as much as the customer's overall one once it was seen this often."""
+"""Purchases of a category after which its own mean weighs as much as the customer's overall mean."""
 _SPREAD_PRIOR: Final = 4.0
 _USUAL_VARIANCE: Final = 0.7
-"""Variance of the logarithm of amounts within a category, before anything is known of the customer."""
+"""Variance of the logarithm of amounts within a category, for a customer without history."""
 _BURST_PRIOR: Final = 2.0
-"""Ordinary transactions that are added to a day before its mean is taken: one alone proves little."""
+"""Ordinary transactions that are added to a day before its mean is taken, so one transaction weighs less."""
 _USUAL_NIGHT: Final = 0.25
 _NEW_DAYS: Final = 3.0
-"""Days added to a customer's age before a rate is taken, as if there had been one transaction in them."""
+"""Days that are added to a customer's age before a rate is taken, together with one transaction."""
 
 
 class FeatureVector(NamedTuple):
-    """The features of one transaction, in the order of ``FEATURES``; ``None`` is "no value", never zero."""
+    """The features of one transaction, in the order of ``FEATURES``; ``None`` means "no value", never zero."""
 
     amount_zscore: float | None
     velocity_count: float | None
@@ -73,13 +73,13 @@ def extract_features(
     amount: float,
     is_blacklisted: Callable[[Transaction], bool],
 ) -> FeatureVector:
-    """Compute the features of a transaction against the state before it, in a few microseconds.
+    """Return the features of a transaction against the state before it, in a few microseconds.
 
     Args:
-        state: the customer's history, not yet holding this transaction.
-        transaction: the event; it may be older than what the state has seen.
+        state: the customer's state, without this transaction.
+        transaction: the transaction; its event time may be earlier than others in the state.
         amount: its amount in major units.
-        is_blacklisted: tells whether the transaction touches a blacklisted customer, merchant or country.
+        is_blacklisted: returns whether the customer, merchant or country of a transaction is blacklisted.
     """
     time_ms, currency = transaction.event_time_ms, transaction.currency
     category, habits = transaction.category, state.habits
@@ -148,9 +148,9 @@ def _vector(  # noqa: PLR0913 - one parameter for each feature
 
 
 def _amount_habits(stats: RunningStats, amount: float) -> tuple[float, float]:
-    """Return z-score and ratio of an amount against the customer's amounts in its currency."""
+    """Return z-score and ratio of an amount relative to the customer's amounts in its currency."""
     mean = stats.mean
-    # A customer who always pays the same has no spread; one hundredth of the mean stands in for it.
+    # A customer who always pays the same amount has no spread; 1/100 of the mean replaces it.
     spread = max(sqrt(stats.m2 / (stats.count - 1)), _SMALLEST_STD_RATIO * mean)
     if spread > 0.0:
         return max(-MAX_ZSCORE, min(MAX_ZSCORE, (amount - mean) / spread)), min(MAX_RATIO, amount / mean)
@@ -158,18 +158,18 @@ def _amount_habits(stats: RunningStats, amount: float) -> tuple[float, float]:
 
 
 def _surprise(overall: RunningStats, habits: CategoryHabits, place: int, bought: int, amount: float) -> float:
-    """Return how many deviations the logarithm of the amount lies from the customer's habit in the category.
+    """Return the distance of the amount's logarithm from the customer's habit, in standard deviations.
 
-    A category seen rarely borrows: its mean from all the customer's amounts in the currency, its spread from the
-    customer's other categories and from people in general. This is shrinkage in the sense of empirical Bayes, with
-    fixed weights.
+    A rare category has little data of its own: its mean is blended with the mean of all the customer's amounts in the
+    currency, its spread with the customer's other categories and a constant for all customers. This is empirical Bayes
+    shrinkage with fixed weights.
 
     Args:
-        overall: logarithms of the customer's amounts in the currency, at least one.
-        habits: per category.
-        place: of this category in ``habits``, -1 when it was never seen.
-        bought: purchases in all categories.
-        amount: major units.
+        overall: statistics of the logarithms of the customer's amounts in the currency, at least one.
+        habits: the habits per category.
+        place: index of this category in ``habits``, -1 for a new category.
+        bought: number of purchases in all categories.
+        amount: the amount in major units.
     """
     overall_variance = (overall.m2 + _SPREAD_PRIOR * _USUAL_VARIANCE) / (overall.count - 1 + _SPREAD_PRIOR)
     count, mean, m2 = 0, 0.0, 0.0
@@ -184,11 +184,13 @@ def _surprise(overall: RunningStats, habits: CategoryHabits, place: int, bought:
 
 
 def _recent(state: CustomerFraudState, time_ms: int) -> tuple[int, int, int, float, float]:
-    """Look back from an event time, which may lie before later events that have already arrived.
+    """Summarise the transactions in the hour and in the 24 hours up to an event time.
+
+    Later transactions may have arrived already; they do not count.
 
     Returns:
-        Of the events in ``(time - window, time]``: how many in an hour; how many in 24 hours, how many of those at
-        night, the sum of their surprises, and of their amounts in units of what the customer typically pays.
+        The number of transactions in the hour; and of those in 24 hours: their number, the number at night, the sum of
+        their surprises, and the sum of their amounts in units of the customer's typical amount.
     """
     hour_ago, day_ago = time_ms - VELOCITY_WINDOW_MS, time_ms - DAY_MS
     hour_count = day_count = nights = 0
@@ -218,7 +220,7 @@ def _time_deviation(hour_counts: Sequence[int], time_ms: int) -> float | None:
     if total < MIN_HOURS:
         return None
     hour = time_ms // HOUR_MS % 24
-    # Negative indices wrap around midnight by themselves; the far side needs the modulo.
+    # Negative indices wrap around midnight; indices above 23 need the modulo.
     near = (
         hour_counts[hour - 2]
         + hour_counts[hour - 1]
@@ -237,19 +239,19 @@ def _geo_speed_kmh(state: CustomerFraudState, transaction: Transaction) -> float
     distance_km = great_circle_km(state.latitude, state.longitude, latitude, longitude) - PLACE_UNCERTAINTY_KM
     if distance_km <= 0.0:
         return 0.0
-    # A late event lies before the last place: the speed between the two is the same either way.
+    # A late transaction is earlier than the last location; the speed between the two is the same in both directions.
     elapsed_ms = abs(transaction.event_time_ms - located_at_ms)
     return distance_km * HOUR_MS / max(elapsed_ms, MIN_TRAVEL_MS)
 
 
 def surprise_of(features: FeatureVector) -> float:
-    """Return what the state remembers of how unusual a transaction was."""
+    """Return the ``category_surprise`` that the state stores: the usual value where the feature is absent."""
     surprise = features.category_surprise
     return USUAL_SURPRISE if surprise is None else surprise
 
 
 def absences(features: FeatureVector, transaction: Transaction) -> dict[str, AbsenceReason]:
-    """Return why each absent feature has no value."""
+    """Return the reason for each absent feature, by name."""
     reasons: dict[str, AbsenceReason] = {}
     for name, value in zip(FEATURE_NAMES, features, strict=True):
         if value is not None:

@@ -1,1 +1,1 @@
-"""From the bytes of a Kafka record to a transaction, or to the reason why it is none."""
+"""Parses the bytes of a Kafka record: a transaction, or the reason why it is rejected."""

@@ -1,17 +1,18 @@
-"""A Kafka record as the detector receives it: one string per event.
+"""Unpacks a Kafka record from the single string in which the detector receives it.
 
-The JVM hands Python a single string, because one string crosses the boundary much faster than a row of fields. Fields
-are separated by line feeds, the payload comes last and may hold any byte: it is decoded as ISO 8859-1, which maps the
-256 bytes to the first 256 code points and back without loss.
+The JVM passes Python one string, because one string crosses the boundary much faster than a row of fields. Line feeds
+separate the fields. The payload comes last and may hold any byte: it is decoded as ISO 8859-1, which maps the 256 byte
+values to the first 256 code points and back without loss.
 
     partition LF offset LF timestamp LF headers LF key LF flag payload
 
-``flag`` is ``V`` when the record has a value, ``N`` for a tombstone, and ``L`` for a value too large to be read, of
-which ``length LF SHA-256 LF beginning`` follow: on a small heap, Flink needs hours to hand 50 MB from one task to the
-next. ``headers`` is a JSON object of base64 values or empty; ``key`` is the key that Flink routed by. A key is foreign
-text, so the source must take line feeds out of it *before* it routes by it (any other character will do: no customer id
-holds a line feed, so such a record ends as ``KEY_MISMATCH`` either way). Otherwise a producer could write the payload's
-first bytes with its key.
+``flag`` is ``V`` for a record with a value, ``N`` for a tombstone, and ``L`` for an oversized value. For ``L``,
+``length LF SHA-256 LF beginning`` replace the payload: with a small heap, Flink needs hours to pass 50 MB from one task
+to the next. ``headers`` is empty or a JSON object of base64 values. ``key`` is the key by which Flink routed.
+
+A producer controls the key, so the source must replace line feeds in it *before* it routes: otherwise a producer could
+write the first bytes of the payload with its key. No customer id has a line feed, so such a record is rejected as
+``KEY_MISMATCH``.
 """
 
 from base64 import b64encode
@@ -22,7 +23,7 @@ import orjson
 
 
 class WholePayload(NamedTuple):
-    """What is known of a payload of which only the beginning was handed over."""
+    """Length and digest of a payload of which only the beginning was passed on."""
 
     length: int
     """In bytes."""
@@ -31,7 +32,7 @@ class WholePayload(NamedTuple):
 
 
 class SourceRecord(NamedTuple):
-    """One record of the transactions topic with its coordinates."""
+    """One Kafka record with its coordinates."""
 
     payload: bytes | None
     partition: int
@@ -42,13 +43,14 @@ class SourceRecord(NamedTuple):
     routing_key: str
     topic: str
     whole: WholePayload | None = None
-    """Set where ``payload`` is only the beginning."""
+    """Set where ``payload`` is only the beginning of the value."""
 
     @property
     def timestamp_ms(self) -> int | None:
         """Kafka's record timestamp in ms since the epoch.
 
-        ``None`` when the record had none, or one that no calendar holds: a producer may send any 64-bit number.
+        ``None`` for a record without a timestamp, or with one outside of the calendar: a producer can send any 64-bit
+        number.
         """
         if not self.timestamp:
             return None
@@ -59,21 +61,21 @@ class SourceRecord(NamedTuple):
 
     @property
     def header_list(self) -> list[tuple[str, str | None]]:
-        """Headers as (name, base64 value), sorted by name; one named "unreadable" if they are no JSON object."""
+        """Headers as (name, base64 value), sorted by name; one header "unreadable" if they are not a JSON object."""
         if not self.headers:
             return []
         try:
-            # Postgres takes no NUL in a text; a header's name is shown with the replacement character for it.
+            # Postgres rejects NUL in text, so the replacement character replaces it in a header's name.
             return sorted((name.replace("\0", "\ufffd"), value) for name, value in orjson.loads(self.headers).items())
         except (ValueError, AttributeError):
             return [("unreadable", b64encode(self.headers.encode("utf-8", "replace")).decode("ascii"))]
 
 
 def unpack_record(line: str, topic: str) -> SourceRecord:
-    """Take apart what the source wrote.
+    """Return the record from the string that the source packed.
 
     Raises:
-        ValueError: the line does not have the fields; a defect of the topology, not of the data.
+        ValueError: a field is missing; this is a defect of the topology, not of the data.
     """
     partition, offset, timestamp, headers, routing_key, value = line.split("\n", 5)
     flag, text, whole = value[:1], value[1:], None

@@ -1,8 +1,8 @@
-"""Bytes from the wire to a transaction: ``bytes -> Transaction | Rejection``, and nothing in between.
+"""Parses the bytes of a transaction: ``bytes -> Transaction | Rejection``.
 
-The happy path is one pass of type and range checks. Only when something is off does the code look closer to name
-the reason, so precise diagnoses cost nothing while the input is good. A second wire format plugs in as another
-``WireFormat`` in ``WIRE_FORMATS``.
+A valid transaction takes one pass of type and range checks. Only after a failed check does the code search for the
+precise reason, so diagnoses cost nothing for valid input. A second wire format is another ``WireFormat`` in
+``WIRE_FORMATS``.
 """
 
 import json
@@ -22,9 +22,9 @@ MAX_NESTING: Final = 32
 MAX_IDENTIFIER_CHARS: Final = 64
 MAX_AMOUNT_MINOR: Final = 10**12
 MIN_EVENT_TIME_MS: Final = 946_684_800_000
-"""2000-01-01T00:00Z: an earlier card transaction is a unit mistake (seconds sent as milliseconds)."""
+"""2000-01-01T00:00Z. An earlier event time is a wrong unit (seconds sent as milliseconds)."""
 MAX_CLOCK_SKEW_MS: Final = 24 * 3600 * 1000
-"""How far ahead of the job's clock an event time may be: a day covers local times sent as UTC."""
+"""Largest time by which an event may be ahead of the job's clock: a day covers local times sent as UTC."""
 
 MAX_MERCHANT_CHARS: Final = 128
 MAX_CATEGORY_CHARS: Final = 64
@@ -40,15 +40,15 @@ _TEXT_LIMITS: Final = {
 }
 _COUNTRY_CHARS: Final = 2
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
-"""A whole string, cut off or not, or a bracket outside strings; possessive, so linear in the length."""
+"""A string, terminated or not, or a bracket outside strings; possessive quantifiers keep it linear in the length."""
 _OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
 
 WireFormat = Callable[[bytes | None, int], Transaction | Rejection]
 
 
 def oversize(length: int) -> Rejection:
-    """Reject a payload for its length in bytes."""
-    return Rejection(DeadLetterReason.OVERSIZE, f"{length} bytes, at most {MAX_PAYLOAD_BYTES} are read")
+    """Return the rejection of a payload with too many bytes."""
+    return Rejection(DeadLetterReason.OVERSIZE, f"{length} bytes; the limit is {MAX_PAYLOAD_BYTES}")
 
 
 def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection:
@@ -56,10 +56,10 @@ def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection
 
     Args:
         raw: the Kafka record's value, ``None`` for a tombstone.
-        now_ms: the caller's clock, milliseconds since the epoch, UTC; only bounds how far ahead an event may be.
+        now_ms: the caller's clock, ms since the epoch, UTC; it only limits event times in the future.
 
     Returns:
-        The transaction, or the first reason why the bytes are not one. Never raises for any bytes.
+        The transaction, or the first reason why the bytes are not one. No bytes raise an exception.
     """
     if not raw:
         return Rejection(DeadLetterReason.EMPTY_PAYLOAD, "the record has no value (tombstone or zero bytes)")
@@ -79,7 +79,7 @@ def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection
 
 
 WIRE_FORMATS: Final[dict[str, WireFormat]] = {"json": parse_transaction}
-"""The wire formats that a source may name; each maps bytes and a clock to a transaction or a rejection."""
+"""The wire formats by name; each maps bytes and a clock to a transaction or a rejection."""
 
 
 def _transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, read from top to bottom
@@ -94,7 +94,7 @@ def _transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, read fro
         event_time_ms = document["event_time_ms"]
     except KeyError as missing:
         return Rejection(DeadLetterReason.MISSING_FIELD, f"required field {missing.args[0]} is absent")
-    # bool is a subclass of int in Python; `type(x) is int` keeps true out of the amounts.
+    # bool is a subclass of int in Python; ``type(x) is int`` excludes ``true`` from the amounts.
     if not (
         type(transaction_id) is str
         and type(customer_id) is str
@@ -156,7 +156,7 @@ def _is_absent_or_text(value: object, limit: int) -> bool:
     return value is None or (type(value) is str and 0 < len(value) <= limit and value.isprintable())
 
 
-# ---- below: only reached when something is wrong -------------------------------------------------------------
+# ---- below: only reached after a failed check -------------------------------------------------------------
 
 _TOO_DEEP: Final = Rejection(DeadLetterReason.TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
 _BAD_IDENTIFIER: Final = Rejection(
@@ -170,7 +170,7 @@ _OUT_OF_RANGE: Final = Rejection(
 
 
 def _why_not_json(raw: bytes) -> Rejection:
-    """Name what kept the bytes from being JSON: the encoding, the depth, a non-finite number or the syntax."""
+    """Return why bytes are not JSON: the encoding, the depth, a non-finite number or the syntax."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -189,16 +189,16 @@ def _why_not_json(raw: bytes) -> Rejection:
         json.loads(text, parse_constant=note_non_finite, parse_float=note_non_finite, parse_int=note_non_finite)
     except json.JSONDecodeError as error:
         return Rejection(DeadLetterReason.MALFORMED_JSON, f"{error.msg} at character {error.pos}")
-    if non_finite:  # the number itself stays out of the detail: too many digits are how a card number arrives
+    if non_finite:  # the detail omits the number: it may be a card number
         return Rejection(
             DeadLetterReason.NON_FINITE_NUMBER, "a number is NaN, infinite or beyond the range of a double"
         )
-    # Python's reader takes what RFC 8259 and orjson do not: lone surrogates, raw control characters.
+    # Python's parser accepts lone surrogates and raw control characters; RFC 8259 and orjson do not.
     return Rejection(DeadLetterReason.MALFORMED_JSON, "not strict JSON (lone surrogate or control character)")
 
 
 def _is_too_deep(raw: bytes) -> bool:
-    """Tell whether brackets outside strings nest deeper than allowed, found without recursion."""
+    """Return whether brackets outside strings nest deeper than allowed, without recursion."""
     if raw.count(b"{") + raw.count(b"[") <= MAX_NESTING:
         return False
     depth = 0
@@ -237,7 +237,7 @@ def _wrong_required_type(document: dict[str, Any]) -> Rejection:
 def _bad_amount(amount_minor: int) -> Rejection:
     if amount_minor < 0:
         return Rejection(
-            DeadLetterReason.NEGATIVE_AMOUNT, "amount_minor is negative; send a refund as its own kind of event"
+            DeadLetterReason.NEGATIVE_AMOUNT, "amount_minor is negative; send refunds as another event type"
         )
     return Rejection(DeadLetterReason.AMOUNT_OUT_OF_RANGE, f"amount_minor is above {MAX_AMOUNT_MINOR}")
 
@@ -254,7 +254,7 @@ def _bad_event_time(event_time_ms: int) -> Rejection:
 
 
 def _bad_text(document: dict[str, Any]) -> Rejection:
-    """Name the first optional text that is wrong; there is one."""
+    """Return the rejection of the first invalid optional text; the caller has found that there is one."""
     field, limit = next((f, n) for f, n in _TEXT_LIMITS.items() if not _is_absent_or_text(document.get(f), n))
     value = document[field]
     if type(value) is not str:
@@ -269,7 +269,7 @@ def _bad_country(value: object) -> Rejection:
 
 
 def _bad_coordinate_type(latitude: object, longitude: object) -> Rejection | None:
-    """Integers are fine as degrees; anything else that is not a float is not."""
+    """Return the rejection of a coordinate that is neither an integer nor a float, ``None`` without one."""
     for name, value in (("lat", latitude), ("lon", longitude)):
         if value is None:
             return Rejection(DeadLetterReason.MISSING_FIELD, f"location.{name} is absent; give both or no location")

@@ -1,8 +1,8 @@
-"""What a customer usually pays per category, in bounded memory that follows a changing customer.
+"""Usual amounts of a customer per category, in bounded memory that adapts to changed habits.
 
-Per category (and currency): how often, and mean and spread of the logarithm of the amount, by Welford's update with
-the count capped, so that old purchases fade. Kept as parallel arrays: their bytes are copied in and out as a whole.
-Means and spreads are float32 from the start, so a state is the same before and after its bytes.
+Each category in a currency has a count, and the mean and spread of the logarithm of its amounts, by Welford's update
+with a capped count, so that old purchases lose weight. Parallel arrays hold the numbers, so their bytes are copied as a
+whole. Means and spreads are float32, as in the stored bytes: decoding returns exactly the state that was encoded.
 """
 
 import math
@@ -12,29 +12,29 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_CATEGORIES: Final = 16
-"""Categories kept per customer; another takes the place of the one used least."""
+"""Categories kept per customer; a new one replaces the one used least."""
 MEMORY: Final = 200
-"""Purchases of a category after which older ones fade: each new one then weighs 1/200."""
+"""Purchases of a category after which older ones lose weight: each new purchase then weighs 1/200."""
 KEY, COUNT, NUMBER = "I", "H", "f"
 """Item types of the arrays: 4 bytes unsigned, 2 bytes unsigned, 4 bytes float."""
 
 
 def category_key(category: str, currency: str) -> int:
-    """Return 32 bits for a category of amounts in a currency.
+    """Return a 32-bit key for a category in a currency.
 
-    Two of a customer's sixteen collide with a chance below one in 10^7, and then share a habit.
+    Among a customer's 16 categories, the probability of equal keys is below 1 in 10^7; such categories share a habit.
     """
     return zlib.crc32(f"{currency}\x1f{category}".encode())
 
 
 def log_amount(amount: float) -> float:
-    """Return the logarithm that habits are kept in: of the amount plus one, so that zero has one too."""
+    """Return the logarithm of the amount plus one, which exists for an amount of zero too."""
     return math.log1p(amount)
 
 
 @dataclass(init=False)
 class CategoryHabits:
-    """Habits of one customer; place `i` of every array is one category."""
+    """Habits of one customer; index ``i`` of every array is one category."""
 
     keys: "array[int]"
     """32-bit keys, see ``category_key``."""
@@ -46,21 +46,21 @@ class CategoryHabits:
     """Sum of squared deviations from the mean."""
 
     def __init__(self, keys: bytes = b"", counts: bytes = b"", means: bytes = b"", m2s: bytes = b"") -> None:
-        """Take the arrays' bytes; without them, a customer of whom nothing is known."""
+        """Decode the arrays from their bytes; without bytes they are empty."""
         self.keys = array(KEY, keys)
         self.counts = array(COUNT, counts)
         self.means = array(NUMBER, means)
         self.m2s = array(NUMBER, m2s)
 
     def place(self, key: int) -> int:
-        """Return where a category is, or -1."""
+        """Return the index of a category, or -1."""
         try:
             return self.keys.index(key)
         except ValueError:
             return -1
 
     def push(self, key: int, log_amount: float) -> None:
-        """Take one purchase in."""
+        """Add one purchase."""
         place = self.place(key)
         if place < 0:
             place = self._start(key)

@@ -1,12 +1,13 @@
-"""The bytes of a customer's state: every layout ever released, and the envelope around them.
+"""Encodes and decodes the bytes of a customer's state, in every layout that was ever released.
 
     version (u8) | crc32 of version and body (u32) | body
 
-The header never changes, so a damaged version byte is told from a newer release. A version is decoded forever once
-released (golden blobs in the tests hold that). Bytes that fail their checksum are ``StateCorrupt``; bytes of a newer
-version are ``StateVersionUnsupported`` and are left as they are.
+The header never changes, so a damaged version byte can be distinguished from a newer release. Every released version
+stays decodable (the tests decode golden blobs of each). Bytes that fail their checksum raise ``StateCorrupt``. Bytes of
+a newer version raise ``StateVersionUnsupported`` and stay stored unchanged.
 
-Version 2 added what follows the currencies, and the number of categories, the first time and the count to the head.
+Version 2 added the fields after the currencies; its head also has the number of categories, the first event time and
+the number of transactions.
 """
 
 import math
@@ -26,12 +27,12 @@ _NEVER: Final = -(2**63)
 
 _HEADER: Final = struct.Struct("<BI")
 _HEAD_V1: Final = struct.Struct("<qdd48sBB")
-"""Time and place of the last location, the hours, the lengths of ring and currencies."""
+"""Time and coordinates of the last location, hour counts, number of recent transactions, number of currencies."""
 _HEAD_V2: Final = struct.Struct("<qdd48sBBBqI")
-"""Besides: the number of categories, the first event time, the count of all transactions."""
+"""In addition: number of categories, first event time, number of all transactions."""
 _CURRENCY_V1: Final = struct.Struct("<3sqdd")
 _CURRENCY_V2: Final = struct.Struct("<3sqdddd")
-"""Code, count, mean and squared deviations of the amounts; in version 2 the latter two of their logarithms as well."""
+"""Code, count, mean and squared deviations of the amounts; version 2 adds mean and deviations of the logarithms."""
 _RECENT_V2: Final = 8 + 8 + 4 + 4
 _CATEGORY: Final = 4 + 2 + 4 + 4
 MAX_STATE_BYTES: Final = (
@@ -41,21 +42,21 @@ MAX_STATE_BYTES: Final = (
     + MAX_CURRENCIES * _CURRENCY_V2.size
     + MAX_CATEGORIES * _CATEGORY
 )
-"""No customer's state is larger."""
-if sys.byteorder != "little":  # pragma: no cover - no machine we could run on
-    raise ImportError("the stored arrays are little-endian; give them a byteswap() before running on this machine")
+"""Size of a full state, in bytes."""
+if sys.byteorder != "little":  # pragma: no cover - no big-endian machine to test on
+    raise ImportError("stored states are little-endian, and this machine is big-endian; run on a little-endian machine")
 
 
 class StateError(Exception):
-    """The stored bytes of a customer cannot be used; the message says why."""
+    """The stored state of a customer cannot be decoded; the message says why."""
 
 
-class StateCorrupt(StateError):  # noqa: N818 - it names what the bytes are
-    """The bytes are damaged: the customer restarts fresh and the incident is recorded."""
+class StateCorrupt(StateError):  # noqa: N818 - named after the state
+    """The bytes are damaged: the customer starts again without history, and an incident is recorded."""
 
 
 class StateVersionUnsupported(StateError):  # noqa: N818 - same
-    """The bytes were written by a newer release: they are kept, and the event is set aside for redrive."""
+    """A newer release wrote the bytes: they stay stored, and the record is rejected for a later redrive."""
 
 
 def encode(state: StateFields) -> bytes:
@@ -95,11 +96,11 @@ def encode(state: StateFields) -> bytes:
 
 
 def decode_into(state: StateFields, blob: bytes) -> None:
-    """Decode any released version into a state, whose every field is set.
+    """Decode bytes of any released version and set every field of a state.
 
     Raises:
-        StateCorrupt: too short, of the wrong length for what it announces, or the checksum differs.
-        StateVersionUnsupported: written by a release newer than this one.
+        StateCorrupt: the bytes are too short, their length differs from the announced one, or their checksum does.
+        StateVersionUnsupported: a newer release wrote the bytes.
     """
     if len(blob) < _HEADER.size:
         raise StateCorrupt(f"{len(blob)} bytes, shorter than the header")
@@ -109,9 +110,9 @@ def decode_into(state: StateFields, blob: bytes) -> None:
         raise StateCorrupt(f"checksum of {len(blob)} bytes differs")
     if version > STATE_VERSION:
         raise StateVersionUnsupported(
-            f"state version {version} is not among those this release reads (up to {STATE_VERSION})"
+            f"a newer release wrote state version {version}; this release reads versions up to {STATE_VERSION}"
         )
-    if version == 0:  # five bytes of zero pass their own checksum
+    if version == 0:  # five zero bytes have a valid checksum
         raise StateCorrupt("state version 0 was never written")
     try:
         if version == 1:
@@ -119,7 +120,7 @@ def decode_into(state: StateFields, blob: bytes) -> None:
         else:
             _decode_v2(state, body)
     except (struct.error, ValueError) as error:
-        raise StateCorrupt(f"body of {len(body)} bytes does not hold what it announces") from error
+        raise StateCorrupt(f"the body has {len(body)} bytes, which does not match the counts in its head") from error
 
 
 def _decode_v2(state: StateFields, body: bytes) -> None:
@@ -158,11 +159,12 @@ def _decode_v2(state: StateFields, body: bytes) -> None:
 
 
 def _decode_v1(state: StateFields, body: bytes) -> None:
-    """Decode the first release's layout.
+    """Decode the layout of the first release.
 
-    It knew no categories and no surprises: those begin empty and unremarkable. The count and the first time are taken
-    from the ring, so that a customer's usual rate is right from the first event after the upgrade. The logarithms of
-    amounts are taken to be those of the log-normal distribution with the mean and variance that it knew.
+    It has no categories and no surprises: the categories start empty, the surprises at their usual value. The recent
+    transactions give the count and the first event time, so that a customer's usual rate is right from the first
+    transaction after the upgrade. The logarithms of the amounts are those of a log-normal distribution with the stored
+    mean and variance.
     """
     located_at_ms, latitude, longitude, hours, n_recent, n_currencies = _HEAD_V1.unpack_from(body)
     ids_at = _HEAD_V1.size + 8 * n_recent
@@ -187,7 +189,7 @@ def _decode_v1(state: StateFields, body: bytes) -> None:
 
 
 def _set_head(state: StateFields, located_at_ms: int, latitude: float, longitude: float, hours: bytes) -> None:
-    """Set what every version begins with."""
+    """Set the fields that every version begins with."""
     state.located_at_ms = None if located_at_ms == _NEVER else located_at_ms
     state.latitude = latitude
     state.longitude = longitude
@@ -195,7 +197,7 @@ def _set_head(state: StateFields, located_at_ms: int, latitude: float, longitude
 
 
 def _log_normal(stats: RunningStats) -> RunningStats:
-    """Return the statistics of the logarithms of log-normal amounts with these statistics."""
+    """Return the statistics of the logarithms, for log-normal amounts with these statistics."""
     variance = 0.0
     if stats.count > 1 and stats.mean > 0.0 and stats.m2 > 0.0:
         variance = math.log1p(stats.m2 / (stats.count - 1) / stats.mean**2)

@@ -1,9 +1,9 @@
-"""What the job remembers of one customer.
+"""The state of one customer, and how a transaction changes it.
 
-The state is bounded: one ring of recent transactions, one histogram of hours, a handful of currencies and categories,
-one place. It is stored as our own versioned bytes (``state_bytes``), never as a pickled class, so a savepoint outlives
-any refactoring. The lists of numbers are ``array``s: their bytes are copied in and out as a whole, which halves the
-cost of a state.
+The state is bounded: 32 recent transactions, a histogram of hours, 4 currencies, 16 categories, one location. It is
+stored as versioned bytes (see ``codec``), never as a pickled class, so a savepoint stays readable after any
+refactoring. The lists of numbers are ``array``s: their bytes are copied as a whole, which halves the cost of encoding
+and decoding.
 """
 
 from array import array
@@ -28,11 +28,11 @@ class CustomerFraudState(StateFields):
     """Running statistics and recent history of one customer."""
 
     def __init__(self, stored: bytes | None = None) -> None:
-        """Take over stored bytes of any released version; without them, begin with a new customer.
+        """Decode stored bytes of any released version; without bytes, create the state of a new customer.
 
         Raises:
-            StateCorrupt: too short, of the wrong length for what it announces, or the checksum differs.
-            StateVersionUnsupported: written by a release newer than this one.
+            StateCorrupt: the bytes are too short, their length differs from the announced one, or their checksum does.
+            StateVersionUnsupported: a newer release wrote the bytes.
         """
         if stored is None:
             begin(self)
@@ -41,24 +41,24 @@ class CustomerFraudState(StateFields):
 
     @property
     def last_event_time_ms(self) -> int | None:
-        """The latest event time seen, or ``None`` for a new customer."""
+        """The latest event time, ``None`` for a new customer."""
         return self.recent_times_ms[-1] if self.recent_times_ms else None
 
     def has_seen(self, fingerprint: int) -> bool:
-        """Tell whether a transaction id is among the recent ones (a redelivery)."""
+        """Return whether an id is among the last ``RING_CAPACITY`` ids: the transaction is then a duplicate."""
         return fingerprint in self.recent_ids
 
     def observe(
         self, transaction: Transaction, amount: float, fingerprint: int, surprise: float = USUAL_SURPRISE
     ) -> None:
-        """Take one transaction into the history, in whatever order it arrives.
+        """Add one transaction; transactions may arrive in any order.
 
-        Statistics do not depend on order. Event times stay sorted, so a late event is counted where it belongs, and
-        the earliest leaves when there is no room; ids leave in order of arrival, so a late event that is delivered
-        twice is still recognised. A place replaces an earlier one only.
+        Statistics do not depend on the order. Event times stay sorted, so a late transaction counts at its own time;
+        the earliest one is removed when the ring is full. Ids are removed in order of arrival, so a late transaction
+        that is delivered twice is still recognised. A location replaces only one with an earlier event time.
 
         Args:
-            transaction: the transaction, already scored against the state before it.
+            transaction: the transaction, which was scored against this state before.
             amount: its amount in major units of its currency.
             fingerprint: ``transaction_fingerprint`` of its id.
             surprise: its ``category_surprise``.
@@ -86,14 +86,14 @@ class CustomerFraudState(StateFields):
             self.located_at_ms, self.latitude, self.longitude = time_ms, latitude, longitude
 
     def typical_multiple(self, currency: str, amount: float) -> float:
-        """Return an amount over the geometric mean of the customer's amounts; 1 for the first in a currency."""
+        """Return an amount over the geometric mean of the customer's amounts; 1 for the first amount in a currency."""
         stats = self.log_amounts.get(currency)
         if stats is None:
             return 1.0
         return exp(log_amount(amount) - stats.mean)
 
     def _remember(self, time_ms: int, fingerprint: int, surprise: float, multiple: float) -> None:
-        """Put the transaction into the ring, and count it."""
+        """Add the transaction to the ring of recent ones, and count it."""
         times, ids = self.recent_times_ms, self.recent_ids
         surprises, multiples = self.recent_surprises, self.recent_multiples
         if not times or time_ms >= times[-1]:
@@ -125,14 +125,14 @@ class CustomerFraudState(StateFields):
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> Self:
-        """Decode what ``to_bytes`` of this or an earlier release wrote; raises what the constructor does."""
+        """Return the state from bytes of this or an earlier release; raises the same errors as the constructor."""
         return cls(blob)
 
 
 def transaction_fingerprint(transaction_id: str) -> int:
     """Return 64 bits of BLAKE2b of a transaction id.
 
-    Two different ids among a customer's last 32 collide with a chance below 10^-16; the event would then go to the
-    dead-letter topic as a duplicate with all its bytes, so even that loses nothing.
+    Two different ids among a customer's last 32 have the same fingerprint with a probability below 10^-16. The
+    transaction would then go to the dead-letter topic as a duplicate, with its bytes, and not be lost.
     """
     return int.from_bytes(blake2b(transaction_id.encode(), digest_size=8).digest(), "little")

@@ -1,4 +1,4 @@
-"""What is known of one customer, as data; ``state`` says how it changes, ``state_bytes`` how it is stored."""
+"""The fields of a customer's state; ``customer`` changes them, ``codec`` stores them."""
 
 from array import array
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from flink_jobs.core.state.category_habits import CategoryHabits
 from flink_jobs.core.state.running_stats import RunningStats
 
 RING_CAPACITY: Final = 32
-"""Recent transactions kept per customer, for velocity, for bursts and for recognising redelivered ones."""
+"""Number of recent transactions kept per customer, for velocity, bursts and the recognition of duplicates."""
 MAX_CURRENCIES: Final = 4
-"""Currencies whose amounts are tracked per customer; a fifth takes the place of the one used least."""
+"""Currencies whose amounts are tracked per customer; a fifth replaces the one used least."""
 HOURS: Final = 24
 TIME, ID, HOUR, MARK = "q", "Q", "H", "f"
 """Item types of the arrays: 8 bytes signed, 8 bytes unsigned, 2 bytes unsigned, 4 bytes float."""
@@ -33,21 +33,21 @@ class StateFields:
     latitude: float
     longitude: float
     recent_surprises: "array[float]"
-    """How unusual each of the recent transactions was when it arrived, in the order of ``recent_times_ms``."""
+    """``category_surprise`` of each recent transaction when it arrived, in the order of ``recent_times_ms``."""
     recent_multiples: "array[float]"
-    """The amount of each over what the customer typically paid at that time (geometric mean), likewise."""
+    """Amount of each recent transaction over the customer's geometric mean at that time, in the same order."""
     log_amounts: dict[str, RunningStats]
-    """Logarithms of the amounts, of the same currencies as ``amounts``."""
+    """Logarithms of the amounts, for the same currencies as ``amounts``."""
     habits: CategoryHabits
-    """What the customer usually pays per category."""
+    """Usual amounts per category."""
     first_seen_ms: int | None
-    """The earliest event time seen, or ``None`` for a new customer."""
+    """Earliest event time, ``None`` for a new customer."""
     seen_count: int
-    """Transactions seen since then."""
+    """Number of transactions since the first one."""
 
 
 def begin(state: StateFields) -> None:
-    """Set every field to what is known of a new customer: nothing."""
+    """Set every field to its value for a customer without history."""
     state.recent_times_ms = array(TIME)
     state.recent_ids = array(ID)
     state.hour_counts = array(HOUR, bytes(2 * HOURS))

@@ -1,7 +1,7 @@
-"""Decoded states of the customers seen last: their next transaction need not read and decode what was just written.
+"""Cache of decoded states: the next transaction of a recent customer needs no read and no decoding.
 
-A copy, never the truth: every decision still writes the customer's state to the backend with its event, so a checkpoint
-holds it, and whoever restores one begins with nothing here.
+The state backend has the authoritative copy: every decision writes the customer's state there, so every checkpoint
+holds it. After a restore the cache is empty.
 """
 
 from collections import OrderedDict
@@ -10,23 +10,24 @@ from flink_jobs.core.state.customer import CustomerFraudState
 
 
 class RecentStates:
-    """A bounded number of states; the customer not seen for longest leaves first."""
+    """A bounded number of states; the least recently used one is removed first."""
 
     def __init__(self, capacity: int, time_to_live_ms: int) -> None:
-        """Begin empty.
+        """Create an empty cache.
 
         Args:
-            capacity: customers at most; 0 keeps none.
-            time_to_live_ms: the backend's, after which it may have forgotten a customer, and so must we.
+            capacity: largest number of customers; 0 keeps none.
+            time_to_live_ms: time to live of the backend's states; an older state is not returned.
         """
         self._capacity = capacity
         self._time_to_live_ms = time_to_live_ms
         self._kept: OrderedDict[str, tuple[CustomerFraudState, int]] = OrderedDict()
 
     def take(self, customer_id: str, now_ms: int) -> CustomerFraudState | None:
-        """Take a customer's state out, or return ``None`` where the backend has to be asked.
+        """Remove and return a customer's state; ``None`` means that the caller must read the backend.
 
-        It is the caller's from then on: after a failure in mid-change nobody puts it back, and the backend is asked.
+        The state is removed because the caller changes it. After a failure during the change it is not put back, and
+        the next transaction reads the backend.
         """
         kept = self._kept.pop(customer_id, None)
         if kept is None:
@@ -35,7 +36,7 @@ class RecentStates:
         return state if now_ms - written_ms < self._time_to_live_ms else None
 
     def keep(self, customer_id: str, state: CustomerFraudState, written_ms: int) -> None:
-        """Keep what is being written to the backend, and nothing else."""
+        """Keep a state that is being written to the backend."""
         self._kept[customer_id] = (state, written_ms)
         if len(self._kept) > self._capacity:
             self._kept.popitem(last=False)

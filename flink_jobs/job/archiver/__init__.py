@@ -1,1 +1,1 @@
-"""The archive job: which topic goes to which table, and how a batch is written to Postgres."""
+"""The parts of the archive job: the table of each topic, and the writing of batches to Postgres."""

@@ -1,6 +1,7 @@
-"""Messages into a table, a batch at a time, so that one that Postgres refuses costs nobody else their row.
+"""Writes messages to a table in batches; a message that Postgres rejects does not affect the others.
 
-Knows Postgres and no Flink: the archive job writes with it, and so does a redrive of what the archive set aside.
+This module uses Postgres and no Flink. The archive job writes with it, and a redrive of rows that the archive job
+rejected does too.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _ENOUGH_TO_JUDGE: Final = 20
-"""Rows; if a table refuses so many of our own and takes none, it is the table."""
+"""Number of rows: if the table rejects so many messages of our own jobs and accepts none, the table is wrong."""
 _LIMIT_OF_THE_PROGRAM: Final = "54"
-"""SQLSTATE class of rows too large for an index, JSON nested too deep: the row's fault, though filed as operational."""
+"""SQLSTATE class of rows too large for an index and JSON nested too deep: row faults, despite OperationalError."""
 _KEY_OF: Final = """
     SELECT array_agg(attname::text) FROM pg_index
     JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
@@ -32,32 +33,32 @@ _MISSING: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A message that its table does not take."""
+    """A message that its table rejects."""
 
     index: int
-    """Its place in the batch."""
+    """Index of the message in the batch."""
     detail: str
-    """Why, for a person; names conditions, columns and constraints, never a value."""
+    """Why, as text: conditions, columns and constraints, never a value."""
 
 
 class TableUnfitError(RuntimeError):
-    """A table refuses every row: it is not that of this release, and nothing is to be set aside for that."""
+    """A table rejects every row: it is not the table of this release, and no message becomes a dead letter."""
 
 
 def write_messages(connection: psycopg.Connection[Any], archive: Archive, messages: Sequence[str]) -> list[Refusal]:
-    """Upsert messages; return those that the table refuses, having written all others.
+    """Upsert messages, and return those that the table rejects.
 
-    A batch is one statement in one transaction. One that fails over its data is halved until what is refused stands
-    alone: 1,000 rows with a bad one take about 20 statements.
+    A batch is one statement in one transaction. A batch that fails because of its data is halved until each rejected
+    message is alone: 1,000 rows with one bad row take about 20 statements.
 
     Args:
         connection: in autocommit mode.
         archive: the table.
-        messages: JSON texts, which may be anything.
+        messages: texts that should be JSON; any text is allowed.
 
     Raises:
-        TableUnfitError: the table took none of many messages that only our own jobs write.
-        psycopg.Error: anything that is not about a row: no connection, no such column, no right to write.
+        TableUnfitError: the table rejects all of many messages that only our own jobs write.
+        psycopg.Error: a fault that is not about a row: no connection, no such column, no privilege.
     """
     statement = upsert_sql(archive).encode()
     refused: list[Refusal] = []
@@ -76,7 +77,7 @@ def write_messages(connection: psycopg.Connection[Any], archive: Archive, messag
                 middle = (start + end) // 2
                 pending += [(middle, end), (start, middle)]
     if archive.written_by_us and len(refused) == len(messages) >= _ENOUGH_TO_JUDGE:
-        raise TableUnfitError(f"{archive.table} refuses every row, the first as {refused[0].detail}")
+        raise TableUnfitError(f"{archive.table} rejects every row, the first as {refused[0].detail}")
     return refused
 
 
@@ -85,7 +86,7 @@ def _is_about_a_row(error: psycopg.Error) -> bool:
 
 
 def _why(error: psycopg.Error) -> str:
-    """Name what was violated. The server's own message may quote the row, and that is card data."""
+    """Return the violated condition. The server's own message may quote the row, which is card data."""
     diagnosis = error.diag
     place = diagnosis.constraint_name or diagnosis.column_name
     condition = type(error).__name__ + (f" (SQLSTATE {error.sqlstate})" if error.sqlstate else "")
@@ -93,10 +94,10 @@ def _why(error: psycopg.Error) -> str:
 
 
 def check_tables(dsn: str) -> None:
-    """See that the database answers and has every table of the archive as this release writes it.
+    """Check that the database is reachable and has every table as this release writes it.
 
     Raises:
-        UserError: it does not answer, or a table, a column, a key or a right is missing.
+        UserError: no connection, or a missing table, column, key or privilege.
     """
     try:
         with psycopg.connect(dsn, connect_timeout=10, autocommit=True) as connection:
@@ -105,7 +106,8 @@ def check_tables(dsn: str) -> None:
     except psycopg.OperationalError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise UserError(
-            f"Postgres does not let the archive in ({reason})", "run `streamflow up`, or set STREAMFLOW_POSTGRES_*"
+            f"the archive job cannot connect to Postgres ({reason})",
+            "run `streamflow up`, or set STREAMFLOW_POSTGRES_*",
         ) from None
     if problem is not None:
         raise UserError(
@@ -127,7 +129,7 @@ def _problems(connection: psycopg.Connection[Any]) -> Iterator[str]:
             yield f"the key of {archive.table} is ({', '.join(key[0])}), not ({', '.join(archive.primary_key)})"
         granted = connection.execute("SELECT has_table_privilege(%s, 'INSERT')", (archive.table,)).fetchone()
         if granted is None or not granted[0]:
-            yield f"{connection.info.user} may not write to {archive.table}"
+            yield f"{connection.info.user} has no INSERT privilege on {archive.table}"
     present = connection.execute("SELECT to_regclass('ops.superseded_decisions')").fetchone()
     if present is None or present[0] is None:
         yield "there is no table ops.superseded_decisions"

@@ -1,7 +1,7 @@
-"""What the archive job writes: which topic goes to which table, and what Postgres makes of a message.
+"""The table of each archived topic, and the SQL that writes messages to it.
 
-Postgres takes a message apart itself (``jsonb_to_record``), a whole batch in one statement. So there is one reader of
-JSON, one set of types, and what a table refuses is refused in one place.
+Postgres parses the messages itself (``jsonb_to_record``), a whole batch in one statement. So one parser reads the JSON,
+one set of types applies, and rows are rejected in one place.
 """
 
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One topic and the table it is written to."""
+    """One topic and its table."""
 
     topic: str
     """Suffix of the topic."""
     table: str
     primary_key: tuple[str, ...]
     columns: dict[str, str]
-    """Column of the table to its type; filled from the JSON field of the same name."""
+    """Type of each column; the JSON field of the same name gives its value."""
     renamed: dict[str, str]
-    """Columns whose JSON field has another place, to the SQL expression over ``doc``, the message as ``jsonb``."""
+    """SQL expression of each column without such a field, over ``doc``, the message as ``jsonb``."""
     written_by_us: bool = True
-    """Nobody but our jobs writes to the topic: if every row of a batch is refused, the table is wrong and not they."""
+    """Only our jobs write to the topic: if every row of a batch is rejected, the table is wrong, not the messages."""
 
 
 _SCORES: Final = {"score": "double precision", "rule_score": "double precision", "ml_score": "double precision"}
@@ -33,7 +33,7 @@ _TIMES: Final = {"event_time_ms": "bigint", "processing_time_ms": "bigint"}
 _PLACE: Final = {"source_topic": "text", "source_partition": "integer", "source_offset": "bigint"}
 
 _VARIANT: Final = "coalesce(doc ->> 'variant', 'champion')"
-"""Version 1 of decisions and alerts had no experiments; its messages are read too."""
+"""Version 1 of decisions and alerts has no experiments; its messages are archived too."""
 
 ARCHIVES: Final = (
     Archive(
@@ -70,7 +70,7 @@ ARCHIVES: Final = (
         {
             "source_topic": "doc ->> 'topic'", "source_partition": "(doc ->> 'partition')::integer",
             "source_offset": "(doc ->> 'offset')::bigint",
-            "received_ms": "coalesce((doc ->> 'timestamp_ms')::bigint, 0)",  # the day of its partition
+            "received_ms": "coalesce((doc ->> 'timestamp_ms')::bigint, 0)",  # selects the partition by day
         },
     ),
     Archive(
@@ -94,16 +94,16 @@ ARCHIVES: Final = (
 )  # fmt: skip
 
 ARCHIVE_OF: Final = {archive.topic: archive for archive in ARCHIVES}
-"""By the topic's suffix."""
+"""The archives by the suffix of their topic."""
 
 
 def upsert_sql(archive: Archive) -> str:
-    """Return the statement that writes messages, given as one ``text[]``; the last of several with one key wins.
+    """Return the statement that writes messages, given as one ``text[]``; of several with one key, the last one wins.
 
     A decision carries the coordinates of its input record. Those of the earlier ones of several decisions with one key
     go to ``ops.superseded_decisions``, so that no input record seems to be without an outcome.
 
-    The parameter is binary: quoting JSON for an array in text form costs the client more than all the rest.
+    The parameter is binary: quoting JSON for an array in text form would cost the client more than all other steps.
     """
     names = ", ".join(archive.columns)
     key = ", ".join(archive.primary_key)

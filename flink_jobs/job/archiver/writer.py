@@ -1,8 +1,8 @@
-"""The archive's Python: batches of records into Postgres, and a dead letter for each that is refused.
+"""The Python function of the archive job: writes batches of records to Postgres, with a dead letter for each rejection.
 
-A vectorised function of Flink's SQL: PyFlink hands it a batch (1,000 rows, or those of a second) and, before the
-barrier of a checkpoint passes, all that is left. So when a checkpoint completes, every row before its offsets is in
-Postgres, and a restart repeats rows, which upserts make equal.
+It is a vectorised SQL function: PyFlink calls it with a batch (1,000 rows, or those of one second), and with all
+remaining rows before the barrier of a checkpoint. So when a checkpoint completes, every row before its offsets is in
+Postgres. A restart writes rows again, and the upserts make them equal.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from flink_jobs.job.archiver.rows import Refusal
 
 PATIENCE_S: Final = 60.0
-"""How long a batch waits for a Postgres that is away before the job restarts; below the checkpoint timeout."""
+"""How long a batch waits for an unavailable Postgres before the job restarts; less than the checkpoint timeout."""
 _RETRY_S: Final = 1.0
 
 Placed = tuple[int, SourceRecord]
-"""A record and its place in the batch."""
+"""The index of a record in the batch, and the record."""
 
 
 class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
-    """``archive_rows(topic, record)``: writes the row; NULL, or ``key LF dead letter`` where it is refused."""
+    """``archive_rows(topic, record)``: writes the row; returns NULL, or ``key LF dead letter`` for a rejected row."""
 
     def __init__(self, dsn: str, topics: dict[str, str]) -> None:
-        """Keep what the worker needs.
+        """Keep the settings of the worker.
 
         Args:
-            dsn: of the account that may write; has the password.
-            topics: full name by suffix.
+            dsn: connection string of the database role that may write, with its password.
+            topics: full name of each topic by suffix.
         """
         self._dsn = dsn
         self._topics = topics
@@ -58,15 +58,15 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
         self._refused = group.counter(catalogue.REFUSED_ROWS.name)
 
     def close(self) -> None:
-        """Leave the database."""
+        """Close the database connection."""
         self._disconnect()
 
     def is_deterministic(self) -> bool:
-        """Keep the planner from calling it twice, or never."""
+        """Return ``False``, so that the planner neither repeats nor skips a call."""
         return False
 
     def eval(self, topics: pd.Series[str], packed: pd.Series[str]) -> pd.Series[str]:
-        """Write a batch; return a letter or None for each of its records, in their order."""
+        """Write a batch; return a dead letter or ``None`` for each of its records, in order."""
         now_ms = time.time_ns() // 1_000_000
         letters: list[str | None] = [None] * len(packed)
         by_topic: defaultdict[str, list[Placed]] = defaultdict(list)
@@ -82,7 +82,7 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
         return pd.Series(letters, dtype=object)
 
     def _write(self, suffix: str, records: Sequence[Placed]) -> list[tuple[int, DeadLetterReason, str]]:
-        """Write the records of one topic; return place, reason and detail of those that are refused."""
+        """Write the records of one topic; return index, reason and detail of each rejected record."""
         problems: list[tuple[int, DeadLetterReason, str]] = []
         places: list[int] = []
         messages: list[str] = []
@@ -93,7 +93,7 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
                 continue
             text = _text(record.payload)
             if text is None:
-                problems.append((place, DeadLetterReason.ROW_REFUSED, "no text in UTF-8"))
+                problems.append((place, DeadLetterReason.ROW_REFUSED, "not UTF-8 text, or it holds NUL"))
                 continue
             places.append(place)
             messages.append(text)
@@ -103,10 +103,10 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
         return problems
 
     def _patiently(self, suffix: str, messages: Sequence[str]) -> list[Refusal]:
-        """Write messages, again and again while the database is away.
+        """Write messages, and retry while the database is unavailable.
 
         Raises:
-            RuntimeError: it is away for too long; the job restarts and goes on at its last checkpoint.
+            RuntimeError: the database was unavailable for too long; the job restarts from its last checkpoint.
         """
         last = ""
 
@@ -124,7 +124,7 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
         try:
             return wait_for(attempt, limit_s=PATIENCE_S, what="Postgres", interval_s=_RETRY_S)[0]
         except WaitTimeoutError:
-            raise RuntimeError(f"Postgres has taken no rows for {PATIENCE_S:g} s ({last})") from None
+            raise RuntimeError(f"Postgres accepted no rows for {PATIENCE_S:g} s ({last})") from None
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -132,12 +132,12 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
             self._connection = None
 
     def _is_about_a_letter(self, record: SourceRecord) -> bool:
-        """Tell whether a record is the letter of a letter: it stays on its topic, and there is no third."""
+        """Return whether a record is a dead letter about a dead letter; its own rejection is only counted."""
         return record.topic == self._topics["dlq"] and f'"topic":"{record.topic}"'.encode() in (record.payload or b"")
 
 
 def _text(payload: bytes | None) -> str | None:
-    """Return a payload as the text that Postgres can be sent: UTF-8 without NUL."""
+    """Return a payload as text for Postgres (UTF-8 without NUL), ``None`` where it is not."""
     if payload is None or b"\0" in payload:
         return None
     try:

@@ -1,1 +1,1 @@
-"""The detector job: topology, sources, operator and sinks."""
+"""The parts of the detect job: topology, sources, operator and sinks."""

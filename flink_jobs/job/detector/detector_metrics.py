@@ -1,6 +1,6 @@
-"""The detector's metrics: counted in Python, handed to Flink's metric system a few times a second.
+"""The detector's metrics: counted in Python, and passed to Flink's metric system a few times per second.
 
-Every call into the JVM costs more than a rule, so counts are gathered in plain integers and flushed together: every
+A call into the JVM costs more than a rule, so counts are plain integers that are flushed together: every
 ``FLUSH_EVERY`` records, or at the first record after ``FLUSH_MS``.
 """
 
@@ -24,7 +24,7 @@ class Histogram:
     """A cumulative bucket histogram over Flink counters labelled ``le``."""
 
     def __init__(self, group: MetricGroup, metric: Metric) -> None:
-        """Register a counter per bucket."""
+        """Register one counter for each bucket."""
         self._bounds = metric.buckets
         labels = [f"{bound:g}" for bound in metric.buckets] + ["+Inf"]
         self._counters = [group.add_group("le", label).counter(f"{metric.name}_bucket") for label in labels]
@@ -35,7 +35,7 @@ class Histogram:
         self._pending[bisect_left(self._bounds, value)] += 1
 
     def flush(self) -> None:
-        """Hand the pending counts to Flink, each bucket holding all below it."""
+        """Pass the pending counts to Flink; each bucket includes all lower buckets."""
         below = 0
         for counter, pending in zip(self._counters, self._pending, strict=True):
             below += pending
@@ -48,7 +48,7 @@ class DetectorMetrics:
     """All metrics of one parallel instance of the detector."""
 
     def __init__(self, group: MetricGroup) -> None:
-        """Register every metric of the catalogue that the detector owns."""
+        """Register every metric of the detector that the catalogue lists."""
         self._group = group
         self._counters: dict[tuple[str, str], Counter] = {}
         self._pending: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -81,7 +81,7 @@ class DetectorMetrics:
         return counter
 
     def count(self, metric: Metric, value: str = "", n: int = 1) -> None:
-        """Count something rare at once."""
+        """Count a rare event, without delay."""
         self._counter(metric.name, metric.label or "", value).inc(n)
 
     def gauge(self, metric: Metric, value: int) -> None:
@@ -89,7 +89,7 @@ class DetectorMetrics:
         self._gauges[metric.name].update(value)
 
     def record(self, outcome: Outcome) -> None:
-        """Take in what one record led to."""
+        """Count the outcome of one record."""
         self._records += 1
         if outcome.state is not None:
             self._decisions += 1
@@ -109,7 +109,7 @@ class DetectorMetrics:
             self._pending[catalogue.DEAD_LETTERS.name, letter.reason] += 1
 
     def _record_trial(self, outcome: Outcome) -> None:
-        """Count what models under trial made of a decision."""
+        """Count the results of the shadow model and the challenger."""
         if outcome.is_shadow_alert is not None:
             self._pending[catalogue.SHADOW_DECISIONS.name, ""] += 1
             self._pending[catalogue.SHADOW_ALERTS.name, ""] += outcome.is_shadow_alert
@@ -118,22 +118,22 @@ class DetectorMetrics:
             self._pending[catalogue.CHALLENGER_ALERTS.name, ""] += outcome.alert is not None
 
     def timing(self, elapsed_us: float, latency_ms: float | None) -> None:
-        """Take in how long a (sampled) record took, and how old it was when decided."""
+        """Observe the processing time of a sampled record, and its latency: the record's age when it was scored."""
         self._processing_time.observe(elapsed_us)
         if latency_ms is not None:
             self._latency.observe(latency_ms)
 
     def alert(self, timestamp_ms: int | None, now_ms: int) -> None:
-        """Take in how old a transaction was when it raised an alert."""
+        """Observe the alert latency: the record's age when it caused an alert."""
         if timestamp_ms is not None:
             self._alert_latency.observe(now_ms - timestamp_ms)
 
     def due(self, now_ms: int) -> bool:
-        """Tell whether pending counts should be flushed now."""
+        """Return whether pending counts are to be flushed now."""
         return self._records >= FLUSH_EVERY or now_ms >= self._flush_at_ms
 
     def flush(self, now_ms: int) -> None:
-        """Hand all pending counts to Flink."""
+        """Pass all pending counts to Flink."""
         self._flush_at_ms = now_ms + FLUSH_MS
         if self._records:
             self.count(catalogue.RECORDS, n=self._records)

@@ -1,4 +1,4 @@
-"""The models of one parallel instance: found, put to work under their roles, and told of when something happens."""
+"""Loads the models of one parallel instance for their roles, and reports model faults."""
 
 from collections.abc import Iterable, Iterator
 
@@ -15,23 +15,23 @@ from flink_jobs.metrics import catalogue
 
 
 def keyed(key: str, value: str) -> str:
-    """Join a message key and its value for the sinks, which split at the first line feed."""
+    """Return a message key and its value as one string for the sinks, which split it at the first line feed."""
     return f"{key}\n{value}"
 
 
 class JobModels:
-    """Loads models and keeps the lineup; what goes wrong is logged and counted here, once."""
+    """Loads models into the lineup; logs and counts every model fault once."""
 
     def __init__(self, settings: DetectorSettings, metrics: DetectorMetrics, lineup: Lineup) -> None:
-        """Keep what is needed; nothing is loaded yet."""
+        """Keep the parts; no model is loaded yet."""
         self._settings = settings
         self._metrics = metrics
         self._lineup = lineup
 
     def use(self, config: DetectionConfig, roles: Iterable[Role]) -> str:
-        """Load the models that a configuration names under some roles; return what is wrong with them, or nothing.
+        """Load the models of a configuration for some roles; return the problems as one text, or an empty text.
 
-        A champion that the configuration does not name stays: it is the one the job was started with.
+        Without a champion in the configuration, the champion with which the job was started stays.
         """
         problems = []
         shadow, experiment = config.shadow_model, config.experiment
@@ -51,12 +51,12 @@ class JobModels:
     def put(
         self, role: Role, version: str | None, digest: str | None, experiment: Experiment | None = None
     ) -> str | None:
-        """Load a model for a role, or go on without one; return what is wrong."""
+        """Load a model for a role, or continue without one; return the problem, if any."""
         model: Model | None = None
         problem = None
         settings = self._settings
         if version is None:
-            problem = f"no model version is configured and none is current in {settings.model_dir}"
+            problem = f"no model version is configured, and {settings.model_dir} has no current model"
         else:
             try:
                 model = settings.find_model(settings.model_dir, settings.artifact_store, version, digest)
@@ -75,7 +75,7 @@ class JobModels:
         return problem
 
     def tell(self, outcome: Outcome, now_ms: int) -> Iterator[str]:
-        """Log and count what happened to models; yield the control message of an experiment that its guard ended."""
+        """Log and count model faults; yield the control message for an experiment that its guard stopped."""
         for notice in outcome.notices:
             self._metrics.count(catalogue.MODEL_FAULTS)
             if notice.is_cut_off:

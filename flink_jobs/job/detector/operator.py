@@ -1,7 +1,7 @@
-"""The operator: Flink's hands for the pure evaluator.
+"""The Flink operator around the pure evaluator.
 
 ``FraudDetectorFunction`` reads and writes keyed state, keeps the configuration from the control topic in broadcast
-state, and puts what the evaluator answers on the right output. It decides nothing itself.
+state, and emits each part of the evaluator's outcome to its output. It makes no decisions itself.
 """
 
 import time
@@ -45,11 +45,11 @@ ALERTS: Final = OutputTag("alerts", Types.STRING())
 DEAD_LETTERS: Final = OutputTag("dead-letters", Types.STRING())
 AUDIT: Final = OutputTag("audit", Types.STRING())
 CONTROL: Final = OutputTag("control", Types.STRING())
-"""What the guard of an experiment tells every subtask, itself included."""
+"""Control messages with which the guard of an experiment reaches every subtask, including its own."""
 
 CONFIG_STATE: Final = MapStateDescriptor(uids.CONFIG_STATE, Types.STRING(), Types.STRING())
 _TIMED_MASK: Final = 0xF
-"""One record in sixteen is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
+"""One record in 16 is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
 
 Output = str | tuple[OutputTag, str]
 _ROLE_OF_CHANGE: Final = {
@@ -57,28 +57,28 @@ _ROLE_OF_CHANGE: Final = {
     "shadow_model": Role.SHADOW,
     "experiment": Role.CHALLENGER,
 }
-"""Which model a control message means by naming this."""
+"""The model that each field of a control message changes."""
 
 
 class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
-    """Decides the transactions of a customer against that customer's state."""
+    """Scores the transactions of each customer against that customer's state."""
 
     def __init__(self, settings: DetectorSettings) -> None:
-        """Keep the settings; everything else is made in ``open`` on the TaskManager."""
+        """Keep the settings; ``open`` creates everything else on the TaskManager."""
         self._settings = settings
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        """Get state and metrics, load the model.
+        """Set up state and metrics, and load the champion.
 
         Raises:
-            RuntimeError: the job does not run in the execution mode that was asked for; PyFlink changes to process
-                mode silently for functions that thread mode cannot run, and state would cost a gRPC call per event.
+            RuntimeError: the job does not run in the configured execution mode. PyFlink changes to process mode
+                silently for functions that thread mode cannot run, and each record would need a gRPC call for state.
         """
         mode = "thread" if ".embedded." in type(runtime_context).__module__ else "process"
         if mode != self._settings.execution_mode:
             raise RuntimeError(
                 f"the detector runs in {mode} mode, not in {self._settings.execution_mode} mode as configured; "
-                "set STREAMFLOW_EXECUTION_MODE to the mode you want and see that the job may use it"
+                "set STREAMFLOW_EXECUTION_MODE to the mode that the job can use"
             )
         descriptor = ValueStateDescriptor(uids.CUSTOMER_STATE, Types.PICKLED_BYTE_ARRAY())
         descriptor.enable_time_to_live(_time_to_live(self._settings.state_ttl_days))
@@ -88,7 +88,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._is_first_subtask = subtask == 0
         lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
         self._models = JobModels(self._settings, self._metrics, lineup)
-        # Made anew with every attempt: what is kept beside the state must not outlive a restore.
+        # Created for every attempt: the cache of states must not survive a restore.
         recent = RecentStates(self._settings.state_cache_customers, self._settings.state_ttl_days * DAY_MS)
         self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent)
         self._config_is_loaded = False
@@ -107,7 +107,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         )
 
     def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> list[Output]:
-        """Decide one record. A list costs less than a generator, and PyFlink takes either."""
+        """Return the outputs of one record. A list costs less than a generator, and PyFlink accepts both."""
         if not self._config_is_loaded:
             self._load_config(ctx)
         self._records += 1
@@ -136,19 +136,19 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         if metrics.due(now_ms):
             metrics.flush(now_ms)
         elif not self._flush_is_set:
-            # Where traffic stops, no record comes to flush what is pending. One timer at a time, two a second at most.
+            # Without further records, a timer flushes the pending counts. One timer at a time, at most two per second.
             self._flush_is_set = True
             ctx.timer_service().register_processing_time_timer(now_ms + FLUSH_MS)
         return output
 
     def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> tuple[()]:  # noqa: ARG002
-        """Hand over counts that no later record has."""
+        """Flush counts that no later record has flushed."""
         self._flush_is_set = False
         self._metrics.flush(timestamp)
         return ()
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Output]:
-        """Apply a control message; every subtask does, the first one also reports."""
+        """Apply a control message. Every subtask applies it; the first subtask also reports it."""
         state = ctx.get_broadcast_state(CONFIG_STATE)
         stored = state.get(uids.CONFIG_KEY)
         config = DetectionConfig() if stored is None else DetectionConfig.from_json(stored)
@@ -161,7 +161,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             outcome, detail = ControlOutcome.REJECTED, answer.detail
             letters.append(incident(record, answer.reason, PipelineStage.CONTROL, answer.detail, now_ms))
         elif answer is config:
-            outcome, detail = ControlOutcome.DUPLICATE, "this control_id has been applied already"
+            outcome, detail = ControlOutcome.DUPLICATE, "a message with this control_id was applied before"
         else:
             outcome, detail = ControlOutcome.APPLIED, ""
             state.put(uids.CONFIG_KEY, answer.to_json())
@@ -184,16 +184,16 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         yield AUDIT, keyed(audit["control_id"], encode_audit_record(audit))
 
     def _load_config(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
-        """Take over the configuration a savepoint brought, at the first record after ``open``."""
+        """Use the configuration of a restored savepoint, at the first record after ``open``."""
         self._config_is_loaded = True
         stored = ctx.get_broadcast_state(CONFIG_STATE).get(uids.CONFIG_KEY)
         if stored is not None:
             self._use_config(DetectionConfig.from_json(stored), Role)
 
     def _use_config(self, config: DetectionConfig, roles: Iterable[Role]) -> str:
-        """Put a configuration into use, models under some roles anew; return what is wrong with them, or nothing."""
+        """Use a configuration, and load the models of some roles; return the problems as one text, or an empty text."""
         if not self._config_is_loaded:
-            self._config_is_loaded, roles = True, Role  # a savepoint's models come with the first message
+            self._config_is_loaded, roles = True, Role  # the first message also loads the models of a savepoint
         problems = self._models.use(config, roles)
         self._evaluator.configure(config)
         self._metrics.gauge(catalogue.CONFIG_REVISION, config.revision)
@@ -203,7 +203,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
 def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:
     """Return index, parallelism and attempt of this subtask.
 
-    PyFlink 2.2 asks the Java context for them by names that Flink 2.0 removed, so thread mode asks for itself.
+    PyFlink 2.2 calls methods of the Java context that Flink 2.0 removed, so thread mode reads the task info itself.
     """
     task = context._runtime_context.getTaskInfo() if mode == "thread" else None  # noqa: SLF001
     if task is None:
@@ -216,11 +216,11 @@ def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:
 
 
 def _time_to_live(days: int) -> StateTtlConfig:
-    """Forget a customer after some days without a transaction (processing time; Flink has no other).
+    """Return the time to live of a customer's state: days of processing time without a transaction.
 
-    PyFlink's defaults for the clean-up make a Java ``Duration`` through a gateway: a whole second JVM beside the
-    TaskManager in thread mode, an error in process mode. Naming every part keeps them out. Only the number of entries
-    reaches RocksDB's filter; the time of its periodic compaction is Flink's own default, 30 days.
+    PyFlink's defaults for the clean-up create a Java ``Duration`` through a gateway: that starts a second JVM beside
+    the TaskManager in thread mode, and fails in process mode. Setting every part avoids them. Only the number of
+    entries reaches RocksDB's filter; its periodic compaction uses Flink's default, 30 days.
     """
     return (
         StateTtlConfig.new_builder(Time.days(days))

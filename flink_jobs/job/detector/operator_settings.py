@@ -1,4 +1,4 @@
-"""What the operator needs to know; travels pickled inside the job graph."""
+"""The settings of the operator; the job graph contains them pickled."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ ModelFinder = Callable[[str, str | None, str, str | None], Model]
 
 @dataclass(frozen=True, slots=True)
 class DetectorSettings:
-    """Settings of the operator, resolved where the job is submitted."""
+    """Settings of the operator, read where the job is submitted."""
 
     transactions_topic: str
     control_topic: str
     model_dir: str
     model_version: str | None
-    """The model to start with; ``None`` starts by rules alone, degraded, until a control message names one."""
+    """The champion at start; with ``None`` the rules score alone (degraded) until a control message names a model."""
     execution_mode: str
     state_ttl_days: int
     state_cache_customers: int
-    """Customers whose decoded state a subtask keeps in memory; 0 reads and decodes each."""
+    """Number of customers whose decoded state a subtask keeps in memory; 0 reads and decodes every state."""
     model_budget_ms: int
-    """Longest time a score may take; a model that keeps taking longer is cut off."""
+    """Longest time a score may take; a model that repeatedly takes longer is disabled."""
     artifact_store: str | None = None
-    """Where models are published that the folder may lack."""
+    """Store of published models, for models that ``model_dir`` does not have."""
     find_model: ModelFinder = find_model
-    """Loads models; a test of faults brings its own."""
+    """Function that loads models; tests of model faults replace it."""

@@ -1,4 +1,4 @@
-"""Kafka out: strings ``key LF value`` from the detector become keyed messages."""
+"""Kafka sinks: ``key LF value`` strings from the detector become keyed messages."""
 
 from pyflink.datastream import DataStream
 from pyflink.table import StatementSet, StreamTableEnvironment
@@ -8,11 +8,11 @@ from flink_jobs.kafka.broker import Broker, sql_options
 _GUARANTEE = {"exactly_once": "exactly-once", "at_least_once": "at-least-once"}
 
 _LINGER_MS = {"exactly_once": 200, "at_least_once": 20}
-"""How long the producer gathers a batch. Inside a transaction nobody waits: the checkpoint sends what is left."""
+"""How long the producer collects a batch. A transaction can collect longer: the checkpoint sends the rest."""
 
 
 def table_name(topic: str) -> str:
-    """Return the name of the table over a topic: SQL identifiers take no dots or dashes."""
+    """Return the table name of a topic: SQL identifiers have no dots and dashes."""
     return topic.replace(".", "_").replace("-", "_")
 
 
@@ -29,8 +29,8 @@ def kafka_sink(
 ) -> None:
     """Write a stream of ``key LF value`` strings to a topic.
 
-    Under ``exactly_once`` a message becomes visible to readers of committed data with the checkpoint that follows it;
-    under ``at_least_once`` at once, and again after a failure.
+    With ``exactly_once``, readers of committed data see a message after the next checkpoint. With ``at_least_once``,
+    they see it immediately, and again after a failure.
     """
     name = table_name(topic)
     transactions = (

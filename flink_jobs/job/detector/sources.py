@@ -1,8 +1,8 @@
-"""Kafka in: raw bytes with their coordinates, keyed in the JVM.
+"""Kafka sources: raw bytes with their coordinates, keyed in the JVM.
 
-The Table API's ``raw`` format is the only PyFlink source that keeps a record's bytes and gives its partition, offset,
-timestamp and headers. SQL packs them into the one string that ``core.source_record`` takes apart, and finds the key,
-so that no Python runs before the detector: a Python ``key_by`` would cost as much as the model.
+The Table API's ``raw`` format is the only PyFlink source that keeps a record's bytes and provides its partition,
+offset, timestamp and headers. SQL packs them into the string that ``core.parsing.source_record`` unpacks, and computes
+the key, so that no Python runs before the detector: a Python ``key_by`` would cost as much as the model.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ _START: Final = {
     "latest": "'scan.startup.mode' = 'latest-offset'",
 }
 
-# Field order and separators are those of core.source_record. A tombstone has no value, so a flag says which it is.
+# Field order and separators are those of core.parsing.source_record. A flag marks a tombstone, which has no value.
 # Headers become JSON with base64 values; almost no record has any, so the common case skips the conversion.
 _PACKED_HEAD: Final = """
     CAST(`partition` AS STRING) || U&'\\000A' || CAST(`offset` AS STRING) || U&'\\000A'
@@ -31,11 +31,11 @@ _PACKED_HEAD: Final = """
     || routing_key || U&'\\000A'
 """
 _PACKED: Final = f"{_PACKED_HEAD} || CASE WHEN payload IS NULL THEN 'N' ELSE 'V' || DECODE(payload, 'ISO-8859-1') END"
-# A cast to fewer bytes cuts. Bytes that it leaves whole are the same array, so that comparing costs nothing.
+# A cast to fewer bytes truncates. Bytes that it does not truncate are the same array, so comparing is free.
 _IS_READ: Final = (
     f"CAST(payload AS VARBINARY({MAX_PAYLOAD_BYTES})) = CAST(payload AS VARBINARY({MAX_PAYLOAD_BYTES + 1}))"
 )
-# Of what is too large to be read, no more than a dead letter keeps goes on: its length, its digest and its beginning.
+# An oversized payload is replaced by its length, its digest and the beginning that a dead letter holds.
 _PACKED_OR_CUT: Final = f"""{_PACKED_HEAD}
     || CASE WHEN payload IS NULL THEN 'N'
             WHEN {_IS_READ} THEN 'V' || DECODE(payload, 'ISO-8859-1')
@@ -44,8 +44,8 @@ _PACKED_OR_CUT: Final = f"""{_PACKED_HEAD}
                  || DECODE(CAST(payload AS VARBINARY({MAX_PAYLOAD_KEPT_BYTES})), 'ISO-8859-1') END
 """
 
-# Only the document itself says whose transaction it is. What has no readable customer id is spread over the subtasks
-# by its offset: it touches no state, and garbage must not gather on one of them. Line feeds end a packed field.
+# The routing key is the customer id of the document. A record without a readable customer id is routed by its offset:
+# it uses no state, and invalid records must not all go to one subtask. Line feeds separate packed fields.
 _ROUTING_KEY: Final = f"""
     REPLACE(COALESCE(
         CASE WHEN {_IS_READ}
@@ -65,10 +65,10 @@ def kafka_table(
     idle_timeout_ms: int,
     bounded: bool = False,
 ) -> None:
-    """Declare a source table over a topic: payload and coordinates, a watermark on Kafka's own timestamp.
+    """Declare the source table of a topic: payload, coordinates, and a watermark on Kafka's timestamp.
 
-    Committed records only: the detector itself writes to the control topic, in the transactions of its checkpoints.
-    A partition without records stops holding back the watermark after ``idle_timeout_ms``.
+    It reads committed records only, because the detector itself writes to the control topic in the transactions of its
+    checkpoints. A partition without records holds back the watermark for at most ``idle_timeout_ms``.
     """
     bound = ", 'scan.bounded.mode' = 'latest-offset'" if bounded else ""
     t_env.execute_sql(f"""
@@ -119,7 +119,7 @@ def _stream(
 ) -> DataStream:
     """Return string columns of a query as a stream of rows, with its timestamps and watermarks.
 
-    The conversion to a stream swallows watermarks unless it is given a rowtime, which it takes out of the row.
+    The conversion to a stream drops watermarks unless the query has a rowtime column, which it removes from the row.
     """
     selected = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
     table = t_env.sql_query(f"SELECT {selected}, record_time AS rowtime FROM {origin}")  # noqa: S608 - our own names
@@ -128,7 +128,7 @@ def _stream(
         schema.column(name, DataTypes.STRING())
     schema.column_by_metadata("rowtime", DataTypes.TIMESTAMP_LTZ(3))
     stream = t_env.to_changelog_stream(table, schema.build(), ChangelogMode.insert_only())
-    # The planner's external row type means nothing to Python operators; the row type does, and the rows are the same.
+    # Python operators do not accept the planner's external row type; they accept the row type of the same rows.
     transformation = stream._j_data_stream.getTransformation()  # noqa: SLF001 - no public way to name the type
     transformation.setOutputType(row_type.get_java_type_info())
     return stream

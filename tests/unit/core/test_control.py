@@ -62,9 +62,9 @@ def trial(**fields: object) -> bytes:
 
 INVALID: dict[str, tuple[bytes | None, str]] = {
     "a shadow in version 1": (raw(schema_version=1, changes={"shadow_model": None}), "unknown fields"),
-    "an expected experiment in version 1": (raw(schema_version=1, expected_experiment="x"), "came with schema_version"),
+    "an expected experiment in version 1": (raw(schema_version=1, expected_experiment="x"), "needs schema_version"),
     "an experiment as a number": (raw(expected_experiment=7), "expected_experiment must be 1 to 64"),
-    "a digest alone": (raw(changes={"model_digest": DIGEST}), "beside changes.model_version, never alone"),
+    "a digest alone": (raw(changes={"model_digest": DIGEST}), "needs changes.model_version beside it"),
     "half a digest": (raw(changes={"model_version": "v", "model_digest": "ab"}), "64 hexadecimal digits"),
     "a shadow without digest": (raw(changes={"shadow_model": {"version": "v"}}), "shadow_model lacks digest"),
     "a shadow of its own kind": (
@@ -123,7 +123,7 @@ INVALID: dict[str, tuple[bytes | None, str]] = {
     "a long model name": (raw(changes={"model_version": "v" * 65}), "changes.model_version"),
     "rules as a list": (raw(changes={"rules": []}), "changes.rules must be a JSON object"),
     "no rules": (raw(changes={"rules": {}}), "changes.rules is empty"),
-    "an unknown rule": (raw(changes={"rules": {"vibes": {"weight": 1}}}), "known are blacklist"),
+    "an unknown rule": (raw(changes={"rules": {"vibes": {"weight": 1}}}), "known fields: blacklist"),
     "nothing of a rule": (raw(changes={"rules": {"velocity": {}}}), "changes.rules.velocity is empty"),
     "a rule of its own kind": (raw(changes={"rules": {"velocity": {"code": "X"}}}), "unknown fields, such as 'code'"),
     "enabled 1": (raw(changes={"rules": {"velocity": {"enabled": 1}}}), "velocity.enabled must be true or false"),
@@ -239,7 +239,7 @@ def test_a_revision_that_is_not_in_force_is_a_conflict(expected: int) -> None:
     answer = apply_control(config, message(expected=expected, alpha=0.7))
     assert isinstance(answer, ControlRefusal)
     assert answer.reason is DeadLetterReason.CONTROL_REVISION_CONFLICT
-    assert f"expected revision {expected}, but 1 is in force" in answer.detail
+    assert f"expected revision {expected}, but revision 1 is in force" in answer.detail
     assert applied(config, message(expected=1, alpha=0.7)).revision == 2
 
 
@@ -284,11 +284,11 @@ def test_the_guard_ends_its_own_experiment_and_no_other() -> None:
     assert apply_control(over, end) is over, "the same from another subtask changes nothing"
 
     other = applied(DetectionConfig(), message(experiment={**TRIAL, "id": "summer"}))
-    assert "experiment spring is not on; summer is" in refused(other, end).detail
-    assert "experiment spring is not on; none is" in refused(DetectionConfig(), end).detail
-    assert "the guard has ended experiment spring" in refused(over, message("ctl-9", experiment=TRIAL)).detail
+    assert "experiment spring is not running; running: summer" in refused(other, end).detail
+    assert "experiment spring is not running; running: none" in refused(DetectionConfig(), end).detail
+    assert "the guard has stopped experiment spring" in refused(over, message("ctl-9", experiment=TRIAL)).detail
     assert applied(over, message("ctl-9", experiment={**TRIAL, "id": "autumn"})).experiment is not None
-    assert "experiment spring is on; stop it first" in refused(on, message("ctl-9", experiment=TRIAL)).detail
+    assert "experiment spring is running; stop it first" in refused(on, message("ctl-9", experiment=TRIAL)).detail
 
 
 @given(configs, st.lists(st.sampled_from(["alpha", "threshold", "rule", "list", "model"]), min_size=1, max_size=6))

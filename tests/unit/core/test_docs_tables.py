@@ -77,7 +77,7 @@ def test_compare_then_write(
     (tmp_path / "docs" / "rules.md").write_text(EMPTY, encoding="utf-8")
     monkeypatch.setattr(docs_tables, "documents", lambda: documents(tmp_path))
     assert main([]) == 1
-    assert "rules.md: a table is not the one of the code; run: python -m" in capsys.readouterr().err
+    assert "rules.md: a table differs from the code; run: python -m" in capsys.readouterr().err
     assert main(["--write"]) == 0
     assert main([]) == 0
     assert main(["--help"]) == 2
