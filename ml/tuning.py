@@ -69,13 +69,13 @@ def tune(
         model = fit_trees(_suggest(trial, parameters), fit_rows, fit.labels == FRAUD)
         return float(average_precision_score(check.labels == FRAUD, model.predict_proba(check_rows)[:, 1]))
 
-    def told(study: optuna.Study, _: optuna.trial.FrozenTrial) -> None:
+    def report_trial(study: optuna.Study, _: optuna.trial.FrozenTrial) -> None:
         progress(len(study.trials), study.best_value)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=parameters.seed))
     study.enqueue_trial({name: getattr(parameters, name) for name in SEARCHED})
-    study.optimize(objective, n_trials=max_trials, timeout=seconds, callbacks=[told])
+    study.optimize(objective, n_trials=max_trials, timeout=seconds, callbacks=[report_trial])
     return replace(parameters, **study.best_params)
 
 

@@ -1,4 +1,4 @@
-"""Airflow in one process: a Postgres of its own with decided cards, a metadata database, the DAGs of the repository.
+"""Airflow in one process: a separate Postgres with decided card transactions, a metadata database, and the DAGs.
 
 Runs in .venv-orchestration. Airflow reads its settings when it is imported, so everything it needs is started here,
 at the top, before a test module imports it. The first run of a DAG costs seconds: all tests share one process.
@@ -31,7 +31,7 @@ LINEAGE = BASE / "lineage.jsonl"
 
 
 def prepare(*arguments: str) -> None:
-    """Start or stop Postgres: the programs for it are of the other environment."""
+    """Start or stop Postgres with the programs of the streaming environment."""
     command = [str(REPO_ROOT / ".venv/bin/python"), "-m", "tests.orchestration.prepare", str(HOME), *arguments]
     subprocess.run(command, cwd=REPO_ROOT, check=True, timeout=900)
 
@@ -69,7 +69,7 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="session")
 def bag(settings: Settings) -> DagBag:
-    """The DAGs, read as the DAG processor does."""
+    """Return the DAGs, read as the DAG processor reads them."""
     Dbt(settings, DBT_PROJECT / "target", lambda _: None).run("parse")
     from airflow.dag_processing.dagbag import DagBag  # noqa: PLC0415 - see above
 
@@ -78,7 +78,7 @@ def bag(settings: Settings) -> DagBag:
 
 @pytest.fixture(scope="session")
 def metadata() -> Iterator[None]:
-    """Airflow's own tables, and the pool that tasks run in."""
+    """Create Airflow's own tables and the pool of the tasks."""
     from airflow import settings as airflow_settings  # noqa: PLC0415 - see above
     from airflow.models.pool import Pool  # noqa: PLC0415
     from airflow.utils.db import initdb  # noqa: PLC0415
@@ -105,13 +105,13 @@ def run_dag(metadata: None, bag: DagBag, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 @pytest.fixture(scope="session")
 def lineage() -> Path:
-    """The file that OpenLineage events are appended to."""
+    """Return the file of the OpenLineage events."""
     return LINEAGE
 
 
 @pytest.fixture
 def ask(settings: Settings) -> Callable[..., list[tuple[Any, ...]]]:
-    """Ask the warehouse as its owner."""
+    """Return a function that queries the warehouse as its owner."""
 
     def ask(text: str, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(settings.postgres_dsn) as connection:

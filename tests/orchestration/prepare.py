@@ -1,4 +1,4 @@
-"""Run in the streaming environment: a Postgres with decided cards, and a database for Airflow.
+"""Runs in the streaming environment: starts a Postgres with decided card transactions and a database for Airflow.
 
 ``python -m tests.orchestration.prepare HOME`` starts it, ``... HOME stop`` ends it and deletes everything.
 """
@@ -21,7 +21,7 @@ from tests.integration.jobs import CARD_FILE, CARD_MAPPING
 
 EVENTS = 4_000
 TRAINED_ON = 2_000
-"""Rows of the card file that the model has seen, which decides these and the following."""
+"""Number of rows of the card file that train the model; the model scores these and the later rows."""
 
 
 def train(folder: Path) -> Path:
@@ -36,7 +36,7 @@ def train(folder: Path) -> Path:
 
 
 def main(home: Path, *, stop: bool) -> None:
-    """Start and fill, or stop."""
+    """Start Postgres and fill it, or stop it."""
     stack = Stack(home)
     if stop:
         stack.down(wipe=True)

@@ -1,4 +1,4 @@
-"""What every DAG of this repository keeps to."""
+"""Rules for every DAG of this repository."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_every_dag_says_what_it_does_and_who_owns_it(bag: DagBag) -> None:
         assert "**If it fails**" in (dag.doc_md or ""), dag.dag_id
         assert len(dag.tags - {"streamflow"}) == len(dag.tags) - 1 > 0, dag.dag_id
         assert (dag.catchup, dag.max_active_runs) == (False, 1)
-        assert dag.deadline, f"{dag.dag_id} may run for ever unnoticed"
+        assert dag.deadline, f"{dag.dag_id} has no deadline"
         assert {task.owner for task in dag.tasks} == {"data-platform"}
 
 
-def test_every_task_waits_longer_after_each_try_and_tells_of_failure(bag: DagBag) -> None:
+def test_every_task_waits_longer_after_each_try_and_reports_failures(bag: DagBag) -> None:
     for dag in bag.dags.values():
         for task in dag.tasks:
             if task.retries:

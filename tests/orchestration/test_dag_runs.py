@@ -1,4 +1,4 @@
-"""The DAGs, run for real in this process against a warehouse with decided cards."""
+"""The DAGs, really run in this process on a warehouse with decided card transactions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def asset_events(name: str) -> int:
 
 
 def test_one_day_goes_from_raw_to_gold(run_dag: Run, ask: Ask, bag: DagBag) -> None:
-    """Each DAG by itself, in the order in which the assets would start them."""
+    """Each DAG is run separately, in the order in which assets would start them."""
     assert ask("SELECT count(*) > 0 FROM partitions.decisions_default") == [(True,)]
     health = run_dag("ingestion_health")
     tasks = ("create_partitions", "expire_rows", "note_freshness")
@@ -57,14 +57,14 @@ def test_one_day_goes_from_raw_to_gold(run_dag: Run, ask: Ask, bag: DagBag) -> N
 
 
 def test_the_tasks_write_lineage_from_raw_to_gold(lineage: Path) -> None:
-    """Of the run before."""
+    """The events are those of the previous test."""
     events = read_events(lineage)
     assert sources_of(events, "gold.fct_daily_fraud_summary") >= {"raw.decisions", "gold.fct_transactions"}
     jobs = {event["job"]["name"] for event in events}
     assert {"ingestion_health.roll", "gold_build.publish"} <= jobs
 
 
-def test_a_bad_day_is_not_trusted_and_somebody_hears_of_it(run_dag: Run, ask: Ask) -> None:
+def test_a_bad_day_is_not_trusted_and_is_an_incident(run_dag: Run, ask: Ask) -> None:
     trusted = asset_events("day_trusted")
     one = ask(
         "SELECT customer_id, transaction_id, event_time::date::text FROM raw.decisions ORDER BY event_time LIMIT 1"

@@ -1,4 +1,4 @@
-"""The DAGs of the night, run for real: retraining by the commands of the other environment, dead letters, backups."""
+"""The nightly DAGs, really run: retraining with commands of the streaming environment, dead letters, backups."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def versions(ask: Ask) -> dict[str, str]:
 
 
 ASKED = {"max_age_days": 0.01, "kind": "isolation_forest", "evaluation_data": None}
-"""Of a run; all of it each time, for `dag.test` keeps what the run before was asked."""
+"""Parameters of a run. Every run sets all of them, because ``dag.test`` keeps those of the previous run."""
 
 
-def test_a_check_alone_trains_nothing(run_dag: Run, ask: Ask) -> None:
+def test_a_check_without_training(run_dag: Run, ask: Ask) -> None:
     run = run_dag("model_retraining", **ASKED, train="never", promote_to="shadow")
     assert (states(run)["judge"], states(run)["train"]) == ({"success"}, {"skipped"})
     assert ask("SELECT DISTINCT verdict FROM ops.model_drift") == [("retrain",)]
     assert versions(ask) == {}
 
 
-def test_an_old_model_is_trained_anew_and_without_a_running_job_not_promoted(
+def test_an_old_model_is_replaced_but_not_promoted_without_a_running_job(
     run_dag: Run, ask: Ask, settings: Settings
 ) -> None:
     run = run_dag("model_retraining", **ASKED, train="needed", promote_to="shadow")
@@ -63,7 +63,7 @@ def test_dead_letters_are_reported_by_reason_and_without_their_payload(
     assert len(days) == 1
     counted = Counter(letter[:3] for letter in letters)
     report = "SELECT stage, reason, disposition, letters, usual_letters, example_id FROM ops.dead_letter_report"
-    for _ in range(2):  # the second time finds the day reported and counts it anew
+    for _ in range(2):  # the second run counts the reported day again
         run = run_dag("dead_letter_report")
         assert states(run)["report"] == {"success"}
         rows = ask(report)
@@ -90,7 +90,9 @@ def rows_of(dsn: str, table: str) -> list[str]:
         return [row[0] for row in connection.execute(query.encode())]
 
 
-def test_a_backup_is_restored_and_compared_and_old_ones_go(run_dag: Run, ask: Ask, settings: Settings) -> None:
+def test_a_backup_is_restored_and_compared_and_old_backups_are_deleted(
+    run_dag: Run, ask: Ask, settings: Settings
+) -> None:
     first = backups.back_up(settings, settings.backup_dir, datetime(2026, 1, 1, tzinfo=UTC))
     assert ask("SELECT verified_at FROM ops.backups") == [(None,)]
     run = run_dag("backup", keep=1)
@@ -106,14 +108,14 @@ def test_a_backup_is_restored_and_compared_and_old_ones_go(run_dag: Run, ask: As
         for table in RAW_TABLES:
             here = rows_of(settings.postgres_dsn, table)
             assert here == rows_of(scratch.postgres_dsn, table)
-            assert here, f"{table} has no rows: the test would show nothing"
+            assert here, f"{table} has no rows: the comparison would be empty"
         for (table,) in ask("SELECT tablename FROM pg_tables WHERE schemaname = 'gold'"):
             assert rows_of(scratch.postgres_dsn_as("transformer"), f"gold.{table}") == []
         with psycopg.connect(scratch.postgres_dsn_as("analyst")) as connection, pytest.raises(psycopg.Error):
             connection.execute("SELECT FROM raw.decisions")
 
 
-def test_a_backup_that_restores_to_something_else_is_no_backup(
+def test_a_backup_that_restores_other_rows_is_rejected(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dump = backups.back_up(settings, tmp_path, datetime.now(UTC))
@@ -129,4 +131,4 @@ def test_a_backup_that_restores_to_something_else_is_no_backup(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="pg_dump is not on PATH"):
         backups.back_up(settings, tmp_path / "other", datetime.now(UTC))
-    assert list((tmp_path / "other").iterdir()) == [], "nothing half done is left"
+    assert list((tmp_path / "other").iterdir()) == [], "no unfinished file is left"

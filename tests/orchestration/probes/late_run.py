@@ -1,6 +1,6 @@
-"""A run that is never in time: it ends only when somebody has noted that it is late. For `make airflow-check`.
+"""A run that misses its deadline: it ends only after the missed deadline is recorded. For `make airflow-check`.
 
-**If it fails**: nobody noted it.
+**If it fails**: the missed deadline was not recorded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ QUERY = "SELECT FROM ops.incidents WHERE kind = 'deadline_missed' AND dag_id = '
 
 @dag(schedule=None, **dag_head(__doc__, tags=["test"], minutes=0.1))
 def late_run() -> None:
-    """Wire the one task."""
+    """Wire the single task."""
 
     @task(retries=0)
     def wait_until_noted() -> None:

@@ -17,7 +17,7 @@ NOW_MS = START_MS + 10**10
 
 
 def dataset(rows: int, seed: int = 0, *, fraud_share: float = 0.05, labelled: bool = True) -> Dataset:
-    """Rows whose frauds lie off centre in every feature; five rows share each moment."""
+    """Return rows whose frauds are off centre in every feature; groups of five rows have equal timestamps."""
     rng = np.random.default_rng(seed)
     fraud = rng.random(rows) < fraud_share
     inputs = rng.normal(size=(rows, len(FEATURE_NAMES))) + 4.0 * fraud[:, None]
@@ -42,7 +42,7 @@ def dataset(rows: int, seed: int = 0, *, fraud_share: float = 0.05, labelled: bo
 
 
 def events(count: int, seed: int = 0) -> list[SourceEvent]:
-    """Card events of ten customers: some without a place, some late, some redelivered."""
+    """Return card events of ten customers: some without a location, some late, some redelivered."""
     rng = np.random.default_rng(seed)
     made: list[SourceEvent] = []
     for number in range(count):

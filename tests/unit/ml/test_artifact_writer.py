@@ -1,4 +1,4 @@
-"""Publishing: all or nothing, never over another model."""
+"""An artifact is published completely or not at all, and never replaces another model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_what_is_written_can_be_served(tmp_path: Path) -> None:
+def test_a_written_artifact_can_be_served(tmp_path: Path) -> None:
     directory = write_artifact(tmp_path / "new" / "models", MANIFEST, ARRAYS)
     assert directory == tmp_path / "new" / "models" / "v1"
     written_manifest, written_arrays = read_artifact(directory)
@@ -74,7 +74,7 @@ def test_a_model_that_cannot_be_served_is_not_published(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_dying_half_way_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_during_writing_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_space(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -85,7 +85,7 @@ def test_dying_half_way_publishes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_two_writers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other one publishes between our look and our rename."""
+    """The other process publishes between our check and our rename."""
     load = load_model
 
     def published_meanwhile(draft: Path, features: tuple[str, ...]) -> None:
@@ -112,7 +112,7 @@ def test_current_moves(tmp_path: Path) -> None:
     assert (tmp_path / "current").read_text() == "v2\n"
 
 
-def test_current_names_only_what_exists(tmp_path: Path) -> None:
+def test_current_names_only_existing_versions(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no model 'v9'"):
         set_current(tmp_path, "v9")
     assert names(tmp_path) == []

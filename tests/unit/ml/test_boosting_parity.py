@@ -1,4 +1,4 @@
-"""Exported boosted trees answer as scikit-learn's own, on models of every shape and inputs on every edge."""
+"""Exported boosted trees score like scikit-learn, for models of every shape and inputs at every threshold."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fit(seed: int, rows: int, columns: int, **parameters: Any) -> HistGradientBo
     st.sampled_from([2, 7, 31, 64]),
     st.floats(0.01, 1.0),
 )
-def test_probabilities_are_those_of_scikit_learn(
+def test_probabilities_equal_scikit_learn(
     seed: int, rows: int, columns: int, leaves: int, learning_rate: float
 ) -> None:
     model = fit(seed, rows, columns, max_leaf_nodes=leaves, learning_rate=learning_rate)
@@ -58,8 +58,8 @@ def test_probabilities_are_those_of_scikit_learn(
     np.testing.assert_allclose(ours, model.predict_proba(inputs)[:, 1], rtol=0, atol=1e-13)
 
 
-def test_nan_is_refused_not_scored() -> None:
-    """Training never sees NaN: an absent feature is its neutral value there as here."""
+def test_nan_is_rejected_and_not_scored() -> None:
+    """Training never has NaN: an absent feature has its neutral value in training and in serving."""
     score = compile_score(export_boosting(fit(1, 100, 2)), 2)
     with pytest.raises(ValueError, match="NaN"):
         score((0.0, float("nan")))
@@ -67,7 +67,7 @@ def test_nan_is_refused_not_scored() -> None:
         score((0.0,))
 
 
-def test_what_cannot_be_exported() -> None:
+def test_models_that_cannot_be_exported() -> None:
     with pytest.raises(NotFittedError):
         export_boosting(HistGradientBoostingClassifier())
     rng = np.random.default_rng(0)

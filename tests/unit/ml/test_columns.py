@@ -1,4 +1,4 @@
-"""Columns that grow: every row comes back, texts are coded once."""
+"""Columns keep every row, and code each text once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From events to rows, and from rows to an earlier and a later part."""
+"""Data sets: from events to rows, and the split by time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_event_the_stream_would_score_is_a_row() -> None:
     assert built.rejected == 0
 
 
-def test_what_the_stream_rejects_is_counted_and_left_out() -> None:
+def test_events_that_the_stream_rejects_are_counted_and_left_out() -> None:
     good = events(20)
     bad = [replace(good[0], transaction=good[0].transaction | {"amount_minor": -1}), SourceEvent({"currency": "USD"})]
     built = build_dataset([*bad, *good], NOW_MS)
@@ -70,7 +70,7 @@ def test_the_digest_sees_rows_and_times() -> None:
 
 
 @given(st.lists(st.integers(0, 10), min_size=1, max_size=60), st.floats(0.01, 1.0))
-def test_the_split_is_a_moment(times: list[int], fraction: float) -> None:
+def test_the_split_is_at_a_timestamp(times: list[int], fraction: float) -> None:
     early, late = split_by_time(timed(times), fraction)
     assert len(early) + len(late) == len(times)
     assert len(early) >= 1
@@ -84,6 +84,6 @@ def test_the_split_takes_its_share(fraction: float, expected: int) -> None:
     assert (len(early), len(late)) == (expected, 100 - expected)
 
 
-def test_rows_of_one_moment_are_never_parted() -> None:
+def test_rows_with_equal_timestamps_stay_on_one_side_of_the_split() -> None:
     early, late = split_by_time(timed([START_MS] * 10), 0.5)
     assert (len(early), len(late)) == (10, 0)

@@ -1,4 +1,4 @@
-"""The exported forest scores like scikit-learn's own, on forests of every shape and inputs on every edge."""
+"""The exported forest scores like scikit-learn, for forests of every shape and inputs at every threshold."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def largest_difference(model: IsolationForest, inputs: NDArray[np.float64]) -> f
 
 
 def on_and_around_thresholds(model: IsolationForest, count: int, seed: int) -> NDArray[np.float64]:
-    """Rows whose every value is a threshold, or next to one as a double, as a float32, or half way to it."""
+    """Return rows whose values are thresholds, their neighbours as double or float32, or values half way between."""
     arrays = export_forest(model)
     width = model.n_features_in_
     rng = np.random.default_rng(seed)
@@ -64,7 +64,7 @@ def on_and_around_thresholds(model: IsolationForest, count: int, seed: int) -> N
 
 
 def data(rows: int, seed: int, *, columns: int = 6) -> NDArray[np.float64]:
-    """Columns like the stream's: heavy tails, counts, a flag, a constant."""
+    """Return columns like those of the stream: heavy tails, counts, a flag, a constant."""
     rng = np.random.default_rng(seed)
     kinds = [
         rng.normal(size=rows), rng.poisson(1.0, rows) + 1.0, rng.random(rows), rng.lognormal(3.0, 2.0, rows),
@@ -100,7 +100,7 @@ def test_the_production_shape_on_every_edge() -> None:
 
 
 def test_the_edges_are_really_on_edges() -> None:
-    """Guards the test above: with doubles compared to thresholds unrounded, scores would differ."""
+    """The test above is effective: without rounding to float32, scores would differ."""
     model = fit(data(5_000, 1), n_estimators=100)
     rows = on_and_around_thresholds(model, 500, 3)
     arrays = export_forest(model)
@@ -139,7 +139,7 @@ def test_one_training_row() -> None:
 
 
 def test_a_forest_in_several_groups() -> None:
-    """A thousand trees do not fit one table."""
+    """1,000 trees do not fit into one table."""
     model = fit(data(3_000, 1), n_estimators=600, max_samples=256)
     assert largest_difference(model, data(50, 2)) <= TOLERANCE
 
@@ -150,11 +150,11 @@ def test_the_same_training_gives_the_same_arrays() -> None:
     assert arrays_digest(one.named()) != arrays_digest(export_forest(fit(data(500, 1), random_state=4)).named())
 
 
-def test_an_unfitted_forest_is_refused() -> None:
+def test_an_unfitted_forest_is_rejected() -> None:
     with pytest.raises(NotFittedError):
         export_forest(IsolationForest())
 
 
-def test_too_many_trees_are_refused() -> None:
+def test_too_many_trees_are_rejected() -> None:
     with pytest.raises(ModelError, match="at most 1,000"):
         export_forest(fit(np.ones((2, 1)), n_estimators=1_001))

@@ -1,4 +1,4 @@
-"""Training: deterministic, measured on later rows only, and honest about itself."""
+"""Training is deterministic, measures on later rows only, and records its data in the manifest."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_later_rows_do_not_reach_the_trees() -> None:
     assert one.manifest.training_data.rows == len(early)
 
 
-def test_the_manifest_tells_the_story() -> None:
+def test_the_manifest_records_data_and_measures() -> None:
     manifest = trained().manifest
     assert manifest.feature_names == FOREST_INPUTS
     assert manifest.feature_hash == feature_hash(FOREST_INPUTS)
@@ -134,7 +134,7 @@ def test_an_export_that_differs_is_not_published(monkeypatch: pytest.MonkeyPatch
 BOOSTED = replace(SMALL, kind=ModelFamily.GRADIENT_BOOSTING.value, label_delay_days=0.0, min_samples_leaf=5)
 
 
-def test_boosting_learns_from_labels_and_says_from_how_many() -> None:
+def test_boosting_learns_from_labels_and_records_their_number() -> None:
     one, other = trained(1_000, BOOSTED), trained(1_000, BOOSTED)
     assert one.arrays.digest() == other.arrays.digest()
     manifest = one.manifest
@@ -146,7 +146,7 @@ def test_boosting_learns_from_labels_and_says_from_how_many() -> None:
 
 
 def test_labels_that_were_not_known_yet_do_not_train() -> None:
-    """Rows of the synthetic set are a fifth of a second apart: 700 of them are 140 seconds."""
+    """Rows of the synthetic set are 0.2 s apart: 700 rows are 140 s."""
     rows = dataset(1_000)
     delayed = replace(BOOSTED, label_delay_days=20.0 / 86_400)
     early, late = split_by_time(rows, BOOSTED.train_fraction)
@@ -181,6 +181,6 @@ def test_the_budget_is_kept_and_recorded() -> None:
 
 @pytest.mark.parametrize(("budget", "expected"), [(1.0, 0.9), (2.0, 0.9), (3.0, 0.5), (9.0, 0.1), (0.5, 1.0)])
 def test_the_threshold_by_hand(budget: float, expected: float) -> None:
-    """One day: 0.9 once, 0.5 twice (both or none), 0.1 once."""
+    """One day has the scores 0.9, 0.5, 0.5 and 0.1; equal scores are all alerts, or none of them is."""
     times = np.array([0, 1, 2, 86_400_000], dtype=np.int64)
     assert threshold_for(np.array([0.5, 0.9, 0.5, 0.1]), times, budget) == expected

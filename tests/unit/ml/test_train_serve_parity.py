@@ -1,4 +1,4 @@
-"""What is trained is what is served: one file through the training replay and through the stream's evaluator."""
+"""Training and serving give equal features and scores: one file goes through the training replay and the evaluator."""
 
 from __future__ import annotations
 

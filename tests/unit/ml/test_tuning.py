@@ -1,4 +1,4 @@
-"""The search for parameters: seeded, inside the training part, and only where labels allow it."""
+"""The search for parameters is seeded, uses only the training part, and needs labels of both kinds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LONG = 600.0
 
 
 def test_the_same_seed_finds_the_same_parameters_and_reports_each_trial() -> None:
-    rows, told = dataset(400), list[tuple[int, float]]()
-    found = tune(rows, BOOSTED, LONG, lambda trials, best: told.append((trials, best)), max_trials=3)
+    rows, reported = dataset(400), list[tuple[int, float]]()
+    found = tune(rows, BOOSTED, LONG, lambda trials, best: reported.append((trials, best)), max_trials=3)
     again = tune(rows, BOOSTED, LONG, lambda *_: None, max_trials=3)
     assert found == again
-    assert [trials for trials, _ in told] == [1, 2, 3]
-    assert told[-1][1] >= told[0][1] > 0.0
+    assert [trials for trials, _ in reported] == [1, 2, 3]
+    assert reported[-1][1] >= reported[0][1] > 0.0
     untouched = {name: getattr(found, name) for name in ("kind", "seed", "train_fraction", "label_delay_days")}
     assert untouched == {name: getattr(BOOSTED, name) for name in untouched}
 
@@ -48,5 +48,5 @@ def test_labels_of_one_kind_cannot_tune() -> None:
         tune(rows, BOOSTED, LONG, lambda *_: None)
 
 
-def test_what_is_searched_are_parameters() -> None:
+def test_the_searched_names_are_parameters() -> None:
     assert set(SEARCHED) <= set(BOOSTED.relevant())

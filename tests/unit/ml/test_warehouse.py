@@ -1,4 +1,4 @@
-"""Databases that do not answer: one line that never shows the connection string."""
+"""A database that does not answer gives an error of one line without the connection string."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flink_jobs.local.ports import free_ports
 from ml.history.connection import warehouse
 
 
-def test_nobody_answers_and_the_password_stays_secret() -> None:
+def test_an_unreachable_database_is_reported_without_the_password() -> None:
     (port,) = free_ports(1)
     with (
         pytest.raises(UserError, match="does not answer") as caught,
@@ -29,7 +29,7 @@ def test_nobody_answers_and_the_password_stays_secret() -> None:
         (psycopg.errors.UndefinedTable('relation "raw.decisions" does not exist'), "lacks a table"),
     ],
 )
-def test_what_goes_wrong_while_reading_is_one_line(
+def test_an_error_during_reading_is_one_line(
     monkeypatch: pytest.MonkeyPatch, error: psycopg.Error, problem: str
 ) -> None:
     class Gone:

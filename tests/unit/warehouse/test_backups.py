@@ -1,4 +1,4 @@
-"""Which backups go, and which never do. That they restore is shown on a real database: tests/orchestration."""
+"""Deletion of old backups. ``tests/orchestration`` shows on a real database that backups restore."""
 
 from __future__ import annotations
 

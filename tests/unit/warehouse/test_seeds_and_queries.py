@@ -1,4 +1,4 @@
-"""What the warehouse keeps in files: seeds written from the code, and SQL that says what it is for."""
+"""Files of the warehouse: seeds are written from the code, and every SQL file has a header."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flink_jobs.warehouse.paths import ANALYSES, QUALITY_CHECKS
 from flink_jobs.warehouse.queries import read_sql_files
 
 
-def test_the_seeds_are_what_the_code_says() -> None:
+def test_the_seeds_agree_with_the_code() -> None:
     assert seeds.stale() == []
 
 
@@ -23,7 +23,7 @@ def test_a_stale_seed_is_noticed(tmp_path: Path) -> None:
     assert seeds.main([]) == 0
 
 
-def test_every_query_says_what_it_is_for() -> None:
+def test_every_query_has_a_header() -> None:
     questions, checks = read_sql_files(ANALYSES), read_sql_files(QUALITY_CHECKS)
     assert all(query.title.endswith("?") and query.severity is None for query in questions.values())
     assert {query.severity for query in checks.values()} == {"error", "warn"}
@@ -32,12 +32,12 @@ def test_every_query_says_what_it_is_for() -> None:
 @pytest.mark.parametrize(
     "text", ["select 1", "-- Check: no severity\nselect 1", "-- Check: odd\n-- Severity: fatal\nselect 1"]
 )
-def test_a_query_that_does_not_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_query_without_a_header_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "odd.sql").write_text(text)
     with pytest.raises(UserError, match="has no header"):
         read_sql_files(tmp_path)
 
 
-def test_a_folder_without_queries_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_queries_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no queries"):
         read_sql_files(tmp_path)

@@ -75,7 +75,7 @@ def test_every_kind_of_difference_is_counted_once_with_its_label() -> None:
 
 
 @given(st.lists(st.floats(0.5, 1.0), max_size=40))
-def test_examples_are_the_largest_changes_the_earlier_first_among_equals(scores: list[float]) -> None:
+def test_examples_are_the_largest_changes_and_of_equal_ones_the_earlier(scores: list[float]) -> None:
     comparison = Comparison()
     for number, score in enumerate(scores):
         transaction = PURCHASE._replace(transaction_id=f"t{number}")
@@ -102,8 +102,8 @@ def test_a_changed_blacklist_is_looked_up_again() -> None:
     assert comparison.rules_after[ReasonCode.BLACKLISTED].alerts == 1
 
 
-def test_each_decision_is_judged_under_the_settings_of_its_time() -> None:
-    """Two starts of a job: revision 1 stands for two configurations."""
+def test_each_decision_is_scored_under_the_configuration_in_force_at_that_time() -> None:
+    """The job started twice, so revision 1 names two configurations."""
     audit = [
         applied("a", 1, 1_000_000, alpha=0.1),
         applied("b", 2, 2_000_000, alpha=0.2),
@@ -114,7 +114,7 @@ def test_each_decision_is_judged_under_the_settings_of_its_time() -> None:
     assert configurations.at(1, 1_500_000).alpha == 0.1
     assert configurations.at(2, 8_000_000).alpha == 0.2
     assert configurations.at(1, 9_500_000).alpha == 0.9
-    # Another instance of the job may have applied the message a moment before the one that wrote the audit.
+    # Another instance of the job may have applied the message earlier than the instance that wrote the audit.
     assert configurations.at(1, 9_000_000 - CLOCKS_APART_MS).alpha == 0.9
     assert configurations.at(1, 1_000).alpha == 0.1
 
@@ -124,7 +124,7 @@ def test_a_change_of_another_release_says_so() -> None:
         Configurations([applied("a", 1, 1, tomorrow=0.1)])
 
 
-def test_after_a_gap_nothing_is_known_until_the_next_start() -> None:
+def test_after_a_gap_the_configuration_is_unknown_until_the_next_start() -> None:
     audit = [applied("b", 2, 1, alpha=0.2), applied("c", 3, 2, alpha=0.3), applied("d", 1, 3, alpha=0.4)]
     configurations = Configurations(audit)
     assert configurations.at(1, 3).alpha == 0.4
@@ -137,7 +137,7 @@ def test_an_unknown_revision_says_so() -> None:
         Configurations([]).at(3, 1)
 
 
-def test_a_rule_set_is_read_in_the_words_of_control(tmp_path: Path) -> None:
+def test_a_rule_set_has_the_names_of_control_messages(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("alpha: 0.25\nalert_threshold: 0.6\nrules:\n  velocity: {threshold: 3, weight: 0.9}\n")
     config = read_rule_set(path).on(DetectionConfig())
@@ -158,7 +158,7 @@ def test_a_rule_set_is_read_in_the_words_of_control(tmp_path: Path) -> None:
         ("{}", "is empty"),
     ],
 )
-def test_a_rule_set_the_job_would_refuse_is_refused(tmp_path: Path, text: str, problem: str) -> None:
+def test_a_rule_set_that_the_job_would_reject_is_rejected(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=problem):

@@ -1,4 +1,4 @@
-"""The drift check: each measure at and around its thresholds, and the verdict they come to."""
+"""The drift check: each measure at and around its thresholds, and the verdict."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def level(result: DriftCheck, subject: str, measure: str) -> DriftLevel:
     return next(one.level for one in result.measures if (one.subject, one.measure) == (subject, measure))
 
 
-def test_the_same_world_is_stable() -> None:
+def test_unchanged_data_is_stable() -> None:
     result = check(observed())
     assert result.verdict is DriftVerdict.STABLE
     assert result.reasons == ()
@@ -54,18 +54,18 @@ def test_the_same_world_is_stable() -> None:
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(1.0, OK), (1.3, WATCH), (2.5, ACT)])
-def test_a_feature_that_moves(shift: float, expected: DriftLevel) -> None:
+def test_a_feature_with_shifted_values(shift: float, expected: DriftLevel) -> None:
     moved = {"geo_speed_kmh": observed().features["geo_speed_kmh"] * shift}
     assert level(check(observed(features=moved)), "geo_speed_kmh", "psi") is expected
 
 
-def test_a_feature_that_is_gone_is_named_in_the_verdict() -> None:
+def test_an_absent_feature_is_named_in_the_reasons() -> None:
     result = check(observed(features={"geo_speed_kmh": np.full(4_000, math.nan)}))
     assert result.verdict is DriftVerdict.RETRAIN
     assert any(why.startswith("geo_speed_kmh psi") for why in result.reasons)
 
 
-def test_scores_that_move() -> None:
+def test_shifted_scores() -> None:
     result = check(observed(scores=np.clip(observed().scores + 0.3, 0.0, 1.0)))
     assert result.verdict is DriftVerdict.RETRAIN
     assert level(result, SCORE, "ks") is ACT
@@ -95,13 +95,13 @@ def test_alerts_that_become_more_or_fewer(rate: float, expected: DriftLevel) -> 
         (100, 0, OK),
     ],
 )
-def test_alerts_that_become_wrong(fraud: int, genuine: int, expected: DriftLevel) -> None:
+def test_precision_of_alerts_that_drops(fraud: int, genuine: int, expected: DriftLevel) -> None:
     result = check(observed(fraud_alerts=fraud, genuine_alerts=genuine))
     assert level(result, "alerts", "precision_drop") is expected
 
 
 @pytest.mark.parametrize(("days", "expected"), [(29, OK), (30, WATCH), (89, WATCH), (90, ACT)])
-def test_a_model_that_grows_old(days: int, expected: DriftLevel) -> None:
+def test_the_age_of_a_model(days: int, expected: DriftLevel) -> None:
     assert level(check(observed(until_ms=days * DAY_MS)), "model", "age_days") is expected
 
 
@@ -113,7 +113,7 @@ def test_too_few_rows_judge_nothing_but_age() -> None:
     assert check(observed(rows=499, until_ms=100 * DAY_MS)).verdict is DriftVerdict.RETRAIN
 
 
-def test_a_manifest_that_knows_nothing_is_no_alarm() -> None:
+def test_a_manifest_without_expected_values_gives_no_alarm() -> None:
     bare = replace(manifest(), reference=None, metrics={})
     result = check_drift(observed(), bare, Thresholds())
     assert result.verdict is DriftVerdict.STABLE
@@ -121,7 +121,7 @@ def test_a_manifest_that_knows_nothing_is_no_alarm() -> None:
     assert level(result, "alerts", "precision_drop") is UNKNOWN
 
 
-def test_a_check_is_shown_whole_and_replaces_the_one_before() -> None:
+def test_the_metrics_show_the_last_check_only() -> None:
     metrics = DriftMetrics()
     metrics.show(check(observed(features={})), 1.0)
     metrics.show(check(observed()), 2.0)

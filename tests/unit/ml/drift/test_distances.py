@@ -1,4 +1,4 @@
-"""PSI and KS: scipy, hand-made numbers, and no alarm from chance."""
+"""PSI and KS equal scipy and numbers by hand, and chance alone gives no alarm."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_distribution_does_not_drift_from_itself(sample: np.ndarray) -> None: 
 
 @settings(deadline=None)
 @given(st.integers(0, 1_000), st.floats(-1, 1), st.integers(100, 600))
-def test_ks_is_scipys_at_the_edges(seed: int, shift: float, rows: int) -> None:
+def test_ks_equals_scipy_at_the_edges(seed: int, shift: float, rows: int) -> None:
     rng = np.random.default_rng(seed)
     reference, later = rng.normal(size=rows), rng.normal(shift, 1.2, size=200)
     expected = take_reference(reference)
@@ -60,7 +60,7 @@ def test_ks_is_scipys_at_the_edges(seed: int, shift: float, rows: int) -> None:
 @settings(deadline=None)
 @given(st.integers(0, 1_000))
 def test_ks_of_counts_is_exact(seed: int) -> None:
-    """Where every value is an edge, nothing lies between the edges."""
+    """If every value is an edge, no value is between the edges."""
     rng = np.random.default_rng(seed)
     reference, later = rng.integers(0, 4, 400).astype(float), rng.integers(0, 5, 300).astype(float)
     expected = take_reference(reference)
@@ -70,7 +70,7 @@ def test_ks_of_counts_is_exact(seed: int) -> None:
 
 
 @pytest.mark.parametrize("distance", [0.01, 0.05, 0.1, 0.3])
-def test_the_p_value_is_near_scipys(distance: float) -> None:
+def test_the_p_value_is_near_scipy(distance: float) -> None:
     rows = 400
     root = math.sqrt(rows / 2)
     asymptotic = float(stats.kstwobign.sf((root + 0.12 + 0.11 / root) * distance))
@@ -82,20 +82,20 @@ def test_psi_by_hand() -> None:
     assert population_stability_index(before, now) == pytest.approx(2 * 0.3 * math.log(2.5))
 
 
-def test_a_feature_that_vanishes_drifts_though_its_values_do_not() -> None:
+def test_a_feature_that_is_absent_more_often_drifts() -> None:
     before, now = Bins((1.0,), (0.5, 0.5), 0.0), Bins((1.0,), (0.5, 0.5), 0.5)
     assert population_stability_index(before, now) > 0.25
     assert kolmogorov_smirnov(before, now) == 0.0
 
 
-def test_an_empty_bin_counts_but_not_without_end() -> None:
+def test_an_empty_bin_has_a_limited_effect() -> None:
     before, now = Bins((1.0,), (1.0, 0.0), 0.0), Bins((1.0,), (0.99, 0.01), 0.0)
     assert population_stability_index(before, now) == pytest.approx(
         (0.99 - 1.0) * math.log(0.99) + (0.01 - SMALLEST_SHARE) * math.log(0.01 / SMALLEST_SHARE)
     )
 
 
-def test_chance_is_what_two_samples_of_one_distribution_have() -> None:
+def test_chance_psi_is_the_mean_psi_of_two_samples_of_one_distribution() -> None:
     rng = np.random.default_rng(3)
     measured = []
     for _ in range(300):
@@ -105,7 +105,7 @@ def test_chance_is_what_two_samples_of_one_distribution_have() -> None:
 
 
 @given(st.integers(0, 50), st.integers(0, 50))
-def test_wilson_is_scipys(hits: int, more: int) -> None:
+def test_wilson_equals_scipy(hits: int, more: int) -> None:
     low, high = wilson_interval(hits, hits + more)
     if hits + more:
         oracle = stats.binomtest(hits, hits + more).proportion_ci(method="wilson")

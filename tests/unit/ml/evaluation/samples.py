@@ -1,4 +1,4 @@
-"""Manifests and judged rows for the tests of judging."""
+"""Manifests and judged rows for the tests of the evaluation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def manifest_of(version: str, *, last_event_time_ms: int = 0) -> ModelManifest:
 
 
 def judged(rows: int = 3_000, seed: int = 0) -> JudgedRows:
-    """Return rows that `good` separates well, `fair` somewhat and `blind` not at all; customers have bad days."""
+    """Return rows that ``good`` separates well, ``fair`` partly and ``blind`` not at all; frauds are on bad days."""
     rng = np.random.default_rng(seed)
     customers = rng.integers(0, 60, rows)
     days = np.sort(rng.integers(0, 20, rows))

@@ -1,4 +1,4 @@
-"""Card precision at k: by hand, and against a plain loop over resampled cards."""
+"""Card precision at k: small cases by hand, and comparison with a plain loop over resampled cards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def by_hand(
     weights: NDArray[np.float64],
     k: int,
 ) -> float:
-    """Look at the k best cards of each day, one by one; a card drawn twice is two cards."""
+    """Review the first k cards of each day one by one; a card drawn twice counts as two cards."""
     blocked: set[tuple[int, int]] = set()
     precisions = []
     for day in sorted(set(days.tolist())):
@@ -37,10 +37,10 @@ def by_hand(
 
 @settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 6))
-def test_it_is_the_loop(seed: int, k: int) -> None:
+def test_the_result_equals_the_plain_loop(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     size = int(rng.integers(1, 60))
-    # Distinct scores: which of two equal cards is looked at first is nobody's promise.
+    # Scores are distinct, because the order of cards with equal scores is not defined.
     scores = rng.permutation(size) / size
     fraud, customers, days = rng.random(size) < 0.4, rng.integers(0, 6, size), rng.integers(0, 4, size)
     weights = customer_weights(6, 5, seed)
@@ -50,7 +50,7 @@ def test_it_is_the_loop(seed: int, k: int) -> None:
 
 
 def test_a_blocked_card_leaves_room_for_another() -> None:
-    """Card 0 is found on the first day; on the second, card 1 is looked at though card 0 scores higher again."""
+    """Card 0 is found on the first day. On the second day card 1 is reviewed, although card 0 has a higher score."""
     scores = np.array([0.9, 0.5, 0.9, 0.5])
     customers, days = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
     values = card_precision(scores, np.array([True, False, True, True]), customers, days, np.ones((1, 2)), k=1)

@@ -1,4 +1,4 @@
-"""From a card file to what is judged: blended as in the stream, and nobody is in the wrong group."""
+"""The rows of an evaluation: scores are blended as in the stream, and each row is in the right groups."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def dataset(given: list[SourceEvent]) -> Dataset:
     return build_dataset(given, NOW_MS)
 
 
-def test_the_blend_is_the_streams() -> None:
+def test_the_blend_equals_the_blend_of_the_stream() -> None:
     rng = np.random.default_rng(0)
     models, rules = rng.random(200), rng.random(200)
     ours = blended(models, rules, 0.35)
@@ -58,7 +58,7 @@ def test_every_judged_row_is_in_one_group_of_every_grouping(dataset: Dataset) ->
 
 
 def test_amount_bands_are_within_the_currency(dataset: Dataset) -> None:
-    """Yen have no decimals: a hundred times the number is not a hundred times the amount."""
+    """Yen have no decimals: 100 times the number of minor units is not 100 times the amount."""
     everything = np.ones(len(dataset), dtype=np.bool_)
     rows = judged_rows(dataset, everything, {"rules": dataset.rule_score}, "rules")
     amount = next(grouping for grouping in rows.groupings if grouping.name == "amount")
@@ -69,12 +69,12 @@ def test_amount_bands_are_within_the_currency(dataset: Dataset) -> None:
         assert (mine & top).sum() == pytest.approx(0.05 * mine.sum(), abs=1)
 
 
-def test_earlier_purchases_are_counted_over_all_of_history(dataset: Dataset) -> None:
+def test_earlier_purchases_are_counted_over_the_whole_history(dataset: Dataset) -> None:
     judged = np.arange(len(dataset)) >= len(dataset) - 50
     labelled = replace(dataset, labels=np.where(np.arange(len(dataset)) % 2, 1, 0).astype(np.int8))
     rows = judged_rows(labelled, judged, {"rules": dataset.rule_score[judged]}, "rules")
     names = [grouping.name for grouping in rows.groupings]
-    # Ten customers with about ninety purchases each: nobody is new in the last fifty rows, and one band is no grouping.
+    # Ten customers have about 90 purchases each: no customer is new in the last 50 rows, and one band is no grouping.
     earlier = [(dataset.customer.codes[:row] == dataset.customer.codes[row]).sum() for row in np.flatnonzero(judged)]
     bands = {("few", "some", "many")[int(np.searchsorted([10, 100], count, side="right"))] for count in earlier}
     assert ("purchases of the customer" in names) == (len(bands) > 1)

@@ -1,4 +1,4 @@
-"""A whole judgement: repeatable, honest about what it compares, and written out without loss."""
+"""A complete evaluation: repeatable, with correct comparisons, and written without loss."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def test_it_counts_what_it_judged(rows: JudgedRows, evaluation: Evaluation) -> N
     assert high_amount.alerts == rows.rule_hits["high_amount"].sum()
 
 
-def test_progress_is_told_to_the_end(rows: JudgedRows) -> None:
-    told: list[tuple[str, int, int]] = []
-    judge(rows, OPTIONS, lambda *what: told.append(what))
-    assert [one for one in told if one[1] == one[2]] == [(name, 101, 101) for name in rows.scores]
+def test_progress_is_reported_to_the_end(rows: JudgedRows) -> None:
+    reported: list[tuple[str, int, int]] = []
+    judge(rows, OPTIONS, lambda *what: reported.append(what))
+    assert [one for one in reported if one[1] == one[2]] == [(name, 101, 101) for name in rows.scores]
 
 
 @pytest.mark.parametrize("label", [True, False])
@@ -111,7 +111,7 @@ def test_the_json_holds_every_number(document: EvaluationDocument) -> None:
 
 
 class _Page(HTMLParser):
-    """Collects the tags of a page, and whether each is closed."""
+    """Collects the tags of a page, and checks that each is closed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Ranking metrics: scikit-learn is the oracle, a resample of customers is a repetition of their rows."""
+"""Ranking metrics equal those of scikit-learn; a resample of customers repeats their rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Case = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], int]
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Rows with both labels; scores on a coarse grid tie often."""
+    """Rows with both labels; scores are on a coarse grid, so that many are equal."""
     size = draw(st.integers(2, 60))
     seed = draw(st.integers(0, 2**32 - 1))
     steps = draw(st.sampled_from([1, 3, 1_000]))
@@ -35,7 +35,7 @@ def repeated(case: Case, weights: NDArray[np.float64]) -> tuple[NDArray[np.float
 
 @settings(deadline=None)
 @given(cases())
-def test_auc_and_average_precision_are_scikit_learns_in_every_resample(case: Case) -> None:
+def test_auc_and_average_precision_equal_scikit_learn_in_every_resample(case: Case) -> None:
     scores, fraud, customers, seed = case
     weights = customer_weights(5, 8, seed)
     values = ranking_values(rank(scores, fraud, customers), weights, budget=3)
@@ -74,7 +74,7 @@ def test_the_threshold_is_the_lowest_that_stays_within_the_budget(case: Case, bu
 
 @settings(deadline=None)
 @given(cases())
-def test_curves_run_over_scikit_learns_points(case: Case) -> None:
+def test_curves_pass_through_the_points_of_scikit_learn(case: Case) -> None:
     scores, fraud, customers, _ = case
     points = curves(rank(scores, fraud, customers))
     false, true, _ = roc_curve(fraud, scores, drop_intermediate=False)
@@ -87,20 +87,20 @@ def test_curves_run_over_scikit_learns_points(case: Case) -> None:
     assert points.recall[-1] == points.false_positive_rate[-1] == 1.0
 
 
-def test_working_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     ranking = rank(rng.random(50), rng.random(50) < 0.3, rng.integers(0, 9, 50))
     weights = customer_weights(9, 20, seed=2)
     whole = ranking_values(ranking, weights, 10)
     monkeypatch.setattr(module, "CELLS_AT_ONCE", 150)
-    told: list[int] = []
-    parts = ranking_values(ranking, weights, 10, told.append)
-    assert told == [3, 6, 9, 12, 15, 18, 21]
+    reported: list[int] = []
+    parts = ranking_values(ranking, weights, 10, reported.append)
+    assert reported == [3, 6, 9, 12, 15, 18, 21]
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_draws_are_the_seeds_and_whole_customers() -> None:
+def test_the_seed_determines_the_draws_of_whole_customers() -> None:
     one, other = customer_weights(30, 10, seed=4), customer_weights(30, 10, seed=4)
     np.testing.assert_array_equal(one, other)
     assert (one[0] == 1.0).all()
@@ -108,8 +108,8 @@ def test_the_draws_are_the_seeds_and_whole_customers() -> None:
     assert not np.array_equal(one, customer_weights(30, 10, seed=5))
 
 
-def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """A share over customers of very different size: an interval over rows would be far too narrow."""
+def test_an_interval_covers_the_true_value_about_as_often_as_stated() -> None:
+    """Customers have very different numbers of rows: an interval by resampled rows would be far too narrow."""
     covered = 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
@@ -125,7 +125,7 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 85 <= covered <= 99
 
 
-def test_what_is_not_defined_has_no_interval() -> None:
+def test_an_undefined_number_has_no_interval() -> None:
     assert estimate(np.array([np.nan, 1.0, 2.0])).value is None
     assert estimate(np.array([0.5])).low is None
     partly = estimate(np.array([0.5, np.nan, 0.25, 0.75]))
