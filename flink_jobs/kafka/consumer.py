@@ -88,11 +88,11 @@ class CommittedReader:
         self._broker = broker
         self._problem: KafkaError | None = None
         self._assigned = False
-        connection = {**broker.librdkafka(), "error_cb": self._note, "log_level": 0}
+        self._connection = {**broker.librdkafka(), "error_cb": self._note, "log_level": 0}
         try:
             # Questions have a connection of their own: on the consumer's they would wait behind its fetches.
-            self._admin = AdminClient(connection)
-            self._consumer = Consumer({**connection, **_OPTIONS})
+            self._admin = AdminClient(self._connection)
+            self._consumer = Consumer({**self._connection, **_OPTIONS})
         except KafkaException as cause:
             raise unreachable(broker, str(cause.args[0])) from None
         try:
@@ -218,7 +218,12 @@ class CommittedReader:
         futures = self._admin.list_offsets(
             dict.fromkeys(partitions, which), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ATTEMPT_S
         )
-        return {(item.topic, item.partition): future.result().offset for item, future in futures.items()}
+        try:
+            return {(item.topic, item.partition): future.result().offset for item, future in futures.items()}
+        except KafkaException:
+            # After a restart of the broker the old client keeps asking with the leader epoch from before it.
+            self._admin = AdminClient(self._connection)
+            raise
 
     def _partitions(self, topics: Sequence[str]) -> list[Position]:
         known = self._ask(partial(self._admin.list_topics, timeout=ATTEMPT_S), CONNECT_LIMIT_S).topics
