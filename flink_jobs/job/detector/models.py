@@ -74,7 +74,7 @@ class JobModels:
             log_event("model_unavailable", role=role, version=version, detail=problem, scoring=without)
         return problem
 
-    def tell(self, outcome: Outcome, now_ms: int) -> Iterator[str]:
+    def report(self, outcome: Outcome, now_ms: int) -> Iterator[str]:
         """Log and count model faults; yield the control message for an experiment that its guard stopped."""
         for notice in outcome.notices:
             self._metrics.count(catalogue.MODEL_FAULTS)

@@ -125,7 +125,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
                 self._metrics.alert(record.timestamp_ms, now_ms)
         output += [(DEAD_LETTERS, keyed(letter.id, letter.body)) for letter in outcome.letters]
         if outcome.notices or outcome.stopped is not None:
-            output += [(CONTROL, line) for line in self._models.tell(outcome, now_ms)]
+            output += [(CONTROL, line) for line in self._models.report(outcome, now_ms)]
         metrics = self._metrics
         metrics.record(outcome)
         if timed:
