@@ -20,6 +20,8 @@ from flink_jobs.kafka.broker import Broker
 REPO_ROOT = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "STREAMFLOW_"
 STACK_ENV_FILE = "stack.env"
+STACK_HOME = "STREAMFLOW_STACK_HOME"
+"""In ``stack.env``: the folder of the stack that wrote the file. A copied folder must not act on the original stack."""
 SECRETS_DIR = "STREAMFLOW_SECRETS_DIR"
 """Names a folder of files such as ``streamflow_postgres_password``; environment variables take precedence."""
 
@@ -227,10 +229,12 @@ def load_settings(home: Path | None = None) -> Settings:
     """Return the settings from the environment and, with lower precedence, from the local stack's ``stack.env``.
 
     Raises:
-        UserError: a required variable is missing or a value is out of range; the message names each.
+        UserError: a required variable is missing or a value is out of range; the message names each. Or the file was
+            written for a stack in another folder.
     """
     env_file = (home or stack_home()) / STACK_ENV_FILE
     try:
+        _require_own_file(env_file)
         # The fields come from the environment, or from files with their names in a folder (mounted secrets).
         return Settings(_env_file=env_file, _secrets_dir=os.environ.get(SECRETS_DIR))  # type: ignore[call-arg]
     except ValidationError as error:
@@ -239,6 +243,22 @@ def load_settings(home: Path | None = None) -> Settings:
         raise UserError(problems, fix, ErrorCode.SETTINGS_INVALID) from None
     except PermissionError:
         raise UserError(f"cannot read {env_file}", "run as the user who ran `streamflow up`") from None
+
+
+def _require_own_file(env_file: Path) -> None:
+    """Refuse a ``stack.env`` that was copied or moved with its folder: it names the original's ports and folders."""
+    lines = env_file.read_text(encoding="utf-8").splitlines() if env_file.exists() else []
+    written = next((line.partition("=")[2].strip("'") for line in lines if line.startswith(f"{STACK_HOME}=")), None)
+    if written is None or Path(written) == env_file.parent:
+        return
+    original = Path(written) / STACK_ENV_FILE
+    if original.exists() and original.samefile(env_file):
+        return  # one folder under two names
+    raise UserError(
+        f"{env_file} was written for the stack in {written}: its folder was moved or copied",
+        "run `streamflow up`, which writes it anew",
+        ErrorCode.SETTINGS_INVALID,
+    )
 
 
 def _libpq(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from typing import Annotated
@@ -11,10 +12,13 @@ import typer
 from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say, table
 from flink_jobs.cli.stack_commands import job_summary
 from flink_jobs.errors import ErrorCode, UserError
+from flink_jobs.flink.admission import refuse_second, require_slots
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.flink.rest import FlinkRest
+from flink_jobs.flink.resume import Start, choose_start
 from flink_jobs.flink.submit import Submission
 from flink_jobs.flink.submit import submit as submit_job
+from flink_jobs.local.job_state import place_of
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Guarantee, Settings, load_settings
 
@@ -37,7 +41,12 @@ def submit(
         JobChoice, typer.Argument(help="detect scores transactions; archive copies the results to Postgres")
     ] = JobChoice.ALL,
     *,
-    from_savepoint: Annotated[str | None, typer.Option(help="resume from this savepoint (one job only)")] = None,
+    from_savepoint: Annotated[
+        str | None, typer.Option(help="resume from this savepoint or checkpoint (one job only); default: the newest")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="start without state, at the committed offsets; leaves histories behind")
+    ] = False,
     parallelism: Annotated[
         int | None, typer.Option(min=1, help="task slots for the detector; default: Flink's, 1")
     ] = None,
@@ -46,7 +55,11 @@ def submit(
     ] = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Start jobs on the cluster with `flink run`, and wait until all their tasks run."""
+    """Start jobs on the cluster with `flink run`, and wait until all their tasks run.
+
+    Each job resumes from its newest completed checkpoint or savepoint: state and Kafka offsets are those of the
+    snapshot. `--fresh` starts it without state.
+    """
     stack, settings = Stack(), load_settings()
     rest = FlinkRest(settings.flink_rest_url)
     names = list(JOBS) if which is JobChoice.ALL else [which.value]
@@ -56,27 +69,51 @@ def submit(
             "name the job: `streamflow submit detect --from-savepoint ...`",
             ErrorCode.USAGE_ERROR,
         )
+    if from_savepoint and fresh:
+        raise UserError("--from-savepoint and --fresh exclude each other", "use one of them", ErrorCode.USAGE_ERROR)
+    widths = {name: parallelism if name == "detect" else None for name in names}
+    starts = _choose(rest, settings, widths, fresh=fresh, savepoint=from_savepoint)
     environment: dict[str, str] = {"STREAMFLOW_SINK_GUARANTEE": guarantee} if guarantee else {}
 
     def start(name: str) -> str:
-        wide = parallelism if name == "detect" else None
-        script = REPO_ROOT / JOBS[name]
-        job_id = submit_job(stack.flink_client(), rest, Submission(script, (), wide, from_savepoint, {}, environment))
+        job = Submission(REPO_ROOT / JOBS[name], (), widths[name], starts[name].savepoint, {}, environment)
+        job_id = submit_job(stack.flink_client(), rest, job)
         say(f"{name} runs as {job_id}")
         return job_id
 
-    problem = _model_problem(settings) if "detect" in names and from_savepoint is None else None
-    if problem is not None:
-        say(f"No model can be loaded ({problem}): the detector will score with the rules alone (degraded).")
-        say("Fix this, then name the model with `streamflow control model` or `streamflow model promote`.")
     say(f"Submitting {' and '.join(names)} ...")
     with ThreadPoolExecutor(len(names)) as pool:  # a client mostly waits for its JVM to start
         started = dict(zip(names, pool.map(start, names), strict=True))
     emit(
         output,
-        {"jobs": started, "flink_ui": settings.flink_rest_url},
+        {
+            "jobs": started,
+            "starts": {name: item.as_dict() for name, item in starts.items()},
+            "flink_ui": settings.flink_rest_url,
+        },
         lambda: out.print(f"Flink UI: {settings.flink_rest_url}"),
     )
+
+
+def _choose(
+    rest: FlinkRest, settings: Settings, widths: dict[str, int | None], *, fresh: bool, savepoint: str | None
+) -> dict[str, Start]:
+    """Return where each job begins, and report it; refuse jobs that run already or have no task slots.
+
+    ``widths`` is the parallelism of each job; ``None`` for Flink's default.
+    """
+    for name in widths:
+        refuse_second(rest, name, settings.topic_prefix)
+    require_slots(rest, widths)
+    place = place_of(settings)
+    starts = {name: choose_start(name, place, fresh=fresh, savepoint=savepoint) for name in widths}
+    for line in (line for start in starts.values() for line in start.lines):
+        say(line)
+    problem = _model_problem(settings) if "detect" in starts and starts["detect"].uses_settings_model else None
+    if problem is not None:
+        say(f"No model can be loaded ({problem}): the detector will score with the rules alone (degraded).")
+        say("Fix this, then name the model with `streamflow control model` or `streamflow model promote`.")
+    return starts
 
 
 def _model_problem(settings: Settings) -> str | None:
@@ -102,11 +139,20 @@ def jobs(*, output: OutputOption = Output.PLAIN) -> None:
 
 
 def cancel(job: JobArgument = None) -> None:
-    """Stop a job at once, without a savepoint. To resume it later, use `streamflow savepoint stop` instead."""
+    """Stop a job at once, without a savepoint, and print which checkpoint remains.
+
+    Records since that checkpoint are processed again after `submit`. `streamflow savepoint stop` leaves none over.
+    """
     rest = job_rest(load_settings())
     job_id = one_job(rest, job)
     rest.cancel(job_id)
-    say(f"Job {job_id} is cancelled.")
+    remains = rest.checkpoints(job_id)
+    if remains.last_path is None:
+        say(f"Job {job_id} is cancelled. It completed no checkpoint: its work since the start is not in any snapshot.")
+        return
+    old = duration(remains.age_s(time.time() * 1_000))
+    say(f"Job {job_id} is cancelled. Its last checkpoint remains, {old} old: {remains.last_path}")
+    say("`streamflow submit` resumes from it unless a newer savepoint exists.")
 
 
 def job_rest(settings: Settings) -> FlinkRest:

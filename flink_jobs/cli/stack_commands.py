@@ -9,12 +9,14 @@ import typer
 
 from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say, table
 from flink_jobs.errors import ErrorCode, UserError
+from flink_jobs.flink.admission import MOST_TASKMANAGERS
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
+from flink_jobs.flink.stopping import SAVEPOINT_LIMIT_S
 from flink_jobs.kafka import lag
+from flink_jobs.local.job_state import deleted
 from flink_jobs.local.launch import COMPONENTS
 from flink_jobs.local.stack import Stack
 
-MAX_TASKMANAGERS = 16
 FlinkPort = Annotated[
     int | None, typer.Option(min=1, max=65535, show_default="any free port", help="port of Flink's REST API and web UI")
 ]
@@ -37,7 +39,7 @@ Secure = Annotated[
 def up(
     *,
     taskmanagers: Annotated[
-        int, typer.Option(min=1, max=MAX_TASKMANAGERS, help="TaskManagers; each has one task slot and takes 1.7 GiB")
+        int, typer.Option(min=1, max=MOST_TASKMANAGERS, help="TaskManagers; each has one task slot and takes 1.7 GiB")
     ] = 2,
     secure: Secure = None,
     flink_port: FlinkPort = None,
@@ -72,17 +74,43 @@ def up(
 def down(
     *,
     wipe: Annotated[
-        bool, typer.Option("--wipe", help="also delete the data: topics, tables, checkpoints, logs")
+        bool, typer.Option("--wipe", help="also delete the data: topics, tables, checkpoints, savepoints, logs")
     ] = False,
+    savepoint_timeout: Annotated[
+        float, typer.Option(min=0, help="seconds that the savepoint of a running job may take; 0: take none")
+    ] = SAVEPOINT_LIMIT_S,
 ) -> None:
-    """Stop every process that `up` started, and no other process."""
+    """Stop every process that `up` started, and no other process.
+
+    Running jobs are first stopped with a savepoint, from which the next `submit` resumes. A job whose savepoint fails
+    or takes too long keeps its last checkpoint. `--wipe` takes no savepoint.
+    """
     start = time.monotonic()
     stack = Stack(say=say)
-    stopped = stack.down(wipe=wipe)
+    if stack.record.origin is not None:
+        say(
+            f"Nothing of this stack runs: {stack.home.root} was copied or moved from {stack.record.origin}, "
+            "and no process there was touched."
+        )
+    lost = _wiped(stack) if wipe else None
+    stopped = stack.down(wipe=wipe, savepoint_limit_s=None if wipe else savepoint_timeout)
     if stopped:
         say(f"Stopped {', '.join(stopped)} in {time.monotonic() - start:.1f} s.")
-    else:
+    elif stack.record.origin is None:
         say(f"Nothing was running in {stack.home.root}.")
+    if lost is not None:
+        say(lost)
+
+
+def _wiped(stack: Stack) -> str | None:
+    """Return what a wipe deletes; ``None`` if there is no stack."""
+    if not stack.home.record.exists():
+        return None
+    told = f"Deleted {stack.home.root} and its database: topics, tables, checkpoints, savepoints and logs."
+    try:
+        return f"{told} {deleted(stack.settings())}"
+    except UserError as error:
+        return f"{told} The states of an unknown number of customers are deleted with it ({error.what})."
 
 
 def status(*, output: OutputOption = Output.PLAIN) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,14 @@ from flink_jobs.core.models.manifest import CURRENT_FILE, MANIFEST_FILE
 from flink_jobs.core.models.model import ModelError, load_model
 from flink_jobs.demo.plan import CHECKPOINT_INTERVAL_MS
 from flink_jobs.errors import UserError
+from flink_jobs.flink.admission import require_slots, running
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
+from flink_jobs.flink.resume import choose_start
+from flink_jobs.flink.stopping import stop_jobs
 from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.local import process
+from flink_jobs.local.job_state import place_of
 from flink_jobs.settings import REPO_ROOT, Settings
 from ml.parameters import TrainingParameters
 
@@ -169,7 +173,8 @@ class Session:
         rest = FlinkRest(settings.flink_rest_url)
         for job in rest.active_jobs():
             self._others.add(job.job_id)
-            self.jobs.update({name: job.job_id for name in JOBS if job.name == f"streamflow-{name}"})
+        found = {name: running(rest, name, settings.topic_prefix) for name in JOBS}
+        self.jobs.update({name: job.job_id for name, job in found.items() if job is not None})
         for name in self.jobs:
             self._say(f"The {name} job already runs and keeps its settings")
         environment = {
@@ -180,13 +185,20 @@ class Session:
             process.MARKER: self.stack.record.stack_id,  # so that `down` ends a client that still runs
         }
         missing = [name for name in JOBS if name not in self.jobs]
+        require_slots(rest, dict.fromkeys(missing))
+        starts = {name: choose_start(name, place_of(settings)) for name in missing}
+        for line in (line for start in starts.values() for line in start.lines):
+            self._say(line)
         pool = ThreadPoolExecutor(len(JOBS))
         try:
             if missing:
                 self._say(f"Submitting {' and '.join(missing)} with `flink run` ...")
             jobs = {
                 name: pool.submit(
-                    submit, self.stack.flink_client(), rest, Submission(REPO_ROOT / JOBS[name], environment=environment)
+                    submit,
+                    self.stack.flink_client(),
+                    rest,
+                    Submission(REPO_ROOT / JOBS[name], from_savepoint=starts[name].savepoint, environment=environment),
                 )
                 for name in missing
             }
@@ -209,18 +221,13 @@ class Session:
                 self.stack.down()
 
     def _stop_jobs(self, settings: Settings) -> None:
-        """Stop this session's jobs with a savepoint, which commits open transactions and the read offsets."""
+        """Stop the demo's jobs with a savepoint, from which the next demo or `submit` resumes."""
         rest = FlinkRest(settings.flink_rest_url, timeout_s=5)
-
-        def stop(job_id: str) -> None:
-            with suppress(UserError, FlinkRestError, TimeoutError):
-                rest.stop_with_savepoint(job_id, settings.savepoint_dir, limit_s=STOP_LIMIT_S)
-                return
-            with suppress(UserError, FlinkRestError, TimeoutError):
-                rest.cancel(job_id, limit_s=STOP_LIMIT_S)
-
-        with suppress(UserError, FlinkRestError):
-            names = {f"streamflow-{name}" for name in JOBS}
-            ours = [job.job_id for job in rest.active_jobs() if job.name in names and job.job_id not in self._others]
-            with ThreadPoolExecutor(len(JOBS)) as pool:
-                list(pool.map(stop, ours))
+        names = {f"streamflow-{name}" for name in JOBS}
+        try:
+            ours = [job for job in rest.active_jobs() if job.name in names and job.job_id not in self._others]
+        except (UserError, FlinkRestError):
+            self._say("The JobManager does not answer: the jobs keep their last checkpoints")
+            return
+        for stopped in stop_jobs(rest, ours, settings.savepoint_dir, limit_s=STOP_LIMIT_S):
+            self._say(stopped.line())

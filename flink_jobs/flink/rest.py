@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -78,6 +79,11 @@ class FlinkRest:
         """Return the registered TaskManagers."""
         return list(self.get("/taskmanagers")["taskmanagers"])
 
+    def cluster_settings(self) -> dict[str, str]:
+        """Return the JobManager's configuration; settings at their defaults are left out."""
+        answer: Any = self.get("/jobmanager/config")
+        return {str(item["key"]): str(item["value"]) for item in answer}
+
     # ---- jobs
 
     def jobs(self) -> list[Job]:
@@ -112,6 +118,11 @@ class FlinkRest:
     def details(self, job_id: str) -> Json:
         """Return one job with its vertices."""
         return self.get(f"/jobs/{job_id}")
+
+    def job_parameters(self, job_id: str) -> dict[str, str]:
+        """Return the parameters that the job's main gave the job (``pipeline.global-job-parameters``)."""
+        found = (self.get(f"/jobs/{job_id}/config").get("execution-config") or {}).get("user-config") or {}
+        return {str(name): str(value) for name, value in found.items()}
 
     def state(self, job_id: str) -> str:
         """Return the job's state."""
@@ -191,8 +202,10 @@ class FlinkRest:
 
         ``drain`` emits the content of all windows and ends event time; use it only for a job that is not resumed.
         """
+        end = time.monotonic() + limit_s
         path = self._savepoint(job_id, f"/jobs/{job_id}/stop", {"targetDirectory": target, "drain": drain}, limit_s)
-        wait_for(lambda: self.state(job_id) in TERMINAL, limit_s=limit_s, what=f"job {job_id} to end", interval_s=0.1)
+        left_s = max(1.0, end - time.monotonic())
+        wait_for(lambda: self.state(job_id) in TERMINAL, limit_s=left_s, what=f"job {job_id} to end", interval_s=0.1)
         return path
 
     def _savepoint(self, job_id: str, path: str, body: Json, limit_s: float) -> str:

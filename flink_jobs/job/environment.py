@@ -14,6 +14,7 @@ from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.contracts import uids
 from flink_jobs.errors import UserError
+from flink_jobs.flink.admission import TOPIC_PREFIX
 from flink_jobs.flink.savepoints.check import check_savepoint
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.errors import connection_error
@@ -45,6 +46,8 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
         "restart-strategy.exponential-delay.max-backoff": "30 s",
         "pipeline.max-parallelism": str(uids.MAX_PARALLELISM),
         "pipeline.object-reuse": "true",
+        # `submit` reads it from the REST API to refuse a second job of the same consumer group.
+        "pipeline.global-job-parameters": f"{TOPIC_PREFIX}:{settings.topic_prefix}",
         "python.execution-mode": settings.execution_mode,
         "table.local-time-zone": "UTC",
         # Without a uid an operator loses its state at the next upgrade, so the job must not start.

@@ -31,7 +31,7 @@ from flink_jobs.local.kafka_access import grant_access
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command, ProcessRecord
 from flink_jobs.local.record import StackRecord
-from flink_jobs.settings import REPO_ROOT, Settings
+from flink_jobs.settings import REPO_ROOT, STACK_HOME, Settings
 from flink_jobs.waiting import WaitTimeoutError, wait_for
 from flink_jobs.warehouse import migrations
 from flink_jobs.warehouse.database import set_logins
@@ -239,6 +239,7 @@ class Launcher:
     def write_env(self, passwords: Mapping[str, str]) -> None:
         """Write the settings of all components to ``stack.env``, with the passwords of Postgres."""
         values = {
+            STACK_HOME: str(self._home.root),
             "STREAMFLOW_TOPIC_PREFIX": self._topic_prefix,
             "STREAMFLOW_CHECKPOINT_DIR": self._home.checkpoints.as_uri(),
             "STREAMFLOW_SAVEPOINT_DIR": self._home.savepoints.as_uri(),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flink_jobs.errors import UserError
+from flink_jobs.local import relocation
 from flink_jobs.local.process import ProcessRecord, is_alive
 
 _VERSION = 1
@@ -25,14 +26,19 @@ class StackRecord:
     secure: bool = False
     """Whether the stack runs with TLS, logins and rights."""
     processes: dict[str, ProcessRecord] = field(default_factory=dict)
+    origin: str | None = None
+    """The folder that this one was moved or copied from, until the next `up` has made it a stack of its own."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @classmethod
     def load(cls, path: Path) -> StackRecord:
         """Return the record; a new one if there is no file.
 
+        A record that was moved or copied here from another folder gets a new id and no processes: those that it names
+        belong to the original.
+
         Raises:
-            UserError: the file is damaged, or a newer version wrote it.
+            UserError: the file is damaged, a newer version wrote it, or the folder was moved while its processes ran.
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
@@ -40,7 +46,13 @@ class StackRecord:
                 raise UserError(f"{path} was written by a newer StreamFlow", "run `streamflow down` with that version")
             processes = {item["name"]: ProcessRecord(**item) for item in data["processes"]}
             secure = data.get("secure", False)  # older releases did not store it
-            return cls(path, data["stack_id"], data["ports"], data["taskmanagers"], secure, processes)
+            found = cls(path, data["stack_id"], data["ports"], data["taskmanagers"], secure, processes)
+            origin = relocation.origin_of(path, data)
+            if origin is None:
+                found.origin = data.get("origin")
+                return found
+            relocation.require_copy_or_stopped(path, origin, found.stack_id, processes)
+            return replace(found, stack_id=uuid.uuid4().hex, processes={}, origin=origin)
         except FileNotFoundError:
             return cls(path)
         except (ValueError, KeyError, TypeError) as error:
@@ -53,6 +65,8 @@ class StackRecord:
         data = {
             "version": _VERSION,
             "stack_id": self.stack_id,
+            "home": str(self.path.parent),
+            "origin": self.origin,
             "ports": self.ports,
             "taskmanagers": self.taskmanagers,
             "secure": self.secure,

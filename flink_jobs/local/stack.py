@@ -14,9 +14,10 @@ from typing import Literal, Self
 from flink_jobs.errors import UserError
 from flink_jobs.flink.rest import FlinkRest
 from flink_jobs.flink.submit import FlinkClient
-from flink_jobs.local import envfile, flink, postgres, process, toolchain
+from flink_jobs.local import envfile, flink, postgres, process, relocation, toolchain
 from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.home import Home
+from flink_jobs.local.job_state import keep_state
 from flink_jobs.local.launch import COMPONENTS, Component, Launcher, Say
 from flink_jobs.local.record import StackRecord
 from flink_jobs.settings import Settings, load_settings, stack_home
@@ -141,6 +142,7 @@ class Stack:
             launcher = self.launcher(record)
             before = {name for name in record.processes if record.alive(name)}
             self._choose_security(record, secure, before)
+            self._adopt(record)
             try:
                 launcher.choose_ports(components, wanted_ports or {})
                 record.taskmanagers = taskmanagers if "flink" in components else record.taskmanagers
@@ -150,6 +152,8 @@ class Stack:
                 launcher.start_together(components, java, passwords)
                 if "airflow" in components:
                     launcher.start_airflow(self.settings())
+                record.origin = None
+                record.save()
             except BaseException:
                 launcher.stop([name for name in record.processes if name not in before])
                 if not before:  # else processes with the marker may belong to components that keep running
@@ -168,18 +172,34 @@ class Stack:
         if record.secure and not running and Certificates(self.home.secrets).ensure():
             self._say(f"Made certificates in {self.home.secrets}")
 
+    def _adopt(self, record: StackRecord) -> None:
+        """Take over what a moved or copied folder holds."""
+        if record.origin is None:
+            return
+        origin = Home(Path(record.origin))
+        self._say(f"{self.home.root} was moved or copied from {origin.root}; its settings are written anew.")
+        is_copy = origin.record.exists()
+        relocation.adopt_database(self.home.postgres, origin.postgres, is_copy=is_copy, say=self._say)
+
     # ---- stopping
 
-    def down(self, *, wipe: bool = False) -> list[str]:
+    def down(self, *, wipe: bool = False, savepoint_limit_s: float | None = None) -> list[str]:
         """Stop all processes of this stack; return the names of those that ran.
 
-        Data and ports are kept for the next ``up``; ``wipe`` deletes the home folder and the database.
+        Data and ports are kept for the next ``up``.
+
+        Args:
+            wipe: delete the home folder and the database.
+            savepoint_limit_s: first stop every Flink job with a savepoint that takes at most so many seconds, and
+                report what is kept of each; ``None`` leaves the jobs to their last checkpoints.
         """
         if not self.home.root.exists():
             return []
         with self.locked():
             record = self.record
             running = [name for name in record.processes if record.alive(name)]
+            if savepoint_limit_s is not None and running:
+                keep_state(record, self.settings, savepoint_limit_s, self._say)
             self.launcher(record).stop(list(record.processes))
             process.end_leftovers(record.stack_id)
         if wipe:

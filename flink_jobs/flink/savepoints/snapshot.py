@@ -100,6 +100,40 @@ class Snapshot:
         Raises:
             UserError: it is a checkpoint, another job or a job in process mode wrote it, or it is damaged.
         """
+        # A cheap filter for millions of keys: Flink stores an ASCII character as one byte.
+        part = customer_id.encode() if customer_id is not None and customer_id.isascii() else b""
+        for keyed in self._customer_states():
+            with self._named_errors(keyed.handle):
+                for key, value in self._customer_entries(keyed):
+                    if part not in key:
+                        continue
+                    found = _customer(key, value)
+                    if customer_id is None or found.customer_id == customer_id:
+                        yield found
+
+    def count_customers(self) -> int:
+        """Return the number of customers, without decoding their states.
+
+        Raises:
+            UserError: it is a checkpoint, another job or a job in process mode wrote it, or it is damaged.
+        """
+        count = 0
+        for keyed in self._customer_states():
+            with self._named_errors(keyed.handle):
+                count += sum(1 for _ in self._customer_entries(keyed))
+        return count
+
+    def reads_topic(self, topic: str) -> bool:
+        """Return whether a source of the job had found partitions of this topic when the snapshot was taken."""
+        name = topic.encode()
+        written = struct.pack(">H", len(name)) + name  # as Java's writeUTF does, before each partition's number
+        for operator in self.operators:
+            if operator.coordinator is not None and written in self._read(operator.coordinator)[:]:
+                return True
+        return False
+
+    def _customer_states(self) -> Iterator[KeyedStates]:
+        """Yield the detector's keyed states, one for each subtask."""
         detector = self.operator(uids.DETECTOR)
         if detector is None:
             raise UserError(
@@ -112,10 +146,10 @@ class Snapshot:
                     f"{self.folder} is a checkpoint; only RocksDB can read the files that hold its customers",
                     "take a savepoint with `streamflow savepoint take detect`",
                 )
-            with self._named_errors(keyed.handle):
-                yield from self._customers(keyed, customer_id)
+            yield keyed
 
-    def _customers(self, keyed: KeyedStates, customer_id: str | None) -> Iterator[StoredCustomer]:
+    def _customer_entries(self, keyed: KeyedStates) -> Iterator[tuple[bytes, bytes]]:
+        """Yield key and value of every customer of one subtask, as Flink stored them."""
         data = self._read(keyed.handle)
         names = state_names(JavaBytes(data))
         if uids.CUSTOMER_STATE not in names:
@@ -125,14 +159,7 @@ class Snapshot:
                 f"{self.folder} holds {', '.join(names)}, not {uids.CUSTOMER_STATE}: a job in process mode wrote it",
                 "only savepoints of thread mode can be read",
             )
-        # A cheap filter for millions of keys: Flink stores an ASCII character as one byte.
-        part = customer_id.encode() if customer_id is not None and customer_id.isascii() else b""
-        for key, value in entries(data, keyed, names.index(uids.CUSTOMER_STATE)):
-            if part not in key:
-                continue
-            found = _customer(key, value)
-            if customer_id is None or found.customer_id == customer_id:
-                yield found
+        yield from entries(data, keyed, names.index(uids.CUSTOMER_STATE))
 
     def config(self) -> str | None:
         """Return the configuration from the control topic as stored, JSON; ``None`` before the first message."""

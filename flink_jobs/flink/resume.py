@@ -1,0 +1,106 @@
+"""Where a job begins: at its newest snapshot, at a named one, or without state because the user asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flink_jobs.errors import UserError
+from flink_jobs.flink.savepoints.latest import Found, newest
+
+if TYPE_CHECKING:
+    from flink_jobs.flink.savepoints.latest import Place
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a job begins.
+
+    Attributes:
+        job: ``detect`` or ``archive``.
+        savepoint: URI of the snapshot that the job restores, offsets included; ``None`` for no state.
+        lines: what to report to the user before the job starts.
+        found: the snapshot that was chosen, or the one that ``fresh`` leaves behind.
+        left_behind: customers whose states ``fresh`` leaves behind; ``None``: none, or their number is unknown.
+    """
+
+    job: str
+    savepoint: str | None
+    lines: tuple[str, ...]
+    found: Found | None = None
+    left_behind: int | None = None
+
+    @property
+    def uses_settings_model(self) -> bool:
+        """Return whether the job starts with the model of the settings; a snapshot may name another one."""
+        return self.savepoint is None or (self.found is not None and not self.found.names_model)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the choice for JSON output."""
+        return {
+            "resumes_from": self.savepoint,
+            "snapshot_age_s": round(self.found.age_s(), 1) if self.savepoint and self.found else None,
+            "left_behind": self.found.uri if self.found and not self.savepoint else None,
+            "customers_left_behind": self.left_behind,
+        }
+
+
+def choose_start(job: str, place: Place, *, fresh: bool = False, savepoint: str | None = None) -> Start:
+    """Return where a job begins.
+
+    Args:
+        job: ``detect`` or ``archive``.
+        place: where its snapshots are.
+        fresh: start without state.
+        savepoint: path of the snapshot to restore; the job's main checks it.
+
+    Raises:
+        UserError: the newest snapshot cannot be restored, or snapshots cannot be searched; only without ``fresh`` and
+            ``savepoint``.
+    """
+    if savepoint is not None:
+        return Start(job, savepoint, (f"{job} resumes from {savepoint}, as named.",))
+    if fresh:
+        return _fresh(job, place)
+    found = newest(job, place)
+    if found is None:
+        return Start(job, None, (f"{job} starts without state: it has no completed checkpoint or savepoint yet.",))
+    lines = [f"{job} resumes from its newest {found.kind}, {age(found.age_s())} old: {found.uri}"]
+    if found.skipped:
+        lines.append(
+            f"Skipped, because they did not complete: {', '.join(item.name for item in found.skipped)} "
+            "(`streamflow savepoint clean` lists them)."
+        )
+    return Start(job, found.uri, tuple(lines), found)
+
+
+def _fresh(job: str, place: Place) -> Start:
+    """Return a start without state, with what it leaves behind."""
+    try:
+        found = newest(job, place)
+    except UserError as error:
+        return Start(job, None, (f"{job} starts without state (--fresh). It may leave state behind: {error.what}.",))
+    if found is None:
+        return Start(job, None, (f"{job} starts without state (--fresh); no earlier state was found.",))
+    where = f"Its newest {found.kind} stays at {found.uri} ({age(found.age_s())} old)."
+    if job != "detect":
+        return Start(job, None, (f"{job} starts at the committed offsets, without state (--fresh). {where}",), found)
+    count, reason = found.customers()
+    told = f"{count:,} customers" if count is not None else f"an unknown number of customers ({reason})"
+    line = f"{job} starts without state (--fresh). The states of {told} are left behind. {where}"
+    return Start(job, None, (line,), found, count)
+
+
+def age(seconds: float) -> str:
+    """Return an age in words.
+
+    >>> age(5), age(150), age(7_200), age(200_000)
+    ('5 s', '2 min', '2.0 h', '2.3 days')
+    """
+    if seconds < _MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR_S:
+        return f"{seconds / _MINUTE_S:.0f} min"
+    return f"{seconds / _HOUR_S:.1f} h" if seconds < _DAY_S else f"{seconds / _DAY_S:.1f} days"
