@@ -31,7 +31,7 @@ COMMANDS = {
     ),
     "submit": Lazy("flink_jobs.cli.job_commands", "submit", "Start the detector and the archive job on Flink.", JOB),
     "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List the Flink jobs.", JOB),
-    "savepoint": Lazy("flink_jobs.cli.savepoint_commands", "app", "Take, list, check and inspect savepoints.", JOB),
+    "savepoint": Lazy("flink_jobs.cli.savepoint_commands", "app", "Take, list, inspect and clean savepoints.", JOB),
     "cancel": Lazy("flink_jobs.cli.job_commands", "cancel", "Stop a job without a savepoint.", JOB),
     "replay": Lazy("flink_jobs.cli.traffic_commands", "replay", "Send card transactions from a file.", TRAFFIC),
     "simulate": Lazy(

@@ -12,6 +12,7 @@ import typer
 
 from flink_jobs.cli.job_commands import JobArgument, job_rest, one_job
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.cli.savepoint_clean import clean
 from flink_jobs.cli.savepoint_output import described, print_customers, print_savepoint
 from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
@@ -19,7 +20,8 @@ from flink_jobs.settings import load_settings
 if TYPE_CHECKING:
     from flink_jobs.flink.savepoints.snapshot import Snapshot, StoredCustomer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Take, list, check and inspect savepoints.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Take, list, check, inspect and clean savepoints.")
+app.command("clean")(clean)
 
 PathArgument = Annotated[
     str, typer.Argument(help="savepoint: path as printed by `savepoint take` or `stop`, or its folder")

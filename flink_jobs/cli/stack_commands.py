@@ -13,7 +13,7 @@ from flink_jobs.flink.admission import MOST_TASKMANAGERS
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.flink.stopping import SAVEPOINT_LIMIT_S
 from flink_jobs.kafka import lag
-from flink_jobs.local.job_state import deleted
+from flink_jobs.local.job_state import deleted, old_snapshots
 from flink_jobs.local.launch import COMPONENTS
 from flink_jobs.local.stack import Stack
 
@@ -96,6 +96,8 @@ def down(
     stopped = stack.down(wipe=wipe, savepoint_limit_s=None if wipe else savepoint_timeout)
     if stopped:
         say(f"Stopped {', '.join(stopped)} in {time.monotonic() - start:.1f} s.")
+        if not wipe and (told := old_snapshots(stack.settings())):
+            say(told)
     elif stack.record.origin is None:
         say(f"Nothing was running in {stack.home.root}.")
     if lost is not None:

@@ -34,11 +34,14 @@ class Checkpoints:
     last_completed_ms: int | None
     last_duration_ms: int | None
     last_size_bytes: int | None
+    last_path: str | None
+    restored_path: str | None = None
 
     @classmethod
     def from_answer(cls, answer: dict[str, Any]) -> Checkpoints:
         """Parse the answer of ``/jobs/<id>/checkpoints``; before the first checkpoint most of its fields are null."""
-        counts, last = answer.get("counts") or {}, (answer.get("latest") or {}).get("completed") or {}
+        counts, latest = answer.get("counts") or {}, answer.get("latest") or {}
+        last = latest.get("completed") or {}
         return cls(
             completed=int(counts.get("completed", 0)),
             failed=int(counts.get("failed", 0)),
@@ -47,6 +50,8 @@ class Checkpoints:
             last_completed_ms=last.get("latest_ack_timestamp"),
             last_duration_ms=last.get("end_to_end_duration"),
             last_size_bytes=last.get("state_size"),
+            last_path=last.get("external_path"),
+            restored_path=(latest.get("restored") or {}).get("external_path"),
         )
 
     def age_s(self, now_ms: float) -> float | None:

@@ -8,6 +8,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.flink.resume import age
+from flink_jobs.flink.savepoints.cleanup import stored
 from flink_jobs.flink.savepoints.latest import Place, newest
 from flink_jobs.flink.stopping import stop_jobs
 from flink_jobs.local import flink
@@ -77,6 +78,18 @@ def deleted(settings: Settings) -> str:
     count, reason = found.customers()
     told = f"{count:,} customers" if count is not None else f"an unknown number of customers ({reason})"
     return f"The states of {told} are deleted with it."
+
+
+def old_snapshots(settings: Settings) -> str | None:
+    """Return how many older snapshots of ended jobs may be deleted, as a sentence; ``None`` for none."""
+    try:
+        free = [item for item in stored(place_of(settings), {}) if not item.kept]
+    except UserError:
+        return None
+    if not free:
+        return None
+    size = sum(item.bytes for item in free)
+    return f"{len(free)} older snapshots use {size / 1e6:,.1f} MB: `streamflow savepoint clean` lists them."
 
 
 def kept(place: Place) -> Iterator[str]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -14,58 +11,18 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink.answers import Checkpoints, root_cause
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.local.ports import free_ports
+from tests.fake_flink import ID, FakeFlink, serving
 
-ID, OTHER = "a" * 32, "b" * 32
+OTHER = "b" * 32
 CAUSE = "pemja.PythonException: <class 'ValueError'>: bad"
 TRACE = f"java.lang.RuntimeException: outer\n\tat x\nCaused by: {CAUSE}\n\tat y\n"
 
 
-class FakeFlink:
-    """Answers by path; a list is answered one item per request, the last one for good."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
-        self.requests: list[tuple[str, str, Any]] = []
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(length) or b"null")
-                fake.requests.append((self.command, self.path, body))
-                answer = fake.answers.get(f"{self.command} {self.path}")
-                if isinstance(answer, list) and self.path.startswith("/jobs/" + ID):
-                    answer = answer.pop(0) if len(answer) > 1 else answer[0]
-                status = 404 if answer is None else 200
-                text = json.dumps({"errors": ["Not found: nothing here"]} if answer is None else answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = do_PATCH = _answer  # noqa: N815 - the names the server looks for
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def job(self, states: list[str], tasks: str = "RUNNING") -> None:
-        vertices = [{"id": "v", "name": "fraud", "status": tasks}]
-        self.answers[f"GET /jobs/{ID}"] = [{"state": state, "vertices": vertices} for state in states]
-
-
 @pytest.fixture
 def fake() -> Iterator[FakeFlink]:
-    fake = FakeFlink()
-    thread = threading.Thread(target=fake.server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    fake.answers[f"GET /jobs/{ID}/exceptions"] = {"exceptionHistory": {"entries": []}}
-    yield fake
-    fake.server.shutdown()
-    fake.server.server_close()
-    thread.join()
+    with serving() as fake:
+        fake.answers[f"GET /jobs/{ID}/exceptions"] = {"exceptionHistory": {"entries": []}}
+        yield fake
 
 
 def overview(*names: str) -> dict[str, Any]:
