@@ -112,7 +112,6 @@ def test_the_script_is_in_the_image_and_starts_in_application_mode(overlays: Ove
     assert (REPO / JOBS[job]).exists()
     jar = start["jarURI"].rpartition("/")[2]
     assert (checkout.FLINK_HOME / "opt" / jar).exists(), "the jar of the locked Flink release"
-    assert start["upgradeMode"] == "savepoint"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
