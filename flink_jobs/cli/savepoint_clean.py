@@ -11,7 +11,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.flink.savepoints.cleanup import KEEP, RECORD, delete, stored
 from flink_jobs.flink.savepoints.snapshot import local_path
-from flink_jobs.local.job_state import place_of
+from flink_jobs.job.start_point import place_of
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import load_settings
 

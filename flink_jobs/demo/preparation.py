@@ -25,8 +25,8 @@ from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.flink.resume import choose_start
 from flink_jobs.flink.stopping import stop_jobs
 from flink_jobs.flink.submit import Submission, submit
+from flink_jobs.job.start_point import place_of
 from flink_jobs.local import process
-from flink_jobs.local.job_state import place_of
 from flink_jobs.settings import REPO_ROOT, Settings
 from ml.parameters import TrainingParameters
 

@@ -11,16 +11,12 @@ from flink_jobs.flink.resume import age
 from flink_jobs.flink.savepoints.cleanup import stored
 from flink_jobs.flink.savepoints.latest import Place, newest
 from flink_jobs.flink.stopping import stop_jobs
+from flink_jobs.job.start_point import place_of
 from flink_jobs.local import flink
 from flink_jobs.local.record import StackRecord
 from flink_jobs.settings import Settings
 
 _REST_TIMEOUT_S = 5.0
-
-
-def place_of(settings: Settings) -> Place:
-    """Return where this installation's snapshots are."""
-    return Place(settings.checkpoint_dir, settings.savepoint_dir, settings.topic_prefix, settings.execution_mode)
 
 
 def keep_state(record: StackRecord, load: Callable[[], Settings], limit_s: float, say: Callable[[str], None]) -> None:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts one Flink process. On Kubernetes the operator passes the full command; `docker compose` passes one of:
-#   job SCRIPT [FLAGS...]   a JobManager that runs this one job (application mode)
+#   job SCRIPT [FLAGS...]   a JobManager that runs this one job (application mode). It resumes from the newest
+#                           snapshot of the job, unless FLAGS name one with --fromSavepoint or STREAMFLOW_FRESH is 1
 #   taskmanager [FLAGS...]  a TaskManager
 set -euo pipefail
 
@@ -8,7 +9,13 @@ case ${1:-} in
   job)
     script=${2:?"entrypoint.sh: job needs the path of the job's Python file"}
     shift 2
-    exec standalone-job.sh start-foreground --job-classname org.apache.flink.client.python.PythonDriver "$@" \
+    start=()
+    if [[ " $* " != *" --fromSavepoint "* ]]; then
+      found=$(python -P -m flink_jobs.job.start_point "$(basename "$script" .py)")
+      [[ -z $found ]] || start=(--fromSavepoint "$found")
+    fi
+    exec standalone-job.sh start-foreground --job-classname org.apache.flink.client.python.PythonDriver \
+      "${start[@]}" "$@" \
       -pyclientexec /opt/streamflow/.venv/bin/python -py "$script"
     ;;
   taskmanager)

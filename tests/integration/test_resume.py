@@ -16,8 +16,8 @@ import pytest
 
 from flink_jobs.flink.admission import TOPIC_PREFIX
 from flink_jobs.flink.savepoints.latest import newest
+from flink_jobs.job.start_point import place_of
 from flink_jobs.local.checkout import PYTHON
-from flink_jobs.local.job_state import place_of
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import wait_for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import golden
 from tests.lab.platform.k8s_manifests import REPO
 
 FOLDER = REPO / "k8s" / "images"
@@ -202,6 +204,47 @@ def test_the_entry_point_prints_its_usage(arguments: list[str]) -> None:
     done = subprocess.run([FOLDER / "entrypoint.sh", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode
     assert "entrypoint.sh" in done.stderr
+
+
+def _entry(folder: Path, *flags: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the entry point of the job image with a stand-in for Flink's script, which prints its arguments."""
+    programs = folder / "bin"
+    programs.mkdir(exist_ok=True)
+    script = programs / "standalone-job.sh"
+    script.write_text('#!/bin/sh\necho "$@"\n')
+    script.chmod(0o755)
+    (programs / "python").unlink(missing_ok=True)
+    (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (programs / "python").chmod(0o755)
+    names = {
+        "KAFKA_BOOTSTRAP_SERVERS": "h:1", "POSTGRES_HOST": "h", "POSTGRES_PORT": "1", "POSTGRES_DATABASE": "d",
+        "POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "FLINK_REST_URL": "http://h", "TOPIC_PREFIX": "golden-v2",
+        "CHECKPOINT_DIR": (folder / "chk").as_uri(), "SAVEPOINT_DIR": (folder / "sp").as_uri(),
+        "HOME": str(folder), **settings,
+    }  # fmt: skip
+    environment = {f"STREAMFLOW_{name}": value for name, value in names.items()}
+    environment |= {"PATH": f"{programs}{os.pathsep}{os.defpath}", "PYTHONPATH": str(REPO)}
+    command = [str(FOLDER / "entrypoint.sh"), "job", "/opt/streamflow/flink_jobs/job/detect.py", *flags]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_job_in_a_container_resumes_when_the_container_is_started_again(tmp_path: Path) -> None:
+    first = _entry(tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "--fromSavepoint" not in first.stdout
+    assert "detect starts without state" in first.stderr
+    kept = golden.unpack(golden.GOLDEN[-1], tmp_path).rename(tmp_path / "sp" / "savepoint-1")
+    again = _entry(tmp_path, "-D", "a=b")
+    assert f"PythonDriver --fromSavepoint {kept.as_uri()} -D a=b -pyclientexec" in again.stdout
+    assert "detect resumes from its newest savepoint" in again.stderr
+    named = _entry(tmp_path, "--fromSavepoint", "file:/other")
+    assert named.stdout.count("--fromSavepoint") == 1
+    assert "--fromSavepoint" not in _entry(tmp_path, FRESH="1").stdout
+    (kept / "_metadata").write_bytes(b"nonsense")
+    damaged = _entry(tmp_path)
+    assert damaged.returncode == 2
+    assert damaged.stdout == ""
+    assert "STREAMFLOW_FRESH=1" in damaged.stderr
 
 
 @pytest.mark.parametrize(
