@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import orjson
 
 from flink_jobs.cards.converters import Cell, CellError
+from flink_jobs.cards.labels import UnknownLabelError, shown
 from flink_jobs.cards.mapping import ColumnMapping, load_mapping
 from flink_jobs.errors import UserError
 
@@ -93,7 +95,8 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
     _check_file(path)
     readers: dict[str, Callable[[Path, ColumnMapping], Iterator[tuple[int, Mapping[str, Cell]]]]]
     readers = {"csv": _csv_rows, "jsonl": _json_rows, "parquet": _parquet_rows}
-    for number, row in readers[_kind(path)](path, mapping):
+    rows = readers[_kind(path)](path, mapping)
+    for number, row in rows:
         try:
             event = SourceEvent(
                 mapping.transaction(row),
@@ -103,12 +106,33 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
             )
         except CellError as cause:
             problem = f"{path}, row {number}: {cause}"
+            if skipped is None and isinstance(cause, UnknownLabelError):
+                raise unknown_labels(path, mapping, itertools.chain([(number, row)], rows)) from None
             if skipped is None:
                 fix = f"correct the row or {mapping.path}, or skip such rows with --skip-bad-rows"
                 raise UserError(problem, fix) from None
             skipped.add(problem)
             continue
         yield event
+
+
+def unknown_labels(path: Path, mapping: ColumnMapping, rows: Iterable[tuple[int, Mapping[str, Cell]]]) -> UserError:
+    """Return the error that lists the unknown label values among these rows, and how often each occurs."""
+    source, first = mapping.label_source, 0
+    if source is None:
+        raise AssertionError("a mapping without a label has no unknown label")
+
+    def cells() -> Iterator[Cell]:
+        nonlocal first
+        for number, row in rows:
+            first = first or number
+            if (cell := source.cell(row)) is not None:
+                yield cell
+
+    found = shown(mapping.label_values.unknown(cells()))
+    what = f"{path}, from row {first} on: {source.key} has values that are neither fraud nor genuine: {found}"
+    fix = f"list them in {mapping.path}: `label: {{fraud_values: [...], genuine_values: [...]}}`"
+    return UserError(what, f"{fix}, or skip such rows with --skip-bad-rows")
 
 
 def _check_file(path: Path) -> None:

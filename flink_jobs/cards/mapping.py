@@ -9,7 +9,7 @@ A mapping is a small YAML file (example: ``tests/data/card_transactions.mapping.
       currency: {constant: USD}
       event_time: {column: unix_time, format: unix_s}   # unix_ms, iso or a strptime pattern; timezone: UTC
       location: {lat: merch_lat, lon: merch_long}
-    label: {column: is_fraud, fraud_values: ["1"]}
+    label: {column: is_fraud, fraud_values: ["1"]}   # genuine_values: by default the opposite, here "0"
     segment: age_group                        # groups that ``streamflow evaluate`` compares
 
 Only ``transaction_id``, ``customer_id``, ``amount`` and ``event_time`` are required. Without a currency the mapping
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from flink_jobs.cards import converters
 from flink_jobs.cards.converters import Cell, CellError
+from flink_jobs.cards.labels import LabelValues, label_values
 from flink_jobs.contracts.document import Section, read_document
 from flink_jobs.errors import UserError
 
@@ -76,7 +77,7 @@ class ColumnMapping:
     texts: tuple[tuple[str, Source], ...]
     location: tuple[Source, Source] | None
     label_source: Source | None
-    fraud_values: frozenset[str]
+    label_values: LabelValues
     pattern: Source | None
     segment: Source | None
 
@@ -108,9 +109,13 @@ class ColumnMapping:
         return document
 
     def label(self, row: Mapping[str, Cell]) -> bool | None:
-        """Return whether a row is labelled as fraud; None if it has no label."""
-        text = self.label_source.text(row) if self.label_source else None
-        return None if text is None else text.lower() in self.fraud_values
+        """Return whether a row is labelled as fraud; None if it has no label.
+
+        Raises:
+            UnknownLabelError: the label is neither a fraud value nor a genuine value.
+        """
+        cell = self.label_source.cell(row) if self.label_source else None
+        return None if cell is None else self.label_values.is_fraud(cell)
 
     def columns(self) -> dict[str, str]:
         """Return every column of the mapping, and the key that names it."""
@@ -151,7 +156,7 @@ def load_mapping(path: Path) -> ColumnMapping:
     amount, exponent = _amount(fields)
     currency = _optional(fields, "currency")
     event_time, millis = _event_time(fields)
-    label, fraud_values = _label(top)
+    label, values_of_label = _label(top)
     mapping = ColumnMapping(
         path=path,
         transaction_id=_source(fields, "transaction_id"),
@@ -165,7 +170,7 @@ def load_mapping(path: Path) -> ColumnMapping:
         texts=tuple((name, source) for name in TEXT_FIELDS if (source := _optional(fields, name)) is not None),
         location=_location(fields),
         label_source=label,
-        fraud_values=fraud_values,
+        label_values=values_of_label,
         pattern=_optional(top, "pattern"),
         segment=_optional(top, "segment"),
     )
@@ -232,13 +237,16 @@ def _location(fields: Section) -> tuple[Source, Source] | None:
     return pair
 
 
-def _label(top: Section) -> tuple[Source | None, frozenset[str]]:
+def _label(top: Section) -> tuple[Source | None, LabelValues]:
     if not top.has("label"):
-        return None, frozenset()
+        return None, LabelValues()
     part = top.section("label")
-    source, values = _source_of(part), part.strings("fraud_values")
+    source, values = (
+        _source_of(part),
+        label_values(part.strings("fraud_values") or None, part.strings("genuine_values") or None),
+    )
     part.close()
-    return source, frozenset(value.lower() for value in values or ("1", "true", "yes", "fraud"))
+    return source, values
 
 
 def _required(source: Source, value: Any) -> Any:  # noqa: ANN401 - returns what it was given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from flink_jobs.cli.actor import ByOption, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.core.documents import Finding
-from flink_jobs.core.label import Label
+from flink_jobs.core.label import FUTURE, Label
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.label_sender import labels_of, send_labels
 from flink_jobs.settings import load_settings
@@ -54,12 +55,21 @@ def label(
         if transaction is not None:
             raise UserError("both a transaction and --from-file are given", "give one of them", ErrorCode.USAGE_ERROR)
         events = with_prefix(read_events(from_file, mapping_for(from_file, mapping)), prefix)
-        count = send_labels(*where, labels_of(events, source, who, delay_days), lambda n: say(f"{n:,} labels sent"))
-        if not count:
+        not_yet = Counter[str]()
+        labels = labels_of(
+            events, source, who, delay_days, time.time_ns() // 1_000_000, lambda: not_yet.update(["labels"])
+        )
+        count, early = send_labels(*where, labels, lambda n: say(f"{n:,} labels sent")), not_yet["labels"]
+        if early:
+            say(
+                f"{early:,} labels were not sent: {delay_days:g} days after their transactions is in the future. "
+                "Send the file again then (a label that arrives twice counts once), or use a smaller --delay-days."
+            )
+        if not count and not early:
             raise UserError(
                 f"{from_file} holds no labels", "name the column of the labels in the mapping: `label: {column: ...}`"
             )
-        emit(output, {"sent": count}, lambda: out.print(f"{count:,} labels sent"))
+        emit(output, {"sent": count, "not_yet_known": early}, lambda: out.print(f"{count:,} labels sent"))
         return
     if transaction is None or customer is None or finding is None:
         fix = "give all three, or --from-file"
@@ -69,6 +79,8 @@ def label(
         one = Label(transaction, customer, finding, source, known_ms, who, comment)
     except ValueError as error:
         raise UserError(f"the label is not valid ({error})", "correct it; nothing was sent") from None
+    if one.is_future(time.time_ns() // 1_000_000):
+        raise UserError(f"the label is not valid ({FUTURE})", "give the time at which it became known with --at")
     send_labels(*where, [one])
     emit(
         output,

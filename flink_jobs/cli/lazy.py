@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -38,7 +39,23 @@ class Lazy:
             app.command(name=name)(target)
             group = typer.main.get_command(app)
         group.name = name
+        refuse_non_finite(group)
         return group
+
+
+def refuse_non_finite(command: Any) -> None:  # noqa: ANN401 - typer exposes no public type for its commands
+    """Make a command and its subcommands refuse NaN and infinite numbers, which no range of an option excludes."""
+    for parameter in command.params:
+        parameter.callback = parameter.callback or _finite
+    for subcommand in getattr(command, "commands", {}).values():
+        refuse_non_finite(subcommand)
+
+
+def _finite(ctx: Any, parameter: Any, value: Any) -> Any:  # noqa: ANN401 - the signature is typer's
+    if isinstance(value, float) and not math.isfinite(value):
+        message = f"{value} is not a finite number."
+        raise typer.BadParameter(message, ctx=ctx, param=parameter)
+    return value
 
 
 class LazyGroup(TyperGroup):

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from flink_jobs.core.documents import Finding, LabelDocument
+from flink_jobs.core.parsing.transactions import MAX_CLOCK_SKEW_MS, MIN_EVENT_TIME_MS
 
 LABEL_SCHEMA_VERSION: Final = 1
 _MAX_TIME_MS: Final = 253_402_300_799_999
@@ -19,6 +20,7 @@ _FIELDS: Final = (
     "transaction_id", "customer_id", "label", "source", "labelled_at_ms", "labelled_by", "comment",
 )  # fmt: skip
 _LONGEST_ID: Final = 128
+FUTURE: Final = "labelled_at_ms is more than a day in the future"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,18 @@ class Label:
                 raise ValueError(f"{name} must be 1 to {limit} printable characters")
         if type(self.labelled_at_ms) is not int or not 0 <= self.labelled_at_ms <= _MAX_TIME_MS:
             raise ValueError("labelled_at_ms must be milliseconds since the epoch, up to the year 9999")
+        if self.labelled_at_ms < MIN_EVENT_TIME_MS:
+            raise ValueError("labelled_at_ms is before 2000-01-01; is it in seconds instead of milliseconds?")
 
     @property
     def id(self) -> str:
         """Id of the label; the same label always has the same id."""
         parts = (self.customer_id, self.transaction_id, self.label, self.source, str(self.labelled_at_ms))
         return "lb_" + blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
+
+    def is_future(self, now_ms: int) -> bool:
+        """Return whether the label became known more than a day after ``now_ms``, the clock: an impossible time."""
+        return self.labelled_at_ms > now_ms + MAX_CLOCK_SKEW_MS
 
     def document(self) -> LabelDocument:
         """Return the message for the topic."""
@@ -69,8 +77,13 @@ class Label:
         }
 
 
-def label_problem(payload: bytes | None) -> str | None:
+def label_problem(payload: bytes | None, now_ms: int | None = None) -> str | None:
     """Return why bytes are not a valid label, ``None`` for a valid one; never quotes a value.
+
+    Args:
+        payload: the bytes.
+        now_ms: the caller's clock, ms since the epoch: a label of the future would be the latest label until then, and
+            is not valid. ``None``: the check is left out.
 
     A producer can choose its own ``label_id``. The field is required: without it, a redelivered label would count as
     two labels.
@@ -90,7 +103,7 @@ def label_problem(payload: bytes | None) -> str | None:
         return "label must be fraud or genuine"
     try:
         fields: Any = {name: document.get(name) for name in _FIELDS}
-        Label(**fields)
+        label = Label(**fields)
     except ValueError as problem:
         return str(problem)
-    return None
+    return FUTURE if now_ms is not None and label.is_future(now_ms) else None

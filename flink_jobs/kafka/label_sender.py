@@ -23,15 +23,26 @@ DAY_MS: Final = 86_400_000
 SHOW_EVERY: Final = 1_000
 
 
-def labels_of(events: Iterable[SourceEvent], source: str, labelled_by: str, delay_days: float) -> Iterator[Label]:
+def labels_of(
+    events: Iterable[SourceEvent],
+    source: str,
+    labelled_by: str,
+    delay_days: float,
+    now_ms: int,
+    not_yet_known: Callable[[], None],
+) -> Iterator[Label]:
     """Yield the labels of a card file, dated ``delay_days`` days after each transaction, as a fraud desk gives them.
 
-    Rows without a label are skipped.
+    Rows without a label are skipped. A label whose time is after ``now_ms``, the clock, is not known yet: it is not
+    yielded, and ``not_yet_known`` is called.
     """
     for event in events:
         if event.label is None:
             continue
         row = event.transaction
+        if row["event_time_ms"] + delay_days * DAY_MS > now_ms:
+            not_yet_known()
+            continue
         yield Label(
             row["transaction_id"],
             row["customer_id"],

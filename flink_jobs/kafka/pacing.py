@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -46,8 +47,8 @@ def parse_pace(speed: str | None, rate: float | None) -> Pace:
         what = "--speed and --rate are both given"
         raise UserError(what, "choose one: --speed follows event time, --rate ignores it")
     if rate is not None:
-        if rate <= 0:
-            what = f"--rate {rate:g} is not above 0"
+        if not 0 < rate < math.inf:  # also false for NaN
+            what = f"--rate {rate:g} is not a number above 0"
             raise UserError(what, "give records per second, such as 500, or leave it out to send at full speed")
         return Pace(rate=rate)
     if speed is None or speed == "max":

@@ -74,20 +74,20 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
             by_topic[suffix].append((place, unpack_record(line, self._topics[suffix])))
         for suffix, records in by_topic.items():
             record_at = dict(records)
-            for place, reason, detail in self._write(suffix, records):
+            for place, reason, detail in self._write(suffix, records, now_ms):
                 record = record_at[place]
                 self._refused.inc()
                 if not self._is_about_a_letter(record):
                     letters[place] = _letter(record, reason, detail, now_ms)
         return pd.Series(letters, dtype=object)
 
-    def _write(self, suffix: str, records: Sequence[Placed]) -> list[tuple[int, DeadLetterReason, str]]:
+    def _write(self, suffix: str, records: Sequence[Placed], now_ms: int) -> list[tuple[int, DeadLetterReason, str]]:
         """Write the records of one topic; return index, reason and detail of each rejected record."""
         problems: list[tuple[int, DeadLetterReason, str]] = []
         places: list[int] = []
         messages: list[str] = []
         for place, record in records:
-            problem = label_problem(record.payload) if suffix == "labels" else None
+            problem = label_problem(record.payload, now_ms) if suffix == "labels" else None
             if problem is not None:
                 problems.append((place, DeadLetterReason.LABEL_INVALID, problem))
                 continue

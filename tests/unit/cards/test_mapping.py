@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.cards.converters import CellError, minor_units, time_converter
+from flink_jobs.cards.labels import UnknownLabelError
 from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.contracts.document import DocumentError
 from flink_jobs.core.currencies import MINOR_UNITS
@@ -68,10 +69,16 @@ def test_the_label_is_beside_the_transaction_and_never_in_it(tmp_path: Path) -> 
     assert "fraud" not in mapping.transaction(ROW)
 
 
-@pytest.mark.parametrize(("value", "is_fraud"), [("F", True), ("f", True), ("G", False), ("1", False)])
+@pytest.mark.parametrize(("value", "is_fraud"), [("F", True), ("f", True), ("G", False)])
 def test_fraud_values_replace_the_usual_ones(tmp_path: Path, value: str, *, is_fraud: bool) -> None:
     mapping = write(tmp_path, {**LEAST, "label": {"column": "fraud", "fraud_values": ["F"]}})
     assert mapping.label({**ROW, "fraud": value}) is is_fraud
+
+
+def test_with_own_fraud_values_the_usual_ones_are_unknown(tmp_path: Path) -> None:
+    mapping = write(tmp_path, {**LEAST, "label": {"column": "fraud", "fraud_values": ["F"]}})
+    with pytest.raises(UnknownLabelError, match="'1' is neither a fraud value nor a genuine value"):
+        mapping.label({**ROW, "fraud": "1"})
 
 
 @pytest.mark.parametrize(

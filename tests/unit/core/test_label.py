@@ -39,3 +39,15 @@ def test_what_the_schema_refuses_is_refused(changed: dict[str, Any]) -> None:
 @pytest.mark.parametrize("payload", [None, b"", b"\xff", b"[]", b"null", b'{"schema_version":2}'])
 def test_other_bytes_are_no_label(payload: bytes | None) -> None:
     assert label_problem(payload)
+
+
+def test_label_times_in_seconds_and_in_the_future_are_refused_by_name() -> None:
+    now_ms = EXAMPLE["labelled_at_ms"]
+    day_ms = 86_400_000
+    seconds = orjson.dumps({**EXAMPLE, "labelled_at_ms": now_ms // 1_000})
+    assert "in seconds instead of milliseconds" in str(label_problem(seconds))
+    tomorrow = orjson.dumps({**EXAMPLE, "labelled_at_ms": now_ms + day_ms})
+    later = orjson.dumps({**EXAMPLE, "labelled_at_ms": now_ms + day_ms + 1})
+    assert label_problem(tomorrow, now_ms) is None, "clocks differ: a day of skew is allowed"
+    assert label_problem(later, now_ms) == "labelled_at_ms is more than a day in the future"
+    assert label_problem(later) is None, "without a clock the time is not checked"

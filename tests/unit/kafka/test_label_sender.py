@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +39,8 @@ def test_every_label_follows_the_contract(
     "change",
     [
         {"transaction_id": ""}, {"customer_id": "x" * 65}, {"source": "a\nb"}, {"labelled_by": ""},
-        {"labelled_at_ms": -1}, {"labelled_at_ms": 2**63}, {"comment": ""}, {"comment": "x" * 1_001},
+        {"labelled_at_ms": -1}, {"labelled_at_ms": 2**63}, {"labelled_at_ms": 1_704_067_200},
+        {"comment": ""}, {"comment": "x" * 1_001},
     ],
     ids=str,
 )  # fmt: skip
@@ -51,17 +53,21 @@ def test_the_label_id_is_pinned_and_unique() -> None:
     assert LABEL.id == replace(LABEL, comment="later", labelled_by="another").id
     others = [
         replace(LABEL, label=Finding.GENUINE), replace(LABEL, customer_id="c-2"), replace(LABEL, transaction_id="t-2"),
-        replace(LABEL, source="chargeback"), replace(LABEL, labelled_at_ms=1),
+        replace(LABEL, source="chargeback"), replace(LABEL, labelled_at_ms=LABEL.labelled_at_ms + 1),
     ]  # fmt: skip
     assert len({LABEL.id, *(other.id for other in others)}) == len(others) + 1
 
 
 def test_labels_of_a_file_are_delayed_and_rows_without_a_label_are_skipped() -> None:
     given_labels = {"t-1": True, "t-2": None, "t-3": False}
+    start = LABEL.labelled_at_ms
     events = [
-        SourceEvent({"transaction_id": name, "customer_id": "c", "event_time_ms": 1_000}, label)
+        SourceEvent({"transaction_id": name, "customer_id": "c", "event_time_ms": start}, label)
         for name, label in given_labels.items()
     ]
-    labels = list(labels_of(events, "chargeback", "desk", 2.5))
+    later = SourceEvent({"transaction_id": "t-4", "customer_id": "c", "event_time_ms": start + 1}, label=True)
+    known_ms, early = start + int(2.5 * DAY_MS), Counter[str]()
+    labels = list(labels_of([*events, later], "chargeback", "desk", 2.5, known_ms, lambda: early.update(["early"])))
     assert [(label.transaction_id, label.label) for label in labels] == [("t-1", "fraud"), ("t-3", "genuine")]
-    assert {label.labelled_at_ms for label in labels} == {1_000 + int(2.5 * DAY_MS)}
+    assert {label.labelled_at_ms for label in labels} == {known_ms}
+    assert early["early"] == 1, "the label of t-4 becomes known one millisecond after the clock"

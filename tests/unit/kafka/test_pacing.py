@@ -67,7 +67,9 @@ def test_parse_pace(speed: str | None, rate: float | None, pace: Pace) -> None:
         ("fast", None, "--speed fast is not a speed: write a multiple"),
         ("0x", None, "is not a speed"),
         ("-1x", None, "is not a speed"),
-        (None, 0.0, "--rate 0 is not above 0"),
+        (None, 0.0, "--rate 0 is not a number above 0"),
+        (None, float("nan"), "--rate nan is not a number above 0"),
+        (None, float("inf"), "--rate inf is not a number above 0"),
         ("2x", 5.0, "both given: choose one"),
     ],
 )
