@@ -43,7 +43,7 @@ explained as (
         gaps.last_missing - gaps.first_missing + 1 as offsets,
         coalesce(sum(
             least(gaps.last_missing, known.last_offset) - greatest(gaps.first_missing, known.first_offset) + 1
-        ), 0) as without_record
+        ) filter (where known.topic is not null), 0) as without_record
     from gaps
     left join ops.offsets_without_record as known
         on
