@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import itertools
-import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from flink_jobs.cards.converters import Cell, CellError
+from flink_jobs.cards.csv_rows import csv_rows
+from flink_jobs.cards.json_rows import json_rows
 from flink_jobs.cards.labels import UnknownLabelError, shown
 from flink_jobs.cards.mapping import ColumnMapping, load_mapping
+from flink_jobs.cards.parquet_rows import parquet_rows
+from flink_jobs.cards.row_errors import BadRowError, CellError, RowError, RowReason, SkippedRows
+from flink_jobs.cards.sources import ROW_NUMBER
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
+
+    from flink_jobs.cards.converters import Cell
+    from flink_jobs.cards.streams import Row
+
+__all__ = [
+    "BadRowError", "RowError", "RowReason", "SkippedRows", "SourceEvent", "mapping_for", "read_events", "read_rows",
+    "with_prefix",
+]  # fmt: skip
 
 WIRE_MAPPING = Path(__file__).parent / "mappings" / "wire.yaml"
-PARQUET_BATCH_ROWS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +54,28 @@ def with_prefix(events: Iterable[SourceEvent], prefix: str) -> Iterator[SourceEv
         yield replace(event, transaction={**event.transaction, **ids})
 
 
-@dataclass(slots=True)
-class SkippedRows:
-    """Counts rows that the mapping cannot convert; ``first`` names the place and the problem of the first one."""
-
-    count: int = 0
-    first: str = ""
-
-    def add(self, problem: str) -> None:
-        """Count one row."""
-        self.first = self.first or problem
-        self.count += 1
-
-
 def mapping_for(path: Path, mapping: Path | None) -> ColumnMapping:
     """Return the mapping for a file: the given one, else ``<name>.mapping.yaml`` in its folder, else the wire format's.
+
+    Args:
+        path: the card file.
+        mapping: a mapping file, or ``preset:NAME``.
 
     Raises:
         UserError: the file does not exist, or it has no mapping and is not JSON lines.
     """
-    _check_file(path)
+    check_file(path)
     if mapping is not None:
         return load_mapping(mapping)
     stem = path.name.removesuffix(".gz").rsplit(".", 1)[0]
     beside = path.with_name(f"{stem}.mapping.yaml")
     if beside.exists():
         return load_mapping(beside)
-    if _kind(path) == "jsonl":
+    if file_kind(path) == "jsonl":
         return load_mapping(WIRE_MAPPING)
     what = f"{path} has no column mapping"
-    raise UserError(what, f"write {beside}, or name a mapping with --mapping; tests/data has an example")
+    fix = f"write {beside}, or name a mapping with --mapping; `streamflow inspect {path}` proposes one"
+    raise UserError(what, fix)
 
 
 def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None = None) -> Iterator[SourceEvent]:
@@ -87,36 +84,39 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
     Args:
         path: the card file.
         mapping: names the column of each field.
-        skipped: counts rows that the mapping cannot convert; None: such a row is an error.
+        skipped: collects rows that cannot be read; None: such a row is an error.
 
     Raises:
-        UserError: the file cannot be read, lacks a column of the mapping, or has a row that cannot be converted.
+        BadRowError: a row cannot be read, and ``skipped`` is None.
+        UserError: the file cannot be read, or lacks a column of the mapping.
     """
-    _check_file(path)
-    readers: dict[str, Callable[[Path, ColumnMapping], Iterator[tuple[int, Mapping[str, Cell]]]]]
-    readers = {"csv": _csv_rows, "jsonl": _json_rows, "parquet": _parquet_rows}
-    rows = readers[_kind(path)](path, mapping)
+    place, transaction, label = str(path), mapping.transaction, mapping.label
+    rows = read_rows(path, mapping)
     for number, row in rows:
-        try:
-            event = SourceEvent(
-                mapping.transaction(row),
-                mapping.label(row),
-                mapping.pattern.text(row) if mapping.pattern else None,
-                mapping.segment.text(row) if mapping.segment else None,
-            )
-        except CellError as cause:
-            problem = f"{path}, row {number}: {cause}"
-            if skipped is None and isinstance(cause, UnknownLabelError):
-                raise unknown_labels(path, mapping, itertools.chain([(number, row)], rows)) from None
-            if skipped is None:
-                fix = f"correct the row or {mapping.path}, or skip such rows with --skip-bad-rows"
-                raise UserError(problem, fix) from None
-            skipped.add(problem)
-            continue
-        yield event
+        if isinstance(row, RowError):
+            error = row
+        else:
+            try:
+                event = SourceEvent(
+                    transaction(row),
+                    label(row),
+                    mapping.pattern.group(row) if mapping.pattern else None,
+                    mapping.segment.group(row) if mapping.segment else None,
+                )
+            except CellError as cause:
+                if skipped is None and isinstance(cause, UnknownLabelError):
+                    raise unknown_labels(path, mapping, itertools.chain([(number, row)], rows)) from None
+                error = _row_error(number, row, cause, mapping)
+            else:
+                yield event
+                continue
+        if skipped is None:
+            fix = error.fix or f"correct the row or {mapping.path}"
+            raise BadRowError(place, error, f"{fix}, or skip such rows with --skip-bad-rows")
+        skipped.add(place, error)
 
 
-def unknown_labels(path: Path, mapping: ColumnMapping, rows: Iterable[tuple[int, Mapping[str, Cell]]]) -> UserError:
+def unknown_labels(path: Path, mapping: ColumnMapping, rows: Iterable[Row]) -> UserError:
     """Return the error that lists the unknown label values among these rows, and how often each occurs."""
     source, first = mapping.label_source, 0
     if source is None:
@@ -126,7 +126,7 @@ def unknown_labels(path: Path, mapping: ColumnMapping, rows: Iterable[tuple[int,
         nonlocal first
         for number, row in rows:
             first = first or number
-            if (cell := source.cell(row)) is not None:
+            if not isinstance(row, RowError) and (cell := source.cell(row)) is not None:
                 yield cell
 
     found = shown(mapping.label_values.unknown(cells()))
@@ -135,95 +135,74 @@ def unknown_labels(path: Path, mapping: ColumnMapping, rows: Iterable[tuple[int,
     return UserError(what, f"{fix}, or skip such rows with --skip-bad-rows")
 
 
-def _check_file(path: Path) -> None:
+def read_rows(path: Path, mapping: ColumnMapping) -> Iterator[Row]:
+    """Return an iterator of the number of each row with its cells by column, or with its error.
+
+    Raises:
+        UserError: the file cannot be read, or lacks a column of the mapping.
+    """
+    check_file(path)
+    rows = _rows_of(path, mapping)
+    return _numbered(rows) if mapping.needs_row_number() else rows
+
+
+def _numbered(rows: Iterator[Row]) -> Iterator[Row]:
+    """Add the number of the row to its cells."""
+    for number, row in rows:
+        if not isinstance(row, RowError):
+            row[ROW_NUMBER] = number
+        yield number, row
+
+
+def _rows_of(path: Path, mapping: ColumnMapping) -> Iterator[Row]:
+    columns, kind = mapping.columns(), file_kind(path)
+
+    def check(present: Collection[str]) -> None:
+        mapping.check_columns(present, str(path))
+
+    if kind == "csv":
+        return csv_rows(path, mapping.dialect, check)
+    if kind == "jsonl":
+        return json_rows(path, columns)
+    return parquet_rows(path, columns, mapping.amount.columns, check)
+
+
+def _row_error(number: int, row: dict[str, Any], cause: CellError, mapping: ColumnMapping) -> RowError:
+    """Return the error of a row whose cell cannot be converted; adds the column to the message."""
+    column, message = cause.column, str(cause)
+    if cause.reason is RowReason.MISSING_COLUMN:
+        try:
+            mapping.check_columns(row.keys(), "the row")
+        except UserError as missing:
+            return RowError(number, column, cause.reason, missing.what, missing.fix)
+    if column is None:
+        column = mapping.column_of_error(row)
+        message = message if column is None else f"column {column}: {message}"
+    return RowError(number, column, cause.reason, message)
+
+
+def check_file(path: Path) -> None:
+    """Check that a file exists.
+
+    Raises:
+        UserError: it does not.
+    """
     if not path.is_file():
         raise UserError(f"there is no file {path}", "check the path")
 
 
-def _kind(path: Path) -> str:
-    name = path.name.lower()
-    if name.endswith((".csv", ".csv.gz")):
+def file_kind(path: Path) -> str:
+    """Return ``csv``, ``jsonl`` or ``parquet``, from the name of a file.
+
+    Raises:
+        UserError: the name has another ending.
+    """
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith((".csv", ".tsv", ".txt")):
         return "csv"
-    if name.endswith((".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")):
+    if name.endswith((".jsonl", ".ndjson")):
         return "jsonl"
-    if name.endswith((".parquet", ".pq")):
+    if name.endswith((".parquet", ".pq")) and not path.name.lower().endswith(".gz"):
         return "parquet"
     what = f"{path} has an unknown file type"
-    raise UserError(what, "use .csv, .jsonl (each also .gz) or .parquet")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, also a .gz file; raise UserError for every failure of reading."""
-    try:
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
-            yield stream  # type: ignore[misc]  # GzipFile is an IO[bytes] in all but name
-    except (OSError, EOFError, zlib.error) as cause:
-        what = f"{path} cannot be read ({cause})"
-        raise UserError(what, "check that it is complete and not of another format") from cause
-
-
-def _csv_rows(path: Path, mapping: ColumnMapping) -> Iterator[tuple[int, Mapping[str, Cell]]]:
-    with _opened(path) as stream:
-        # utf-8-sig: spreadsheets write a byte order mark before the first column name.
-        lines = (line.decode("utf-8-sig" if first else "utf-8") for first, line in _flag_first(stream))
-        try:
-            reader = csv.DictReader(lines)
-            mapping.check_columns(reader.fieldnames or (), str(path))
-            yield from enumerate(reader, start=2)  # row 1 is the header
-        except (csv.Error, UnicodeDecodeError) as cause:
-            what = f"{path} is not a CSV file in UTF-8 ({cause})"
-            raise UserError(what, "convert it, for example with `iconv -t utf-8`") from None
-
-
-def _flag_first(stream: IO[bytes]) -> Iterator[tuple[bool, bytes]]:
-    first = True
-    for line in stream:
-        yield first, line
-        first = False
-
-
-def _json_rows(path: Path, mapping: ColumnMapping) -> Iterator[tuple[int, Mapping[str, Cell]]]:
-    checked = False
-    with _opened(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError as cause:
-                what = f"{path}, line {number} is not JSON ({cause})"
-                raise UserError(what, "write one JSON object per line") from None
-            if not isinstance(row, dict):
-                what = f"{path}, line {number} is not a JSON object"
-                raise UserError(what, "write one JSON object per line")
-            if not checked:
-                _check_required_json(mapping, row, f"{path}, line {number}")
-                checked = True
-            yield number, row
-
-
-def _check_required_json(mapping: ColumnMapping, row: Mapping[str, Cell], where: str) -> None:
-    """Check that an object has the required columns; any object may lack optional ones."""
-    required = (mapping.transaction_id, mapping.customer_id, mapping.amount, mapping.event_time)
-    for source in required:
-        if source.cell(row) is None:
-            mapping.check_columns({**dict.fromkeys(mapping.columns()), **row}.keys() - {source.column}, where)
-
-
-def _parquet_rows(path: Path, mapping: ColumnMapping) -> Iterator[tuple[int, Mapping[str, Cell]]]:
-    import pyarrow  # noqa: PLC0415, ICN001 - takes a second to import, and only Parquet needs it
-    from pyarrow import parquet  # noqa: PLC0415
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            mapping.check_columns(file.schema_arrow.names, str(path))
-            wanted = [name for name in file.schema_arrow.names if name in {c.split(".")[0] for c in mapping.columns()}]
-            number = 0
-            for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS, columns=wanted):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except (pyarrow.ArrowException, OSError) as cause:
-        what = f"{path} cannot be read as Parquet ({cause})"
-        raise UserError(what, "check that it is complete and not of another format") from None
+    raise UserError(what, "use .csv, .tsv, .txt, .jsonl (each also .gz) or .parquet")

@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flink_jobs.cards.converters import Cell, CellError, to_text
+from flink_jobs.cards.converters import Cell, to_group
+from flink_jobs.cards.row_errors import CellError, RowReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -39,9 +40,10 @@ class LabelValues:
 
     fraud: frozenset[str] = DEFAULT_FRAUD_VALUES
     genuine: frozenset[str] = frozenset().union(*(genuine for _, genuine in OPPOSITES))
+    unlabelled: frozenset[str] = frozenset()
 
-    def is_fraud(self, cell: Cell) -> bool:
-        """Return whether a label means fraud.
+    def is_fraud(self, cell: Cell) -> bool | None:
+        """Return whether a label means fraud; None: the value stands for "no label".
 
         Raises:
             UnknownLabelError: the label is neither a fraud value nor a genuine value.
@@ -51,8 +53,10 @@ class LabelValues:
                 return True
             if text in self.genuine:
                 return False
-        message = f"{to_text(cell)!r} is neither a fraud value nor a genuine value of the label"
-        raise UnknownLabelError(message)
+            if text in self.unlabelled:
+                return None
+        message = f"{to_group(cell)!r} is neither a fraud value nor a genuine value of the label"
+        raise UnknownLabelError(message, RowReason.UNKNOWN_LABEL)
 
     def unknown(self, cells: Iterable[Cell]) -> Counter[str]:
         """Return how often each unknown value occurs."""
@@ -61,26 +65,30 @@ class LabelValues:
             try:
                 self.is_fraud(cell)
             except UnknownLabelError:
-                found[to_text(cell)] += 1
+                found[to_group(cell)] += 1
         return found
 
 
-def label_values(fraud: Collection[str] | None, genuine: Collection[str] | None) -> LabelValues:
+def label_values(
+    fraud: Collection[str] | None, genuine: Collection[str] | None, unlabelled: Collection[str] = ()
+) -> LabelValues:
     """Return the values of a mapping.
 
     Args:
         fraud: the mapping's ``fraud_values``; None: the usual words for fraud.
         genuine: the mapping's ``genuine_values``; None: the opposites of the fraud values.
+        unlabelled: the mapping's ``unlabelled_values``, which stand for "no label".
     """
+    none = frozenset(normal(value)[0] for value in unlabelled)
     frauds = DEFAULT_FRAUD_VALUES if fraud is None else frozenset(normal(value)[0] for value in fraud)
     if genuine is not None:
-        return LabelValues(frauds, frozenset(normal(value)[0] for value in genuine) - frauds)
+        return LabelValues(frauds, frozenset(normal(value)[0] for value in genuine) - frauds, none)
     opposites: set[str] = set()
     for left, right in EXPLICIT_OPPOSITES:
         opposites |= right if frauds & left else set()
     for left, right in OPPOSITES:
         opposites |= left if frauds & right else set()
-    return LabelValues(frauds, frozenset(opposites - frauds))
+    return LabelValues(frauds, frozenset(opposites - frauds), none)
 
 
 def normal(cell: Cell) -> tuple[str, ...]:
@@ -90,7 +98,7 @@ def normal(cell: Cell) -> tuple[str, ...]:
     """
     if isinstance(cell, bool):
         return ("true", "1") if cell else ("false", "0")
-    text = to_text(cell).strip().casefold()
+    text = to_group(cell).strip().casefold()
     whole = _WHOLE.fullmatch(text)
     return (whole[1] if whole else text,)
 

@@ -16,49 +16,47 @@ Only ``transaction_id``, ``customer_id``, ``amount`` and ``event_time`` are requ
 assumes US dollars and sets ``ColumnMapping.assumes_currency``. ``unit: major`` uses the number of decimals of the row's
 currency; ``exponent`` overrides it. ``label``, ``pattern`` (the kind of fraud) and ``segment`` never become part of a
 transaction.
-In JSON lines and nested Parquet, ``a.b`` names the field ``b`` inside ``a``.
+In JSON lines and nested Parquet, ``a.b`` names the field ``b`` inside ``a``. ``docs/card-files.md`` describes all keys.
 """
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from flink_jobs.cards import converters
-from flink_jobs.cards.converters import Cell, CellError
-from flink_jobs.cards.labels import LabelValues, label_values
-from flink_jobs.contracts.document import Section, read_document
+from flink_jobs.cards.currency_numbers import alphabetic
+from flink_jobs.cards.dialect import Dialect, read_dialect
+from flink_jobs.cards.mapping_keys import (
+    read_amount,
+    read_event_time,
+    read_label,
+    read_location,
+    read_optional,
+    read_source,
+)
+from flink_jobs.cards.row_errors import CellError
+from flink_jobs.cards.sources import ROW_NUMBER, Source
+from flink_jobs.contracts.document import DocumentError, read_document
+from flink_jobs.core.parsing.transactions import parse_transaction
+from flink_jobs.core.transaction import Rejection
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-    from pathlib import Path
+
+    from flink_jobs.cards.amounts import AmountFormat
+    from flink_jobs.cards.converters import Cell
+    from flink_jobs.cards.labels import LabelValues
 
 ASSUMED_CURRENCY = "USD"
 TEXT_FIELDS = ("merchant", "category", "channel", "country")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The source of one value: a column (with an optional prefix) or a constant."""
-
-    key: str
-    column: str | None
-    constant: str | None = None
-    prefix: str = ""
-
-    def cell(self, row: Mapping[str, Cell]) -> Cell:
-        """Return the cell of a row, None if it has no value."""
-        if self.column is None:
-            return self.constant
-        value = row[self.column] if self.column in row else _inside(row, self.column)
-        return None if converters.is_missing(value) else value
-
-    def text(self, row: Mapping[str, Cell]) -> str | None:
-        """Return the cell of a row as text with its prefix, None if it has no value."""
-        value = self.cell(row)
-        return None if value is None else self.prefix + converters.to_text(value)
+PRESETS = Path(__file__).parent / "mappings"
+PRESET = "preset:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +64,11 @@ class ColumnMapping:
     """A compiled mapping; ``transaction`` and ``label`` convert one row."""
 
     path: Path
+    dialect: Dialect
     transaction_id: Source
     customer_id: Source
     amount: Source
+    amount_format: AmountFormat | None
     exponent: int | None
     currency: Source
     assumes_currency: bool
@@ -87,16 +87,20 @@ class ColumnMapping:
         Raises:
             CellError: a required cell is empty, or a cell does not have the content that the mapping names.
         """
-        currency = self.currency.text(row) or ASSUMED_CURRENCY
+        currency = (self.currency.constant if self.currency.column is None else None) or self.currency.required_text(
+            row
+        )
         exponent = self.exponent
-        if exponent is None:
+        if exponent is None or currency not in converters.EXPONENTS:
+            currency = alphabetic(currency)
             exponent = converters.EXPONENTS.get(currency, converters.DEFAULT_EXPONENT)
+            exponent = exponent if self.exponent is None else self.exponent
         document: dict[str, Any] = {
-            "transaction_id": _required(self.transaction_id, self.transaction_id.text(row)),
-            "customer_id": _required(self.customer_id, self.customer_id.text(row)),
-            "amount_minor": converters.minor_units(_required(self.amount, self.amount.cell(row)), exponent),
+            "transaction_id": converters.exact_id(self.transaction_id.required_text(row)),
+            "customer_id": converters.exact_id(self.customer_id.required_text(row)),
+            "amount_minor": self.minor_units(row, exponent),
             "currency": currency,
-            "event_time_ms": self.millis(_required(self.event_time, self.event_time.cell(row))),
+            "event_time_ms": self.event_time_ms(row),
         }
         for field, source in self.texts:
             text = source.text(row)
@@ -108,6 +112,25 @@ class ColumnMapping:
                 document["location"] = {"lat": converters.coordinate(lat), "lon": converters.coordinate(lon)}
         return document
 
+    def minor_units(self, row: Mapping[str, Cell], exponent: int) -> int:
+        """Return the amount of a row in minor units.
+
+        Raises:
+            CellError: the cell is empty or not an amount.
+        """
+        cell = self.amount.required_cell(row)
+        if self.amount_format is None:
+            return converters.minor_units(cell, exponent)
+        return self.amount_format.minor(cell, exponent)
+
+    def event_time_ms(self, row: Mapping[str, Cell]) -> int:
+        """Return the time of a row in milliseconds since the epoch.
+
+        Raises:
+            CellError: the cell is empty or not a time.
+        """
+        return self.millis(self.event_time.required_cell(row))
+
     def label(self, row: Mapping[str, Cell]) -> bool | None:
         """Return whether a row is labelled as fraud; None if it has no label.
 
@@ -117,14 +140,44 @@ class ColumnMapping:
         cell = self.label_source.cell(row) if self.label_source else None
         return None if cell is None else self.label_values.is_fraud(cell)
 
-    def columns(self) -> dict[str, str]:
-        """Return every column of the mapping, and the key that names it."""
+    def column_of_error(self, row: Mapping[str, Cell]) -> str | None:
+        """Return the column whose cell makes ``transaction`` or ``label`` fail, None if it is not one column."""
+        checks: list[tuple[Source | None, Callable[[], object]]] = [
+            (self.currency, lambda: self.currency.required_text(row)),
+            (self.transaction_id, lambda: converters.exact_id(self.transaction_id.required_text(row))),
+            (self.customer_id, lambda: converters.exact_id(self.customer_id.required_text(row))),
+            (self.amount, lambda: self.minor_units(row, converters.DEFAULT_EXPONENT)),
+            (self.event_time, lambda: self.event_time_ms(row)),
+            *((source, lambda source=source: source.text(row)) for _, source in self.texts),
+            *(
+                (source, lambda source=source: converters.coordinate(source.cell(row)))
+                for source in self.location or ()
+            ),
+            (self.label_source, lambda: self.label(row)),
+        ]
+        for source, check in checks:
+            try:
+                check()
+            except CellError:
+                return ", ".join(source.columns) if source is not None and source.columns else None
+        return None
+
+    def sources(self) -> list[Source]:
+        """Return all sources of the mapping."""
         sources: list[Source | None] = [
             self.transaction_id, self.customer_id, self.amount, self.currency, self.event_time,
             *(source for _, source in self.texts), *(self.location or ()),
             self.label_source, self.pattern, self.segment,
         ]  # fmt: skip
-        return {source.column: source.key for source in sources if source is not None and source.column is not None}
+        return [source for source in sources if source is not None]
+
+    def columns(self) -> dict[str, str]:
+        """Return every column of the mapping, and the key that names it."""
+        return {column: source.key for source in self.sources() for column in source.columns}
+
+    def needs_row_number(self) -> bool:
+        """Return whether an id is made from the number of the row."""
+        return any(source.column == ROW_NUMBER for source in self.sources())
 
     def check_columns(self, present: Collection[str], where: str) -> None:
         """Check that the data file has every column of the mapping.
@@ -144,123 +197,68 @@ class ColumnMapping:
                 raise UserError(what, f"{hint}correct the mapping; the file's columns are: {', '.join(present)}")
 
 
+def preset_names() -> list[str]:
+    """Return the names of the presets."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
 def load_mapping(path: Path) -> ColumnMapping:
-    """Read and check a mapping file.
+    """Read and check a mapping file, or the preset that ``preset:NAME`` names.
 
     Raises:
         DocumentError: it is not a valid mapping; names the file, the key and the fix.
+        UserError: there is no such preset.
     """
+    if str(path).startswith(PRESET):
+        name = str(path).removeprefix(PRESET)
+        if name not in preset_names():
+            raise UserError(f"there is no preset {name!r}", f"choose one of {', '.join(preset_names())}")
+        path = PRESETS / f"{name}.yaml"
     top = read_document(path)
     top.text("description", "")
     fields = top.section("fields")
-    amount, exponent = _amount(fields)
-    currency = _optional(fields, "currency")
-    event_time, millis = _event_time(fields)
-    label, values_of_label = _label(top)
+    amount, exponent, amount_format = read_amount(fields)
+    currency = read_optional(fields, "currency")
+    event_time, millis = read_event_time(fields)
+    label, label_values = read_label(top)
     mapping = ColumnMapping(
         path=path,
-        transaction_id=_source(fields, "transaction_id"),
-        customer_id=_source(fields, "customer_id"),
+        dialect=read_dialect(top),
+        transaction_id=read_source(fields, "transaction_id"),
+        customer_id=read_source(fields, "customer_id"),
         amount=amount,
+        amount_format=amount_format,
         exponent=exponent,
         currency=currency or Source("fields.currency", None, ASSUMED_CURRENCY),
         assumes_currency=currency is None,
         event_time=event_time,
         millis=millis,
-        texts=tuple((name, source) for name in TEXT_FIELDS if (source := _optional(fields, name)) is not None),
-        location=_location(fields),
+        texts=tuple((name, source) for name in TEXT_FIELDS if (source := read_optional(fields, name)) is not None),
+        location=read_location(fields),
         label_source=label,
-        label_values=values_of_label,
-        pattern=_optional(top, "pattern"),
-        segment=_optional(top, "segment"),
+        label_values=label_values,
+        pattern=read_optional(top, "pattern"),
+        segment=read_optional(top, "segment"),
     )
     fields.close()
     top.close()
+    _check_constants(mapping)
     return mapping
 
 
-def _source(parent: Section, name: str) -> Source:
-    """Read ``name: column`` or ``name: {column | constant, prefix}``."""
-    value = parent.raw(name)
-    key = f"{parent.where}.{name}".lstrip(".")
-    if isinstance(value, str) and value:
-        return Source(key, value)
-    part = parent.section(name)
-    source = _source_of(part)
-    part.close()
-    return source
+def _check_constants(mapping: ColumnMapping) -> None:
+    """Check that the detector accepts the constants: it would reject every row of the file.
 
-
-def _optional(parent: Section, name: str) -> Source | None:
-    return _source(parent, name) if parent.has(name) else None
-
-
-def _source_of(part: Section) -> Source:
-    if part.has("column") == part.has("constant"):
-        raise part.error("", "needs either a column or a constant", "write `column: NAME` or `constant: VALUE`")
-    if part.has("constant"):
-        return Source(part.where, None, part.text("constant"))
-    return Source(f"{part.where}.column", part.text("column"), prefix=part.text("prefix", ""))
-
-
-def _amount(fields: Section) -> tuple[Source, int | None]:
-    """Return the source of the amount and its exponent; None means the exponent of the row's currency."""
-    part = fields.section("amount")
-    source, unit = _source_of(part), part.text("unit")
-    if unit not in {"major", "minor"}:
-        raise part.error("unit", f"is {unit!r}", "write `major` (dollars, 12.34) or `minor` (cents, 1234)")
-    exponent = part.integer("exponent") if part.has("exponent") else None
-    part.close()
-    return source, 0 if unit == "minor" else exponent
-
-
-def _event_time(fields: Section) -> tuple[Source, Callable[[Cell], int]]:
-    part = fields.section("event_time")
-    source, time_format = _source_of(part), part.text("format")
-    if time_format not in converters.TIME_FORMATS and "%" not in time_format:
-        known = ", ".join(converters.TIME_FORMATS)
-        raise part.error("format", f"is {time_format!r}", f"write {known}, or a strptime pattern such as %Y-%m-%d")
-    try:
-        zone = converters.zone_named(part.text("timezone", "UTC"))
-    except CellError as cause:
-        raise part.error("timezone", str(cause), "write a name such as UTC or Europe/Zurich") from None
-    part.close()
-    return source, converters.time_converter(time_format, zone)
-
-
-def _location(fields: Section) -> tuple[Source, Source] | None:
-    if not fields.has("location"):
-        return None
-    part = fields.section("location")
-    pair = (_source(part, "lat"), _source(part, "lon"))
-    part.close()
-    return pair
-
-
-def _label(top: Section) -> tuple[Source | None, LabelValues]:
-    if not top.has("label"):
-        return None, LabelValues()
-    part = top.section("label")
-    source, values = (
-        _source_of(part),
-        label_values(part.strings("fraud_values") or None, part.strings("genuine_values") or None),
-    )
-    part.close()
-    return source, values
-
-
-def _required(source: Source, value: Any) -> Any:  # noqa: ANN401 - returns what it was given
-    if value is None:
-        message = f"{source.key} is empty"
-        raise CellError(message)
-    return value
-
-
-def _inside(row: Mapping[str, Cell], path: str) -> Cell:
-    """Return the value at a dotted path inside nested mappings, None if the path leads nowhere."""
-    value: Any = row
-    for part in path.split("."):
-        if not isinstance(value, dict) or part not in value:
-            return None
-        value = value[part]
-    return value
+    Raises:
+        DocumentError: it would not.
+    """
+    named = [("transaction_id", mapping.transaction_id), ("customer_id", mapping.customer_id)]
+    for field, source in (*named, ("currency", mapping.currency), *mapping.texts):
+        if source.constant is None:
+            continue
+        value = alphabetic(source.constant) if field == "currency" else source.constant
+        sample = {"transaction_id": "t", "customer_id": "c", "amount_minor": 1, "currency": "USD"}
+        answer = parse_transaction(orjson.dumps({**sample, "event_time_ms": 10**12, field: value}), 10**12)
+        if isinstance(answer, Rejection):
+            problem = f"is {source.constant!r}, which the detector rejects ({answer.detail})"
+            raise DocumentError(mapping.path, source.key, problem, "correct the constant")

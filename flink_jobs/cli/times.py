@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from flink_jobs.cards.converters import CellError, time_converter
+from flink_jobs.cards.converters import time_converter
+from flink_jobs.cards.row_errors import CellError
 from flink_jobs.errors import UserError
 
 _AGO = re.compile(r"(\d+)([smhd])")

@@ -124,6 +124,25 @@ def describe(value: object) -> str:
     return f"{shown} ({type(value).__name__})"
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """A safe loader that refuses a key that occurs twice: YAML would keep the last value without an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - overrides
+        """Return a mapping.
+
+        Raises:
+            ConstructorError: a key occurs twice.
+        """
+        found: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in found:
+                    problem = f"the key {key.value!r} occurs twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                found.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_document(path: Path) -> Section:
     """Return the YAML mapping in a file.
 
@@ -131,7 +150,7 @@ def read_document(path: Path) -> Section:
         DocumentError: the file cannot be read or is not a YAML mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a safe loader
     except FileNotFoundError:
         raise DocumentError(path, "", "does not exist", "check the path") from None
     except (OSError, UnicodeDecodeError) as cause:

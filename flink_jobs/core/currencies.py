@@ -1,6 +1,7 @@
-"""ISO 4217 currencies and the number of minor units in one major unit.
+"""ISO 4217 currencies and the exponent that turns their minor units into major ones.
 
-Source: ISO 4217 list one (active codes), exponents other than 2 listed in full.
+Source: ISO 4217 list one (active codes), exponents other than 2 listed in full, and list three (withdrawn codes) with
+the exponents of Java's currency data. A transaction of 2015 in HRK has a meaning, although HRK is withdrawn.
 """
 
 from typing import Final
@@ -17,7 +18,15 @@ _NO_DECIMALS: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV X
 _THREE_DECIMALS: Final = "BHD IQD JOD KWD LYD OMR TND"
 _FOUR_DECIMALS: Final = "CLF UYW"
 
+_WITHDRAWN_TWO_DECIMALS: Final = """
+AFA ANG ATS AYM AZM BGL CSD CUC CYP DEM EEK FIM FRF GHC GWP HRK IEP LTL LVL MRO MTL MZM NLG RUR SDD SIT SKK
+SLL SRG STD TMM USS VEB VEF YUM ZMK ZWD ZWL ZWN ZWR
+"""
+_WITHDRAWN_NO_DECIMALS: Final = "ADP BEF BYB BYR ESP GRD ITL LUF MGF PTE ROL TPE TRL"
+
 MINOR_UNITS: Final[dict[str, float]] = {
+    **dict.fromkeys(_WITHDRAWN_TWO_DECIMALS.split(), 100.0),
+    **dict.fromkeys(_WITHDRAWN_NO_DECIMALS.split(), 1.0),
     **dict.fromkeys(_TWO_DECIMALS.split(), 100.0),
     **dict.fromkeys(_NO_DECIMALS.split(), 1.0),
     **dict.fromkeys(_THREE_DECIMALS.split(), 1000.0),

@@ -109,7 +109,9 @@ def test_a_prefix_makes_every_event_new_and_changes_nothing_else(tmp_path: Path,
 def test_a_bad_row_names_file_row_and_cell_or_is_counted(tmp_path: Path, mapping_file: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(CSV.replace("99", "lots"))
-    with pytest.raises(UserError, match=r"a.csv, row 3: 'lots' is not a number: correct the row or .*m.yaml"):
+    with pytest.raises(
+        UserError, match=r"a.csv, row 3: column amt: 'lots' is not a number: correct the row or .*m.yaml"
+    ):
         events_of(path, mapping_file)
     skipped = SkippedRows()
     assert len(events_of(path, mapping_file, skipped)) == 1
@@ -122,12 +124,12 @@ def test_a_bad_row_names_file_row_and_cell_or_is_counted(tmp_path: Path, mapping
     [
         ("a.csv", b"id,card\n", "does not have"),
         ("a.csv", b"", "does not have"),
-        ("a.csv", CSV.encode().replace(b"Kiosk", b"Caf\xe9"), "is not a CSV file in UTF-8"),
+        ("a.csv", CSV.encode().replace(b"Kiosk", b"Caf\xe9"), "row 2: byte 35 of the line is not utf-8"),
         ("a.csv.gz", b"not gzip", "cannot be read"),
         ("a.csv.gz", gzip.compress(CSV.encode() + b"x" * 100_000)[:-20], "cannot be read"),
         ("a.jsonl", b'{"id": 1}\n', "does not have"),
-        ("a.jsonl", b"[1]\n", "line 1 is not a JSON object"),
-        ("a.jsonl", b"{\n", "line 1 is not JSON"),
+        ("a.jsonl", b"[1]\n", "row 1: the line is not a JSON object"),
+        ("a.jsonl", b"{\n", "row 1: the line is not JSON"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
         ("a.xlsx", b"", "has an unknown file type"),
         ("b.csv", None, "there is no file"),

@@ -10,9 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.cards.converters import CellError, minor_units, time_converter
+from flink_jobs.cards.converters import minor_units, time_converter
 from flink_jobs.cards.labels import UnknownLabelError
 from flink_jobs.cards.mapping import load_mapping
+from flink_jobs.cards.row_errors import CellError
 from flink_jobs.contracts.document import DocumentError
 from flink_jobs.core.currencies import MINOR_UNITS
 from flink_jobs.errors import UserError
@@ -73,6 +74,12 @@ def test_the_label_is_beside_the_transaction_and_never_in_it(tmp_path: Path) -> 
 def test_fraud_values_replace_the_usual_ones(tmp_path: Path, value: str, *, is_fraud: bool) -> None:
     mapping = write(tmp_path, {**LEAST, "label": {"column": "fraud", "fraud_values": ["F"]}})
     assert mapping.label({**ROW, "fraud": value}) is is_fraud
+
+
+def test_values_of_the_mapping_can_stand_for_no_label(tmp_path: Path) -> None:
+    label = {"column": "fraud", "unlabelled_values": ["?", "-1"]}
+    mapping = write(tmp_path, {**LEAST, "label": label})
+    assert [mapping.label({**ROW, "fraud": value}) for value in ("?", -1, "1.0", False)] == [None, None, True, False]
 
 
 def test_with_own_fraud_values_the_usual_ones_are_unknown(tmp_path: Path) -> None:
@@ -195,3 +202,49 @@ def test_the_mapping_of_the_card_file_is_sound() -> None:
     mapping = load_mapping(Path(__file__).parents[2] / "data" / "card_transactions.mapping.yaml")
     assert set(mapping.columns()) >= {"trans_num", "acct_num", "amt", "unix_time", "merch_lat", "is_fraud"}
     assert not mapping.assumes_currency
+
+
+def test_an_empty_currency_is_an_error_or_the_default_of_the_mapping(tmp_path: Path) -> None:
+    with pytest.raises(CellError, match=r"fields.currency.* is empty"):
+        write(tmp_path, with_fields(currency="cur")).transaction({**ROW, "cur": ""})
+    mapping = write(tmp_path, with_fields(currency={"column": "cur", "default": "JPY"}))
+    assert mapping.transaction({**ROW, "cur": " ", "amt": "1500"})["amount_minor"] == 1500
+
+
+@pytest.mark.parametrize(
+    ("cell", "code", "minor"),
+    [("840", "USD", 1234), (840, "USD", 1234), ("36", "AUD", 1234), ("392", "JPY", 12), ("HRK", "HRK", 1234),
+     ("ITL", "ITL", 12), ("532", "532", 1234), (" USD ", "USD", 1234)],
+)  # fmt: skip
+def test_numeric_and_withdrawn_currencies(tmp_path: Path, cell: object, code: str, minor: int) -> None:
+    transaction = write(tmp_path, with_fields(currency="cur")).transaction({**ROW, "cur": cell})
+    assert (transaction["currency"], transaction["amount_minor"]) == (code, minor)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"currency": {"constant": "usd"}},
+        {"currency": {"constant": "EURO"}},
+        {"country": {"constant": "no"}},
+        {"country": {"constant": "USA"}},
+        {"customer_id": {"constant": "x" * 65}},
+        {"merchant": {"constant": "x" * 129}},
+        {"amount": {"constant": "lots", "unit": "major"}},
+    ],
+)
+def test_a_constant_that_the_detector_rejects_is_refused(tmp_path: Path, fields: dict[str, object]) -> None:
+    with pytest.raises(DocumentError, match=f"fields.{next(iter(fields))}"):
+        write(tmp_path, with_fields(**fields))
+
+
+def test_a_numeric_constant_currency_is_read_as_its_letters(tmp_path: Path) -> None:
+    mapping = write(tmp_path, with_fields(currency={"constant": "978"}))
+    assert mapping.transaction(ROW)["currency"] == "EUR"
+
+
+def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("fields:\n  merchant: a\n  merchant: b\n")
+    with pytest.raises(DocumentError, match=r"line 3 is not valid YAML \(the key 'merchant' occurs twice\)"):
+        load_mapping(path)

@@ -113,7 +113,7 @@ CASES: list[tuple[Why, str, bytes | None]] = [
     (Why.AMOUNT_OUT_OF_RANGE, "beyond int64", literal("amount_minor", "9" * 30)),
     *[
         (Why.UNKNOWN_CURRENCY, value or "empty", payload(currency=value))
-        for value in ("", "usd", "ZZZ", "USDX", "XXX", "DEM", "840")
+        for value in ("", "usd", "ZZZ", "USDX", "XXX", "XDR", "840")
     ],
     (Why.EVENT_TIME_IN_FUTURE, "a day and a millisecond", payload(event_time_ms=LATEST_MS + 1)),
     (Why.EVENT_TIME_IN_FUTURE, "microseconds", payload(event_time_ms=1_704_067_202_000_000)),
