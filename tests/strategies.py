@@ -1,11 +1,13 @@
 """Hypothesis strategies: everything the tests generate, in one place."""
 
 from typing import Any
+from unicodedata import normalize
 
 import orjson
 from hypothesis import strategies as st
 
-from flink_jobs.core.control.config import Blacklist, DetectionConfig
+from flink_jobs.core.control.blacklist import Blacklist
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.currencies import MINOR_UNITS
 from flink_jobs.core.parsing.source_record import SourceRecord
@@ -102,7 +104,14 @@ def mutated_documents(draw: st.DrawFn) -> Document:
 def as_transaction(document: Document) -> Transaction:
     """Return what a valid document means, by an independent reading of the contract."""
     location = document.get("location") or {}
-    values = {**document, "latitude": location.get("lat"), "longitude": location.get("lon")}
+    if not (location.get("lat") or location.get("lon")):
+        location = {}  # 0, 0 means no location
+    texts = {
+        name: text if text is None or len(normalize("NFC", text)) > limit else normalize("NFC", text)
+        for name, limit in (("merchant", 128), ("category", 64), ("channel", 32))
+        for text in [document.get(name)]
+    }
+    values = {**document, **texts, "latitude": location.get("lat"), "longitude": location.get("lon")}
     return Transaction._make(values.get(name) for name in Transaction._fields)
 
 

@@ -63,7 +63,9 @@ Wait = Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="longest w
 WAIT_S = 60.0
 Ratio = Annotated[float, typer.Argument(min=0.0, max=1.0, help="the new value, 0 to 1")]
 KindArgument = Annotated[BlacklistKind, typer.Argument(help="kind of the entries")]
-Values = Annotated[list[str], typer.Argument(help="ids, merchant names or country codes, as in the transactions")]
+Values = Annotated[
+    list[str], typer.Argument(help="customer ids, merchant names (case does not matter) or two-letter country codes")
+]
 
 
 @app.command()
@@ -229,7 +231,8 @@ def _outcome(control_id: str, audit: AuditDocument | None, wait: float) -> str:
         return f"{control_id} is sent" + ("" if wait else "; `streamflow control show` shows its outcome")
     if audit["outcome"] == ControlOutcome.REJECTED:
         return f"{control_id} was rejected: {audit['detail']}"
-    return f"{control_id}: {audit['outcome']}, revision {audit['revision']} is in force"
+    remark = f". Note: {audit['detail']}" if audit["detail"] else ""
+    return f"{control_id}: {audit['outcome']}, revision {audit['revision']} is in force{remark}"
 
 
 def _print_state(state: ControlState) -> None:

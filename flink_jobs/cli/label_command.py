@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
-from flink_jobs.cards.card_files import mapping_for, read_events
+from flink_jobs.cards.card_files import SourceEvent, mapping_for, read_events, with_prefix
 from flink_jobs.cli.actor import ByOption, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.times import moment_ms
@@ -50,26 +51,10 @@ def label(
     settings, who = load_settings(), actor(by)
     where = settings.broker(), settings.topic_prefix
     if from_file is not None:
-        from flink_jobs.cards.card_files import with_prefix
-
         if transaction is not None:
             raise UserError("both a transaction and --from-file are given", "give one of them", ErrorCode.USAGE_ERROR)
         events = with_prefix(read_events(from_file, mapping_for(from_file, mapping)), prefix)
-        not_yet = Counter[str]()
-        labels = labels_of(
-            events, source, who, delay_days, time.time_ns() // 1_000_000, lambda: not_yet.update(["labels"])
-        )
-        count, early = send_labels(*where, labels, lambda n: say(f"{n:,} labels sent")), not_yet["labels"]
-        if early:
-            say(
-                f"{early:,} labels were not sent: {delay_days:g} days after their transactions is in the future. "
-                "Send the file again then (a label that arrives twice counts once), or use a smaller --delay-days."
-            )
-        if not count and not early:
-            raise UserError(
-                f"{from_file} holds no labels", "name the column of the labels in the mapping: `label: {column: ...}`"
-            )
-        emit(output, {"sent": count, "not_yet_known": early}, lambda: out.print(f"{count:,} labels sent"))
+        _send_file(from_file, events, LabelOrigin(source, who, delay_days), output)
         return
     if transaction is None or customer is None or finding is None:
         fix = "give all three, or --from-file"
@@ -87,3 +72,32 @@ def label(
         one.document(),
         lambda: out.print(f"Transaction {transaction} of {customer} is labelled as {finding} ({one.id})"),
     )
+
+
+class LabelOrigin(NamedTuple):
+    """The part that all labels of a file have in common."""
+
+    source: str
+    labelled_by: str
+    delay_days: float
+
+
+def _send_file(file: Path, events: Iterable[SourceEvent], origin: LabelOrigin, output: Output) -> None:
+    """Send the labels of a card file that are known by now, and report the others.
+
+    Raises:
+        UserError: the file holds no labels.
+    """
+    settings, not_yet = load_settings(), Counter[str]()
+    labels = labels_of(events, *origin, time.time_ns() // 1_000_000, lambda: not_yet.update(["labels"]))
+    count = send_labels(settings.broker(), settings.topic_prefix, labels, lambda n: say(f"{n:,} labels sent"))
+    early = not_yet["labels"]
+    if early:
+        say(
+            f"{early:,} labels were not sent: {origin.delay_days:g} days after their transactions is in the future. "
+            "Send the file again then (a label that arrives twice counts once), or use a smaller --delay-days."
+        )
+    if not count and not early:
+        fix = "name the column of the labels in the mapping: `label: {column: ...}`"
+        raise UserError(f"{file} holds no labels", fix)
+    emit(output, {"sent": count, "not_yet_known": early}, lambda: out.print(f"{count:,} labels sent"))

@@ -12,6 +12,7 @@ import orjson
 
 from flink_jobs.core.documents import Finding, LabelDocument
 from flink_jobs.core.parsing.transactions import MAX_CLOCK_SKEW_MS, MIN_EVENT_TIME_MS
+from flink_jobs.core.texts import has_no_control
 
 LABEL_SCHEMA_VERSION: Final = 1
 _MAX_TIME_MS: Final = 253_402_300_799_999
@@ -45,8 +46,8 @@ class Label:
             value = getattr(self, name)
             if value is None and name == "comment":
                 continue
-            if type(value) is not str or not 0 < len(value) <= limit or not value.isprintable():
-                raise ValueError(f"{name} must be 1 to {limit} printable characters")
+            if type(value) is not str or not 0 < len(value) <= limit or not has_no_control(value):
+                raise ValueError(f"{name} must be 1 to {limit} characters without control characters")
         if type(self.labelled_at_ms) is not int or not 0 <= self.labelled_at_ms <= _MAX_TIME_MS:
             raise ValueError("labelled_at_ms must be milliseconds since the epoch, up to the year 9999")
         if self.labelled_at_ms < MIN_EVENT_TIME_MS:
@@ -97,8 +98,8 @@ def label_problem(payload: bytes | None, now_ms: int | None = None) -> str | Non
     if document.get("schema_version") != LABEL_SCHEMA_VERSION:
         return f"schema_version must be {LABEL_SCHEMA_VERSION}"
     label_id = document.get("label_id")
-    if type(label_id) is not str or not 0 < len(label_id) <= _LONGEST_ID or not label_id.isprintable():
-        return f"label_id must be 1 to {_LONGEST_ID} printable characters"
+    if type(label_id) is not str or not 0 < len(label_id) <= _LONGEST_ID or not has_no_control(label_id):
+        return f"label_id must be 1 to {_LONGEST_ID} characters without control characters"
     if document.get("label") not in list(Finding):
         return "label must be fraud or genuine"
     try:

@@ -13,9 +13,9 @@ class Transaction(NamedTuple):
     """
 
     transaction_id: str
-    """Unique per customer, 1 to 64 printable characters."""
+    """Unique per customer, 1 to 64 characters, none of them a control character."""
     customer_id: str
-    """The state key, 1 to 64 printable characters."""
+    """The state key, 1 to 64 characters, none of them a control character."""
     amount_minor: int
     """Amount in minor units of ``currency`` (cents for USD), 0 to 10^12. Zero is a card verification."""
     currency: str

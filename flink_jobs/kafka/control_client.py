@@ -11,6 +11,7 @@ import orjson
 from kafka.errors import KafkaError
 
 from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.control.blacklist import unmatchable
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.messages import (
     CONTROL_SCHEMA_VERSION,
@@ -56,6 +57,9 @@ def encode_checked(document: Mapping[str, Any]) -> bytes:
     parsed = parse_control(payload)
     if isinstance(parsed, ControlRefusal):
         raise UserError(f"the control message is not valid ({parsed.detail})", "correct it; nothing was sent")
+    problem = unmatchable(parsed.changes.get("blacklist", {}))
+    if problem:
+        raise UserError(f"the control message has {problem}", "correct the entries; nothing was sent")
     return payload
 
 

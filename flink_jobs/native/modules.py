@@ -25,6 +25,7 @@ COMPILED: Final = (
     "state.recent",
     "state.running_stats",
     "currencies",
+    "texts",
     "transaction",
 )
 """Modules of ``flink_jobs.core`` that run for every event. Modules that run rarely stay Python.

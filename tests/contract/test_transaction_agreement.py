@@ -29,7 +29,6 @@ VALIDATOR = StrictValidator(CONTRACT.schema())
 BEYOND_THE_SCHEMA = {
     DeadLetterReason.UNKNOWN_CURRENCY,  # the schema knows three capitals, the parser the ISO list
     DeadLetterReason.EVENT_TIME_IN_FUTURE,  # depends on the clock
-    DeadLetterReason.INVALID_TEXT,  # characters that cannot be printed, beyond the control characters
 }
 
 

@@ -25,7 +25,8 @@ def build_audit_record(
         record: the control message as it came from Kafka.
         message: the parsed message, or why it is invalid.
         outcome: what the message led to.
-        detail: why it was rejected, or which model could not be loaded; empty when all is well.
+        detail: why it was rejected, which model could not be loaded, or which blacklist entries match nothing or were
+            not listed; empty when all is well.
         revision: the revision in force after the message.
         now_ms: the job's clock, ms since the epoch.
 

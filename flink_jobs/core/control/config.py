@@ -10,33 +10,16 @@ from typing import Final, Self, TypedDict, Unpack
 
 import orjson
 
+from flink_jobs.core.control.blacklist import Blacklist
 from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.documents import ExperimentDocument
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RULE_BY_ID, RULESET_VERSION, RuleSetting
-from flink_jobs.core.transaction import Transaction
 
 CONFIG_SCHEMA_VERSION: Final = 2
 DEFAULT_ALPHA: Final = 0.6
 DEFAULT_ALERT_THRESHOLD: Final = 0.4
 REMEMBERED_CONTROL_IDS: Final = 256
 """Number of control ids kept to recognise a redelivered control message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Blacklist:
-    """Entities whose transactions fire the blacklist rule."""
-
-    customer: frozenset[str] = frozenset()
-    merchant: frozenset[str] = frozenset()
-    country: frozenset[str] = frozenset()
-
-    def matches(self, transaction: Transaction) -> bool:
-        """Return whether the merchant, customer or country of a transaction is listed."""
-        return (
-            transaction.merchant in self.merchant
-            or transaction.customer_id in self.customer
-            or transaction.country in self.country
-        )
 
 
 class ConfigChanges(TypedDict, total=False):
@@ -61,7 +44,7 @@ class DetectionConfig:
     alert_threshold: float = DEFAULT_ALERT_THRESHOLD
     """Score from which a decision is an alert, 0 to 1."""
     rules: Mapping[str, RuleSetting] = field(default_factory=lambda: dict(DEFAULT_RULE_SETTINGS))
-    blacklist: Blacklist = Blacklist()
+    blacklist: Blacklist = field(default_factory=Blacklist)
     model_version: str | None = None
     """The champion that a control message named; ``None``: the model with which the job was started."""
     model_digest: str | None = None

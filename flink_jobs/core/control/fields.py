@@ -4,11 +4,12 @@ import re
 from math import isfinite
 from typing import Final, TypeGuard, cast
 
+from flink_jobs.core.control.blacklist import KINDS
 from flink_jobs.core.documents import ControlChanges
 from flink_jobs.core.rules import RULE_BY_ID
+from flink_jobs.core.texts import has_no_control
 
 MAX_TEXT: Final = 256
-BLACKLIST_KINDS: Final = ("customer", "merchant", "country")
 MIN_GUARDED_DECISIONS: Final = 20
 MAX_GUARDED_DECISIONS: Final = 100_000
 """The guard keeps 1 byte for each of four times as many decisions, for two models, in every subtask."""
@@ -94,11 +95,13 @@ def _rule_changes(value: object) -> None:
 
 
 def _blacklist_changes(value: object) -> None:
-    for kind, entries in named(value, "changes.blacklist", set(BLACKLIST_KINDS)).items():
+    for kind, entries in named(value, "changes.blacklist", set(KINDS)).items():
         where = f"changes.blacklist.{kind}"
         for names in named(entries, where, {"add", "remove"}).values():
             if type(names) is not list or not all(map(is_text, names)):
-                raise InvalidFieldError(f"{where} takes lists of strings of 1 to {MAX_TEXT} printable characters")
+                raise InvalidFieldError(
+                    f"{where} takes lists of strings of 1 to {MAX_TEXT} characters without control characters"
+                )
 
 
 def known_fields(value: object, where: str, known: set[str]) -> dict[str, object]:
@@ -123,16 +126,16 @@ def named(value: object, where: str, known: set[str]) -> dict[str, object]:
 
 
 def is_text(value: object) -> bool:
-    """Return whether a value is 1 to ``MAX_TEXT`` printable characters."""
-    # Unprintable characters such as NUL break logs, and Postgres rejects NUL.
-    return type(value) is str and 0 < len(value) <= MAX_TEXT and value.isprintable()
+    """Return whether a value is 1 to ``MAX_TEXT`` characters without control characters."""
+    # Control characters such as NUL break logs, and Postgres rejects NUL.
+    return type(value) is str and 0 < len(value) <= MAX_TEXT and has_no_control(value)
 
 
 def text(document: dict[str, object], field: str) -> str:
     """Return a required text field."""
     value = document.get(field)
     if not is_text(value):
-        raise InvalidFieldError(f"{field} must be 1 to {MAX_TEXT} printable characters")
+        raise InvalidFieldError(f"{field} must be 1 to {MAX_TEXT} characters without control characters")
     return str(value)
 
 

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from flink_jobs.core.control.config import Blacklist, ConfigChanges, DetectionConfig, experiment_of
+from flink_jobs.core.control.blacklist import KINDS, Blacklist, changed_blacklist, not_listed, unmatchable
+from flink_jobs.core.control.config import ConfigChanges, DetectionConfig, experiment_of
 from flink_jobs.core.control.experiment import Experiment, ModelRef
 from flink_jobs.core.control.fields import (
-    BLACKLIST_KINDS,
     MAX_TEXT,
     InvalidFieldError,
     check_changes,
@@ -20,8 +20,6 @@ from flink_jobs.core.control.fields import (
     text,
 )
 from flink_jobs.core.documents import (
-    BlacklistChange,
-    BlacklistChanges,
     ControlChanges,
     ControlDocument,
     ExperimentDocument,
@@ -110,11 +108,21 @@ def apply_control(config: DetectionConfig, message: ControlMessage) -> Detection
     if "rules" in changes:
         updated["rules"] = {**config.rules, **_changed_rules(config, changes["rules"])}
     if "blacklist" in changes:
-        blacklist = _changed_blacklist(config.blacklist, changes["blacklist"])
-        if isinstance(blacklist, ControlRefusal):
-            return blacklist
-        updated["blacklist"] = blacklist
+        updated["blacklist"] = changed_blacklist(config.blacklist, changes["blacklist"])
+        refusal = _blacklist_refusal(updated["blacklist"])
+        if refusal is not None:
+            return refusal
     return config.next_revision(message.control_id, **updated)
+
+
+def remarks(config: DetectionConfig, message: ControlMessage) -> str:
+    """Return what a sender should know about a message that is applied to ``config``; empty when all is well.
+
+    Blacklist entries that match nothing are applied and reported: a detector that reads old control messages again must
+    reach the same revision as before.
+    """
+    changes = message.changes.get("blacklist", {})
+    return "; ".join(filter(None, (unmatchable(changes), not_listed(config.blacklist, changes))))
 
 
 def end_of_experiment(experiment: Experiment, why: str, now_ms: int) -> str:
@@ -172,26 +180,15 @@ def _changed_rules(config: DetectionConfig, changes: dict[str, RuleChange]) -> d
     }
 
 
-def _changed_blacklist(blacklist: Blacklist, changes: BlacklistChanges) -> Blacklist | ControlRefusal:
-    changed = Blacklist(
-        customer=_changed_entries(blacklist.customer, changes.get("customer")),
-        merchant=_changed_entries(blacklist.merchant, changes.get("merchant")),
-        country=_changed_entries(blacklist.country, changes.get("country")),
-    )
-    for kind in BLACKLIST_KINDS:
-        count = len(getattr(changed, kind))
+def _blacklist_refusal(blacklist: Blacklist) -> ControlRefusal | None:
+    for kind in KINDS:
+        count = len(getattr(blacklist, kind))
         if count > MAX_BLACKLIST_ENTRIES:
             return ControlRefusal(
                 DeadLetterReason.CONTROL_INVALID,
                 f"the {kind} blacklist would hold {count} entries; the limit is {MAX_BLACKLIST_ENTRIES}",
             )
-    return changed
-
-
-def _changed_entries(entries: frozenset[str], change: BlacklistChange | None) -> frozenset[str]:
-    if change is None:
-        return entries
-    return entries.union(change.get("add", ())).difference(change.get("remove", ()))
+    return None
 
 
 def _parse(raw: bytes | None) -> ControlMessage:

@@ -15,6 +15,7 @@ import orjson
 
 from flink_jobs.core.currencies import MINOR_UNITS
 from flink_jobs.core.reasons import DeadLetterReason
+from flink_jobs.core.texts import composed_within, has_no_control
 from flink_jobs.core.transaction import Rejection, Transaction
 
 MAX_PAYLOAD_BYTES: Final = 65_536
@@ -135,15 +136,16 @@ def _transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, read fro
             lat, lon = float(location["lat"]), float(location["lon"])
         if not (-MAX_LATITUDE <= lat <= MAX_LATITUDE and -MAX_LONGITUDE <= lon <= MAX_LONGITUDE):
             return _OUT_OF_RANGE
-        latitude, longitude = lat, lon
+        if lat != 0.0 or lon != 0.0:  # 0, 0 is the place that many systems write for "no location"
+            latitude, longitude = lat, lon
     return Transaction(
-        transaction_id, customer_id, amount_minor, currency, event_time_ms, merchant, category, latitude, longitude,
-        channel, country,
+        transaction_id, customer_id, amount_minor, currency, event_time_ms, _normal(merchant, MAX_MERCHANT_CHARS),
+        _normal(category, MAX_CATEGORY_CHARS), latitude, longitude, _normal(channel, MAX_CHANNEL_CHARS), country,
     )  # fmt: skip
 
 
 def _is_identifier(text: str) -> bool:
-    return 0 < len(text) <= MAX_IDENTIFIER_CHARS and text.isprintable() and not text.isspace()
+    return 0 < len(text) <= MAX_IDENTIFIER_CHARS and has_no_control(text) and not text.isspace()
 
 
 def _is_country(value: object) -> bool:
@@ -153,7 +155,12 @@ def _is_country(value: object) -> bool:
 
 
 def _is_absent_or_text(value: object, limit: int) -> bool:
-    return value is None or (type(value) is str and 0 < len(value) <= limit and value.isprintable())
+    return value is None or (type(value) is str and 0 < len(value) <= limit and has_no_control(value))
+
+
+def _normal(text: str | None, limit: int) -> str | None:
+    """Return an optional text in Unicode normal form C, so that one name has one spelling."""
+    return text if text is None or text.isascii() else composed_within(text, limit)
 
 
 # ---- below: only reached after a failed check -------------------------------------------------------------
@@ -161,7 +168,7 @@ def _is_absent_or_text(value: object, limit: int) -> bool:
 _TOO_DEEP: Final = Rejection(DeadLetterReason.TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
 _BAD_IDENTIFIER: Final = Rejection(
     DeadLetterReason.INVALID_TEXT,
-    f"transaction_id and customer_id must be 1 to {MAX_IDENTIFIER_CHARS} printable characters",
+    f"transaction_id and customer_id must be 1 to {MAX_IDENTIFIER_CHARS} characters without control characters",
 )
 _OUT_OF_RANGE: Final = Rejection(
     DeadLetterReason.COORDINATES_OUT_OF_RANGE,
@@ -237,7 +244,8 @@ def _wrong_required_type(document: dict[str, Any]) -> Rejection:
 def _bad_amount(amount_minor: int) -> Rejection:
     if amount_minor < 0:
         return Rejection(
-            DeadLetterReason.NEGATIVE_AMOUNT, "amount_minor is negative; send refunds as another event type"
+            DeadLetterReason.NEGATIVE_AMOUNT,
+            "amount_minor is negative: a refund is not scored and changes no statistics of the customer",
         )
     return Rejection(DeadLetterReason.AMOUNT_OUT_OF_RANGE, f"amount_minor is above {MAX_AMOUNT_MINOR}")
 
@@ -248,9 +256,12 @@ def _bad_event_time(event_time_ms: int) -> Rejection:
             DeadLetterReason.EVENT_TIME_OUT_OF_RANGE,
             "event_time_ms is before 2000-01-01; is it in seconds instead of milliseconds?",
         )
-    return Rejection(
-        DeadLetterReason.EVENT_TIME_IN_FUTURE, "event_time_ms is more than a day ahead of the clock of the job"
-    )
+    detail = "event_time_ms is more than a day ahead of the clock of the job"
+    if event_time_ms // 1_000_000 >= MIN_EVENT_TIME_MS:
+        detail += "; is it in nanoseconds instead of milliseconds?"
+    elif event_time_ms // 1_000 >= MIN_EVENT_TIME_MS:
+        detail += "; is it in microseconds instead of milliseconds?"
+    return Rejection(DeadLetterReason.EVENT_TIME_IN_FUTURE, detail)
 
 
 def _bad_text(document: dict[str, Any]) -> Rejection:
@@ -259,7 +270,9 @@ def _bad_text(document: dict[str, Any]) -> Rejection:
     value = document[field]
     if type(value) is not str:
         return _wrong_type(field, "a string", value)
-    return Rejection(DeadLetterReason.INVALID_TEXT, f"{field} must be 1 to {limit} printable characters")
+    return Rejection(
+        DeadLetterReason.INVALID_TEXT, f"{field} must be 1 to {limit} characters without control characters"
+    )
 
 
 def _bad_country(value: object) -> Rejection:

@@ -6,7 +6,7 @@ state, and emits each part of the evaluator's outcome to its output. It makes no
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, cast
 
 from pyflink.common import Row, Time, Types
 from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext
@@ -25,6 +25,7 @@ from flink_jobs.core.control.messages import (
     ControlRefusal,
     apply_control,
     parse_control,
+    remarks,
 )
 from flink_jobs.core.dead_letters.rejections import incident
 from flink_jobs.core.documents import ControlOutcome
@@ -163,12 +164,12 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         elif answer is config:
             outcome, detail = ControlOutcome.DUPLICATE, "a message with this control_id was applied before"
         else:
-            outcome, detail = ControlOutcome.APPLIED, ""
+            outcome, detail = ControlOutcome.APPLIED, remarks(config, cast("ControlMessage", message))
             state.put(uids.CONFIG_KEY, answer.to_json())
             named = message.changes if isinstance(message, ControlMessage) else {}
             problem = self._use_config(answer, [role for field, role in _ROLE_OF_CHANGE.items() if field in named])
             if problem:
-                detail = problem
+                detail = "; ".join(filter(None, (detail, problem)))
                 letters.append(
                     incident(record, DeadLetterReason.MODEL_UNAVAILABLE, PipelineStage.MODEL, problem, now_ms)
                 )

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.contracts.topic_contracts import load_contracts
-from flink_jobs.core.control.config import Blacklist, DetectionConfig
+from flink_jobs.core.control.blacklist import Blacklist
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.control.messages import (
     MAX_BLACKLIST_ENTRIES,

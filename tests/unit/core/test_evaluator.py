@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.core import evaluator as evaluator_module
-from flink_jobs.core.control.config import Blacklist, DetectionConfig
+from flink_jobs.core.control.blacklist import Blacklist
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.dead_letters.letter import MAX_PAYLOAD_KEPT_BYTES
 from flink_jobs.core.dead_letters.rejections import incident, rejected_by_error
 from flink_jobs.core.decision import alert_id

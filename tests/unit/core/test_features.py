@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.control.config import Blacklist
+from flink_jobs.core.control.blacklist import Blacklist
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
 from flink_jobs.core.features.geography import EARTH_RADIUS_KM, great_circle_km
 from flink_jobs.core.features.table import FEATURE_NAMES, FEATURES, MIN_AMOUNTS, MIN_HOURS

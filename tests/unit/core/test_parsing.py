@@ -100,7 +100,7 @@ CASES: list[tuple[Why, str, bytes | None]] = [
     *[
         (Why.INVALID_TEXT, f"{field} {value[:3]!r}", payload(**{field: value}))
         for field in ("transaction_id", "customer_id")
-        for value in ("", " ", "x" * 65, "a\0", "a\n", "\u200b", "\u2028")
+        for value in ("", " ", "x" * 65, "a\0", "a\n", "a\t", "a\x85", "\u2028")
     ],
     *[
         (Why.INVALID_TEXT, f"{field} of {len(value)}", payload(**{field: value}))
@@ -213,3 +213,52 @@ def test_the_contract_examples_and_counter_examples() -> None:
 
 def test_json_is_the_wire_format_by_name() -> None:
     assert WIRE_FORMATS["json"] is parse_transaction
+
+
+@pytest.mark.parametrize(
+    "merchant",
+    [
+        "Lawson\u3000Shibuya", "Caf\u00a0Noir", "a\u202fb", "Blu\u200bte", "\u05d7\u05e0\u05d5\u05ea\u200f",
+        "soft\u00adhyphen",
+        "\U0001f468\u200d\U0001f469 toys", "\ufeffShop", "A\u2060B",
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_characters_that_python_does_not_print_are_part_of_honest_names(merchant: str) -> None:
+    fields = {"merchant": merchant, "category": merchant, "transaction_id": merchant, "customer_id": merchant}
+    answer = parse_transaction(payload(**fields), NOW_MS)
+    assert isinstance(answer, Transaction)
+    assert (answer.merchant, answer.category, answer.customer_id) == (merchant, merchant, merchant)
+
+
+@pytest.mark.parametrize("code", [0, 7, 9, 10, 13, 31, 127, 0x80, 0x85, 0x9F])
+def test_control_characters_are_rejected(code: int) -> None:
+    for name in (f"a{chr(code)}b", f"\u3000{chr(code)}"):
+        answer = parse_transaction(payload(merchant=name), NOW_MS)
+        assert isinstance(answer, Rejection)
+        assert answer.reason == Why.INVALID_TEXT
+
+
+def test_texts_have_one_unicode_form_and_ids_keep_their_bytes() -> None:
+    answer = parse_transaction(payload(merchant="Cafe\u0301", customer_id="Zoe\u0308"), NOW_MS)
+    assert isinstance(answer, Transaction)
+    assert (answer.merchant, answer.customer_id) == ("Caf\u00e9", "Zoe\u0308")
+    long = parse_transaction(payload(merchant="\u0958" * 128), NOW_MS)
+    assert isinstance(long, Transaction), "its normal form has 256 characters; the name was valid before"
+    assert long.merchant == "\u0958" * 128
+
+
+def test_zero_zero_is_no_location() -> None:
+    nowhere = parse_transaction(payload(location={"lat": 0, "lon": -0.0}), NOW_MS)
+    equator = parse_transaction(payload(location={"lat": 0, "lon": 6.7}), NOW_MS)
+    assert isinstance(nowhere, Transaction)
+    assert isinstance(equator, Transaction)
+    assert (nowhere.latitude, nowhere.longitude) == (None, None)
+    assert (equator.latitude, equator.longitude) == (0.0, 6.7)
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(1_000, "microseconds"), (1_000_000, "nanoseconds")])
+def test_a_time_in_a_smaller_unit_gets_a_hint(factor: int, unit: str) -> None:
+    answer = parse_transaction(payload(event_time_ms=1_704_067_200_000 * factor), NOW_MS)
+    assert isinstance(answer, Rejection)
+    assert answer.detail.endswith(f"is it in {unit} instead of milliseconds?")

@@ -11,7 +11,8 @@ import orjson
 from hypothesis import given
 
 from flink_jobs.cards.mapping import load_mapping
-from flink_jobs.core.control.config import Blacklist, DetectionConfig
+from flink_jobs.core.control.blacklist import Blacklist
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.replay import replay_features

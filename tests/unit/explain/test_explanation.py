@@ -7,7 +7,8 @@ from typing import cast
 import orjson
 import pytest
 
-from flink_jobs.core.control.config import Blacklist, DetectionConfig
+from flink_jobs.core.control.blacklist import Blacklist
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.documents import AuditDocument, DecisionDocument
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.rules import RULES
