@@ -6,6 +6,7 @@ break is therefore an error of its row; card data has no such cells.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections import Counter
@@ -162,22 +163,25 @@ class _Transcoded(io.RawIOBase):
     """A stream of UTF-8 bytes made from a stream of another encoding."""
 
     def __init__(self, stream: IO[bytes], encoding: str, path: Path) -> None:
-        """Read the text of ``stream`` without changing its line ends."""
-        self._text = io.TextIOWrapper(stream, encoding, newline="")
-        self._path = path
+        """Decode ``stream`` piece by piece; the caller closes it."""
+        self._stream, self._encoding, self._path = stream, encoding, path
+        self._decoder = codecs.getincrementaldecoder(encoding)()
         self._left = b""
+        self._ended = False
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill the buffer."""
-        if not self._left:
+        """Fill the buffer; return the number of bytes, 0 at the end."""
+        while not self._left and not self._ended:
+            raw = self._stream.read(io.DEFAULT_BUFFER_SIZE)
+            self._ended = not raw
             try:
-                self._left = self._text.read(io.DEFAULT_BUFFER_SIZE).encode()
+                self._left = self._decoder.decode(raw, final=self._ended).encode()
             except UnicodeError as cause:
-                what = f"{self._path} is not {self._text.encoding} ({cause})"
+                what = f"{self._path} is not {self._encoding} ({cause})"
                 raise UserError(what, "correct `file.encoding` of the mapping") from None
         count = min(len(buffer), len(self._left))
         buffer[:count], self._left = self._left[:count], self._left[count:]
