@@ -144,6 +144,18 @@ class Settings(BaseSettings):
         ge=0,
         description="number of customers per subtask whose decoded state stays in memory, about 3 kB each; 0: none",
     )
+    duplicate_days: int = Field(
+        default=7,
+        ge=1,
+        le=90,
+        description="a transaction id is remembered while the customer's newest event time is at most this much later",
+    )
+    duplicate_transactions: int = Field(
+        default=5_000,
+        ge=32,
+        le=50_000,
+        description="number of transaction ids remembered per customer, 8 bytes of state each",
+    )
     replay_limit: int = Field(
         default=3,
         ge=1,
@@ -165,6 +177,13 @@ class Settings(BaseSettings):
             )
         if self.postgres_ssl_mode == "verify-full" and not self.postgres_ca_file:
             raise ValueError("STREAMFLOW_POSTGRES_SSL_MODE=verify-full needs STREAMFLOW_POSTGRES_CA_FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _state_outlives_duplicates(self) -> Self:
+        """Check that the state, which holds the ids, is kept as long as the ids."""
+        if self.duplicate_days > self.state_ttl_days:
+            raise ValueError("STREAMFLOW_DUPLICATE_DAYS must be at most STREAMFLOW_STATE_TTL_DAYS")
         return self
 
     def broker(self, role: KafkaRole = "tools") -> Broker:

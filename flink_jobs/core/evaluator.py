@@ -17,8 +17,8 @@ step come from ``read_state``. When the state backend fails, the task must fail 
 checkpoint and reads the record again. With exactly-once delivery, Flink commits state, outputs and Kafka offsets in one
 checkpoint, so they advance together or not at all.
 
-**State.** The state of one customer has at most ``MAX_STATE_BYTES``. The step reads it at most once, and only for a
-record that parses and was routed by its own ``customer_id``. Features are computed against the state before the
+**State.** The size of a customer's state is bounded (``max_state_bytes``). The step reads it at most once, and only for
+a record that parses and was routed by its own ``customer_id``. Features are computed against the state before the
 transaction; then the transaction is added. Only a decision returns a new state: a rejected or duplicate record changes
 nothing. A damaged state is replaced by an empty one, and the transaction is scored without history. A state that a
 newer release wrote is left unchanged and the record is rejected, for a redrive under that release.
@@ -27,16 +27,19 @@ newer release wrote is left unchanged and the record is rejected, for a redrive 
 time. A late transaction is scored like any other and added at its own event time; ``out_of_order_ms`` in the decision
 says how late it was. The caller's clock only rejects event times too far in the future and stamps the outputs.
 
-**Duplicates.** The state holds the fingerprints of the customer's last 32 transaction ids. A record with one of these
-ids gets a duplicate dead letter, and no second decision. After 32 other transactions the same id is scored again.
+**Duplicates.** The state holds fingerprints of the customer's transaction ids, for the ``DuplicateWindow``. A record
+with one of these ids gets a duplicate dead letter, and no second decision. A transaction is remembered while at most
+4,999 others of its customer were scored after it and the customer's newest event time is at most 7 days later than its
+own (default window); the last 32 are remembered however old they are. After that, the same id is scored again.
 ``alert_id`` and ``dlq_id`` depend on the transaction or the record alone, so a replay after a failure writes the same
 ids and an idempotent consumer keeps one document.
 
 **Model faults.** A model that raises, returns an invalid score or takes too long costs the decision its model score,
 never the transaction: the rules score it and the decision is marked ``degraded`` (see ``models.lineup``).
 
-**Complexity.** One step takes constant time and memory, whatever the history: parsing is linear in a payload of at most
-64 KB, and the features read at most 32 recent transactions, 16 categories and 4 currencies.
+**Complexity.** One step takes bounded time and memory, whatever the history: parsing is linear in a payload of at most
+64 KB, and the features read at most 32 recent transactions, 16 categories and 4 currencies. The ids of a customer with
+thousands of transactions a week cost one scan of a byte each, and one copy of 8 bytes each.
 """
 
 from collections.abc import Callable
@@ -57,6 +60,7 @@ from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
 from flink_jobs.core.scoring import blend
 from flink_jobs.core.state.codec import StateCorrupt, StateVersionUnsupported
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
+from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
 from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.core.transaction import Rejection, Transaction
 
@@ -75,6 +79,7 @@ class TransactionEvaluator:
         wire_format: str = "json",
         lineup: Lineup | None = None,
         recent: RecentStates | None = None,
+        window: DuplicateWindow = DEFAULT_WINDOW,
     ) -> None:
         """Compile the configuration. Without a model the rules score alone and decisions are marked degraded.
 
@@ -85,11 +90,13 @@ class TransactionEvaluator:
             lineup: the models, for a caller that times them.
             recent: decoded states that need not be read again. Only for a caller that stores every state it is given,
                 or stops; without it, every state is read.
+            window: how long transaction ids are remembered.
         """
         self._parse = WIRE_FORMATS[wire_format]
         self.lineup = lineup or Lineup()
         self.lineup.use_champion(model)
         self._recent = recent
+        self._window = window
         self.configure(config or DetectionConfig())
 
     def configure(self, config: DetectionConfig) -> None:
@@ -171,7 +178,7 @@ class TransactionEvaluator:
         notices = lineup.take_notices()
         if notices or stopped:
             letters = (*letters, *model_incidents(record, notices, stopped, now_ms))
-        state.observe(transaction, amount, fingerprint, surprise_of(features))
+        state.observe(transaction, amount, fingerprint, surprise_of(features), self._window)
         # By position: the names would be looked up for every record.
         outcome = Outcome(
             state.to_bytes(),

@@ -7,6 +7,7 @@ from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.currencies import major_amount
 from flink_jobs.core.features.vector import FeatureVector, extract_features, surprise_of
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
+from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
 from flink_jobs.core.transaction import Transaction
 
 
@@ -18,12 +19,14 @@ class ReplayedTransaction(NamedTuple):
 
 
 def replay_features(
-    transactions: Iterable[Transaction], config: DetectionConfig | None = None
+    transactions: Iterable[Transaction],
+    config: DetectionConfig | None = None,
+    window: DuplicateWindow = DEFAULT_WINDOW,
 ) -> Iterator[ReplayedTransaction]:
     """Yield transactions with their features, in the order given.
 
-    Every step encodes and decodes the customer's state as RocksDB storage does, and duplicates are left out as the
-    stream leaves them out.
+    Every step encodes and decodes the customer's state as RocksDB storage does, and duplicates are left out as a
+    job with this window leaves them out.
     """
     is_blacklisted = (config or DetectionConfig()).blacklist.matches
     states: dict[str, bytes] = {}
@@ -35,5 +38,5 @@ def replay_features(
         amount = major_amount(transaction.amount_minor, transaction.currency)
         features = extract_features(state, transaction, amount, is_blacklisted)
         yield ReplayedTransaction(transaction, features)
-        state.observe(transaction, amount, fingerprint, surprise_of(features))
+        state.observe(transaction, amount, fingerprint, surprise_of(features), window)
         states[transaction.customer_id] = state.to_bytes()

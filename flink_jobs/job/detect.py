@@ -7,6 +7,7 @@ from typing import Final
 
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.models.model import ModelError, model_directory
+from flink_jobs.core.state.older_ids import DuplicateWindow
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.job.detector.topology import Topics, Wiring, build_detector
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
@@ -58,6 +59,7 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         execution_mode=settings.execution_mode,
         state_ttl_days=settings.state_ttl_days,
         state_cache_customers=settings.state_cache_customers,
+        duplicate_window=DuplicateWindow(settings.duplicate_days, settings.duplicate_transactions),
         model_budget_ms=settings.model_budget_ms,
         artifact_store=settings.artifact_store,
     )

@@ -113,8 +113,9 @@ ALERT_LATENCY_MS: Final = _histogram(
     (50, 100, 250, 500, 1000, 2000, 5000, 10000, 30000, 60000),
 )  # fmt: skip
 STATE_BYTES: Final = _histogram(
-    "state_bytes", "bytes", "size of a customer's encoded state when written; a full state has 1,256 bytes",
-    (128, 256, 384, 512, 640, 768, 1024, 1280),
+    "state_bytes", "bytes",
+    "size of a customer's encoded state when written; at most 42,067 bytes with the default duplicate window",
+    (128, 256, 384, 512, 640, 768, 1024, 1280, 2048, 4096, 8192, 16384, 32768, 65536),
 )  # fmt: skip
 
 DETECTOR_METRICS: Final = (

@@ -22,6 +22,7 @@ COMPILED: Final = (
     "state.codec",
     "state.customer",
     "state.fields",
+    "state.older_ids",
     "state.recent",
     "state.running_stats",
     "currencies",

@@ -7,7 +7,12 @@ stays decodable (the tests decode golden blobs of each). Bytes that fail their c
 a newer version raise ``StateVersionUnsupported`` and stay stored unchanged.
 
 Version 2 added the fields after the currencies; its head also has the number of categories, the first event time and
-the number of transactions.
+the number of transactions. Version 3 puts the older ids before the body of version 2, and their pages after it:
+
+    older ids | body of version 2 | days of the pages | counts of the pages | tail
+
+The ids come first because the checksum can then continue from the checksum of the ids, which is kept up to date with
+every id. So the cost of encoding thousands of ids is one copy.
 """
 
 import math
@@ -20,9 +25,10 @@ from typing import Final
 from flink_jobs.core.features.table import USUAL_SURPRISE
 from flink_jobs.core.state.category_habits import MAX_CATEGORIES, CategoryHabits, log_amount
 from flink_jobs.core.state.fields import HOUR, ID, MARK, MAX_CURRENCIES, RING_CAPACITY, TIME, StateFields
+from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, ID_BYTES, PAGE_BYTES, SLACK, DuplicateWindow, OlderIds
 from flink_jobs.core.state.running_stats import RunningStats
 
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 _NEVER: Final = -(2**63)
 
 _HEADER: Final = struct.Struct("<BI")
@@ -35,16 +41,31 @@ _CURRENCY_V2: Final = struct.Struct("<3sqdddd")
 """Code, count, mean and squared deviations of the amounts; version 2 adds mean and deviations of the logarithms."""
 _RECENT_V2: Final = 8 + 8 + 4 + 4
 _CATEGORY: Final = 4 + 2 + 4 + 4
-MAX_STATE_BYTES: Final = (
+_TAIL: Final = struct.Struct("<BHI")
+"""Number of latest transactions that arrived in order, number of pages, number of older ids."""
+MAX_BYTES_WITHOUT_OLDER: Final = (
     _HEADER.size
     + _HEAD_V2.size
     + _RECENT_V2 * RING_CAPACITY
     + MAX_CURRENCIES * _CURRENCY_V2.size
     + MAX_CATEGORIES * _CATEGORY
+    + _TAIL.size
 )
-"""Size of a full state, in bytes."""
+"""Size of a full state without older ids, in bytes."""
 if sys.byteorder != "little":  # pragma: no cover - no big-endian machine to test on
     raise ImportError("stored states are little-endian, and this machine is big-endian; run on a little-endian machine")
+
+
+def max_state_bytes(window: DuplicateWindow) -> int:
+    """Return the largest size of a state under a window, in bytes."""
+    older = window.transactions - RING_CAPACITY
+    if older <= 0:
+        return MAX_BYTES_WITHOUT_OLDER
+    return MAX_BYTES_WITHOUT_OLDER + (older + SLACK) * ID_BYTES + (window.days + 2) * PAGE_BYTES
+
+
+MAX_STATE_BYTES: Final = max_state_bytes(DEFAULT_WINDOW)
+"""Largest size of a state under the default window, in bytes."""
 
 
 class StateError(Exception):
@@ -60,7 +81,7 @@ class StateVersionUnsupported(StateError):  # noqa: N818 - same
 
 
 def encode(state: StateFields) -> bytes:
-    """Encode as the current version, in at most ``MAX_STATE_BYTES``."""
+    """Encode as the current version, in at most ``max_state_bytes`` of the window."""
     located_at_ms, first_seen_ms, habits = state.located_at_ms, state.first_seen_ms, state.habits
     parts = [
         _HEAD_V2.pack(
@@ -91,8 +112,18 @@ def encode(state: StateFields) -> bytes:
         habits.means.tobytes(),
         habits.m2s.tobytes(),
     ]
-    body = b"".join(parts)
-    return _HEADER.pack(STATE_VERSION, zlib.crc32(body, STATE_VERSION)) + body
+    older = state.older
+    if older is None:
+        parts.append(_TAIL.pack(state.in_order_count, 0, 0))
+        body = b"".join(parts)
+        return _HEADER.pack(STATE_VERSION, zlib.crc32(body, STATE_VERSION)) + body
+    parts += [
+        older.page_days.tobytes(),
+        older.page_counts.tobytes(),
+        _TAIL.pack(state.in_order_count, len(older.page_days), len(older.tags)),
+    ]
+    rest = b"".join(parts)
+    return b"".join([_HEADER.pack(STATE_VERSION, zlib.crc32(rest, older.checksum)), older.ids, rest])
 
 
 def decode_into(state: StateFields, blob: bytes) -> None:
@@ -117,13 +148,33 @@ def decode_into(state: StateFields, blob: bytes) -> None:
     try:
         if version == 1:
             _decode_v1(state, body)
-        else:
+        elif version == 2:  # noqa: PLR2004 - a version
             _decode_v2(state, body)
+        else:
+            _decode_v3(state, body)
     except (struct.error, ValueError) as error:
         raise StateCorrupt(f"the body has {len(body)} bytes, which does not match the counts in its head") from error
 
 
+def _decode_v3(state: StateFields, body: bytes) -> None:
+    """Decode version 3: the older ids and their pages around the body of version 2."""
+    tail_at = len(body) - _TAIL.size
+    if tail_at < 0:
+        raise ValueError("length")
+    in_order_count, n_pages, n_older = _TAIL.unpack_from(body, tail_at)
+    ids_end = ID_BYTES * n_older
+    counts_at = tail_at - PAGE_BYTES // 2 * n_pages
+    days_at = counts_at - PAGE_BYTES // 2 * n_pages
+    if ids_end > days_at or (n_pages == 0) != (n_older == 0):
+        raise ValueError("length")
+    _decode_v2(state, body[ids_end:days_at])
+    if n_older:
+        state.older = OlderIds(STATE_VERSION, body[:ids_end], body[days_at:counts_at], body[counts_at:tail_at])
+    state.in_order_count = in_order_count
+
+
 def _decode_v2(state: StateFields, body: bytes) -> None:
+    """Decode version 2, which had no older ids and did not count the transactions that arrived in order."""
     located_at_ms, latitude, longitude, hours, n_recent, n_currencies, n_habits, first_seen_ms, count = (
         _HEAD_V2.unpack_from(body)
     )
@@ -156,6 +207,8 @@ def _decode_v2(state: StateFields, body: bytes) -> None:
     )
     state.first_seen_ms = None if first_seen_ms == _NEVER else first_seen_ms
     state.seen_count = count
+    state.in_order_count = 0
+    state.older = None
 
 
 def _decode_v1(state: StateFields, body: bytes) -> None:
@@ -186,6 +239,8 @@ def _decode_v1(state: StateFields, body: bytes) -> None:
     state.habits = CategoryHabits()
     state.first_seen_ms = times[0] if times else None
     state.seen_count = n_recent
+    state.in_order_count = 0
+    state.older = None
 
 
 def _set_head(state: StateFields, located_at_ms: int, latitude: float, longitude: float, hours: bytes) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flink_jobs.core.state.category_habits import CategoryHabits
+from flink_jobs.core.state.older_ids import OlderIds
 from flink_jobs.core.state.running_stats import RunningStats
 
 RING_CAPACITY: Final = 32
@@ -44,6 +45,10 @@ class StateFields:
     """Earliest event time, ``None`` for a new customer."""
     seen_count: int
     """Number of transactions since the first one."""
+    in_order_count: int
+    """Number of latest transactions, at most 255, that arrived in the order of their event times."""
+    older: OlderIds | None
+    """The remembered ids that have left ``recent_ids``; ``None`` without any, as for most customers."""
 
 
 def begin(state: StateFields) -> None:
@@ -60,3 +65,5 @@ def begin(state: StateFields) -> None:
     state.habits = CategoryHabits()
     state.first_seen_ms = None
     state.seen_count = 0
+    state.in_order_count = 0
+    state.older = None

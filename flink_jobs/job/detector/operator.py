@@ -91,7 +91,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._models = JobModels(self._settings, self._metrics, lineup)
         # Created for every attempt: the cache of states must not survive a restore.
         recent = RecentStates(self._settings.state_cache_customers, self._settings.state_ttl_days * DAY_MS)
-        self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent)
+        self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent, window=self._settings.duplicate_window)
         self._config_is_loaded = False
         self._records = 0
         self._flush_is_set = False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.core.models.lineup import Model
+from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
 
 ModelFinder = Callable[[str, str | None, str, str | None], Model]
 
@@ -24,6 +25,8 @@ class DetectorSettings:
     """Number of customers whose decoded state a subtask keeps in memory; 0 reads and decodes every state."""
     model_budget_ms: int
     """Longest time a score may take; a model that repeatedly takes longer is disabled."""
+    duplicate_window: DuplicateWindow = DEFAULT_WINDOW
+    """How long transaction ids are remembered to recognise duplicates."""
     artifact_store: str | None = None
     """Store of published models, for models that ``model_dir`` does not have."""
     find_model: ModelFinder = find_model

@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from flink_jobs.core.features.table import USUAL_SURPRISE
 from flink_jobs.core.state.category_habits import MAX_CATEGORIES, category_key
 from flink_jobs.core.state.codec import (
+    MAX_BYTES_WITHOUT_OLDER,
     MAX_STATE_BYTES,
     STATE_VERSION,
     StateCorrupt,
     StateError,
     StateVersionUnsupported,
+    max_state_bytes,
 )
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
 from flink_jobs.core.state.fields import HOURS, MAX_CURRENCIES, RING_CAPACITY
+from flink_jobs.core.state.older_ids import DuplicateWindow
 from flink_jobs.core.state.running_stats import RunningStats
 from tests.strategies import states
 
@@ -38,7 +41,7 @@ def resealed(version: int, body: bytes) -> bytes:
 
 
 def full() -> bytes:
-    return blob_of(next(path for path in GOLDEN if path.stem == "state_v2_full"))
+    return blob_of(next(path for path in GOLDEN if path.stem == "state_v3_full"))
 
 
 @given(states)
@@ -54,7 +57,9 @@ def test_the_largest_state_is_as_large_as_announced() -> None:
     state = CustomerFraudState.from_bytes(full())
     assert len(state.recent_ids) == RING_CAPACITY
     assert len(state.amounts) == MAX_CURRENCIES
-    assert len(full()) == MAX_STATE_BYTES == 1_256
+    assert len(full()) == MAX_BYTES_WITHOUT_OLDER == 1_263
+    assert max_state_bytes(DuplicateWindow(7, 32)) == MAX_BYTES_WITHOUT_OLDER
+    assert MAX_STATE_BYTES == max_state_bytes(DuplicateWindow(7, 5_000)) == 1_263 + (4_968 + 128) * 8 + 9 * 4
 
 
 def test_there_are_golden_blobs_of_every_version_ever_written() -> None:
@@ -131,6 +136,23 @@ def test_the_golden_values_of_version_2() -> None:
     assert whole.habits.m2s[place] == pytest.approx((math.log1p(5.0) - math.log1p(4.0)) ** 2 / 2)
 
 
+def test_the_golden_values_of_version_3() -> None:
+    by_name = {path.stem: CustomerFraudState.from_bytes(blob_of(path)) for path in GOLDEN}
+    for name in ("full", "new_customer"):  # version 2 did not count what arrived in order
+        assert by_name[f"state_v3_{name}"] == by_name[f"state_v2_{name}"]
+    assert by_name["state_v3_one_without_category"].in_order_count == 1
+
+    state = by_name["state_v3_older_ids"]  # t-100 of 130 arrived 20 days late; twelve transactions a day
+    older = state.older
+    assert older is not None
+    assert state.in_order_count == 29
+    assert [state.has_seen(transaction_fingerprint(f"t-{number}")) for number in range(130)] == [False] * 36 + [
+        True
+    ] * 94
+    assert list(older.page_days) == [19_726, 19_727, 19_728, 19_731, 19_732, 19_733]
+    assert list(older.page_counts) == [12, 12, 8, 8, 12, 10]
+
+
 @pytest.mark.parametrize("path", GOLDEN, ids=NAMES)
 def test_damage_of_any_byte_is_noticed(path: Path) -> None:
     blob = blob_of(path)
@@ -164,6 +186,8 @@ def test_a_body_with_a_right_checksum_is_decoded_or_corrupt(body: bytes) -> None
     """No other exception: struct.error, IndexError or UnicodeDecodeError would leave the customer stuck."""
     with contextlib.suppress(StateCorrupt):
         CustomerFraudState.from_bytes(resealed(2, body))
+    with contextlib.suppress(StateCorrupt):
+        CustomerFraudState.from_bytes(resealed(3, body))
     try:
         state = CustomerFraudState.from_bytes(resealed(1, body))
     except StateCorrupt:
@@ -184,6 +208,19 @@ def test_a_body_that_is_not_as_long_as_it_says_is_corrupt(n_recent: int, n_curre
     body = bytes(24 + 2 * HOURS) + bytes([n_recent, n_currencies]) + bytes(tail)
     with pytest.raises(StateCorrupt):
         CustomerFraudState.from_bytes(resealed(1, body))
+
+
+@pytest.mark.parametrize(
+    ("n_pages", "n_older", "counts"),
+    [(1, 0, [0]), (0, 1, []), (1, 1, [2]), (2, 1, [1]), (1, 2**31, [1]), (65_535, 1, [1])],
+    ids=["pages without ids", "ids without pages", "too many in a page", "a page missing", "2 G ids", "65,535 pages"],
+)
+def test_older_ids_that_do_not_match_their_pages_are_corrupt(n_pages: int, n_older: int, counts: list[int]) -> None:
+    body_v2 = CustomerFraudState().to_bytes()[5:-7]
+    pages = struct.pack(f"<{2 * len(counts)}H", *[19_726] * len(counts), *counts)
+    body = bytes(8) + body_v2 + pages + struct.pack("<BHI", 0, n_pages, n_older)
+    with pytest.raises(StateCorrupt):
+        CustomerFraudState.from_bytes(resealed(3, body))
 
 
 def test_a_currency_that_is_no_text_is_corrupt() -> None:
