@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REDELIVERY_WINDOW = RING_CAPACITY
 """A redelivery repeats one of this many latest valid records, as a producer's retry does.
 
-The detector remembers the same number of ids per customer, so it recognises every redelivery planted here.
+The detector remembers at least this number of ids per customer, so it recognises every redelivery planted here.
 """
 MOST_EXTRA = 0.9
 """Largest share of malformed and redelivered records; above it a run would hardly contain a valid event."""

@@ -43,7 +43,7 @@ class Row:
 
 
 ROWS = (
-    Row("a savepoint of state version 1 (0.1) or 2: fields added to a customer's state", RESUMES,
+    Row("a savepoint of state version 1 (0.1), 2 (0.2) or 3: fields added to a customer's state", RESUMES,
         "every customer and the configuration; a customer's next transaction rewrites the state in the new version",
         f"{UPGRADES}::test_a_savepoint_of_every_released_state_version_is_restored"),
     Row("parallelism 1 to 2", RESUMES, "customers move with their key groups",

@@ -72,7 +72,7 @@ NEVER = [reason for reason, policy in REDRIVE_POLICIES.items() if policy.method 
 
 @pytest.mark.parametrize("reason", NEVER)
 def test_what_was_decided_is_never_sent_again_even_forced(reason: DeadLetterReason) -> None:
-    """A duplicate that is redriven after 32 other transactions of its customer would be decided a second time."""
+    """A duplicate that is redriven outside the window for duplicates would be decided a second time."""
     assert DeadLetterReason.DUPLICATE_TRANSACTION in NEVER
     verdict = judge(letter(reason=reason), GOOD, NO_HISTORY, LIMIT, NOW_MS, is_edited=True, is_forced=True)
     assert not verdict.is_allowed

@@ -153,6 +153,13 @@ def test_the_golden_values_of_version_3() -> None:
     assert list(older.page_counts) == [12, 12, 8, 8, 12, 10]
 
 
+def test_an_older_release_finds_its_checksum_in_a_newer_state() -> None:
+    """It must report a newer version and keep the bytes. With another checksum it would reset the customer."""
+    blob = next(blob_of(path) for path in GOLDEN if path.stem == "state_v3_older_ids")
+    version, checksum = struct.unpack_from("<BI", blob)
+    assert checksum == zlib.crc32(blob[5:], version)
+
+
 @pytest.mark.parametrize("path", GOLDEN, ids=NAMES)
 def test_damage_of_any_byte_is_noticed(path: Path) -> None:
     blob = blob_of(path)

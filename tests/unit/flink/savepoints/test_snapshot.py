@@ -182,7 +182,7 @@ def test_what_a_newer_release_wrote_is_refused(savepoint: Path, monkeypatch: pyt
         monkeypatch.undo()
         monkeypatch.setattr(check, "STATE_VERSION", 1)
         [newer] = obstacles(snapshot, "detect", "thread")
-    assert "holds customers of state version 2, this release reads up to 1" in newer.what
+    assert "holds customers of state version 3, this release reads up to 1" in newer.what
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
@@ -202,7 +202,7 @@ def test_inspect_counts_all_and_shows_some(savepoint: Path) -> None:
 
     code, told = invoke("inspect", str(savepoint), "--limit", "2")
     assert code == 0
-    assert "40 customers (version 2: 40)" in told
+    assert "40 customers (version 3: 40)" in told
     assert "... 38 more (--limit)" in told
 
 
@@ -210,7 +210,7 @@ def test_inspect_shows_one_customer_in_full(savepoint: Path) -> None:
     name = str(golden.transactions_of(golden.GOLDEN[-1])[0]["customer_id"])
     code, told = invoke("inspect", str(savepoint), "--customer", name)
     assert code == 0
-    assert told.startswith(f"customer {name}: state version 2")
+    assert told.startswith(f"customer {name}: state version 3")
     assert "usual amounts: EUR" in told
     with pytest.raises(UserError, match="customer nobody is not in"):
         CliRunner().invoke(
