@@ -195,7 +195,7 @@ def test_inspect_counts_all_and_shows_some(savepoint: Path) -> None:
     found = json.loads(told)
     assert code == 0
     assert (found["customers"], len(found["shown"])) == (40, 2)
-    assert found["state_versions"] == {"2": 40}
+    assert found["state_versions"] == {"3": 40}
     assert found["config"]["revision"] == 1
     one = found["shown"][0]
     assert sum(one["hours_utc"]) == one["transactions"] == sum(item["count"] for item in one["amounts"].values())
