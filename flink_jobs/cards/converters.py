@@ -26,7 +26,9 @@ DEFAULT_EXPONENT = 2  # for an unknown currency, which the detector rejects
 TOO_LARGE = 2**63  # first integer that the JSON encoder cannot write; real amounts and times are far smaller
 EXACT_FLOAT = 2**53  # from here on a float stands for more than one integer
 LONGEST_SHOWN = 60
-TIME_FORMATS = ("unix_s", "unix_ms", "iso")
+UNIX_SHIFTS = {"unix_s": 3, "unix_ms": 0, "unix_us": -3, "unix_ns": -6}
+"""Power of ten from each unit to milliseconds."""
+TIME_FORMATS = (*UNIX_SHIFTS, "iso")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDED_ID = re.compile(r"[+-]?\d+([.,]\d+)?[eE]\+\d+")
 
@@ -152,12 +154,12 @@ def time_converter(time_format: str, zone: tzinfo, year: int | None = None) -> C
     """Return a converter to milliseconds since the epoch.
 
     Args:
-        time_format: ``unix_s``, ``unix_ms``, ``iso``, or a ``strptime`` pattern such as ``%d/%m/%Y %H:%M``.
+        time_format: a key of ``UNIX_SHIFTS``, ``iso``, or a ``strptime`` pattern such as ``%d/%m/%Y %H:%M``.
         zone: the time zone of cells without one.
         year: the year of every cell, for a pattern without a year.
     """
-    if time_format in {"unix_s", "unix_ms"}:
-        scale = 3 if time_format == "unix_s" else 0
+    if time_format in UNIX_SHIFTS:
+        scale = UNIX_SHIFTS[time_format]
         return lambda cell: whole(to_decimal(cell), scale)
     pattern, before = (time_format, "") if year is None else (f"%Y {time_format}", f"{year:04d} ")
     width = _fixed_width(time_format)

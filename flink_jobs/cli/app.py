@@ -33,6 +33,12 @@ COMMANDS = {
     "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List the Flink jobs.", JOB),
     "savepoint": Lazy("flink_jobs.cli.savepoint_commands", "app", "Take, list, inspect and clean savepoints.", JOB),
     "cancel": Lazy("flink_jobs.cli.job_commands", "cancel", "Stop a job without a savepoint.", JOB),
+    "inspect": Lazy(
+        "flink_jobs.cli.inspect_command",
+        "inspect",
+        "Propose a mapping for a card file and count its bad rows.",
+        TRAFFIC,
+    ),
     "replay": Lazy("flink_jobs.cli.traffic_commands", "replay", "Send card transactions from a file.", TRAFFIC),
     "simulate": Lazy(
         "flink_jobs.cli.traffic_commands", "simulate", "Send simulated card traffic with planted fraud.", TRAFFIC

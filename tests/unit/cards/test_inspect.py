@@ -1,0 +1,119 @@
+"""``streamflow inspect``: the proposal reads the file it was made from, and marks each decision that is left."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from flink_jobs.cards.detection import take_sample
+from flink_jobs.cards.inspection import inspect_file
+from flink_jobs.cards.mapping import load_mapping
+from flink_jobs.cards.proposal import as_yaml, propose, propose_label
+from flink_jobs.cli.app import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW_MS = 1_790_000_000_000
+CSV = "id,cust,ts,amt,ccy,fraud\nt1,c,1704067200,9.99,USD,0\nt2,c,1704067260,1.50,EUR,1\n"
+
+
+def proposal_of(tmp_path: Path, content: str, name: str = "cards.csv", encoding: str = "utf-8") -> tuple[str, Path]:
+    path = tmp_path / name
+    path.write_bytes(content.encode(encoding))
+    sample = take_sample(path)
+    text = as_yaml(sample, propose(sample), propose_label(sample))
+    (tmp_path / "proposed.yaml").write_text(text)
+    return text, path
+
+
+def test_a_clear_file_needs_no_decision(tmp_path: Path) -> None:
+    text, path = proposal_of(tmp_path, CSV)
+    assert "check" not in text
+    result = inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS)
+    assert (result.rows, result.accepted, result.refused) == (2, 2, {})
+    assert result.labels == {"fraud": 1, "genuine": 1, "unlabelled": 0}
+    assert (result.first_ms, result.last_ms) == (1_704_067_200_000, 1_704_067_260_000)
+
+
+@pytest.mark.parametrize(
+    ("content", "checked"),
+    [
+        (CSV.replace("9.99", "999").replace("1.50", "150"), "amount"),
+        (CSV.replace("1704067200", "01/02/2024").replace("1704067260", "03/04/2024"), "event_time"),
+        (CSV.replace("1704067200", "0").replace("1704067260", "60"), "event_time"),
+        (CSV.replace("1704067200", "2024-01-01T00:00:00").replace("1704067260", "2024-01-01T00:00:00"), "event_time"),
+        (CSV.replace("ccy", "x"), "currency"),
+        (CSV.replace("EUR", ""), "currency"),
+        (CSV.replace("t2", "t1"), "transaction_id"),
+        (CSV.replace("cust", "x"), "customer_id"),
+        (CSV.replace("EUR,1", "EUR,maybe"), "label"),
+    ],
+)
+def test_a_decision_that_the_file_leaves_open_is_marked(tmp_path: Path, content: str, checked: str) -> None:
+    text, _ = proposal_of(tmp_path, content)
+    marked = [line.split(":")[0].strip() for line in text.splitlines() if "# check" in line]
+    assert marked == [checked]
+    load_mapping(tmp_path / "proposed.yaml")
+
+
+def test_dialect_and_encoding_are_detected(tmp_path: Path) -> None:
+    content = "id;cust;date;betrag;currency;merchant\n" + "".join(
+        f"t{day};c;{day}.01.2024;1.234,56;EUR;Café\n" for day in range(10, 20)
+    )
+    text, path = proposal_of(tmp_path, content, encoding="windows-1252")
+    assert 'file: {delimiter: ";"' in text
+    assert "encoding: windows-1252" in text
+    result = inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS)
+    assert result.accepted == 10
+
+
+def test_single_quotes_are_detected(tmp_path: Path) -> None:
+    rows = "".join(f"{step},'C1','M{step}',4.55,0\n" for step in range(5))
+    text, path = proposal_of(tmp_path, "step,customer,merchant,amount,fraud\n" + rows)
+    assert load_mapping(tmp_path / "proposed.yaml").dialect.quote == "'"
+    assert inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS).accepted == 5
+    assert "such as 'C1'" in text
+
+
+def test_json_lines_are_proposed_with_dotted_columns(tmp_path: Path) -> None:
+    line = {"id": "t1", "card": "c", "amount_minor": 5, "currency": "USD", "timestamp": 1704067200000}
+    text, path = proposal_of(tmp_path, json.dumps({**line, "geo": {"lat": 1.5, "lon": 2.5}}) + "\n", "a.jsonl")
+    assert "location: {lat: geo.lat, lon: geo.lon}" in text
+    assert "unit: minor" in text
+    assert inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS).accepted == 1
+
+
+def test_rejected_rows_are_counted_by_reason_with_the_first_row(tmp_path: Path) -> None:
+    bad = "t3,c,1704067200,1,234.56,USD,0\nt4,c,4,9.99,USD,0\nt5,c,5,9.99,USD,0\nt6,c,1704067100,9.99,usd,0\n"
+    _, path = proposal_of(tmp_path, CSV + bad)
+    (tmp_path / "m.yaml").write_text(
+        "fields:\n  transaction_id: id\n  customer_id: cust\n  amount: {column: amt, unit: major}\n"
+        "  event_time: {column: ts, format: unix_s}\n  currency: ccy\n"
+    )
+    result = inspect_file(path, load_mapping(tmp_path / "m.yaml"), NOW_MS)
+    assert (result.rows, result.accepted) == (6, 2)
+    counts = {reason: (refusal.by, refusal.count) for reason, refusal in result.refused.items()}
+    assert counts == {
+        "cell_count": ("reader", 1), "EVENT_TIME_OUT_OF_RANGE": ("detector", 2), "UNKNOWN_CURRENCY": ("detector", 1),
+    }  # fmt: skip
+    assert result.refused["cell_count"].first.startswith("row 4: 7 cells")
+    assert "'t4'" in result.refused["EVENT_TIME_OUT_OF_RANGE"].first
+
+
+def test_the_command_prints_a_mapping_that_can_be_saved_and_ends_with_1_for_rejected_rows(tmp_path: Path) -> None:
+    path = tmp_path / "cards.csv"
+    path.write_text(CSV)
+    runner = CliRunner()
+    proposed = runner.invoke(app, ["inspect", str(path)])
+    assert proposed.exit_code == 0, proposed.output
+    (tmp_path / "m.yaml").write_text(proposed.stdout)
+    counted = runner.invoke(app, ["inspect", str(path), "--mapping", str(tmp_path / "m.yaml"), "--output", "json"])
+    assert json.loads(counted.stdout)["accepted"] == 2
+    path.write_text(CSV + "t3,c\n")
+    refused = runner.invoke(app, ["inspect", str(path), "--mapping", str(tmp_path / "m.yaml")])
+    assert refused.exit_code == 1
+    assert "cell_count" in refused.stdout
