@@ -12,8 +12,9 @@ from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.flink.admission import MOST_TASKMANAGERS
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.flink.stopping import SAVEPOINT_LIMIT_S
+from flink_jobs.job.start_point import place_of
 from flink_jobs.kafka import lag
-from flink_jobs.local.job_state import deleted, old_snapshots
+from flink_jobs.local.job_state import deleted, kept, old_snapshots
 from flink_jobs.local.launch import COMPONENTS
 from flink_jobs.local.stack import Stack
 
@@ -68,6 +69,11 @@ def up(
         wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port},
     )
     say(f"Up in {time.monotonic() - start:.0f} s. Settings are in {stack.home.env_file}")
+    lines = [] if FlinkRest(settings.flink_rest_url).active_jobs() else list(kept(place_of(settings)))
+    if lines:
+        say("No job is running. `streamflow submit` resumes from the newest snapshots:")
+    for line in lines:
+        say(line)
     emit(output, settings.masked(), lambda: out.print(f"Flink UI: {settings.flink_rest_url}"))
 
 

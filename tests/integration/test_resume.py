@@ -16,16 +16,19 @@ import pytest
 
 from flink_jobs.flink.admission import TOPIC_PREFIX
 from flink_jobs.flink.savepoints.latest import newest
+from flink_jobs.flink.savepoints.snapshot import open_snapshot
 from flink_jobs.job.start_point import place_of
 from flink_jobs.local.checkout import PYTHON
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import wait_for
 from tests.integration import jobs
+from tests.unit.job.samples import write_model
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 EVENTS = 60
+MODEL = "v1"
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Operator:
             **tools,
             "STREAMFLOW_HOME": str(home or self.home),
             "STREAMFLOW_MODEL_DIR": str(self.models),
+            "STREAMFLOW_MODEL_VERSION": MODEL,
             "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
         }
         command = [str(PYTHON), "-P", "-m", "flink_jobs.cli", *arguments]
@@ -70,7 +74,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     with tempfile.TemporaryDirectory(prefix="streamflow-resume-") as folder:
         Path(folder).chmod(0o755)  # as root, Postgres runs as another account
         operator = Operator(Path(folder) / "home", tmp_path / "models")
-        operator.models.mkdir()
+        write_model(operator.models, MODEL)
         try:
             operator.stack.up(taskmanagers=1)
             yield operator
@@ -88,7 +92,21 @@ def outcomes(stack: Stack, suffix: str, count: int) -> list[dict[str, Any]]:
     return wait_for(found, limit_s=jobs.PATIENCE_S, what=f"{count} records of {suffix}", interval_s=0.5)
 
 
-def test_state_survives_down_a_moved_folder_up_and_submit(operator: Operator) -> None:
+def a_copy_stops_nothing(operator: Operator, job_id: str) -> None:
+    """Check that commands in a copy of the folder leave the servers and the job alone."""
+    copy = operator.home.with_name("copy")
+    shutil.copytree(operator.home, copy, ignore=shutil.ignore_patterns("postgres", "kafka", "logs"))
+    down = operator.run("down", home=copy)
+    assert down.returncode == 0, down.stderr
+    assert "Nothing of this stack runs" in down.stderr
+    assert {item.state for item in operator.stack.status()} == {"running"}
+    foreign = operator.run("cancel", home=copy)
+    assert foreign.returncode == 2
+    assert f"was written for the stack in {operator.home}" in " ".join(foreign.stderr.split())
+    assert [item.job_id for item in operator.stack.rest().active_jobs()] == [job_id]
+
+
+def test_state_survives_down_a_moved_folder_up_submit_and_a_demo(operator: Operator) -> None:
     needs = operator.refused("submit")
     assert "detect and archive need 2 task slots, 1 is free" in needs
     assert "run `streamflow up --taskmanagers 2`" in needs
@@ -104,16 +122,7 @@ def test_state_survives_down_a_moved_folder_up_and_submit(operator: Operator) ->
     jobs.send(operator.stack, events)
     customers = {item["customer_id"] for item in outcomes(operator.stack, "decisions", EVENTS)}
 
-    copy = operator.home.with_name("copy")
-    shutil.copytree(operator.home, copy, ignore=shutil.ignore_patterns("postgres", "kafka", "logs"))
-    down = operator.run("down", home=copy)
-    assert down.returncode == 0, down.stderr
-    assert "Nothing of this stack runs" in down.stderr
-    assert {item.state for item in operator.stack.status()} == {"running"}
-    foreign = operator.run("cancel", home=copy)
-    assert foreign.returncode == 2
-    assert f"was written for the stack in {operator.home}" in " ".join(foreign.stderr.split())
-    assert [item.job_id for item in operator.stack.rest().active_jobs()] == [job.job_id]
+    a_copy_stops_nothing(operator, job.job_id)
 
     told = operator.does("down")
     assert "streamflow-detect stopped with savepoint file:" in told
@@ -137,3 +146,13 @@ def test_state_survives_down_a_moved_folder_up_and_submit(operator: Operator) ->
 
     told = operator.does("cancel", "detect")
     assert "Its last checkpoint remains" in told
+
+    told = operator.does("demo", "--events", "300", "--no-tty")
+    assert "detect resumes from its newest checkpoint, " in told
+    assert "streamflow-detect stopped with savepoint file:" in told
+    found = newest("detect", place_of(operator.stack.settings()))
+    assert found is not None
+    with open_snapshot(found.uri) as snapshot:
+        remembered = {customer.customer_id for customer in snapshot.customers()}
+    assert customers < remembered, "the demo adds its customers to those that were known"
+    operator.does("completeness")
