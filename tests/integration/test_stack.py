@@ -119,6 +119,9 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
             "ops.backups": ["backup_name"],
             "ops.kafka_positions": ["topic", "partition"],
             "ops.redrive_runs": ["run_id"],
+            "ops.retention_log": ["entry_id"],
+            "ops.superseded_decisions": ["source_topic", "source_partition", "source_offset"],
+            "ops.offsets_without_record": ["topic", "partition", "first_offset"],
             "ops.redrives": ["redrive_id"],
         }
         connection.execute(
@@ -205,7 +208,7 @@ def test_data_and_password_survive_a_restart(home: Path) -> None:
 
 def test_the_error_names_a_port_in_use_and_no_process_is_left(home: Path, stack: Stack) -> None:
     taken = stack.settings().postgres_port
-    with pytest.raises(UserError, match=f"port {taken} for postgres is taken"):
+    with pytest.raises(UserError, match=f"port {taken} for postgres is in use"):
         Stack(home).up(["postgres"], wanted_ports={"postgres": taken})
     assert Stack(home).status() == []
 
