@@ -155,4 +155,3 @@ def test_state_survives_down_a_moved_folder_up_submit_and_a_demo(operator: Opera
     with open_snapshot(found.uri) as snapshot:
         remembered = {customer.customer_id for customer in snapshot.customers()}
     assert customers < remembered, "the demo adds its customers to those that were known"
-    operator.does("completeness")
