@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +39,14 @@ class SourceEvent:
         label: True for fraud; None where the source has no label. Never sent.
         pattern: name of a planted fraud pattern. Never sent.
         segment: a group that an evaluation compares with the others. Never sent.
+        row: the row of the file; None where the source is no file.
     """
 
     transaction: dict[str, Any]
     label: bool | None = None
     pattern: str | None = None
     segment: str | None = None
+    row: int | None = field(default=None, compare=False)
 
 
 def with_prefix(events: Iterable[SourceEvent], prefix: str) -> Iterator[SourceEvent]:
@@ -102,6 +104,7 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
                     label(row),
                     mapping.pattern.group(row) if mapping.pattern else None,
                     mapping.segment.group(row) if mapping.segment else None,
+                    number,
                 )
             except CellError as cause:
                 if skipped is None and isinstance(cause, UnknownLabelError):

@@ -87,11 +87,10 @@ def inspect_file(
         on_skip=lambda error: result.refuse(error.reason.value, "reader", f"row {error.row}: {error.message}")
     )
     before: int | None = None
-    for number, event in enumerate(progress(itertools.islice(read_events(path, mapping, skipped), limit)), start=1):
+    for event in progress(itertools.islice(read_events(path, mapping, skipped), limit)):
         answer = parse_transaction(orjson.dumps(event.transaction), now_ms)
         if isinstance(answer, Rejection):
-            place = f"transaction {event.transaction['transaction_id']!r}, readable row {number}"
-            result.refuse(answer.reason.value, "detector", f"{place}: {answer.detail}")
+            result.refuse(answer.reason.value, "detector", f"row {event.row}: {answer.detail}")
             continue
         result.accepted += 1
         result.labels[{True: "fraud", False: "genuine", None: "unlabelled"}[event.label]] += 1

@@ -149,10 +149,7 @@ class ColumnMapping:
             (self.amount, lambda: self.minor_units(row, converters.DEFAULT_EXPONENT)),
             (self.event_time, lambda: self.event_time_ms(row)),
             *((source, lambda source=source: source.text(row)) for _, source in self.texts),
-            *(
-                (source, lambda source=source: converters.coordinate(source.cell(row)))
-                for source in self.location or ()
-            ),
+            *((source, lambda source=source: _coordinate(source, row)) for source in self.location or ()),
             (self.label_source, lambda: self.label(row)),
         ]
         for source, check in checks:
@@ -195,6 +192,13 @@ class ColumnMapping:
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 what = f"{self.path}: {key} names the column {column!r}, which {where} does not have"
                 raise UserError(what, f"{hint}correct the mapping; the file's columns are: {', '.join(present)}")
+
+
+def _coordinate(source: Source, row: Mapping[str, Cell]) -> None:
+    """Convert a coordinate if the row has one."""
+    cell = source.cell(row)
+    if cell is not None:
+        converters.coordinate(cell)
 
 
 def preset_names() -> list[str]:

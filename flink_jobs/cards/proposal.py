@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from flink_jobs.cards.dialect import DEFAULT
 from flink_jobs.cards.labels import DEFAULT_FRAUD_VALUES, LabelValues
+from flink_jobs.cards.mapping import PRESETS, load_mapping, preset_names
 from flink_jobs.core.currencies import MINOR_UNITS
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ TIME_PATTERNS = (
 
 YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 KNOWN_LABELS = DEFAULT_FRAUD_VALUES | LabelValues().genuine
+TEMPLATES = frozenset({"european", "wire"})
 YEAR_2000_S, YEAR_2100_S = 946_684_800, 4_102_444_800
 
 
@@ -143,6 +145,15 @@ def amount_keys(cells: Sequence[str], column: str) -> tuple[str, bool, str]:
     return ", ".join(["unit: major", *keys]), False, "no value has decimals: these may be cents (unit: minor)"
 
 
+def presets_for(sample: Sample) -> list[str]:
+    """Return the presets whose columns the sample has; not the templates, whose column names are common words."""
+    return [
+        name
+        for name in preset_names()
+        if name not in TEMPLATES and set(load_mapping(PRESETS / f"{name}.yaml").columns()) <= set(sample.columns)
+    ]
+
+
 def propose(sample: Sample) -> list[Guess]:
     """Return the proposed lines of the mapping, in the order of the mapping."""
     taken: list[str] = []
@@ -218,11 +229,27 @@ def _currency(sample: Sample, column: str | None) -> Guess:
 def _time(sample: Sample, column: str | None) -> Guess:
     if column is None:
         return Guess("event_time", "{column: TIME, format: iso}", "", "no column has a usual name")
+    joined = _date_and_time(sample, column)
+    if joined is not None:
+        return joined
     cells = sample.cells(column)
     keys, is_sure, reason = time_keys(cells, column)
     if is_sure and "unix" not in keys and not all(re.search(r"(Z|[+-]\d\d:?\d\d)$", cell) for cell in cells):
         keys, is_sure, reason = f"{keys}, timezone: UTC", False, f"{reason}; the values name no time zone"
     return Guess("event_time", f"{{column: {_quoted(column)}, {keys}}}", next(iter(cells), ""), reason, is_sure)
+
+
+def _date_and_time(sample: Sample, column: str) -> Guess | None:
+    """Return the proposal for a date and a time in two columns, None if the file has one column."""
+    clock = next((name for name in sample.columns if _plain(name) in {"time", "uhrzeit", "heure", "hora"}), None)
+    date = next((name for name in sample.columns if _plain(name) in {"date", "datum", "fecha"}), None)
+    if clock is None or date is None or column not in {clock, date}:
+        return None
+    pairs = [f"{row.get(date, '').strip()} {row.get(clock, '').strip()}" for row in sample.rows]
+    keys, is_sure, reason = time_keys(pairs, date)
+    value = f"{{columns: [{_quoted(date)}, {_quoted(clock)}], {keys}, timezone: UTC}}"
+    why = f"{reason}; the values name no time zone" if is_sure else reason
+    return Guess("event_time", value, pairs[0], why)
 
 
 def _quoted(text: str) -> str:

@@ -14,7 +14,7 @@ import typer
 from flink_jobs.cards.card_files import SourceEvent, check_file, mapping_for
 from flink_jobs.cards.detection import take_sample
 from flink_jobs.cards.inspection import Inspection, inspect_file
-from flink_jobs.cards.proposal import as_yaml, propose, propose_label
+from flink_jobs.cards.proposal import as_yaml, presets_for, propose, propose_label
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.progress import counted
 from flink_jobs.cli.times import shown
@@ -67,6 +67,8 @@ def _proposal(file: Path) -> str:
         raise UserError(f"{file} has no rows", "check that it is the right file")
     for note in taken.notes:
         say(note)
+    for name in presets_for(taken):
+        say(f"the file has the columns of a public data set: use --mapping preset:{name}")
     return as_yaml(taken, propose(taken), propose_label(taken))
 
 

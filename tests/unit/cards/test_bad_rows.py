@@ -201,3 +201,11 @@ def test_repeated_parquet_columns_are_refused(tmp_path: Path) -> None:
     parquet.write_table(pa.table([pa.array([1])] * 2, names=["id", "id"]), tmp_path / "b.parquet")
     with pytest.raises(UserError, match="column names repeat: id"):
         read(tmp_path, "b.parquet", (tmp_path / "b.parquet").read_bytes())
+
+
+def test_the_column_of_an_error_is_not_that_of_an_absent_optional_cell(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text((LINE % "t0").replace("}", ', "is_fraud": "maybe"}') + "\n")
+    skipped = SkippedRows()
+    assert list(read_events(path, mapping_for(path, None), skipped)) == []
+    assert skipped.first_by_reason[RowReason.UNKNOWN_LABEL].column == "is_fraud"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from flink_jobs.cards.detection import take_sample
 from flink_jobs.cards.inspection import inspect_file
 from flink_jobs.cards.mapping import load_mapping
-from flink_jobs.cards.proposal import as_yaml, propose, propose_label
+from flink_jobs.cards.proposal import as_yaml, presets_for, propose, propose_label
 from flink_jobs.cli.app import app
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_rejected_rows_are_counted_by_reason_with_the_first_row(tmp_path: Path) 
         "cell_count": ("reader", 1), "EVENT_TIME_OUT_OF_RANGE": ("detector", 2), "UNKNOWN_CURRENCY": ("detector", 1),
     }  # fmt: skip
     assert result.refused["cell_count"].first.startswith("row 4: 7 cells")
-    assert "'t4'" in result.refused["EVENT_TIME_OUT_OF_RANGE"].first
+    assert result.refused["EVENT_TIME_OUT_OF_RANGE"].first.startswith("row 5: ")
 
 
 def test_the_command_prints_a_mapping_that_can_be_saved_and_ends_with_1_for_rejected_rows(tmp_path: Path) -> None:
@@ -117,3 +117,19 @@ def test_the_command_prints_a_mapping_that_can_be_saved_and_ends_with_1_for_reje
     refused = runner.invoke(app, ["inspect", str(path), "--mapping", str(tmp_path / "m.yaml")])
     assert refused.exit_code == 1
     assert "cell_count" in refused.stdout
+
+
+def test_a_file_of_a_public_data_set_is_recognised(tmp_path: Path) -> None:
+    header = "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_FRAUD,TX_FRAUD_SCENARIO"
+    path = tmp_path / "cards.csv"
+    path.write_text(f"{header}\n0,2018-04-01 00:00:31,596,3156,57.16,0,0\n")
+    assert presets_for(take_sample(path)) == ["handbook"]
+    path.write_text(CSV)
+    assert presets_for(take_sample(path)) == []
+
+
+def test_a_date_and_a_time_in_two_columns_are_joined(tmp_path: Path) -> None:
+    content = "id,cust,date,time,amt,ccy\nt1,c,31.01.2024,10:15,9.99,USD\n"
+    text, path = proposal_of(tmp_path, content)
+    assert 'columns: [date, time], format: "%d.%m.%Y %H:%M", timezone: UTC}  # check' in text
+    assert inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS).first_ms == 1_706_696_100_000
