@@ -53,3 +53,8 @@ def decided(
         states[customer] = outcome.state
         decisions[str(transaction["transaction_id"])] = orjson.loads(outcome.decision)
     return decisions
+
+
+def prefix_of(archive: Path) -> str:
+    """Return the topic prefix of the job that wrote a golden savepoint."""
+    return f"golden-v{version_of(archive)}"

@@ -218,7 +218,8 @@ def _entry(folder: Path, *flags: str, **settings: str) -> subprocess.CompletedPr
     (programs / "python").chmod(0o755)
     names = {
         "KAFKA_BOOTSTRAP_SERVERS": "h:1", "POSTGRES_HOST": "h", "POSTGRES_PORT": "1", "POSTGRES_DATABASE": "d",
-        "POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "FLINK_REST_URL": "http://h", "TOPIC_PREFIX": "golden-v2",
+        "POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "FLINK_REST_URL": "http://h",
+        "TOPIC_PREFIX": golden.prefix_of(golden.GOLDEN[-1]),
         "CHECKPOINT_DIR": (folder / "chk").as_uri(), "SAVEPOINT_DIR": (folder / "sp").as_uri(),
         "HOME": str(folder), **settings,
     }  # fmt: skip

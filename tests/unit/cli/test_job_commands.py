@@ -19,7 +19,7 @@ from flink_jobs.local.stack import Stack
 from tests import golden
 from tests.fake_flink import ID, FakeFlink, serving
 
-PREFIX = "golden-v2"
+PREFIX = golden.prefix_of(golden.GOLDEN[-1])
 
 
 @pytest.fixture

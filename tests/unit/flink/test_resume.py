@@ -14,7 +14,7 @@ from flink_jobs.flink.savepoints.cleanup import RECORD, delete, stored
 from flink_jobs.flink.savepoints.latest import Place, newest
 from tests import golden
 
-PREFIX = "golden-v2"
+PREFIX = golden.prefix_of(golden.GOLDEN[-1])
 CUSTOMERS = 40
 
 
@@ -87,7 +87,7 @@ def test_snapshots_of_another_job_and_of_another_topic_prefix_are_not_taken(fold
     folders.savepoint("detect", 5)
     assert newest("archive", folders.place()) is None
     assert newest("detect", folders.place(prefix="golden-v")) is None
-    assert newest("detect", folders.place(prefix="v2")) is None
+    assert newest("detect", folders.place(prefix=PREFIX.removeprefix("golden-"))) is None
     start = choose_start("detect", folders.place(prefix="other"))
     assert start.savepoint is None
     assert start.lines == ("detect starts without state: it has no completed checkpoint or savepoint yet.",)

@@ -43,7 +43,7 @@ def settings(tmp_path: Path, url: str) -> Settings:
     return Settings(
         kafka_bootstrap_servers="h:1", postgres_host="h", postgres_port=1, postgres_database="d", postgres_user="u",
         postgres_password=SecretStr("p"), flink_rest_url=url, checkpoint_dir=(tmp_path / "chk").as_uri(),
-        savepoint_dir=(tmp_path / "sp").as_uri(), topic_prefix="golden-v2",
+        savepoint_dir=(tmp_path / "sp").as_uri(), topic_prefix=golden.prefix_of(golden.GOLDEN[-1]),
     )  # fmt: skip
 
 
