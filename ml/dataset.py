@@ -24,7 +24,7 @@ from flink_jobs.core.transaction import Rejection, Transaction
 from ml.columns import Coded, Coder, Grower
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -183,8 +183,20 @@ class DatasetRows:
 class Feed:
     """Passes transactions to the replay one by one, and keeps label, scenario and segment of the latest transaction."""
 
-    def __init__(self, events: Iterable[SourceEvent], now_ms: int) -> None:
-        """Take the events in the order of the stream, and the wall clock for the parser's check of event times."""
+    def __init__(
+        self,
+        events: Iterable[SourceEvent],
+        now_ms: int,
+        on_rejected: Callable[[SourceEvent, Rejection], None] | None = None,
+    ) -> None:
+        """Take the events.
+
+        Args:
+            events: in the order of the stream.
+            now_ms: the wall clock for the parser's check of event times.
+            on_rejected: called for each event that the parser rejects.
+        """
+        self._on_rejected = on_rejected
         self.label = UNKNOWN
         self.scenario: str | None = None
         self.segment: str | None = None
@@ -198,13 +210,20 @@ class Feed:
             parsed = parse_transaction(orjson.dumps(event.transaction), self._now_ms)
             if isinstance(parsed, Rejection):
                 self.rejected += 1
+                if self._on_rejected is not None:
+                    self._on_rejected(event, parsed)
                 continue
             self.label = UNKNOWN if event.label is None else FRAUD if event.label else GENUINE
             self.scenario, self.segment = event.pattern, event.segment
             yield parsed
 
 
-def build_dataset(events: Iterable[SourceEvent], now_ms: int, config: DetectionConfig | None = None) -> Dataset:
+def build_dataset(
+    events: Iterable[SourceEvent],
+    now_ms: int,
+    config: DetectionConfig | None = None,
+    on_rejected: Callable[[SourceEvent, Rejection], None] | None = None,
+) -> Dataset:
     """Replay history into rows.
 
     Args:
@@ -212,9 +231,10 @@ def build_dataset(events: Iterable[SourceEvent], now_ms: int, config: DetectionC
         now_ms: wall clock for the parser's check of event times, UTC milliseconds.
         config: configuration for the blacklist, ``rule_score`` and ``rule_hits``; default: the configuration that a
             job starts with.
+        on_rejected: called for each event that the parser rejects.
     """
     config = config or DetectionConfig()
-    feed, rows = Feed(events, now_ms), DatasetRows()
+    feed, rows = Feed(events, now_ms, on_rejected), DatasetRows()
     rules = FraudRuleEvaluator(config.rules)
     for transaction, features in replay_features(feed, config):
         verdict = rules.evaluate(features)

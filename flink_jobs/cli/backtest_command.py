@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flink_jobs.cards.card_files import SkippedRows, mapping_for, read_events
 from flink_jobs.cli import data_options
-from flink_jobs.cli.data_source import check_one_source, period_of, report_skipped
+from flink_jobs.cli.data_source import check_one_source, period_of, use_file
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.progress import counted
 from flink_jobs.cli.times import shown
@@ -22,6 +21,10 @@ from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flink_jobs.cards.card_files import SourceEvent
+    from flink_jobs.cli.row_reports import RejectedRows
     from flink_jobs.core.models.lineup import Model
     from ml.backtest.backtest import Setup
     from ml.backtest.comparison import AlertCount, Comparison, Example
@@ -145,12 +148,12 @@ def _file(data: Path, mapping: Path | None, before: Setup, after: Setup, *, skip
     from ml.backtest.backtest import backtest_events
     from ml.dataset import Feed
 
-    skipped = SkippedRows() if skip_bad_rows else None
-    events = read_events(data, mapping_for(data, mapping), skipped)
-    feed = Feed(counted(events, "replaying the file"), time.time_ns() // 1_000_000)
-    comparison = backtest_events(feed, before, after)
-    report_skipped(skipped, feed.rejected)
-    return comparison
+    now_ms = time.time_ns() // 1_000_000
+
+    def compare(events: Iterable[SourceEvent], rejected: RejectedRows) -> Comparison:
+        return backtest_events(Feed(events, now_ms, rejected.add), before, after)
+
+    return use_file(data, mapping, compare, skip_bad_rows=skip_bad_rows)
 
 
 def _document(comparison: Comparison, seconds: float) -> dict[str, Any]:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import hashlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from flink_jobs.cards.card_files import SkippedRows, mapping_for, read_events
+from flink_jobs.cards.card_files import mapping_for, read_events
+from flink_jobs.cards.time_order import oldest_first
 from flink_jobs.cli.output import say
 from flink_jobs.cli.progress import counted
+from flink_jobs.cli.row_reports import RejectedRows, SkipList
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flink_jobs.cards.card_files import SourceEvent
     from flink_jobs.core.control.config import DetectionConfig
     from ml.dataset import Dataset
     from ml.history.decisions import Period
 
 RECORDED = "raw.decisions"
+T = TypeVar("T")
 
 
 class DataChoice(NamedTuple):
@@ -93,27 +99,54 @@ def period_of(since: str | None, until: str | None, labels_until: str | None = N
     return Period(at(since, "--since"), at(until, "--until"), at(labels_until, "--labels-until"))
 
 
-def report_skipped(skipped: SkippedRows | None, rejected: int) -> None:
-    """Report rows of a card file that are not part of the data.
+def use_file(
+    path: Path,
+    mapping: Path | None,
+    use: Callable[[Iterable[SourceEvent], RejectedRows], T],
+    *,
+    skip_bad_rows: bool,
+) -> T:
+    """Return what ``use`` returns for the events of a card file, oldest first, and report the rows that are left out.
 
     Args:
-        skipped: rows that the mapping could not convert; None: such a row is an error.
-        rejected: rows that the detector would reject.
+        path: the card file.
+        mapping: its column mapping; None: the file beside it.
+        use: consumes the events and counts rejected rows; called again if the file must be sorted.
+        skip_bad_rows: skip and list rows that cannot be read, in place of an error.
+
+    Raises:
+        UserError: the file cannot be read, or a row cannot be read and is not skipped.
     """
-    if skipped is not None and skipped.count:
-        say(f"rows skipped because the mapping cannot convert them: {skipped.count:,}; the first: {skipped.first}")
-    if rejected:
-        say(f"rows skipped because the detector would reject them: {rejected:,}")
+    columns = mapping_for(path, mapping)
+    skipped, rejected = SkipList(path), RejectedRows()
+
+    def read() -> Iterable[SourceEvent]:
+        nonlocal skipped, rejected
+        skipped.discard()
+        skipped, rejected = SkipList(path), RejectedRows()
+        return read_events(path, columns, skipped if skip_bad_rows else None)
+
+    def sorting(number: int) -> None:
+        say(
+            f"{path} is not oldest first: transaction {number:,} is earlier than the one before it. Sorting by time ..."
+        )
+
+    try:
+        return oldest_first(read, lambda events: use(counted(events, "replaying the file"), rejected), sorting)
+    finally:
+        skipped.report()
+        rejected.report()
 
 
 def _read_file(path: Path, choice: DataChoice, config: DetectionConfig | None) -> Dataset:
     from ml.dataset import build_dataset
 
-    skipped = SkippedRows() if choice.skip_bad_rows else None
-    events = read_events(path, mapping_for(path, choice.mapping), skipped)
-    dataset = build_dataset(counted(events, "replaying the file"), time.time_ns() // 1_000_000, config)
-    report_skipped(skipped, dataset.rejected)
-    return dataset
+    now_ms = time.time_ns() // 1_000_000
+
+    def build(events: Iterable[SourceEvent], rejected: RejectedRows) -> Dataset:
+        return build_dataset(events, now_ms, config, rejected.add)
+
+    return use_file(path, choice.mapping, build, skip_bad_rows=choice.skip_bad_rows)
 
 
 def _read_recorded(choice: DataChoice, config: DetectionConfig | None) -> Dataset:

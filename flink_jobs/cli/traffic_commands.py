@@ -11,14 +11,17 @@ from typing import Annotated
 import orjson
 import typer
 
-from flink_jobs.cards.card_files import SkippedRows, SourceEvent, mapping_for, read_events, with_prefix
+from flink_jobs.cards.card_files import SourceEvent, mapping_for, read_events, with_prefix
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
+from flink_jobs.cli.row_reports import SkipList, TimeOrder
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.cli.traffic_sending import Sending, progress_report, send
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.pacing import parse_pace
+from flink_jobs.settings import load_settings, stack_home
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.replay import ReplayPlan
+from flink_jobs.traffic.resume import ResumeRecord
 from flink_jobs.traffic.simulate import DEFAULT_START_MS, SimulationPlan
 from flink_jobs.traffic.simulate import simulate as simulated_events
 
@@ -83,6 +86,9 @@ def replay(
     metrics_port: MetricsPort = 0,
     *,
     log_json: LogJson = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="continue an unfinished replay of this file after its last sent record")
+    ] = False,
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="skip and count rows that the mapping cannot convert")
     ] = False,
@@ -99,15 +105,23 @@ def replay(
 
       streamflow replay tests/data/card_transactions.csv.gz --malformed 0.05 --duplicates 0.02 --late 0.01 --account 60
     """
-    skipped = SkippedRows() if skip_bad_rows else None
+    skipped = SkipList(file) if skip_bad_rows else None
     columns = mapping_for(file, mapping)
     if columns.assumes_currency:
         say(f"{columns.path} names no currency; US dollars are assumed.")
-    plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, max_delay, seed), limit)
+    faults, record = (
+        FaultPlan(malformed, duplicates, late, max_delay, seed),
+        _resume_record(file, prefix, resume=resume),
+    )
+    plan = ReplayPlan(parse_pace(speed, rate), faults, limit, record, resume)
     sending = Sending(plan, ledger, account, metrics_port, output, progress_report(log_json=log_json))
-    send(_renamed(read_events(file, columns, skipped), prefix), sending)
-    if skipped is not None and skipped.count:
-        say(f"{skipped.count:,} rows were skipped; the first: {skipped.first}")
+    order = TimeOrder()
+    try:
+        send(order.watched(_renamed(read_events(file, columns, skipped), prefix)), sending)
+    finally:
+        if skipped is not None:
+            skipped.report()
+        order.report(file)
 
 
 def simulate(
@@ -165,6 +179,16 @@ def simulate(
             f"{out_file} holds {counts['events']:,} transactions, {counts['frauds']:,} of them fraud", soft_wrap=True
         ),
     )
+
+
+def _resume_record(file: Path, prefix: str, *, resume: bool) -> ResumeRecord:
+    """Return the record of the progress; without ``resume``, report an unfinished replay of the file."""
+    record = ResumeRecord.of(stack_home() / "replays", file, load_settings().topic_prefix, prefix)
+    earlier = record.earlier()
+    if earlier and not resume:
+        say(f"An earlier replay of {file} ended after {earlier:,} records. This one starts again at the first row;")
+        say("`--resume` sends only the rest.")
+    return record
 
 
 def write_events(events: Iterable[SourceEvent], path: Path) -> dict[str, int]:

@@ -22,6 +22,7 @@ from flink_jobs.traffic.ledger import SentLedger
 from flink_jobs.traffic.outcomes import output_ends
 from flink_jobs.traffic.replay import ReplayPlan
 from flink_jobs.traffic.replay import replay as send_events
+from flink_jobs.traffic.resume import ResumeRecord
 from flink_jobs.traffic.sender_metrics import TrafficMetrics
 
 NOT_BALANCED = 1
@@ -67,7 +68,7 @@ def send(events: Iterable[SourceEvent], sending: Sending) -> None:
     metrics = TrafficMetrics()
     metrics.serve(sending.metrics_port)
     kafka, prefix = settings.broker("traffic"), settings.topic_prefix
-    ledger, ends = SentLedger(), None
+    ledger, ends, failure = SentLedger(), None, None
     if sending.account is not None:
         ends = output_ends(kafka, prefix)
     start = time.monotonic()
@@ -80,19 +81,37 @@ def send(events: Iterable[SourceEvent], sending: Sending) -> None:
         send_events(
             events, sending.plan, kafka, prefix, ledger_path=path, on_progress=delivered, ledger=ledger, watcher=metrics
         )
+    except UserError as cause:
+        failure = cause  # raised at the end: first the records that were sent are reconciled
     finally:
         seconds = time.monotonic() - start
         text = f"{ledger.sent:,} records delivered in {seconds:.1f} s ({ledger.sent / seconds:,.0f}/s)"
         report("sending_ended", text, records=ledger.sent, seconds=round(seconds, 3))
-    balance = None if sending.account is None else _balance(settings, ledger, sending.account, ends, report)
+    balance = (
+        None
+        if sending.account is None or not ledger.sent
+        else _balance(settings, ledger, sending.account, ends, report)
+    )
     result: dict[str, Any] = {**ledger.as_dict(), "seconds": round(seconds, 3)}
     if balance is not None:
         result["account"] = balance.as_dict()
+    if failure is not None and not ledger.sent:
+        raise failure
     emit(sending.output, result, lambda: _print(ledger, balance))
+    if failure is not None:
+        raise interrupted(failure, sending.plan.record, ledger.sent)
     if balance is not None and not balance.is_as_expected:
         if "duplicate instead of decided" in balance.unexpected:
             say("Some transactions were decided before. To send them again as new ones, use --prefix.")
         raise typer.Exit(NOT_BALANCED)
+
+
+def interrupted(cause: UserError, record: ResumeRecord | None, sent: int) -> UserError:
+    """Return the error of a replay that ended early: how much was sent, and how to continue."""
+    if record is None:
+        return UserError(f"{cause.what}; {sent:,} records were sent before", cause.fix, cause.code)
+    what = f"{cause.what}; {record.delivered:,} records were sent before, up to row {record.row:,}"
+    return UserError(what, f"{cause.fix}; then run the same command with --resume to send the rest", cause.code)
 
 
 def _balance(

@@ -34,6 +34,7 @@ class Outgoing:
         fault: the injected fault (``late``, ``duplicate``, or the name of the malformation), else ``None``.
         label: ``True`` for fraud; ``None`` if unknown.
         pattern: the injected fraud pattern, else ``None``.
+        row: number of the row in the card file; 0 without a file.
     """
 
     key: bytes
@@ -45,6 +46,7 @@ class Outgoing:
     fault: str | None = None
     label: bool | None = None
     pattern: str | None = None
+    row: int = 0
 
 
 def encode(event: SourceEvent) -> Outgoing:
@@ -57,4 +59,5 @@ def encode(event: SourceEvent) -> Outgoing:
         transaction_id=transaction["transaction_id"],
         label=event.label,
         pattern=event.pattern,
+        row=event.row or 0,
     )

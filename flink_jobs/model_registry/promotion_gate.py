@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.cards.card_files import mapping_for, read_events
+from flink_jobs.cards.time_order import oldest_first
 from flink_jobs.core.features.table import NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.faults import ModelError
@@ -56,8 +57,12 @@ def _compare_on_cards(
 
     assert asked.data is not None  # noqa: S101 - the caller has checked it
     contenders = [Contender(model, item.manifest["training_data"]["last_event_time_ms"]) for model, item in pair]
-    events = read_events(asked.data, mapping_for(asked.data, asked.mapping))
-    candidate, champion = measure_together(events, contenders, config, now_ms)
+    data, columns = asked.data, mapping_for(asked.data, asked.mapping)
+    candidate, champion = oldest_first(
+        lambda: read_events(data, columns),
+        lambda events: measure_together(events, contenders, config, now_ms),
+        lambda _number: None,
+    )
     return compare(candidate, champion, asked.bounds)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from flink_jobs.kafka.pacing import Pace
 from flink_jobs.kafka.producer import RecordProducer
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.traffic.ledger import LedgerFile, SentLedger
+from flink_jobs.traffic.resume import ResumeRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -47,11 +48,21 @@ NO_WATCHER = Watcher()
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """How to send: the pace, the faults, and the largest number of valid events (None: all)."""
+    """How to send.
+
+    Attributes:
+        pace: when to send.
+        faults: the faults to add.
+        limit: the largest number of valid events; None: all.
+        record: keeps the progress for a later resume; None: no resume.
+        is_resumed: continue the unfinished replay of ``record``.
+    """
 
     pace: Pace = field(default_factory=Pace)
     faults: FaultPlan = field(default_factory=FaultPlan)
     limit: int | None = None
+    record: ResumeRecord | None = None
+    is_resumed: bool = False
 
 
 def replay(
@@ -82,19 +93,54 @@ def replay(
     """
     ledger = SentLedger() if ledger is None else ledger
     topic = topic_name(prefix, "transactions")
-    records = with_faults(itertools.islice(events, plan.limit), plan.faults)
+    records, record_of_run = with_faults(itertools.islice(events, plan.limit), plan.faults), plan.record
+    if record_of_run is not None and plan.is_resumed:
+        records = record_of_run.continued(records)
     with ExitStack() as files:
-        file = None if ledger_path is None else LedgerFile(files.enter_context(ledger_path.open("wb")), topic)
+        file = (
+            None
+            if ledger_path is None
+            else LedgerFile(files.enter_context(ledger_path.open("ab" if plan.is_resumed else "wb")), topic)
+        )
 
         def enter(record: Outgoing, partition: int, offset: int) -> None:
             ledger.add(record, partition, offset)
+            if record_of_run is not None:
+                record_of_run.add(record)
             if file is not None:
                 file.add(record, partition, offset)
             watcher.delivered(record, partition, offset)
 
         producer = RecordProducer(broker, topic, enter)
-        _send(records, plan.pace, producer, ledger, on_progress, watcher)
+        with _kept(record_of_run):
+            _send(records, plan.pace, producer, ledger, _saving(record_of_run, on_progress), watcher)
     return ledger
+
+
+@contextmanager
+def _kept(record: ResumeRecord | None) -> Iterator[None]:
+    """Save the progress after an error or Ctrl-C, and delete it after a complete replay."""
+    try:
+        yield
+    except BaseException:
+        if record is not None:
+            record.save()
+        raise
+    if record is not None:
+        record.finish()
+
+
+def _saving(record: ResumeRecord | None, on_progress: Progress | None) -> Progress | None:
+    """Return a progress function that also saves the progress, in case that the process is killed."""
+    if record is None:
+        return on_progress
+
+    def progress(ledger: SentLedger, seconds: float) -> None:
+        record.save()
+        if on_progress is not None:
+            on_progress(ledger, seconds)
+
+    return progress
 
 
 def _send(
