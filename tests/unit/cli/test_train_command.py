@@ -83,15 +83,16 @@ def test_a_taken_version_is_refused(card_file: Path, tmp_path: Path) -> None:
         run("--data", card_file, "--out", tmp_path, "--version", "v", "--trees", 6)
 
 
-def test_rows_left_out_are_reported(card_file: Path, tmp_path: Path) -> None:
+def test_rows_left_out_are_reported(card_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMFLOW_HOME", str(tmp_path / "home"))
     good = card_file.read_text().splitlines()
     unmapped = {key: value for key, value in json.loads(good[0]).items() if key != "amount_minor"}
     rejected = json.loads(good[0]) | {"transaction_id": "negative", "amount_minor": -5}
     card_file.write_text("\n".join([*good, json.dumps(unmapped), json.dumps(rejected)]))
     arguments = ["train", "--data", str(card_file), "--out", str(tmp_path), "--trees", "5", "--skip-bad-rows"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert "rows skipped because the mapping cannot convert them: 1" in result.stderr
-    assert "rows skipped because the detector would reject them: 1" in result.stderr
+    assert "1 rows were skipped (" in result.stderr
+    assert "1 rows were left out because the detector would reject them (NEGATIVE_AMOUNT 1)" in result.stderr
 
 
 def test_help_does_not_wait_for_scikit_learn() -> None:
