@@ -186,7 +186,7 @@ def test_a_record_is_claimed_once_whatever_letter_it_has(connection: psycopg.Con
 def test_a_row_and_its_audit_are_written_together(connection: psycopg.Connection[Any]) -> None:
     store = begun(connection, "rd-1")
     labels = ARCHIVE_OF["labels"]
-    label = Label("t-1", "c-1", Finding.FRAUD, "analyst", 5, "somebody").document()
+    label = Label("t-1", "c-1", Finding.FRAUD, "analyst", 1_704_067_200_000, "somebody").document()
     bad = RedriveItem(letter(DeadLetterReason.LABEL_INVALID, b"{}", topic="s.labels"), b"{}")
     refusal = store.write_row("rd-1", bad, labels, NO_HISTORY)
     assert refusal is not None

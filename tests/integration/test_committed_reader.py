@@ -11,8 +11,9 @@ from confluent_kafka import Producer
 from flink_jobs.errors import UserError
 from flink_jobs.kafka import topics
 from flink_jobs.kafka.broker import Broker
-from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.kafka.consumer import CommittedReader, Record
 from flink_jobs.local.stack import Stack
+from flink_jobs.waiting import wait_for
 
 pytestmark = pytest.mark.stack
 
@@ -49,6 +50,21 @@ def transactions(stack: Stack) -> Iterator[Write]:
         admin.delete_topics(["reader-test"])
 
 
+def read_until(reader: CommittedReader, offset: int) -> list[Record]:
+    """Read until a record with this offset has come.
+
+    A commit returns before the broker has written the end of the transaction to the partition.
+    """
+    found: list[Record] = []
+
+    def has_come() -> bool:
+        found.extend(reader.read_to_end())
+        return any(record.offset == offset for record in found)
+
+    wait_for(has_come, limit_s=60, what=f"the record with offset {offset}")
+    return found
+
+
 def test_a_reader_returns_committed_records_only_and_continues_where_it_ended(
     stack: Stack, transactions: Write
 ) -> None:
@@ -58,12 +74,13 @@ def test_a_reader_returns_committed_records_only_and_continues_where_it_ended(
         for outcome, records in COMMITTED_AND_ABORTED:
             transactions(outcome, records)
         # The end of a transaction takes an offset: 0 1 2 end, 4 5 aborted, 7 end, 9 aborted.
-        found = list(reader.read_to_end())
+        found = read_until(reader, 7)
         assert [record.offset for record in found] == [0, 1, 2, 7]
         assert (found[0].value, found[0].headers) == (b"value", (("empty", b""), ("full", b"x")))
         assert list(reader.read_to_end()) == []
         transactions("commit", 1)
-        assert [record.offset for record in reader.read_to_end()] == [11]
+        assert [record.offset for record in read_until(reader, 11)] == [11]
+        wait_for(lambda: reader.end_offsets() == {place: 13}, limit_s=60, what="the end of the transaction")
         assert reader.end_offsets() == {place: 13}
         at = [reader.read_at(*place, offset) for offset in range(14)]
         assert [record.offset for record in at if record is not None] == [0, 1, 2, 7, 11]

@@ -12,6 +12,7 @@ from psycopg import sql
 from flink_jobs.kafka.positions import PartitionPosition, committed_offsets, read_positions
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
+from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.completeness import OffsetRange, compare, without_records
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
@@ -91,7 +92,7 @@ def test_offsets_of_a_transactional_producer(stack: Stack) -> None:
     """Three committed records, three aborted ones, two committed ones: five records and five other offsets."""
     prefix = jobs.own_topics(stack, "transactional")
     topic, broker = f"{prefix}.transactions", stack.settings().broker()
-    producer = Producer({**broker.librdkafka(), "transactional.id": prefix})
+    producer = Producer({**broker.librdkafka(), "transactional.id": prefix, "log_level": 0})
     producer.init_transactions(10)
     for count, is_committed in ((3, True), (3, False), (2, True)):
         producer.begin_transaction()
@@ -102,7 +103,13 @@ def test_offsets_of_a_transactional_producer(stack: Stack) -> None:
             producer.commit_transaction(10)
         else:
             producer.abort_transaction(10)
-    end = next(item.end_offset for item in read_positions(broker, prefix) if item.topic == topic and not item.partition)
+
+    def end_offset() -> int:
+        return next(p.end_offset for p in read_positions(broker, prefix) if p.topic == topic and not p.partition)
+
+    # A commit returns before the broker has written the end of the transaction to the partition.
+    wait_for(lambda: end_offset() == 11, limit_s=60, what="the end of the last transaction")
+    end = end_offset()
     found = committed_offsets(broker, topic, [(0, 0, end - 1)])
     assert found == {(0, offset) for offset in (0, 1, 2, 8, 9)}
     assert without_records([OffsetRange(0, 0, end - 1)], found) == [(0, 3, 7), (0, 10, 10)]

@@ -121,7 +121,7 @@ def test_a_row_that_postgres_refuses_is_a_dead_letter_and_the_others_arrive(
         "no JSON": b'{"transaction_id":',
         "no text": b"\xff\x00",
     }
-    label = Label("t-1", "refused-c", Finding.FRAUD, "analyst", 5, "somebody").document()
+    label = Label("t-1", "refused-c", Finding.FRAUD, "analyst", 1_704_067_200_000, "somebody").document()
     foreign = b'{"label": "perhaps"}'
     values = [orjson.dumps(item) for item in good]
     before = archived_letters(stack)

@@ -159,7 +159,7 @@ def test_an_invalid_label_goes_into_its_table_once_it_is_fixed(
 ) -> None:
     assert detector is not None
     one = next(item for item in letters(stack) if item["reason"] == "LABEL_INVALID")
-    label = Label("t-9", "refused-d", Finding.GENUINE, "analyst", 5, "somebody").document()
+    label = Label("t-9", "refused-d", Finding.GENUINE, "analyst", 1_704_067_200_000, "somebody").document()
     file = tmp_path / "label.json"
     file.write_bytes(orjson.dumps(label))
     report = dlq.run("redrive", one["dlq_id"], "--from-file", str(file), "--why", "asked the desk")
