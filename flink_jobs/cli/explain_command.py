@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flink_jobs.cli.output import Output, OutputOption, emit, out, table
-from flink_jobs.cli.times import shown
+from flink_jobs.cli.times import moment_ms, shown
 from flink_jobs.core.currencies import major_amount
 from flink_jobs.settings import load_settings
 
@@ -23,16 +24,21 @@ def explain(
     customer: Annotated[
         str | None, typer.Option(help="customer id; required if two customers have this transaction id")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="event time, ISO 8601 (UTC); required if the customer has this transaction id twice"),
+    ] = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Explain the decision on a transaction: the rules that fired with their values, and the share of each feature."""
     from flink_jobs.explain.explanation import explain as explained
-    from flink_jobs.explain.recorded import find_recorded
+    from flink_jobs.explain.recorded import Asked, find_recorded
 
     settings = load_settings()
     where = settings.postgres_dsn, settings.broker(), settings.topic_prefix
-    recorded = find_recorded(*where, transaction, customer)
+    at_ms = None if at is None else moment_ms(at, "--at", time.time_ns() // 1_000_000)
+    recorded = find_recorded(*where, Asked(transaction, customer, at_ms))
     decision = recorded.decision
     model, problem = None, ""
     if recorded.contributions is None and decision["model_version"] is not None:

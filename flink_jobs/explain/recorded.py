@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import orjson
 import psycopg
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _DECISIONS: Final = """
-    SELECT d.*, a.contributions FROM raw.decisions d LEFT JOIN raw.alerts a USING (customer_id, transaction_id)
+    SELECT d.*, a.contributions FROM raw.decisions d
+    LEFT JOIN raw.alerts a USING (customer_id, transaction_id, event_time_ms)
     WHERE d.transaction_id = %(transaction)s AND (%(customer)s::text IS NULL OR d.customer_id = %(customer)s)
-    ORDER BY d.customer_id LIMIT 10
+      AND (%(at_ms)s::bigint IS NULL OR d.event_time_ms = %(at_ms)s)
+    ORDER BY d.customer_id, d.event_time_ms LIMIT 10
 """
 _AUDIT: Final = """
     SELECT control_id, revision, outcome, issued_by, issued_at_ms, reason, changes FROM ops.control_audit
@@ -42,31 +45,64 @@ class Recorded:
     found_in: str
 
 
-def find_recorded(dsn: str, broker: Broker, prefix: str, transaction: str, customer: str | None) -> Recorded:
+class Asked(NamedTuple):
+    """The decision to find; ``None`` leaves the customer or the event time (ms since the epoch) open."""
+
+    transaction: str
+    customer: str | None = None
+    at_ms: int | None = None
+
+    def is_meant(self, customer: str, event_time_ms: int) -> bool:
+        """Return whether a decision of this customer and time is meant."""
+        return self.customer in {None, customer} and self.at_ms in {None, event_time_ms}
+
+
+def find_recorded(dsn: str, broker: Broker, prefix: str, asked: Asked) -> Recorded:
     """Return the decision on a transaction.
 
     Raises:
-        UserError: there is none, or several customers have a transaction with this id.
+        UserError: there is none; or several customers have a transaction with this id, or one customer has several.
     """
-    found = _in_postgres(dsn, transaction, customer) or _on_kafka(broker, prefix, transaction, customer)
+    found = _in_postgres(dsn, asked) or _on_kafka(broker, prefix, asked)
     if not found:
-        whose = f" of {customer}" if customer else ""
+        whose = f" of {asked.customer}" if asked.customer else ""
+        when = "" if asked.at_ms is None else f" at {_time(asked.at_ms)}"
         raise UserError(
-            f"there is no decision on {transaction}{whose}, neither in Postgres nor on Kafka",
+            f"there is no decision on {asked.transaction}{whose}{when}, neither in Postgres nor on Kafka",
             "check the id; `streamflow dlq list` shows rejected records",
         )
-    if len(found) > 1:
-        names = ", ".join(item.decision["customer_id"] for item in found)
+    return only_one(found, asked.transaction)
+
+
+def only_one(found: list[Recorded], transaction: str) -> Recorded:
+    """Return the only decision.
+
+    Raises:
+        UserError: there are several; the error names the option that chooses one.
+    """
+    if len(found) == 1:
+        return found[0]
+    customers = list(dict.fromkeys(item.decision["customer_id"] for item in found))
+    if len(customers) > 1:
         raise UserError(
-            f"several customers have a transaction {transaction} ({names})", "name the customer with --customer"
+            f"several customers have a transaction {transaction} ({', '.join(customers)})",
+            "name the customer with --customer",
         )
-    return found[0]
+    times = ", ".join(_time(item.decision["event_time_ms"]) for item in found)
+    raise UserError(
+        f"{customers[0]} has {len(found)} transactions {transaction}, at {times}", "choose one with --at TIME"
+    )
 
 
-def _in_postgres(dsn: str, transaction: str, customer: str | None) -> list[Recorded]:
+def _time(time_ms: int) -> str:
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _in_postgres(dsn: str, asked: Asked) -> list[Recorded]:
     try:
         with psycopg.connect(dsn, row_factory=dict_row) as connection:
-            rows = connection.execute(_DECISIONS, {"transaction": transaction, "customer": customer}).fetchall()
+            rows = connection.execute(_DECISIONS, asked._asdict()).fetchall()
             # The query selects the fields that ``config_at`` reads, under their names in the document.
             history = cast("list[AuditDocument]", connection.execute(_AUDIT).fetchall() if rows else [])
     except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
@@ -83,18 +119,18 @@ def _in_postgres(dsn: str, transaction: str, customer: str | None) -> list[Recor
     ]
 
 
-def _on_kafka(broker: Broker, prefix: str, transaction: str, customer: str | None) -> list[Recorded]:
+def _on_kafka(broker: Broker, prefix: str, asked: Asked) -> list[Recorded]:
     decisions, alerts = topic_name(prefix, "decisions"), topic_name(prefix, "alerts")
-    found: dict[str, DecisionDocument] = {}
-    contributions: dict[str, dict[str, float] | None] = {}
-    wanted = transaction.encode()
+    found: dict[tuple[str, int], DecisionDocument] = {}
+    contributions: dict[tuple[str, int], dict[str, float] | None] = {}
+    wanted = orjson.dumps(asked.transaction)[1:-1]
     with CommittedReader(broker, [decisions, alerts]) as reader:
         for record in reader.read_to_end():
             if record.value is None or wanted not in record.value:
                 continue
             document: DecisionDocument | AlertDocument = orjson.loads(record.value)
-            owner = document["customer_id"]
-            if document["transaction_id"] != transaction or customer not in {None, owner}:
+            owner = document["customer_id"], document["event_time_ms"]
+            if document["transaction_id"] != asked.transaction or not asked.is_meant(*owner):
                 continue
             if record.topic == alerts:
                 contributions[owner] = cast("AlertDocument", document).get("contributions")
