@@ -69,6 +69,20 @@ def test_a_wrong_value_is_named(home: Path, monkeypatch: pytest.MonkeyPatch, nam
         load_settings(home)
 
 
+def test_the_window_for_duplicates_ends_before_the_state(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = load_settings(home).masked()
+    assert (printed["STREAMFLOW_DUPLICATE_DAYS"], printed["STREAMFLOW_DUPLICATE_TRANSACTIONS"]) == ("7", "5000")
+    monkeypatch.setenv("STREAMFLOW_STATE_TTL_DAYS", "7")
+    load_settings(home)
+    monkeypatch.setenv("STREAMFLOW_DUPLICATE_DAYS", "8")
+    with pytest.raises(UserError, match="STREAMFLOW_DUPLICATE_DAYS must be at most STREAMFLOW_STATE_TTL_DAYS"):
+        load_settings(home)
+    monkeypatch.setenv("STREAMFLOW_DUPLICATE_DAYS", "7")
+    monkeypatch.setenv("STREAMFLOW_DUPLICATE_TRANSACTIONS", "31")
+    with pytest.raises(UserError, match="STREAMFLOW_DUPLICATE_TRANSACTIONS: "):
+        load_settings(home)
+
+
 def test_the_printed_form_hides_the_password(home: Path) -> None:
     shown = load_settings(home).masked()
     assert shown["STREAMFLOW_POSTGRES_PORT"] == "5432"
