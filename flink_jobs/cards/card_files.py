@@ -166,7 +166,7 @@ def _rows_of(path: Path, mapping: ColumnMapping) -> Iterator[Row]:
     if kind == "csv":
         return csv_rows(path, mapping.dialect, check)
     if kind == "jsonl":
-        return json_rows(path, columns)
+        return json_rows(path)
     return parquet_rows(path, columns, mapping.amount.columns, check)
 
 

@@ -57,7 +57,7 @@ def take_sample(path: Path) -> Sample:
         return _csv_sample(path)
     rows: list[dict[str, str]] = []
     names: dict[str, None] = {}
-    source = json_rows(path, ()) if kind == "jsonl" else parquet_rows(path, _AllColumns(), (), lambda _: None)
+    source = json_rows(path) if kind == "jsonl" else parquet_rows(path, _AllColumns(), (), lambda _: None)
     for _, row in source:
         if not isinstance(row, RowError):
             flat = dict(_flat(row))

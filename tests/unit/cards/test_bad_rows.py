@@ -209,3 +209,17 @@ def test_the_column_of_an_error_is_not_that_of_an_absent_optional_cell(tmp_path:
     skipped = SkippedRows()
     assert list(read_events(path, mapping_for(path, None), skipped)) == []
     assert skipped.first_by_reason[RowReason.UNKNOWN_LABEL].column == "is_fraud"
+
+
+@pytest.mark.parametrize(
+    "extra", ['"location": {"lat": 1.5, "lat": 2.5}', '"note" : 1, "note" : 2', '"a": [{"b": 1, "b": 2}]']
+)
+def test_a_repeated_json_key_is_found_at_any_depth(tmp_path: Path, extra: str) -> None:
+    path = tmp_path / "a.jsonl"
+    fine = '"location" : {"lat": 1.5, "lon": 2.5}, "note": "a \\":", "b": [{"c": 1}, {"c": 2}]'
+    path.write_text(
+        "\n".join((LINE % number).replace("}", f", {more}}}", 1) for number, more in ((1, fine), (2, extra)))
+    )
+    skipped = SkippedRows()
+    assert len(list(read_events(path, mapping_for(path, None), skipped))) == 1
+    assert skipped.first_by_reason[RowReason.REPEATED_KEY].row == 2
