@@ -15,7 +15,8 @@ CardFile = Annotated[
     Path | None, typer.Option("--data", help="card file: .csv, .jsonl (each also .gz) or .parquet, oldest row first")
 ]
 MappingFile = Annotated[
-    Path | None, typer.Option("--mapping", help="column mapping; default: <data>.mapping.yaml in the same folder")
+    Path | None,
+    typer.Option("--mapping", help="column mapping or preset:NAME; default: <data>.mapping.yaml in the same folder"),
 ]
 SkipBadRows = Annotated[
     bool, typer.Option("--skip-bad-rows", help="skip and count rows that the mapping cannot convert")

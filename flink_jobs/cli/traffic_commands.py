@@ -70,7 +70,9 @@ def replay(
     file: Annotated[Path, typer.Argument(help="card file: .csv, .jsonl (each also .gz) or .parquet")],
     mapping: Annotated[
         Path | None,
-        typer.Option(help="column mapping; default: <name>.mapping.yaml in the file's folder; optional for JSON lines"),
+        typer.Option(
+            help="column mapping or preset:NAME; default: <name>.mapping.yaml beside the file, the wire format for JSON"
+        ),
     ] = None,
     speed: Speed = None,
     rate: Rate = None,
