@@ -22,6 +22,7 @@ In JSON lines and nested Parquet, ``a.b`` names the field ``b`` inside ``a``. ``
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from flink_jobs.cards.converters import Cell
     from flink_jobs.cards.labels import LabelValues
 
+_LAYOUT = re.compile(r"[\t\r\n]+")
 ASSUMED_CURRENCY = "USD"
 TEXT_FIELDS = ("merchant", "category", "channel", "country")
 PRESETS = Path(__file__).parent / "mappings"
@@ -105,7 +107,8 @@ class ColumnMapping:
         for field, source in self.texts:
             text = source.text(row)
             if text is not None:
-                document[field] = text
+                # A tab or line break inside a name is a layout of the export, and the detector rejects control characters.
+                document[field] = text if text.isprintable() else _LAYOUT.sub(" ", text)
         if self.location is not None:
             lat, lon = self.location[0].cell(row), self.location[1].cell(row)
             if lat is not None and lon is not None:

@@ -250,3 +250,10 @@ def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     path.write_text("fields:\n  merchant: a\n  merchant: b\n")
     with pytest.raises(DocumentError, match=r"line 3 is not valid YAML \(the key 'merchant' occurs twice\)"):
         load_mapping(path)
+
+
+def test_a_tab_or_line_break_inside_a_name_becomes_a_space(tmp_path: Path) -> None:
+    mapping = write(tmp_path, with_fields(merchant="shop"))
+    assert mapping.transaction({**ROW, "shop": "tab\there"})["merchant"] == "tab here"
+    assert mapping.transaction({**ROW, "shop": "two\r\nlines"})["merchant"] == "two lines"
+    assert mapping.transaction({**ROW, "shop": "Lawson\u3000Shibuya"})["merchant"] == "Lawson\u3000Shibuya"
