@@ -107,7 +107,7 @@ class ColumnMapping:
         for field, source in self.texts:
             text = source.text(row)
             if text is not None:
-                # A tab or line break inside a name is a layout of the export, and the detector rejects control characters.
+                # Exports put tabs and line breaks inside names; the detector rejects control characters.
                 document[field] = text if text.isprintable() else _LAYOUT.sub(" ", text)
         if self.location is not None:
             lat, lon = self.location[0].cell(row), self.location[1].cell(row)
