@@ -1,8 +1,8 @@
 """Back up the database every night, prove that the backup restores, and delete old backups.
 
-A backup is a dump of one snapshot of the database without the rows of gold, with row counts and checksums of every
-table. The DAG restores it into a scratch database on the same server and compares all tables. Only then does it delete
-older backups. `ops.backups` has the times of backup and verification.
+A backup is a dump of one snapshot of the database with row counts and checksums of every table, gold included. The DAG
+restores it into a scratch database on the same server and compares all tables. Only then does it delete older
+backups. `ops.backups` has the times of backup and verification.
 
 **If it fails**: the log names the failed program or table. Earlier backups stay, and an unfinished dump is deleted. The
 DAG uses the login of the owner, which may read all tables and create the scratch database. How to restore a backup:

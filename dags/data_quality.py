@@ -1,4 +1,7 @@
-"""Run every check of `sql/quality` on the last complete day, or on `day` (UTC) when triggered by hand.
+"""Run every check of `sql/quality` on each closed day since the last trusted one, or on `day` when triggered by hand.
+
+A day (UTC, of event time) is due again when rows were loaded after its checks. One run checks up to 31 days, the oldest
+first; `ops.quality_days` has the result of each.
 
 First, `streamflow completeness` compares Kafka's offsets with the rows and stores the result in `ops.kafka_positions`.
 If Kafka does not answer, the checks use the previous comparison. If a check with severity `error` finds a violation,
@@ -21,7 +24,7 @@ from flink_jobs.warehouse.orchestration import DAY_TRUSTED, RAW_SEEN, dag_head
     **dag_head(__doc__, tags=["warehouse", "quality"], minutes=30),
     params={
         "day": Param(
-            None, type=["null", "string"], format="date", description="UTC day; default: the last complete day"
+            None, type=["null", "string"], format="date", description="UTC day; default: the closed days that are due"
         )
     },
 )
@@ -29,16 +32,17 @@ def data_quality() -> None:
     """Wire the checks that gate the gold build."""
 
     @task
-    def choose_day(params: dict[str, str | None] | None = None) -> str:
-        from flink_jobs.warehouse.orchestration import raw_closed_day, transformer_dsn
+    def choose_days(params: dict[str, str | None] | None = None) -> dict[str, str]:
+        from flink_jobs.warehouse.closed_days import days_to_check
+        from flink_jobs.warehouse.orchestration import transformer_dsn
 
-        return (params or {}).get("day") or raw_closed_day(transformer_dsn())
+        return days_to_check(transformer_dsn(), (params or {}).get("day"))
 
     @task
     def compare_with_kafka() -> str:
         from flink_jobs.warehouse.commands import run_streamflow
 
-        # 0: complete; 3: incomplete; 4: Kafka does not answer. The checks decide whether the day passes.
+        # 0: complete; 3: incomplete; 4: Kafka does not answer. The checks decide whether the days pass.
         return str(run_streamflow("completeness", answers=(0, 3, 4)).document["verdict"])
 
     @task
@@ -49,27 +53,31 @@ def data_quality() -> None:
         return list(read_sql_files(QUALITY_CHECKS))
 
     @task_group
-    def gates(day: str) -> None:
+    def gates(days: dict[str, str]) -> None:
         @task(retries=0, map_index_template="{{ name }}")
-        def check(name: str, day: str) -> int:
+        def check(name: str, days: dict[str, str]) -> int:
             from datetime import date
 
             from airflow.sdk import get_current_context
 
             from flink_jobs.warehouse.orchestration import transformer_dsn
-            from flink_jobs.warehouse.run_log import check_day
+            from flink_jobs.warehouse.run_log import check_days
 
             get_current_context()["name"] = name  # type: ignore[typeddict-unknown-key]  # shown in place of the index
-            return check_day(transformer_dsn(), name, date.fromisoformat(day))
+            return check_days(transformer_dsn(), name, [date.fromisoformat(day) for day in days])
 
-        check.partial(day=day).expand(name=list_checks())
+        check.partial(days=days).expand(name=list_checks())
 
     @task(outlets=[DAY_TRUSTED])
-    def trust(day: str) -> str:
-        return day
+    def trust(days: dict[str, str]) -> list[str]:
+        from flink_jobs.warehouse.closed_days import trust_days
+        from flink_jobs.warehouse.orchestration import transformer_dsn
 
-    day = choose_day()
-    compare_with_kafka() >> gates(day) >> trust(day)  # type: ignore[arg-type]  # Airflow passes the value of the task at run time
+        trust_days(transformer_dsn(), days)
+        return list(days)
+
+    days = choose_days()
+    compare_with_kafka() >> gates(days) >> trust(days)  # type: ignore[arg-type]  # Airflow passes the value of the task at run time
 
 
 data_quality()

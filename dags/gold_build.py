@@ -1,4 +1,4 @@
-"""Build the marts with dbt, one task for each model with its tests, after the last complete day passed data quality.
+"""Build the marts with dbt, one task for each model with its tests, after the closed days passed data quality.
 
 A build merges only rows loaded since the last build. A run after a crash therefore completes the crashed run, and a
 second run changes nothing. To merge days again, trigger the DAG with `backfill_from` and `backfill_to`.

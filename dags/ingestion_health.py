@@ -2,8 +2,8 @@
 
 The DAG creates the partitions of the coming days, deletes rows that were loaded longer ago than `ops.partition_policy`
 keeps them (each deletion is recorded in `ops.retention_log`), and records the age of the newest decision in
-`ops.quality_results`. An old newest decision is a warning and fails no task. Then `data_quality` checks the last
-complete day.
+`ops.quality_results`. An old newest decision is a warning and fails no task. Then `data_quality` checks the
+closed days.
 
 **If it fails**: another session held a table for longer than the retries. The next run is usually enough; otherwise end
 the long query.
@@ -36,13 +36,11 @@ def ingestion_health() -> None:
 
     @task(outlets=[RAW_SEEN])
     def note_freshness() -> int:
-        from datetime import date
-
-        from flink_jobs.warehouse.orchestration import raw_closed_day, transformer_dsn
+        from flink_jobs.warehouse.orchestration import database_day, transformer_dsn
         from flink_jobs.warehouse.run_log import check_day
 
         dsn = transformer_dsn()
-        return check_day(dsn, "freshness", date.fromisoformat(raw_closed_day(dsn)))
+        return check_day(dsn, "freshness", database_day(dsn))
 
     create_partitions() >> expire_rows() >> note_freshness()
 

@@ -8,13 +8,17 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.demo.archived import open_archive
 from flink_jobs.demo.board import Board
+from flink_jobs.demo.labelling import DELAY_DAYS, label_run
 from flink_jobs.demo.plan import run_prefix
 from flink_jobs.demo.preparation import Session
 from flink_jobs.demo.summary import Locations, Summary
 from flink_jobs.demo.threads import Traffic
+from flink_jobs.errors import UserError
 from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.local.stack import Stack
 from flink_jobs.logs import json_log
@@ -81,6 +85,9 @@ def run_demo(plan: DemoPlan, audience: Audience, model_dir: Path | None = None) 
             log = json_log(files.enter_context((stack.home.logs / LOG_FILE).open("a", encoding="utf-8")), run=run)
             log.info("demo_started", events=plan.events, had_stack=session.had_stack, **session.timings.seconds)
             summary = _traffic(plan, settings, run, session, audience)
+            if not summary.interrupted:
+                with session.timings.measure("labels"):
+                    _label(plan, settings, summary, say)
             _log(log, summary)
             stays = plan.stay and not summary.interrupted
             audience.report(summary, session.leaves_stack or stays)
@@ -122,6 +129,17 @@ def _traffic(plan: DemoPlan, settings: Settings, run: str, session: Session, aud
         run, plan.data.name, board.ledger, in_kafka, in_postgres, seconds, board.latencies(), locations,
         session.timings.seconds, interrupted,
     )  # fmt: skip
+
+
+def _label(plan: DemoPlan, settings: Settings, summary: Summary, say: Say) -> None:
+    """Send the labels of the run. The reconciliation is done and does not depend on them, so a problem is a warning."""
+    try:
+        sent, archived = label_run(plan, settings, summary.run, summary.ledger.fates["decided"])
+    except (UserError, psycopg.Error) as problem:
+        say(f"warning: the demo's labels were not archived ({type(problem).__name__}); the marts show no precision")
+        return
+    missing = f", of which {archived:,} are in Postgres" if archived < sent else ""
+    say(f"Labels: {sent:,} sent, {DELAY_DAYS:.0f} days after their transactions{missing}.")
 
 
 def _show_until(done: Callable[[], bool], board: Board, traffic: Traffic, view: View, patience_s: float) -> None:

@@ -32,7 +32,7 @@ def find(dsn: str, day: date | None = None) -> Findings:
 
     Args:
         dsn: connection string of a login that may read gold; the analyst's is enough.
-        day: UTC day of event time; default: the last complete day.
+        day: UTC day of event time; default: the last closed day.
 
     Raises:
         UserError: the marts do not exist, are empty, or have no transaction of that day.

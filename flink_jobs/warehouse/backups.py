@@ -1,6 +1,6 @@
 """Backups that are proven to restore: a dump with checksums, restored into a scratch database and compared.
 
-A backup holds everything except the rows of gold, which ``streamflow marts`` builds again. It has two files:
+A backup holds everything, also gold: gold keeps rows that retention has deleted from raw. It has two files:
 ``NAME.dump`` for pg_restore, and ``NAME.json`` with the row count and checksum of each table. ``NAME.json`` is written
 last: a dump without it is not a complete backup.
 """
@@ -24,7 +24,7 @@ from psycopg import sql
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
 
-SCHEMAS: Final = ("raw", "ops", "ml", "silver")
+SCHEMAS: Final = ("raw", "ops", "ml", "silver", "gold")
 """Schemas whose tables are compared; partitions count as part of their table."""
 _TABLES: Final = """
     SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -63,7 +63,7 @@ def back_up(settings: Settings, folder: Path, now: datetime) -> Path:
         connection.read_only = True
         snapshot = _one(connection.execute("SELECT pg_export_snapshot()"))
         try:
-            command = ["pg_dump", "--format=custom", f"--snapshot={snapshot}", "--exclude-table-data=gold.*"]
+            command = ["pg_dump", "--format=custom", f"--snapshot={snapshot}"]
             _run(settings, settings.postgres_database, *command, f"--file={unfinished}")
             sums = sum_up(connection)
             unfinished.rename(dump)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -147,6 +148,12 @@ class Dbt:
         return ", ".join(f"{number} {status}" for status, number in counted.most_common())
 
 
+def _explanation(lines: Any) -> str:  # noqa: ANN401 - an open text stream, whichever kind
+    """Return dbt's text on an error as one line: the lines up to the next empty one, without their indentation."""
+    found = itertools.takewhile(bool, (line.strip() for line in lines))
+    return " ".join(found)
+
+
 def _follow(lines: Any, say: Say) -> list[str]:  # noqa: ANN401 - an open text stream, whichever kind
     """Report each finished model, and return the descriptions of failed nodes."""
     problems: list[str] = []
@@ -158,6 +165,8 @@ def _follow(lines: Any, say: Say) -> list[str]:  # noqa: ANN401 - an open text s
                 problems.append(text)
             if status in {"WARN", "FAIL", "ERROR"} or (status != "PASS" and _SHOWN_NODES.search(text)):
                 say(f"  {number}/{total} {status} {text}")
-        elif "[ERROR]" in line or "Encountered an error" in line:
+        elif "Encountered an error" in line:
+            problems.append(_explanation(lines) or line.strip())
+        elif "[ERROR]" in line:
             problems.append(line.split("[ERROR]:")[-1].strip())
     return problems

@@ -75,17 +75,26 @@ def ask(connection: psycopg.Connection[Any], query: SqlFile, day: date) -> Answe
 
 
 def last_closed_day(connection: psycopg.Connection[Any]) -> date | None:
-    """Return the last complete day of event time: the day before the day of the newest event.
+    """Return the last closed day of event time in gold (see ``closed_days``); without one, the newest day up to today.
 
-    If all events are on one day, return that day; without events, return None. The newest event may be years old, so
-    the marts of a replayed history do not depend on the wall clock.
+    A day is closed by the clock of the database and by load times, so a card with a fast clock closes no day. Without
+    events, return None.
     """
     row = connection.execute(
         """
+        WITH days AS (
+            SELECT occurred_on, loaded_at,
+                max(occurred_on) FILTER (WHERE occurred_on <= (now() AT TIME ZONE 'UTC')::date) OVER () AS last_day
+            FROM (
+                SELECT occurred_on, max(loaded_at) AS loaded_at FROM gold.fct_daily_fraud_summary GROUP BY 1
+            ) AS of_day
+        )
         SELECT coalesce(
-            (SELECT max(occurred_on) FROM gold.fct_daily_fraud_summary
-             WHERE occurred_on < (SELECT max(occurred_on) FROM gold.fct_daily_fraud_summary)),
-            (SELECT max(occurred_on) FROM gold.fct_daily_fraud_summary))
+            max(occurred_on) FILTER (
+                WHERE occurred_on < ((now() - interval '1 hour') AT TIME ZONE 'UTC')::date
+                AND (occurred_on < last_day OR loaded_at < now() - interval '1 hour')),
+            max(last_day), min(occurred_on))
+        FROM days
         """
     ).fetchone()
     return None if row is None else row[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
@@ -52,6 +52,31 @@ def check_day(dsn: str, name: str, day: date) -> int:
             f"run sql/quality/{name}.sql to see all rows; gold does not change until the day passes",
         )
     return len(answer.rows)
+
+
+def check_days(dsn: str, name: str, days: Sequence[date]) -> int:
+    """Run one check for several days; all of them, also if one fails. A check without a day runs once.
+
+    Returns:
+        The number of rows that violate the check.
+
+    Raises:
+        UserError: a check with severity ``error`` found violations; the message names the first day and the others.
+    """
+    check = read_sql_files(QUALITY_CHECKS).get(name)
+    if check is not None and "%(day)s" not in check.sql:
+        days = days[-1:]
+    violations, failed = 0, dict[date, UserError]()
+    for day in days:
+        try:
+            violations += check_day(dsn, name, day)
+        except UserError as problem:
+            failed[day] = problem
+    if failed:
+        first, *others = failed
+        also = f"; also {', '.join(map(str, others))}" if others else ""
+        raise UserError(f"{failed[first].what}{also}", failed[first].fix)
+    return violations
 
 
 def record_dbt_results(dsn: str, invocation_id: str, results: Iterable[Mapping[str, Any]]) -> int:

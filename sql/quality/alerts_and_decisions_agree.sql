@@ -1,12 +1,21 @@
 -- Check: every decision of the day at or above the threshold has an alert, and every alert has a decision.
 -- Severity: error
-with decisions as (
+-- Retention may have deleted the one and kept the other, so only rows are compared that were loaded a day after the
+-- latest deletion could reach.
+with kept as (
+    select coalesce(max(loaded_before) + interval '1 day', '-infinity') as since
+    from ops.retention_log
+    where table_name in ('raw.decisions', 'raw.alerts')
+),
+
+decisions as (
     select
         customer_id,
         transaction_id
     from raw.decisions
     where
         is_alert
+        and loaded_at >= (select kept.since from kept)
         and event_time >= %(day)s::timestamp at time zone 'UTC'
         and event_time < (%(day)s::date + 1)::timestamp at time zone 'UTC'
 ),
@@ -17,7 +26,8 @@ alerts as (
         transaction_id
     from raw.alerts
     where
-        event_time >= %(day)s::timestamp at time zone 'UTC'
+        loaded_at >= (select kept.since from kept)
+        and event_time >= %(day)s::timestamp at time zone 'UTC'
         and event_time < (%(day)s::date + 1)::timestamp at time zone 'UTC'
 )
 

@@ -64,6 +64,10 @@ def test_the_demo_starts_everything_accounts_for_every_record_and_leaves_nothing
     assert result["latency"]["readable"]["count"] == 2_000
     assert (result["balanced"], result["interrupted"], result["exit_code"]) == (True, False, 0)
 
+    assert "Labels: 2,000 sent, 7 days after their transactions." in done.stderr, (
+        "the archive did not write every label"
+    )
+
     record = StackRecord.load(home / "stack.json")
     assert process.marked(record.stack_id) == [], "processes were left behind"
     assert record.processes == {}

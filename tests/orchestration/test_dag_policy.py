@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from airflow.serialization.serialized_objects import DagSerialization
 
 from flink_jobs.settings import REPO_ROOT, Settings
+from flink_jobs.warehouse.orchestration import record_retry
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -61,3 +64,13 @@ def test_a_dag_has_a_task_for_each_model_and_no_secret(bag: DagBag, settings: Se
     password = settings.postgres_login("transformer")[1].get_secret_value()
     for dag in bag.dags.values():
         assert password not in json.dumps(DagSerialization.serialize_dag(dag), default=str)
+
+
+def test_an_incident_without_an_exception_says_what_happened(ask: Callable[..., list[tuple[Any, ...]]]) -> None:
+    """Airflow passes no exception to the callback of a retry."""
+    instance = SimpleNamespace(dag_id="policy", task_id="one", run_id="r", try_number=2)
+    record_retry({"ti": instance, "exception": None})
+    record_retry({"ti": instance, "exception": ValueError("no answer")})
+    what = "SELECT what FROM ops.incidents WHERE dag_id = 'policy' ORDER BY incident_id"
+    assert ask(what) == [("try 2 failed; the log of the task has the error",), ("no answer",)]
+    ask("DELETE FROM ops.incidents WHERE dag_id = 'policy'")

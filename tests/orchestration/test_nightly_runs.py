@@ -110,7 +110,8 @@ def test_a_backup_is_restored_and_compared_and_old_backups_are_deleted(
             assert here == rows_of(scratch.postgres_dsn, table)
             assert here, f"{table} has no rows: the comparison would be empty"
         for (table,) in ask("SELECT tablename FROM pg_tables WHERE schemaname = 'gold'"):
-            assert rows_of(scratch.postgres_dsn_as("transformer"), f"gold.{table}") == []
+            here = rows_of(settings.postgres_dsn, f"gold.{table}")
+            assert rows_of(scratch.postgres_dsn_as("transformer"), f"gold.{table}") == here
         with psycopg.connect(scratch.postgres_dsn_as("analyst")) as connection, pytest.raises(psycopg.Error):
             connection.execute("SELECT FROM raw.decisions")
 

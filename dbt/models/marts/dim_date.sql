@@ -1,9 +1,10 @@
+-- The days of gold, not of raw: gold keeps the days that retention has deleted from raw.
 with days as (
 
     select
-        min((occurred_at at time zone 'UTC')::date) as first_day,
-        max((occurred_at at time zone 'UTC')::date) as last_day
-    from {{ ref('stg_decisions') }}
+        min(occurred_on) as first_day,
+        max(occurred_on) as last_day
+    from {{ ref('fct_transactions') }}
 
 ),
 

@@ -1,4 +1,5 @@
-{{ config(materialized='incremental', incremental_strategy='merge', unique_key=['occurred_on', 'currency']) }}
+-- A day is replaced as a whole: a transaction whose currency changed must leave no row of the old currency.
+{{ config(materialized='incremental', incremental_strategy='delete+insert', unique_key='occurred_on') }}
 
 with transactions as (
 

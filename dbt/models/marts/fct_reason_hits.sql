@@ -1,7 +1,8 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='merge',
-    unique_key=['transaction_key', 'reason_code'],
+    incremental_strategy='delete+insert',
+    unique_key='transaction_key',
+    pre_hook='{{ delete_reasons_of_changed_transactions() }}',
     indexes=[{'columns': ['loaded_at']}]
 ) }}
 
