@@ -27,12 +27,10 @@ NO_DECISIONS = "score some transactions first: `make demo`"
 
 Day = Annotated[
     datetime | None,
-    typer.Option(
-        formats=["%Y-%m-%d"], show_default=False, help="day of event time, UTC; default: the last closed day"
-    ),
+    typer.Option(formats=["%Y-%m-%d"], show_default=False, help="day of event time, UTC; default: the last closed day"),
 ]
 FullRefresh = Annotated[
-    bool, typer.Option("--full-refresh", help="rebuild the incremental models; refused if raw no longer holds all rows; default: merge new rows")
+    bool, typer.Option("--full-refresh", help="rebuild the incremental models, unless that would erase rows of gold")
 ]
 Docs = Annotated[bool, typer.Option("--docs/--no-docs", help="also write dbt's documentation")]
 
