@@ -46,7 +46,7 @@ SAMPLES = {
     "banksim": (
         "step,customer,age,gender,zipcodeOri,merchant,zipMerchant,category,amount,fraud\n"
         "0,'C1093826151','4','M','28007','M348934600','28007','es_transportation',4.55,0\n"  # pragma: allowlist secret
-        "179,'C352968107','2','M','28007','M348934600','28007','es_transportation',39.68,1\n"  # pragma: allowlist secret
+        "179,'C352968107','2','M','28007','M348934600','28007','es_health',39.68,1\n"  # pragma: allowlist secret
     ),
     "handbook": (
         "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,TX_AMOUNT,TX_TIME_SECONDS,TX_TIME_DAYS,TX_FRAUD,"
