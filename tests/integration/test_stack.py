@@ -123,6 +123,7 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
             "ops.superseded_decisions": ["source_topic", "source_partition", "source_offset"],
             "ops.offsets_without_record": ["topic", "partition", "first_offset"],
             "ops.redrives": ["redrive_id"],
+            "ops.quality_days": ["day"],
         }
         connection.execute(
             "INSERT INTO ops.control_audit (control_id, schema_version, revision, outcome, issued_at_ms, applied_at_ms,"
