@@ -9,6 +9,7 @@ from kafka.errors import KafkaError
 
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.retries import retried
 from flink_jobs.kafka.topics import admin
 
 
@@ -31,8 +32,8 @@ def consumer_lag(broker: Broker) -> list[ConsumerLag]:
     """Return the lag of every group; an empty list if the broker does not answer, so that a status still prints."""
     try:
         with admin(broker) as client:
-            groups = [group["group_id"] for group in client.list_groups()]
-            positions = client.list_group_offsets(dict.fromkeys(groups)) if groups else {}
+            groups = [group["group_id"] for group in retried(client.list_groups)]
+            positions = retried(lambda: client.list_group_offsets(dict.fromkeys(groups))) if groups else {}
             wanted = {partition for offsets in positions.values() for partition in offsets}
             ends = client.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST)) if wanted else {}
     except (KafkaError, UserError):

@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.kafka.retries import retried
 from flink_jobs.kafka.topics import admin
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
     try:
         with CommittedReader(broker, list(groups)) as reader, admin(broker) as client:
             # A group that never committed has no coordinator to ask.
-            known = {group["group_id"] for group in client.list_groups()} & set(groups.values())
-            committed = client.list_group_offsets(dict.fromkeys(known)) if known else {}
+            known = {group["group_id"] for group in retried(client.list_groups)} & set(groups.values())
+            committed = retried(lambda: client.list_group_offsets(dict.fromkeys(known))) if known else {}
             ends = reader.end_offsets()
             first = client.list_partition_offsets({TopicPartition(*place): OffsetSpec.EARLIEST for place in ends})
     except KafkaError as cause:

@@ -117,10 +117,10 @@ def committed(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[dict[str,
         return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
 
 
-def keys(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[bytes | None]:
-    """Return the message keys of an output topic."""
+def documents_by_key(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[tuple[bytes | None, dict[str, Any]]]:
+    """Return the key and the document of each committed record, in order within each partition."""
     with CommittedReader(stack.settings().broker(), [topic_name(prefix, suffix)]) as reader:
-        return [record.key for record in reader.read_to_end()]
+        return [(record.key, orjson.loads(record.value)) for record in reader.read_to_end() if record.value is not None]
 
 
 def own_topics(stack: Stack, prefix: str) -> str:
