@@ -27,7 +27,8 @@ def completeness(
     """Check that every record the detector has read has its row in Postgres, and that the archive job has no backlog.
 
     A record that was redelivered and decided again is not missing, nor is an offset that holds no committed record (the
-    end of a transaction, or a record of an aborted one).
+    end of a transaction, or a record of an aborted one). A record that has its row is not backlog, even if the job was
+    stopped before it committed the offset.
 
     The result is recorded in ops.kafka_positions. Exit code 0: complete; 3: records are missing or in the backlog;
     4: unknown, because Kafka does not answer.
@@ -35,26 +36,29 @@ def completeness(
     Example: streamflow completeness --wait 60
     """
     from flink_jobs.contracts.topic_contracts import topic_name
-    from flink_jobs.kafka.positions import committed_offsets, read_positions
+    from flink_jobs.kafka.positions import READERS, committed_offsets, read_positions, waiting_records
     from flink_jobs.kafka.topics import is_ready
     from flink_jobs.waiting import WaitTimeoutError, wait_for
+    from flink_jobs.warehouse.backlog import without_row
     from flink_jobs.warehouse.completeness import compare
 
     settings = load_settings()
-    broker, prefix = settings.broker(), settings.topic_prefix
+    broker, prefix, dsn = settings.broker(), settings.topic_prefix, settings.postgres_dsn_as("transformer")
     if not is_ready(broker):
         _answer(output, [], f"no Kafka broker answers at {broker}")
         raise typer.Exit(UNKNOWN_EXIT)
     latest: list[Compared] = []
 
     transactions = topic_name(prefix, "transactions")
+    suffixes = {topic_name(prefix, suffix): suffix for suffix in READERS}
 
     def is_complete() -> bool:
         positions = read_positions(broker, prefix)
+        positions = without_row(dsn, positions, suffixes, waiting_records(broker, positions))
         backlog = sum(item.waiting for item in positions if item.topic != transactions)
         # While the archive has a backlog, offsets without an outcome are no finding yet.
         read = None if backlog else partial(committed_offsets, broker, transactions)
-        latest[:] = compare(settings.postgres_dsn_as("transformer"), positions, transactions, read)
+        latest[:] = compare(dsn, positions, transactions, read)
         return all(item.is_complete for item in latest)
 
     try:

@@ -60,7 +60,7 @@ def submit(
     Each job resumes from its newest completed checkpoint or savepoint: state and Kafka offsets are those of the
     snapshot. `--fresh` starts it without state.
     """
-    stack, settings = Stack(), load_settings()
+    stack, settings = Stack(say=say), load_settings()
     rest = FlinkRest(settings.flink_rest_url)
     names = list(JOBS) if which is JobChoice.ALL else [which.value]
     if from_savepoint and len(names) > 1:
@@ -72,18 +72,11 @@ def submit(
     if from_savepoint and fresh:
         raise UserError("--from-savepoint and --fresh exclude each other", "use one of them", ErrorCode.USAGE_ERROR)
     widths = {name: parallelism if name == "detect" else None for name in names}
-    starts = _choose(rest, settings, widths, fresh=fresh, savepoint=from_savepoint)
     environment: dict[str, str] = {"STREAMFLOW_SINK_GUARANTEE": guarantee} if guarantee else {}
-
-    def start(name: str) -> str:
-        job = Submission(REPO_ROOT / JOBS[name], (), widths[name], starts[name].savepoint, {}, environment)
-        job_id = submit_job(stack.flink_client(), rest, job)
-        say(f"{name} runs as {job_id}")
-        return job_id
-
-    say(f"Submitting {' and '.join(names)} ...")
-    with ThreadPoolExecutor(len(names)) as pool:  # a client mostly waits for its JVM to start
-        started = dict(zip(names, pool.map(start, names), strict=True))
+    with stack.submitting():
+        starts = _choose(rest, settings, widths, fresh=fresh, savepoint=from_savepoint)
+        say(f"Submitting {' and '.join(names)} ...")
+        started = _start(stack, rest, starts, widths, environment)
     emit(
         output,
         {
@@ -93,6 +86,25 @@ def submit(
         },
         lambda: out.print(f"Flink UI: {settings.flink_rest_url}"),
     )
+
+
+def _start(
+    stack: Stack,
+    rest: FlinkRest,
+    starts: dict[str, Start],
+    widths: dict[str, int | None],
+    environment: dict[str, str],
+) -> dict[str, str]:
+    """Submit the jobs side by side and return their ids by name."""
+
+    def start(name: str) -> str:
+        job = Submission(REPO_ROOT / JOBS[name], (), widths[name], starts[name].savepoint, {}, environment)
+        job_id = submit_job(stack.flink_client(), rest, job)
+        say(f"{name} runs as {job_id}")
+        return job_id
+
+    with ThreadPoolExecutor(len(starts)) as pool:  # a client mostly waits for its JVM to start
+        return dict(zip(starts, pool.map(start, starts), strict=True))
 
 
 def _choose(

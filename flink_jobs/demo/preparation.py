@@ -165,7 +165,7 @@ class Session:
             if version is None and self._training is not None:
                 version = finish_training(self._training)
         self._say(f"Model {version} is ready")
-        with self.timings.measure("jobs"):
+        with self.timings.measure("jobs"), self.stack.submitting():
             self._submit(settings, str(version), model_dir)
         return settings
 

@@ -16,10 +16,10 @@ from flink_jobs.kafka.retries import retried
 from flink_jobs.kafka.topics import admin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from flink_jobs.kafka.broker import Broker
-    from flink_jobs.kafka.consumer import Position
+    from flink_jobs.kafka.consumer import Position, Record
 
 READERS: Final[Mapping[str, str]] = {
     "transactions": "detect", "decisions": "archive", "alerts": "archive", "dlq": "archive", "audit": "archive",
@@ -44,7 +44,8 @@ class PartitionPosition(NamedTuple):
         first_offset: of the oldest record that Kafka still has.
         end_offset: after the last committed record.
         read_offset: the offset that the job committed with its last checkpoint; ``None`` before the first.
-        waiting: committed records that the job has not read.
+        waiting: committed records behind ``read_offset``. A job that was stopped may have written the rows of some:
+            its last commit does not arrive (``warehouse.backlog`` looks for the rows).
     """
 
     topic: str
@@ -81,20 +82,38 @@ def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
     oldest = {place: first[TopicPartition(*place)].offset for place in ends}
     begin = {place: max(oldest[place], read[place] or 0) for place in ends}
     waiting = {place: ends[place] - begin[place] for place in ends}
-    waiting |= _count(broker, {place: at for place, at in begin.items() if 0 < waiting[place] <= COUNT_UP_TO})
+    countable = {place: at for place, at in begin.items() if 0 < waiting[place] <= COUNT_UP_TO}
+    # Ends of transactions take offsets and are not records.
+    found = Counter((record.topic, record.partition) for record in _records(broker, countable))
+    waiting |= {place: found[place] for place in countable}
     return [
         PartitionPosition(*place, oldest[place], ends[place], read[place], waiting[place]) for place in sorted(ends)
     ]
 
 
-def _count(broker: Broker, begin: Mapping[Position, int]) -> dict[Position, int]:
-    """Return the number of committed records; transaction markers take offsets and are not records."""
-    if not begin:
-        return {}
-    found: Counter[Position] = Counter()
-    with CommittedReader(broker, sorted({topic for topic, _ in begin}), begin, only=begin.keys()) as reader:
-        found.update((record.topic, record.partition) for record in reader.read_to_end())
-    return {place: found[place] for place in begin}
+def waiting_records(broker: Broker, positions: Iterable[PartitionPosition]) -> Iterator[Record]:
+    """Yield the committed records behind the committed offset of their job, of partitions with few of them.
+
+    Partitions with more than ``COUNT_UP_TO`` offsets to read are left out.
+
+    Raises:
+        UserError: the broker does not answer.
+    """
+    begin = {
+        (item.topic, item.partition): max(item.first_offset, item.read_offset or 0)
+        for item in positions
+        if item.waiting
+    }
+    ends = {(item.topic, item.partition): item.end_offset for item in positions}
+    few = {place: at for place, at in begin.items() if ends[place] - at <= COUNT_UP_TO}
+    return (record for record in _records(broker, few) if record.offset < ends[record.topic, record.partition])
+
+
+def _records(broker: Broker, begin: Mapping[Position, int]) -> Iterator[Record]:
+    """Yield the committed records of partitions from these offsets on."""
+    if begin:
+        with CommittedReader(broker, sorted({topic for topic, _ in begin}), begin, only=begin.keys()) as reader:
+            yield from reader.read_to_end()
 
 
 def committed_offsets(broker: Broker, topic: str, ranges: Sequence[tuple[int, int, int]]) -> set[tuple[int, int]]:

@@ -30,6 +30,11 @@ class Home:
         return self.root / "lock"
 
     @property
+    def submit_lock(self) -> Path:
+        """The lock file that ``submit`` and the demo hold from the check for running jobs until their jobs run."""
+        return self.root / "submit.lock"
+
+    @property
     def logs(self) -> Path:
         """The logs of all processes of the stack."""
         return self.root / "logs"

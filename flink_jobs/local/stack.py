@@ -248,3 +248,19 @@ class Stack:
                     "wait for it to end",
                 ) from None
             yield
+
+    @contextlib.contextmanager
+    def submitting(self) -> Iterator[None]:
+        """Let one command at a time check for running jobs and submit its own; wait while another one does.
+
+        Two commands at once would both see that no job runs, and the second job of a consumer group would process every
+        record a second time.
+        """
+        self.home.root.mkdir(parents=True, exist_ok=True)
+        with self.home.submit_lock.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say("Another streamflow command is submitting jobs to this stack; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

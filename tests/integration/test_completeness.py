@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING, cast
 
+import orjson
 import psycopg
 import pytest
 from confluent_kafka import Producer
 from psycopg import sql
 
-from flink_jobs.kafka.positions import PartitionPosition, committed_offsets, read_positions
+from flink_jobs.core.decision import build_alert
+from flink_jobs.job.archiver.tables import ARCHIVE_OF
+from flink_jobs.kafka.consumer import Record
+from flink_jobs.kafka.positions import PartitionPosition, committed_offsets, read_positions, waiting_records
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from flink_jobs.waiting import wait_for
+from flink_jobs.warehouse.backlog import without_row
 from flink_jobs.warehouse.completeness import OffsetRange, compare, without_records
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration import jobs
-from tests.integration.decided_cards import TOPIC, DecidedCards, Document, archive, decide
+from tests.integration.decided_cards import TOPIC, DecidedCards, Document, archive, decide, label_of, upsert
+
+if TYPE_CHECKING:
+    from flink_jobs.core.documents import DecisionDocument
 
 pytestmark = pytest.mark.stack
 
@@ -88,6 +97,72 @@ def test_a_redelivery_that_was_decided_again_and_offsets_without_a_record_are_no
     assert lost.missing == 2, "rows deleted by hand are found, also where their transaction was decided twice"
 
 
+def test_a_record_that_has_its_row_is_not_backlog(fresh_database: Settings) -> None:
+    """The committed offsets are older than the rows after a job stopped with a savepoint."""
+    dsn = fresh_database.postgres_dsn
+    apply_migrations(dsn, MIGRATIONS)
+    cards = decide(100)
+    cards.alerts = [dict(build_alert(cast("DecisionDocument", item), None)) for item in cards.decisions[:5]]
+    cards.labels = [label_of(item, is_fraud=True) for item in cards.decisions[:3]]
+    audit = {
+        "control_id": "c", "outcome": "applied", "schema_version": 1, "revision": 1, "issued_by": "t", "detail": None,
+        "issued_at_ms": 1, "reason": None, "applied_at_ms": 1, "changes": {},
+    }  # fmt: skip
+    archive(dsn, cards)
+    first = cards.decisions[0]
+    again = {**first, "source": {**first["source"], "offset": 10_000}}
+    letter = {
+        **cards.dlq[0], "dlq_id": "of-the-archive", "topic": "x.labels", "partition": 0, "offset": len(cards.labels),
+        "disposition": "incident", "stage": "archive",
+    }  # fmt: skip
+    archive(dsn, DecidedCards(decisions=[again], dlq=[letter]))
+    with psycopg.connect(dsn) as connection:
+        upsert(connection, ARCHIVE_OF["audit"], [audit])
+
+    inputs = {decision["source"]["offset"]: decision for decision in (*cards.decisions, again)}
+    inputs |= {item["offset"]: item for item in cards.dlq if item["disposition"] != "incident"}
+    topics: dict[str, list[tuple[int, Document]]] = {
+        "decisions": list(enumerate([*cards.decisions, again])),
+        "alerts": list(enumerate(cards.alerts)),
+        "dlq": list(enumerate([*cards.dlq, letter])),
+        "labels": list(enumerate([*cards.labels, {"label_id": 7}])),  # the archive rejected the last one
+        "audit": [(0, audit)],
+        "transactions": sorted(inputs.items()),
+    }
+    assert all(topics.values())
+    names = {TOPIC if suffix == "transactions" else f"x.{suffix}": suffix for suffix in topics}
+
+    def waiting() -> dict[str, int]:
+        records = [
+            Record(name, 0, offset, 0, None, orjson.dumps(document))
+            for name, suffix in names.items()
+            for offset, document in topics[suffix]
+        ]
+        positions = [PartitionPosition(name, 0, 0, 99, None, len(topics[suffix])) for name, suffix in names.items()]
+        return {names[item.topic]: item.waiting for item in without_row(dsn, positions, names, records)}
+
+    assert waiting() == dict.fromkeys(topics, 0)
+    with psycopg.connect(dsn) as connection:  # one row of each table, and the row that was decided again
+        connection.execute(
+            "DELETE FROM raw.decisions WHERE transaction_id IN (%s, %s)",
+            (first["transaction_id"], cards.decisions[1]["transaction_id"]),
+        )
+        for table, key, value in (
+            ("raw.alerts", "alert_id", cards.alerts[0]["alert_id"]),
+            ("raw.dead_letters", "dlq_id", cards.dlq[0]["dlq_id"]),
+            ("raw.labels", "label_id", cards.labels[0]["label_id"]),
+            ("ops.control_audit", "control_id", "c"),
+        ):
+            delete = sql.SQL("DELETE FROM {} WHERE {} = %s").format(
+                sql.Identifier(*table.split(".")), sql.Identifier(key)
+            )
+            connection.execute(delete, (value,))
+    # The replaced decision keeps its evidence in ops.superseded_decisions; the input also lost its dead letter.
+    assert waiting() == {"decisions": 2, "alerts": 1, "dlq": 1, "labels": 1, "audit": 1, "transactions": 3}
+    unlisted = PartitionPosition("x.alerts", 1, 0, 50_000, 0, 50_000)
+    assert without_row(dsn, [unlisted], names, []) == [unlisted], "too many to read: counted by offsets"
+
+
 def test_offsets_of_a_transactional_producer(stack: Stack) -> None:
     """Three committed records, three aborted ones, two committed ones: five records and five other offsets."""
     prefix = jobs.own_topics(stack, "transactional")
@@ -126,6 +201,8 @@ def test_records_that_no_job_has_read_are_pending_and_not_missing(stack: Stack) 
     for position in positions:
         waiting[position.topic.removeprefix(f"{prefix}.")] += position.waiting
     assert +waiting == Counter(transactions=5, decisions=7)
+    found = Counter(record.topic for record in waiting_records(settings.broker(), positions))
+    assert found == {f"{prefix}.transactions": 5, f"{prefix}.decisions": 7}
     compared = compare(settings.postgres_dsn_as("transformer"), positions, f"{prefix}.transactions")
     assert {item.missing for item in compared if item.position.topic == f"{prefix}.transactions"} == {0}
     assert not all(item.is_complete for item in compared)

@@ -106,6 +106,12 @@ def a_copy_stops_nothing(operator: Operator, job_id: str) -> None:
     assert [item.job_id for item in operator.stack.rest().active_jobs()] == [job_id]
 
 
+def nothing_is_missing_after(operator: Operator, what: str) -> None:
+    """Check that every record has its row; jobs that are stopped get no time to commit anything."""
+    done = operator.run("completeness", "--wait", "30")
+    assert done.returncode == 0, (what, done.stdout)
+
+
 def test_state_survives_down_a_moved_folder_up_submit_and_a_demo(operator: Operator) -> None:
     needs = operator.refused("submit")
     assert "detect and archive need 2 task slots, 1 is free" in needs
@@ -155,3 +161,10 @@ def test_state_survives_down_a_moved_folder_up_submit_and_a_demo(operator: Opera
     with open_snapshot(found.uri) as snapshot:
         remembered = {customer.customer_id for customer in snapshot.customers()}
     assert customers < remembered, "the demo adds its customers to those that were known"
+    nothing_is_missing_after(operator, "the demo stopped its jobs, so that their last offsets are not committed")
+
+    operator.does("down")
+    operator.does("up", "--taskmanagers", "2")
+    nothing_is_missing_after(operator, "no job runs")
+    operator.does("submit")
+    nothing_is_missing_after(operator, "the jobs run again")

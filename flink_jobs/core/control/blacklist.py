@@ -4,7 +4,7 @@ Entries and transactions are compared in one normal form, so that spelling varia
 
 - merchant: without outer white space, Unicode NFC, upper and lower case are equal;
 - customer: without outer white space, Unicode NFC;
-- country: two letters (ISO 3166-1 alpha-2), without outer white space, upper and lower case are equal.
+- country: an ISO 3166-1 alpha-2 code, without outer white space, upper and lower case are equal.
 
 An entry keeps its spelling, so configurations in savepoints and audit records of older releases match the same way.
 """
@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+from flink_jobs.core.countries import COUNTRIES, meant_country
 from flink_jobs.core.documents import BlacklistChange, BlacklistChanges
 from flink_jobs.core.texts import composed
 from flink_jobs.core.transaction import Transaction
 
 KINDS: Final = ("customer", "merchant", "country")
-_COUNTRY_CHARS: Final = 2
 _ENTRIES_SHOWN: Final = 5
 _CHARS_SHOWN: Final = 64
 
@@ -86,7 +86,7 @@ def unmatchable(changes: BlacklistChanges) -> str:
         added = _change_of(changes, kind).get("add", [])
         useless = [entry for entry in added if not _can_match(kind, entry)]
         if useless:
-            needed = "write the two letters of ISO 3166-1, such as US" if kind == "country" else "they are empty"
+            needed = _meant_countries(useless) if kind == "country" else "they are empty"
             problems.append(f"{kind} entries that match nothing: {_shown(useless)}; {needed}")
     return "; ".join(problems)
 
@@ -109,7 +109,14 @@ def _change_of(changes: BlacklistChanges, kind: str) -> BlacklistChange:
 
 def _can_match(kind: str, entry: str) -> bool:
     key = KEY_OF[kind](entry)
-    return bool(key) and (kind != "country" or (len(key) == _COUNTRY_CHARS and key.isascii() and key.isalpha()))
+    return key in COUNTRIES if kind == "country" else bool(key)
+
+
+def _meant_countries(entries: list[str]) -> str:
+    """Return what to write in place of entries that are no ISO 3166-1 code."""
+    meant = {_shown([entry]): meant_country(_country_key(entry)) for entry in entries[:_ENTRIES_SHOWN]}
+    known = ", ".join(f"{code} for {entry}" for entry, code in meant.items() if code)
+    return f"write {known}" if known else "write the two letters of ISO 3166-1, such as US"
 
 
 def _changed_entries(kind: str, entries: frozenset[str], change: BlacklistChange | None) -> frozenset[str]:

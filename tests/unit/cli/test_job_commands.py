@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink.admission import TOPIC_PREFIX
 from flink_jobs.flink.submit import Submission
 from flink_jobs.local.stack import Stack
+from flink_jobs.settings import REPO_ROOT
 from tests import golden
 from tests.fake_flink import ID, FakeFlink, serving
 
@@ -110,6 +113,21 @@ def test_nothing_is_submitted_without_slots_or_beside_a_job_that_runs(
     code, told = run(submit)
     assert (code, submitted) == (2, [])
     assert told.startswith(f"archive is RUNNING already as job {ID}, in consumer group {PREFIX}-archive; ")
+
+
+def test_a_second_submit_waits_for_the_first_and_is_refused(fake: FakeFlink, tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "flink_jobs.cli", "submit", "archive"]
+    with Stack(tmp_path / "home").submitting():
+        second = subprocess.Popen(command, cwd=REPO_ROOT, stderr=subprocess.PIPE, text=True)
+        assert second.stderr is not None
+        told = second.stderr.readline()
+        fake.runs("streamflow-archive", **{TOPIC_PREFIX: PREFIX})
+    _, errors = second.communicate(timeout=120)
+    assert "Another streamflow command is submitting jobs to this stack; waiting for it" in f"{told} {errors}", (
+        "it did not wait"
+    )
+    assert second.returncode == 2
+    assert f"archive is RUNNING already as job {ID}" in " ".join(errors.split())
 
 
 def test_an_unreadable_snapshot_keeps_every_job_from_starting(

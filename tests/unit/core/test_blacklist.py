@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import orjson
 import pytest
 
-from flink_jobs.core.control.blacklist import Blacklist, changed_blacklist
+from flink_jobs.core.control.blacklist import Blacklist, changed_blacklist, unmatchable
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.messages import ControlMessage, apply_control, parse_control, remarks
+from flink_jobs.core.countries import COUNTRIES
 from flink_jobs.core.documents import BlacklistChanges
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
@@ -79,6 +82,32 @@ def test_an_entry_that_can_match_nothing_is_refused_by_the_sender_and_reported_b
         )
     assert isinstance(apply_control(DetectionConfig(), sent), DetectionConfig), "revisions stay as they were"
     assert "match nothing" in remarks(DetectionConfig(), sent)
+
+
+@pytest.mark.parametrize(
+    ("entries", "fix"),
+    [
+        (["UK"], "'UK'; write GB for 'UK'"),
+        (["usa", "EL", "QQ"], "'usa', 'EL', 'QQ'; write US for 'usa', GR for 'EL'"),
+        (["XX"], "'XX'; write the two letters of ISO 3166-1, such as US"),
+    ],
+)
+def test_a_code_of_no_country_is_refused_with_the_code_that_is_meant(entries: list[str], fix: str) -> None:
+    assert unmatchable({"country": {"add": entries}}) == f"country entries that match nothing: {fix}"
+
+
+def test_codes_in_use_are_accepted() -> None:
+    assert unmatchable({"country": {"add": ["us", " GB ", "XK", "CW", "SS"]}}) == ""
+    listed = DetectionConfig(blacklist=Blacklist(country=frozenset({"UK"})))
+    assert remarks(listed, message({"country": {"remove": ["UK"]}})) == "", "an entry of an older release can go"
+
+
+def test_the_countries_are_those_of_the_time_zone_database() -> None:
+    table = resources.files("tzdata").joinpath("zoneinfo/iso3166.tab").read_text(encoding="utf-8")
+    codes = {line.split("\t")[0] for line in table.splitlines() if line and not line.startswith("#")}
+    assert codes
+    assert COUNTRIES - codes == {"XK"}
+    assert codes <= COUNTRIES
 
 
 def test_removing_an_entry_that_is_not_listed_is_reported() -> None:
