@@ -142,4 +142,4 @@ clean: ## stop the stack, delete its data and all caches; keep .venv and .tools
 	@if [ -x $(STREAMFLOW) ]; then $(STREAMFLOW) down --wipe; fi
 	@rm -rf .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@rm -rf dbt/target dbt/logs
-	@find flink_jobs ml tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find api flink_jobs ml tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,7 +28,7 @@ SECRETS_DIR = "STREAMFLOW_SECRETS_DIR"
 Guarantee = Literal["exactly_once", "at_least_once"]
 ExecutionMode = Literal["thread", "process"]
 StartFrom = Literal["committed", "earliest", "latest"]
-DatabaseRole = Literal["writer", "transformer", "analyst"]
+DatabaseRole = Literal["writer", "transformer", "analyst", "api"]
 """A database role; ``sql/migrations`` grants its rights."""
 KafkaRole = Literal["detect", "archive", "traffic", "tools"]
 """A Kafka account; ``flink_jobs/contracts/access.py`` defines its rights."""
@@ -87,6 +87,8 @@ class Settings(BaseSettings):
         default="streamflow_analyst", description="database role that reports use to read the gold layer"
     )
     postgres_analyst_password: SecretStr | None = None
+    postgres_api_user: str = Field(default="streamflow_api", description="database role of the HTTP service")
+    postgres_api_password: SecretStr | None = None
 
     report_dir: Path = Field(
         default_factory=lambda: stack_home() / "reports", description="folder for reports of scheduled runs"

@@ -15,7 +15,7 @@ from flink_jobs.flink.stopping import SAVEPOINT_LIMIT_S
 from flink_jobs.job.start_point import place_of
 from flink_jobs.kafka import lag
 from flink_jobs.local.job_state import deleted, kept, old_snapshots
-from flink_jobs.local.launch import COMPONENTS
+from flink_jobs.local.launch import COMPONENTS, Component
 from flink_jobs.local.stack import Stack
 
 FlinkPort = Annotated[
@@ -26,6 +26,9 @@ KafkaPort = Annotated[
 ]
 PostgresPort = Annotated[
     int | None, typer.Option(min=1, max=65535, show_default="any free port", help="port of Postgres")
+]
+ApiPort = Annotated[
+    int | None, typer.Option(min=1, max=65535, show_default="any free port", help="port of the HTTP API")
 ]
 Secure = Annotated[
     bool | None,
@@ -49,6 +52,8 @@ def up(
     ha: Annotated[
         bool, typer.Option("--ha", help="also start ZooKeeper: jobs resume when `up` restarts a failed JobManager")
     ] = False,
+    api: Annotated[bool, typer.Option("--api", help="also start the HTTP API: see docs/api.md")] = False,
+    api_port: ApiPort = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start Postgres, Kafka and a Flink cluster on this machine, and create topics and tables.
@@ -58,15 +63,17 @@ def up(
     """
     start = time.monotonic()
     stack = Stack(say=say)
+    wanted: dict[Component, bool] = {"zookeeper": ha, "api": api}
+    more = [name for name, is_wanted in wanted.items() if is_wanted]
     if stack.is_up():
         say(f"The stack in {stack.home.root} is up; starting only the missing processes.")
     else:
         say("Starting Postgres, Kafka and Flink ...")
     settings = stack.up(
-        (*COMPONENTS, "zookeeper") if ha else COMPONENTS,
+        [*COMPONENTS, *more],
         taskmanagers=taskmanagers,
         secure=secure,
-        wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port},
+        wanted_ports={"flink": flink_port, "kafka": kafka_port, "postgres": postgres_port, "api": api_port},
     )
     say(f"Up in {time.monotonic() - start:.0f} s. Settings are in {stack.home.env_file}")
     lines = [] if FlinkRest(settings.flink_rest_url).active_jobs() else list(kept(place_of(settings)))

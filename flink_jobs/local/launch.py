@@ -16,6 +16,7 @@ from flink_jobs.kafka import topics
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.local import (
     airflow,
+    api_server,
     envfile,
     flink,
     kafka,
@@ -38,16 +39,16 @@ from flink_jobs.warehouse.database import set_logins
 from flink_jobs.warehouse.partitions import create_partitions
 from flink_jobs.warehouse.paths import MIGRATIONS
 
-Component = Literal["postgres", "kafka", "flink", "airflow", "zookeeper"]
+Component = Literal["postgres", "kafka", "flink", "airflow", "api", "zookeeper"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
-"""The default components. Airflow, and a ZooKeeper for JobManager failover, start only on request."""
+"""The default components. Airflow, the API, and a ZooKeeper for JobManager failover, start only on request."""
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 15.0
 AIRFLOW_STOP_LIMIT_S = 90.0
 AIRFLOW_LIMIT_S = 600.0
 """At its first start Airflow creates about 80 tables, and four processes import its packages."""
 # Used when free at the first start; only for the checkout's own stack, so that tests do not compete for them.
-WELL_KNOWN_PORTS = {"airflow": 28080, "flink": 8081, "kafka": 29092, "postgres": 25432}
+WELL_KNOWN_PORTS = {"airflow": 28080, "api": 8088, "flink": 8081, "kafka": 29092, "postgres": 25432}
 Say = Callable[[str], None]
 
 
@@ -79,8 +80,9 @@ class Launcher:
             needed |= {"flink": wanted.get("flink"), "jobmanager.rpc": None, "jobmanager.prometheus": None}
         if zookeeper.NAME in components and not self._record.alive(zookeeper.NAME):
             needed[zookeeper.NAME] = None
-        if "airflow" in components and not self._record.alive(airflow.NAME):
-            needed["airflow"] = wanted.get("airflow")
+        for name in (airflow.NAME, api_server.NAME):
+            if name in components and not self._record.alive(name):
+                needed[name] = wanted.get(name)
         known = WELL_KNOWN_PORTS if self._home.root == REPO_ROOT / ".streamflow" else {}
         self._record.ports |= ports.choose(needed, {**known, **self._record.ports})
         self._record.save()
@@ -141,6 +143,14 @@ class Launcher:
             self._start(airflow.command(self._home, port, settings))
             self.await_ready(airflow.NAME, server.is_healthy, limit_s=AIRFLOW_LIMIT_S)
             server.ensure_pool()
+
+    def start_api(self) -> None:
+        """Start the HTTP API; Postgres and Kafka must be up."""
+        port = self._record.ports[api_server.NAME]
+        if not self._record.alive(api_server.NAME):
+            self._start(api_server.command(self._home, port))
+            self.await_ready(api_server.NAME, lambda: api_server.is_ready(port))
+        self._say(f"The API is ready at http://{HOST}:{port} (`streamflow api keys create NAME` makes a key)")
 
     def _start_kafka(self, java: Path) -> None:
         known, certificates = self._record.ports, self._certificates()

@@ -29,6 +29,7 @@ PASSWORDS = {
     "STREAMFLOW_POSTGRES_WRITER_PASSWORD": "streamflow_writer",
     "STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD": "streamflow_transformer",
     "STREAMFLOW_POSTGRES_ANALYST_PASSWORD": "streamflow_analyst",
+    "STREAMFLOW_POSTGRES_API_PASSWORD": "streamflow_api",
 }
 # fsync is off: a crash of the machine can lose this database, a crash of a process cannot.
 SERVER_SETTINGS = {

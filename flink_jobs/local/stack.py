@@ -152,6 +152,8 @@ class Stack:
                 launcher.start_together(components, java, passwords)
                 if "airflow" in components:
                     launcher.start_airflow(self.settings())
+                if "api" in components:
+                    launcher.start_api()
                 record.origin = None
                 record.save()
             except BaseException:

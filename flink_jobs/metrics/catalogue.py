@@ -217,6 +217,25 @@ WAREHOUSE_METRICS: Final = (
 """Metrics of ``streamflow marts-exporter``. A value that is not recorded yet is not reported."""
 
 
+API_PREFIX: Final = "streamflow_api_"
+API_REQUESTS: Final = _counter("requests", "requests", "HTTP requests by status code", "status")
+API_REQUEST_TIME_MS: Final = _histogram(
+    "request_time_ms", "milliseconds", "time from the beginning of an HTTP request to its answer",
+    (1, 2.5, 5, 10, 15, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000),
+)  # fmt: skip
+API_ANSWERS: Final = _counter(
+    "answers", "answers", "answers on transactions: by the job, by the fallback policy, repeated or not acknowledged",
+    "decided_by", ("job", "fallback", "repeated", "unknown"),
+)  # fmt: skip
+API_REPLY_TIME_MS: Final = _histogram(
+    "reply_time_ms", "milliseconds", "time from sending a transaction to Kafka to the job's reply",
+    (2.5, 5, 10, 15, 25, 50, 100, 250, 500, 1000, 2500, 5000),
+)  # fmt: skip
+
+API_METRICS: Final = (API_REQUESTS, API_REQUEST_TIME_MS, API_ANSWERS, API_REPLY_TIME_MS)
+"""Metrics of the HTTP service."""
+
+
 def prometheus_name(metric: Metric) -> str:
     """Return the name under which Flink's Prometheus reporter exposes an operator metric.
 

@@ -16,7 +16,7 @@ from flink_jobs.warehouse import migrations
 from flink_jobs.warehouse.partitions import create_partitions
 from flink_jobs.warehouse.paths import MIGRATIONS
 
-ROLES: tuple[DatabaseRole, ...] = ("writer", "transformer", "analyst")
+ROLES: tuple[DatabaseRole, ...] = ("writer", "transformer", "analyst", "api")
 AIRFLOW = "streamflow_airflow"
 """Database role that owns Airflow's own database, whose name is in ``flink_jobs.local.airflow``."""
 

@@ -37,6 +37,7 @@ RUN mkdir -p /usr/share/man/man1 /usr/share/man/man7 && apt-get update && apt-ge
 WORKDIR /opt/streamflow
 COPY --from=build /opt/streamflow/.venv .venv
 COPY --from=build /opt/streamflow/.venv-orchestration .venv-orchestration
+COPY api api
 COPY flink_jobs flink_jobs
 COPY ml ml
 COPY sql sql

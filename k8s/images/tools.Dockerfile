@@ -30,6 +30,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 tin
   && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
   && groupadd --gid 10001 streamflow && useradd --uid 10001 --gid streamflow --no-create-home --home-dir /tmp streamflow
 COPY --from=build /opt/streamflow/.venv /opt/streamflow/.venv
+COPY api /opt/streamflow/api
 COPY flink_jobs /opt/streamflow/flink_jobs
 COPY ml /opt/streamflow/ml
 COPY sql /opt/streamflow/sql

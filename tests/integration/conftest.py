@@ -22,8 +22,8 @@ from flink_jobs.settings import REPO_ROOT, Settings
 from tests.integration.jobs import CARD_FILE
 
 SECOND = {
-    "test_archive_rows", "test_completeness", "test_demo", "test_deploy", "test_judging", "test_marts",
-    "test_marts_exporter", "test_migrate", "test_model_life", "test_raw_layer", "test_recovery_drill",
+    "test_api_reads", "test_archive_rows", "test_completeness", "test_demo", "test_deploy", "test_judging",
+    "test_marts", "test_marts_exporter", "test_migrate", "test_model_life", "test_raw_layer", "test_recovery_drill",
     "test_secure_stack",
 }  # fmt: skip
 """Test files of the second process; they take about half of the total time."""

@@ -117,7 +117,7 @@ def _imports(name: str, seen: set[str]) -> set[str]:
             modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for module in modules:
             top = module.partition(".")[0]
-            found |= _imports(module, seen) if top in {"flink_jobs", "ml"} else {top}
+            found |= _imports(module, seen) if top in {"api", "flink_jobs", "ml"} else {top}
     return found - sys.stdlib_module_names
 
 

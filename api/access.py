@@ -1,0 +1,89 @@
+"""Who may call a route: a valid key with the route's scope, within its rate."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
+
+from fastapi import Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from api.errors import ApiError
+from api.keys import Key, Scope
+from api.services import services_of
+
+_BEARER: Final = HTTPBearer(auto_error=False, description="an API key: `streamflow api keys create` makes one")
+_FAILURES_PER_S: Final = RateLimitItemPerSecond(10)
+
+
+class RateLimits:
+    """Counts requests per key, and failed keys per address, in the memory of this process."""
+
+    def __init__(self, default_per_s: int) -> None:
+        """Set the rate of keys without a rate of their own."""
+        self._default_per_s = default_per_s
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    def check_address(self, address: str) -> None:
+        """Refuse an address that sent many wrong keys within one second.
+
+        Raises:
+            ApiError: too many (429).
+        """
+        if not self._limiter.test(_FAILURES_PER_S, "failed", address):
+            raise _too_many("too many requests without a valid key")
+
+    def count_failure(self, address: str) -> None:
+        """Count a wrong key."""
+        self._limiter.hit(_FAILURES_PER_S, "failed", address)
+
+    def count(self, key: Key) -> None:
+        """Count a request of a key.
+
+        Raises:
+            ApiError: the key is over its rate (429).
+        """
+        rate = RateLimitItemPerSecond(key.rate_per_s or self._default_per_s)
+        if not self._limiter.hit(rate, "key", key.prefix):
+            raise _too_many(f"more than {rate.amount} requests within one second")
+
+
+def _too_many(what: str) -> ApiError:
+    return ApiError(429, "rate_limited", what, "wait a second, or ask for a key with a higher rate", headers=_RETRY)
+
+
+_RETRY: Final = {"Retry-After": "1"}
+
+
+def requires(scope: Scope) -> Callable[..., Awaitable[Key]]:
+    """Return a dependency that gives a route its caller's key.
+
+    The key must be valid (else 401), within its rate (else 429), and have the scope (else 403).
+    """
+
+    async def check(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+    ) -> Key:
+        services = services_of(request)
+        address = request.client.host if request.client else ""
+        services.rates.check_address(address)
+        try:
+            key = await services.keys.verify(credentials.credentials if credentials else None)
+        except ApiError as error:
+            if error.status == 401:  # noqa: PLR2004 - unauthorized
+                services.rates.count_failure(address)
+            raise
+        services.rates.count(key)
+        if scope not in key.scopes:
+            raise ApiError(
+                403,
+                "scope_missing",
+                f"the key {key.prefix} lacks the scope {scope.value}",
+                "make a key with this scope: `streamflow api keys create --scope ...`",
+            )
+        return key
+
+    return check

@@ -1,0 +1,110 @@
+"""The bodies of answers: OpenAPI describes them, and FastAPI checks them before they are sent."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.policy import Action
+
+
+class Reason(BaseModel):
+    """One reason for a score."""
+
+    code: str
+    text: str = Field(description="the code in words")
+    contribution: float | None = Field(default=None, description="share of the score, in score points")
+
+
+class Answer(BaseModel):
+    """The first answer on a transaction; the same transaction sent again gets it again."""
+
+    transaction_id: str
+    customer_id: str
+    action: Action
+    decided_by: Literal["job", "fallback"] = Field(
+        description="job: the detector's decision; fallback: stateless policy, the job's decision follows"
+    )
+    score: float | None = Field(description="0 to 1; null for a fallback")
+    threshold: float | None = Field(description="alert threshold of the job; null for a fallback")
+    is_alert: bool | None
+    reasons: list[Reason]
+    model: Literal["ok", "degraded"] | None
+    model_version: str | None
+    ruleset_version: str | None
+    config_revision: int | None
+    request_id: str
+    is_kept: bool = Field(description="false: Postgres did not answer; after a restart this answer may not be repeated")
+
+
+class Decision(BaseModel):
+    """A stored decision of the job."""
+
+    model_config = ConfigDict(extra="allow")
+
+    transaction_id: str
+    customer_id: str
+    event_time_ms: int
+    processing_time_ms: int
+    amount_minor: int
+    currency: str
+    score: float
+    threshold: float
+    is_alert: bool
+    action: Action
+    reasons: list[Reason]
+    contributions: dict[str, float] | None = Field(description="share of each feature in the model score, for alerts")
+    model_version: str | None
+    ruleset_version: str
+    config_revision: int
+
+
+class DecisionStatus(BaseModel):
+    """What is known about one transaction."""
+
+    status: Literal["decided", "pending"] = Field(
+        description="pending: the API sent the transaction, its decision is not in Postgres yet"
+    )
+    decision: Decision | None
+    first_answer: dict[str, Any] | None = Field(description="answer of POST /v1/transactions, if it was sent there")
+
+
+class DecisionList(BaseModel):
+    """Decisions of one customer, newest event first."""
+
+    decisions: list[Decision]
+    next_cursor: str | None = Field(description="give it as `cursor` for the next page; null on the last page")
+
+
+class ScoreRequest(BaseModel):
+    """A transaction to score without effect, with a history or with the name of the history to use."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    transaction: dict[str, Any] = Field(description="contract `transactions` v1")
+    history: list[dict[str, Any]] | None = Field(
+        default=None, max_length=500, description="earlier transactions of the customer, in order of arrival"
+    )
+    stored_history: bool = Field(
+        default=False, description="use the customer's stored decisions (at most 200, without locations) as history"
+    )
+
+
+class ScoreAnswer(BaseModel):
+    """A score without effect."""
+
+    action: Action
+    decision: dict[str, Any] = Field(description="contract `decisions` v2; its source is not a real record")
+    reasons: list[Reason]
+    contributions: dict[str, float] | None
+    history_transactions: int = Field(description="transactions of the history that were used")
+    history_source: Literal["given", "stored", "none"]
+
+
+class Health(BaseModel):
+    """State of the API and of the parts it needs."""
+
+    status: Literal["ok", "unavailable"]
+    postgres: bool | None = None
+    replies: bool | None = Field(default=None, description="the job's replies are read")

@@ -1,0 +1,76 @@
+"""The configuration in force and its model, for scores and fallbacks that the API computes itself.
+
+The job's configuration reaches Postgres with the audit records. The API reads it every few seconds and keeps the last
+one while Postgres does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, NamedTuple, cast
+
+from api.database import Database
+from api.errors import ApiError
+from flink_jobs.artifacts.finder import find_model
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.documents import AuditDocument
+from flink_jobs.core.models.model import ModelError, TreeModel, model_directory
+from flink_jobs.kafka.control_client import config_of
+from flink_jobs.settings import Settings
+
+_AUDIT: Final = """
+    SELECT control_id, revision, outcome, issued_by, issued_at_ms, reason, changes FROM ops.control_audit
+    WHERE outcome = 'applied' ORDER BY applied_at_ms, revision
+"""
+Finder = Callable[[Settings, DetectionConfig], "TreeModel | None"]
+
+
+class InForce(NamedTuple):
+    """A configuration and the champion for it; ``None`` where no model can be loaded: rules score alone."""
+
+    config: DetectionConfig
+    model: TreeModel | None
+
+
+def champion(settings: Settings, config: DetectionConfig) -> TreeModel | None:
+    """Return the champion of a configuration, ``None`` if it cannot be loaded."""
+    try:
+        version = config.model_version or settings.model_version or model_directory(settings.model_dir).name
+        found = find_model(str(settings.model_dir), settings.artifact_store, version, config.model_digest)
+    except ModelError:
+        return None
+    return cast("TreeModel", found)
+
+
+class Watch:
+    """Keeps the configuration in force up to date."""
+
+    def __init__(self, database: Database, settings: Settings, every_s: float, find: Finder = champion) -> None:
+        """Start with the defaults of a job; ``run`` reads the rest."""
+        self._database = database
+        self._settings = settings
+        self._every_s = every_s
+        self._find = find
+        self.now = InForce(DetectionConfig(), None)
+        self.is_read = False
+
+    async def run(self) -> None:
+        """Read the configuration again and again, until cancelled."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self._every_s)
+
+    async def refresh(self) -> None:
+        """Read the configuration once; keep the last one if the database does not answer."""
+        try:
+            rows = await self._database.rows(_AUDIT, {})
+        except ApiError:
+            return
+        config = config_of(cast("list[AuditDocument]", rows))
+        # Loading takes up to a second and may download: requests go on meanwhile.
+        model = self.now.model
+        if not self.is_read or model is None or config.model_version != self.now.config.model_version:
+            model = await asyncio.to_thread(self._find, self._settings, config)
+        self.now = InForce(config, model)
+        self.is_read = True

@@ -1,0 +1,90 @@
+"""What every request passes: an id, a limit for its body, a limit for its time, and the metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+
+from api.errors import ApiError, error_response
+from flink_jobs.metrics import catalogue
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from api.measures import ApiMetrics
+    from api.settings import ApiSettings
+
+REQUEST_ID: Final = "X-Request-Id"
+_VALID_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NO_TIME: Final = ApiError(504, "timeout", "the request took too long", "try again; use a shorter history")
+_TOO_LARGE: Final = ApiError(413, "body_too_large", "the request body is too large", "send less")
+_BROKEN: Final = ApiError(500, "internal_error", "a defect of StreamFlow", "report it with the request id")
+
+
+class RequestLimits:
+    """ASGI middleware; the outermost of the application."""
+
+    def __init__(self, app: ASGIApp, settings: ApiSettings, metrics: ApiMetrics) -> None:
+        """Wrap an application."""
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.monotonic()
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID, "")
+        request_id = given if _VALID_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                MutableHeaders(scope=message)["Cache-Control"] = "no-store"
+            await send(message)
+
+        async def fail(error: ApiError) -> None:
+            if not status:
+                await error_response(error, request_id)(scope, receive, sending)
+
+        length = headers.get("content-length", "")
+        try:
+            if length.isdigit() and int(length) > self._settings.largest_body_bytes:
+                await fail(_TOO_LARGE)
+            else:
+                async with asyncio.timeout(self._settings.request_timeout_s):
+                    await self._app(scope, self._limited(receive), sending)
+        except TimeoutError:
+            await fail(_NO_TIME)
+        except Exception:
+            await fail(_BROKEN)
+            raise
+        finally:
+            self._metrics.count(catalogue.API_REQUESTS, str(status))
+            self._metrics.observe(catalogue.API_REQUEST_TIME_MS, (time.monotonic() - started) * 1_000)
+
+    def _limited(self, receive: Receive) -> Receive:
+        total = 0
+
+        async def receiving() -> Message:
+            nonlocal total
+            message = await receive()
+            total += len(message.get("body", b""))
+            if total > self._settings.largest_body_bytes:
+                raise HTTPException(_TOO_LARGE.status, _TOO_LARGE.message)
+            return message
+
+        return receiving

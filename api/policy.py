@@ -1,0 +1,65 @@
+"""From a score to an action, and the action without the job's decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from api.settings import ApiSettings
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.currencies import major_amount
+from flink_jobs.core.reasons import ReasonCode
+from flink_jobs.core.transaction import Transaction
+
+
+class Action(StrEnum):
+    """What a payment system should do with a transaction."""
+
+    APPROVE = "approve"
+    REVIEW = "review"
+    DECLINE = "decline"
+
+
+WORDS: Final[Mapping[str, str]] = {
+    ReasonCode.HIGH_AMOUNT: "the amount is far above the customer's usual amounts",
+    ReasonCode.HIGH_VELOCITY: "many transactions within one hour",
+    ReasonCode.UNUSUAL_TIME: "the customer rarely pays at this hour",
+    ReasonCode.IMPOSSIBLE_TRAVEL: "too far from the previous transaction for the time between them",
+    ReasonCode.BLACKLISTED: "the customer, merchant or country is on a blacklist",
+    ReasonCode.MODEL_ANOMALY: "the model gives a high score",
+}
+"""Each reason code in words."""
+
+
+class FallbackAction(NamedTuple):
+    """An action without the job's decision, and the reasons for it."""
+
+    action: Action
+    reasons: tuple[ReasonCode, ...]
+
+
+def in_words(code: str) -> str:
+    """Return a reason code in words; a code of a newer release stays as it is.
+
+    >>> in_words("HIGH_VELOCITY"), in_words("NEW_CODE")
+    ('many transactions within one hour', 'NEW_CODE')
+    """
+    return WORDS.get(code, code)
+
+
+def action_of(score: float, *, is_alert: bool, settings: ApiSettings) -> Action:
+    """Return the action for a score; an alert is reviewed at least, whatever the thresholds of the API."""
+    if score >= settings.decline_from:
+        return Action.DECLINE
+    return Action.REVIEW if is_alert or score >= settings.review_from else Action.APPROVE
+
+
+def fallback(transaction: Transaction, config: DetectionConfig, settings: ApiSettings) -> FallbackAction:
+    """Return the action without the customer's state: blacklist, then the limit for small amounts, then the default."""
+    if config.rules["blacklist"].enabled and config.blacklist.matches(transaction):
+        return FallbackAction(Action.DECLINE, (ReasonCode.BLACKLISTED,))
+    limit = settings.fallback_approve_below
+    if limit is not None and major_amount(transaction.amount_minor, transaction.currency) < limit:
+        return FallbackAction(Action.APPROVE, ())
+    return FallbackAction(Action(settings.fallback_action), ())

@@ -1,0 +1,39 @@
+"""Runs the API with uvicorn until it is stopped."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+
+from api.application import build_services, create_app
+from api.settings import load_api_settings
+from flink_jobs.logs import json_log
+from flink_jobs.settings import load_settings
+
+
+def serve(host: str | None = None, port: int | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C; open requests are answered first.
+
+    Args:
+        host: address to listen on; default: ``STREAMFLOW_API_HOST``.
+        port: port to listen on; default: ``STREAMFLOW_API_PORT``.
+
+    Raises:
+        UserError: a setting is missing or invalid.
+    """
+    settings, own = load_settings(), load_api_settings()
+    log = json_log(sys.stderr, component="api")
+    log.info("starting", settings={**settings.masked(), **own.masked()})
+    uvicorn.run(
+        create_app(build_services(settings, own)),
+        host=host or own.host,
+        port=port or own.port,
+        http="httptools",
+        loop="asyncio",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=10,
+        timeout_keep_alive=30,
+    )

@@ -1,0 +1,40 @@
+"""The parts that the routes share; one value per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from fastapi import Request
+
+if TYPE_CHECKING:
+    from api.access import RateLimits
+    from api.database import Database
+    from api.decisions import Decisions
+    from api.in_force import Watch
+    from api.keys import KeyRing
+    from api.measures import ApiMetrics
+    from api.settings import ApiSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a route needs."""
+
+    settings: ApiSettings
+    database: Database
+    decisions: Decisions
+    keys: KeyRing
+    rates: RateLimits
+    watch: Watch
+    metrics: ApiMetrics
+
+
+def services_of(request: Request) -> Services:
+    """Return the services of the application that serves a request."""
+    return cast("Services", request.app.state.services)
+
+
+def request_id_of(request: Request) -> str:
+    """Return the id of a request; logs, errors and audits have it."""
+    return cast("str", request.state.request_id)

@@ -1,0 +1,117 @@
+"""An API without a network: services on a database that is a list of answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import httpx
+from fastapi import FastAPI
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from api.access import RateLimits
+from api.application import create_app
+from api.database import Database
+from api.decisions import Decisions
+from api.errors import unavailable
+from api.in_force import InForce, Watch
+from api.keys import KeyRing, Scope, digest_of
+from api.measures import ApiMetrics
+from api.services import Services
+from api.settings import ApiSettings
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.settings import Settings
+
+Setting = float | str | None
+KEY = "sfk_0123456789_secret"
+TRANSACTION = {
+    "transaction_id": "t-1",
+    "customer_id": "c-1",
+    "amount_minor": 1999,
+    "currency": "USD",
+    "event_time_ms": 1_700_000_000_000,
+    "merchant": "Corner Shop",
+}
+
+
+class Memory(Database):
+    """Answers queries with functions, chosen by a word of the query."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.asked: list[tuple[str, Any]] = []
+        self.key: dict[str, Any] = {
+            "key_sha256": digest_of(KEY),
+            "name": "gateway",
+            "scopes": [scope.value for scope in Scope],
+            "rate_per_s": None,
+            "expires_at": None,
+            "revoked_at": None,
+        }
+        self.tables: dict[str, Callable[[Mapping[str, Any]], list[dict[str, Any]]]] = {
+            "api.keys WHERE": lambda _: [self.key],
+        }
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def rows(self, query: str, parameters: Mapping[str, Any]) -> list[DictRow]:
+        if self.is_down:
+            raise unavailable("Postgres")
+        self.asked.append((query, parameters))
+        for word, answer in self.tables.items():
+            if word in query:
+                return answer(parameters)
+        return [{"one": 1}] if "AS one" in query else []
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
+        if self.is_down:
+            raise unavailable("Postgres")
+        yield cast("AsyncConnection[DictRow]", _Connection(self))
+
+
+class _Connection:
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        yield
+
+    async def execute(self, query: str, parameters: object = None) -> _Connection:
+        self._memory.asked.append((query, parameters))
+        return self
+
+    async def fetchone(self) -> dict[str, Any] | None:
+        return None
+
+
+def services(memory: Memory, **changes: Setting) -> Services:
+    settings = ApiSettings.model_validate(changes)
+    watch = Watch(memory, cast("Settings", None), 60, lambda _, __: None)
+    watch.now = InForce(DetectionConfig(), None)
+    return Services(
+        settings=settings,
+        database=memory,
+        decisions=Decisions(memory, settings),
+        keys=KeyRing(memory, settings),
+        rates=RateLimits(settings.rate_per_s),
+        watch=watch,
+        metrics=ApiMetrics(),
+    )
+
+
+def client(app: FastAPI, key: str | None = KEY) -> httpx.AsyncClient:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers)
+
+
+def app_of(memory: Memory, **changes: Setting) -> FastAPI:
+    return create_app(services(memory, **changes))

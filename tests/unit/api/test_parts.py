@@ -1,0 +1,117 @@
+"""The parts of the API that need no request: settings, policy, keys and the chain of reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import keys, policy
+from api.policy import Action
+from api.reads import START, row_sha256, verify_chain
+from api.settings import PREFIX, ApiSettings, load_api_settings
+from flink_jobs.core.control.blacklist import Blacklist
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.reasons import ReasonCode
+from flink_jobs.core.transaction import Transaction
+from flink_jobs.errors import UserError
+from flink_jobs.settings import REPO_ROOT
+
+PAYMENT = Transaction("t-1", "c-1", 4_999, "USD", 1_700_000_000_000, merchant="Corner Shop")
+
+
+def test_settings_come_from_the_stack_and_wrong_values_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stack.env").write_text("STREAMFLOW_API_DEADLINE_MS='250'\n")
+    assert load_api_settings(tmp_path).deadline_ms == 250
+    monkeypatch.setenv("STREAMFLOW_API_DEADLINE_MS", "0")
+    with pytest.raises(UserError, match="STREAMFLOW_API_DEADLINE_MS: "):
+        load_api_settings(tmp_path)
+    monkeypatch.setenv("STREAMFLOW_API_DEADLINE_MS", "100")
+    monkeypatch.setenv("STREAMFLOW_API_REVIEW_FROM", "0.9")
+    with pytest.raises(UserError, match="REVIEW_FROM must be at most"):
+        load_api_settings(tmp_path)
+
+
+def test_the_page_has_every_setting_with_its_default() -> None:
+    page = (REPO_ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for name, field in ApiSettings.model_fields.items():
+        default = "none" if field.default is None else str(field.default)
+        assert f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |" in page
+
+
+@pytest.mark.parametrize(
+    ("score", "is_alert", "action"),
+    [
+        (0.39, False, Action.APPROVE),
+        (0.4, False, Action.REVIEW),
+        (0.1, True, Action.REVIEW),
+        (0.75, True, Action.DECLINE),
+        (0.75, False, Action.DECLINE),
+    ],
+)
+def test_the_action_follows_the_thresholds_and_an_alert_is_reviewed(
+    score: float,
+    is_alert: bool,  # noqa: FBT001
+    action: Action,
+) -> None:
+    assert policy.action_of(score, is_alert=is_alert, settings=ApiSettings()) is action
+
+
+def test_the_fallback_asks_the_blacklist_then_the_amount_then_the_default() -> None:
+    listed = DetectionConfig(blacklist=Blacklist(merchant=frozenset({"corner shop"})))
+    small = ApiSettings(fallback_approve_below=50)
+    assert policy.fallback(PAYMENT, listed, small) == (Action.DECLINE, (ReasonCode.BLACKLISTED,))
+    assert policy.fallback(PAYMENT, DetectionConfig(), small) == (Action.APPROVE, ())
+    assert policy.fallback(PAYMENT, DetectionConfig(), ApiSettings(fallback_approve_below=49.99)).action == "review"
+    assert policy.fallback(PAYMENT, DetectionConfig(), ApiSettings()).action == "review"
+    assert policy.fallback(PAYMENT, DetectionConfig(), ApiSettings(fallback_action="decline")).action == "decline"
+
+
+def test_every_reason_code_has_words() -> None:
+    assert set(policy.WORDS) == set(ReasonCode)
+
+
+def test_a_key_has_a_prefix() -> None:
+    assert keys.prefix_of("sfk_0123456789_a_b") == "0123456789"
+    for text in (None, "", "sfk", "sfk__x", "sfk_01234567890_x", "SFK_0_x", "sfk_\u0663_x"):
+        assert keys.prefix_of(text) is None
+
+
+def chain(count: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for number in range(1, count + 1):
+        previous = rows[-1]["row_sha256"] if rows else START
+        row: dict[str, Any] = {
+            "read_id": number, "happened_at_ms": 1_700_000_000_000, "actor": "key:a", "action": "decisions.get",
+            "customer_id": None, "request_id": "r", "detail": "t", "previous_sha256": previous,
+        }  # fmt: skip
+        rows.append({**row, "row_sha256": row_sha256(row, previous)})
+    return rows
+
+
+def test_an_unbroken_chain_is_verified_up_to_its_head() -> None:
+    rows = chain(3)
+    assert verify_chain([]).head == START
+    report = verify_chain(rows, expect=rows[1]["row_sha256"])
+    assert (report.rows, report.head, report.problem) == (3, rows[-1]["row_sha256"], None)
+
+
+def test_a_changed_a_deleted_and_a_forged_row_break_the_chain() -> None:
+    rows = chain(4)
+    changed = [*rows[:1], {**rows[1], "customer_id": "c-2"}, *rows[2:]]
+    assert verify_chain(changed).problem == "row 2 was changed"
+    assert verify_chain([rows[0], *rows[2:]]).problem == "row 2 is missing; the next one is 3"
+    forged = {**rows[1], "customer_id": "c-2"}
+    forged["row_sha256"] = row_sha256(forged, forged["previous_sha256"])
+    assert verify_chain([rows[0], forged, *rows[2:]]).problem == "row 3 does not continue row 2"
+
+
+def test_rows_deleted_at_the_end_are_found_with_the_expected_head() -> None:
+    rows = chain(3)
+    assert verify_chain(rows[:2]).problem is None
+    problem = verify_chain(rows[:2], expect=rows[2]["row_sha256"]).problem
+    assert problem is not None
+    assert problem.endswith("rows at the end were deleted")
