@@ -6,7 +6,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +19,7 @@ from psycopg import sql
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Settings
 from tests.integration.jobs import CARD_FILE
+from tests.stack_folder import stack_folder
 
 SECOND = {
     "test_api_reads", "test_archive_rows", "test_completeness", "test_demo", "test_deploy", "test_judging",
@@ -70,10 +70,8 @@ def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # no
     if "PYTEST_XDIST_WORKER" in os.environ:
         apart = [item.nodeid for item in request.session.items if item.get_closest_marker("xdist_group")]
         assert all(name.endswith(("@stack-1", "@stack-2")) for name in apart), "pytest and its xdist differ on groups"
-    # pytest's tmp_path would be inside folders with mode 0700; under root, Postgres runs as another user.
-    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
-        Path(folder).chmod(0o755)
-        stack = Stack(Path(folder) / "home")
+    with stack_folder("test") as folder:
+        stack = Stack(folder / "home")
         try:
             stack.up(taskmanagers=2)
             yield stack
@@ -93,9 +91,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def database() -> Iterator[Stack]:
     """Yield a stack with Postgres only: migrated, with empty tables, for tests of the warehouse."""
-    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
-        Path(folder).chmod(0o755)
-        stack = Stack(Path(folder) / "home")
+    with stack_folder("test") as folder:
+        stack = Stack(folder / "home")
         try:
             stack.up(["postgres"])
             yield stack

@@ -14,7 +14,6 @@ import gzip
 import io
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -28,6 +27,7 @@ from flink_jobs.core.state.codec import STATE_VERSION
 from flink_jobs.kafka.control_client import build_message, send_and_wait
 from flink_jobs.local.stack import Stack
 from tests.integration import jobs
+from tests.stack_folder import stack_folder
 
 CUSTOMERS = 40
 EVENTS = 600
@@ -71,11 +71,11 @@ def make(target: Path) -> None:
     """Run the job, stop it with a savepoint and write the archive."""
     events = list(islice(varied_events(), EVENTS))
     prefix = prefix_of(STATE_VERSION)
-    with tempfile.TemporaryDirectory(prefix="streamflow-golden-") as folder:
-        stack = Stack(Path(folder) / "home", topic_prefix=prefix)
+    with stack_folder("golden") as folder:
+        stack = Stack(folder / "home", topic_prefix=prefix)
         try:
             settings = stack.up(("kafka", "flink"), taskmanagers=1)
-            environment = {"STREAMFLOW_TOPIC_PREFIX": prefix, "STREAMFLOW_MODEL_DIR": folder}
+            environment = {"STREAMFLOW_TOPIC_PREFIX": prefix, "STREAMFLOW_MODEL_DIR": str(folder)}
             job_id = jobs.start_job(stack, "detect", environment, options=IN_FILES)
             message = build_message(
                 {"alert_threshold": THRESHOLD}, issued_by="golden", reason="golden", expected_revision=None, now_ms=0

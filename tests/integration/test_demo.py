@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from flink_jobs.local import process
 from flink_jobs.local.record import StackRecord
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
+from tests.stack_folder import stack_folder
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -29,9 +29,8 @@ LIMIT_S = 900
 @pytest.fixture
 def home() -> Iterator[Path]:
     """Yield a folder for a stack; stop the stack if the test did not."""
-    with tempfile.TemporaryDirectory(prefix="streamflow-demo-") as folder:
-        Path(folder).chmod(0o755)  # when this runs as root, Postgres runs under another account
-        stack = Stack(Path(folder) / "home")
+    with stack_folder("demo") as folder:
+        stack = Stack(folder / "home")
         try:
             yield stack.home.root
         finally:

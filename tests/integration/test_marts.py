@@ -24,6 +24,7 @@ from flink_jobs.warehouse.queries import ask, read_sql_files
 from tests.integration.counted_marts import compare_marts, gold, moment
 from tests.integration.decided_cards import DecidedCards, archive, decide
 from tests.integration.lineage import read_events, sources_of
+from tests.stack_folder import guarded
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.marts]
 
@@ -49,14 +50,15 @@ def warehouse(cards: DecidedCards, tmp_path_factory: pytest.TempPathFactory) -> 
     for part in (folder, *folder.parents[:2]):  # when this runs as root, Postgres runs under another account
         part.chmod(0o755)
     stack = Stack(folder / "home")
-    try:
-        settings = stack.up(["postgres"])
-        archive(settings.postgres_dsn_as("writer"), cards)
-        dbt = Dbt(settings, folder / "dbt", lambda _: None)
-        dbt.run("build")
-        yield settings, dbt
-    finally:
-        stack.down(wipe=True)
+    with guarded(folder):
+        try:
+            settings = stack.up(["postgres"])
+            archive(settings.postgres_dsn_as("writer"), cards)
+            dbt = Dbt(settings, folder / "dbt", lambda _: None)
+            dbt.run("build")
+            yield settings, dbt
+        finally:
+            stack.down(wipe=True)
 
 
 def test_everything_was_built_and_tested(warehouse: tuple[Settings, Dbt]) -> None:

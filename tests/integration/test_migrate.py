@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from flink_jobs.settings import Settings
 from flink_jobs.warehouse import database as own
 from flink_jobs.warehouse.migrations import read_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
+from tests.stack_folder import stack_folder
 
 pytestmark = pytest.mark.stack
 OWNER, DATABASE = "bank", "cards"
@@ -28,9 +28,8 @@ OWNER, DATABASE = "bank", "cards"
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Settings]:
     """Yield the settings of an empty database on a server without our database roles."""
-    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
-        Path(folder).chmod(0o755)
-        stack, password = Stack(Path(folder) / "home"), secrets.token_hex(8)
+    with stack_folder("test") as folder:
+        stack, password = Stack(folder / "home"), secrets.token_hex(8)
         try:
             settings = stack.up(["postgres"])
             with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:

@@ -6,7 +6,6 @@ The evaluator replaces the detector here and scores the records on the topic; ot
 from __future__ import annotations
 
 import signal
-import tempfile
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.traffic.faults import FaultPlan
 from tests.integration import jobs
 from tests.integration.dlq_commands import Commands
+from tests.stack_folder import stack_folder
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -88,9 +88,8 @@ def source_record(record: Record) -> SourceRecord:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Yield a stack with Kafka and Postgres only."""
-    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
-        Path(folder).chmod(0o755)
-        stack = Stack(Path(folder) / "home")
+    with stack_folder("test") as folder:
+        stack = Stack(folder / "home")
         try:
             stack.up(["postgres", "kafka"])
             yield stack

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import wait_for
 from tests.integration import jobs
+from tests.stack_folder import stack_folder
 from tests.unit.job.samples import write_model
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -71,9 +71,8 @@ class Operator:
 
 @pytest.fixture
 def operator(tmp_path: Path) -> Iterator[Operator]:
-    with tempfile.TemporaryDirectory(prefix="streamflow-resume-") as folder:
-        Path(folder).chmod(0o755)  # as root, Postgres runs as another account
-        operator = Operator(Path(folder) / "home", tmp_path / "models")
+    with stack_folder("resume") as folder:
+        operator = Operator(folder / "home", tmp_path / "models")
         write_model(operator.models, MODEL)
         try:
             operator.stack.up(taskmanagers=1)

@@ -6,7 +6,6 @@ import gc
 import socket
 import ssl
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -29,6 +28,7 @@ from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
+from tests.stack_folder import stack_folder
 
 pytestmark = [
     pytest.mark.stack,
@@ -46,9 +46,8 @@ def _sockets_are_collected_here() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def secured() -> Iterator[Stack]:
-    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
-        Path(folder).chmod(0o755)
-        stack = Stack(Path(folder) / "home")
+    with stack_folder("test") as folder:
+        stack = Stack(folder / "home")
         try:
             stack.up(["kafka", "postgres"], secure=True)
             yield stack

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 import subprocess
-import tempfile
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.stack_control import kill_taskmanager, start_taskmanager
+from tests.stack_folder import stack_folder
 
 pytestmark = pytest.mark.stack
 
@@ -34,9 +35,8 @@ pytestmark = pytest.mark.stack
 @pytest.fixture
 def home() -> Iterator[Path]:
     """Yield an empty folder that the user of Postgres can access."""
-    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder) / "home"
+    with stack_folder("test") as folder:
+        yield folder / "home"
 
 
 def cli(stack_home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -205,6 +205,29 @@ def test_data_and_password_survive_a_restart(home: Path) -> None:
     finally:
         stack.down(wipe=True)
     assert not home.exists()
+
+
+def test_a_killed_test_run_leaves_no_process_and_no_folder() -> None:
+    code = """
+import time
+from flink_jobs.local.stack import Stack
+from tests.stack_folder import stack_folder
+with stack_folder("killed") as folder:
+    stack = Stack(folder / "home")
+    stack.up(["postgres", "kafka"])
+    print(stack.record.stack_id, folder, flush=True)
+    time.sleep(600)
+"""
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=REPO_ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert run.stdout is not None
+        stack_id, folder = run.stdout.readline().split()
+        assert process.marked(stack_id)
+    finally:
+        run.kill()
+        run.communicate()
+    wait_for(lambda: not Path(folder).exists(), limit_s=60, what="the guard to delete the folder")
+    assert process.marked(stack_id) == []
 
 
 def test_the_error_names_a_port_in_use_and_no_process_is_left(home: Path, stack: Stack) -> None:

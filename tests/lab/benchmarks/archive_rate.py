@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +26,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.waiting import wait_for
 from tests.integration.decided_cards import decide
 from tests.integration.jobs import PREFIX, running_job
+from tests.stack_folder import stack_folder
 
 DISTINCT = 2_000
 LIMIT_S = 400.0
@@ -37,9 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     rows = parser.parse_args().rows
-    with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:
-        Path(folder).chmod(0o755)  # when this runs as root, Postgres runs under another account
-        stack = Stack(Path(folder) / "home")
+    with stack_folder("bench") as folder:
+        stack = Stack(folder / "home")
         try:
             stack.up(taskmanagers=1)
             print(json.dumps(measure(stack, rows), indent=2))  # noqa: T201 - the result of the command

@@ -24,6 +24,7 @@ from flink_jobs.settings import ENV_PREFIX, REPO_ROOT
 from flink_jobs.waiting import WaitTimeoutError, wait_for
 from tests.lab.benchmarks import workload
 from tests.lab.benchmarks.meter import ProcessMeter
+from tests.stack_folder import stack_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -191,8 +192,7 @@ def open_rig(model_dir: Path, say: Say) -> Iterator[Rig]:
     # Settings of the caller's shell must not redirect the benchmark to another stack.
     for name in [name for name in os.environ if name.startswith(ENV_PREFIX) and name != "STREAMFLOW_TOOLS_DIR"]:
         del os.environ[name]
-    with tempfile.TemporaryDirectory(prefix="streamflow-bench-") as folder:
-        root = Path(folder)
+    with stack_folder("bench") as root:
         stack = Stack(root / "home", say=say)
         try:
             stack.up(("kafka", "flink"), taskmanagers=1)

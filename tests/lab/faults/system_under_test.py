@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from flink_jobs.settings import ENV_PREFIX, REPO_ROOT
 from flink_jobs.waiting import wait_for
 from tests.lab.benchmarks.rig import train_model
 from tests.stack_control import kill_taskmanager
+from tests.stack_folder import stack_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -187,9 +187,7 @@ def open_system(say: Say) -> Iterator[SystemUnderTest]:
     # Settings of the caller's shell must not redirect the matrix to another stack.
     for name in [name for name in os.environ if name.startswith(ENV_PREFIX) and name != "STREAMFLOW_TOOLS_DIR"]:
         del os.environ[name]
-    with tempfile.TemporaryDirectory(prefix="streamflow-faults-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)  # when this runs as root, Postgres runs under another account
+    with stack_folder("faults") as root:
         say("training the model")
         model_dir = train_model(root / "models")
         stack = Stack(root / "home", say=say)

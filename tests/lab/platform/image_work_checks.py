@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from flink_jobs.waiting import wait_for
 from tests.integration.jobs import CARD_FILE, rows
 from tests.lab.platform.k8s_manifests import REPO
 from tests.lab.platform.unpacked import Servers, unpack
+from tests.stack_folder import stack_folder
 
 EVENTS = 2_000
 
@@ -118,9 +118,8 @@ def _writable(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """Yield a stack with Kafka and Postgres only; Flink comes from the image."""
-    with tempfile.TemporaryDirectory(prefix="streamflow-images-") as folder:
-        Path(folder).chmod(0o755)
-        stack = Stack(Path(folder) / "home")
+    with stack_folder("images") as folder:
+        stack = Stack(folder / "home")
         try:
             stack.up(["postgres", "kafka"])
             yield stack
