@@ -1,7 +1,7 @@
 """Reads the rows of a CSV file strictly: one line is one row, and a row that does not fit the header is an error.
 
 One line is one row, so that a lost quote costs one row and not the rows up to the next quote. A quoted cell with a line
-break is therefore an error of its row; card data has no such cells.
+break is therefore an error of its row, unless the mapping says that cells hold line breaks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import Counter
 from typing import IO, TYPE_CHECKING
 
 from flink_jobs.cards.dialect import is_wide
+from flink_jobs.cards.quoted_lines import joined
 from flink_jobs.cards.row_errors import RowError, RowReason
 from flink_jobs.cards.streams import MAX_CELL_CHARS, MAX_LINE_BYTES, bounded_lines, opened
 from flink_jobs.errors import UserError
@@ -46,6 +47,8 @@ def csv_rows(path: Path, dialect: Dialect, check_columns: Callable[[tuple[str, .
         _check_names(path, header, dialect)
         check_columns(header)
         width, short_rows = len(header), dialect.allows_short_rows
+        if dialect.has_line_breaks:
+            lines = joined(lines, lambda raw: split(raw.decode(encoding).rstrip("\r\n")), width)
         for number, raw in lines:
             if raw is None:
                 yield number, RowError(number, None, RowReason.TOO_LONG, f"the line is above {MAX_LINE_BYTES:,} bytes")
@@ -107,8 +110,8 @@ def _line_error(number: int, raw: bytes, cause: Exception, dialect: Dialect) -> 
     what = "opens and does not end on this line" if "end of data" in str(cause) else "ends inside a cell"
     message = f"a quote {dialect.quote} {what}"
     fix = (
-        f"write a quote inside a cell twice ({dialect.quote}{dialect.quote}) and keep a cell on one line; "
-        "if the file has no quoted cells, add `file: {quote: none}` to the mapping"
+        f"write a quote inside a cell twice ({dialect.quote}{dialect.quote}); if the file has no quoted cells, add "
+        "`file: {quote: none}` to the mapping, and if its cells hold line breaks, `file: {line_breaks: true}`"
     )
     return RowError(number, None, RowReason.QUOTE, message, fix)
 

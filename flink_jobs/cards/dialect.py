@@ -23,6 +23,7 @@ class Dialect:
         header_line: the line of the column names, from 1; lines above it are ignored.
         names: the column names of a file without a header.
         allows_short_rows: a row may lack cells at its end.
+        has_line_breaks: quoted cells may hold line breaks.
     """
 
     delimiter: str = ","
@@ -31,6 +32,7 @@ class Dialect:
     header_line: int = 1
     names: tuple[str, ...] = ()
     allows_short_rows: bool = False
+    has_line_breaks: bool = False
 
 
 DEFAULT = Dialect()
@@ -65,6 +67,7 @@ def read_dialect(top: Section) -> Dialect:
         header_line,
         part.strings("columns"),
         part.flag("short_rows", default=False),
+        part.flag("line_breaks", default=False),
     )
     part.close()
     return dialect

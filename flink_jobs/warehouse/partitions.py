@@ -2,7 +2,8 @@
 
 ``create_partitions`` prepares the days to come and deletes nothing. ``expire_rows`` deletes rows that were loaded more
 than ``ops.partition_policy.keep_days`` ago, by the clock of the database, and records each deletion in
-``ops.retention_log``. The rules are functions in the database: see ``sql/migrations/0009_retention_by_load_time.sql``.
+``ops.retention_log``. The rules are functions in the database: see ``0009_retention_by_load_time.sql`` and
+``0011_expired_partitions.sql`` in ``sql/migrations``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _DAYS: Final = """
             (now() AT TIME ZONE 'UTC')::date + ahead_days, interval '1 day') AS day
     ORDER BY 1, 2"""
 _TABLES: Final = "SELECT table_name, keep_days, ops.retention_cutoff(table_name) FROM ops.partition_policy ORDER BY 1"
+_DUE: Final = "SELECT ops.count_expired_rows(%s, %s)"
 
 
 class PartitionChange(NamedTuple):
@@ -107,23 +109,21 @@ def _expire(connection: psycopg.Connection[Any], *, is_trial: bool) -> Iterator[
                 yield PartitionChange(table, default, "kept", 0)
             continue
         expired = connection.execute("SELECT * FROM ops.expired_partitions(%s)", (table,)).fetchall()
-        for partition, counted in expired:
-            rows = counted
-            if not is_trial:
+        for (partition,) in expired:
+            if is_trial:
+                rows = _value(connection, _DUE, table, partition)
+            else:
                 rows = _retried(connection, "SELECT ops.drop_expired_partition(%s, %s)", table, partition)
             if rows is not None:
                 yield PartitionChange(table, partition, "dropped", rows)
-        rows = _expire_default(connection, table, default, cutoff, is_trial=is_trial)
+        rows = _expire_default(connection, table, default, is_trial=is_trial)
         if rows:
             yield PartitionChange(table, default, "emptied", rows)
 
 
-def _expire_default(
-    connection: psycopg.Connection[Any], table: str, default: str, cutoff: object, *, is_trial: bool
-) -> int:
+def _expire_default(connection: psycopg.Connection[Any], table: str, default: str, *, is_trial: bool) -> int:
     if is_trial:
-        statement = f"SELECT count(*) FROM partitions.{default} WHERE loaded_at < %s"  # noqa: S608 - our own names
-        return int(_value(connection, statement, cutoff))
+        return int(_value(connection, _DUE, table, default))
     total = 0
     while deleted := int(_value(connection, "SELECT ops.delete_expired_rows(%s, %s)", table, BATCH)):
         total += deleted

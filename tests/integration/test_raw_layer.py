@@ -182,6 +182,27 @@ def test_an_expired_partition_is_dropped_and_recorded(fresh_database: Settings, 
     assert expire_rows(dsn) == []
 
 
+def test_the_role_of_the_tools_counts_and_deletes_rows_that_are_due(
+    fresh_database: Settings, cards: DecidedCards
+) -> None:
+    dsn, transformer = fresh_database.postgres_dsn, fresh_database.postgres_dsn_as("transformer")
+    apply_migrations(dsn, MIGRATIONS)
+    create_partitions(dsn)
+    yesterday = today(dsn) - timedelta(days=1)
+    archive(dsn, cards)
+    archive(dsn, moved_to(yesterday, cards, "old"))
+    age(dsn, "decisions", 401)
+    archive(dsn, moved_to(today(dsn), DecidedCards(decisions=cards.decisions[:3]), "new"))
+    due = [
+        ("raw.decisions", f"{yesterday:decisions_%Y%m%d}", "dropped", len(cards.decisions)),
+        ("raw.decisions", "decisions_default", "emptied", len(cards.decisions)),
+    ]
+    assert [tuple(change) for change in expire_rows(transformer, is_trial=True)] == due
+    assert [tuple(change) for change in expire_rows(transformer)] == due
+    assert expire_rows(transformer) == expire_rows(transformer, is_trial=True) == []
+    assert len(query(dsn, "SELECT FROM raw.decisions")) == 3
+
+
 def test_a_reader_does_not_block_the_archive_behind_retention(
     fresh_database: Settings, cards: DecidedCards, monkeypatch: pytest.MonkeyPatch
 ) -> None:

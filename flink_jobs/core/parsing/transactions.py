@@ -109,7 +109,7 @@ def _transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, read fro
     if not 0 <= amount_minor <= MAX_AMOUNT_MINOR:
         return _bad_amount(amount_minor)
     if currency not in MINOR_UNITS:
-        return Rejection(DeadLetterReason.UNKNOWN_CURRENCY, "currency is not an active ISO 4217 code")
+        return Rejection(DeadLetterReason.UNKNOWN_CURRENCY, "currency is not an ISO 4217 code, active or withdrawn")
     if not MIN_EVENT_TIME_MS <= event_time_ms <= now_ms + MAX_CLOCK_SKEW_MS:
         return _bad_event_time(event_time_ms)
     get = document.get

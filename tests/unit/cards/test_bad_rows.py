@@ -82,6 +82,28 @@ def test_quotes_that_pair_across_lines_swallow_no_rows(tmp_path: Path) -> None:
     assert skipped.first_by_reason[RowReason.QUOTE].row == 5
 
 
+def test_cells_with_line_breaks_are_read_where_the_mapping_says_so(tmp_path: Path) -> None:
+    rows = [
+        b't0,c,1704067200,"Joe\'s\r\nDiner",9.99\r\n',
+        b't1,c,1704067201,"One\n\n""two""\nthree",9.99\n',
+        b't2,c,1704067202,"Lost,9.99\n',  # no quote ends it: the row is an error, the next ones are read
+        b't3,c,1704067203,"Also\nbroken",9.99\n',
+        b't4,c,1704067204,"Too\nmany",cells,9.99\n',
+        *(b"t%d,c,17040672%02d,Shop,9.99\n" % (number, number) for number in range(5, 40)),
+        b't40,c,1704067240,"never ends,9.99\n',
+    ]
+    content = HEADER + b"".join(rows)
+    events, skipped = read(tmp_path, "a.csv", content, MAPPING + "file: {line_breaks: true}\n")
+    merchants = {event["transaction_id"]: event["merchant"] for event in events}
+    assert [merchants[name] for name in ("t0", "t1", "t3")] == ["Joe's Diner", 'One "two" three', "Also broken"]
+    assert set(merchants) == {"t0", "t1", "t3", *(f"t{number}" for number in range(5, 40))}
+    assert dict(skipped.by_reason) == {RowReason.QUOTE: 3, RowReason.CELL_COUNT: 1}
+    assert skipped.first_by_reason[RowReason.QUOTE].row == 8
+    assert "line_breaks: true" in skipped.first_by_reason[RowReason.QUOTE].fix
+    alone, _ = read(tmp_path, "b.csv", HEADER + rows[0] + GOOD[1], MAPPING)
+    assert [event["transaction_id"] for event in alone] == ["t1"], "by default one line is one row"
+
+
 def test_empty_cells_after_the_last_column_and_empty_lines_are_allowed(tmp_path: Path) -> None:
     events, skipped = read(tmp_path, "a.csv", csv_with(b"t,c,1704067200,Shop,9.99,, \r\n", b"\n", b"  \r\n"))
     assert len(events) == 3
