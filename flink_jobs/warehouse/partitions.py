@@ -3,7 +3,7 @@
 ``create_partitions`` prepares the days to come and deletes nothing. ``expire_rows`` deletes rows that were loaded more
 than ``ops.partition_policy.keep_days`` ago, by the clock of the database, and records each deletion in
 ``ops.retention_log``. The rules are functions in the database: see ``0009_retention_by_load_time.sql`` and
-``0011_expired_partitions.sql`` in ``sql/migrations``.
+``0012_expired_partitions.sql`` in ``sql/migrations``.
 """
 
 from __future__ import annotations
