@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.guarantee import GuaranteeText
+from flink_jobs.libpq import connection_string
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 ENV_PREFIX = "STREAMFLOW_"
@@ -25,7 +27,6 @@ STACK_HOME = "STREAMFLOW_STACK_HOME"
 SECRETS_DIR = "STREAMFLOW_SECRETS_DIR"
 """Names a folder of files such as ``streamflow_postgres_password``; environment variables take precedence."""
 
-Guarantee = Literal["exactly_once", "at_least_once"]
 ExecutionMode = Literal["thread", "process"]
 StartFrom = Literal["committed", "earliest", "latest"]
 DatabaseRole = Literal["writer", "transformer", "analyst", "api"]
@@ -113,9 +114,18 @@ class Settings(BaseSettings):
     model_budget_ms: int = Field(
         default=5, ge=1, description="longest time for one score; a model that repeatedly takes longer is disabled"
     )
-    sink_guarantee: Guarantee = Field(
+    sink_guarantee: GuaranteeText = Field(
         default="exactly_once",
-        description="exactly_once: results are readable after the next checkpoint; at_least_once: at once",
+        description="exactly_once: decisions, dead letters and audit records are readable after the next checkpoint; "
+        "at_least_once: at once",
+    )
+    alerts_guarantee: GuaranteeText = Field(
+        default="at_least_once",
+        description="at_least_once: an alert is readable at once, and may come again after a failure; exactly_once: "
+        "readable after the next checkpoint",
+    )
+    buffer_timeout_ms: int = Field(
+        default=5, ge=0, le=1_000, description="longest time that a record waits for more records between two tasks"
     )
     execution_mode: ExecutionMode = Field(
         default="thread", description="thread: Python inside the TaskManager's JVM; process: a process beside it"
@@ -217,15 +227,9 @@ class Settings(BaseSettings):
         return self._dsn(*self.postgres_login(role))
 
     def _dsn(self, user: str, password: SecretStr) -> str:
-        values = {
-            "host": self.postgres_host,
-            "port": str(self.postgres_port),
-            "dbname": self.postgres_database,
-            "user": user,
-            "password": password.get_secret_value(),
-            **self.postgres_ssl,
-        }
-        return " ".join(f"{name}={_libpq(value)}" for name, value in values.items())
+        place = {"host": self.postgres_host, "port": str(self.postgres_port), "dbname": self.postgres_database}
+        login = {"user": user, "password": password.get_secret_value()}
+        return connection_string({**place, **login, **self.postgres_ssl})
 
     def masked(self) -> dict[str, str]:
         """Return every setting by its environment variable, with secrets masked; jobs log this at start."""
@@ -280,12 +284,6 @@ def _require_own_file(env_file: Path) -> None:
         "run `streamflow up`, which writes it anew",
         ErrorCode.SETTINGS_INVALID,
     )
-
-
-def _libpq(value: str) -> str:
-    """Return a value for a libpq connection string, quoted if necessary."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'" if escaped != value or " " in value or not value else value
 
 
 def _explain(error: ValidationError) -> str:

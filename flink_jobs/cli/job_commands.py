@@ -19,8 +19,9 @@ from flink_jobs.flink.resume import Start, choose_start
 from flink_jobs.flink.submit import Submission
 from flink_jobs.flink.submit import submit as submit_job
 from flink_jobs.job.start_point import place_of
+from flink_jobs.kafka.guarantee import Guarantee
 from flink_jobs.local.stack import Stack
-from flink_jobs.settings import REPO_ROOT, Guarantee, Settings, load_settings
+from flink_jobs.settings import REPO_ROOT, Settings, load_settings
 
 
 class JobChoice(StrEnum):

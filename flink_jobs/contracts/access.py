@@ -19,6 +19,7 @@ ACCOUNTS: Final = {
     "archive job": "streamflow-archive",
     "card processor": "card-processor",
     "case management": "case-management",
+    "decision API": "streamflow-api",
     # Test traffic has its own account, which production does not have.
     "streamflow replay": "streamflow-traffic",
     "streamflow simulate": "streamflow-traffic",

@@ -14,6 +14,8 @@ ALERTS_SINK: Final = "alerts-sink"
 DEAD_LETTERS_SINK: Final = "dead-letters-sink"
 AUDIT_SINK: Final = "audit-sink"
 CONTROL_SINK: Final = "control-sink"
+ALERTS_AT_ONCE_SINK: Final = "alerts-at-once-sink"
+REPLIES_SINK: Final = "replies-sink"
 
 DETECT_UIDS: Final = (
     TRANSACTIONS_SOURCE,
@@ -24,6 +26,8 @@ DETECT_UIDS: Final = (
     DEAD_LETTERS_SINK,
     AUDIT_SINK,
     CONTROL_SINK,
+    ALERTS_AT_ONCE_SINK,
+    REPLIES_SINK,
 )
 
 ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels")

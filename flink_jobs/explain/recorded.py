@@ -122,7 +122,8 @@ def _in_postgres(dsn: str, asked: Asked) -> list[Recorded]:
 def _on_kafka(broker: Broker, prefix: str, asked: Asked) -> list[Recorded]:
     decisions, alerts = topic_name(prefix, "decisions"), topic_name(prefix, "alerts")
     found: dict[tuple[str, int], DecisionDocument] = {}
-    contributions: dict[tuple[str, int], dict[str, float] | None] = {}
+    # After a failure a decision can have an earlier alert with other contributions: the time of scoring tells which.
+    contributions: dict[tuple[str, int, int], dict[str, float] | None] = {}
     wanted = orjson.dumps(asked.transaction)[1:-1]
     with CommittedReader(broker, [decisions, alerts]) as reader:
         for record in reader.read_to_end():
@@ -133,14 +134,20 @@ def _on_kafka(broker: Broker, prefix: str, asked: Asked) -> list[Recorded]:
             if document["transaction_id"] != asked.transaction or not asked.is_meant(*owner):
                 continue
             if record.topic == alerts:
-                contributions[owner] = cast("AlertDocument", document).get("contributions")
+                scored_ms = document["processing_time_ms"]
+                contributions[*owner, scored_ms] = cast("AlertDocument", document).get("contributions")
             else:
                 found[owner] = cast("DecisionDocument", document)
     if not found:
         return []
     history = read_control_state(broker, prefix).history
     return [
-        Recorded(item, contributions.get(owner), config_at(history, item["config_revision"]), "Kafka")
+        Recorded(
+            item,
+            contributions.get((*owner, item["processing_time_ms"])),
+            config_at(history, item["config_revision"]),
+            "Kafka",
+        )
         for owner, item in found.items()
     ]
 

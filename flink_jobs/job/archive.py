@@ -22,7 +22,7 @@ from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.job.archiver.rows import check_tables
 from flink_jobs.job.archiver.tables import ARCHIVES
 from flink_jobs.job.archiver.writer import ArchiveRows
-from flink_jobs.job.detector.sinks import kafka_sink, table_name
+from flink_jobs.job.detector.sinks import SinkTable, kafka_sink, table_name
 from flink_jobs.job.detector.sources import kafka_table, packed_sql
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
 from flink_jobs.job.pin import pin_uids
@@ -60,9 +60,8 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
         t_env,
         statements,
         letters,
-        topics["dlq"],
+        SinkTable(table_name(topics["dlq"]), topics["dlq"], settings.sink_guarantee),
         broker=broker,
-        guarantee=settings.sink_guarantee,
         transactional_id_prefix=f"{group_id}-{topics['dlq']}",
         transaction_timeout_ms=settings.transaction_timeout_ms,
     )
@@ -86,7 +85,7 @@ def _fixed_view(t_env: StreamTableEnvironment, name: str, query: str, *columns: 
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_broker(settings, settings.broker("archive"))
+    check_broker(settings, settings.broker("archive"), transactional=settings.sink_guarantee == "exactly_once")
     check_tables(settings.postgres_dsn_as("writer"))
     env, t_env = stream_environment(settings)
     check_restore(t_env, "archive", settings)

@@ -9,8 +9,10 @@ from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.models.model import ModelError, model_directory
 from flink_jobs.core.state.older_ids import DuplicateWindow
 from flink_jobs.job.detector.operator_settings import DetectorSettings
+from flink_jobs.job.detector.outputs import OUTPUTS
 from flink_jobs.job.detector.topology import Topics, Wiring, build_detector
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
+from flink_jobs.kafka.partition_keys import keys_of_partitions
 from flink_jobs.settings import Settings
 
 JOB_NAME: Final = "streamflow-detect"
@@ -22,10 +24,7 @@ def topics(settings: Settings) -> Topics:
     return Topics(
         transactions=name["transactions"],
         control=name["control"],
-        decisions=name["decisions"],
-        alerts=name["alerts"],
-        dead_letters=name["dlq"],
-        audit=name["audit"],
+        outputs={output.topic: name[output.topic] for output in OUTPUTS},
     )
 
 
@@ -51,12 +50,16 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         except ModelError:
             version = None  # the operator logs and counts it, and scores by rules alone
     names = topics(settings)
+    replies = load_contracts(settings.topic_prefix)["replies"]
     return DetectorSettings(
         transactions_topic=names.transactions,
         control_topic=names.control,
+        replies_topic=replies.name,
+        reply_routes=keys_of_partitions(replies.partitions),
         model_dir=str(settings.model_dir.resolve()),
         model_version=version,
         execution_mode=settings.execution_mode,
+        are_alerts_at_once=settings.alerts_guarantee == "at_least_once",
         state_ttl_days=settings.state_ttl_days,
         state_cache_customers=settings.state_cache_customers,
         duplicate_window=DuplicateWindow(settings.duplicate_days, settings.duplicate_transactions),
@@ -67,7 +70,7 @@ def detector_settings(settings: Settings) -> DetectorSettings:
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_broker(settings, settings.broker("detect"))
+    check_broker(settings, settings.broker("detect"), transactional=True)
     env, t_env = stream_environment(settings)
     check_restore(t_env, "detect", settings)
     build_detector(env, t_env, wiring(settings), detector_settings(settings))

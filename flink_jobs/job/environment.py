@@ -46,6 +46,7 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
         "restart-strategy.exponential-delay.max-backoff": "30 s",
         "pipeline.max-parallelism": str(uids.MAX_PARALLELISM),
         "pipeline.object-reuse": "true",
+        "execution.buffer-timeout.interval": f"{settings.buffer_timeout_ms} ms",
         # `submit` reads it from the REST API to refuse a second job of the same consumer group.
         "pipeline.global-job-parameters": f"{TOPIC_PREFIX}:{settings.topic_prefix}",
         "python.execution-mode": settings.execution_mode,
@@ -60,7 +61,7 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
     return env, StreamTableEnvironment.create(env)
 
 
-def check_broker(settings: Settings, broker: Broker) -> None:
+def check_broker(settings: Settings, broker: Broker, *, transactional: bool) -> None:
     """Check that a broker is reachable and allows our transaction timeout, before the job starts.
 
     A job without a reachable broker would not fail but wait without a message.
@@ -80,7 +81,7 @@ def check_broker(settings: Settings, broker: Broker) -> None:
     except KafkaError as error:
         raise connection_error(broker, error) from None
     limit_ms = int(found["broker"][number][_BROKER_LIMIT]["value"])
-    if settings.sink_guarantee == "exactly_once" and settings.transaction_timeout_ms > limit_ms:
+    if transactional and settings.transaction_timeout_ms > limit_ms:
         raise UserError(
             f"STREAMFLOW_TRANSACTION_TIMEOUT_MS is {settings.transaction_timeout_ms}, but the broker allows {limit_ms}",
             f"lower it, or raise the broker's {_BROKER_LIMIT}",

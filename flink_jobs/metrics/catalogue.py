@@ -109,8 +109,19 @@ LATENCY_MS: Final = _histogram(
     (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000),
 )  # fmt: skip
 ALERT_LATENCY_MS: Final = _histogram(
-    "alert_latency_ms", "milliseconds", "time from Kafka's record timestamp to the decision, for every alert",
-    (50, 100, 250, 500, 1000, 2000, 5000, 10000, 30000, 60000),
+    "alert_latency_ms", "milliseconds", "time from Kafka's record timestamp until the alert is sent, for every alert",
+    (5, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000, 10000, 30000, 60000),
+)  # fmt: skip
+REPLIES: Final = _counter(
+    "replies", "replies", "replies to producers that asked for one", "outcome", ("decided", "rejected", "duplicate")
+)
+REPLY_FAULTS: Final = _counter(
+    "reply_faults", "records", "requests for a reply that were not answered, because their headers are not valid",
+    "fault", ("unreadable", "other_topic", "request_id", "partition"),
+)  # fmt: skip
+REPLY_LATENCY_MS: Final = _histogram(
+    "reply_latency_ms", "milliseconds", "time from Kafka's record timestamp until the reply is sent",
+    (5, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000, 10000, 30000, 60000),
 )  # fmt: skip
 STATE_BYTES: Final = _histogram(
     "state_bytes", "bytes",
@@ -121,7 +132,8 @@ STATE_BYTES: Final = _histogram(
 DETECTOR_METRICS: Final = (
     RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
     MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
-    CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, STATE_BYTES,
+    CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, REPLIES,
+    REPLY_FAULTS, REPLY_LATENCY_MS, STATE_BYTES,
 )  # fmt: skip
 """Metrics of the detector job."""
 

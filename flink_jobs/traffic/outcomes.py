@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flink_jobs.traffic.ledger import SentLedger
 
 AlertKey = tuple[str, str, int]  # customer id, transaction id, time of scoring
+TransactionKey = tuple[str, str]  # customer id, transaction id
 OUTPUTS = ("decisions", "alerts", "dlq")
 FATE_OF_DISPOSITION = {Disposition.REJECTED: Fate.REJECTED, Disposition.DUPLICATE: Fate.DUPLICATE}
 
@@ -93,8 +94,24 @@ class Outcomes:
                 self.problems.append(f"{where}: the dead letter does not keep the record's bytes")
 
     def add_alert(self, document: AlertDocument) -> None:
-        """Add one alert; an alert has no coordinate, but the ids and the time of scoring of its decision."""
+        """Add one alert; an alert has no coordinate, but the ids and the time of scoring of its decision.
+
+        After a failure, a record is scored again: its first alert, without a decision of the same time, stays.
+        """
         self.alerts_sent[_alert_key(document)] += 1
+
+    def alerts_repeated(self) -> set[TransactionKey]:
+        """Return the transactions whose decision is an alert that is on its topic more than once."""
+        times: Counter[TransactionKey] = Counter()
+        for alert, count in self.alerts_sent.items():
+            times[alert[:2]] += count
+        return {alert[:2] for alert in self.alerts_decided if times[alert[:2]] > 1}
+
+    def alerts_withdrawn(self) -> set[TransactionKey]:
+        """Return the transactions with an alert whose decision is no alert."""
+        alerted = {alert[:2] for alert in self.alerts_decided}
+        others = {alert[:2] for alert in self.alerts_sent} - alerted
+        return {key for key in others if hash(key) in self._decided_ids}
 
     def _ours(self, topic: str, partition: int, offset: int) -> Coordinate | None:
         at = (partition, offset)

@@ -28,6 +28,7 @@ from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.label import Label
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
+from flink_jobs.core.reply_document import ReplyDocument
 from tests.contract.typed_documents import disagreements
 from tests.strategies import NOW_MS, TOPIC, configs, document_of, histories, json_values, printable, record_of, wire
 
@@ -46,6 +47,7 @@ TYPES = {
     "audit": AuditDocument,
     "control": ControlDocument,
     "labels": LabelDocument,
+    "replies": ReplyDocument,
 }
 
 

@@ -12,6 +12,8 @@ from pyflink.metrics import Counter, Distribution, MetricGroup
 
 from flink_jobs.core.documents import Variant
 from flink_jobs.core.outcome import Outcome
+from flink_jobs.core.replies import RequestFault
+from flink_jobs.core.reply_document import ReplyOutcome
 from flink_jobs.metrics import catalogue
 from flink_jobs.metrics.catalogue import Metric, MetricKind
 
@@ -68,6 +70,7 @@ class DetectorMetrics:
         self._processing_time = self._histograms[catalogue.PROCESSING_TIME_US.name]
         self._latency = self._histograms[catalogue.LATENCY_MS.name]
         self._alert_latency = self._histograms[catalogue.ALERT_LATENCY_MS.name]
+        self._reply_latency = self._histograms[catalogue.REPLY_LATENCY_MS.name]
         self._state_bytes = self._histograms[catalogue.STATE_BYTES.name]
         self._records = self._decisions = 0
         self._flush_at_ms = 0
@@ -127,6 +130,16 @@ class DetectorMetrics:
         """Observe the alert latency: the record's age when it caused an alert."""
         if timestamp_ms is not None:
             self._alert_latency.observe(now_ms - timestamp_ms)
+
+    def reply(self, outcome: ReplyOutcome, timestamp_ms: int | None, now_ms: int) -> None:
+        """Count a reply and observe its latency: the record's age when it was answered."""
+        self._pending[catalogue.REPLIES.name, outcome] += 1
+        if timestamp_ms is not None:
+            self._reply_latency.observe(now_ms - timestamp_ms)
+
+    def reply_fault(self, fault: RequestFault) -> None:
+        """Count an invalid request for a reply."""
+        self._pending[catalogue.REPLY_FAULTS.name, fault] += 1
 
     def due(self, now_ms: int) -> bool:
         """Return whether pending counts are to be flushed now."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
 from pyflink.common import Row, Time, Types
-from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
 from pyflink.datastream.state import (
     MapStateDescriptor,
     StateTtlConfig,
@@ -32,27 +32,31 @@ from flink_jobs.core.documents import ControlOutcome
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.vector import DAY_MS
 from flink_jobs.core.models.lineup import Lineup, Role
-from flink_jobs.core.parsing.source_record import unpack_record
+from flink_jobs.core.outcome import Outcome
+from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
 from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
+from flink_jobs.core.replies import Replies, RequestFault, answer
 from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS, DetectorMetrics
 from flink_jobs.job.detector.models import JobModels, keyed
 from flink_jobs.job.detector.operator_settings import DetectorSettings
+from flink_jobs.job.detector.outputs import (
+    ALERTS_AT_ONCE,
+    ALERTS_WITH_CHECKPOINT,
+    AUDIT,
+    CONTROL,
+    DEAD_LETTERS,
+    REPLIES,
+    Message,
+)
 from flink_jobs.job.log import log_event
 from flink_jobs.metrics import catalogue
 from flink_jobs.native.loader import core_in_use
-
-ALERTS: Final = OutputTag("alerts", Types.STRING())
-DEAD_LETTERS: Final = OutputTag("dead-letters", Types.STRING())
-AUDIT: Final = OutputTag("audit", Types.STRING())
-CONTROL: Final = OutputTag("control", Types.STRING())
-"""Control messages with which the guard of an experiment reaches every subtask, including its own."""
 
 CONFIG_STATE: Final = MapStateDescriptor(uids.CONFIG_STATE, Types.STRING(), Types.STRING())
 _TIMED_MASK: Final = 0xF
 """One record in 16 is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
 
-Output = str | tuple[OutputTag, str]
 _ROLE_OF_CHANGE: Final = {
     "model_version": Role.CHAMPION,
     "shadow_model": Role.SHADOW,
@@ -92,6 +96,8 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         # Created for every attempt: the cache of states must not survive a restore.
         recent = RecentStates(self._settings.state_cache_customers, self._settings.state_ttl_days * DAY_MS)
         self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent, window=self._settings.duplicate_window)
+        self._alerts = ALERTS_AT_ONCE if self._settings.are_alerts_at_once else ALERTS_WITH_CHECKPOINT
+        self._replies = Replies(self._settings.replies_topic, self._settings.reply_routes)
         self._config_is_loaded = False
         self._records = 0
         self._flush_is_set = False
@@ -107,7 +113,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             model=champion.version if champion else None,
         )
 
-    def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> list[Output]:
+    def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> list[Message]:
         """Return the outputs of one record. A list costs less than a generator, and PyFlink accepts both."""
         if not self._config_is_loaded:
             self._load_config(ctx)
@@ -117,13 +123,16 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         now_ms = time.time_ns() // 1_000_000
         record = unpack_record(value, self._settings.transactions_topic)
         outcome = self._evaluator.evaluate(record, self._state.value, now_ms)
-        output: list[Output] = []
+        # The immediate lane comes first: its messages leave before the others are written.
+        output: list[Message] = []
+        if record.headers:
+            output += self._reply(record, outcome, now_ms)
         if outcome.decision is not None:
             self._state.update(outcome.state)
-            output.append(keyed(outcome.customer_id, outcome.decision))
             if outcome.alert is not None:
-                output.append((ALERTS, keyed(outcome.customer_id, outcome.alert)))
+                output.append((self._alerts, keyed(outcome.customer_id, outcome.alert)))
                 self._metrics.alert(record.timestamp_ms, now_ms)
+            output.append(keyed(outcome.customer_id, outcome.decision))
         output += [(DEAD_LETTERS, keyed(letter.id, letter.body)) for letter in outcome.letters]
         if outcome.notices or outcome.stopped is not None:
             output += [(CONTROL, line) for line in self._models.report(outcome, now_ms)]
@@ -142,13 +151,27 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             ctx.timer_service().register_processing_time_timer(now_ms + FLUSH_MS)
         return output
 
+    def _reply(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> list[Message]:
+        """Return the reply to the producer of a record, if it asks for one."""
+        request = self._replies.request(record)
+        if request is None:
+            return []
+        if isinstance(request, RequestFault):
+            self._metrics.reply_fault(request)
+            return []
+        reply = answer(request, record, outcome, now_ms)
+        if reply is None:
+            return []
+        self._metrics.reply(reply.outcome, record.timestamp_ms, now_ms)
+        return [(REPLIES, keyed(reply.key, reply.body))]
+
     def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> tuple[()]:  # noqa: ARG002
         """Flush counts that no later record has flushed."""
         self._flush_is_set = False
         self._metrics.flush(timestamp)
         return ()
 
-    def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Output]:
+    def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Message]:
         """Apply a control message. Every subtask applies it; the first subtask also reports it."""
         state = ctx.get_broadcast_state(CONFIG_STATE)
         stored = state.get(uids.CONFIG_KEY)

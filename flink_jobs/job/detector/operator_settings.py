@@ -16,10 +16,15 @@ class DetectorSettings:
 
     transactions_topic: str
     control_topic: str
+    replies_topic: str
+    reply_routes: tuple[str, ...]
+    """For each partition of the replies topic, a message key that Kafka's partitioner maps to it."""
     model_dir: str
     model_version: str | None
     """The champion at start; with ``None`` the rules score alone (degraded) until a control message names a model."""
     execution_mode: str
+    are_alerts_at_once: bool
+    """Alerts leave when they are raised, at least once; else with the next checkpoint."""
     state_ttl_days: int
     state_cache_customers: int
     """Number of customers whose decoded state a subtask keeps in memory; 0 reads and decodes every state."""

@@ -1,14 +1,18 @@
 """Kafka sinks: ``key LF value`` strings from the detector become keyed messages."""
 
+from typing import Final, NamedTuple
+
 from pyflink.datastream import DataStream
 from pyflink.table import StatementSet, StreamTableEnvironment
 
 from flink_jobs.kafka.broker import Broker, sql_options
+from flink_jobs.kafka.guarantee import Guarantee
 
-_GUARANTEE = {"exactly_once": "exactly-once", "at_least_once": "at-least-once"}
+_GUARANTEE: Final[dict[Guarantee, str]] = {"exactly_once": "exactly-once", "at_least_once": "at-least-once"}
 
-_LINGER_MS = {"exactly_once": 200, "at_least_once": 20}
-"""How long the producer collects a batch. A transaction can collect longer: the checkpoint sends the rest."""
+_LINGER_MS: Final[dict[Guarantee, int]] = {"exactly_once": 200, "at_least_once": 1}
+"""How long the producer collects a batch. A transaction can collect longer: the checkpoint sends the rest. Without a
+transaction a message is to be readable at once; messages that come while a batch is sent form the next batch."""
 
 
 def table_name(topic: str) -> str:
@@ -16,23 +20,31 @@ def table_name(topic: str) -> str:
     return topic.replace(".", "_").replace("-", "_")
 
 
+class SinkTable(NamedTuple):
+    """The table of a sink."""
+
+    name: str
+    topic: str
+    guarantee: Guarantee
+
+
 def kafka_sink(
     t_env: StreamTableEnvironment,
     statements: StatementSet,
     stream: DataStream,
-    topic: str,
+    table: SinkTable,
     *,
     broker: Broker,
-    guarantee: str,
     transactional_id_prefix: str,
     transaction_timeout_ms: int,
 ) -> None:
     """Write a stream of ``key LF value`` strings to a topic.
 
     With ``exactly_once``, readers of committed data see a message after the next checkpoint. With ``at_least_once``,
-    they see it immediately, and again after a failure.
+    they see it immediately, and again after a failure. Beware: an ``at_least_once`` sink drops the transactions that a
+    savepoint of an ``exactly_once`` sink with the same uid holds.
     """
-    name = table_name(topic)
+    name, topic, guarantee = table
     transactions = (
         f"'sink.transactional-id-prefix' = '{transactional_id_prefix}',"
         f"'properties.transaction.timeout.ms' = '{transaction_timeout_ms}',"

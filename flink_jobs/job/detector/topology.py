@@ -2,14 +2,16 @@
 
     transactions --(key: customer id)--+--> fraud detector --+--> decisions
     control -------(broadcast)---------+                     +--> alerts
-       ^                                                     +--> dead letters
+       ^                                                     +--> replies
+       |                                                     +--> dead letters
        |                                                     +--> audit
        +-------(the guard of an experiment stops it)---------+
 
-The archive job writes the four outputs to Postgres.
+Alerts and replies leave at once; the other outputs leave with the next checkpoint (``outputs``). The archive job writes
+decisions, alerts, dead letters and audit records to Postgres.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyflink.common import Types
@@ -17,19 +19,14 @@ from pyflink.datastream import DataStream, OutputTag, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.contracts import uids
-from flink_jobs.job.detector.operator import (
-    ALERTS,
-    AUDIT,
-    CONFIG_STATE,
-    CONTROL,
-    DEAD_LETTERS,
-    FraudDetectorFunction,
-)
+from flink_jobs.job.detector.operator import CONFIG_STATE, FraudDetectorFunction
 from flink_jobs.job.detector.operator_settings import DetectorSettings
-from flink_jobs.job.detector.sinks import kafka_sink, table_name
+from flink_jobs.job.detector.outputs import OUTPUTS, Output
+from flink_jobs.job.detector.sinks import SinkTable, kafka_sink, table_name
 from flink_jobs.job.detector.sources import kafka_table, keyed_records, packed_records
 from flink_jobs.job.pin import pin_uids
 from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.guarantee import Guarantee
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +35,8 @@ class Topics:
 
     transactions: str
     control: str
-    decisions: str
-    alerts: str
-    dead_letters: str
-    audit: str
+    outputs: Mapping[str, str]
+    """Full name of each topic of ``OUTPUTS``, by suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +47,8 @@ class Wiring:
     broker: Broker
     group_id: str
     start_from: str
-    guarantee: str
+    guarantee: Guarantee
+    """Of the outputs without a fixed guarantee."""
     transaction_timeout_ms: int
     idle_timeout_ms: int
     bounded: bool = False
@@ -87,25 +83,13 @@ def build_detector(
         .uid(uids.DETECTOR)
         .name("fraud detector")
     )
-    outputs = [
-        (_side_output(decisions, ALERTS), topics.alerts),
-        (_side_output(decisions, DEAD_LETTERS), topics.dead_letters),
-        (_side_output(decisions, AUDIT), topics.audit),
-        (_side_output(decisions, CONTROL), topics.control),
-    ]
-    if extend is not None:
-        decisions = extend(decisions)
-    _add_sinks(t_env, [(decisions, topics.decisions), *outputs], wiring)
+    main = decisions if extend is None else extend(decisions)
+    streams = [main if item.tag is None else _side_output(decisions, item.tag) for item in OUTPUTS]
+    _add_sinks(t_env, streams, wiring)
     pin_uids(
         env,
         sources={"transactions": uids.TRANSACTIONS_SOURCE, "control": uids.CONTROL_SOURCE},
-        sinks={
-            table_name(topics.decisions): uids.DECISIONS_SINK,
-            table_name(topics.alerts): uids.ALERTS_SINK,
-            table_name(topics.dead_letters): uids.DEAD_LETTERS_SINK,
-            table_name(topics.audit): uids.AUDIT_SINK,
-            table_name(topics.control): uids.CONTROL_SINK,
-        },
+        sinks={_table(item, wiring): item.uid for item in OUTPUTS},
     )
 
 
@@ -123,21 +107,27 @@ def _add_source(t_env: StreamTableEnvironment, name: str, topic: str, wiring: Wi
     )
 
 
-def _add_sinks(t_env: StreamTableEnvironment, outputs: Sequence[tuple[DataStream, str]], wiring: Wiring) -> None:
-    """Write each stream to its topic."""
+def _add_sinks(t_env: StreamTableEnvironment, streams: Sequence[DataStream], wiring: Wiring) -> None:
+    """Write the stream of each output to its topic."""
     statements = t_env.create_statement_set()
-    for stream, topic in outputs:
+    for output, stream in zip(OUTPUTS, streams, strict=True):
+        topic = wiring.topics.outputs[output.topic]
         kafka_sink(
             t_env,
             statements,
             stream,
-            topic,
+            SinkTable(_table(output, wiring), topic, output.guarantee or wiring.guarantee),
             broker=wiring.broker,
-            guarantee=wiring.guarantee,
             transactional_id_prefix=f"{wiring.group_id}-{topic}",
             transaction_timeout_ms=wiring.transaction_timeout_ms,
         )
     statements.attach_as_datastream()
+
+
+def _table(output: Output, wiring: Wiring) -> str:
+    """Return the table name of an output; a topic can have two outputs."""
+    name = table_name(wiring.topics.outputs[output.topic])
+    return f"{name}_at_once" if output.guarantee == "at_least_once" else name
 
 
 def _side_output(stream: DataStream, tag: OutputTag) -> DataStream:

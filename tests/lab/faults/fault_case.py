@@ -60,7 +60,7 @@ class LedgerCounts:
             balance.rejected,
             balance.duplicates,
             len(balance.missing),
-            len(balance.repeated) + balance.repeated_transactions + balance.alerts_repeated,
+            len(balance.repeated) + balance.repeated_transactions,
             balance.is_as_expected,
         )
 

@@ -74,9 +74,16 @@ def write_model(model_dir: Path, version: str, features: tuple[str, ...] = FEATU
 
 
 def settings(
-    model_dir: Path | str = "/nowhere", model_version: str | None = None, mode: str = "thread"
+    model_dir: Path | str = "/nowhere",
+    model_version: str | None = None,
+    mode: str = "thread",
+    *,
+    are_alerts_at_once: bool = True,
 ) -> DetectorSettings:
     return DetectorSettings(
+        replies_topic="streamflow.replies",
+        reply_routes=("a", "b"),
+        are_alerts_at_once=are_alerts_at_once,
         transactions_topic=TOPIC,
         control_topic=CONTROL_TOPIC,
         model_dir=str(model_dir),

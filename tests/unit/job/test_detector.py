@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from base64 import b64encode
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +16,7 @@ from flink_jobs.contracts import uids
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.decision import alert_id
 from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.replies import REPLY_PARTITION, REPLY_TO, REQUEST_ID
 from flink_jobs.core.state.codec import STATE_VERSION
 from flink_jobs.job.detector.models import keyed
 from flink_jobs.job.detector.operator import FraudDetectorFunction
@@ -64,6 +66,45 @@ def test_an_alert_goes_beside_its_decision_under_the_same_key() -> None:
     key, alert = one(outputs.side["alerts"])
     assert decision["is_alert"]
     assert (key, alert["alert_id"]) == ("c-1", alert_id("c-1", "t-1"))
+
+
+def test_alerts_can_wait_for_the_checkpoint() -> None:
+    operator = Operator(FraudDetectorFunction(settings(are_alerts_at_once=False)))
+    operator.control(control(BLACKLIST_M1))
+
+    outputs = operator.send(record(transaction(merchant="m-1")))
+
+    assert set(outputs.side) == {"alerts-with-checkpoint"}
+
+
+def test_a_record_that_asks_gets_its_reply_under_the_key_of_its_partition() -> None:
+    operator = detector()
+
+    outputs = operator.send(asking(record(transaction()), "1"))
+
+    key, reply = one(outputs.side["replies"])
+    _, decision = one(outputs.main)
+    assert key == "b"
+    assert (reply["request_id"], reply["score"]) == ("r-1", decision["score"])
+
+    rejected = operator.send(asking(record(b"not json"), "0"))
+    key, reply = one(rejected.side["replies"])
+    assert (key, reply["rejection"]) == ("a", letter(rejected)["reason"])
+
+    refused = operator.send(asking(record(transaction("t-2")), "2"))
+    assert refused.main, "an invalid request changes nothing else"
+    assert not refused.side["replies"]
+    operator.fire_timers()
+    assert operator.runtime.count("replies", outcome="decided") == 1
+    assert operator.runtime.count("replies", outcome="rejected") == 1
+    assert operator.runtime.count("reply_faults", fault="partition") == 1
+
+
+def asking(bare: SourceRecord, partition: str) -> SourceRecord:
+    """Return a record with the headers that ask for a reply."""
+    headers = {REPLY_TO: "streamflow.replies", REQUEST_ID: "r-1", REPLY_PARTITION: partition}
+    packed = {name: b64encode(value.encode()).decode() for name, value in headers.items()}
+    return bare._replace(headers=orjson.dumps(packed).decode())
 
 
 def test_customers_have_states_of_their_own() -> None:

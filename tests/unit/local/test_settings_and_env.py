@@ -50,6 +50,14 @@ def test_the_environment_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (settings.postgres_port, settings.sink_guarantee) == (6543, "at_least_once")
 
 
+def test_alerts_are_at_least_once_unless_set_and_a_guarantee_may_have_hyphens(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings(home).alerts_guarantee == "at_least_once"
+    monkeypatch.setenv("STREAMFLOW_ALERTS_GUARANTEE", "exactly-once")
+    assert load_settings(home).alerts_guarantee == "exactly_once"
+
+
 def test_every_missing_setting_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         load_settings(tmp_path)
@@ -61,7 +69,13 @@ def test_every_missing_setting_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("POSTGRES_PORT", "0"), ("POSTGRES_PORT", "http"), ("SINK_GUARANTEE", "maybe"), ("TOPIC_PREFIX", "a b")],
+    [
+        ("POSTGRES_PORT", "0"),
+        ("POSTGRES_PORT", "http"),
+        ("SINK_GUARANTEE", "maybe"),
+        ("ALERTS_GUARANTEE", "1"),
+        ("TOPIC_PREFIX", "a b"),
+    ],
 )
 def test_a_wrong_value_is_named(home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"STREAMFLOW_{name}", value)

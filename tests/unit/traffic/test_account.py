@@ -153,13 +153,27 @@ def test_a_wrong_reason_and_wrong_bytes_are_problems(run: Run) -> None:
     assert "reason EMPTY_PAYLOAD, expected" in account.problems[0]
 
 
-def test_missing_and_repeated_alerts_unbalance(run: Run) -> None:
+def test_a_missing_alert_unbalances_and_a_repeated_one_does_not(run: Run) -> None:
+    """Alerts are delivered at least once."""
     assert len(run.alerts) > 2
     missing = run.alerts.pop()
     assert run.balance().alerts_missing == 1
     run.alerts += [missing, missing]
     account = run.balance()
-    assert (account.alerts_missing, account.alerts_repeated, account.is_balanced) == (0, 1, False)
+    assert (account.alerts_missing, account.alerts_repeated, account.is_balanced) == (0, 1, True)
+    assert "1 alerts more than once" in "\n".join(account.lines())
+
+
+def test_an_alert_from_before_a_failure_is_repeated_or_withdrawn(run: Run) -> None:
+    """A record that is scored again after a failure can get another decision, and its first alert stays sent."""
+    again, quiet = run.alerts[0], next(item for item in run.decisions if not item["is_alert"])
+    run.alerts += [
+        {**again, "processing_time_ms": NOW_MS - 5_000},
+        {**again, "transaction_id": quiet["transaction_id"], "customer_id": quiet["customer_id"]},
+    ]
+    account = run.balance()
+    assert account.is_as_expected
+    assert (account.alerts_repeated, account.alerts_withdrawn, account.alerts_missing) == (1, 1, 0)
 
 
 def test_an_incident_accompanies_a_decision_and_is_not_counted(run: Run) -> None:
