@@ -73,8 +73,8 @@ SLOS: Final = (
         _slower_than(LATENCY_MS, 5_000),
     ),
     Slo(
-        "alert_latency", 0.95, "share of alerts raised within 2 s of Kafka's timestamp",
-        _slower_than(ALERT_LATENCY_MS, 2_000),
+        "alert_latency", 0.99, "share of alerts sent within 250 ms of Kafka's timestamp",
+        _slower_than(ALERT_LATENCY_MS, 250),
     ),
     Slo(
         "freshness", 0.99, "share of time the archive is less than 5 minutes behind",
