@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.broker import Broker
-from flink_jobs.kafka.guarantee import GuaranteeText
+from flink_jobs.kafka.guarantee import Guarantee
 from flink_jobs.libpq import connection_string
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +27,8 @@ STACK_HOME = "STREAMFLOW_STACK_HOME"
 SECRETS_DIR = "STREAMFLOW_SECRETS_DIR"
 """Names a folder of files such as ``streamflow_postgres_password``; environment variables take precedence."""
 
+# Kafka's and Flink's documents write `at-least-once`.
+GuaranteeText = Annotated[Guarantee, BeforeValidator(lambda text: text.replace("-", "_"))]
 ExecutionMode = Literal["thread", "process"]
 StartFrom = Literal["committed", "earliest", "latest"]
 DatabaseRole = Literal["writer", "transformer", "analyst", "api"]
