@@ -86,12 +86,14 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
     Args:
         path: the card file.
         mapping: names the column of each field.
-        skipped: collects rows that cannot be read; None: such a row is an error.
+        skipped: collects rows that are left out; None: a row that cannot be read is an error.
 
     Raises:
-        BadRowError: a row cannot be read, and ``skipped`` is None.
+        BadRowError: a row cannot be read, and ``skipped`` does not take errors.
         UserError: the file cannot be read, or lacks a column of the mapping.
     """
+    if skipped is None:
+        skipped = SkippedRows(takes_errors=False)
     place, transaction, label = str(path), mapping.transaction, mapping.label
     rows = read_rows(path, mapping)
     for number, row in rows:
@@ -107,13 +109,13 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
                     number,
                 )
             except CellError as cause:
-                if skipped is None and isinstance(cause, UnknownLabelError):
+                if not skipped.takes(cause.reason) and isinstance(cause, UnknownLabelError):
                     raise unknown_labels(path, mapping, itertools.chain([(number, row)], rows)) from None
                 error = _row_error(number, row, cause, mapping)
             else:
                 yield event
                 continue
-        if skipped is None:
+        if not skipped.takes(error.reason):
             fix = error.fix or f"correct the row or {mapping.path}"
             raise BadRowError(place, error, f"{fix}, or skip such rows with --skip-bad-rows")
         skipped.add(place, error)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from flink_jobs.cards.card_files import SkippedRows, read_events
+from flink_jobs.cards.row_errors import BY_MAPPING
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.transaction import Rejection
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from flink_jobs.cards.card_files import SourceEvent
     from flink_jobs.cards.mapping import ColumnMapping
+    from flink_jobs.cards.row_errors import RowError
 
 
 @dataclass(slots=True)
@@ -43,7 +45,8 @@ class Inspection:
         rows: rows read, with those that are refused.
         accepted: rows that the detector would score.
         labels: accepted rows by label: fraud, genuine and unlabelled.
-        refused: rows that are not accepted, by reason.
+        refunds: rows that the mapping leaves out as refunds.
+        refused: other rows that are not accepted, by reason.
         first_ms: smallest event time of the accepted rows.
         last_ms: largest event time of the accepted rows.
         out_of_order: accepted rows that are earlier than the row before.
@@ -52,6 +55,7 @@ class Inspection:
     rows: int = 0
     accepted: int = 0
     labels: dict[str, int] = field(default_factory=lambda: {"fraud": 0, "genuine": 0, "unlabelled": 0})
+    refunds: int = 0
     refused: dict[str, Refusal] = field(default_factory=dict)
     first_ms: int | None = None
     last_ms: int | None = None
@@ -83,9 +87,14 @@ def inspect_file(
         UserError: the file cannot be read, or lacks a column of the mapping.
     """
     result = Inspection()
-    skipped = SkippedRows(
-        on_skip=lambda error: result.refuse(error.reason.value, "reader", f"row {error.row}: {error.message}")
-    )
+
+    def left_out(error: RowError) -> None:
+        if error.reason in BY_MAPPING:
+            result.refunds += 1
+        else:
+            result.refuse(error.reason.value, "reader", f"row {error.row}: {error.message}")
+
+    skipped = SkippedRows(on_skip=left_out)
     before: int | None = None
     for event in progress(itertools.islice(read_events(path, mapping, skipped), limit)):
         answer = parse_transaction(orjson.dumps(event.transaction), now_ms)
@@ -99,5 +108,5 @@ def inspect_file(
         result.last_ms = at if result.last_ms is None else max(result.last_ms, at)
         result.out_of_order += before is not None and at < before
         before = at
-    result.rows = result.accepted + sum(refusal.count for refusal in result.refused.values())
+    result.rows = result.accepted + result.refunds + sum(refusal.count for refusal in result.refused.values())
     return result

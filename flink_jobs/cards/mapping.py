@@ -40,7 +40,7 @@ from flink_jobs.cards.mapping_keys import (
     read_optional,
     read_source,
 )
-from flink_jobs.cards.row_errors import CellError
+from flink_jobs.cards.row_errors import CellError, RowReason
 from flink_jobs.cards.sources import ROW_NUMBER, Source
 from flink_jobs.contracts.document import DocumentError, read_document
 from flink_jobs.core.parsing.transactions import parse_transaction
@@ -72,6 +72,7 @@ class ColumnMapping:
     amount: Source
     amount_format: AmountFormat | None
     exponent: int | None
+    skips_refunds: bool
     currency: Source
     assumes_currency: bool
     event_time: Source
@@ -87,7 +88,8 @@ class ColumnMapping:
         """Return the transaction document of a row; optional fields without a value are left out.
 
         Raises:
-            CellError: a required cell is empty, or a cell does not have the content that the mapping names.
+            CellError: a required cell is empty, a cell does not have the content that the mapping names, or the row is
+                a refund that the mapping leaves out.
         """
         currency = (self.currency.constant if self.currency.column is None else None) or self.currency.required_text(
             row
@@ -104,6 +106,9 @@ class ColumnMapping:
             "currency": currency,
             "event_time_ms": self.event_time_ms(row),
         }
+        if self.skips_refunds and document["amount_minor"] < 0:
+            column = ", ".join(self.amount.columns)
+            raise CellError(f"column {column}: a refund ({self.amount.cell(row)})", RowReason.REFUND, column)
         for field, source in self.texts:
             text = source.text(row)
             if text is not None:
@@ -224,7 +229,7 @@ def load_mapping(path: Path) -> ColumnMapping:
     top = read_document(path)
     top.text("description", "")
     fields = top.section("fields")
-    amount, exponent, amount_format = read_amount(fields)
+    amount, exponent, amount_format, skips_refunds = read_amount(fields)
     currency = read_optional(fields, "currency")
     event_time, millis = read_event_time(fields)
     label, label_values = read_label(top)
@@ -236,6 +241,7 @@ def load_mapping(path: Path) -> ColumnMapping:
         amount=amount,
         amount_format=amount_format,
         exponent=exponent,
+        skips_refunds=skips_refunds,
         currency=currency or Source("fields.currency", None, ASSUMED_CURRENCY),
         assumes_currency=currency is None,
         event_time=event_time,

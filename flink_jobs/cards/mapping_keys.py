@@ -69,8 +69,10 @@ def _source_of(part: Section) -> Source:
     return JoinedSource(f"{key}.columns", None, None, prefix, parts, part.text("separator", " "))
 
 
-def read_amount(fields: Section) -> tuple[Source, int | None, AmountFormat | None]:
-    """Return the source of the amount, its exponent and its format; exponent None: that of the row's currency.
+def read_amount(fields: Section) -> tuple[Source, int | None, AmountFormat | None, bool]:
+    """Return the source of the amount, its exponent, its format, and whether refunds are left out.
+
+    Exponent None is that of the row's currency.
 
     Raises:
         DocumentError: a key is not valid.
@@ -80,13 +82,16 @@ def read_amount(fields: Section) -> tuple[Source, int | None, AmountFormat | Non
     if unit not in {"major", "minor"}:
         raise part.error("unit", f"is {unit!r}", "write `major` (dollars, 12.34) or `minor` (cents, 1234)")
     exponent = part.integer("exponent") if part.has("exponent") else None
+    refunds = part.text("refunds", "send")
+    if refunds not in {"send", "skip"}:
+        raise part.error("refunds", f"is {refunds!r}", "write `skip` (negative amounts are left out) or `send`")
     part.close()
     if source.constant is not None:
         try:
             to_decimal(source.constant if form is None else form.number(source.constant))
         except CellError as cause:
             raise fields.error("amount.constant", str(cause), "write a number") from None
-    return source, 0 if unit == "minor" else exponent, form
+    return source, 0 if unit == "minor" else exponent, form, refunds == "skip"
 
 
 def read_event_time(fields: Section) -> tuple[Source, Callable[[Cell], int]]:

@@ -137,12 +137,16 @@ def amount_keys(cells: Sequence[str], column: str) -> tuple[str, bool, str]:
         keys.append('thousands: ","')
     if "minor" in column.lower() or "cents" in column.lower():
         return ", ".join(["unit: minor", *keys]), True, "the name of the column says so"
-    negative = bool(cells) and sum(cell.lstrip(symbol).startswith("-") for cell in cells) > len(cells) / 2
+    below_zero = sum(cell.lstrip(symbol).startswith("-") for cell in cells)
+    negative = below_zero > len(cells) / 2
     if negative:
         keys.append("negate: true")
+    if 0 < below_zero < len(cells):
+        keys.append("refunds: skip")
+    signs = f"; {below_zero} of {len(cells)} are negative" if below_zero else ""
     if comma or point:
-        return ", ".join(["unit: major", *keys]), not negative, "values have decimals"
-    return ", ".join(["unit: major", *keys]), False, "no value has decimals: these may be cents (unit: minor)"
+        return ", ".join(["unit: major", *keys]), not below_zero, "values have decimals" + signs
+    return ", ".join(["unit: major", *keys]), False, "no value has decimals: these may be cents (unit: minor)" + signs
 
 
 def presets_for(sample: Sample) -> list[str]:

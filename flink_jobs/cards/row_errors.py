@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flink_jobs.errors import UserError
 
@@ -44,6 +44,12 @@ class RowReason(StrEnum):
     """A time does not have the format of the mapping."""
     UNKNOWN_LABEL = "unknown_label"
     """A label is neither a value for fraud nor a value for genuine."""
+    REFUND = "refund"
+    """The amount is negative, and the mapping says that such rows are refunds: ``amount: {refunds: skip}``."""
+
+
+BY_MAPPING: Final = frozenset({RowReason.REFUND})
+"""Rows that the mapping leaves out. They are no errors: they are skipped without ``--skip-bad-rows``, and listed."""
 
 
 class CellError(ValueError):
@@ -95,9 +101,10 @@ class BadRowError(UserError):
 
 @dataclass(slots=True)
 class SkippedRows:
-    """Counts rows that cannot be read.
+    """Counts rows that are left out: they cannot be read, or the mapping says so.
 
     Attributes:
+        takes_errors: whether rows that cannot be read are skipped; otherwise such a row is an error.
         count: number of rows.
         first: place and problem of the first row; empty if there is none.
         by_reason: number of rows by reason.
@@ -110,6 +117,11 @@ class SkippedRows:
     by_reason: Counter[RowReason] = field(default_factory=Counter)
     first_by_reason: dict[RowReason, RowError] = field(default_factory=dict)
     on_skip: Callable[[RowError], None] | None = None
+    takes_errors: bool = True
+
+    def takes(self, reason: RowReason) -> bool:
+        """Return whether a row with this reason is skipped."""
+        return self.takes_errors or reason in BY_MAPPING
 
     def add(self, place: str, error: RowError) -> None:
         """Count one row of the file that ``place`` names."""

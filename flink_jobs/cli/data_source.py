@@ -118,13 +118,13 @@ def use_file(
         UserError: the file cannot be read, or a row cannot be read and is not skipped.
     """
     columns = mapping_for(path, mapping)
-    skipped, rejected = SkipList(path), RejectedRows()
+    skipped, rejected = SkipList(path, takes_errors=skip_bad_rows), RejectedRows()
 
     def read() -> Iterable[SourceEvent]:
         nonlocal skipped, rejected
         skipped.discard()
-        skipped, rejected = SkipList(path), RejectedRows()
-        return read_events(path, columns, skipped if skip_bad_rows else None)
+        skipped, rejected = SkipList(path, takes_errors=skip_bad_rows), RejectedRows()
+        return read_events(path, columns, skipped)
 
     def sorting(number: int) -> None:
         say(

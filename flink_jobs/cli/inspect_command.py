@@ -18,9 +18,11 @@ from flink_jobs.cards.proposal import as_yaml, presets_for, propose, propose_lab
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.progress import counted
 from flink_jobs.cli.times import shown
+from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.errors import UserError
 
 REJECTED = 1
+NEGATIVE = DeadLetterReason.NEGATIVE_AMOUNT.value
 
 
 def inspect(
@@ -90,11 +92,12 @@ def _print(proposal: str | None, result: Inspection) -> None:
     """Print the proposal on standard output, so that it can be redirected to a file, and the counts beside it."""
     if proposal is not None:
         out.print(proposal, markup=False, end="", soft_wrap=True)
-        say(f"{result.rows:,} rows, {result.accepted:,} would be scored")
+        say(_summary(result))
         for reason, refusal in result.refused.items():
             say(f"{refusal.count:,} rejected by the {refusal.by}: {reason}; the first: {refusal.first}")
+        _advise(result)
         return
-    out.print(f"{result.rows:,} rows, {result.accepted:,} would be scored")
+    out.print(_summary(result))
     if result.accepted:
         counts = ", ".join(f"{count:,} {name}" for name, count in result.labels.items())
         out.print(f"event times {shown(result.first_ms)} to {shown(result.last_ms)}; labels: {counts}", soft_wrap=True)
@@ -103,3 +106,16 @@ def _print(proposal: str | None, result: Inspection) -> None:
     if result.refused:
         rows = [(item.count, item.by, reason, item.first) for reason, item in result.refused.items()]
         table(("rows", "rejected by", "reason", "first row"), rows)
+    _advise(result)
+
+
+def _summary(result: Inspection) -> str:
+    refunds = f", {result.refunds:,} refunds would be left out" if result.refunds else ""
+    return f"{result.rows:,} rows, {result.accepted:,} would be scored{refunds}"
+
+
+def _advise(result: Inspection) -> None:
+    """Print what to do about negative amounts: only the user knows whether they are refunds or purchases."""
+    if NEGATIVE in result.refused:
+        say("Negative amounts: add `refunds: skip` to the amount of the mapping if they are refunds,")
+        say("or `negate: true` if purchases have a negative sign in this file.")

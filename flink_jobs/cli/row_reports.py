@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 
 class SkipList(SkippedRows):
-    """Counts the skipped rows of one card file and writes each to a CSV file: row, column, reason, message."""
+    """Counts the rows of a card file that are left out, and lists them in a CSV file: row, column, reason, message."""
 
-    def __init__(self, source: Path, folder: Path | None = None) -> None:
+    def __init__(self, source: Path, folder: Path | None = None, *, takes_errors: bool = True) -> None:
         """Prepare the list; its file is created with the first row.
 
         Args:
             source: the card file.
             folder: folder of the list; None: ``skipped`` in the home of the stack.
+            takes_errors: skip rows that cannot be read, and not only the refunds that the mapping leaves out.
         """
-        super().__init__(on_skip=self._write)
+        super().__init__(on_skip=self._write, takes_errors=takes_errors)
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         self.path = (folder or stack_home() / "skipped") / f"{source.name}-{now}.csv"
         self._file: Any = None

@@ -107,7 +107,7 @@ def replay(
 
       streamflow replay tests/data/card_transactions.csv.gz --malformed 0.05 --duplicates 0.02 --late 0.01 --account 60
     """
-    skipped = SkipList(file) if skip_bad_rows else None
+    skipped = SkipList(file, takes_errors=skip_bad_rows)
     columns = mapping_for(file, mapping)
     if columns.assumes_currency:
         say(f"{columns.path} names no currency; US dollars are assumed.")
@@ -121,8 +121,7 @@ def replay(
     try:
         send(order.watched(_renamed(read_events(file, columns, skipped), prefix)), sending)
     finally:
-        if skipped is not None:
-            skipped.report()
+        skipped.report()
         order.report(file)
 
 

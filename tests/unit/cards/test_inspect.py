@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
+from flink_jobs.cards.card_files import BadRowError, read_events
 from flink_jobs.cards.detection import take_sample
 from flink_jobs.cards.inspection import inspect_file
 from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.cards.proposal import as_yaml, presets_for, propose, propose_label
 from flink_jobs.cli.app import app
+from flink_jobs.cli.row_reports import SkipList
+from flink_jobs.contracts.document import DocumentError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +40,41 @@ def test_a_clear_file_needs_no_decision(tmp_path: Path) -> None:
     assert (result.rows, result.accepted, result.refused) == (2, 2, {})
     assert result.labels == {"fraud": 1, "genuine": 1, "unlabelled": 0}
     assert (result.first_ms, result.last_ms) == (1_704_067_200_000, 1_704_067_260_000)
+
+
+def test_refunds_are_left_out_on_request_and_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMFLOW_HOME", str(tmp_path))
+    refund = "t3,c,1704067300,-4.00,USD,0\n"
+    text, path = proposal_of(tmp_path, CSV + refund)
+    (line,) = (line for line in text.splitlines() if "amount:" in line)
+    assert "refunds: skip" in line
+    assert "# check" in line
+    assert "1 of 3 are negative" in line
+    proposed = tmp_path / "proposed.yaml"
+    result = inspect_file(path, load_mapping(proposed), NOW_MS)
+    assert (result.rows, result.accepted, result.refunds, result.refused) == (3, 2, 1, {})
+
+    listed = SkipList(path, takes_errors=False)
+    sent = [event.transaction["transaction_id"] for event in read_events(path, load_mapping(proposed), listed)]
+    listed.report()
+    assert sent == ["t1", "t2"]
+    assert listed.path.read_text().splitlines() == [
+        "row,column,reason,message", "4,amt,refund,column amt: a refund (-4.00)"
+    ]  # fmt: skip
+    path.write_text(CSV + refund + "t4,c,1704067300,four,USD,0\n")
+    listed = SkipList(path, takes_errors=False)
+    with pytest.raises(BadRowError, match="row 5: column amt"):
+        list(read_events(path, load_mapping(proposed), listed))
+    listed.report()
+
+    proposed.write_text(text.replace(", refunds: skip", ""))
+    path.write_text(CSV + refund)
+    told = CliRunner().invoke(app, ["inspect", str(path), "--mapping", str(proposed)])
+    assert told.exit_code == 1
+    assert "add `refunds: skip` to the amount of the mapping" in " ".join(told.output.split())
+    proposed.write_text(text.replace("refunds: skip", "refunds: maybe"))
+    with pytest.raises(DocumentError, match="refunds"):
+        load_mapping(proposed)
 
 
 @pytest.mark.parametrize(
