@@ -33,6 +33,7 @@ class Sample:
         columns: the column names.
         rows: the cells by column; an empty text stands for a missing cell.
         notes: how the dialect was detected.
+        problem: the first row of a file without a header that cannot be read.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Sample:
     columns: list[str]
     rows: list[dict[str, str]]
     notes: list[str] = field(default_factory=list)
+    problem: RowError | None = None
 
     def cells(self, column: str) -> list[str]:
         """Return the cells of a column that have a value."""
@@ -57,15 +59,18 @@ def take_sample(path: Path) -> Sample:
         return _csv_sample(path)
     rows: list[dict[str, str]] = []
     names: dict[str, None] = {}
+    problem: RowError | None = None
     source = json_rows(path) if kind == "jsonl" else parquet_rows(path, _AllColumns(), (), lambda _: None)
     for _, row in source:
-        if not isinstance(row, RowError):
+        if isinstance(row, RowError):
+            problem = problem or row
+        else:
             flat = dict(_flat(row))
             names.update(dict.fromkeys(flat))
             rows.append(flat)
         if len(rows) == SAMPLE_ROWS:
             break
-    return Sample(kind, DEFAULT, list(names), rows)
+    return Sample(kind, DEFAULT, list(names), rows, problem=problem)
 
 
 class _AllColumns(tuple[str, ...]):

@@ -65,6 +65,9 @@ def inspect(
 
 def _proposal(file: Path) -> str:
     taken = take_sample(file)
+    if not taken.rows and taken.problem is not None:
+        error = taken.problem
+        raise UserError(f"{file}, row {error.row}: {error.message}", f"{error.fix or 'correct it'}; no row can be read")
     if not taken.rows:
         raise UserError(f"{file} has no rows", "check that it is the right file")
     for note in taken.notes:

@@ -35,7 +35,8 @@ def consumer_lag(broker: Broker) -> list[ConsumerLag]:
             groups = [group["group_id"] for group in retried(client.list_groups)]
             positions = retried(lambda: client.list_group_offsets(dict.fromkeys(groups))) if groups else {}
             wanted = {partition for offsets in positions.values() for partition in offsets}
-            ends = client.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST)) if wanted else {}
+            latest = dict.fromkeys(wanted, OffsetSpec.LATEST)
+            ends = retried(lambda: client.list_partition_offsets(latest)) if wanted else {}
     except (KafkaError, UserError):
         return []
     sums: dict[tuple[str, str], tuple[int, int]] = {}

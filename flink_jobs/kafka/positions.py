@@ -71,7 +71,8 @@ def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
             known = {group["group_id"] for group in retried(client.list_groups)} & set(groups.values())
             committed = retried(lambda: client.list_group_offsets(dict.fromkeys(known))) if known else {}
             ends = reader.end_offsets()
-            first = client.list_partition_offsets({TopicPartition(*place): OffsetSpec.EARLIEST for place in ends})
+            wanted = {TopicPartition(*place): OffsetSpec.EARLIEST for place in ends}
+            first = retried(lambda: client.list_partition_offsets(wanted))
     except KafkaError as cause:
         what = f"the broker at {broker} did not return its offsets ({type(cause).__name__})"
         raise UserError(what, "see `streamflow status`, and try again") from None

@@ -13,6 +13,7 @@ from flink_jobs.contracts.topic_contracts import TopicContract, load_contracts
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.errors import connection_error
+from flink_jobs.kafka.retries import retried
 
 LOCAL_REPLICATION = 1  # one broker
 
@@ -64,7 +65,7 @@ def create_topics(broker: Broker, prefix: str, replicas: int = LOCAL_REPLICATION
     """
     wanted = contracts(prefix)
     with admin(broker) as client:
-        present = {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics()}
+        present = {topic["name"]: len(topic["partitions"]) for topic in retried(client.describe_topics)}
         for name, contract in wanted.items():
             if present.get(name, contract.partitions) != contract.partitions:
                 raise UserError(

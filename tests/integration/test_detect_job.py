@@ -112,7 +112,11 @@ def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack
     assert {item["config_revision"] for item in mine} == {1}
     assert {item["ruleset_version"] for item in mine} == {f"{RULESET_VERSION}+r1"}
     assert all(item["is_alert"] and item["score"] == item["rule_score"] for item in mine), "alpha 0: rules alone"
-    letters = [item for item in jobs.committed(stack, "dlq") if item["stage"] == "control"]
+    letters = wait_for(
+        lambda: [item for item in jobs.committed(stack, "dlq") if item["stage"] == "control"],
+        limit_s=240,
+        what="the dead letter of the invalid message",
+    )
     assert [(item["reason"], item["disposition"]) for item in letters] == [("CONTROL_INVALID", "incident")]
 
     back: ControlChanges = {"alpha": DEFAULT_ALPHA, "alert_threshold": DEFAULT_ALERT_THRESHOLD}
@@ -216,12 +220,15 @@ def test_the_metrics_of_the_catalogue_reach_prometheus(stack: Stack, running: di
     from flink_jobs.metrics import catalogue  # noqa: PLC0415 - beside its only use
 
     assert stack.rest().state(running["detect"]) == "RUNNING"
-    text = _scrape(stack)
     # Faults and control outcomes register on first use; the others are there from the start.
     always = [metric for metric in catalogue.DETECTOR_METRICS if metric.label is None]
     assert always
-    for metric in always:
-        assert catalogue.prometheus_name(metric) in text, metric.name
+
+    def all_present() -> bool:
+        text = _scrape(stack)
+        return all(catalogue.prometheus_name(metric) in text for metric in always)
+
+    wait_for(all_present, limit_s=60, what="every metric of the detector")
 
 
 def _first() -> str:

@@ -65,6 +65,14 @@ class FaultStack:
         """Return all dead letters so far, in no order, because they are in several partitions."""
         return jobs.committed(self.stack, "dlq", PREFIX)
 
+    def new_incidents(self, before: set[str]) -> list[dict[str, Any]]:
+        """Wait for dead letters with other ids: another sink than that of the decisions commits them."""
+
+        def found() -> list[dict[str, Any]]:
+            return [item for item in self.incidents() if item["dlq_id"] not in before]
+
+        return wait_for(found, limit_s=240, what="a new dead letter")
+
     def runs_without_a_restart(self) -> bool:
         rest = self.stack.rest()
         return rest.state(self.job_id) == "RUNNING" and rest.failures(self.job_id) == []
@@ -161,7 +169,7 @@ def test_a_model_that_cannot_be_served_is_an_incident_and_the_next_good_one_ends
     assert answer["outcome"] == "applied"
     assert answer["detail"], "the audit tells what is wrong with the model"
     assert is_degraded(lab.decisions())
-    (letter,) = (item for item in lab.incidents() if item["dlq_id"] not in before)
+    (letter,) = lab.new_incidents(before)
     assert (letter["reason"], letter["stage"], letter["disposition"]) == ("MODEL_UNAVAILABLE", "model", "incident")
     assert letter["topic"] == f"{PREFIX}.control"
     assert letter["detail"] == answer["detail"][:500]
@@ -192,7 +200,7 @@ def test_a_champion_that_fails_at_work_is_cut_off_and_the_next_good_one_ends_it(
     late = [item for item in decided if item["model"] == "degraded"]
     assert late, "the model is disabled within a few events"
     assert is_degraded(late)
-    letters = [item for item in lab.incidents() if item["dlq_id"] not in before]
+    letters = lab.new_incidents(before)
     assert {(item["reason"], item["stage"], item["disposition"]) for item in letters} == {
         ("MODEL_CUT_OFF", "model", "incident")
     }, "no event became a dead letter because of it"
@@ -244,7 +252,11 @@ def test_the_guard_ends_an_experiment_for_every_subtask_by_one_message(lab: Faul
     assert "times as often" in told[0]["reason"]
     assert {item["variant"] for item in lab.decisions(60)} == {"champion"}
     assert {item["outcome"] for item in ended()[1:]} <= {"duplicate"}, "what the other subtask said changes nothing"
-    letters = [item for item in lab.incidents() if item["reason"] == "EXPERIMENT_STOPPED"]
+    letters = wait_for(
+        lambda: [item for item in lab.incidents() if item["reason"] == "EXPERIMENT_STOPPED"],
+        limit_s=240,
+        what="the dead letter of the experiment",
+    )
     assert 1 <= len(letters) <= 2
     again = lab.change({"experiment": trial})
     assert (again["outcome"], again["detail"]) == (

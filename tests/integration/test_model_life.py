@@ -279,6 +279,37 @@ def test_retraining_ends_with_a_shadow_model_in_the_job(life: Life) -> None:
     assert life.stages()[version] == "shadow"
 
 
+def test_a_file_that_breaks_in_the_middle_is_accounted_for_and_resumed(life: Life, tmp_path: Path) -> None:
+    cards = tmp_path / "cards.csv"
+    cards.with_name("cards.mapping.yaml").write_text(
+        "fields: {transaction_id: id, customer_id: cust, amount: {column: amt, unit: major}, "
+        "currency: {constant: USD}, event_time: {column: ts, format: unix_s}}"
+    )
+    lines = [f"half-{number},half-{number % 3},{1_704_067_200 + number},9.99" for number in range(30)]
+    header = "id,cust,ts,amt"
+    broken = [*lines[:18], lines[18].replace("9.99", "nine"), *lines[19:]]
+
+    def replay(rows: list[str], *options: str) -> tuple[BaseException | None, dict[str, Any]]:
+        cards.write_text("\n".join([header, *rows, ""]))
+        command = ["replay", str(cards), "--account", str(PATIENCE_S), "--output", "json", *options]
+        result = CliRunner().invoke(app, command)
+        return result.exception, orjson.loads(result.stdout)
+
+    failure, first = replay(broken)
+    assert isinstance(failure, UserError)
+    assert "row 20: column amt" in failure.what
+    assert "18 records were sent before, up to row 19" in failure.what
+    assert "--resume" in failure.fix
+    assert (first["sent"], first["account"]["decided"], first["account"]["balanced"]) == (18, 18, True)
+
+    failure, rest = replay(lines, "--resume")
+    assert failure is None
+    assert (rest["sent"], rest["account"]["decided"], rest["account"]["duplicates"]) == (12, 12, 0)
+    decided = [item["transaction_id"] for item in jobs.committed(life.stack, "decisions", PREFIX)]
+    mine = sorted(name for name in decided if name.startswith("half-"))
+    assert mine == sorted(f"half-{number}" for number in range(30)), "each transaction is scored once"
+
+
 def test_every_offset_has_its_row_and_a_missing_row_is_reported(life: Life) -> None:
     life.decisions(20)
 

@@ -23,6 +23,7 @@ from tests.lab.benchmarks import (
     codec_speed,
     core_speed,
     engines,
+    heavy_customers,
     kafka_rates,
     latency,
     machine_description,
@@ -46,8 +47,8 @@ ALONE = ("codec", "model")
 """Parts that need neither a model on disk nor a stack."""
 PARTS = (*ALONE, "core", "kafka", "engines", "steps", "garbage", "latency", "memory", "scaling")
 """In the order they run: scaling comes last, because its second TaskManager keeps running."""
-ON_REQUEST = ("population",)
-"""Only with ``--only``: five million customers take an hour."""
+ON_REQUEST = ("population", "heavy")
+"""Only with ``--only``: five million customers take an hour, and few users have customers with heavy traffic."""
 RESULTS = REPO_ROOT / "benchmark-results"
 
 
@@ -176,6 +177,8 @@ def _on_the_stack(
             done(memory.measure(rig, options.customers, say))
         elif part == "population":
             done(population.measure(rig, options.customers, options.events, say))
+        elif part == "heavy":
+            done(heavy_customers.measure(rig, options.events, options.rounds, say))
         else:
             done(variants.measure_scaling(rig, options.events, options.rounds, say))
 

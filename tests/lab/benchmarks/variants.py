@@ -44,7 +44,7 @@ def measure_steps(
         for name in [*chosen][first:] + [*chosen][:first]:
             runs[name].append(run_detector(rig, messages, chosen[name], expected))
             say(f"{name}: {runs[name][-1].rate.events_per_s:,.0f} events/s")
-    section = _against_first(
+    section = against_first(
         "steps",
         f"Cost and gain of the job's settings, {events:,} events",
         "One TaskManager. The variants take turns, and each round starts with the next one; ratios are taken within a "
@@ -65,7 +65,7 @@ def measure_garbage(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
         for name, messages in inputs.items():
             runs[name].append(run_detector(rig, messages, JobPlan(), expected[name]))
             say(f"{name}: {runs[name][-1].rate.events_per_s:,.0f} events/s")
-    section = _against_first(
+    section = against_first(
         "garbage",
         "Garbage in the input",
         "Records per second, valid and malformed together; each record ended as a decision or a dead letter, none was "
@@ -88,7 +88,7 @@ def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
         for parallelism, name in enumerate(runs, start=1):
             runs[name].append(run_detector(rig, messages, JobPlan(parallelism=parallelism), expected))
             say(f"{name}: {runs[name][-1].rate.events_per_s:,.0f} events/s")
-    section = _against_first(
+    section = against_first(
         "scaling",
         "From one TaskManager to two",
         "Parallelism 1 and 2; one slot and one Python interpreter per TaskManager. Broker and JobManager use the same "
@@ -99,7 +99,7 @@ def measure_scaling(rig: Rig, events: int, rounds: int, say: Callable[[str], Non
     return [section]
 
 
-def _against_first(name: str, title: str, method: str, what: str, runs: Mapping[str, list[EngineRun]]) -> ResultSection:
+def against_first(name: str, title: str, method: str, what: str, runs: Mapping[str, list[EngineRun]]) -> ResultSection:
     columns = (
         "events/s",
         "events/s per core",

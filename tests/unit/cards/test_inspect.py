@@ -16,6 +16,7 @@ from flink_jobs.cards.proposal import as_yaml, presets_for, propose, propose_lab
 from flink_jobs.cli.app import app
 from flink_jobs.cli.row_reports import SkipList
 from flink_jobs.contracts.document import DocumentError
+from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,16 @@ def test_a_clear_file_needs_no_decision(tmp_path: Path) -> None:
     assert (result.rows, result.accepted, result.refused) == (2, 2, {})
     assert result.labels == {"fraud": 1, "genuine": 1, "unlabelled": 0}
     assert (result.first_ms, result.last_ms) == (1_704_067_200_000, 1_704_067_260_000)
+
+
+def test_a_file_without_a_readable_row_names_the_first_one(tmp_path: Path) -> None:
+    path = tmp_path / "cards.jsonl"
+    path.write_text('{"transaction_id": "a", "merchant": NaN}\n' * 3)
+    told = CliRunner().invoke(app, ["inspect", str(path)])
+    assert isinstance(told.exception, UserError)
+    assert "cards.jsonl, row 1: the line is not JSON" in told.exception.what
+    path.write_text("")
+    assert "has no rows" in str(CliRunner().invoke(app, ["inspect", str(path)]).exception)
 
 
 def test_refunds_are_left_out_on_request_and_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
