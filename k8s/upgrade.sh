@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # The steps of .github/workflows/upgrade.yml. You can also run each by hand, with kubectl pointing at the cluster.
 #   upgrade.sh savepoint               take a savepoint of the running detector and print its path
+#   upgrade.sh promote SOURCE DIGESTS  copy images by digest, with their signatures, from the registry SOURCE to $REGISTRY
 #   upgrade.sh push OVERLAY DIGESTS    commit image digests to $BRANCH; DIGESTS has one file per image, named after it
 #   upgrade.sh wait                    wait until both jobs run the images of $OVERLAY and are stable
 #   upgrade.sh smoke                   send test traffic on the cluster and reconcile its ledger
 #   upgrade.sh objectives SECONDS      fail if an alert of severity `page` fires at $PROMETHEUS within this time
-#   upgrade.sh back                    commit the content before the last push to $BRANCH
+#   upgrade.sh back COMMIT             roll back the push that made COMMIT: commit the content before it to $BRANCH.
+#                                      Changes nothing if COMMIT was not pushed, is rolled back, or is not the newest commit
 set -euo pipefail
 
-readonly namespace=streamflow jobs=(streamflow-detect streamflow-archive)
+readonly namespace=streamflow jobs=(streamflow-detect streamflow-archive) images=(job tools airflow)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 kustomize="$here/.tools/bin/kustomize"
 
@@ -18,18 +20,29 @@ die() {
 }
 need() { [[ -n ${!1:-} ]] || die "\$$1 is not set; see .github/workflows/upgrade.yml for its value"; }
 
+remote() { # remote ARGUMENTS: runs git with the token of the workflow, if there is one
+  local header=()
+  if [[ -n ${TOKEN:-} ]]; then
+    header=(-c "http.extraheader=AUTHORIZATION: basic $(printf 'x-access-token:%s' "$TOKEN" | base64 -w 0)")
+  fi
+  git "${header[@]}" "$@"
+}
+
 publish() { # publish TREE MESSAGE: commits the tree on top of $BRANCH and pushes it, never by force
   local parents=() old commit
   if old=$(git rev-parse --verify --quiet "origin/$BRANCH"); then parents=(-p "$old"); fi
   commit=$(git -c user.name=deploy -c user.email=deploy@streamflow.invalid commit-tree "$1" "${parents[@]}" -m "$2")
-  if [[ -n ${TOKEN:-} ]]; then
-    git -c "http.extraheader=AUTHORIZATION: basic $(printf 'x-access-token:%s' "$TOKEN" | base64 -w 0)" \
-      push --quiet origin "$commit:refs/heads/$BRANCH"
-  else
-    git push --quiet origin "$commit:refs/heads/$BRANCH"
-  fi
+  # Written before the push: if the connection breaks after the server has taken the commit, it can still be rolled back.
+  if [[ -n ${GITHUB_OUTPUT:-} ]]; then echo "commit=$commit" >>"$GITHUB_OUTPUT"; fi
+  remote push --quiet origin "$commit:refs/heads/$BRANCH"
   git update-ref "refs/remotes/origin/$BRANCH" "$commit"
   echo "$BRANCH is at $commit"
+}
+
+digest_of() { # digest_of DIGESTS IMAGE: prints the digest that the build stored
+  [[ -f $1/$2 ]] || die "$1 has no digest of the image $2"
+  [[ $(<"$1/$2") =~ ^sha256:[0-9a-f]{64}$ ]] || die "$1/$2 contains no digest (sha256:...)"
+  cat "$1/$2"
 }
 
 savepoint() {
@@ -59,28 +72,63 @@ Y
   kubectl --namespace "$namespace" get "$name" --output 'jsonpath={.status.path}{"\n"}'
 }
 
+promote() {
+  local source=${1:?promote SOURCE DIGESTS} digests=${2:?promote SOURCE DIGESTS} image digest version
+  need REGISTRY
+  need SIGNER
+  version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/pyproject.toml")
+  for image in "${images[@]}"; do
+    digest=$(digest_of "$digests" "$image")
+    # ECR refuses to write a tag again, so a repeated run copies only the images that are missing.
+    if [[ $source != "$REGISTRY" ]] && ! verified "$REGISTRY/$image@$digest" 2>/dev/null; then
+      cosign copy "$source/$image@$digest" "$REGISTRY/$image:$version"
+    fi
+    verified "$REGISTRY/$image@$digest" || die "$REGISTRY lacks $image@$digest, or our build has not signed it"
+  done
+}
+
+verified() { # verified IMAGE: returns 0 if the registry has the image with a signature of our build
+  cosign verify --certificate-identity "$SIGNER" \
+    --certificate-oidc-issuer https://token.actions.githubusercontent.com "$1" >/dev/null
+}
+
 push() {
-  local folder=${1:?push OVERLAY DIGESTS} digests=${2:?push OVERLAY DIGESTS} file
+  local folder=${1:?push OVERLAY DIGESTS} digests=${2:?push OVERLAY DIGESTS} image digest values=$here/k8s/airflow/values.yaml
   need BRANCH
   need REGISTRY
   digests=$(cd "$digests" && pwd)
-  for file in "$digests"/*; do
-    [[ $(<"$file") =~ ^sha256:[0-9a-f]{64}$ ]] || die "$file contains no digest (sha256:...)"
-    if [[ ${file##*/} != airflow ]]; then
-      (cd "$folder" && "$kustomize" edit set image "streamflow/${file##*/}=$REGISTRY/${file##*/}@$(<"$file")")
+  for image in "${images[@]}"; do
+    digest=$(digest_of "$digests" "$image")
+    if [[ $image == airflow ]]; then # Airflow has its own chart, so its image stands in the values of the chart
+      sed -i -e "s|^defaultAirflowRepository: .*|defaultAirflowRepository: $REGISTRY/airflow|" \
+        -e "s|^defaultAirflowDigest: .*|defaultAirflowDigest: $digest|" "$values"
+    else
+      (cd "$folder" && "$kustomize" edit set image "streamflow/$image=$REGISTRY/$image@$digest")
     fi
   done
-  if "$kustomize" build "$folder" | grep -n 000000000000; then
+  if { "$kustomize" build "$folder" && cat "$values"; } | grep -n 000000000000; then
     die "$folder still has the placeholder account 000000000000: write platform.env (docs/deploy.md) and commit it"
   fi
-  git add -- "$folder"
+  git add -- "$folder" "$values"
   publish "$(git write-tree)" "Deploy $(git describe --tags --always) to ${BRANCH##*/}"
 }
 
 back() {
+  local commit=${1:?"back COMMIT; COMMIT is the output of the step push"} newest
   need BRANCH
-  git rev-parse --verify --quiet "origin/$BRANCH~1" >/dev/null || die "$BRANCH has no earlier release to roll back to"
-  publish "$(git rev-parse "origin/$BRANCH~1^{tree}")" "Roll back to the previous release"
+  remote fetch --quiet origin "+refs/heads/$BRANCH:refs/remotes/origin/$BRANCH"
+  newest=$(git rev-parse "origin/$BRANCH")
+  if [[ $newest != "$commit" ]]; then
+    echo "$BRANCH is at $newest, not at $commit: that commit was never pushed or is no longer in force; nothing is rolled back"
+    return
+  fi
+  if git log -1 --format=%B "$commit" | grep -q '^Rolled-back: '; then
+    die "$commit is itself a rollback; release a fixed version instead"
+  fi
+  git rev-parse --verify --quiet "$commit~1" >/dev/null || die "$BRANCH has no earlier release to roll back to"
+  publish "$(git rev-parse "$commit~1^{tree}")" "Roll back to the previous release
+
+Rolled-back: $commit"
 }
 
 await() {
@@ -124,10 +172,11 @@ objectives() {
 
 case ${1:-} in
 savepoint) savepoint ;;
+promote) shift && promote "$@" ;;
 push) shift && push "$@" ;;
 wait) await ;;
 smoke) smoke ;;
 objectives) shift && objectives "$@" ;;
-back) back ;;
-*) die "unknown step '${1:-}'; steps: savepoint, push, wait, smoke, objectives, back" ;;
+back) shift && back "$@" ;;
+*) die "unknown step '${1:-}'; steps: savepoint, promote, push, wait, smoke, objectives, back" ;;
 esac

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from tests.lab.platform.k8s_manifests import REPO, tool
+from tests.lab.platform.release_rig import Release, registry
 
 WORKFLOWS = sorted((REPO / ".github" / "workflows").glob("*.yml"))
 ZIZMOR = Path(sys.executable).with_name("zizmor")
-IMAGES = ("job", "tools", "airflow")
 
 
 def _lint(folder: Path) -> str:
@@ -43,7 +43,7 @@ def _notes(checkout: Path, tag: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def release(tmp_path: Path) -> Path:
+def notes_of(tmp_path: Path) -> Path:
     """Return a folder with the files that the release notes come from."""
     (tmp_path / ".github").mkdir()
     for name in ("pyproject.toml", "CHANGELOG.md", ".github/release-notes.sh"):
@@ -68,12 +68,12 @@ def test_release_notes_are_the_section_of_the_changelog() -> None:
         ("v0.2.0", "## 0.2.0 - 2026-01-01\n\n## 0.1.0 - 2026-01-01\n\nFirst.\n", "or the section is empty"),
     ],
 )
-def test_a_tag_that_is_no_release_is_rejected(release: Path, tag: str, changelog: str | None, said: str) -> None:
-    project = release / "pyproject.toml"
+def test_a_tag_that_is_no_release_is_rejected(notes_of: Path, tag: str, changelog: str | None, said: str) -> None:
+    project = notes_of / "pyproject.toml"
     project.write_text(re.sub(r'(?m)^version = ".*"', 'version = "0.2.0"', project.read_text(), count=1))
     if changelog is not None:
-        (release / "CHANGELOG.md").write_text(changelog)
-    done = _notes(release, tag)
+        (notes_of / "CHANGELOG.md").write_text(changelog)
+    done = _notes(notes_of, tag)
     assert done.returncode == 1
     assert said in done.stderr
 
@@ -116,38 +116,19 @@ def _targets(script: str) -> list[str]:
     return [part.split()[1] for part in script.split("&&") if part.split()[:1] == ["make"]]
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """Return a clone with k8s/, in which staging has a real account number; its origin is a bare repository."""
-    origin, folder = tmp_path / "origin.git", tmp_path / "clone"
-    subprocess.run(["git", "init", "--quiet", "--bare", str(origin)], check=True)
-    subprocess.run(["git", "init", "--quiet", "--initial-branch", "main", str(folder)], check=True)
-    shutil.copytree(REPO / "k8s", folder / "k8s")
-    (folder / ".tools").mkdir()
-    (folder / ".tools" / "bin").symlink_to(REPO / ".tools" / "bin")
-    values = folder / "k8s" / "overlays" / "staging" / "platform.env"
-    values.write_text(values.read_text().replace("000000000000", "123456789012"))
-    for name, value in (("user.name", "t"), ("user.email", "t@example.org")):
-        _git(folder, "config", name, value)
-    _git(folder, "remote", "add", "origin", str(origin))
-    _git(folder, "add", "k8s")
-    _git(folder, "commit", "--quiet", "--message", "a release")
-    _git(folder, "push", "--quiet", "origin", "main")
-    return folder
+def release(tmp_path: Path) -> Release:
+    """Return a repository with a real account number in every environment."""
+    made = Release(tmp_path)
+    made.build("a")
+    return made
 
 
-def _upgrade(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    given = {
-        "BRANCH": "deploy/staging",
-        "REGISTRY": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/streamflow-staging",
-    }
+def _upgrade(release: Release, *arguments: str) -> subprocess.CompletedProcess[str]:
+    given = {"BRANCH": "deploy/staging", "REGISTRY": registry("staging")}
     return subprocess.run(
-        [clone / "k8s" / "upgrade.sh", *arguments],
-        cwd=clone,
+        [release.clone / "k8s" / "upgrade.sh", *arguments],
+        cwd=release.clone,
         env=os.environ | given,
         capture_output=True,
         text=True,
@@ -155,42 +136,33 @@ def _upgrade(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _digests(clone: Path, digit: str) -> str:
-    folder = clone / f"digests-{digit}"
-    folder.mkdir()
-    for image in IMAGES:
-        (folder / image).write_text(f"sha256:{digit * 64}\n")
-    return folder.name
-
-
-def test_an_upgrade_and_its_rollback_are_commits_on_the_branch(clone: Path) -> None:
-    overlay = "k8s/overlays/staging"
-    for digit in ("a", "b"):
-        pushed = _upgrade(clone, "push", overlay, _digests(clone, digit))
-        assert pushed.returncode == 0, pushed.stderr
-    _git(clone, "fetch", "--quiet", "origin")
-    assert "b" * 64 in _git(clone, "show", f"origin/deploy/staging:{overlay}/kustomization.yaml")
-    back = _upgrade(clone, "back")
-    assert back.returncode == 0, back.stderr
-    _git(clone, "fetch", "--quiet", "origin")
-    assert "a" * 64 in _git(clone, "show", f"origin/deploy/staging:{overlay}/kustomization.yaml")
-    assert len(_git(clone, "rev-list", "origin/deploy/staging").splitlines()) == 3, "every push was a fast-forward"
-
-
-def test_placeholders_and_invalid_digests_are_rejected(clone: Path) -> None:
-    refused = _upgrade(clone, "push", "k8s/overlays/prod", _digests(clone, "c"))
+def test_placeholders_and_invalid_digests_are_rejected(release: Release) -> None:
+    refused = _upgrade(release, "push", "k8s/overlays/dev", "digests")
     assert refused.returncode
     assert "placeholder account" in refused.stderr
-    (clone / "digests-c" / "job").write_text("latest")
-    assert "contains no digest" in _upgrade(clone, "push", "k8s/overlays/staging", "digests-c").stderr
+    (release.clone / "digests" / "job").write_text("latest")
+    assert "contains no digest" in _upgrade(release, "push", "k8s/overlays/staging", "digests").stderr
+    (release.clone / "digests" / "airflow").unlink()
+    (release.clone / "digests" / "job").write_text(f"sha256:{'a' * 64}")
+    assert "no digest of the image airflow" in _upgrade(release, "push", "k8s/overlays/staging", "digests").stderr
 
 
-def test_a_rollback_without_an_earlier_release_is_an_error(clone: Path) -> None:
-    assert _upgrade(clone, "push", "k8s/overlays/staging", _digests(clone, "d")).returncode == 0
-    assert "has no earlier release" in _upgrade(clone, "back").stderr
+def test_a_rollback_needs_the_newest_commit_and_an_earlier_release(release: Release) -> None:
+    assert _upgrade(release, "push", "k8s/overlays/staging", "digests").returncode == 0
+    first = str(release.head("staging"))
+    assert "has no earlier release" in _upgrade(release, "back", first).stderr
+    release.build("b")
+    assert _upgrade(release, "push", "k8s/overlays/staging", "digests").returncode == 0
+    second = str(release.head("staging"))
+    assert "nothing is rolled back" in _upgrade(release, "back", first).stdout
+    assert release.head("staging") == second
+    assert _upgrade(release, "back", second).returncode == 0
+    rollback = str(release.head("staging"))
+    assert "is itself a rollback" in _upgrade(release, "back", rollback).stderr
+    assert release.head("staging") == rollback
 
 
-def test_an_unknown_step_prints_the_known_steps(clone: Path) -> None:
-    done = _upgrade(clone, "sideways")
+def test_an_unknown_step_prints_the_known_steps(release: Release) -> None:
+    done = _upgrade(release, "sideways")
     assert done.returncode
     assert "steps: savepoint" in done.stderr
