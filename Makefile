@@ -29,7 +29,7 @@ FAULTS_FLAGS ?=
 IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
-.PHONY: help setup setup-marts setup-monitoring setup-platform marts airflow airflow-down airflow-check up down status demo test \
+.PHONY: help setup setup-marts setup-monitoring setup-platform marts airflow airflow-down airflow-check up down status demo test test-python security \
 	lint types check platform-check cluster-check images images-check ci upgrades bench faults soak picture clean
 
 help: ## list the targets
@@ -87,6 +87,12 @@ compiled-core-tests = if STREAMFLOW_CORE=compiled $(PYTHON) -c 'import flink_job
 gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0) && \
 	echo "coverage of $(1): $$total % (at least $(3) %)" && \
 	{ [ "$$total" -ge $(3) ] || { $(PYTHON) -m coverage report $(2) --fail-under=0; exit 2; }; }
+
+test-python: ## test the parts without Flink on this machine's python3 (3.11 or 3.12), in an environment of its own
+	@tests/lab/python_versions.sh
+
+security: setup ## check the locked packages for known vulnerabilities, the workflows and secrets (needs the internet)
+	@tests/lab/security.sh
 
 lint: setup-marts ## ruff, import contracts, shell, YAML, SQL, secrets, spelling, documents (links, words, style), sizes
 	@$(PYTHON) -m ruff check .

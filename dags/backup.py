@@ -1,12 +1,13 @@
 """Back up the database every night, prove that the backup restores, and delete old backups.
 
-A backup is a dump of one snapshot of the database with row counts and checksums of every table, gold included. The DAG
-restores it into a scratch database on the same server and compares all tables. Only then does it delete older
-backups. `ops.backups` has the times of backup and verification.
+A backup is a dump of one snapshot of the database with row counts and checksums of every table, gold included. It goes
+to `STREAMFLOW_BACKUP_STORE` (an S3 bucket) or `STREAMFLOW_BACKUP_DIR` (a folder). The DAG restores the stored file into
+a scratch database on the same server and compares all tables. Only then it deletes backups older than `keep_days`.
+`ops.backups` has the times of backup and verification.
 
 **If it fails**: the log names the failed program or table. Earlier backups stay, and an unfinished dump is deleted. The
-DAG uses the login of the owner, which may read all tables and create the scratch database. How to restore a backup:
-docs/marts.md.
+DAG uses the role `streamflow_backup`, which may read all tables and create the scratch database. How to restore a
+backup: docs/disaster-recovery.md.
 """
 
 from __future__ import annotations
@@ -19,36 +20,33 @@ from flink_jobs.warehouse.orchestration import dag_head
 @dag(
     schedule="43 1 * * *",
     **dag_head(__doc__, tags=["warehouse", "backup"], minutes=180),
-    params={"keep": Param(14, type="integer", minimum=1, description="number of backups to keep")},
+    params={
+        "keep_days": Param(30, type="integer", minimum=1, description="age in days from which a backup is deleted")
+    },
 )
 def backup() -> None:
     """Wire dump, restore with comparison, and deletion of old backups."""
 
     @task
     def dump() -> str:
-        from datetime import UTC, datetime
+        from flink_jobs.warehouse.commands import run_streamflow
 
-        from flink_jobs.settings import load_settings
-        from flink_jobs.warehouse.backups import back_up
-
-        settings = load_settings()
-        return str(back_up(settings, settings.backup_dir, datetime.now(UTC)))
+        return str(run_streamflow("backup", "take").document["name"])
 
     @task
-    def restore_and_compare(path: str) -> dict[str, int]:
-        from pathlib import Path
+    def restore_and_compare(name: str) -> dict[str, int]:
+        from flink_jobs.warehouse.commands import run_streamflow
 
-        from flink_jobs.settings import load_settings
-        from flink_jobs.warehouse.backups import verify
-
-        return {name: table.rows for name, table in verify(load_settings(), Path(path)).items()}
+        rows: dict[str, int] = run_streamflow("backup", "verify", name).document["rows"]
+        return rows
 
     @task
     def delete_old(params: dict[str, int] | None = None) -> list[str]:
-        from flink_jobs.settings import load_settings
-        from flink_jobs.warehouse.backups import prune
+        from flink_jobs.warehouse.commands import run_streamflow
 
-        return prune(load_settings().backup_dir, (params or {})["keep"])
+        keep_days = str((params or {})["keep_days"])
+        deleted: list[str] = run_streamflow("backup", "prune", "--keep-days", keep_days).document["deleted"]
+        return deleted
 
     restore_and_compare(dump()) >> delete_old()  # type: ignore[arg-type]  # Airflow passes the value at run time
 

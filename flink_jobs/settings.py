@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
+from flink_jobs.database_logins import DatabaseLogins, DatabaseRole
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.guarantee import Guarantee
@@ -31,15 +32,13 @@ SECRETS_DIR = "STREAMFLOW_SECRETS_DIR"
 GuaranteeText = Annotated[Guarantee, BeforeValidator(lambda text: text.replace("-", "_"))]
 ExecutionMode = Literal["thread", "process"]
 StartFrom = Literal["committed", "earliest", "latest"]
-DatabaseRole = Literal["writer", "transformer", "analyst", "api"]
-"""A database role; ``sql/migrations`` grants its rights."""
 KafkaRole = Literal["detect", "archive", "traffic", "tools"]
 """A Kafka account; ``flink_jobs/contracts/access.py`` defines its rights."""
 KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
 DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
 
 
-class Settings(BaseSettings):
+class Settings(DatabaseLogins):
     """Addresses, credentials and job options. The variable is ``STREAMFLOW_`` plus the field's name in capitals."""
 
     model_config = SettingsConfigDict(
@@ -78,25 +77,18 @@ class Settings(BaseSettings):
         default=None, description="PEM file of the authority that signs Postgres's certificate"
     )
 
-    postgres_writer_user: str = Field(default="streamflow_writer", description="database role of the archive job")
-    postgres_writer_password: SecretStr | None = Field(
-        default=None, description="default: the archive job logs in as `postgres_user`"
-    )
-    postgres_transformer_user: str = Field(
-        default="streamflow_transformer", description="database role of dbt and Airflow"
-    )
-    postgres_transformer_password: SecretStr | None = None
-    postgres_analyst_user: str = Field(
-        default="streamflow_analyst", description="database role that reports use to read the gold layer"
-    )
-    postgres_analyst_password: SecretStr | None = None
-    postgres_api_user: str = Field(default="streamflow_api", description="database role of the HTTP service")
-    postgres_api_password: SecretStr | None = None
-
     report_dir: Path = Field(
         default_factory=lambda: stack_home() / "reports", description="folder for reports of scheduled runs"
     )
     backup_dir: Path = Field(default_factory=lambda: stack_home() / "backups", description="folder for backups")
+    backup_store: str | None = Field(
+        default=None,
+        pattern=r"^s3://[^/]+(/.*)?$",
+        description="place for backups on a service with an S3 interface, s3://bucket/prefix; default: `backup_dir`",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="address on which commands serve Prometheus metrics; in a container 0.0.0.0"
+    )
     incident_webhook: SecretStr | None = Field(
         default=None, description="URL to which failed tasks and missed deadlines are posted as JSON"
     )

@@ -73,6 +73,7 @@ COMMANDS = {
     "retention": Lazy(
         "flink_jobs.cli.retention_command", "retention", "Show or delete rows that are due for deletion.", DATA
     ),
+    "backup": Lazy("flink_jobs.cli.backup_commands", "app", "Take, verify and restore backups of the database.", DATA),
     "marts-exporter": Lazy(
         "flink_jobs.cli.marts_exporter_command", "marts_exporter", "Serve the warehouse's metrics to Prometheus.", DATA
     ),

@@ -31,7 +31,7 @@ def completeness(
     stopped before it committed the offset.
 
     The result is recorded in ops.kafka_positions. Exit code 0: complete; 3: records are missing or in the backlog;
-    4: unknown, because Kafka does not answer.
+    4: unknown, because Kafka does not answer or has none of the topics.
 
     Example: streamflow completeness --wait 60
     """
@@ -59,11 +59,14 @@ def completeness(
         # While the archive has a backlog, offsets without an outcome are no finding yet.
         read = None if backlog else partial(committed_offsets, broker, transactions)
         latest[:] = compare(dsn, positions, transactions, read)
-        return all(item.is_complete for item in latest)
+        return bool(latest) and all(item.is_complete for item in latest)
 
     try:
         wait_for(is_complete, limit_s=wait, what="the jobs", interval_s=PAUSE_S)
     except WaitTimeoutError:
+        if not latest:
+            _answer(output, [], f"Kafka has no topic of {prefix}, so nothing was compared")
+            raise typer.Exit(UNKNOWN_EXIT) from None
         missing = sum(item.missing or 0 for item in latest)
         waiting = sum(item.position.waiting for item in latest if item.missing is None)
         _answer(output, latest, f"{missing:,} records have no row, {waiting:,} are in the backlog of the archive job")

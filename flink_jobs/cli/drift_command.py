@@ -105,8 +105,9 @@ def _serve(settings: Settings, watch: Watch, port: int, every: float) -> None:
     from ml.drift.drift_metrics import DriftMetrics
 
     metrics = DriftMetrics()
-    serve_metrics(metrics.registry, port, "--serve")
-    say(f"Metrics are on http://127.0.0.1:{port}/metrics; a check runs every {every:g} s. Press Ctrl-C to stop.")
+    serve_metrics(metrics.registry, port, "--serve", settings.metrics_host)
+    address = f"http://{settings.metrics_host}:{port}/metrics"
+    say(f"Metrics are on {address}; a check runs every {every:g} s. Press Ctrl-C to stop.")
     while True:
         try:
             check = _check(settings, watch)

@@ -12,7 +12,7 @@ from flink_jobs.settings import load_settings
 
 
 def marts_exporter(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="port on the loopback interface")] = 9188,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port on the address STREAMFLOW_METRICS_HOST")] = 9188,
 ) -> None:
     """Serve Prometheus metrics until Ctrl-C: row counts, freshness, checks, dbt results, incidents and backups.
 
@@ -23,6 +23,7 @@ def marts_exporter(
     from flink_jobs.metrics.exposition import serve_metrics
     from flink_jobs.warehouse.exporter import registry
 
-    serve_metrics(registry(load_settings().postgres_dsn_as("transformer")), port, "--port")
-    say(f"Metrics are on http://127.0.0.1:{port}/metrics. Press Ctrl-C to stop.")
+    settings = load_settings()
+    serve_metrics(registry(settings.postgres_dsn_as("transformer")), port, "--port", settings.metrics_host)
+    say(f"Metrics are on http://{settings.metrics_host}:{port}/metrics. Press Ctrl-C to stop.")
     signal.pause()

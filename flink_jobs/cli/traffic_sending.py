@@ -66,7 +66,7 @@ def send(events: Iterable[SourceEvent], sending: Sending) -> None:
     if path is not None and not path.parent.is_dir():
         raise UserError(f"there is no folder {path.parent}", "create it, or choose another file with --ledger")
     metrics = TrafficMetrics()
-    metrics.serve(sending.metrics_port)
+    metrics.serve(sending.metrics_port, settings.metrics_host)
     kafka, prefix = settings.broker("traffic"), settings.topic_prefix
     ledger, ends, failure = SentLedger(), None, None
     if sending.account is not None:

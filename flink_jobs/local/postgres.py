@@ -30,6 +30,8 @@ PASSWORDS = {
     "STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD": "streamflow_transformer",
     "STREAMFLOW_POSTGRES_ANALYST_PASSWORD": "streamflow_analyst",
     "STREAMFLOW_POSTGRES_API_PASSWORD": "streamflow_api",
+    "STREAMFLOW_POSTGRES_MODELS_PASSWORD": "streamflow_models",
+    "STREAMFLOW_POSTGRES_BACKUP_PASSWORD": "streamflow_backup",
 }
 # fsync is off: a crash of the machine can lose this database, a crash of a process cannot.
 SERVER_SETTINGS = {

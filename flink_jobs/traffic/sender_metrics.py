@@ -33,9 +33,9 @@ class TrafficMetrics(Watcher):
                 self._counters[metric.name] = Counter(name, text, [metric.label or ""], registry=self.registry)
         self._sent_at: deque[float] = deque()
 
-    def serve(self, port: int) -> None:
-        """Serve the metrics on this port; see ``serve_metrics``."""
-        serve_metrics(self.registry, port, "--metrics-port")
+    def serve(self, port: int, host: str = "127.0.0.1") -> None:
+        """Serve the metrics on this address; see ``serve_metrics``."""
+        serve_metrics(self.registry, port, "--metrics-port", host)
 
     def sending(self, record: Outgoing) -> None:  # noqa: ARG002 - only the time is used
         """Record the time at which a record is sent."""

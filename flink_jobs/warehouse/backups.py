@@ -1,21 +1,19 @@
 """Backups that are proven to restore: a dump with checksums, restored into a scratch database and compared.
 
 A backup holds everything, also gold: gold keeps rows that retention has deleted from raw. It has two files:
-``NAME.dump`` for pg_restore, and ``NAME.json`` with the row count and checksum of each table. ``NAME.json`` is written
-last: a dump without it is not a complete backup.
+``NAME.dump`` for pg_restore, and ``NAME.json`` with its point in time and the row count and checksum of each table.
+``NAME.json`` is written last: a dump without it is not a complete backup. All functions log in as the role ``backup``,
+except ``restore_backup``, which needs the owner.
 """
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import secrets
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -23,9 +21,14 @@ from psycopg import sql
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
+from flink_jobs.warehouse import database
+from flink_jobs.warehouse.backup_programs import dump_to, restore_from
+from flink_jobs.warehouse.backup_store import BackupStore
 
-SCHEMAS: Final = ("raw", "ops", "ml", "silver", "gold")
+SCHEMAS: Final = ("raw", "ops", "ml", "api", "silver", "gold")
 """Schemas whose tables are compared; partitions count as part of their table."""
+KEEP_DAYS: Final = 30
+_NAME: Final = "streamflow-%Y%m%dT%H%M%SZ"
 _TABLES: Final = """
     SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind IN ('r', 'p') AND NOT relispartition AND nspname = ANY(%s) ORDER BY 1, 2"""
@@ -41,37 +44,49 @@ class TableSum(NamedTuple):
     checksum: str
 
 
-def back_up(settings: Settings, folder: Path, now: datetime) -> Path:
+class Backup(NamedTuple):
+    """The content of ``NAME.json``.
+
+    Attributes:
+        name: name of both files without their endings.
+        point_in_time: the database's clock when the snapshot was taken: a restore returns to this time.
+        size_bytes: size of the dump.
+        tables: row count and checksum by table.
+    """
+
+    name: str
+    point_in_time: datetime
+    size_bytes: int
+    tables: dict[str, TableSum]
+
+
+def as_backup_role(settings: Settings) -> Settings:
+    """Return the settings with the login of the role ``backup`` as the user."""
+    user, password = settings.postgres_login("backup")
+    return settings.model_copy(update={"postgres_user": user, "postgres_password": password})
+
+
+def back_up(settings: Settings, store: BackupStore) -> Backup:
     """Dump the database and compute the checksums of its tables from one snapshot; record it in ``ops.backups``.
-
-    Args:
-        settings: settings with the login of the owner, who may read every table.
-        folder: folder of the backups.
-        now: time of the backup, which gives its name.
-
-    Returns:
-        The file for pg_restore.
 
     Raises:
         UserError: pg_dump is not installed, is older than the server, or failed. The unfinished dump is deleted.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    dump = folder / f"streamflow-{now:%Y%m%dT%H%M%SZ}.dump"
-    unfinished = dump.with_suffix(".unfinished")
-    with psycopg.connect(settings.postgres_dsn) as connection:
+    login = as_backup_role(settings)
+    with psycopg.connect(login.postgres_dsn) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
-        snapshot = _one(connection.execute("SELECT pg_export_snapshot()"))
-        try:
-            command = ["pg_dump", "--format=custom", f"--snapshot={snapshot}"]
-            _run(settings, settings.postgres_database, *command, f"--file={unfinished}")
-            sums = sum_up(connection)
-            unfinished.rename(dump)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    dump.with_suffix(".json").write_text(json.dumps({"taken_at": now.isoformat(), "tables": sums}, indent=1))
-    rows = sum(item.rows for item in sums.values())
-    with psycopg.connect(settings.postgres_dsn) as connection:
+        snapshot, moment = connection.execute("SELECT pg_export_snapshot(), statement_timestamp()").fetchone() or (
+            "",
+            None,
+        )
+        assert isinstance(moment, datetime)  # noqa: S101 - a query without FROM returns one row
+        name = f"{moment.astimezone(UTC):{_NAME}}"
+        size = dump_to(login, snapshot, store, f"{name}.dump")
+        made = Backup(name, moment.astimezone(UTC), size, sum_up(connection))
+    document = {**made._asdict(), "point_in_time": made.point_in_time.isoformat()}
+    store.write(f"{name}.json", io.BytesIO(json.dumps(document, indent=1).encode()))
+    with psycopg.connect(login.postgres_dsn) as connection:
         connection.execute(
             """
             INSERT INTO ops.backups (backup_name, taken_at, size_bytes, table_count, row_count)
@@ -79,13 +94,13 @@ def back_up(settings: Settings, folder: Path, now: datetime) -> Path:
                 taken_at = EXCLUDED.taken_at, size_bytes = EXCLUDED.size_bytes, table_count = EXCLUDED.table_count,
                 row_count = EXCLUDED.row_count, verified_at = NULL
             """,
-            (dump.stem, now, dump.stat().st_size, len(sums), rows),
+            (name, moment, size, len(made.tables), sum(item.rows for item in made.tables.values())),
         )
-    return dump
+    return made
 
 
-def verify(settings: Settings, dump: Path) -> dict[str, TableSum]:
-    """Restore a backup into a scratch database on the same server, compare every table, and mark it as verified.
+def verify(settings: Settings, store: BackupStore, name: str) -> dict[str, TableSum]:
+    """Restore a backup from the store into a scratch database, compare every table, and mark the backup as verified.
 
     Returns:
         Row count and checksum of each table.
@@ -93,60 +108,101 @@ def verify(settings: Settings, dump: Path) -> dict[str, TableSum]:
     Raises:
         UserError: the restore failed, or a restored table differs from the dumped one; the message names the tables.
     """
-    expected = read_sums(dump)
-    with scratch_database(settings) as scratch:
-        restore(scratch, dump)
+    expected, login = read_backup(store, name).tables, as_backup_role(settings)
+    with scratch_database(login) as scratch:
+        # The role owns neither the roles nor their rights; `restore_backup` restores those too.
+        restore_from(scratch, store, f"{name}.dump", "--no-owner", "--no-privileges")
         with psycopg.connect(scratch.postgres_dsn) as connection:
             found = sum_up(connection)
+    compare(f"{store.place}/{name}", expected, found)
+    with psycopg.connect(login.postgres_dsn) as connection:
+        connection.execute("UPDATE ops.backups SET verified_at = now() WHERE backup_name = %s", (name,))
+    return found
+
+
+def restore_backup(settings: Settings, store: BackupStore, name: str) -> Backup:
+    """Restore a backup into the empty database of the settings, with its owners and rights, and compare every table.
+
+    Roles that are missing on the server are created, passwords are set, and newer migrations are applied.
+
+    Raises:
+        UserError: the database is not empty, or the restore failed or differs from the dump.
+    """
+    backup = read_backup(store, name)
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        if connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = ANY(%s)", (list(SCHEMAS),)).fetchone():
+            raise UserError(
+                f"the database {settings.postgres_database} is not empty",
+                "create an empty database and name it with STREAMFLOW_POSTGRES_DATABASE; nothing was changed",
+            )
+    database.make_roles(settings)
+    restore_from(settings, store, f"{name}.dump")
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        compare(f"{store.place}/{name}", backup.tables, sum_up(connection))
+    database.migrate(settings)
+    return backup
+
+
+def compare(place: str, expected: dict[str, TableSum], found: dict[str, TableSum]) -> None:
+    """Check that the restored tables are the dumped ones.
+
+    Raises:
+        UserError: a table differs; the message names the first three.
+    """
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if wrong:
         details = ", ".join(f"{name}: {expected.get(name)} dumped, {found.get(name)} restored" for name in wrong[:3])
         raise UserError(
-            f"{dump} does not restore what was dumped ({details})", "keep the previous backup and take another"
+            f"{place} does not restore what was dumped ({details})", "keep the previous backup and take another"
         )
-    with psycopg.connect(settings.postgres_dsn) as connection:
-        connection.execute("UPDATE ops.backups SET verified_at = now() WHERE backup_name = %s", (dump.stem,))
-    return found
 
 
-def restore(settings: Settings, dump: Path) -> None:
-    """Restore a backup into the database of these settings, which must be empty and must have the roles.
-
-    Raises:
-        UserError: pg_restore failed.
-    """
-    _run(settings, settings.postgres_database, "pg_restore", "--exit-on-error", "--single-transaction",
-         f"--dbname={settings.postgres_database}", str(dump))  # fmt: skip
-
-
-def read_sums(dump: Path) -> dict[str, TableSum]:
-    """Return the row count and checksum of each table in a backup.
+def read_backup(store: BackupStore, name: str) -> Backup:
+    """Return point in time, size, row counts and checksums of a backup.
 
     Raises:
         UserError: the backup is not complete.
     """
+    text = io.BytesIO()
     try:
-        tables: dict[str, list[Any]] = json.loads(dump.with_suffix(".json").read_text())["tables"]
+        store.read(f"{name}.json", text)
     except FileNotFoundError:
         raise UserError(
-            f"the backup {dump} is not complete: {dump.stem}.json is missing", "take another backup"
+            f"the backup {store.place}/{name} is not complete: {name}.json is missing", "take another backup"
         ) from None
-    return {name: TableSum(rows, checksum) for name, (rows, checksum) in tables.items()}
+    found: dict[str, Any] = json.loads(text.getvalue())
+    tables = {table: TableSum(rows, checksum) for table, (rows, checksum) in found["tables"].items()}
+    return Backup(name, datetime.fromisoformat(found["point_in_time"]), found["size_bytes"], tables)
 
 
-def prune(folder: Path, keep: int) -> list[str]:
-    """Delete all but the newest ``keep`` backups; return the names of the deleted backups.
+def complete_backups(store: BackupStore) -> list[str]:
+    """Return the names of the complete backups, the oldest first."""
+    files = set(store.names())
+    return sorted(name for file in files if (name := file.removesuffix(".json")) != file and f"{name}.dump" in files)
+
+
+def prune(store: BackupStore, now: datetime, keep_days: int = KEEP_DAYS) -> list[str]:
+    """Delete backups that are older than ``keep_days``, but never the newest; return the names of deleted backups.
+
+    A dump without its ``.json`` is deleted after a day.
 
     Raises:
-        UserError: ``keep`` is below 1.
+        UserError: ``keep_days`` is below 1.
     """
-    if keep < 1:
-        raise UserError("the last backup cannot be deleted", "keep 1 or more")
-    old = sorted(folder.glob("streamflow-*.dump"))[:-keep]
-    for dump in old:
-        dump.unlink()
-        dump.with_suffix(".json").unlink(missing_ok=True)
-    return [dump.stem for dump in old]
+    if keep_days < 1:
+        raise UserError("backups cannot be kept for less than a day", "keep 1 or more days")
+    complete, deleted = complete_backups(store), list[str]()
+    for file in store.names():
+        name, _, ending = file.rpartition(".")
+        if ending != "dump" or not name.startswith("streamflow-"):
+            continue
+        age = now - datetime.strptime(name, _NAME).replace(tzinfo=UTC)
+        is_old = age > timedelta(days=keep_days if name in complete else 1)
+        if is_old and name not in complete[-1:]:
+            store.delete(f"{name}.json")  # first: a backup without it is not complete
+            store.delete(f"{name}.dump")
+            deleted.append(name)
+    return deleted
 
 
 def sum_up(connection: psycopg.Connection[Any]) -> dict[str, TableSum]:
@@ -170,21 +226,3 @@ def scratch_database(settings: Settings) -> Iterator[Settings]:
     finally:
         with psycopg.connect(settings.postgres_dsn, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _run(settings: Settings, database: str, program: str, *arguments: str) -> None:
-    path = shutil.which(program)
-    if path is None:
-        raise UserError(f"{program} is not on PATH", "install the PostgreSQL client of the server's version")
-    login = {
-        "PGHOST": settings.postgres_host, "PGPORT": str(settings.postgres_port), "PGUSER": settings.postgres_user,
-        "PGPASSWORD": settings.postgres_password.get_secret_value(), "PGDATABASE": database,
-    }  # fmt: skip
-    done = subprocess.run([path, *arguments], env={**os.environ, **login}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
-        raise UserError(f"{program} failed: {last}", f"check that {program} is not older than the server")
-
-
-def _one(cursor: psycopg.Cursor[Any]) -> str:
-    return str((cursor.fetchone() or ("",))[0])

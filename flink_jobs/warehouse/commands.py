@@ -13,6 +13,9 @@ from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.settings import REPO_ROOT
 
 STREAMFLOW: Final = REPO_ROOT / ".venv" / "bin" / "streamflow"
+INCOMPLETE: Final = 3
+UNKNOWN: Final = 4
+"""Exit codes of ``streamflow completeness``."""
 log = logging.getLogger(__name__)
 
 
@@ -48,6 +51,21 @@ def run_streamflow(*arguments: str, answers: Collection[int] = (0,)) -> Answer:
             raise failure(f"`streamflow {' '.join(arguments[:2])}` ended with {process.returncode}", last)
         document.seek(0)
         return Answer(process.returncode, json.load(document))
+
+
+def compare_with_kafka() -> str:
+    """Compare Kafka's offsets with the rows of the warehouse; return the verdict in words.
+
+    Missing rows are no error here: the checks of ``sql/quality`` decide whether the days pass.
+
+    Raises:
+        UserError: Kafka does not answer or has none of the topics, so it is unknown whether rows are missing.
+    """
+    answer = run_streamflow("completeness", answers=(0, INCOMPLETE, UNKNOWN))
+    verdict = str(answer.document["verdict"])
+    if answer.code == UNKNOWN:
+        raise UserError(f"it is unknown whether rows are missing: {verdict}", "start Kafka, then clear this task")
+    return verdict
 
 
 def failure(what: str, last_line: str) -> UserError:

@@ -6,19 +6,31 @@ The login needs no superuser rights. It must own the database and have CREATEROL
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import psycopg
 from psycopg import sql
 
+from flink_jobs.database_logins import DatabaseRole
 from flink_jobs.errors import ErrorCode, UserError
-from flink_jobs.settings import DatabaseRole, Settings
+from flink_jobs.settings import Settings
 from flink_jobs.warehouse import migrations
 from flink_jobs.warehouse.partitions import create_partitions
 from flink_jobs.warehouse.paths import MIGRATIONS
 
-ROLES: tuple[DatabaseRole, ...] = ("writer", "transformer", "analyst", "api")
+ROLES: tuple[DatabaseRole, ...] = ("writer", "transformer", "analyst", "api", "models", "backup")
 AIRFLOW = "streamflow_airflow"
 """Database role that owns Airflow's own database, whose name is in ``flink_jobs.local.airflow``."""
+# A dump of the database contains none of these, because they belong to roles and to the database itself.
+_OUTSIDE_OF_A_DUMP: Final = (
+    "REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
+    "GRANT TEMPORARY ON DATABASE {database} TO streamflow_transformer",
+    "ALTER ROLE streamflow_transformer SET timezone = 'UTC'",
+    "ALTER ROLE streamflow_analyst SET default_transaction_read_only = on",
+    "ALTER ROLE streamflow_analyst SET statement_timeout = '5min'",
+    "ALTER ROLE streamflow_backup CREATEDB",
+    "GRANT pg_read_all_data TO streamflow_backup",
+)
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -29,7 +41,7 @@ def migrate(settings: Settings) -> list[str]:
     """
     dsn = settings.postgres_dsn
     try:
-        _make_roles(dsn, [f"streamflow_{role}" for role in ROLES])
+        make_roles(settings)
         applied = migrations.apply_migrations(dsn, MIGRATIONS)
         logins = {
             user: password.get_secret_value()
@@ -46,6 +58,14 @@ def migrate(settings: Settings) -> list[str]:
             "make it the owner of the database and grant it CREATEROLE",
         ) from None
     return applied
+
+
+def make_roles(settings: Settings) -> None:
+    """Create the missing roles, with the rights and defaults that a dump of the database does not contain."""
+    _make_roles(settings.postgres_dsn, [f"streamflow_{role}" for role in ROLES])
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        for statement in _OUTSIDE_OF_A_DUMP:
+            connection.execute(sql.SQL(statement).format(database=sql.Identifier(settings.postgres_database)))
 
 
 def create_airflow_database(settings: Settings, database: str, password: str) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from flink_jobs.database_logins import DatabaseRole
 from flink_jobs.errors import UserError
 from flink_jobs.job.archiver.tables import ARCHIVE_OF
 from flink_jobs.local.stack import Stack
-from flink_jobs.settings import DatabaseRole, Settings
+from flink_jobs.settings import Settings
 from flink_jobs.warehouse import partitions
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.partitions import create_partitions, expire_rows
@@ -263,6 +264,13 @@ FORBIDDEN: list[tuple[DatabaseRole, str]] = [
     ("analyst", "SELECT * FROM ops.dead_letter_report"),
     ("analyst", "CREATE TABLE gold.mine (a int)"),
     ("analyst", "CREATE TEMPORARY TABLE mine (a int)"),
+    ("models", "UPDATE raw.decisions SET score = 0"),
+    ("models", "DELETE FROM ml.model_events"),
+    ("models", "SELECT * FROM ops.incidents"),
+    ("backup", "INSERT INTO raw.labels (label_id) VALUES ('mine')"),
+    ("backup", "DELETE FROM ops.backups"),
+    ("backup", "CREATE TABLE gold.mine (a int)"),
+    ("backup", "CREATE ROLE mine"),
 ]
 
 

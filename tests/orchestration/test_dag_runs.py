@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from airflow.models.asset import AssetEvent, AssetModel
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
 
+from flink_jobs.warehouse import commands
 from tests.integration.lineage import read_events, sources_of
 from tests.orchestration.states import states
 
@@ -29,6 +31,30 @@ def asset_events(name: str) -> int:
     return int(found or 0)
 
 
+@pytest.fixture
+def complete_kafka(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``streamflow completeness`` find every record: these tests have no Kafka."""
+
+    def compare() -> str:
+        ask("INSERT INTO ops.kafka_positions VALUES ('t', 0, 0, 1, 1, 0, 0) ON CONFLICT DO NOTHING")
+        return "every record that was read has its row"
+
+    monkeypatch.setattr(commands, "compare_with_kafka", compare)
+
+
+def test_no_day_is_trusted_while_kafka_does_not_answer(run_dag: Run, ask: Ask) -> None:
+    trusted = asset_events("day_trusted")
+    run = run_dag("data_quality")
+    assert states(run)["compare_with_kafka"] == {"failed"}
+    assert states(run)["trust"] == {"upstream_failed"}
+    assert asset_events("day_trusted") == trusted
+    assert ask("SELECT count(*) FROM ops.quality_results WHERE severity = 'error'") == [(0,)]
+    incident = ask("SELECT what FROM ops.incidents WHERE kind = 'task_failed' AND dag_id = 'data_quality'")
+    assert "no Kafka broker answers" in incident[0][0]
+    ask("DELETE FROM ops.incidents WHERE dag_id = 'data_quality'")
+
+
+@pytest.mark.usefixtures("complete_kafka")
 def test_one_day_goes_from_raw_to_gold(run_dag: Run, ask: Ask, bag: DagBag) -> None:
     """Each DAG is run separately, in the order in which assets would start them."""
     in_default = ask("SELECT count(*) FROM partitions.decisions_default")
@@ -65,6 +91,7 @@ def test_the_tasks_write_lineage_from_raw_to_gold(lineage: Path) -> None:
     assert {"ingestion_health.create_partitions", "gold_build.publish"} <= jobs
 
 
+@pytest.mark.usefixtures("complete_kafka")
 def test_a_bad_day_is_not_trusted_and_is_an_incident(run_dag: Run, ask: Ask) -> None:
     trusted = asset_events("day_trusted")
     one = ask(

@@ -112,6 +112,20 @@ def test_ci_calls_targets_that_exist() -> None:
         assert f"\n{target}:" in makefile, target
 
 
+def test_a_release_passes_every_gate_of_a_change() -> None:
+    workflows = {path.name: yaml.safe_load(path.read_text()) for path in WORKFLOWS}
+    deploy, checks = workflows["deploy.yml"]["jobs"], workflows["ci.yml"]["jobs"]
+    assert "workflow_call" in workflows["ci.yml"]["on"]
+    assert deploy["checks"]["uses"] == "./.github/workflows/ci.yml"
+    assert "checks" in deploy["build"]["needs"], "no image is built before the checks have passed"
+    commands = [step["run"] for job in checks.values() for step in job["steps"] if "run" in step]
+    # With PYTEST_FLAGS the Makefile leaves out the DAG tests, the compiled core's tests and the coverage gates.
+    assert "make test" in commands
+    assert not [command for command in commands if "PYTEST_FLAGS" in command]
+    assert {"make lint", "make types", "make platform-check", "make security", "make test-python"} <= set(commands)
+    assert checks["python"]["strategy"]["matrix"]["version"] == ["3.11", "3.12"]
+
+
 def _targets(script: str) -> list[str]:
     return [part.split()[1] for part in script.split("&&") if part.split()[:1] == ["make"]]
 

@@ -1,7 +1,9 @@
-"""Deletion of old backups. ``tests/orchestration`` shows on a real database that backups restore."""
+"""Deletion of old backups. ``tests/integration/test_backup_drill.py`` restores backups on real servers."""
 
 from __future__ import annotations
 
+import io
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,24 +11,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.errors import UserError
-from flink_jobs.warehouse.backups import prune
+from flink_jobs.warehouse.backup_store import FolderStore
+from flink_jobs.warehouse.backups import complete_backups, prune, read_backup
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-@given(number=st.integers(min_value=0, max_value=6), keep=st.integers(min_value=1, max_value=8))
-def test_the_newest_stay(number: int, keep: int, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("backups")
-    names = [f"streamflow-2026010{day}T014300Z" for day in range(1, number + 1)]
-    for name in names:
-        (folder / f"{name}.dump").touch()
-        (folder / f"{name}.json").touch()
-    (folder / "notes.txt").touch()
-    assert prune(folder, keep) == names[: max(0, number - keep)]
-    left = {path.name for path in folder.iterdir()} - {"notes.txt"}
-    assert left == {f"{name}.{end}" for name in names[-keep:] for end in ("dump", "json")}
+def add(store: FolderStore, age_days: int, *endings: str) -> str:
+    name = f"{NOW - timedelta(days=age_days):streamflow-%Y%m%dT%H%M%SZ}"
+    for ending in endings:
+        store.write(f"{name}.{ending}", io.BytesIO(b"{}"))
+    return name
 
 
-def test_one_is_always_kept(tmp_path: Path) -> None:
-    (tmp_path / "streamflow-20260101T014300Z.dump").touch()
-    with pytest.raises(UserError, match="cannot be deleted"):
-        prune(tmp_path, 0)
-    assert len(list(tmp_path.iterdir())) == 1
+@given(ages=st.sets(st.integers(min_value=0, max_value=60), max_size=8), keep=st.integers(min_value=1, max_value=60))
+def test_backups_older_than_the_limit_are_deleted_but_never_the_newest(
+    ages: set[int], keep: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = FolderStore(tmp_path_factory.mktemp("backups"))
+    names = {age: add(store, age, "dump", "json") for age in sorted(ages, reverse=True)}
+    deleted = [name for age, name in names.items() if age > keep and age != min(ages)]
+    assert prune(store, NOW, keep) == deleted
+    assert complete_backups(store) == [name for name in names.values() if name not in deleted]
+
+
+def test_a_dump_without_its_sums_is_no_backup_and_goes_after_a_day(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "backups")
+    complete, old, fresh = add(store, 20, "dump", "json"), add(store, 2, "dump"), add(store, 0, "dump")
+    store.write("notes.txt", io.BytesIO(b"kept"))
+    assert complete_backups(store) == [complete]
+    with pytest.raises(UserError, match="is not complete"):
+        read_backup(store, fresh)
+    assert prune(store, NOW, 10) == [old]
+    assert set(store.names()) == {f"{complete}.dump", f"{complete}.json", f"{fresh}.dump", "notes.txt"}
+
+
+def test_no_backup_is_kept_for_less_than_a_day(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="less than a day"):
+        prune(FolderStore(tmp_path), NOW, 0)
