@@ -53,6 +53,7 @@ ENV AIRFLOW_HOME=/opt/airflow \
   PATH=/opt/streamflow/.venv-orchestration/bin:/usr/local/bin:/usr/bin:/bin \
   PYTHONDONTWRITEBYTECODE=1 \
   PYTHONPATH=/opt/streamflow \
+  STREAMFLOW_HOME=/tmp/streamflow \
   TZ=UTC
 USER 10001:10001
 # Cosmos creates the DAGs from dbt's manifest. Parsing needs no database, but the variables must be set.

@@ -6,6 +6,7 @@ output "platform_env" {
     STATE_BUCKET=${module.storage.bucket}
     FLINK_ROLE_ARN=${module.cluster.role_arns["flink"]}
     TOOLS_ROLE_ARN=${module.cluster.role_arns["tools"]}
+    AIRFLOW_ROLE_ARN=${module.cluster.role_arns["airflow"]}
     SECRETS_ROLE_ARN=${module.cluster.role_arns["secrets"]}
     POSTGRES_HOST=${module.postgres.host}
     POSTGRES_SECRET=${module.postgres.owner_secret_arn}

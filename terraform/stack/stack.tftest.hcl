@@ -53,6 +53,7 @@ run "everything" {
       role_arns = {
         flink   = "arn:aws:iam::123456789012:role/streamflow-staging-flink"
         tools   = "arn:aws:iam::123456789012:role/streamflow-staging-tools"
+        airflow = "arn:aws:iam::123456789012:role/streamflow-staging-airflow"
         secrets = "arn:aws:iam::123456789012:role/streamflow-staging-secrets"
       }
     }

@@ -168,6 +168,11 @@ resource "aws_eks_node_group" "flink" {
   update_config {
     max_unavailable = 1
   }
+  # The cluster autoscaler finds the group by these tags.
+  tags = {
+    "k8s.io/cluster-autoscaler/enabled"     = "true"
+    "k8s.io/cluster-autoscaler/${var.name}" = "owned"
+  }
   lifecycle {
     ignore_changes = [scaling_config[0].desired_size] # the cluster autoscaler changes it
   }
@@ -205,7 +210,10 @@ locals {
   accounts = {
     flink   = data.aws_iam_policy_document.state.json
     tools   = data.aws_iam_policy_document.models.json
+    airflow = data.aws_iam_policy_document.airflow.json
     secrets = data.aws_iam_policy_document.secrets.json
+    # The account of the cluster autoscaler's chart in kube-system.
+    autoscaler = data.aws_iam_policy_document.autoscaler.json
   }
 }
 
@@ -220,7 +228,7 @@ data "aws_iam_policy_document" "pod_assume" {
     condition {
       test     = "StringEquals"
       variable = "${local.issuer}:sub"
-      values   = ["system:serviceaccount:streamflow:streamflow-${each.key}"]
+      values   = [each.key == "autoscaler" ? "system:serviceaccount:kube-system:cluster-autoscaler" : "system:serviceaccount:streamflow:streamflow-${each.key}"]
     }
     condition {
       test     = "StringEquals"
@@ -262,6 +270,31 @@ data "aws_iam_policy_document" "models" {
   }
 }
 
+# Airflow publishes the models that it trains, and writes, proves and deletes backups.
+data "aws_iam_policy_document" "airflow" {
+  statement {
+    actions   = ["s3:GetObject", "s3:PutObject"]
+    resources = ["${var.bucket_arn}/models/*"]
+  }
+  statement {
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
+    resources = ["${var.bucket_arn}/backups/*"]
+  }
+  statement {
+    actions   = ["s3:ListBucket"]
+    resources = [var.bucket_arn]
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["backups/*"]
+    }
+  }
+  statement {
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.kms_key_arn]
+  }
+}
+
 data "aws_iam_policy_document" "secrets" {
   statement {
     actions   = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"]
@@ -270,6 +303,30 @@ data "aws_iam_policy_document" "secrets" {
   statement {
     actions   = ["kms:Decrypt"]
     resources = [var.kms_key_arn]
+  }
+}
+
+# The cluster autoscaler reads all groups, and changes the size of this cluster's groups only.
+data "aws_iam_policy_document" "autoscaler" {
+  # checkov:skip=CKV_AWS_111:the condition limits the changing actions to the groups of this cluster
+  # checkov:skip=CKV_AWS_356:the describing actions support no narrower resource
+  statement {
+    actions = [
+      "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeAutoScalingInstances",
+      "autoscaling:DescribeLaunchConfigurations", "autoscaling:DescribeScalingActivities", "autoscaling:DescribeTags",
+      "ec2:DescribeImages", "ec2:DescribeInstanceTypes", "ec2:DescribeLaunchTemplateVersions",
+      "ec2:GetInstanceTypesFromInstanceRequirements", "eks:DescribeNodegroup",
+    ]
+    resources = ["*"]
+  }
+  statement {
+    actions   = ["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"]
+    resources = ["*"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/k8s.io/cluster-autoscaler/${var.name}"
+      values   = ["owned"]
+    }
   }
 }
 
