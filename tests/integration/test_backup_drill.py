@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ from flink_jobs.settings import Settings
 from flink_jobs.warehouse import backups, database
 from flink_jobs.warehouse.backup_store import BackupStore, open_backup_store
 from tests.integration.decided_cards import archive, decide
+from tests.stack_folder import stack_folder
 
 pytestmark = pytest.mark.stack
 RESTORED = "restored"
@@ -61,9 +61,8 @@ def store(filled: Settings) -> Iterator[BackupStore]:
 @pytest.fixture
 def new_server() -> Iterator[Settings]:
     """Yield the owner's settings of an empty database on a server that knows none of our roles."""
-    with tempfile.TemporaryDirectory(prefix="streamflow-test-") as folder:
-        Path(folder).chmod(0o755)
-        stack, password = Stack(Path(folder) / "home"), secrets.token_hex(8)
+    with stack_folder("test") as folder:
+        stack, password = Stack(folder / "home"), secrets.token_hex(8)
         try:
             settings = stack.up(["postgres"])
             owner, secret = settings.postgres_user, SecretStr(password)
@@ -124,12 +123,12 @@ def test_a_lost_server_is_restored_from_the_bucket(filled: Settings, store: Back
     log.info("drill: %s", ", ".join(f"{name} in {moment - start:.1f} s" for (_, start), (name, moment) in steps))
 
 
-def test_a_backup_whose_rows_differ_is_not_proven(filled: Settings, store: BackupStore) -> None:
+def test_a_backup_whose_rows_differ_is_not_proven(filled: Settings, store: BackupStore, tmp_path: Path) -> None:
     made = backups.back_up(filled, store)
     damaged = {**made.tables, "raw.labels": backups.TableSum(-1, "0")}
     with pytest.raises(UserError, match=r"does not restore what was dumped \(raw.labels"):
         backups.compare(made.name, damaged, made.tables)
-    truncated = Path(tempfile.mkdtemp()) / "dump"
+    truncated = tmp_path / "dump"
     with truncated.open("wb") as file:
         store.read(f"{made.name}.dump", file)
     with truncated.open("rb+") as file:

@@ -22,7 +22,7 @@ NEVER_USED = {
     "Job/streamflow-migrate": {"kafka", "models"},
     "Deployment/streamflow-marts-exporter": {"kafka", "models"},
 }
-"""Folders of settings.env that a workload does not read: the migration and the exporter use only the database, the traffic no model."""
+"""Folders of settings.env that a workload does not read: two use only the database, traffic no model."""
 
 
 def _find(manifests: list[Manifest], kind: str, name: str) -> Manifest:
