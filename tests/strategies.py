@@ -6,6 +6,7 @@ from unicodedata import normalize
 import orjson
 from hypothesis import strategies as st
 
+from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.control.blacklist import Blacklist
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
@@ -30,6 +31,7 @@ LATEST_MS = NOW_MS + MAX_CLOCK_SKEW_MS
 TOPIC = "streamflow.transactions"
 
 Document = dict[str, Any]
+CONTRACTS = load_contracts()
 
 
 def printable(max_size: int) -> st.SearchStrategy[str]:
@@ -213,3 +215,15 @@ def record_of(
 ) -> SourceRecord:
     """Return a record of the transactions topic."""
     return SourceRecord(payload, 2, offset, timestamp or "2026-01-01 00:00:00.123", headers, routing_key, TOPIC)
+
+
+@st.composite
+def archived_documents(draw: st.DrawFn, topic: str) -> Document:
+    """Documents of any version of an archived topic, with up to three fields replaced by any JSON value, or removed."""
+    document = dict(draw(st.sampled_from(CONTRACTS[topic].examples)).document)
+    for field in draw(st.lists(st.sampled_from(sorted(document)), max_size=3)):
+        if draw(st.booleans()):
+            document.pop(field, None)
+        else:
+            document[field] = draw(json_values | st.text(st.characters(exclude_categories=["Cs"])))
+    return document

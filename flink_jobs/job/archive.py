@@ -21,7 +21,7 @@ from flink_jobs.contracts import uids
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.job.archiver.rows import check_tables
 from flink_jobs.job.archiver.tables import ARCHIVES
-from flink_jobs.job.archiver.writer import ArchiveRows
+from flink_jobs.job.archiver.writer import BATCH_OPTIONS, ArchiveRows
 from flink_jobs.job.detector.sinks import SinkTable, kafka_sink, table_name
 from flink_jobs.job.detector.sources import kafka_table, packed_sql
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
@@ -45,6 +45,8 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
             start_from="committed",
             idle_timeout_ms=settings.idle_timeout_ms,
         )
+    for option, value in BATCH_OPTIONS.items():
+        t_env.get_config().set(option, value)
     # The plan contains the password, as that of every sink: never log it.
     writer = ArchiveRows(settings.postgres_dsn_as("writer"), topics)
     t_env.create_temporary_function("archive_rows", udf(writer, result_type=DataTypes.STRING(), func_type="pandas"))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
+from random import Random
 from typing import Any
 
 import orjson
 import psycopg
 import pytest
+from hypothesis import given, settings
 
 from flink_jobs.core.dead_letters.letter import build_dlq_record
 from flink_jobs.core.dead_letters.redrive import NO_HISTORY, RedriveHistory
@@ -18,13 +20,15 @@ from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.dead_letters.redrive_audit import RedriveItem, RedriveStore, coordinates_of, open_redrives
 from flink_jobs.errors import UserError
+from flink_jobs.job.archiver.copying import copy_rows, rows_of
 from flink_jobs.job.archiver.rows import TableUnfitError, check_tables, write_messages
-from flink_jobs.job.archiver.tables import ARCHIVE_OF, ARCHIVES
+from flink_jobs.job.archiver.tables import ARCHIVE_OF, ARCHIVES, Archive, copy_sql, create_incoming_sql, parse_sql
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration.decided_cards import DecidedCards, decide
+from tests.strategies import archived_documents
 
 pytestmark = pytest.mark.stack
 
@@ -144,6 +148,107 @@ def test_the_tables_are_checked_before_the_archive_starts(database: Stack, fresh
     with pytest.raises(UserError, match="the archive job cannot connect to Postgres"):
         check_tables("host=127.0.0.1 port=9 dbname=d user=u password=p")
     assert len(ARCHIVES) == 5
+
+
+# ---- copied rows
+
+_EVERYTHING = "SELECT to_jsonb(t) - 'loaded_at' - 'superseded_at' FROM {} t ORDER BY 1"
+
+
+def parsed(connection: psycopg.Connection[Any], archive: Archive, message: str) -> tuple[Any, ...] | None:
+    """Return the row that Postgres reads from a message, ``None`` if it refuses the message."""
+    columns = ", ".join(archive.columns)
+    query = f"SELECT {columns} FROM ({parse_sql(archive)}) AS read"  # noqa: S608 - our own names
+    try:
+        return connection.execute(query.encode(), ([message],)).fetchone()
+    except psycopg.DataError:
+        return None
+
+
+def copied(connection: psycopg.Connection[Any], archive: Archive, row: str) -> tuple[Any, ...] | None:
+    """Return the row that ``COPY`` writes, ``None`` if Postgres refuses it."""
+    columns = ", ".join(archive.columns)
+    try:
+        with connection.transaction():
+            connection.execute(create_incoming_sql(archive).encode())
+            with connection.cursor().copy(copy_sql(archive).encode()) as copy:
+                copy.write(f"{row}\t0\n")
+            return connection.execute(f"SELECT {columns} FROM {archive.incoming}".encode()).fetchone()  # noqa: S608
+    except psycopg.DataError:
+        return None
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.topic)
+def test_a_copied_row_is_the_row_that_postgres_reads(connection: psycopg.Connection[Any], archive: Archive) -> None:
+    @settings(max_examples=60)
+    @given(archived_documents(archive.topic))
+    def check(document: dict[str, Any]) -> None:
+        message = orjson.dumps(document).decode()
+        (row,) = rows_of(archive, [message])
+        if row is not None:
+            assert copied(connection, archive, row) == parsed(connection, archive, message)
+
+    check()
+
+
+def everything(connection: psycopg.Connection[Any], *tables: str) -> list[Any]:
+    return [connection.execute(_EVERYTHING.format(table).encode()).fetchall() for table in tables]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_batch_gives_the_rows_that_single_messages_give(
+    connection: psycopg.Connection[Any], cards: DecidedCards, seed: int
+) -> None:
+    """Good, bad, repeated and moved decisions of both versions, in any order."""
+    old = {key: value for key, value in cards.decisions[1].items() if key not in {"variant", "shadow"}}
+    good = [*cards.decisions[:40], {**old, "schema_version": 1, "score": 0.25}]
+    moved = [
+        {**decision, "source": {"topic": "t", "partition": 1, "offset": offset}}
+        for offset, decision in enumerate(cards.decisions[:10])
+    ]
+    bad = [orjson.dumps({**cards.decisions[0], **change}).decode() for change in BAD.values()]
+    random = Random(seed)  # noqa: S311 - a test's choice
+    messages = random.choices(texts([*good, *moved, *moved]), k=90)
+    for message in random.choices([*bad, '{"transaction_id":', "[1]", "null", ""], k=seed):
+        messages.insert(random.randrange(len(messages)), message)
+
+    results = []
+    for size in (len(messages), 1):
+        connection.execute("TRUNCATE raw.decisions, ops.superseded_decisions")
+        refused = [
+            (start + item.index, item.detail)
+            for start in range(0, len(messages), size)
+            for item in write_messages(connection, ARCHIVE_OF["decisions"], messages[start : start + size])
+        ]
+        results.append((sorted(refused), everything(connection, "raw.decisions", "ops.superseded_decisions")))
+    assert results[0] == results[1]
+    assert len(results[0][0]) == seed
+    assert all(results[0][1])
+
+
+def test_rows_of_a_callers_transaction_are_not_left_in_the_temporary_table(
+    connection: psycopg.Connection[Any], cards: DecidedCards
+) -> None:
+    archive = ARCHIVE_OF["decisions"]
+    with connection.transaction():
+        assert write_messages(connection, archive, texts(cards.decisions[:50])) == []
+        assert write_messages(connection, archive, texts(cards.decisions[50:100])) == []
+    assert count(connection, "raw.decisions") == 100
+    copy_rows(connection, archive, rows_of(archive, texts(cards.decisions[100:150])))
+    assert count(connection, archive.incoming) == 0, "a commit empties it"
+    assert count(connection, "raw.decisions") == 150
+
+
+def test_a_new_session_of_the_writer_copies(database: Stack, cards: DecidedCards) -> None:
+    """The role of the archive job may create temporary tables and nothing else."""
+    dsn = database.settings().postgres_dsn_as("writer")
+    for topic in ("decisions", "alerts", "dlq", "labels"):
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            archive, messages = ARCHIVE_OF[topic], texts(getattr(cards, topic))
+            rows = rows_of(archive, messages)
+            assert None not in rows
+            copy_rows(connection, archive, rows)
+            assert count(connection, archive.table) >= len(messages) > 0
 
 
 # ---- the audit of redrives

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from flink_jobs.errors import UserError
+from flink_jobs.job.archiver.copying import copy_rows, rows_of
 from flink_jobs.job.archiver.tables import ARCHIVES, Archive, upsert_sql
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _ENOUGH_TO_JUDGE: Final = 20
 """Number of rows: if the table rejects so many messages of our own jobs and accepts none, the table is wrong."""
+_FEW: Final = 20
+"""Number of messages up to which Postgres parses them itself: one statement then costs less than a ``COPY``."""
 _LIMIT_OF_THE_PROGRAM: Final = "54"
 """SQLSTATE class of rows too large for an index and JSON nested too deep: row faults, despite OperationalError."""
 _KEY_OF: Final = """
@@ -48,11 +52,12 @@ class TableUnfitError(RuntimeError):
 def write_messages(connection: psycopg.Connection[Any], archive: Archive, messages: Sequence[str]) -> list[Refusal]:
     """Upsert messages, and return those that the table rejects.
 
-    A batch is one statement in one transaction. A batch that fails because of its data is halved until each rejected
-    message is alone: 1,000 rows with one bad row take about 20 statements.
+    A batch is one transaction: its rows, converted in Python, are copied and then upserted. A batch that fails because
+    of its data, or that holds a message which Python cannot convert, is halved. Postgres parses the last few messages
+    itself and decides on each rejected message alone: 1,000 rows with one bad row take about 20 transactions.
 
     Args:
-        connection: in autocommit mode.
+        connection: in autocommit mode. In a transaction of the caller, Postgres parses all messages.
         archive: the table.
         messages: texts that should be JSON; any text is allowed.
 
@@ -61,21 +66,30 @@ def write_messages(connection: psycopg.Connection[Any], archive: Archive, messag
         psycopg.Error: a fault that is not about a row: no connection, no such column, no privilege.
     """
     statement = upsert_sql(archive).encode()
+    # A commit empties the temporary table, so the transaction must be our own.
+    may_copy = len(messages) > _FEW and connection.info.transaction_status == TransactionStatus.IDLE
+    rows = rows_of(archive, messages) if may_copy else []
     refused: list[Refusal] = []
     pending = [(0, len(messages))] if messages else []
     while pending:
         start, end = pending.pop()
+        is_copied = may_copy and end - start > _FEW
         try:
-            with connection.transaction():
-                connection.execute(statement, (list(messages[start:end]),))
+            if not is_copied:
+                with connection.transaction():
+                    connection.execute(statement, (list(messages[start:end]),))
+                continue
+            if None not in rows[start:end]:
+                copy_rows(connection, archive, rows[start:end])
+                continue
         except (psycopg.DataError, psycopg.IntegrityError, psycopg.OperationalError) as error:
             if not _is_about_a_row(error):
                 raise
             if end - start == 1:
                 refused.append(Refusal(start, _why(error)))
-            else:
-                middle = (start + end) // 2
-                pending += [(middle, end), (start, middle)]
+                continue
+        middle = (start + end) // 2
+        pending += [(middle, end), (start, middle)]
     if archive.written_by_us and len(refused) == len(messages) >= _ENOUGH_TO_JUDGE:
         raise TableUnfitError(f"{archive.table} rejects every row, the first as {refused[0].detail}")
     return refused
@@ -133,3 +147,6 @@ def _problems(connection: psycopg.Connection[Any]) -> Iterator[str]:
     present = connection.execute("SELECT to_regclass('ops.superseded_decisions')").fetchone()
     if present is None or present[0] is None:
         yield "there is no table ops.superseded_decisions"
+    granted = connection.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')").fetchone()
+    if granted is None or not granted[0]:
+        yield f"{connection.info.user} has no TEMPORARY privilege on the database"

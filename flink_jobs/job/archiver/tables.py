@@ -1,11 +1,22 @@
 """The table of each archived topic, and the SQL that writes messages to it.
 
-Postgres parses the messages itself (``jsonb_to_record``), a whole batch in one statement. So one parser reads the JSON,
-one set of types applies, and rows are rejected in one place.
+A row has two ways into its table, and both end in the same statement: from typed columns that ``COPY`` brought into a
+temporary table (``flink_jobs.job.archiver.copying``), which costs half, and from the message itself, which Postgres
+parses (``jsonb_to_record``). The second way decides on every message that the first one cannot convert.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from flink_jobs.core.documents import (
+    AlertDocument,
+    AuditDocument,
+    DeadLetterDocument,
+    DecisionDocument,
+    LabelDocument,
+    Variant,
+)
+from flink_jobs.job.archiver.columns import Columns, Origin, columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,81 +27,53 @@ class Archive:
     """Suffix of the topic."""
     table: str
     primary_key: tuple[str, ...]
-    columns: dict[str, str]
+    columns: Columns
     """Type of each column; the JSON field of the same name gives its value."""
-    renamed: dict[str, str]
-    """SQL expression of each column without such a field, over ``doc``, the message as ``jsonb``."""
+    origins: dict[str, Origin] = field(default_factory=dict)
+    """Where the values of the other columns are."""
     written_by_us: bool = True
     """Only our jobs write to the topic: if every row of a batch is rejected, the table is wrong, not the messages."""
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """SQL expression of each column with an origin, over ``doc``, the message as ``jsonb``."""
+        return {name: origin.sql(self.columns[name]) for name, origin in self.origins.items() if name in self.columns}
 
-_SCORES: Final = {"score": "double precision", "rule_score": "double precision", "ml_score": "double precision"}
-_VERSIONS: Final = {
-    "model": "text", "model_version": "text", "ruleset_version": "text", "config_revision": "bigint",
-}  # fmt: skip
-_MONEY: Final = {"amount_minor": "bigint", "currency": "text", "merchant": "text", "category": "text"}
-_TIMES: Final = {"event_time_ms": "bigint", "processing_time_ms": "bigint"}
-_PLACE: Final = {"source_topic": "text", "source_partition": "integer", "source_offset": "bigint"}
+    @property
+    def incoming(self) -> str:
+        """Name of the temporary table that takes the copied rows."""
+        return f"incoming_{self.topic}"
 
-_VARIANT: Final = "coalesce(doc ->> 'variant', 'champion')"
+
+_VARIANT: Final = Origin(("variant",), Variant.CHAMPION.value)
 """Version 1 of decisions and alerts has no experiments; its messages are archived too."""
+_DECISION_ORIGINS: Final = {
+    "source_topic": Origin(("source", "topic")), "source_partition": Origin(("source", "partition")),
+    "source_offset": Origin(("source", "offset")), "variant": _VARIANT,
+}  # fmt: skip
+_ALERT_ORIGINS: Final = {"variant": _VARIANT}
+_LETTER_ORIGINS: Final = {
+    "source_topic": Origin(("topic",)), "source_partition": Origin(("partition",)),
+    "source_offset": Origin(("offset",)),
+    "received_ms": Origin(("timestamp_ms",), 0),  # selects the partition by day
+}  # fmt: skip
 
 ARCHIVES: Final = (
     Archive(
         "decisions", "raw.decisions", ("customer_id", "transaction_id", "event_time_ms"),
-        {
-            "schema_version": "integer", "customer_id": "text", "transaction_id": "text", **_TIMES, **_MONEY,
-            "channel": "text", "country": "text", **_SCORES, "alpha": "double precision",
-            "threshold": "double precision", "is_alert": "boolean", "features": "jsonb", "absent": "jsonb",
-            "reasons": "jsonb", **_VERSIONS, "variant": "text", "shadow": "jsonb", "out_of_order_ms": "bigint",
-            **_PLACE,
-        },
-        {
-            "source_topic": "doc #>> '{source,topic}'", "source_partition": "(doc #>> '{source,partition}')::integer",
-            "source_offset": "(doc #>> '{source,offset}')::bigint", "variant": _VARIANT,
-        },
+        columns_of(DecisionDocument, without=("source",), origins=_DECISION_ORIGINS), _DECISION_ORIGINS,
     ),
     Archive(
         "alerts", "raw.alerts", ("alert_id", "event_time_ms"),
-        {
-            "schema_version": "integer", "alert_id": "text", "customer_id": "text", "transaction_id": "text",
-            **_TIMES, **_MONEY, "country": "text", **_SCORES, "threshold": "double precision", "reasons": "jsonb",
-            **_VERSIONS, "variant": "text", "contributions": "jsonb", "features": "jsonb",
-        },
-        {"variant": _VARIANT},
+        columns_of(AlertDocument, origins=_ALERT_ORIGINS), _ALERT_ORIGINS,
     ),
     Archive(
         "dlq", "raw.dead_letters", ("dlq_id", "received_ms"),
-        {
-            "schema_version": "integer", "dlq_id": "text", "disposition": "text", "reason": "text", "stage": "text",
-            "detail": "text", **_PLACE, "timestamp_ms": "bigint", "headers": "jsonb", "payload": "text",
-            "payload_encoding": "text", "payload_length": "bigint", "payload_sha256": "text",
-            "payload_truncated": "boolean", "processing_time_ms": "bigint", "received_ms": "bigint",
-        },
-        {
-            "source_topic": "doc ->> 'topic'", "source_partition": "(doc ->> 'partition')::integer",
-            "source_offset": "(doc ->> 'offset')::bigint",
-            "received_ms": "coalesce((doc ->> 'timestamp_ms')::bigint, 0)",  # selects the partition by day
-        },
+        columns_of(DeadLetterDocument, without=("topic", "partition", "offset"), origins=_LETTER_ORIGINS),
+        _LETTER_ORIGINS,
     ),
-    Archive(
-        "audit", "ops.control_audit", ("control_id", "outcome"),
-        {
-            "schema_version": "integer", "control_id": "text", "outcome": "text", "revision": "bigint",
-            "detail": "text", "issued_by": "text", "issued_at_ms": "bigint", "reason": "text",
-            "applied_at_ms": "bigint", "changes": "jsonb",
-        },
-        {},
-    ),
-    Archive(
-        "labels", "raw.labels", ("label_id",),
-        {
-            "schema_version": "integer", "label_id": "text", "transaction_id": "text", "customer_id": "text",
-            "label": "text", "source": "text", "labelled_at_ms": "bigint", "labelled_by": "text", "comment": "text",
-        },
-        {},
-        written_by_us=False,
-    ),
+    Archive("audit", "ops.control_audit", ("control_id", "outcome"), columns_of(AuditDocument)),
+    Archive("labels", "raw.labels", ("label_id",), columns_of(LabelDocument), written_by_us=False),
 )  # fmt: skip
 
 ARCHIVE_OF: Final = {archive.topic: archive for archive in ARCHIVES}
@@ -105,18 +88,45 @@ def upsert_sql(archive: Archive) -> str:
 
     The parameter is binary: quoting JSON for an array in text form would cost the client more than all other steps.
     """
+    return _upsert(archive, parse_sql(archive))
+
+
+def parse_sql(archive: Archive) -> str:
+    """Return the query with which Postgres parses messages, given as one ``text[]``: the columns and a number."""
+    renamed = archive.renamed
+    cells = ", ".join(f"{renamed.get(name, f'field.{name}')} AS {name}" for name in archive.columns)
+    fields = ", ".join(f"{name} {kind}" for name, kind in archive.columns.items() if name not in renamed)
+    return f"""SELECT {cells}, number
+            FROM unnest(%b::text[]) WITH ORDINALITY AS message (body, number),
+                LATERAL (SELECT body::jsonb) AS parsed (doc),
+                LATERAL jsonb_to_record(doc) AS field ({fields})"""  # noqa: S608 - our own names
+
+
+def upsert_copied_sql(archive: Archive) -> str:
+    """Return the same statement for the rows of the temporary table."""
+    return _upsert(archive, f"SELECT {', '.join(archive.columns)}, number FROM {archive.incoming}")  # noqa: S608
+
+
+def create_incoming_sql(archive: Archive) -> str:
+    """Return the statement that creates the temporary table of this session; a commit empties it."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in archive.columns.items())
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {archive.incoming} ({columns}, number integer) ON COMMIT DELETE ROWS"
+
+
+def copy_sql(archive: Archive) -> str:
+    """Return the statement that takes rows in Postgres' text format: the columns in their order, and a number."""
+    return f"COPY {archive.incoming} ({', '.join(archive.columns)}, number) FROM STDIN"
+
+
+def _upsert(archive: Archive, rows: str) -> str:
+    """Return the upsert of a query's rows: the columns, and ``number``, which counts up in the order of the batch."""
     names = ", ".join(archive.columns)
     key = ", ".join(archive.primary_key)
-    cells = ", ".join(f"{archive.renamed.get(name, f'field.{name}')} AS {name}" for name in archive.columns)
-    fields = ", ".join(f"{name} {kind}" for name, kind in archive.columns.items() if name not in archive.renamed)
     changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in archive.columns)
     superseded = _SUPERSEDED.format(key=key) if archive.topic == "decisions" else ""
     return f"""
         WITH row_of AS (
-            SELECT {cells}, number
-            FROM unnest(%b::text[]) WITH ORDINALITY AS message (body, number),
-                LATERAL (SELECT body::jsonb) AS parsed (doc),
-                LATERAL jsonb_to_record(doc) AS field ({fields})
+            {rows}
         ){superseded}
         INSERT INTO {archive.table} ({names})
         SELECT DISTINCT ON ({key}) {names} FROM row_of
