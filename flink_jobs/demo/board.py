@@ -68,12 +68,16 @@ class Latencies:
     """The latencies of a run, in milliseconds.
 
     Attributes:
+        alert: from sending a transaction until its alert can be read.
+        alert_warm: the same for the second half of the alerts.
         readable: from sending a transaction until its committed decision can be read.
         readable_warm: the same for the second half of the decisions.
         decision: from a transaction's Kafka timestamp to the time of its decision.
         decision_warm: the same for the second half.
     """
 
+    alert: Percentiles
+    alert_warm: Percentiles
     readable: Percentiles
     readable_warm: Percentiles
     decision: Percentiles
@@ -93,6 +97,7 @@ class Snapshot:
     decided_rate: float
     rejected: int
     duplicates: int
+    alert: Percentiles
     readable: Percentiles
     decision: Percentiles
     alerts: int
@@ -136,10 +141,11 @@ class Board(Watcher):
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._sending_s: deque[float] = deque()
+        self._transactions_s: dict[str, float] = {}
         self._sent_s: dict[Coordinate, float] = {}
         self._early: list[tuple[Record, float]] = []
         self._latest: deque[Alert] = deque(maxlen=ALERTS_SHOWN)
-        self._readable, self._decision = LatencyLog(), LatencyLog()
+        self._alert, self._readable, self._decision = LatencyLog(), LatencyLog(), LatencyLog()
         self._sent_rate, self._decided_rate = RateMeter(), RateMeter()
 
     # ---- on the sender's thread
@@ -147,7 +153,11 @@ class Board(Watcher):
     def sending(self, record: Outgoing) -> None:
         """Record the send time; it equals the record's Kafka timestamp to the millisecond."""
         self._metrics.sending(record)
-        self._sending_s.append(time.time())
+        now_s = time.time()
+        self._sending_s.append(now_s)
+        if record.transaction_id is not None and record.fate is Fate.DECIDED:
+            with self._lock:
+                self._transactions_s[record.transaction_id] = now_s
 
     def delivered(self, record: Outgoing, partition: int, offset: int) -> None:
         """Enter the partition and offset of a delivered record."""
@@ -176,7 +186,7 @@ class Board(Watcher):
     def _enter(self, record: Record, seen_s: float) -> bool:
         document = orjson.loads(record.value or b"null")
         if record.topic == self._alerts_topic:
-            self._enter_alert(document)
+            self._enter_alert(document, seen_s)
             return True
         source = document.get("source", document)
         at = source["partition"], source["offset"]
@@ -211,8 +221,11 @@ class Board(Watcher):
             self._readable.add(now, latency_ms)
             self._decision.add(now, max(0.0, processing_time_ms - sent_s * 1_000))
 
-    def _enter_alert(self, document: AlertDocument) -> None:
+    def _enter_alert(self, document: AlertDocument, seen_s: float) -> None:
         self.outcomes.add_alert(document)
+        sent_s = self._transactions_s.pop(document["transaction_id"], None)
+        if sent_s is not None:  # an alert that comes again is not measured
+            self._alert.add(time.monotonic(), (seen_s - sent_s) * 1_000)
         if document["customer_id"].startswith(self._run):
             reasons = tuple(reason["code"] for reason in document["reasons"])
             customer = document["customer_id"].removeprefix(self._run)
@@ -230,8 +243,8 @@ class Board(Watcher):
     def latencies(self) -> Latencies:
         """Return the latencies of the run."""
         with self._lock:
-            readable, decision = self._readable, self._decision
-            return Latencies(readable.all(), readable.second_half(), decision.all(), decision.second_half())
+            logs = (self._alert, self._readable, self._decision)
+            return Latencies(*(part for log in logs for part in (log.all(), log.second_half())))
 
     def snapshot(self) -> Snapshot:
         """Return the current values."""
@@ -247,6 +260,7 @@ class Board(Watcher):
                 decided_rate=self._decided_rate.update(now, fates["decided"]),
                 rejected=fates["rejected"],
                 duplicates=fates["duplicate"],
+                alert=self._alert.recent(now),
                 readable=self._readable.recent(now),
                 decision=self._decision.recent(now),
                 alerts=len(self.outcomes.alerts_decided),

@@ -197,6 +197,8 @@ def _log(log: FilteringBoundLogger, summary: Summary) -> None:
         kafka=[summary.kafka.decided, summary.kafka.rejected, summary.kafka.duplicates],
         postgres=[summary.postgres.decided, summary.postgres.rejected, summary.postgres.duplicates],
         alerts=summary.kafka.alerts,
+        alert_p50_ms=summary.latencies.alert.p50_ms,
+        alert_p99_ms=summary.latencies.alert.p99_ms,
         p50_ms=summary.latencies.readable.p50_ms,
         p99_ms=summary.latencies.readable.p99_ms,
         **summary.timings,

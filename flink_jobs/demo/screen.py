@@ -100,7 +100,7 @@ def line(snapshot: Snapshot) -> str:
         f"sent {snapshot.sent:,} ({snapshot.sent_rate:,.0f}/s)",
         f"decided {snapshot.decided:,} ({snapshot.decided_rate:,.0f}/s)",
         f"lag {snapshot.lag:,}",
-        f"latency {_pair(snapshot.readable)} ms",
+        f"latency: alerts {_pair(snapshot.alert)} ms, decisions {_pair(snapshot.readable)} ms",
         f"alerts {snapshot.alerts:,}" + (f" (last: {_alert(snapshot.latest[-1])})" if snapshot.latest else ""),
         f"dead letters {snapshot.rejected + snapshot.duplicates:,}",
         f"checkpoint {_age(snapshot.cluster)}",
@@ -143,8 +143,9 @@ def _facts(snapshot: Snapshot) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column()
-    grid.add_row("latency", f"send to readable decision:   {snapshot.readable.text()}")
-    grid.add_row("", f"Kafka timestamp to decision: {snapshot.decision.text()}")
+    grid.add_row("latency", f"send to readable alert (at once):           {snapshot.alert.text()}")
+    grid.add_row("", f"send to readable decision (checkpoint):     {snapshot.readable.text()}")
+    grid.add_row("", f"Kafka timestamp to decision (in the job):   {snapshot.decision.text()}")
     style = "green" if cluster.state == "RUNNING" else "red bold"
     state = Text.assemble((cluster.state or "no answer", style))
     if cluster.busy is not None:
@@ -169,14 +170,22 @@ def _alerts(latest: tuple[Alert, ...]) -> RenderableType:
     if not latest:
         return Text("none yet")
     grid = Table.grid(padding=(0, 2))
-    for justify in ("right", "left", "right", "left", "left"):
-        grid.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
+    # rich shortens the columns that may wrap first: reasons and merchant, never score, amount and customer.
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column()
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column()
     for alert in reversed(latest):
         grid.add_row(
-            Text(f"{alert.score:.2f}", "red bold"), Text(", ".join(alert.reasons)), amount(alert), alert.customer,
-            Text(alert.merchant or "-"),
+            Text(f"{alert.score:.2f}", "red bold"), _one_line(", ".join(alert.reasons)), amount(alert), alert.customer,
+            _one_line(alert.merchant or "-"),
         )  # fmt: skip
     return grid
+
+
+def _one_line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def amount(alert: Alert) -> str:

@@ -104,8 +104,9 @@ class Summary:
             lines += [f"{INDENT}{problem}" for problem in problems(account)]
         latency = self.latencies
         lines += [
-            f"{'latency':<{LABEL}}send to readable decision:   {_both(latency.readable, latency.readable_warm)}",
-            f"{INDENT}Kafka timestamp to decision: {_both(latency.decision, latency.decision_warm)}",
+            f"{'latency':<{LABEL}}alerts (at once), send to readable: {_both(latency.alert, latency.alert_warm)}",
+            f"{INDENT}decisions (checkpoint), send to readable: {_both(latency.readable, latency.readable_warm)}",
+            f"{INDENT}decisions in the job, Kafka timestamp to score: {_both(latency.decision, latency.decision_warm)}",
             *self._counts(),
         ]
         if ledger.sent == 0:

@@ -102,12 +102,12 @@ class Traffic:
         rest = FlinkRest(self._settings.flink_rest_url, timeout_s=3)
         topic = topic_name(self._settings.topic_prefix, "transactions")
         with open_archive(self._settings.postgres_dsn, topic, self._run) as tables:
-            first: ClusterView | None = None
+            before = 0
             while not self._stop.wait(ASK_EVERY_S):
                 view = ask(rest, self._detector, tables, self._board)
-                # While tasks start, Flink counts each checkpoint as failed; these are not failures of this run.
-                first = view if first is None and view.state is not None else first
-                before = 0 if first is None else first.failed_checkpoints
+                # Flink counts each checkpoint of a job that is still starting as failed; these are no failures.
+                if not view.checkpoints:
+                    before = view.failed_checkpoints
                 self._board.cluster = replace(view, failed_checkpoints=max(0, view.failed_checkpoints - before))
 
 

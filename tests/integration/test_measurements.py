@@ -63,7 +63,7 @@ def test_throughput_is_measured_on_decisions_that_equal_the_evaluators(rig: Rig)
 def test_latency_covers_every_transaction_after_the_warm_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "WARM_UP_S", 1.0)
     plan = latency.PLANS[-1]
-    found, reached = latency.run(rig, plan, rate=50.0, seconds=4.0)
-    assert 0 < len(found) < 250
-    assert np.all(found > 0)
-    assert 0 < reached <= 51
+    measured = latency.run(rig, plan, rate=50.0, seconds=4.0)
+    assert 0 < len(measured.decisions) < 250
+    assert np.all(measured.decisions > 0)
+    assert 0 < measured.rate <= 51

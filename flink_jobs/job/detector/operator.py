@@ -49,6 +49,7 @@ from flink_jobs.job.detector.outputs import (
     REPLIES,
     Message,
 )
+from flink_jobs.job.detector.warm_up import warm_up
 from flink_jobs.job.log import log_event
 from flink_jobs.metrics import catalogue
 from flink_jobs.native.loader import core_in_use
@@ -103,6 +104,8 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._flush_is_set = False
         self._models.put(Role.CHAMPION, self._settings.model_version, None)
         champion = lineup.champion.model
+        started_ns = time.perf_counter_ns()
+        warmed = warm_up(champion)
         log_event(
             "detector_open",
             execution_mode=mode,
@@ -111,6 +114,8 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             parallelism=parallelism,
             attempt=attempt,
             model=champion.version if champion else None,
+            warm_up_evaluations=warmed,
+            warm_up_ms=(time.perf_counter_ns() - started_ns) // 1_000_000,
         )
 
     def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> list[Message]:

@@ -1,8 +1,9 @@
-"""Latency from the Kafka timestamp of a transaction to the moment a consumer receives its decision."""
+"""Latency from the Kafka timestamp of a transaction to the moment a consumer receives its decision or alert."""
 
 from __future__ import annotations
 
 import multiprocessing
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,13 @@ from flink_jobs.waiting import wait_for
 from tests.lab.benchmarks import engines, workload
 from tests.lab.benchmarks.bench_report import ResultSection, number
 from tests.lab.benchmarks.rig import JobPlan, Rig
+from tests.stack_control import kill_taskmanager, start_taskmanager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from multiprocessing.connection import Connection
+
+    from flink_jobs.local.stack import Stack
 
 WARM_UP_S = 15.0
 PLANS = (
@@ -30,11 +34,17 @@ PLANS = (
     JobPlan("at_least_once", 5_000),
     JobPlan("at_least_once", 1_000),
 )
+FAILOVER = JobPlan("exactly_once", 5_000)
+"""The plan that is also measured with a killed TaskManager."""
+OUTAGE_S = 30.0
+"""Alerts of transactions sent within this time after the kill count as "during the failover"."""
 METHOD = (
     "From the Kafka timestamp of a transaction (set by its producer when it sends) to the moment a consumer receives "
-    "its decision: a read_committed consumer for exactly_once, a read_uncommitted one for at_least_once. Sent evenly "
-    f"at half the measured throughput; the first {WARM_UP_S:.0f} s are not counted. Producer, consumer, broker and job "
-    "share the machine."
+    "its decision or its alert: a read_committed consumer for exactly_once, a read_uncommitted one for at_least_once. "
+    f"Alerts are at least once in every run. Sent evenly; the first {WARM_UP_S:.0f} s are not counted. Failover: the "
+    "only TaskManager is killed in the middle and started again, and of several alerts of one transaction the first "
+    f"counts; *during* are transactions sent up to {OUTAGE_S:.0f} s after the kill, *after* are later ones. "
+    "Producer, consumer, broker and job share the machine."
 )
 LIMIT_S = 60.0
 """Longest wait for the remaining decisions after the last transaction was sent."""
@@ -44,17 +54,35 @@ _TICK_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One decision: send time of its transaction and receive time, both in ms since the epoch."""
+    """One decision or alert: its transaction, and the send time and receive time in ms since the epoch."""
 
-    sent_ms: int
+    is_alert: bool
+    transaction: str
     received_ms: float
 
+    @property
+    def sent_ms(self) -> int:
+        """The send time; the transaction id ends in it."""
+        return int(self.transaction.rpartition("-")[2])
 
-def follow(broker: Broker, topic: str, isolation: str, events: int, answer: Connection) -> None:
-    """Consume decisions until all have arrived or the other end sends something; answer with pairs of times.
 
-    Runs in a separate process. Answers "ready" first, then a list of ``(sent_ms, received_ms)``.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The latencies of one run in ms, without the warm-up, and the reached rate in transactions/s."""
+
+    decisions: np.ndarray[Any, Any]
+    alerts: np.ndarray[Any, Any]
+    rate: float
+    during: np.ndarray[Any, Any] | None = None
+    """Alerts during a failover."""
+
+
+def follow(broker: Broker, prefix: str, isolation: str, events: int, answer: Connection) -> None:
+    """Consume decisions and alerts until all decisions have arrived or the other end sends something.
+
+    Runs in a separate process. Answers "ready" first, then a list of the arguments of ``Received``.
     """
+    decisions, alerts = topic_name(prefix, "decisions"), topic_name(prefix, "alerts")
     consumer: Any = KafkaConsumer(
         **broker.client(),
         isolation_level=isolation,
@@ -63,23 +91,22 @@ def follow(broker: Broker, topic: str, isolation: str, events: int, answer: Conn
         fetch_max_wait_ms=10,
         max_poll_records=5_000,
     )
-    places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+    topics = (decisions, alerts)
+    places = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic)]
     consumer.assign(places)
     consumer.seek_to_beginning(*places)
     consumer.poll(timeout_ms=100)
     answer.send("ready")
-    received: list[tuple[int, float]] = []
-    while len(received) < events and not answer.poll():
-        for records in consumer.poll(timeout_ms=50).values():
+    received: list[tuple[bool, str, float]] = []
+    decided = 0
+    while decided < events and not answer.poll():
+        for place, records in consumer.poll(timeout_ms=50).items():
             now_ms = time.time() * 1000
-            received += [(sent_at(record.value), now_ms) for record in records]
+            is_alert = place.topic == alerts
+            decided += 0 if is_alert else len(records)
+            received += [(is_alert, orjson.loads(record.value)["transaction_id"], now_ms) for record in records]
     answer.send(received)
     consumer.close()
-
-
-def sent_at(decision: bytes) -> int:
-    """Return the send time of a decision's transaction, in ms since the epoch; the transaction id ends in it."""
-    return int(orjson.loads(decision)["transaction_id"].rpartition("-")[2])
 
 
 def marked(events: int) -> list[workload.InputMessage]:
@@ -92,9 +119,14 @@ def marked(events: int) -> list[workload.InputMessage]:
     return messages
 
 
-def send_evenly(broker: Broker, topic: str, messages: list[workload.InputMessage], rate: float) -> float:
-    """Send at a steady rate, in small bursts every few milliseconds; return the reached rate in records per second."""
-    producer: Any = KafkaProducer(**broker.client(), linger_ms=5, compression_type="lz4")
+def send_evenly(
+    broker: Broker, topic: str, messages: list[workload.InputMessage], rate: float, halfway: Callable[[], None] | None
+) -> float:
+    """Send at a steady rate, in small bursts every few milliseconds; return the reached rate in records per second.
+
+    ``halfway`` is called once in the middle; it must not take long.
+    """
+    producer: Any = KafkaProducer(**broker.client(), linger_ms=0, compression_type="lz4")
     partitions = len(producer.partitions_for(topic))
     started = time.monotonic()
     sent = 0
@@ -110,6 +142,9 @@ def send_evenly(broker: Broker, topic: str, messages: list[workload.InputMessage
                 timestamp_ms=now_ms,
             )
         sent = due
+        if halfway is not None and sent >= len(messages) // 2:
+            halfway()
+            halfway = None
         time.sleep(_TICK_S)
     producer.flush(timeout=60)
     reached = len(messages) / (time.monotonic() - started)
@@ -117,8 +152,8 @@ def send_evenly(broker: Broker, topic: str, messages: list[workload.InputMessage
     return reached
 
 
-def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarray[Any, Any], float]:
-    """Return the latencies of one run in ms, without the warm-up, and the reached rate in transactions per second.
+def run(rig: Rig, plan: JobPlan, rate: float, seconds: float, *, failover: bool = False) -> Found:
+    """Return the latencies of one run.
 
     Raises:
         UserError: some decisions did not arrive.
@@ -127,71 +162,96 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float) -> tuple[np.ndarra
     prefix = rig.new_prefix("latency")
     isolation = "read_committed" if plan.guarantee == "exactly_once" else "read_uncommitted"
     context = multiprocessing.get_context("spawn")
+    killed_ms: list[float] = []
+
+    def fail() -> None:
+        killed_ms.append(time.time() * 1000)
+        threading.Thread(target=_restart, args=(rig.stack,), daemon=True).start()
+
     with rig.detector(prefix, plan):
         ours, theirs = context.Pipe()
-        place = topic_name(prefix, "decisions")
-        consumer = context.Process(target=follow, args=(rig.broker, place, isolation, len(messages), theirs))
+        consumer = context.Process(target=follow, args=(rig.broker, prefix, isolation, len(messages), theirs))
         consumer.start()
         theirs.close()  # then `recv` below raises EOFError if the consumer has died
         try:
             wait_for(lambda: ours.poll() or not consumer.is_alive(), limit_s=60, what="the consumer of decisions")
             ours.recv()
-            reached = send_evenly(rig.broker, topic_name(prefix, "transactions"), messages, rate)
+            topic = topic_name(prefix, "transactions")
+            reached = send_evenly(rig.broker, topic, messages, rate, fail if failover else None)
             if not ours.poll(LIMIT_S):
                 ours.send("stop")
-            found = [Received(*pair) for pair in ours.recv()]
+            found = [Received(*item) for item in ours.recv()]
         except EOFError:
             raise UserError("the consumer of decisions ended early", "see its error above") from None
         finally:
             consumer.kill()
             consumer.join()
     workload.drop_topics(rig.broker, prefix)
-    if len(found) < len(messages):
-        raise UserError(
-            f"{len(found)} of {len(messages)} decisions arrived at {rate:,.0f} transactions/s", "set a lower --rate"
-        )
-    first_ms = min(item.sent_ms for item in found) + WARM_UP_S * 1000
-    return np.array([item.received_ms - item.sent_ms for item in found if item.sent_ms >= first_ms]), reached
+    return _latencies(found, len(messages), reached, killed_ms[0] if killed_ms else None)
+
+
+def _restart(stack: Stack) -> None:
+    """Kill the only TaskManager with SIGKILL and start it again."""
+    kill_taskmanager(stack, 1)
+    start_taskmanager(stack, 1)
+
+
+def _latencies(found: list[Received], events: int, rate: float, killed_ms: float | None) -> Found:
+    decisions = [item for item in found if not item.is_alert]
+    if len(decisions) < events:
+        raise UserError(f"{len(decisions)} of {events} decisions arrived at {rate:,.0f}/s", "set a lower --rate")
+    first_ms = min(item.sent_ms for item in decisions) + WARM_UP_S * 1000
+    alerts: dict[str, Received] = {}
+    for item in found:
+        if item.is_alert and item.sent_ms >= first_ms:
+            alerts.setdefault(item.transaction, item)  # after a failure an alert comes again
+    if killed_ms is not None:
+        # A second before the kill, records may be read and not yet scored.
+        during = [item for item in alerts.values() if -1_000 <= item.sent_ms - killed_ms < OUTAGE_S * 1000]
+        after = [item for item in alerts.values() if item.sent_ms - killed_ms >= OUTAGE_S * 1000]
+        return Found(_ages(decisions), _ages(after), rate, _ages(during))
+    return Found(_ages([item for item in decisions if item.sent_ms >= first_ms]), _ages(alerts.values()), rate)
+
+
+def _ages(items: Iterable[Received]) -> np.ndarray[Any, Any]:
+    return np.array([item.received_ms - item.sent_ms for item in items])
 
 
 def measure(rig: Rig, rate: float, seconds: float, rounds: int, say: Callable[[str], None]) -> list[ResultSection]:
-    """Measure the latency of both guarantees at two checkpoint intervals."""
+    """Measure decisions and alerts under both guarantees at two checkpoint intervals, and alerts around a failover."""
     section = ResultSection(
         "latency",
         f"Latency at {rate:,.0f} transactions/s",
         METHOD,
-        ("guarantee", "checkpoint interval", "p50 ms", "p99 ms", "max ms", "transactions/s reached"),
+        ("run", "messages", "p50 ms", "p99 ms", "max ms", "transactions/s reached"),
     )
-    found: dict[JobPlan, list[tuple[np.ndarray[Any, Any], float]]] = {plan: [] for plan in PLANS}
+    runs: dict[tuple[str, str], list[tuple[np.ndarray[Any, Any], float]]] = {}
     for _ in range(rounds):
-        for plan in PLANS:
-            latencies, reached = run(rig, plan, rate, seconds)
-            found[plan].append((latencies, reached))
-            p50, p99 = np.percentile(latencies, (50, 99))
-            say(f"{plan.guarantee}, {plan.checkpoint_interval_ms / 1000:g} s: p50 {p50:,.0f} ms, p99 {p99:,.0f} ms")
-            section.raw.append(
-                {
-                    "guarantee": plan.guarantee,
-                    "interval_ms": plan.checkpoint_interval_ms,
-                    "rate": reached,
-                    "p50_ms": float(p50),
-                    "p99_ms": float(p99),
-                }
-            )
-    for plan, runs in found.items():
-        name = f"{plan.guarantee}, checkpoint every {plan.checkpoint_interval_ms / 1000:g} s"
+        for plan, failover in [*((plan, False) for plan in PLANS), (FAILOVER, True)]:
+            found = run(rig, plan, rate, max(seconds, 4 * OUTAGE_S) if failover else seconds, failover=failover)
+            name = f"{plan.guarantee}, checkpoint every {plan.checkpoint_interval_ms / 1000:g} s"
+            measured = {"decisions": found.decisions, "alerts": found.alerts}
+            if found.during is not None:
+                name += ", failover"
+                measured = {"alerts during": found.during, "alerts after": found.alerts}
+            for what, latencies in measured.items():
+                if not len(latencies):
+                    raise UserError(f"{name}: no {what} to measure", "raise --rate or --seconds")
+                runs.setdefault((name, what), []).append((latencies, found.rate))
+                p50, p99 = np.percentile(latencies, (50, 99))
+                say(f"{name}, {what}: p50 {p50:,.0f} ms, p99 {p99:,.0f} ms ({len(latencies):,})")
+                section.raw.append(
+                    {"run": name, "messages": what, "rate": found.rate, "p50_ms": float(p50), "p99_ms": float(p99)}
+                )
+    for (name, what), some in runs.items():
         for percentile in (50, 99):
-            values = [float(np.percentile(latencies, percentile)) for latencies, _ in runs]
-            section.cost(f"{name}, p{percentile}", values, "ms")
-        p50, p99, longest = np.median([np.percentile(latencies, (50, 99, 100)) for latencies, _ in runs], axis=0)
-        section.add(
-            plan.guarantee,
-            f"{plan.checkpoint_interval_ms / 1000:g} s",
-            number(p50),
-            number(p99),
-            number(longest),
-            number(float(np.median([reached for _, reached in runs]))),
-        )
+            values = [float(np.percentile(latencies, percentile)) for latencies, _ in some]
+            # The reports before the immediate lane measured decisions only, under this name.
+            shown = name if what == "decisions" else f"{name}, {what}"
+            section.cost(f"{shown}, p{percentile}", values, "ms")
+        p50, p99, longest = np.median([np.percentile(latencies, (50, 99, 100)) for latencies, _ in some], axis=0)
+        rate_reached = float(np.median([reached for _, reached in some]))
+        section.add(name, what, number(p50), number(p99), number(longest), number(rate_reached))
     return [section]
 
 

@@ -25,7 +25,7 @@ def summary(kafka: Balance = GOOD, postgres: Balance = GOOD, *, sent: bool = Tru
     fates = (Fate.DECIDED, Fate.DECIDED, Fate.REJECTED, Fate.DUPLICATE) if sent else ()
     for offset, fate in enumerate(fates):
         ledger.add(Outgoing(b"c", b"{}", 0, fate), 0, offset)
-    latencies = Latencies(LATENCY, LATENCY, LATENCY, LATENCY)
+    latencies = Latencies(LATENCY, LATENCY, LATENCY, LATENCY, LATENCY, LATENCY)
     return Summary("demo-1-", "cards.csv", ledger, kafka, postgres, 2.0, latencies, AT)
 
 

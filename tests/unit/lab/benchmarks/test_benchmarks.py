@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import orjson
 import pytest
 
 from flink_jobs.errors import UserError
@@ -82,22 +83,24 @@ def test_many_customers_each_have_their_transactions() -> None:
 def test_the_transaction_id_carries_the_send_time() -> None:
     value = latency.marked(1)[0].value
     assert value is not None
-    assert latency.sent_at(value.replace(b"latency-mark", b"1700000000123")) == 1_700_000_000_123
+    transaction = orjson.loads(value.replace(b"latency-mark", b"1700000000123"))["transaction_id"]
+    assert latency.Received(is_alert=False, transaction=transaction, received_ms=0.0).sent_ms == 1_700_000_000_123
 
 
 def test_latency_is_reported_for_each_guarantee_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """Regression: plans with different settings had the same hash, and ``--only latency`` failed."""
 
-    def run_of(_rig: Rig, plan: JobPlan, rate: float, _seconds: float) -> tuple[NDArray[np.float64], float]:
-        return np.array([1.0, 3.0], dtype=np.float64) * float(plan.checkpoint_interval_ms), rate
+    def run_of(_rig: Rig, plan: JobPlan, rate: float, _seconds: float, *, failover: bool) -> latency.Found:
+        decisions: NDArray[np.float64] = np.array([1.0, 3.0]) * float(plan.checkpoint_interval_ms)
+        return latency.Found(decisions, decisions / 1000, rate, decisions if failover else None)
 
     monkeypatch.setattr(latency, "run", run_of)
     (section,) = latency.measure(cast("Rig", None), 1_000.0, 1.0, 2, lambda _: None)
-    assert [row[:3] for row in section.rows] == [
-        (plan.guarantee, f"{plan.checkpoint_interval_ms / 1000:g} s", f"{plan.checkpoint_interval_ms * 2:,}")
-        for plan in latency.PLANS
-    ]
-    assert len({hash(plan) for plan in latency.PLANS}) == len(section.rows) == 4
+    decided = [row for row in section.rows if row[1] == "decisions"]
+    assert [row[2] for row in decided] == [f"{plan.checkpoint_interval_ms * 2:,}" for plan in latency.PLANS]
+    assert len({hash(plan) for plan in latency.PLANS}) == len(decided) == 4
+    assert [row[1] for row in section.rows].count("alerts") == 4
+    assert [row[1] for row in section.rows[-2:]] == ["alerts during", "alerts after"]
 
 
 def test_digest_does_not_depend_on_order_but_on_scores() -> None:
