@@ -34,8 +34,8 @@ class Coded:
         """Return the number of rows."""
         return len(self.codes)
 
-    def __getitem__(self, mask: NDArray[np.bool_]) -> Coded:
-        """Return the rows where ``mask`` is true; codes keep their meaning."""
+    def __getitem__(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Coded:
+        """Return the rows where ``mask`` is true, or the rows with the given numbers; codes keep their meaning."""
         return Coded(self.codes[mask], self.names)
 
     def text(self, row: int) -> str | None:

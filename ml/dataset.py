@@ -84,8 +84,8 @@ class Dataset:
         """Model inputs: rows x ``FEATURE_NAMES``, finite; an absent feature has its neutral value."""
         return np.where(np.isnan(self.features), NEUTRAL_VALUES, self.features)
 
-    def where(self, mask: NDArray[np.bool_]) -> Dataset:
-        """Return the rows where ``mask`` is true."""
+    def where(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Dataset:
+        """Return the rows where ``mask`` is true, or the rows with the given numbers in that order."""
         parts = {item.name: getattr(self, item.name)[mask] for item in fields(self) if item.name != "rejected"}
         return replace(self, **parts, rejected=0)
 

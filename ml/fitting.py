@@ -34,6 +34,8 @@ FOREST_INPUTS: Final = (
     "category_surprise", "is_night", "night_share_24h", "surprise_24h", "spend_24h", "population_zscore",
 )  # fmt: skip
 """Inputs of an isolation forest. It cannot weigh them: each input without signal costs precision (docs/adr/0013)."""
+FOREST_FLOORS: Final = {"spend_24h": 0.0, "population_zscore": 0.0}
+"""Lowest values on which a forest grows: a small amount is not suspicious, and must not be rare (docs/adr/0013)."""
 BOOSTING_INPUTS: Final = (*FEATURE_NAMES, *ENCODING_NAMES)
 """Inputs of boosted trees: all of them, because boosting weighs its inputs."""
 PARITY_ROWS: Final = 2_000
@@ -71,9 +73,14 @@ class Fitted:
 
 
 def fit_forest(early: Dataset, parameters: TrainingParameters) -> Fitted:
-    """Grow an isolation forest, and fit the curve that turns its scores into rarity. Labels are not used."""
+    """Grow an isolation forest, and fit the curve that turns its scores into rarity. Labels are not used.
+
+    The trees grow on values of at least ``FOREST_FLOORS``. Their thresholds are therefore at or above the floor, and a
+    lower value takes the same path as the floor: serving needs no floor.
+    """
     extras = dict(fit_population(early))
-    inputs = input_rows(FOREST_INPUTS, extras, early)
+    floors = [FOREST_FLOORS.get(name, -np.inf) for name in FOREST_INPUTS]
+    inputs = np.maximum(input_rows(FOREST_INPUTS, extras, early), floors)
     forest = IsolationForest(
         n_estimators=parameters.n_estimators,
         max_samples=min(parameters.max_samples, len(early)),

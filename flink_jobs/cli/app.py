@@ -43,6 +43,9 @@ COMMANDS = {
     "simulate": Lazy(
         "flink_jobs.cli.traffic_commands", "simulate", "Send simulated card traffic with planted fraud.", TRAFFIC
     ),
+    "sanity": Lazy(
+        "flink_jobs.cli.sanity_command", "sanity", "Warn about data that makes a model look too good.", DATA
+    ),
     "train": Lazy("flink_jobs.cli.train_command", "train", "Train a model and write its artifact.", DATA),
     "evaluate": Lazy("flink_jobs.cli.evaluate_command", "evaluate", "Measure models and rules on labelled data.", DATA),
     "backtest": Lazy(

@@ -17,6 +17,7 @@ from flink_jobs.cli import data_options
 from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
+from flink_jobs.cli.sanity_command import warn
 from flink_jobs.core.control.config import DEFAULT_ALPHA, DetectionConfig
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.faults import ModelError
@@ -90,6 +91,7 @@ def evaluate(
     config = DetectionConfig(alpha=alpha)
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
     source = read_data(choice, config)
+    warnings = warn(source.dataset)
     parameters = TrainingParameters(
         seed=seed,
         train_fraction=train_fraction,
@@ -103,6 +105,7 @@ def evaluate(
         options=JudgingOptions(alerts_per_day, cards_per_day, resamples, seed),
         trained_here=not model,
         label_delay_days=label_delay_days,
+        data_warnings=warnings,
     )
     document, files = _evaluate(source, judged, parameters, out_dir)
     seconds = time.monotonic() - started

@@ -15,6 +15,7 @@ from flink_jobs.cli import data_options
 from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
+from flink_jobs.cli.sanity_command import as_documents, warn
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.model import load_model
 from flink_jobs.errors import UserError
@@ -91,6 +92,7 @@ def train(
     started = time.monotonic()
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
     source = read_data(choice)
+    warnings = warn(source.dataset)
     parameters = TrainingParameters(
         kind=kind.value,
         n_estimators=trees,
@@ -104,7 +106,8 @@ def train(
         parameters = _tuned(source.dataset, parameters, tune_seconds)
     trained, directory = _publish(source, parameters, version, out_dir, make_current=make_current)
     seconds = time.monotonic() - started
-    value = {"directory": str(directory), "current": make_current, "seconds": seconds, **asdict(trained.manifest)}
+    value = {"directory": str(directory), "current": make_current, "seconds": seconds,
+             "data_warnings": as_documents(warnings), **asdict(trained.manifest)}  # fmt: skip
     emit(output, value, lambda: _print(trained, source.dataset, directory, seconds))
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.manifest import ModelManifest
     from ml.evaluation.evaluation import Evaluation
+    from ml.sanity.finding import Finding
 
 DOCUMENT_SCHEMA_VERSION: Final = 1
 
@@ -30,6 +31,7 @@ class EvaluationDocument:
         config: rules and blend that were judged.
         models: by contender, the manifest of its model.
         evaluation: the result.
+        data_warnings: defects of the data that make scores look too good.
     """
 
     created_at: str
@@ -41,6 +43,7 @@ class EvaluationDocument:
     config: DetectionConfig
     models: dict[str, ModelManifest]
     evaluation: Evaluation
+    data_warnings: tuple[Finding, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the content of ``evaluation.json``."""
@@ -62,6 +65,7 @@ class EvaluationDocument:
             "source_sha256": self.source_sha256,
             "trained_here": self.trained_here,
             "label_delay_days": self.label_delay_days,
+            "data_warnings": [asdict(finding) for finding in self.data_warnings],
             "config": orjson.loads(self.config.to_json()),
             "models": {name: orjson.loads(manifest.to_json()) for name, manifest in self.models.items()},
             "evaluation": evaluation,

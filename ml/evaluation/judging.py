@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.model import TreeModel
     from ml.dataset import Dataset
+    from ml.sanity.finding import Finding
     from ml.train import Provenance
 
 BLEND: Final = "rules + {name}"
@@ -38,6 +39,7 @@ class Judged:
         options: see ``JudgingOptions``.
         trained_here: whether the models were trained on the earlier part.
         label_delay_days: see ``EvaluationDocument``.
+        data_warnings: see ``EvaluationDocument``.
     """
 
     models: Mapping[str, TreeModel]
@@ -46,6 +48,7 @@ class Judged:
     options: JudgingOptions
     trained_here: bool
     label_delay_days: float
+    data_warnings: tuple[Finding, ...] = ()
 
 
 def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress: Progress) -> EvaluationDocument:
@@ -79,6 +82,7 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
         source_sha256=provenance.source_sha256,
         trained_here=judged.trained_here,
         label_delay_days=judged.label_delay_days,
+        data_warnings=judged.data_warnings,
         config=judged.config,
         models=manifests,
         evaluation=judge(rows, judged.options, progress),

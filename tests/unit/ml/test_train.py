@@ -10,10 +10,11 @@ import pytest
 
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.manifest import feature_hash, is_model_version
+from flink_jobs.core.models.model import build_model
 from flink_jobs.errors import UserError
 from ml import train as training
 from ml.dataset import UNKNOWN, split_by_time
-from ml.fitting import BOOSTING_INPUTS, FOREST_INPUTS
+from ml.fitting import BOOSTING_INPUTS, FOREST_FLOORS, FOREST_INPUTS
 from ml.measures import ranking, threshold_for
 from ml.parameters import ModelFamily, TrainingParameters
 from ml.train import Provenance, TrainedModel, train_model
@@ -49,6 +50,15 @@ def test_labels_measure_and_never_train() -> None:
     }
     assert blind.manifest.metrics["labelled_rows"] == 0.0
     assert blind.manifest.training_data.labels_sha256 is None
+
+
+def test_a_forest_scores_an_amount_below_its_floor_like_the_floor() -> None:
+    model = trained()
+    score = build_model(model.manifest, model.arrays).score_row
+    usual = [0.0 if name in FOREST_FLOORS else 1.0 for name in FOREST_INPUTS]
+    small = [-5.0 if name in FOREST_FLOORS else 1.0 for name in FOREST_INPUTS]
+    large = [9.0 if name in FOREST_FLOORS else 1.0 for name in FOREST_INPUTS]
+    assert score(tuple(small)) == score(tuple(usual)) < score(tuple(large))
 
 
 def test_later_rows_do_not_reach_the_trees() -> None:
