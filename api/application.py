@@ -5,35 +5,56 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Final
 
 from fastapi import FastAPI
 
 from api import errors
 from api.access import RateLimits
+from api.answers import Answers
 from api.database import Database
+from api.deciding import Decider
 from api.decisions import Decisions
+from api.errors import ApiError
 from api.in_force import Watch
 from api.keys import KeyRing
+from api.lane import Lane
 from api.measures import ApiMetrics
 from api.middleware import RequestLimits
-from api.routes import decisions, health, score
+from api.routes import decisions as decision_routes
+from api.routes import health, score, transactions
 from api.services import Services
 from api.settings import ApiSettings
 from flink_jobs.settings import Settings
+
+DELETE_EVERY_S: Final = 3_600.0
 
 
 def build_services(settings: Settings, own: ApiSettings) -> Services:
     """Return the services of a process; nothing connects before the application starts."""
     database = Database(settings.postgres_dsn_as("api"), own)
+    answers, decisions, metrics = Answers(database), Decisions(database, own), ApiMetrics()
+    watch = Watch(database, settings, own.refresh_s)
+    lane = Lane(settings.broker("api"), settings.topic_prefix, own.acknowledge_ms, own.reply_partition)
     return Services(
         settings=own,
         database=database,
-        decisions=Decisions(database, own),
+        decisions=decisions,
+        answers=answers,
+        decider=Decider(lane, answers, decisions, watch, metrics, own),
+        lane=lane,
         keys=KeyRing(database, own),
         rates=RateLimits(own.rate_per_s),
-        watch=Watch(database, settings, own.refresh_s),
-        metrics=ApiMetrics(),
+        watch=watch,
+        metrics=metrics,
     )
+
+
+async def _delete_old_answers(services: Services) -> None:
+    while True:
+        with contextlib.suppress(ApiError):  # the database does not answer: the next round deletes
+            await services.answers.delete_old(services.settings.answer_days)
+        await asyncio.sleep(DELETE_EVERY_S)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -42,13 +63,17 @@ def create_app(services: Services) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await services.database.open()
-        watching = asyncio.create_task(services.watch.run())
+        if services.lane is not None:
+            services.lane.start()
+        running = [asyncio.create_task(services.watch.run()), asyncio.create_task(_delete_old_answers(services))]
         try:
             yield
         finally:
-            watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            if services.lane is not None:
+                await asyncio.to_thread(services.lane.stop)
             await services.database.close()
 
     app = FastAPI(
@@ -60,7 +85,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
-    for router in (health.router, decisions.router, score.router):
+    for router in (health.router, transactions.router, decision_routes.router, score.router):
         app.include_router(router)
     app.add_middleware(RequestLimits, settings=services.settings, metrics=services.metrics)
     return app

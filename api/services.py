@@ -9,10 +9,13 @@ from fastapi import Request
 
 if TYPE_CHECKING:
     from api.access import RateLimits
+    from api.answers import Answers
     from api.database import Database
+    from api.deciding import Decider
     from api.decisions import Decisions
     from api.in_force import Watch
     from api.keys import KeyRing
+    from api.lane import Lane
     from api.measures import ApiMetrics
     from api.settings import ApiSettings
 
@@ -24,6 +27,10 @@ class Services:
     settings: ApiSettings
     database: Database
     decisions: Decisions
+    answers: Answers
+    decider: Decider
+    lane: Lane | None
+    """``None`` in tests that replace Kafka."""
     keys: KeyRing
     rates: RateLimits
     watch: Watch

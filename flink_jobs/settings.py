@@ -32,7 +32,7 @@ SECRETS_DIR = "STREAMFLOW_SECRETS_DIR"
 GuaranteeText = Annotated[Guarantee, BeforeValidator(lambda text: text.replace("-", "_"))]
 ExecutionMode = Literal["thread", "process"]
 StartFrom = Literal["committed", "earliest", "latest"]
-KafkaRole = Literal["detect", "archive", "traffic", "tools"]
+KafkaRole = Literal["detect", "archive", "traffic", "tools", "api"]
 """A Kafka account; ``flink_jobs/contracts/access.py`` defines its rights."""
 KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
 DatabaseSecurity = Literal["disable", "prefer", "verify-full"]

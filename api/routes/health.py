@@ -19,10 +19,14 @@ async def live() -> Health:
 
 @router.get("/health/ready", responses={503: {"model": Health}})
 async def ready(request: Request) -> Response:
-    """Return whether Postgres answers: without it, no new key can be verified."""
+    """Return whether Postgres answers: without it, no new key can be verified.
+
+    ``replies`` does not make the API unready: without replies it answers by the fallback policy.
+    """
     services = services_of(request)
     postgres = await services.database.answers()
-    health = Health(status="ok" if postgres else "unavailable", postgres=postgres)
+    replies = services.lane is not None and services.lane.is_ready
+    health = Health(status="ok" if postgres else "unavailable", postgres=postgres, replies=replies)
     return JSONResponse(health.model_dump(exclude_none=True), 200 if postgres else 503)
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 
 from api import what_if
 from api.access import requires
+from api.deciding import rejected
 from api.decisions import reasons_of
 from api.documents import ScoreAnswer, ScoreRequest
 from api.errors import ApiError, responses
@@ -34,7 +35,7 @@ async def score(request: Request, key: Scorer, body: ScoreRequest) -> ScoreAnswe
     payload, now_ms = _encoded(body), time.time_ns() // 1_000_000
     transaction = parse_transaction(payload, now_ms)
     if isinstance(transaction, Rejection):
-        raise rejected(transaction)
+        raise rejected(transaction.reason, transaction.detail)
     try:
         history = what_if.parse_history(body.history or [], transaction.customer_id, now_ms)
     except (what_if.InvalidHistoryError, TypeError) as error:
@@ -52,13 +53,6 @@ async def score(request: Request, key: Scorer, body: ScoreRequest) -> ScoreAnswe
         contributions=result.contributions,
         history_transactions=len(history),
         history_source="stored" if body.stored_history else "given" if body.history else "none",
-    )
-
-
-def rejected(rejection: Rejection) -> ApiError:
-    """Return the error of a transaction that the detector's parser rejects; the code is that of dead letters."""
-    return ApiError(
-        422, rejection.reason.value, rejection.detail, "correct the transaction; docs/api.md lists the fields"
     )
 
 

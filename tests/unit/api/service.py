@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -12,16 +13,20 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from api.access import RateLimits
+from api.answers import Answers
 from api.application import create_app
 from api.database import Database
+from api.deciding import Decider
 from api.decisions import Decisions
 from api.errors import unavailable
 from api.in_force import InForce, Watch
 from api.keys import KeyRing, Scope, digest_of
+from api.lane import LostError, Pending
 from api.measures import ApiMetrics
 from api.services import Services
 from api.settings import ApiSettings
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.reply_document import ReplyDocument
 from flink_jobs.settings import Settings
 
 Setting = float | str | None
@@ -36,11 +41,41 @@ TRANSACTION = {
 }
 
 
+class Kafka:
+    """Keeps what is sent; ``reply`` and ``is_acknowledged`` say what comes back."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, str, str]] = []
+        self.reply: dict[str, Any] | None = None
+        self.is_acknowledged: bool | None = True
+        """``None``: neither acknowledged nor refused."""
+
+    def send(self, payload: bytes, customer_id: str, request_id: str) -> Pending:
+        self.sent.append((payload, customer_id, request_id))
+        loop = asyncio.get_running_loop()
+        pending = Pending(loop.create_future(), loop.create_future())
+        if self.is_acknowledged is not None:
+            if self.is_acknowledged:
+                pending.acknowledged.set_result(None)
+            else:
+                pending.acknowledged.set_exception(LostError("_MSG_TIMED_OUT"))
+        if self.reply is not None:
+            loop.call_later(0.01, pending.reply.set_result, cast("ReplyDocument", self.reply))
+        self._pending = pending
+        return pending
+
+    def forget(self, request_id: str) -> None:
+        assert request_id == self.sent[-1][2]
+        if self._pending.acknowledged.done():
+            self._pending.acknowledged.exception()
+
+
 class Memory(Database):
     """Answers queries with functions, chosen by a word of the query."""
 
     def __init__(self) -> None:
         self.is_down = False
+        self.kafka = Kafka()
         self.asked: list[tuple[str, Any]] = []
         self.key: dict[str, Any] = {
             "key_sha256": digest_of(KEY),
@@ -96,14 +131,18 @@ def services(memory: Memory, **changes: Setting) -> Services:
     settings = ApiSettings.model_validate(changes)
     watch = Watch(memory, cast("Settings", None), 60, lambda _, __: None)
     watch.now = InForce(DetectionConfig(), None)
+    answers, decisions, metrics = Answers(memory), Decisions(memory, settings), ApiMetrics()
     return Services(
         settings=settings,
         database=memory,
-        decisions=Decisions(memory, settings),
+        decisions=decisions,
+        answers=answers,
+        decider=Decider(memory.kafka, answers, decisions, watch, metrics, settings),
+        lane=None,
         keys=KeyRing(memory, settings),
         rates=RateLimits(settings.rate_per_s),
         watch=watch,
-        metrics=ApiMetrics(),
+        metrics=metrics,
     )
 
 

@@ -188,7 +188,11 @@ def test_without_postgres_reads_are_503() -> None:
     async def call(http: httpx.AsyncClient) -> httpx.Response:
         await http.get("/v1/decisions/t-1")
         memory.is_down = True
-        assert (await http.get("/health/ready")).json() == {"status": "unavailable", "postgres": False}
+        assert (await http.get("/health/ready")).json() == {
+            "status": "unavailable",
+            "postgres": False,
+            "replies": False,
+        }
         assert (await http.get("/health/live")).status_code == 200
         return await http.get("/v1/decisions/t-1")
 
@@ -291,7 +295,7 @@ def test_every_route_under_v1_needs_a_key() -> None:
     document = app_of(Memory()).openapi()
     routes = [(path, operation) for path, item in document["paths"].items() for operation in item.values()]
     ours = [(path, operation) for path, operation in routes if path.startswith("/v1")]
-    assert len(ours) >= 3
+    assert len(ours) >= 4
     for path, operation in ours:
         assert operation["security"] == [{"HTTPBearer": []}], path
         assert {"401", "403", "429", "503", "504"} <= set(operation["responses"]), path
