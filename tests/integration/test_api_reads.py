@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
@@ -20,16 +17,14 @@ from schemathesis.core.result import Ok
 from typer import Typer
 from typer.testing import CliRunner
 
-from api.application import build_services, create_app
 from api.settings import ApiSettings
 from flink_jobs.cli.api_commands import app as api_cli
 from flink_jobs.cli.audit_commands import app as audit_cli
-from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
+from tests.integration.api_server import serving
 
 pytestmark = pytest.mark.stack
 ROW = """
@@ -41,22 +36,6 @@ ROW = """
         '[{"code": "HIGH_AMOUNT", "contribution": 0.5}]', 'degraded', 'champion', '2', 0, 0, 't', 0, 0)
 """
 START_MS = 1_700_000_000_000
-
-
-@contextmanager
-def serving(settings: Settings, own: ApiSettings) -> Iterator[str]:
-    """Run the API on a free port; yield its URL."""
-    (port,) = free_ports(1)
-    app = create_app(build_services(settings, own))
-    server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, http="httptools", log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_for(lambda: server.started, limit_s=60, what="the API")
-        yield f"http://{HOST}:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +83,7 @@ def key(run: Run) -> str:
 
 def test_a_key_works_until_it_is_revoked(run: Run, url: str, key: str) -> None:
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
-        assert http.get("/health/ready").json() == {"status": "ok", "postgres": True}
+        assert http.get("/health/ready").json() == {"status": "ok", "postgres": True, "replies": False}
         assert http.get("/v1/decisions/t-1", params={"customer_id": "api-c"}).status_code == 200
         prefix = key.split("_")[1]
         listed = run(api_cli, "keys", "list", "--output", "json")
