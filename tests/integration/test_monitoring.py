@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import Counter, Gauge, start_http_server
 
+from api.measures import ApiMetrics
 from flink_jobs.local import ports
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.stack import Stack
@@ -57,8 +58,10 @@ class Prometheus:
 
 
 def serve_other_exporters() -> int:
-    """Serve the metrics of ``streamflow drift --serve`` and ``streamflow marts-exporter``, all with value 0."""
-    registry = CollectorRegistry()
+    """Serve the metrics of ``streamflow drift --serve``, ``streamflow marts-exporter`` and the API, without values."""
+    api = ApiMetrics()
+    api.count(catalogue.API_REQUESTS, "200")
+    registry = api.registry
     served = [(MODEL_WATCH_PREFIX, metric) for metric in catalogue.MODEL_WATCH_METRICS]
     served += [(WAREHOUSE_PREFIX, metric) for metric in catalogue.WAREHOUSE_METRICS]
     for prefix, metric in served:

@@ -39,6 +39,7 @@ def known() -> set[str]:
         (catalogue.TRAFFIC_PREFIX, catalogue.TRAFFIC_METRICS),
         (catalogue.MODEL_WATCH_PREFIX, catalogue.MODEL_WATCH_METRICS),
         (catalogue.WAREHOUSE_PREFIX, catalogue.WAREHOUSE_METRICS),
+        (catalogue.API_PREFIX, catalogue.API_METRICS),
     ]
     ending = {MetricKind.COUNTER: "_total", MetricKind.GAUGE: "", MetricKind.HISTOGRAM: "_bucket"}
     ours |= {f"{prefix}{metric.name}{ending[metric.kind]}" for prefix, metrics in served for metric in metrics}
@@ -74,7 +75,7 @@ def test_every_metric_of_the_jobs_the_drift_check_and_the_warehouse_is_on_a_dash
 def test_the_generated_files_are_those_of_the_tables() -> None:
     assert slos.RULES_FILE.read_text() == slos.render()
     written = dashboards.files()
-    assert len(written) == 4
+    assert len(written) == 5
     assert {path: path.read_text() for path in dashboards.FOLDER.iterdir()} == written
 
 
