@@ -19,7 +19,6 @@ from flink_jobs.errors import UserError
 from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.settings import REPO_ROOT
 from tests.lab.benchmarks import (
-    api_latency,
     bench_report,
     codec_speed,
     core_speed,
@@ -48,9 +47,8 @@ ALONE = ("codec", "model")
 """Parts that need neither a model on disk nor a stack."""
 PARTS = (*ALONE, "core", "kafka", "engines", "steps", "garbage", "latency", "memory", "scaling")
 """In the order they run: scaling comes last, because its second TaskManager keeps running."""
-ON_REQUEST = ("population", "heavy", "api")
-"""Only with ``--only``: five million customers take an hour, few users have customers with heavy traffic, and the API
-needs Postgres beside the job."""
+ON_REQUEST = ("population", "heavy")
+"""Only with ``--only``: five million customers take an hour, and few users have customers with heavy traffic."""
 RESULTS = REPO_ROOT / "benchmark-results"
 
 
@@ -177,8 +175,6 @@ def _on_the_stack(
             done(latency.measure(rig, rate, options.seconds, 1, say))
         elif part == "memory":
             done(memory.measure(rig, options.customers, say))
-        elif part == "api":
-            done(api_latency.measure(rig, options.seconds, say))
         elif part == "population":
             done(population.measure(rig, options.customers, options.events, say))
         elif part == "heavy":
