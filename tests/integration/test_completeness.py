@@ -14,7 +14,7 @@ from psycopg import sql
 from flink_jobs.core.decision import build_alert
 from flink_jobs.job.archiver.tables import ARCHIVE_OF
 from flink_jobs.kafka.consumer import Record
-from flink_jobs.kafka.positions import PartitionPosition, committed_offsets, read_positions, waiting_records
+from flink_jobs.kafka.positions import READERS, PartitionPosition, committed_offsets, read_positions, waiting_records
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from flink_jobs.waiting import wait_for
@@ -130,6 +130,7 @@ def test_a_record_that_has_its_row_is_not_backlog(fresh_database: Settings) -> N
         "transactions": sorted(inputs.items()),
     }
     assert all(topics.values())
+    assert topics.keys() == READERS.keys(), "every topic that a job reads is looked up"
     names = {TOPIC if suffix == "transactions" else f"x.{suffix}": suffix for suffix in topics}
 
     def waiting() -> dict[str, int]:
