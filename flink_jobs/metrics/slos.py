@@ -20,6 +20,7 @@ import yaml
 from flink_jobs.metrics.catalogue import ALERT_LATENCY_MS, LATENCY_MS, Metric, prometheus_name
 
 MONITORING: Final = Path(__file__).parents[2] / "k8s" / "base" / "monitoring"
+RUNBOOKS: Final = "https://github.com/streamflow/streamflow/blob/main/docs/runbooks"
 RULES_FILE: Final = MONITORING / "slos.yaml"
 DETECT: Final = 'job_name=~"streamflow.detect"'
 ARCHIVE: Final = 'job_name=~"streamflow.archive"'
@@ -132,7 +133,7 @@ def alert_rules() -> list[dict[str, Any]]:
     """Return the alerts on budgets: fast burn, slow burn, and spent; each covers every objective."""
 
     def rule(name: str, expr: str, severity: str, summary: str, wait: str) -> dict[str, Any]:
-        notes = {"summary": summary, "runbook": f"docs/runbooks/{name}.md"}
+        notes = {"summary": summary, "runbook_url": f"{RUNBOOKS}/{name}.md"}
         return {"alert": name, "expr": expr, "for": wait, "labels": {"severity": severity}, "annotations": notes}
 
     return [

@@ -17,10 +17,17 @@ from flink_jobs.settings import REPO_ROOT
 from tests.monitoring.flink_metrics import FLINK_METRICS
 from tests.monitoring.tools import find_tool
 
-RULES = slos.plain_rules([slos.RULES_FILE, slos.RULES_FILE.with_name("alerts.yaml")])
+RULES = slos.plain_rules(
+    [slos.RULES_FILE, slos.RULES_FILE.with_name("alerts.yaml"), slos.RULES_FILE.with_name("platform-alerts.yaml")]
+)
 ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in ALL_RULES if "alert" in rule}
 CASES = yaml.safe_load(Path(__file__).with_name("alerts.yaml").read_text())
+OF_THE_PLATFORM = {
+    "argocd_app_info", "kafka_server_replicamanager_underreplicatedpartitions", "kubelet_volume_stats_available_bytes",
+    "kubelet_volume_stats_capacity_bytes",
+}  # fmt: skip
+"""Metrics of Argo CD, Strimzi's reporter and the kubelet."""
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 # Parts of a PromQL expression that are removed, in two steps, until only the names of metrics are left.
 _LABELS = re.compile(r"""\{[^{}]*\}|\[[^][]*\]|"[^"]*"|\b(by|on|without|ignoring)\s*\([^()]*\)""")
@@ -43,7 +50,12 @@ def known() -> set[str]:
     ]
     ending = {MetricKind.COUNTER: "_total", MetricKind.GAUGE: "", MetricKind.HISTOGRAM: "_bucket"}
     ours |= {f"{prefix}{metric.name}{ending[metric.kind]}" for prefix, metrics in served for metric in metrics}
-    return ours | set(FLINK_METRICS) | {rule["record"] for rule in ALL_RULES if "record" in rule} | {"ALERTS"}
+    return (
+        ours
+        | set(FLINK_METRICS)
+        | {rule["record"] for rule in ALL_RULES if "record" in rule}
+        | {"ALERTS", *OF_THE_PLATFORM}
+    )
 
 
 def test_the_names_in_an_expression_are_found() -> None:
@@ -83,8 +95,10 @@ def test_the_generated_files_are_those_of_the_tables() -> None:
 def test_an_alert_has_a_severity_and_a_runbook_of_its_name(alert: str) -> None:
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in {"page", "ticket"}
-    assert rule["annotations"]["runbook"] == f"docs/runbooks/{alert}.md"
-    text = (REPO_ROOT / rule["annotations"]["runbook"]).read_text()
+    repository = yaml.safe_load((REPO_ROOT / "k8s/argocd/prod.yaml").read_text())["spec"]["source"]["repoURL"]
+    url = f"{repository.removesuffix('.git')}/blob/main/docs/runbooks/{alert}.md"
+    assert rule["annotations"]["runbook_url"] == url, "a browser opens it from the message"
+    text = (REPO_ROOT / "docs/runbooks" / f"{alert}.md").read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
     assert text.startswith(f"# {alert}\n")
 
@@ -147,7 +161,11 @@ def test_every_alert_fires_when_it_should_and_only_then(tmp_path: Path, kind: st
     budgets = {alert for alert in ALERTS if alert.startswith("Slo")}
     alerts = budgets if kind == "budgets" else set(ALERTS) - budgets
     # Rules that no case needs are left out, because promtool evaluates each rule for every minute of several hours.
-    rules = without("streamflow-alerts") if kind == "budgets" else without("streamflow-windows", "streamflow-budgets")
+    rules = (
+        without("streamflow-alerts", "streamflow-platform")
+        if kind == "budgets"
+        else without("streamflow-windows", "streamflow-budgets")
+    )
     answer = run_promtool(tmp_path, alerts, rules)
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
