@@ -177,3 +177,16 @@ def test_promtool_would_notice_a_rule_that_is_wrong(tmp_path: Path) -> None:
     answer = run_promtool(tmp_path, {"DetectorDown"}, yaml.safe_load(wrong))
     assert answer.returncode == 1
     assert "DetectorDown" in answer.stderr
+
+
+def test_every_severity_has_a_receiver_and_no_address_is_committed() -> None:
+    config = yaml.safe_load((REPO_ROOT / "k8s/alertmanager/values.yaml").read_text())["alertmanager"]["config"]
+    receivers = {item["name"]: item["webhook_configs"] for item in config["receivers"]}
+    routes = {matcher: route["receiver"] for route in config["route"]["routes"] for matcher in route["matchers"]}
+    for severity in {rule["labels"]["severity"] for rule in ALERTS.values()}:
+        assert receivers[routes[f'severity="{severity}"']]
+    assert config["route"]["receiver"] in receivers, "an alert without a severity is not dropped"
+    assert all(set(item) == {"url_file", "send_resolved"} for items in receivers.values() for item in items)
+    for rule in config["inhibit_rules"]:
+        targets = rule["target_matchers"][0].partition('=~"')[2].rstrip('"').split("|")
+        assert {*targets, rule["source_matchers"][0].partition("=")[2].strip('"')} <= set(ALERTS)
