@@ -24,7 +24,7 @@ AIRFLOW = "streamflow_airflow"
 # A dump of the database contains none of these, because they belong to roles and to the database itself.
 _OUTSIDE_OF_A_DUMP: Final = (
     "REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
-    "GRANT TEMPORARY ON DATABASE {database} TO streamflow_transformer",
+    "GRANT TEMPORARY ON DATABASE {database} TO streamflow_transformer, streamflow_writer",
     "ALTER ROLE streamflow_transformer SET timezone = 'UTC'",
     "ALTER ROLE streamflow_analyst SET default_transaction_read_only = on",
     "ALTER ROLE streamflow_analyst SET statement_timeout = '5min'",
