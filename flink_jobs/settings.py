@@ -31,6 +31,7 @@ SECRETS_DIR = "STREAMFLOW_SECRETS_DIR"
 # Kafka's and Flink's documents write `at-least-once`.
 GuaranteeText = Annotated[Guarantee, BeforeValidator(lambda text: text.replace("-", "_"))]
 ExecutionMode = Literal["thread", "process"]
+Crossing = Literal["batched", "single"]
 StartFrom = Literal["committed", "earliest", "latest"]
 KafkaRole = Literal["detect", "archive", "traffic", "tools", "api"]
 """A Kafka account; ``flink_jobs/contracts/access.py`` defines its rights."""
@@ -124,6 +125,10 @@ class Settings(DatabaseLogins):
     execution_mode: ExecutionMode = Field(
         default="thread", description="thread: Python inside the TaskManager's JVM; process: a process beside it"
     )
+    crossing: Crossing | None = Field(
+        default=None, description="how records reach Python: batched or single (ADR 25); default: batched if it can run"
+    )
+    batch_delay_ms: int = Field(default=5, ge=1, le=1_000, description="longest wait of a record for its batch, in ms")
     start_from: StartFrom = Field(
         default="committed",
         description="start offset of a job without a savepoint; committed: where the last job stopped, else earliest",

@@ -77,6 +77,23 @@ ensure_flink_lib() {
     "linking the Flink class path" link_flink_lib "$site"
 }
 
+build_crossing() { # without it the detector takes one record at a time, so a failure is not an error
+  if mvn -B -q -f "$root/flink_jobs/crossing/pom.xml" -Dflink.lib="$tools/flink-lib" -Dbuild.folder="$tools/crossing" \
+    package </dev/null; then
+    ln -sf "$tools/crossing/streamflow-crossing.jar" "$tools/flink-lib/"
+  else
+    say "the batched crossing is not built: the detector is slower, with the same results (see $log)"
+  fi
+}
+
+ensure_crossing() {
+  local sources
+  mapfile -t sources < <(find "$root/flink_jobs/crossing/src/main" -name '*.java' | sort)
+  step crossing "$tools/flink-lib/streamflow-crossing.jar" \
+    "$(digest "$root/flink_jobs/crossing/pom.xml" "${sources[@]}" "$(ls "$tools/jars/connectors")")" \
+    "building the batched crossing" build_crossing
+}
+
 compile_core() { # the core also runs as Python, so a missing compiler is not an error
   cd "$root" || return 1
   "$root/.venv/bin/python" -P -m flink_jobs.native.build >>"$log" 2>&1 ||
@@ -103,6 +120,7 @@ main() {
   write_launcher
   ensure_jars
   ensure_flink_lib
+  ensure_crossing
   ensure_native_core
   if (($#)); then # Flink and dbt need different releases of protobuf, so they cannot share an environment
     ensure_environment marts .venv-orchestration dbt "installing dbt and Airflow (about 370 MB the first time)" \

@@ -49,6 +49,9 @@ RUN pyflink="$PWD/.venv/lib/python3.11/site-packages/pyflink" \
   # At level INFO this class logs its environment with all passwords.
   && printf '\n%s\n' 'logger.environment.name = org.apache.flink.client.python.PythonEnvUtils' 'logger.environment.level = WARN' \
     >> /opt/flink/conf/log4j-console.properties
+COPY flink_jobs/crossing ./flink_jobs/crossing
+RUN mvn -B -q -f flink_jobs/crossing/pom.xml -Dflink.lib=/opt/flink/lib -Dbuild.folder=/opt/crossing package \
+  && cp /opt/crossing/streamflow-crossing.jar /opt/flink/lib/
 COPY flink_jobs ./flink_jobs
 # The compiler stays in this stage. The job finds the compiled core by a digest of its sources.
 RUN UV_PROJECT_ENVIRONMENT=/opt/compiler /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group native \

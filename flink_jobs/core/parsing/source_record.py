@@ -71,6 +71,29 @@ class SourceRecord(NamedTuple):
             return [("unreadable", b64encode(self.headers.encode("utf-8", "replace")).decode("ascii"))]
 
 
+def unpack_line(line: bytes, topic: str) -> SourceRecord:
+    """Return the record from the bytes that Java's source packed: the same fields, the text ones in UTF-8.
+
+    Raises:
+        ValueError: a field is missing or no UTF-8; this is a defect of the topology, not of the data.
+    """
+    partition, offset, timestamp, headers, routing_key, value = line.split(b"\n", 5)
+    flag, payload, whole = value[:1], value[1:], None
+    if flag == b"L":
+        length, digest, payload = payload.split(b"\n", 2)
+        whole = WholePayload(int(length), digest.decode())
+    return SourceRecord(
+        None if flag == b"N" else payload,
+        int(partition),
+        int(offset),
+        timestamp.decode(),
+        headers.decode(),
+        routing_key.decode(),
+        topic,
+        whole,
+    )
+
+
 def unpack_record(line: str, topic: str) -> SourceRecord:
     """Return the record from the string that the source packed.
 

@@ -37,6 +37,7 @@ from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
 from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
 from flink_jobs.core.replies import Replies, RequestFault, answer
 from flink_jobs.core.state.recent import RecentStates
+from flink_jobs.job.detector.batch_runner import TIMED_MASK, BatchRunner, offer_runner
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS, DetectorMetrics
 from flink_jobs.job.detector.models import JobModels, keyed
 from flink_jobs.job.detector.operator_settings import DetectorSettings
@@ -55,8 +56,6 @@ from flink_jobs.metrics import catalogue
 from flink_jobs.native.loader import core_in_use
 
 CONFIG_STATE: Final = MapStateDescriptor(uids.CONFIG_STATE, Types.STRING(), Types.STRING())
-_TIMED_MASK: Final = 0xF
-"""One record in 16 is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
 
 _ROLE_OF_CHANGE: Final = {
     "model_version": Role.CHAMPION,
@@ -68,6 +67,9 @@ _ROLE_OF_CHANGE: Final = {
 
 class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
     """Scores the transactions of each customer against that customer's state."""
+
+    runner_type = BatchRunner
+    """What Java's operator calls in place of ``process_element``."""
 
     def __init__(self, settings: DetectorSettings) -> None:
         """Keep the settings; ``open`` creates everything else on the TaskManager."""
@@ -103,6 +105,8 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._records = 0
         self._flush_is_set = False
         self._models.put(Role.CHAMPION, self._settings.model_version, None)
+        topic = self._settings.transactions_topic
+        offer_runner(self.runner_type(topic, self._evaluator, self._metrics, self._messages, self._restore_config))
         champion = lineup.champion.model
         started_ns = time.perf_counter_ns()
         warmed = warm_up(champion)
@@ -123,24 +127,14 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         if not self._config_is_loaded:
             self._load_config(ctx)
         self._records += 1
-        timed = not self._records & _TIMED_MASK
+        timed = not self._records & TIMED_MASK
         started_ns = time.perf_counter_ns() if timed else 0
         now_ms = time.time_ns() // 1_000_000
         record = unpack_record(value, self._settings.transactions_topic)
         outcome = self._evaluator.evaluate(record, self._state.value, now_ms)
-        # The immediate lane comes first: its messages leave before the others are written.
-        output: list[Message] = []
-        if record.headers:
-            output += self._reply(record, outcome, now_ms)
-        if outcome.decision is not None:
+        if outcome.state is not None:
             self._state.update(outcome.state)
-            if outcome.alert is not None:
-                output.append((self._alerts, keyed(outcome.customer_id, outcome.alert)))
-                self._metrics.alert(record.timestamp_ms, now_ms)
-            output.append(keyed(outcome.customer_id, outcome.decision))
-        output += [(DEAD_LETTERS, keyed(letter.id, letter.body)) for letter in outcome.letters]
-        if outcome.notices or outcome.stopped is not None:
-            output += [(CONTROL, line) for line in self._models.report(outcome, now_ms)]
+        output = self._messages(record, outcome, now_ms)
         metrics = self._metrics
         metrics.record(outcome)
         if timed:
@@ -154,6 +148,20 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             # Without further records, a timer flushes the pending counts. One timer at a time, at most two per second.
             self._flush_is_set = True
             ctx.timer_service().register_processing_time_timer(now_ms + FLUSH_MS)
+        return output
+
+    def _messages(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> list[Message]:
+        """Return the messages of one outcome. The immediate lane comes first: it leaves before the others are written."""
+        output: list[Message] = self._reply(record, outcome, now_ms) if record.headers else []
+        if outcome.decision is not None:
+            if outcome.alert is not None:
+                output.append((self._alerts, keyed(outcome.customer_id, outcome.alert)))
+                self._metrics.alert(record.timestamp_ms, now_ms)
+            output.append(keyed(outcome.customer_id, outcome.decision))
+        if outcome.letters:
+            output += [(DEAD_LETTERS, keyed(letter.id, letter.body)) for letter in outcome.letters]
+        if outcome.notices or outcome.stopped is not None:
+            output += [(CONTROL, line) for line in self._models.report(outcome, now_ms)]
         return output
 
     def _reply(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> list[Message]:
@@ -214,8 +222,11 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
 
     def _load_config(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
         """Use the configuration of a restored savepoint, at the first record after ``open``."""
+        self._restore_config(ctx.get_broadcast_state(CONFIG_STATE).get(uids.CONFIG_KEY))
+
+    def _restore_config(self, stored: str | None) -> None:
+        """Use the configuration of a restored savepoint, ``None`` without one."""
         self._config_is_loaded = True
-        stored = ctx.get_broadcast_state(CONFIG_STATE).get(uids.CONFIG_KEY)
         if stored is not None:
             self._use_config(DetectionConfig.from_json(stored), Role)
 

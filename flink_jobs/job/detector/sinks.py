@@ -20,6 +20,17 @@ def table_name(topic: str) -> str:
     return topic.replace(".", "_").replace("-", "_")
 
 
+def producer_properties(guarantee: Guarantee, transaction_timeout_ms: int) -> dict[str, str]:
+    """Return the options of the Kafka producer of a sink."""
+    timeout = {"transaction.timeout.ms": str(transaction_timeout_ms)} if guarantee == "exactly_once" else {}
+    return {
+        **timeout,
+        "linger.ms": str(_LINGER_MS[guarantee]),
+        "batch.size": "262144",
+        "compression.type": "lz4",
+    }
+
+
 class SinkTable(NamedTuple):
     """The table of a sink."""
 
@@ -45,19 +56,14 @@ def kafka_sink(
     savepoint of an ``exactly_once`` sink with the same uid holds.
     """
     name, topic, guarantee = table
-    transactions = (
-        f"'sink.transactional-id-prefix' = '{transactional_id_prefix}',"
-        f"'properties.transaction.timeout.ms' = '{transaction_timeout_ms}',"
-        if guarantee == "exactly_once"
-        else ""
-    )
+    prefix = f"'sink.transactional-id-prefix' = '{transactional_id_prefix}'," if guarantee == "exactly_once" else ""
+    producer = producer_properties(guarantee, transaction_timeout_ms)
     t_env.execute_sql(f"""
         CREATE TEMPORARY TABLE {name} (k STRING, v STRING) WITH (
             'connector' = 'kafka', 'topic' = '{topic}', {sql_options(broker.connector())},
             'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
-            'sink.delivery-guarantee' = '{_GUARANTEE[guarantee]}', {transactions}
-            'properties.linger.ms' = '{_LINGER_MS[guarantee]}', 'properties.batch.size' = '262144',
-            'properties.compression.type' = 'lz4'
+            'sink.delivery-guarantee' = '{_GUARANTEE[guarantee]}', {prefix}
+            {sql_options({f"properties.{option}": value for option, value in producer.items()})}
         )""")
     t_env.create_temporary_view(f"{name}_lines", t_env.from_data_stream(stream).alias("line"))
     statements.add_insert_sql(f"""

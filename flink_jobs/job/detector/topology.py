@@ -13,20 +13,26 @@ decisions, alerts, dead letters and audit records to Postgres.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pyflink.common import Types
 from pyflink.datastream import DataStream, OutputTag, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.contracts import uids
+from flink_jobs.job.detector.batched import batched_detector, byte_sink, byte_source
 from flink_jobs.job.detector.operator import CONFIG_STATE, FraudDetectorFunction
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.job.detector.outputs import OUTPUTS, Output
-from flink_jobs.job.detector.sinks import SinkTable, kafka_sink, table_name
+from flink_jobs.job.detector.sinks import SinkTable, kafka_sink, producer_properties, table_name
 from flink_jobs.job.detector.sources import kafka_table, keyed_records, packed_records
 from flink_jobs.job.pin import pin_uids
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.guarantee import Guarantee
+from flink_jobs.settings import Crossing
+
+_CONTROL_START: Final = "earliest"
+"""No control message may be missed: without a savepoint the topic is read from its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,10 @@ class Wiring:
     """Of the outputs without a fixed guarantee."""
     transaction_timeout_ms: int
     idle_timeout_ms: int
+    crossing: Crossing = "single"
+    """``batched``: Java's sources, operator and sinks; ``single``: PyFlink's operator between SQL sources and sinks."""
+    batch_records: int = 256
+    batch_delay_ms: int = 5
     bounded: bool = False
     """Stop at the offsets that are the latest when the job starts (benchmarks and tests)."""
 
@@ -71,25 +81,63 @@ def build_detector(
         settings: the settings of the operator.
         extend: adds operators between the detector and the decisions sink (an upgrade test does).
     """
-    topics = wiring.topics
-    _add_source(t_env, "transactions", topics.transactions, wiring, wiring.start_from)
-    # No control message may be missed: without a savepoint the topic is read from its beginning.
-    _add_source(t_env, "control", topics.control, wiring, "earliest")
-    transactions = keyed_records(t_env, "transactions")
-    control = packed_records(t_env, "control")
-    decisions = (
-        transactions.connect(control.broadcast(CONFIG_STATE))
-        .process(FraudDetectorFunction(settings), output_type=Types.STRING())
-        .uid(uids.DETECTOR)
-        .name("fraud detector")
-    )
+    is_batched = wiring.crossing == "batched"
+    scored = _batched_detector(env, wiring, settings) if is_batched else _single_detector(t_env, wiring, settings)
+    decisions = scored.uid(uids.DETECTOR).name("fraud detector")
     main = decisions if extend is None else extend(decisions)
     streams = [main if item.tag is None else _side_output(decisions, item.tag) for item in OUTPUTS]
-    _add_sinks(t_env, streams, wiring)
+    if is_batched:
+        _add_byte_sinks(streams, wiring)
+    else:
+        _add_sinks(t_env, streams, wiring)
     pin_uids(
         env,
         sources={"transactions": uids.TRANSACTIONS_SOURCE, "control": uids.CONTROL_SOURCE},
         sinks={_table(item, wiring): item.uid for item in OUTPUTS},
+    )
+
+
+def _single_detector(t_env: StreamTableEnvironment, wiring: Wiring, settings: DetectorSettings) -> DataStream:
+    """Return the decisions of PyFlink's operator, which hands over one record at a time."""
+    topics = wiring.topics
+    _add_source(t_env, "transactions", topics.transactions, wiring, wiring.start_from)
+    _add_source(t_env, "control", topics.control, wiring, _CONTROL_START)
+    control = packed_records(t_env, "control").broadcast(CONFIG_STATE)
+    return (
+        keyed_records(t_env, "transactions")
+        .connect(control)
+        .process(FraudDetectorFunction(settings), output_type=Types.STRING())
+    )
+
+
+def _batched_detector(env: StreamExecutionEnvironment, wiring: Wiring, settings: DetectorSettings) -> DataStream:
+    """Return the decisions of Java's operator, which hands over batches of records."""
+    topics = wiring.topics
+    transactions, control = [
+        byte_source(
+            env,
+            name,
+            topic,
+            broker=wiring.broker,
+            group_id=wiring.group_id,
+            start_from=start_from,
+            idle_timeout_ms=wiring.idle_timeout_ms,
+            bounded=wiring.bounded,
+            is_keyed=name == "transactions",
+        )
+        for name, topic, start_from in (
+            ("transactions", topics.transactions, wiring.start_from),
+            ("control", topics.control, _CONTROL_START),
+        )
+    ]
+    return batched_detector(
+        env,
+        transactions,
+        control,
+        FraudDetectorFunction(settings),
+        records=wiring.batch_records,
+        delay_ms=wiring.batch_delay_ms,
+        decoded_states=settings.state_cache_customers,
     )
 
 
@@ -122,6 +170,20 @@ def _add_sinks(t_env: StreamTableEnvironment, streams: Sequence[DataStream], wir
             transaction_timeout_ms=wiring.transaction_timeout_ms,
         )
     statements.attach_as_datastream()
+
+
+def _add_byte_sinks(streams: Sequence[DataStream], wiring: Wiring) -> None:
+    """Write the stream of each output to its topic with Java's sinks."""
+    for output, stream in zip(OUTPUTS, streams, strict=True):
+        topic, guarantee = wiring.topics.outputs[output.topic], output.guarantee or wiring.guarantee
+        byte_sink(
+            stream,
+            topic,
+            name=_table(output, wiring),
+            broker=wiring.broker,
+            properties=producer_properties(guarantee, wiring.transaction_timeout_ms),
+            transactional_id_prefix=f"{wiring.group_id}-{topic}" if guarantee == "exactly_once" else None,
+        )
 
 
 def _table(output: Output, wiring: Wiring) -> str:
