@@ -19,6 +19,7 @@ from flink_jobs.job.detector.operator import FraudDetectorFunction
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
+from tests.packed_batches import pack_line
 from tests.strategies import TOPIC
 from tests.unit.job.samples import CONTROL_TOPIC, SENT_AT, control
 
@@ -43,17 +44,6 @@ def detector_settings(models: Path) -> DetectorSettings:
         state_cache_customers=100,
         model_budget_ms=10_000,
     )
-
-
-def packed(record: SourceRecord) -> bytes:
-    """Return a record as the Java source packs it."""
-    fields = (str(record.partition), str(record.offset), record.timestamp, record.headers, record.routing_key)
-    head = "".join(f"{field}\n" for field in fields).encode()
-    if record.payload is None:
-        return head + b"N"
-    if record.whole is None:
-        return head + b"V" + record.payload
-    return head + f"L{record.whole.length}\n{record.whole.sha256}\n".encode() + record.payload
 
 
 def transactions(events: int, plan: FaultPlan) -> Iterator[SourceRecord]:
@@ -90,7 +80,7 @@ def write_records(path: Path, records: Iterable[SourceRecord]) -> None:
     """Write key and packed bytes of each record with their lengths; control messages have an empty key."""
     with path.open("wb") as file:
         for record in records:
-            for field in (record.routing_key.encode(), packed(record)):
+            for field in (record.routing_key.encode(), pack_line(record)):
                 file.write(struct.pack(">i", len(field)) + field)
 
 

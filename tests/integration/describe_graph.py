@@ -18,9 +18,11 @@ from flink_jobs.settings import Settings, load_settings
 
 
 def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
-    """Return an environment with the graph of ``detect``, ``detect in process mode`` or ``archive``."""
+    """Return an environment with the graph of ``archive`` or ``detect``, also in another mode or crossing."""
     if job.endswith("process mode"):
         settings = settings.model_copy(update={"execution_mode": "process"})
+    if job.endswith("single crossing"):
+        settings = settings.model_copy(update={"crossing": "single"})
     env, t_env = stream_environment(settings)
     if job.startswith("detect"):
         build_detector(env, t_env, detect.wiring(settings), detect.detector_settings(settings))

@@ -128,9 +128,10 @@ class Stream:
     states: dict[str, bytes] = field(default_factory=dict)
     savepoint: str | None = None
 
-    def environment(self, model: str, mode: str = "thread") -> dict[str, str]:
+    def environment(self, model: str, mode: str = "thread", crossing: str = "single") -> dict[str, str]:
         """Return the settings of the next job."""
         return {
+            "STREAMFLOW_CROSSING": crossing,
             "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
             "STREAMFLOW_EXECUTION_MODE": mode,
             "STREAMFLOW_MODEL_DIR": str(self.models),
@@ -139,14 +140,20 @@ class Stream:
         }
 
     def step(
-        self, model: str, *, parallelism: int = 1, script: Path | None = None, encode: Encoding = plain
+        self,
+        model: str,
+        *,
+        crossing: str = "batched",
+        parallelism: int = 1,
+        script: Path | None = None,
+        encode: Encoding = plain,
     ) -> list[Transaction]:
         """Run a job over the next transactions, compare its features, and stop it; return its decisions."""
         transactions, self.left = self.left[:EVENTS_A_STEP], self.left[EVENTS_A_STEP:]
         # Half of them are sent while no job runs; the next job reads them from the saved offsets.
         half = len(transactions) // 2
         send(self.stack, PREFIX, transactions[:half], encode)
-        environment, rest = self.environment(model), self.stack.rest()
+        environment, rest = self.environment(model, crossing=crossing), self.stack.rest()
         job_id = jobs.start_job(
             self.stack, "detect", environment, script=script, savepoint=self.savepoint, parallelism=parallelism
         )
@@ -173,11 +180,12 @@ def stream(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stream:
 
 
 def test_the_first_job_has_a_history_to_lose(stream: Stream) -> None:
-    stream.step("v1")
+    stream.step("v1", crossing="single")
     assert stream.savepoint is not None
 
 
 def test_parallelism_from_one_to_two_and_another_model(stream: Stream) -> None:
+    """From the single to the batched crossing, too."""
     stream.step("v2", parallelism=2)
     with open_snapshot(stream.savepoint or "") as snapshot:
         detector = snapshot.operator("fraud-detector")
@@ -187,7 +195,8 @@ def test_parallelism_from_one_to_two_and_another_model(stream: Stream) -> None:
 
 
 def test_parallelism_from_two_to_one_an_operator_more_and_another_producer(stream: Stream) -> None:
-    found = stream.step("v2", script=EXTENDED_JOB, encode=foreign)
+    """From the batched to the single crossing, too."""
+    found = stream.step("v2", crossing="single", script=EXTENDED_JOB, encode=foreign)
     assert all(item["extended"] for item in found), "the added operator marked them"
 
 

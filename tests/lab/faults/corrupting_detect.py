@@ -5,10 +5,27 @@ from dataclasses import replace
 from typing import Any
 
 from flink_jobs.job.detector import topology
+from flink_jobs.job.detector.batch_runner import BatchRunner
 from flink_jobs.job.detector.operator import FraudDetectorFunction
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 
 DAMAGE_EVERY = 50
+
+
+def damaged(blob: bytes) -> bytes:
+    """Return a state, in some cases with one bit flipped."""
+    if zlib.crc32(blob) % DAMAGE_EVERY:
+        return blob
+    at = len(blob) // 2
+    return blob[:at] + bytes([blob[at] ^ 0x10]) + blob[at + 1 :]
+
+
+class DamagingRunner(BatchRunner):
+    """The runner of the batched crossing, with damage in some of the states that it gives to Java."""
+
+    def dump(self, state: bytes) -> bytes:
+        """Return a state as PyFlink stores it, sometimes with one bit flipped."""
+        return super().dump(damaged(state))
 
 
 class DamagingState:
@@ -21,14 +38,13 @@ class DamagingState:
 
     def update(self, blob: bytes) -> None:
         """Write a value, sometimes with one bit flipped."""
-        if zlib.crc32(blob) % DAMAGE_EVERY == 0:
-            at = len(blob) // 2
-            blob = blob[:at] + bytes([blob[at] ^ 0x10]) + blob[at + 1 :]
-        self._state.update(blob)
+        self._state.update(damaged(blob))
 
 
 class CorruptingDetector(FraudDetectorFunction):
     """The shipped detector on damaged state; it reads the state for every event, so that it finds the damage."""
+
+    runner_type = DamagingRunner
 
     def __init__(self, settings: DetectorSettings) -> None:
         """Turn off the cache of decoded states."""

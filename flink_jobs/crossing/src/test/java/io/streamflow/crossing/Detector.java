@@ -143,7 +143,10 @@ final class Detector implements AutoCloseable {
         return harness.snapshot(id, id);
     }
 
-    /** Removes and returns the outputs so far by their tag, without the fields that hold the clock. */
+    /**
+     * Removes and returns the outputs so far by their tag, without the fields that hold the clock. Decisions come with their
+     * timestamp; PyFlink's side outputs have none.
+     */
     Map<String, List<String>> outputs() {
         Map<String, List<String>> outputs = new LinkedHashMap<>();
         List<String> main = new ArrayList<>();
@@ -158,7 +161,7 @@ final class Detector implements AutoCloseable {
             List<String> lines = new ArrayList<>();
             Queue<StreamRecord<String>> side = harness.getSideOutput(new OutputTag<>(tag, Types.STRING));
             if (side != null) {
-                side.forEach(record -> lines.add(record.getTimestamp() + " " + withoutClock(record.getValue())));
+                side.forEach(record -> lines.add(withoutClock(record.getValue())));
                 side.clear();
             }
             outputs.put(tag, lines);

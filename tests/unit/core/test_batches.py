@@ -1,0 +1,64 @@
+"""The buffers of the batched crossing: everything comes through, and the layout is pinned."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flink_jobs.core.batches import pack_answer, unpack_batch
+from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload, unpack_line
+from tests.packed_batches import pack_batch, pack_line, read_answer
+from tests.strategies import TOPIC, record_of
+
+keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=20)
+whole = st.none() | st.builds(WholePayload, st.integers(0, 2**31), st.just("ab" * 32))
+
+
+@st.composite
+def records(draw: st.DrawFn) -> SourceRecord:
+    payload = draw(st.none() | st.binary(max_size=80))
+    headers = draw(st.dictionaries(st.text(max_size=8), st.binary(max_size=8), max_size=2))
+    text = (
+        orjson.dumps({name: b64encode(value).decode() for name, value in headers.items()}).decode() if headers else ""
+    )
+    place = draw(st.integers(0, 100)), draw(st.integers(0, 2**63 - 1))
+    cut = None if payload is None else draw(whole)
+    return SourceRecord(payload, *place, "2026-01-01 00:00:00.123", text, draw(keys), TOPIC, cut)
+
+
+@given(st.lists(st.tuples(records(), st.none() | st.binary(max_size=50)), max_size=8))
+def test_records_and_states_come_through(items: list[tuple[SourceRecord, bytes | None]]) -> None:
+    batch = pack_batch([record for record, _ in items], [state for _, state in items])
+    assert unpack_batch(batch, TOPIC) == ([record for record, _ in items], [state for _, state in items])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.binary(max_size=20)), max_size=4, unique_by=lambda item: item[0]),
+    st.lists(st.integers(0, 9), max_size=4),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.text(max_size=20)), max_size=6),
+)
+def test_answers_come_through(
+    states: list[tuple[int, bytes]], forgotten: list[int], outputs: list[tuple[int, int, str]]
+) -> None:
+    packed = [(index, tag, text.encode(errors="replace")) for index, tag, text in outputs]
+    answer = read_answer(pack_answer(10, states, forgotten, packed))
+    assert answer.size == 10
+    assert answer.states == dict(states)
+    assert answer.forgotten == forgotten
+    assert answer.outputs == [(index, tag, text.decode()) for index, tag, text in packed]
+
+
+def test_the_layout_is_pinned() -> None:
+    """Java writes batches and reads answers in this layout."""
+    line = b"2\n7\n2026-01-01 00:00:00.123\n\nc-1\nV\xffx"
+    record = unpack_line(line, TOPIC)
+    assert record == record_of(b"\xffx", "c-1", 7, "")
+    assert pack_line(record) == line
+    lengths = b"\x24\0\0\0\x03\0\0\0" + b"\x24\0\0\0\xff\xff\xff\xff"
+    assert unpack_batch(b"\x02\0\0\0" + lengths + line + b"abc" + line, TOPIC) == ([record, record], [b"abc", None])
+    counts = b"\x02\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0"
+    numbers = b"\x01\0\0\0\x02\0\0\0" + b"\0\0\0\0" + b"\x01\0\0\0\x03\0\0\0\x01\0\0\0"
+    assert pack_answer(2, [(1, b"st")], [0], [(1, 3, b"o")]) == counts + numbers + b"sto"
