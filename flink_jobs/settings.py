@@ -31,7 +31,7 @@ SECRETS_DIR = "STREAMFLOW_SECRETS_DIR"
 # Kafka's and Flink's documents write `at-least-once`.
 GuaranteeText = Annotated[Guarantee, BeforeValidator(lambda text: text.replace("-", "_"))]
 ExecutionMode = Literal["thread", "process"]
-Crossing = Literal["batched", "single"]
+Crossing = Literal["auto", "batched", "single"]
 StartFrom = Literal["committed", "earliest", "latest"]
 KafkaRole = Literal["detect", "archive", "traffic", "tools", "api"]
 """A Kafka account; ``flink_jobs/contracts/access.py`` defines its rights."""
@@ -119,14 +119,12 @@ class Settings(DatabaseLogins):
         description="at_least_once: an alert is readable at once, and may come again after a failure; exactly_once: "
         "readable after the next checkpoint",
     )
-    buffer_timeout_ms: int = Field(
-        default=5, ge=0, le=1_000, description="longest time that a record waits for more records between two tasks"
-    )
+    buffer_timeout_ms: int = Field(default=5, ge=0, le=1_000, description="longest wait of a record between two tasks")
     execution_mode: ExecutionMode = Field(
         default="thread", description="thread: Python inside the TaskManager's JVM; process: a process beside it"
     )
-    crossing: Crossing | None = Field(
-        default=None, description="how records reach Python: batched or single (ADR 25); default: batched if it can run"
+    crossing: Crossing = Field(
+        default="single", description="how records reach Python (ADR 27); auto: batched if it can run, else single"
     )
     batch_delay_ms: int = Field(default=5, ge=1, le=1_000, description="longest wait of a record for its batch, in ms")
     start_from: StartFrom = Field(

@@ -9,7 +9,7 @@ from typing import Final
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.models.model import ModelError, model_directory
 from flink_jobs.core.state.older_ids import DuplicateWindow
-from flink_jobs.job.detector.batched import crossing_in_use
+from flink_jobs.job.detector.batched import is_batched
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.job.detector.outputs import OUTPUTS
 from flink_jobs.job.detector.topology import Topics, Wiring, build_detector
@@ -37,7 +37,7 @@ def wiring(settings: Settings) -> Wiring:
         broker=settings.broker("detect"),
         group_id=f"{settings.topic_prefix}-detect",
         start_from=settings.start_from,
-        crossing=crossing_in_use(settings.crossing, settings.execution_mode),
+        is_batched=is_batched(settings.crossing, settings.execution_mode),
         batch_delay_ms=settings.batch_delay_ms,
         guarantee=settings.sink_guarantee,
         transaction_timeout_ms=settings.transaction_timeout_ms,
@@ -78,7 +78,8 @@ def main(settings: Settings) -> None:
     env, t_env = stream_environment(settings)
     check_restore(t_env, "detect", settings)
     wires = wiring(settings)
-    sys.stdout.write(f"{JOB_NAME}: records cross between Java and Python in the {wires.crossing} crossing\n")
+    crossing = "batched" if wires.is_batched else "single"
+    sys.stdout.write(f"{JOB_NAME}: records cross between Java and Python in the {crossing} crossing\n")
     build_detector(env, t_env, wires, detector_settings(settings))
     env.execute_async(JOB_NAME)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import struct
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ def detector_settings(models: Path) -> DetectorSettings:
     return DetectorSettings(
         transactions_topic=TOPIC,
         control_topic=CONTROL_TOPIC,
+        replies_topic="streamflow.replies",
+        reply_routes=("a", "b"),
+        are_alerts_at_once=True,
         model_dir=str(models),
         model_version=version,
         execution_mode="thread",
@@ -54,8 +58,14 @@ def transactions(events: int, plan: FaultPlan) -> Iterator[SourceRecord]:
         if value is not None and len(value) > MAX_PAYLOAD_BYTES:
             whole = WholePayload(len(value), hashlib.sha256(value).hexdigest())
             value = value[:MAX_PAYLOAD_KEPT_BYTES]
-        headers = '{"a":"eA=="}' if offset % 7 == 0 else ""
+        headers = _request(offset) if offset % 7 == 0 else ""
         yield SourceRecord(value, 0, offset, SENT_AT, headers, _routing_key(item.value, offset), TOPIC, whole)
+
+
+def _request(number: int) -> str:
+    """Return headers that ask for a reply."""
+    values = {"streamflow-reply-to": b"streamflow.replies", "streamflow-request-id": b"r-%d" % number}
+    return orjson.dumps({name: b64encode(value).decode() for name, value in values.items()}).decode()
 
 
 def _routing_key(value: bytes | None, offset: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pyflink.fn_execution.flink_fn_execution_pb2 import UserDefinedDataStreamFunction
 
+from flink_jobs.job.detector.batch_runner import SIDE_OUTPUTS
 from flink_jobs.local import checkout, toolchain
 from flink_jobs.settings import REPO_ROOT
 from tests.integration.crossing_input import write_input
@@ -31,6 +32,7 @@ def test_the_java_tests_pass(tmp_path: Path) -> None:
         f"-Dbuild.folder={tmp_path / 'build'}",
         f"-Dstreamflow.input={tmp_path}",
         f"-Dstreamflow.python={sys.executable}",
+        f"-Dstreamflow.sideOutputs={','.join(SIDE_OUTPUTS)}",
         f"-Dstreamflow.functionType={UserDefinedDataStreamFunction.KEYED_CO_BROADCAST_PROCESS}",
         "test",
     ]  # fmt: skip

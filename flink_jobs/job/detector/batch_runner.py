@@ -1,4 +1,4 @@
-"""Scores batches of records for Java's operator: the Python side of the batched crossing (ADR 25).
+"""Scores batches of records for Java's operator: the Python side of the batched crossing (ADR 27).
 
 ``FraudDetectorFunction`` defines what the detector does with one record; ``BatchRunner`` does the same with its parts
 for many records in one call. Java reads and writes the keyed state, and runs the broadcast input through the function.
@@ -8,6 +8,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from flink_jobs.core.batches import NumberedBytes, pack_answer, unpack_batch
@@ -15,14 +16,16 @@ from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
-from flink_jobs.job.detector.models import JobModels, keyed
+from flink_jobs.job.detector.outputs import OUTPUTS, Message
 
 MODULE: Final = __name__
-SIDE_OUTPUTS: Final = ("alerts", "dead-letters", "control")
+SIDE_OUTPUTS: Final = tuple(output.tag.tag_id for output in OUTPUTS if output.tag is not None)
 """Ids of the side outputs. The tag of an output is its place here plus 1; tag 0 is the main output."""
-_DECISION, _ALERT, _DEAD_LETTER, _CONTROL = range(4)
+_TAGS: Final = {name: place for place, name in enumerate(SIDE_OUTPUTS, start=1)}
 TIMED_MASK: Final = 0xF
 """One record in 16 is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
+
+Messages = Callable[[SourceRecord, Outcome, int], list[Message]]
 
 _opened = threading.local()
 
@@ -43,8 +46,8 @@ class BatchRunner:
         self,
         topic: str,
         evaluator: TransactionEvaluator,
-        models: JobModels,
         metrics: DetectorMetrics,
+        messages: Messages,
         restore: Callable[[str | None], None],
     ) -> None:
         """Use the parts of an open function.
@@ -52,16 +55,17 @@ class BatchRunner:
         Args:
             topic: the transactions topic, for the coordinates of the records.
             evaluator: the evaluator, which the broadcast input configures.
-            models: reports model faults.
             metrics: the function's metrics.
+            messages: returns the messages of an outcome, from the record, the outcome and the clock.
             restore: uses the configuration of a restored savepoint.
         """
         self._topic = topic
         self._evaluator = evaluator
-        self._models = models
         self._metrics = metrics
+        self._messages = messages
         self.restore = restore
         self._records = 0
+        self._stored: dict[str, bytes | None] = {}
 
     def process(self, batch: bytes) -> bytes:
         """Return the answer to a batch.
@@ -73,44 +77,38 @@ class BatchRunner:
         newest: dict[str, NumberedBytes] = {}
         forgotten: list[int] = []
         outputs: list[tuple[int, int, bytes]] = []
-        stored: dict[str, bytes | None] = {}
-        evaluate = self._evaluator.evaluate
-        now_ms = 0
+        self._stored = stored = {}
+        evaluate, messages, read_state = self._evaluator.evaluate, self._messages, self._read_state
         for index, record in enumerate(records):
+            key = record.routing_key
             try:
-                key = record.routing_key
                 sent = states[index]
                 if sent is not None:
                     stored[key] = self.load(sent)
                 self._records += 1
                 started_ns = time.perf_counter_ns() if not self._records & TIMED_MASK else 0
                 now_ms = time.time_ns() // 1_000_000
-
-                def read_state(key: str = key, index: int = index) -> bytes | None:
-                    if key not in stored:  # Java assumed that it is decoded here, but a duplicate has removed it
-                        stored[key] = self.load(self.states.read(index))
-                    return stored[key]
-
-                outcome = evaluate(record, read_state, now_ms)
-                if outcome.decision is None or outcome.state is None:
+                outcome = evaluate(record, partial(read_state, key, index), now_ms)
+                if outcome.state is None:
                     forgotten.append(index)
                 else:
                     newest[key] = index, outcome.state
                     stored[key] = outcome.state
-                    outputs.append((index, _DECISION, keyed(outcome.customer_id, outcome.decision).encode()))
-                if outcome.alert is not None or outcome.letters or outcome.notices or outcome.stopped is not None:
-                    self._side_outputs(index, record, outcome, now_ms, outputs)
+                for message in messages(record, outcome, now_ms):
+                    if isinstance(message, str):
+                        outputs.append((index, 0, message.encode()))
+                    else:
+                        outputs.append((index, _TAGS[message[0].tag_id], message[1].encode()))
                 self._count(record, outcome, now_ms, started_ns)
             except Exception as error:
                 place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
                 raise RuntimeError(f"the detector failed on the record {place}: {error!r}") from error
-        if self._metrics.due(now_ms):
-            self._metrics.flush(now_ms)
+        self.flush_metrics(time.time_ns() // 1_000_000)
         dumped = [(index, self.dump(state)) for index, state in newest.values()]
         return pack_answer(len(records), dumped, forgotten, outputs)
 
     def flush_metrics(self, now_ms: int) -> None:
-        """Flush counts that no later record has flushed; Java calls it half a second after a batch."""
+        """Flush counts that no later record has flushed; Java also calls it half a second after a batch."""
         if self._metrics.due(now_ms):
             self._metrics.flush(now_ms)
 
@@ -122,16 +120,14 @@ class BatchRunner:
         """Return a state as PyFlink stores it."""
         return pickle.dumps(state)
 
-    def _side_outputs(
-        self, index: int, record: SourceRecord, outcome: Outcome, now_ms: int, outputs: list[tuple[int, int, bytes]]
-    ) -> None:
-        """Add the alert, the dead letters and the control messages of a record."""
-        if outcome.alert is not None:
-            outputs.append((index, _ALERT, keyed(outcome.customer_id, outcome.alert).encode()))
-            self._metrics.alert(record.timestamp_ms, now_ms)
-        outputs += [(index, _DEAD_LETTER, keyed(letter.id, letter.body).encode()) for letter in outcome.letters]
-        if outcome.notices or outcome.stopped is not None:
-            outputs += [(index, _CONTROL, line.encode()) for line in self._models.report(outcome, now_ms)]
+    def _read_state(self, key: str, index: int) -> bytes | None:
+        """Return a customer's state of the present batch.
+
+        Java sends no state that should be decoded here. A duplicate removes it, for example, and Java is asked.
+        """
+        if key not in self._stored:
+            self._stored[key] = self.load(self.states.read(index))
+        return self._stored[key]
 
     def _count(self, record: SourceRecord, outcome: Outcome, now_ms: int, started_ns: int) -> None:
         """Count the outcome of a record, and its times if it was timed."""

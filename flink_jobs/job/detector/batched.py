@@ -1,4 +1,4 @@
-"""The batched job graph: Java's sources, operator and sinks, which carry bytes (``flink_jobs/crossing``, ADR 25)."""
+"""The batched job graph: Java's sources, operator and sinks, which carry bytes (``flink_jobs/crossing``, ADR 27)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -33,23 +33,21 @@ def is_available() -> bool:
     return True
 
 
-def crossing_in_use(asked: Crossing | None, execution_mode: ExecutionMode) -> Crossing:
-    """Return the crossing of a job: the one that was asked for, else batched where it can run.
+def is_batched(asked: Crossing, execution_mode: ExecutionMode) -> bool:
+    """Return whether a job uses the batched crossing; ``auto`` does where it can run.
 
     Raises:
         UserError: the batched crossing was asked for and cannot run here.
     """
     if asked == "single":
-        return "single"
+        return False
     why = None
     if execution_mode != "thread":
         why = f"the batched crossing needs thread mode, not {execution_mode} mode"
     elif not is_available():
         why = "the class path has no streamflow-crossing.jar"
-    if why is None:
-        return "batched"
-    if asked is None:
-        return "single"
+    if why is None or asked == "auto":
+        return why is None
     raise UserError(why, "run `make setup` for the jar, or set STREAMFLOW_CROSSING=single")
 
 

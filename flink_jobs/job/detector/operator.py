@@ -151,7 +151,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         return output
 
     def _messages(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> list[Message]:
-        """Return the messages of one outcome. The immediate lane comes first: it leaves before the others are written."""
+        """Return the messages of one outcome: the immediate lane first, which leaves before the others are written."""
         output: list[Message] = self._reply(record, outcome, now_ms) if record.headers else []
         if outcome.decision is not None:
             if outcome.alert is not None:

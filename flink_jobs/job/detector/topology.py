@@ -29,7 +29,6 @@ from flink_jobs.job.detector.sources import kafka_table, keyed_records, packed_r
 from flink_jobs.job.pin import pin_uids
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.guarantee import Guarantee
-from flink_jobs.settings import Crossing
 
 _CONTROL_START: Final = "earliest"
 """No control message may be missed: without a savepoint the topic is read from its beginning."""
@@ -57,8 +56,8 @@ class Wiring:
     """Of the outputs without a fixed guarantee."""
     transaction_timeout_ms: int
     idle_timeout_ms: int
-    crossing: Crossing = "single"
-    """``batched``: Java's sources, operator and sinks; ``single``: PyFlink's operator between SQL sources and sinks."""
+    is_batched: bool = False
+    """Java's sources, operator and sinks; else PyFlink's operator between SQL sources and sinks."""
     batch_records: int = 256
     batch_delay_ms: int = 5
     bounded: bool = False
@@ -81,12 +80,14 @@ def build_detector(
         settings: the settings of the operator.
         extend: adds operators between the detector and the decisions sink (an upgrade test does).
     """
-    is_batched = wiring.crossing == "batched"
-    scored = _batched_detector(env, wiring, settings) if is_batched else _single_detector(t_env, wiring, settings)
+    if wiring.is_batched:
+        scored = _batched_detector(env, wiring, settings)
+    else:
+        scored = _single_detector(t_env, wiring, settings)
     decisions = scored.uid(uids.DETECTOR).name("fraud detector")
     main = decisions if extend is None else extend(decisions)
     streams = [main if item.tag is None else _side_output(decisions, item.tag) for item in OUTPUTS]
-    if is_batched:
+    if wiring.is_batched:
         _add_byte_sinks(streams, wiring)
     else:
         _add_sinks(t_env, streams, wiring)

@@ -29,7 +29,7 @@ import org.apache.flink.util.OutputTag;
  * <p>The Python environment, the broadcast input, timers, metrics and the life cycle are PyFlink's. Only the keyed input
  * differs: one call per batch carries one byte array each way, and Java reads and writes the keyed state. A batch ends when
  * it is full or old, and before everything that must see its outputs or its state: a control message, a watermark, a
- * barrier, the end of an input (ADR 25).
+ * barrier, the end of an input (ADR 27).
  */
 public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessOperator<Row, Row, Row, String> {
     private static final long serialVersionUID = 1L;
@@ -76,6 +76,11 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
                 if (plan.sideOutputs[i].equals(tag.getId())) {
                     tags[i] = (OutputTag<String>) tag;
                 }
+            }
+        }
+        for (int i = 0; i < tags.length; i++) {
+            if (tags[i] == null) {
+                throw new IllegalStateException("no sink reads the output " + plan.sideOutputs[i]);
             }
         }
         super.open();
@@ -193,7 +198,7 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
             }
             if (tag == 0) {
                 output.collect(reuse);
-            } else if (tags[tag - 1] != null) {
+            } else {
                 output.collect(tags[tag - 1], reuse);
             }
         }

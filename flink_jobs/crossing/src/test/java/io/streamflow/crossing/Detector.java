@@ -33,7 +33,7 @@ import org.apache.flink.util.OutputTag;
 /** One of the two operators over the real Python function, in Flink's test harness with RocksDB. */
 final class Detector implements AutoCloseable {
     private static final Path INPUT = Path.of(System.getProperty("streamflow.input"));
-    private static final String[] TAGS = {"alerts", "dead-letters", "control", "audit"};
+    private static final List<String> TAGS = List.of(System.getProperty("streamflow.sideOutputs").split(","));
     static final long DELAY_MS = 5;
 
     /** A record: its key and its packed bytes; or a control message, which has no key. */
@@ -58,7 +58,7 @@ final class Detector implements AutoCloseable {
                 Integer.getInteger("streamflow.functionType"));
         TypeInformation<Row> control = Types.ROW(Types.STRING);
         Plan plan = new Plan("customer-fraud-state", "detection-config", "current", "flink_jobs.job.detector.batch_runner",
-                List.of("alerts", "dead-letters", "control"), batchRecords, DELAY_MS, decodedStates);
+                TAGS, batchRecords, DELAY_MS, decodedStates);
         operator = isBatched
                 ? new BatchedDetectorOperator(
                         config, function, Types.ROW(Types.STRING, Types.PRIMITIVE_ARRAY(Types.BYTE)), control, plan)
