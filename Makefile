@@ -41,7 +41,7 @@ setup: ## install missing tools: Java, Maven, Postgres, Python packages, jars
 demo: setup ## start the stack, send card transactions and watch decisions live (DEMO_FLAGS="--events 3000 --no-tty")
 	@$(STREAMFLOW) demo $(DEMO_FLAGS)
 
-setup-marts: ## setup, plus dbt and Airflow in their own environment
+setup-marts: ## setup, plus dbt and Airflow in their own environment, and the jars of the lake job
 	@flink_jobs/local/bootstrap.sh marts
 
 setup-monitoring: setup ## setup, plus Prometheus and promtool, which check alerts and dashboards

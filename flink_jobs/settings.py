@@ -33,7 +33,7 @@ GuaranteeText = Annotated[Guarantee, BeforeValidator(lambda text: text.replace("
 ExecutionMode = Literal["thread", "process"]
 Crossing = Literal["auto", "batched", "single"]
 StartFrom = Literal["committed", "earliest", "latest"]
-KafkaRole = Literal["detect", "archive", "traffic", "tools", "api"]
+KafkaRole = Literal["detect", "archive", "lake", "traffic", "tools", "api"]
 """A Kafka account; ``flink_jobs/contracts/access.py`` defines its rights."""
 KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
 DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
@@ -105,6 +105,20 @@ class Settings(DatabaseLogins):
         pattern=r"^(s3://[^/]+|file:///|/).*",
         description="place where models are published: a folder or s3://bucket/prefix; the job copies missing versions "
         "from it into its model folder; default: the model folder itself",
+    )
+    lake_path: str | None = Field(
+        default=None,
+        pattern=r"^(s3://[^/]+|file:///|/).*",
+        description="folder or s3://bucket/prefix to which the lake job writes decisions as Parquet; default: no lake",
+    )
+    lake_checkpoint_interval_ms: int = Field(
+        default=60_000,
+        ge=1_000,
+        description="time between checkpoints of the lake job; each writes one file per subtask and day of loading",
+    )
+    lake_jars: Path = Field(
+        default_factory=lambda: Path(os.environ.get("STREAMFLOW_TOOLS_DIR") or REPO_ROOT / ".tools") / "jars" / "lake",
+        description="folder of the jars that only the lake job loads; the same on every TaskManager",
     )
     model_budget_ms: int = Field(
         default=5, ge=1, description="longest time for one score; a model that repeatedly takes longer is disabled"

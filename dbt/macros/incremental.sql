@@ -7,6 +7,10 @@
         true
     {%- elif var('backfill_from') -%}
         {{ day }} between '{{ var("backfill_from") }}'::date and '{{ var("backfill_to") }}'::date
+    {%- elif target.type == 'duckdb' -%}
+        {#- A constant lets DuckDB skip the files and row groups with older rows. -#}
+        {%- set newest = run_query('select max(loaded_at) from ' ~ this).rows[0][0] if execute -%}
+        {{ loaded_at }} > timestamptz '{{ newest or "-infinity" }}' - interval '{{ var("lookback_minutes") }} minutes'
     {%- else -%}
         {{ loaded_at }} > (
             select coalesce(max(seen.loaded_at), '-infinity') - interval '{{ var("lookback_minutes") }} minutes'

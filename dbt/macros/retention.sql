@@ -1,5 +1,11 @@
 {#- The moment from which retention has deleted no row of a raw table: every deleted row was loaded before it. -#}
-{% macro kept_since(raw_table) -%}
+{% macro kept_since(raw_table) %}{{ return(adapter.dispatch('kept_since', 'streamflow')(raw_table)) }}{% endmacro %}
+
+{% macro duckdb__kept_since(raw_table) -%}
+    '-infinity'::timestamptz
+{%- endmacro %}
+
+{% macro default__kept_since(raw_table) -%}
     coalesce(
         (select max(log.loaded_before) from ops.retention_log as log where log.table_name = '{{ raw_table }}'),
         '-infinity'
@@ -10,7 +16,30 @@
     Stops a run with --full-refresh if it would erase rows of gold that raw no longer holds. The variable
     erase_gold_history allows it.
 -#}
-{% macro refuse_to_erase_history() %}
+{% macro refuse_to_erase_history() %}{{ return(adapter.dispatch('refuse_to_erase_history', 'streamflow')()) }}{% endmacro %}
+
+{#- Files that were removed from the lake held the oldest loads, so gold then has rows older than the oldest in the lake. -#}
+{% macro duckdb__refuse_to_erase_history() %}
+    {%- if execute and flags.FULL_REFRESH and not var('erase_gold_history') -%}
+        {%- set exists = run_query(
+            "select count(*) from information_schema.tables where table_schema = 'gold' and table_name = 'fct_transactions'"
+        ) -%}
+        {%- if exists.rows[0][0] -%}
+            {%- set lost = run_query(
+                "select count(*) from gold.fct_transactions"
+                ~ " where loaded_at < (select min(loaded_at) from " ~ decisions_relation() ~ ")"
+            ).rows[0][0] -%}
+            {%- if lost > 0 -%}
+                {{ exceptions.raise_compiler_error(
+                    "--full-refresh would erase " ~ lost ~ " rows of gold.fct_transactions that the lake no longer holds. "
+                    ~ "Build without --full-refresh, or pass --vars '{erase_gold_history: true}' to lose them"
+                ) }}
+            {%- endif -%}
+        {%- endif -%}
+    {%- endif -%}
+{% endmacro %}
+
+{% macro default__refuse_to_erase_history() %}
     {%- if execute and flags.FULL_REFRESH and not var('erase_gold_history') -%}
         {%- set facts = [
             ('fct_transactions', 'raw.decisions', 'held.customer_id = gold.customer_id and held.transaction_id = gold.transaction_id'),

@@ -23,7 +23,7 @@ counted as (
         max(occurred_at) filter (where is_alert) as last_alert_at,
         max(occurred_at) as last_seen_at,
         max(fraud_score) as max_score,
-        avg(fraud_score::numeric)::double precision as mean_score
+        {{ steady_mean('fraud_score') }} as mean_score
     from {{ transactions }}
     group by {{ key }}
 

@@ -13,7 +13,7 @@ from flink_jobs.cli.output import Output, OutputOption, duration, emit, out, say
 from flink_jobs.cli.stack_commands import job_summary
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.flink.admission import refuse_second, require_slots
-from flink_jobs.flink.jobs import JOBS
+from flink_jobs.flink.jobs import ALL_JOBS, JOBS
 from flink_jobs.flink.rest import FlinkRest
 from flink_jobs.flink.resume import Start, choose_start
 from flink_jobs.flink.submit import Submission
@@ -29,6 +29,7 @@ class JobChoice(StrEnum):
 
     DETECT = "detect"
     ARCHIVE = "archive"
+    LAKE = "lake"
     ALL = "all"
 
 
@@ -39,7 +40,11 @@ JobArgument = Annotated[
 
 def submit(
     which: Annotated[
-        JobChoice, typer.Argument(help="detect scores transactions; archive copies the results to Postgres")
+        JobChoice,
+        typer.Argument(
+            help="detect scores transactions; archive copies the results to Postgres; lake writes decisions as "
+            "Parquet (optional: `all` leaves it out)"
+        ),
     ] = JobChoice.ALL,
     *,
     from_savepoint: Annotated[
@@ -49,7 +54,7 @@ def submit(
         bool, typer.Option("--fresh", help="start without state, at the committed offsets; leaves histories behind")
     ] = False,
     parallelism: Annotated[
-        int | None, typer.Option(min=1, help="task slots for the detector; default: Flink's, 1")
+        int | None, typer.Option(min=1, help="task slots for the detector or the lake job; default: Flink's, 1")
     ] = None,
     guarantee: Annotated[
         Guarantee | None, typer.Option(help="delivery guarantee of the results; default: STREAMFLOW_SINK_GUARANTEE")
@@ -72,7 +77,7 @@ def submit(
         )
     if from_savepoint and fresh:
         raise UserError("--from-savepoint and --fresh exclude each other", "use one of them", ErrorCode.USAGE_ERROR)
-    widths = {name: parallelism if name == "detect" else None for name in names}
+    widths = {name: None if name == "archive" else parallelism for name in names}
     environment: dict[str, str] = {"STREAMFLOW_SINK_GUARANTEE": guarantee} if guarantee else {}
     with stack.submitting():
         starts = _choose(rest, settings, widths, fresh=fresh, savepoint=from_savepoint)
@@ -99,7 +104,7 @@ def _start(
     """Submit the jobs side by side and return their ids by name."""
 
     def start(name: str) -> str:
-        job = Submission(REPO_ROOT / JOBS[name], (), widths[name], starts[name].savepoint, {}, environment)
+        job = Submission(REPO_ROOT / ALL_JOBS[name], (), widths[name], starts[name].savepoint, {}, environment)
         job_id = submit_job(stack.flink_client(), rest, job)
         say(f"{name} runs as {job_id}")
         return job_id

@@ -14,6 +14,7 @@ import typer
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.local.stack import Stack
+from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,11 +33,19 @@ Day = Annotated[
 FullRefresh = Annotated[
     bool, typer.Option("--full-refresh", help="rebuild the incremental models, unless that would erase rows of gold")
 ]
+Lake = Annotated[
+    bool, typer.Option("--lake", help="build the marts that need only decisions with DuckDB over STREAMFLOW_LAKE_PATH")
+]
 Docs = Annotated[bool, typer.Option("--docs/--no-docs", help="also write dbt's documentation")]
 
 
 def marts(
-    day: Day = None, *, full_refresh: FullRefresh = False, docs: Docs = True, output: OutputOption = Output.PLAIN
+    day: Day = None,
+    *,
+    full_refresh: FullRefresh = False,
+    lake: Lake = False,
+    docs: Docs = True,
+    output: OutputOption = Output.PLAIN,
 ) -> None:
     """Build the marts with dbt, show one day's fraud by rule, merchant category and hour, write the analyst's page.
 
@@ -51,11 +60,15 @@ def marts(
     started = time.monotonic()
     stack = Stack(say=say)
     folder = stack.home.root / "marts"
+    refresh = ["--full-refresh"] if full_refresh else []
+    if lake:
+        _build_lake(stack, folder, refresh, output, started)
+        return
     with _postgres(stack) as settings:
         _require_decisions(settings)
         dbt = Dbt(settings, folder / "dbt", say)
         say("Building the marts with dbt ...")
-        _build(dbt, settings, folder / "lineage.jsonl", ["--full-refresh"] if full_refresh else [])
+        _build(dbt, settings, folder / "lineage.jsonl", refresh)
         say(f"dbt: {dbt.counts()}")
         if docs:
             say("Writing the documentation ...")
@@ -71,6 +84,25 @@ def marts(
         "seconds": round(time.monotonic() - started, 1),
     }
     emit(output, value, lambda: _print(findings, report, value["documentation"]))
+
+
+def _build_lake(stack: Stack, folder: Path, options: list[str], output: Output, started: float) -> None:
+    """Build the marts of the lake into a DuckDB file; Postgres takes no part.
+
+    Raises:
+        UserError: there is no lake, it has no file yet, or dbt failed.
+    """
+    from flink_jobs.warehouse.dbt_project import LAKE_BUILD, Dbt
+
+    settings = load_settings(stack.home.root)
+    if settings.lake_path is None:
+        raise UserError("STREAMFLOW_LAKE_PATH is not set", "set it to the lake's folder or s3://bucket/prefix")
+    dbt = Dbt(settings, folder / "dbt-lake", say)
+    say(f"Building the marts over {settings.lake_path} with dbt and DuckDB ...")
+    dbt.run(*LAKE_BUILD, *options)
+    say(f"dbt: {dbt.counts()}")
+    value = {"database": dbt.lake_database, "seconds": round(time.monotonic() - started, 1)}
+    emit(output, value, lambda: out.print(f"The marts: {dbt.lake_database}", soft_wrap=True))
 
 
 @contextmanager

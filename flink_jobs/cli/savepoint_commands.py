@@ -33,6 +33,7 @@ class JobName(StrEnum):
 
     DETECT = "detect"
     ARCHIVE = "archive"
+    LAKE = "lake"
 
 
 class ExecutionMode(StrEnum):

@@ -17,6 +17,7 @@ Operation = Literal["read", "write", "describe", "describe_configs"]
 ACCOUNTS: Final = {
     "fraud detector job": "streamflow-detect",
     "archive job": "streamflow-archive",
+    "lake job": "streamflow-lake",
     "card processor": "card-processor",
     "case management": "case-management",
     "decision API": "streamflow-api",
@@ -75,6 +76,9 @@ def grants(contracts: Mapping[str, TopicContract], prefix: str) -> list[Grant]:
         found.add(Grant(account, "cluster", "kafka-cluster", "describe_configs"))  # limit of transactions
         found.add(Grant(account, "transactional_id", f"{prefix}-{job}-", "write", is_prefix=True))
         found.add(Grant(account, "transactional_id", f"{prefix}-{job}-", "describe", is_prefix=True))
+    for group in (f"{prefix}-lake", f"{prefix}-lake-check"):
+        found.add(Grant("streamflow-lake", "group", group, "read"))
+    found.add(Grant("streamflow-lake", "cluster", "kafka-cluster", "describe_configs"))  # the check before it starts
     # `streamflow status` shows the consumer lag of the jobs on every topic.
     found.add(Grant(TOOLS, "group", f"{prefix}-", "describe", is_prefix=True))
     found.add(Grant(TOOLS, "cluster", "kafka-cluster", "describe"))

@@ -34,6 +34,21 @@ ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels")
 ARCHIVE_LETTERS_SINK: Final = "archive-dead-letters-sink"
 ARCHIVE_UIDS: Final = (*(f"{name}-archive-source" for name in ARCHIVED), ARCHIVE_LETTERS_SINK)
 
+LAKE_SOURCE: Final = "decisions-lake-source"
+LAKE_CHECK_SOURCE: Final = "decisions-lake-check-source"
+LAKE_WRITER: Final = "lake-decisions-writer"
+LAKE_REJECTED_WRITER: Final = "lake-rejected-writer"
+LAKE_END: Final = "lake-decisions-end"
+LAKE_REJECTED_END: Final = "lake-rejected-end"
+LAKE_UIDS: Final = (
+    LAKE_SOURCE,
+    LAKE_CHECK_SOURCE,
+    LAKE_WRITER,
+    LAKE_REJECTED_WRITER,
+    LAKE_END,
+    LAKE_REJECTED_END,
+)
+
 RETIRED: Final = tuple(f"{name}-archive-sink" for name in ARCHIVED)
 """Uids of removed operators. They had no state, so a savepoint with these uids can still be restored."""
 

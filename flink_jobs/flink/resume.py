@@ -19,7 +19,7 @@ class Start:
     """Where a job begins.
 
     Attributes:
-        job: ``detect`` or ``archive``.
+        job: ``detect``, ``archive`` or ``lake``.
         savepoint: URI of the snapshot that the job restores, offsets included; ``None`` for no state.
         lines: what to report to the user before the job starts.
         found: the snapshot that was chosen, or the one that ``fresh`` leaves behind.
@@ -51,7 +51,7 @@ def choose_start(job: str, place: Place, *, fresh: bool = False, savepoint: str 
     """Return where a job begins.
 
     Args:
-        job: ``detect`` or ``archive``.
+        job: ``detect``, ``archive`` or ``lake``.
         place: where its snapshots are.
         fresh: start without state.
         savepoint: path of the snapshot to restore; the job's main checks it.

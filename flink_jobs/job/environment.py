@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kafka import KafkaAdminClient
@@ -24,10 +24,13 @@ _BROKER_LIMIT: Final = "transaction.max.timeout.ms"
 _RESTORE_PATH: Final = "execution.state-recovery.path"
 
 
-def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
+def stream_environment(
+    settings: Settings, *, jars: Sequence[str] = ()
+) -> tuple[StreamExecutionEnvironment, StreamTableEnvironment]:
     """Return the stream environment and the table environment over it.
 
-    Only the job's own options are set here; the cluster's configuration has the paths of jars and Python.
+    Only the job's own options are set here; the cluster's configuration has the paths of jars and Python. ``jars`` are
+    URLs of jars that only this job loads, from the same folder on every TaskManager.
     """
     configuration = Configuration()
     for key, value in {
@@ -58,6 +61,8 @@ def stream_environment(settings: Settings) -> tuple[StreamExecutionEnvironment, 
     }.items():
         configuration.set_string(key, value)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    if jars:
+        env.add_classpaths(*jars)  # before the table environment is made: it takes over the class loader
     return env, StreamTableEnvironment.create(env)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a fresh clone runnable: system programs, Python environment, jars, compiled core. Run it as often as you like:
 # if nothing changed it only compares hashes. It writes only to .venv and .tools. With the argument `marts` it also makes
-# .venv-orchestration with dbt and Airflow. tests/lab/bootstrap.sh installs the tools that only tests and benchmarks need.
+# .venv-orchestration with dbt and Airflow, and fetches the jars of the lake job. tests/lab/bootstrap.sh installs the tools that only tests and benchmarks need.
 set -euo pipefail
 
 # shellcheck source=flink_jobs/local/bootstrap_library.sh
@@ -50,9 +50,9 @@ LAUNCHER
   mv -f "$root/.venv/bin/streamflow.new" "$root/.venv/bin/streamflow"
 }
 
-ensure_jars() {
+ensure_jars() { # ensure_jars NAME...
   local name pom result
-  for name in connectors kafka; do
+  for name in "$@"; do
     pom="$root/flink_jobs/local/maven/$name.xml"
     result=$(compgen -G "$tools/jars/$name/*.jar" | head -n1) || true
     step "jars-$name" "$result" "$(digest "$pom" "$DEPENDENCY_PLUGIN")" "fetching jars: $name" copy_jars "$name" "$pom"
@@ -118,13 +118,14 @@ main() {
   ensure_uv
   ensure_environment python .venv python "installing Python packages (about 500 MB the first time)"
   write_launcher
-  ensure_jars
+  ensure_jars connectors kafka
   ensure_flink_lib
   ensure_crossing
   ensure_native_core
   if (($#)); then # Flink and dbt need different releases of protobuf, so they cannot share an environment
     ensure_environment marts .venv-orchestration dbt "installing dbt and Airflow (about 370 MB the first time)" \
       --no-default-groups --group orchestration
+    ensure_jars lake # for the optional lake job (docs/lake.md), whose files dbt reads with DuckDB
   fi
   say "ready in $((SECONDS - start)) s"
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from flink_jobs.errors import UserError
-from flink_jobs.flink.jobs import JOBS
+from flink_jobs.flink.jobs import ALL_JOBS
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.flink.resume import age
 from flink_jobs.flink.savepoints.cleanup import stored
@@ -90,7 +90,7 @@ def old_snapshots(settings: Settings) -> str | None:
 
 def kept(place: Place) -> Iterator[str]:
     """Yield, for each job, which snapshot is kept for the next `submit`."""
-    for job in JOBS:
+    for job in ALL_JOBS:
         try:
             found = newest(job, place)
         except UserError as error:

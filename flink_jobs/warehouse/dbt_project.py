@@ -10,7 +10,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from flink_jobs.errors import UserError
 from flink_jobs.settings import Settings
@@ -20,6 +20,12 @@ from flink_jobs.warehouse.run_log import record_dbt_results
 Say = Callable[[str], None]
 DBT = ORCHESTRATION_ENVIRONMENT / "bin" / "dbt"
 LINEAGE_OF_DBT = ORCHESTRATION_ENVIRONMENT / "bin" / "dbt-ol"
+LAKE_TARGET: Final = ("--target", "lake")
+LAKE_BUILD: Final = (
+    "build", "--select", "tag:lake", "currency_units", "reason_codes", "--indirect-selection", "cautious",
+    "--exclude-resource-type", "unit_test", *LAKE_TARGET,
+)  # fmt: skip
+"""The dbt command that builds and tests the models that need only decisions. Unit tests are in Postgres's SQL."""
 NAMESPACE = "streamflow"
 """Namespace of the jobs in OpenLineage events, for dbt and for Airflow."""
 # dbt prints one such line for each node: "12 of 103 OK created sql table model gold.dim_date ... [SELECT 16 in 0.10s]"
@@ -39,6 +45,7 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
         "STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD": password.get_secret_value(),
         "STREAMFLOW_POSTGRES_SSL_MODE": settings.postgres_ssl_mode,
         "STREAMFLOW_POSTGRES_CA_FILE": str(settings.postgres_ca_file or ""),
+        "STREAMFLOW_LAKE_PATH": (settings.lake_path or "").removeprefix("file://").rstrip("/"),
         "DO_NOT_TRACK": "1",
     }
 
@@ -49,7 +56,7 @@ def file_transport(path: Path) -> str:
 
 
 class Dbt:
-    """The dbt project of the repository, on one database."""
+    """The dbt project of the repository, on one database: Postgres, or DuckDB over the lake."""
 
     def __init__(self, settings: Settings, target: Path, say: Say) -> None:
         """Set the database and the folder for the files that dbt writes.
@@ -60,7 +67,10 @@ class Dbt:
         if not DBT.exists():
             raise UserError(f"dbt is not installed in {ORCHESTRATION_ENVIRONMENT}", "run `make setup-marts`")
         self.target = target
-        self._environment = environment(settings, os.environ)
+        self.lake_database = target.parent / "lake.duckdb"
+        """DuckDB's file with the marts of the target ``lake``."""
+        lake = {"STREAMFLOW_LAKE_DATABASE": str(self.lake_database)}
+        self._environment = environment(settings, os.environ) | lake
         self._say = say
 
     def run(self, *arguments: str) -> None:

@@ -10,7 +10,7 @@ import orjson
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
-from flink_jobs.job import archive, detect
+from flink_jobs.job import archive, detect, lake
 from flink_jobs.job.detector.topology import build_detector
 from flink_jobs.job.environment import stream_environment
 from flink_jobs.job.pin import transformations
@@ -18,14 +18,23 @@ from flink_jobs.settings import Settings, load_settings
 
 
 def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
+<<<<<<< HEAD
     """Return an environment with the graph of ``archive`` or ``detect``, also in another mode or crossing."""
     if job.endswith("process mode"):
         settings = settings.model_copy(update={"execution_mode": "process"})
     if job.endswith("batched crossing"):
         settings = settings.model_copy(update={"crossing": "batched"})
     env, t_env = stream_environment(settings)
+=======
+    """Return an environment with the graph of ``detect``, ``detect in process mode``, ``archive`` or ``lake``."""
+    if job.endswith("process mode"):
+        settings = settings.model_copy(update={"execution_mode": "process"})
+    env, t_env = stream_environment(settings, jars=lake.lake_jars(settings.lake_jars) if job == "lake" else ())
+>>>>>>> 52c768f (Lake: an optional job writes decisions as Parquet, exactly once; dbt builds the marts that need only decisions with DuckDB)
     if job.startswith("detect"):
         build_detector(env, t_env, detect.wiring(settings), detect.detector_settings(settings))
+    elif job == "lake":
+        lake.build_lake(env, t_env, settings)
     else:
         archive.build_archive(env, t_env, settings)
     return env

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from flink_jobs.cards.card_files import SourceEvent, read_events
 from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.flink.jobs import JOBS
+from flink_jobs.flink.jobs import ALL_JOBS
 from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.kafka.pacing import Pace
@@ -51,7 +51,7 @@ def start_job(
 
     ``environment`` holds the settings of the job, ``options`` the options of Flink (``-D``).
     """
-    chosen = script or REPO_ROOT / JOBS[name]
+    chosen = script or REPO_ROOT / ALL_JOBS[name]
     job = Submission(
         chosen,
         parallelism=parallelism,

@@ -27,6 +27,7 @@ SETTINGS = {
     "FLINK_REST_URL": "http://127.0.0.1:9",
     "CHECKPOINT_DIR": "file:///nowhere/checkpoints",
     "SAVEPOINT_DIR": "file:///nowhere/savepoints",
+    "LAKE_PATH": "/nowhere/lake",
 }
 IN_PROCESS = "detect in process mode"
 BATCHED = "detect in the batched crossing"
@@ -44,7 +45,11 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
     flink.prepare(home, rest_port=9, rpc_port=9)
     env = flink.environment(home, toolchain.find_java(), "graph")
     env |= {f"STREAMFLOW_{name}": value for name, value in SETTINGS.items()}
+<<<<<<< HEAD
     command = [sys.executable, str(SCRIPT), "detect", BATCHED, IN_PROCESS, "archive"]
+=======
+    command = [sys.executable, str(SCRIPT), "detect", IN_PROCESS, "archive", "lake"]
+>>>>>>> 52c768f (Lake: an optional job writes decisions as Parquet, exactly once; dbt builds the marts that need only decisions with DuckDB)
     done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Graph] = orjson.loads(done.stdout.splitlines()[-1])
@@ -62,7 +67,11 @@ def test_operators_with_state_have_the_uids_of_the_list(graphs: dict[str, Graph]
     assert of_ours(graphs["archive"]) == set(uids.ARCHIVE_UIDS)
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("job", ["detect", BATCHED, "archive"])
+=======
+@pytest.mark.parametrize("job", ["detect", "archive", "lake"])
+>>>>>>> 52c768f (Lake: an optional job writes decisions as Parquet, exactly once; dbt builds the marts that need only decisions with DuckDB)
 def test_every_operator_has_a_unique_uid(job: str, graphs: dict[str, Graph]) -> None:
     graph = graphs[job]
     given = [item for item in graph["given"] if item["kind"] not in EDGES]
@@ -91,6 +100,13 @@ def test_the_archive_has_one_python_operator_for_all_topics(graphs: dict[str, Gr
     """Regression: the planner put the writer before the union, with one Python process per topic."""
     python = [item["kind"] for item in graphs["archive"]["operators"] if "Python" in item["kind"]]
     assert python == ["ArrowPythonScalarFunctionOperator"]
+
+
+def test_the_lake_has_no_python_operator_and_reads_the_topic_once_per_format(graphs: dict[str, Graph]) -> None:
+    given = graphs["lake"]["given"]
+    assert [item["kind"] for item in graphs["lake"]["operators"] if "Python" in item["kind"]] == []
+    assert {item["uid"] for item in given} >= set(uids.LAKE_UIDS)
+    assert sum(item["kind"] == "SourceTransformation" for item in given) == 2
 
 
 def test_process_mode_changes_the_detector_but_no_uid(graphs: dict[str, Graph]) -> None:

@@ -10,10 +10,7 @@ with days as (
 
 spine as (
 
-    select days_of_all.moment::date as date_day
-    from days
-    cross join lateral generate_series(days.first_day::timestamp, days.last_day::timestamp, interval '1 day')
-        as days_of_all (moment)
+    {{ days_between('days.first_day', 'days.last_day', 'days') }}
 
 )
 

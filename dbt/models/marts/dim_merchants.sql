@@ -8,7 +8,7 @@ with transactions as (
 select
     merchant_key,
     min(merchant_name) as merchant_name,
-    mode() within group (order by merchant_category) as main_category,
+    {{ most_frequent('merchant_category') }} as main_category,
     min(occurred_at) as first_seen_at,
     max(occurred_at) as last_seen_at
 from transactions

@@ -27,7 +27,7 @@ select
     count(distinct transactions.customer_id) filter (where transactions.is_alert) as alerted_customer_count,
     count(*) filter (where transactions.is_degraded) as degraded_count,
     count(*) filter (where transactions.is_out_of_order) as out_of_order_count,
-    avg(transactions.fraud_score::numeric)::double precision as mean_score,
+    {{ steady_mean('transactions.fraud_score') }} as mean_score,
     max(transactions.fraud_score) as max_score,
     max(transactions.loaded_at) as loaded_at
 from transactions

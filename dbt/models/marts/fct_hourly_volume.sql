@@ -4,7 +4,7 @@ with transactions as (
 
     select
         *,
-        date_trunc('hour', occurred_at, 'UTC') as hour_start
+        {{ start_of_hour('occurred_at') }} as hour_start
     from {{ ref('fct_transactions') }}
 
 ),

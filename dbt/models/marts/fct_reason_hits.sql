@@ -3,21 +3,22 @@
     incremental_strategy='delete+insert',
     unique_key='transaction_key',
     pre_hook='{{ delete_reasons_of_changed_transactions() }}',
-    indexes=[{'columns': ['loaded_at']}]
+    indexes=load_time_index()
 ) }}
 
 with transactions as (
 
     select * from {{ ref('int_transactions') }}
     where {{ is_new() }}
+    {{ only_newest_decision() }}
 
 )
 
 select
     transactions.transaction_key,
-    reason.item ->> 'code' as reason_code,
-    reason.position::integer as reason_rank,
-    (reason.item ->> 'contribution')::double precision as contribution,
+    reason.code as reason_code,
+    reason.position as reason_rank,
+    reason.contribution,
     transactions.customer_id,
     transactions.transaction_id,
     transactions.occurred_on,
@@ -25,4 +26,4 @@ select
     transactions.is_alert,
     transactions.loaded_at
 from transactions
-cross join lateral jsonb_array_elements(transactions.reasons) with ordinality as reason (item, position)
+cross join lateral {{ reason_rows('transactions.reasons') }}

@@ -2,13 +2,14 @@
     materialized='incremental',
     incremental_strategy='merge',
     unique_key='transaction_key',
-    indexes=[{'columns': ['loaded_at']}]
+    indexes=load_time_index()
 ) }}
 
 with transactions as (
 
     select * from {{ ref('int_transactions') }}
     where {{ is_new() }}
+    {{ only_newest_decision() }}
 
 )
 

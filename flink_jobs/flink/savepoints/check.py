@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flink_jobs.flink.savepoints.metadata import Operator
     from flink_jobs.flink.savepoints.snapshot import Snapshot
 
-UIDS: Final = {"detect": uids.DETECT_UIDS, "archive": uids.ARCHIVE_UIDS}
+UIDS: Final = {"detect": uids.DETECT_UIDS, "archive": uids.ARCHIVE_UIDS, "lake": uids.LAKE_UIDS}
 SAMPLE: Final = 1_000
 """Number of customers whose state version is read: one release wrote most of them, and reading millions is slow."""
 _COMMITTER: Final = "Sink Committer: "
@@ -48,7 +48,7 @@ def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
 
     Args:
         snapshot: the open snapshot.
-        job: ``detect`` or ``archive``.
+        job: ``detect``, ``archive`` or ``lake``.
         mode: the execution mode of the new job, ``thread`` or ``process``.
 
     Raises:

@@ -20,7 +20,7 @@ from flink_jobs.flink.savepoints.check import job_of, obstacles
 from flink_jobs.flink.savepoints.snapshot import METADATA, Snapshot, local_path, open_snapshot
 
 Kind = Literal["checkpoint", "savepoint"]
-INPUT: Final = {"detect": "transactions", "archive": "decisions"}
+INPUT: Final = {"detect": "transactions", "archive": "decisions", "lake": "decisions"}
 """The topic, by the end of its name, that shows which installation a job's snapshot belongs to."""
 
 
@@ -107,7 +107,7 @@ def newest(job: str, place: Place) -> Found | None:
     """Return the newest completed snapshot of a job that this release can restore; ``None`` if the job has none.
 
     Args:
-        job: ``detect`` or ``archive``.
+        job: ``detect``, ``archive`` or ``lake``.
         place: where to look.
 
     Raises:

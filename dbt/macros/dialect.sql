@@ -1,0 +1,162 @@
+{#-
+    What Postgres and DuckDB (target `lake`) write differently. Models call these macros; `duckdb__` variants apply to the
+    lake, `default__` variants to the warehouse. docs/lake.md lists the models that build on the lake.
+-#}
+
+{#- The decisions: the raw table, or the Parquet files of the lake with the columns that Postgres generates. -#}
+{% macro decisions_relation() %}{{ return(adapter.dispatch('decisions_relation', 'streamflow')()) }}{% endmacro %}
+
+{% macro default__decisions_relation() -%}
+    {{ source('raw', 'decisions') }}
+{%- endmacro %}
+
+{% macro duckdb__decisions_relation() -%}
+    (
+        select
+            * replace (loaded_at::timestamptz as loaded_at),
+            make_timestamptz(event_time_ms * 1000) as event_time,
+            make_timestamptz(processing_time_ms * 1000) as processing_time
+        from read_parquet('{{ env_var("STREAMFLOW_LAKE_PATH") }}/decisions/*/part-*', hive_partitioning = true)
+    )
+{%- endmacro %}
+
+{#-
+    The lake keeps each decision message, so a transaction that was decided again has several rows; Postgres keeps the
+    newest. The clause keeps the newest row of each transaction among the rows that the query selects.
+-#}
+{% macro only_newest_decision() %}{{ return(adapter.dispatch('only_newest_decision', 'streamflow')()) }}{% endmacro %}
+
+{% macro default__only_newest_decision() %}{% endmacro %}
+
+{% macro duckdb__only_newest_decision() -%}
+    qualify row_number() over (partition by transaction_key order by decided_at desc, loaded_at desc) = 1
+{%- endmacro %}
+
+{#- The value of a feature, null where it is absent. -#}
+{% macro feature(name, features='decisions.features') %}
+    {{- return(adapter.dispatch('feature', 'streamflow')(name, features)) -}}
+{% endmacro %}
+
+{% macro default__feature(name, features) -%}
+    ({{ features }} ->> '{{ name }}')::double precision
+{%- endmacro %}
+
+{% macro duckdb__feature(name, features) -%}
+    {{ features }}['{{ name }}']
+{%- endmacro %}
+
+{#- The code of the first reason, null without reasons. -#}
+{% macro first_reason(reasons) %}{{ return(adapter.dispatch('first_reason', 'streamflow')(reasons)) }}{% endmacro %}
+
+{% macro default__first_reason(reasons) -%}
+    {{ reasons }} -> 0 ->> 'code'
+{%- endmacro %}
+
+{% macro duckdb__first_reason(reasons) -%}
+    {{ reasons }}[1].code
+{%- endmacro %}
+
+{% macro reason_count(reasons) %}{{ return(adapter.dispatch('reason_count', 'streamflow')(reasons)) }}{% endmacro %}
+
+{% macro default__reason_count(reasons) -%}
+    jsonb_array_length({{ reasons }})
+{%- endmacro %}
+
+{% macro duckdb__reason_count(reasons) -%}
+    len({{ reasons }})::integer
+{%- endmacro %}
+
+{#- A derived table `reason` (code, contribution, position from 1) for a lateral join. -#}
+{% macro reason_rows(reasons) %}{{ return(adapter.dispatch('reason_rows', 'streamflow')(reasons)) }}{% endmacro %}
+
+{% macro default__reason_rows(reasons) -%}
+    (
+        select
+            element.item ->> 'code' as code,
+            (element.item ->> 'contribution')::double precision as contribution,
+            element.position::integer as position
+        from jsonb_array_elements({{ reasons }}) with ordinality as element (item, position)
+    ) as reason
+{%- endmacro %}
+
+{% macro duckdb__reason_rows(reasons) -%}
+    (
+        select item.code, item.contribution, position::integer as position
+        from (select unnest({{ reasons }}) as item, generate_subscripts({{ reasons }}, 1) as position)
+    ) as reason
+{%- endmacro %}
+
+{#- An amount in minor units as an exact number of major units. -#}
+{% macro major_units(minor, units) %}{{ return(adapter.dispatch('major_units', 'streamflow')(minor, units)) }}{% endmacro %}
+
+{% macro default__major_units(minor, units) -%}
+    ({{ minor }}::numeric / {{ units }})::numeric(18, 4)
+{%- endmacro %}
+
+{#- DuckDB divides as floating point. 1, 0.1, 0.01 and so on are exact as decimals, and so is the product. -#}
+{% macro duckdb__major_units(minor, units) -%}
+    ({{ minor }}::decimal(19, 0) * (1.0 / {{ units }})::decimal(5, 4))::decimal(18, 4)
+{%- endmacro %}
+
+{#- The mean of a floating-point column that does not depend on the order of the rows. -#}
+{% macro steady_mean(column) %}{{ return(adapter.dispatch('steady_mean', 'streamflow')(column)) }}{% endmacro %}
+
+{% macro default__steady_mean(column) -%}
+    avg({{ column }}::numeric)::double precision
+{%- endmacro %}
+
+{#- Scores have at most 17 digits, so this rounds only digits that a floating-point sum does not have either. -#}
+{% macro duckdb__steady_mean(column) -%}
+    (sum(({{ column }})::decimal(38, 18))::double / count({{ column }}))
+{%- endmacro %}
+
+{#- The most frequent value; of equally frequent values the smallest. -#}
+{% macro most_frequent(column) %}{{ return(adapter.dispatch('most_frequent', 'streamflow')(column)) }}{% endmacro %}
+
+{% macro default__most_frequent(column) -%}
+    mode() within group (order by {{ column }})
+{%- endmacro %}
+
+{% macro duckdb__most_frequent(column) -%}
+    mode({{ column }} order by {{ column }})
+{%- endmacro %}
+
+{% macro start_of_hour(moment) %}{{ return(adapter.dispatch('start_of_hour', 'streamflow')(moment)) }}{% endmacro %}
+
+{% macro default__start_of_hour(moment) -%}
+    date_trunc('hour', {{ moment }}, 'UTC')
+{%- endmacro %}
+
+{#- dbt/profiles.yml sets the session's time zone to UTC. -#}
+{% macro duckdb__start_of_hour(moment) -%}
+    date_trunc('hour', {{ moment }})
+{%- endmacro %}
+
+{#- A query of the column `date_day`: each day from first to last. -#}
+{% macro days_between(first, last, relation) %}
+    {{- return(adapter.dispatch('days_between', 'streamflow')(first, last, relation)) -}}
+{% endmacro %}
+
+{% macro default__days_between(first, last, relation) -%}
+    select days_of_all.moment::date as date_day
+    from {{ relation }}
+    cross join lateral generate_series({{ first }}::timestamp, {{ last }}::timestamp, interval '1 day')
+        as days_of_all (moment)
+{%- endmacro %}
+
+{% macro duckdb__days_between(first, last, relation) -%}
+    select unnest(generate_series({{ first }}::timestamp, {{ last }}::timestamp, interval '1 day'))::date as date_day
+    from {{ relation }}
+{%- endmacro %}
+
+{#- The index of an incremental table on its load time. DuckDB prunes by the smallest and largest value of row groups. -#}
+{% macro load_time_index() -%}
+    {{ return([] if target.type == 'duckdb' else [{'columns': ['loaded_at']}]) }}
+{%- endmacro %}
+
+{#- For a lake in S3, DuckDB takes the credentials that every AWS client finds: variables, files or the pod's account. -#}
+{% macro open_lake() -%}
+    {%- if target.type == 'duckdb' and env_var('STREAMFLOW_LAKE_PATH').startswith('s3://') -%}
+        create or replace secret lake (type s3, provider credential_chain)
+    {%- endif -%}
+{%- endmacro %}

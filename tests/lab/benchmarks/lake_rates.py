@@ -1,0 +1,130 @@
+"""Size of the lake and time of its marts, on decisions made from the card file.
+
+``python -m tests.lab.benchmarks.lake_rates --rows 10000000`` writes the Parquet files of that many decisions, one file
+for each minute at 1,000 decisions/s, and prints as JSON: bytes a row, seconds of a daily summary straight from the
+files, seconds of the first dbt build, and seconds of a build after one more file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from flink_jobs.job.lake_tables import DECISIONS, PARTITION
+from flink_jobs.settings import Settings
+from flink_jobs.warehouse.dbt_project import LAKE_BUILD, Dbt
+from tests.integration.decided_cards import decide
+from tests.lab.lake_files import write_lake
+
+DISTINCT: Final = 4_000
+ROWS_PER_FILE: Final = 60_000
+FILES_PER_DAY: Final = 24
+"""Days of loading are shorter than real ones, so that the files spread over several partitions."""
+
+# Each row gets its own ids, time, amount and scores; features that are no counts get their own digits. About 3.6 % of
+# the decisions are alerts.
+_ROWS: Final = """
+    SELECT * EXCLUDE ({partition}) REPLACE (
+        md5(seed.transaction_id || copy::VARCHAR || '-{file}') AS transaction_id,
+        seed.customer_id || '-' || ((copy + {file} * 15) % 997)::VARCHAR AS customer_id,
+        event_time_ms + ({file} * 60 + copy) * 1000 AS event_time_ms,
+        processing_time_ms + {file} * 60000 AS processing_time_ms,
+        amount_minor + (random() * 900)::BIGINT AS amount_minor,
+        ml AS ml_score, 0.5 AS alpha, 0.5 * ml + 0.5 * rule_score AS score,
+        0.5 * ml + 0.5 * rule_score >= threshold AS is_alert, 'ok' AS model, '20261127-benchmark' AS model_version,
+        map_from_entries(list_transform(map_entries(features), lambda item: {{
+            'key': item.key,
+            'value': CASE WHEN item.value = floor(item.value) THEN item.value
+                ELSE item.value * (0.9 + random() / 5) END
+        }})) AS features,
+        {file} * 60000 + row_number() OVER () AS decision_offset,
+        {file} * 60000 + row_number() OVER () AS source_offset,
+        TIMESTAMP_MS '2026-01-01 00:00:00' + INTERVAL (({file} // {per_day}) * 86400 + ({file} % {per_day}) * 60) SECOND
+            AS loaded_at)
+    FROM (SELECT *, pow(random(), 6) AS ml FROM seed, range({copies}) AS copies (copy)) AS seed"""
+_SUMMARY: Final = """
+    SELECT (make_timestamptz(event_time_ms * 1000) AT TIME ZONE 'UTC')::DATE AS day, currency, count(*),
+        sum(amount_minor), count(*) FILTER (is_alert), count(DISTINCT customer_id), avg(score), max(score)
+    FROM read_parquet('{lake}/decisions/*/part-*') GROUP BY ALL"""
+
+
+def main() -> None:
+    """Measure once and print the result as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--folder", type=Path, help="a folder with room for 1 kB a row; default: a temporary one")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="streamflow-lake-", dir=options.folder) as folder:
+        print(json.dumps(measure(Path(folder), options.rows), indent=2))  # noqa: T201 - the result of the command
+
+
+def measure(folder: Path, rows: int) -> dict[str, Any]:
+    """Write the files, query them and build the marts; return the figures."""
+    lake, files = folder / "lake", max(1, rows // ROWS_PER_FILE)
+    with duckdb.connect() as connection:
+        write_lake(decide(DISTINCT).decisions, folder / "seed")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(
+            f"CREATE TABLE seed AS SELECT * FROM read_parquet('{folder}/seed/*/*/part-*', hive_partitioning = true)"  # noqa: S608
+        )
+        for file in range(files):
+            _write_file(connection, lake, file)
+        written = sum(path.stat().st_size for path in lake.rglob("part-*"))
+        started = time.monotonic()
+        connection.execute(_SUMMARY.format(lake=lake)).fetchall()
+        summary_s = time.monotonic() - started
+        dbt = Dbt(_settings(lake), folder / "dbt", lambda _: None)
+        first_s = _build(dbt)
+        _write_file(connection, lake, files)
+        next_s = _build(dbt)
+    total = files * ROWS_PER_FILE
+    return {
+        "rows": total,
+        "files": files,
+        "bytes_a_row": round(written / total, 1),
+        "daily_summary_s": round(summary_s, 2),
+        "first_build_s": first_s,
+        "build_after_one_more_file_s": next_s,
+        "marts_bytes_a_row": round(dbt.lake_database.stat().st_size / total, 1),
+        "slowest_nodes_of_the_last_build_s": _slowest(dbt),
+    }
+
+
+def _write_file(connection: duckdb.DuckDBPyConnection, lake: Path, file: int) -> None:
+    """Write the decisions of one checkpoint."""
+    day = f"2026-01-{file // FILES_PER_DAY + 1:02}"
+    target = lake / DECISIONS / f"{PARTITION}={day}"
+    target.mkdir(parents=True, exist_ok=True)
+    rows = _ROWS.format(partition=PARTITION, file=file, per_day=FILES_PER_DAY, copies=ROWS_PER_FILE // DISTINCT)
+    rows = rows.replace("SELECT * EXCLUDE (", "SELECT * EXCLUDE (ml, copy, ", 1)
+    connection.execute(f"COPY ({rows}) TO '{target}/part-{file}' (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _build(dbt: Dbt) -> float:
+    started = time.monotonic()
+    dbt.run(*LAKE_BUILD)
+    return round(time.monotonic() - started, 1)
+
+
+def _slowest(dbt: Dbt) -> dict[str, float]:
+    results = sorted(dbt.results(), key=lambda result: -result["execution_time"])
+    return {result["unique_id"].split(".", 1)[1]: round(result["execution_time"], 1) for result in results[:6]}
+
+
+def _settings(lake: Path) -> Settings:
+    """Return settings with a lake; dbt's target ``lake`` reads no other."""
+    unused = {"host": "unused", "port": 1, "database": "unused", "user": "unused", "password": "unused"}
+    return Settings(
+        kafka_bootstrap_servers="unused", flink_rest_url="unused", checkpoint_dir="unused", savepoint_dir="unused",
+        lake_path=str(lake), **{f"postgres_{name}": value for name, value in unused.items()},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
