@@ -18,19 +18,12 @@ from flink_jobs.settings import Settings, load_settings
 
 
 def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
-<<<<<<< HEAD
-    """Return an environment with the graph of ``archive`` or ``detect``, also in another mode or crossing."""
+    """Return an environment with the graph of ``archive``, ``lake`` or ``detect``, also in another mode or crossing."""
     if job.endswith("process mode"):
         settings = settings.model_copy(update={"execution_mode": "process"})
     if job.endswith("batched crossing"):
         settings = settings.model_copy(update={"crossing": "batched"})
-    env, t_env = stream_environment(settings)
-=======
-    """Return an environment with the graph of ``detect``, ``detect in process mode``, ``archive`` or ``lake``."""
-    if job.endswith("process mode"):
-        settings = settings.model_copy(update={"execution_mode": "process"})
     env, t_env = stream_environment(settings, jars=lake.lake_jars(settings.lake_jars) if job == "lake" else ())
->>>>>>> 52c768f (Lake: an optional job writes decisions as Parquet, exactly once; dbt builds the marts that need only decisions with DuckDB)
     if job.startswith("detect"):
         build_detector(env, t_env, detect.wiring(settings), detect.detector_settings(settings))
     elif job == "lake":

@@ -45,11 +45,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
     flink.prepare(home, rest_port=9, rpc_port=9)
     env = flink.environment(home, toolchain.find_java(), "graph")
     env |= {f"STREAMFLOW_{name}": value for name, value in SETTINGS.items()}
-<<<<<<< HEAD
-    command = [sys.executable, str(SCRIPT), "detect", BATCHED, IN_PROCESS, "archive"]
-=======
-    command = [sys.executable, str(SCRIPT), "detect", IN_PROCESS, "archive", "lake"]
->>>>>>> 52c768f (Lake: an optional job writes decisions as Parquet, exactly once; dbt builds the marts that need only decisions with DuckDB)
+    command = [sys.executable, str(SCRIPT), "detect", BATCHED, IN_PROCESS, "archive", "lake"]
     done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Graph] = orjson.loads(done.stdout.splitlines()[-1])
@@ -67,11 +63,7 @@ def test_operators_with_state_have_the_uids_of_the_list(graphs: dict[str, Graph]
     assert of_ours(graphs["archive"]) == set(uids.ARCHIVE_UIDS)
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("job", ["detect", BATCHED, "archive"])
-=======
-@pytest.mark.parametrize("job", ["detect", "archive", "lake"])
->>>>>>> 52c768f (Lake: an optional job writes decisions as Parquet, exactly once; dbt builds the marts that need only decisions with DuckDB)
+@pytest.mark.parametrize("job", ["detect", BATCHED, "archive", "lake"])
 def test_every_operator_has_a_unique_uid(job: str, graphs: dict[str, Graph]) -> None:
     graph = graphs[job]
     given = [item for item in graph["given"] if item["kind"] not in EDGES]
