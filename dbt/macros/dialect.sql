@@ -4,7 +4,9 @@
 -#}
 
 {#- The decisions: the raw table, or the Parquet files of the lake with the columns that Postgres generates. -#}
-{% macro decisions_relation() %}{{ return(adapter.dispatch('decisions_relation', 'streamflow')()) }}{% endmacro %}
+{% macro decisions_relation() %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__decisions_relation() }}{%- else -%}{{ default__decisions_relation() }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__decisions_relation() -%}
     {{ source('raw', 'decisions') }}
@@ -24,7 +26,9 @@
     The lake keeps each decision message, so a transaction that was decided again has several rows; Postgres keeps the
     newest. The clause keeps the newest row of each transaction among the rows that the query selects.
 -#}
-{% macro only_newest_decision() %}{{ return(adapter.dispatch('only_newest_decision', 'streamflow')()) }}{% endmacro %}
+{% macro only_newest_decision() %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__only_newest_decision() }}{%- else -%}{{ default__only_newest_decision() }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__only_newest_decision() %}{% endmacro %}
 
@@ -34,7 +38,7 @@
 
 {#- The value of a feature, null where it is absent. -#}
 {% macro feature(name, features='decisions.features') %}
-    {{- return(adapter.dispatch('feature', 'streamflow')(name, features)) -}}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__feature(name, features) }}{%- else -%}{{ default__feature(name, features) }}{%- endif -%}
 {% endmacro %}
 
 {% macro default__feature(name, features) -%}
@@ -46,7 +50,9 @@
 {%- endmacro %}
 
 {#- The code of the first reason, null without reasons. -#}
-{% macro first_reason(reasons) %}{{ return(adapter.dispatch('first_reason', 'streamflow')(reasons)) }}{% endmacro %}
+{% macro first_reason(reasons) %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__first_reason(reasons) }}{%- else -%}{{ default__first_reason(reasons) }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__first_reason(reasons) -%}
     {{ reasons }} -> 0 ->> 'code'
@@ -56,7 +62,9 @@
     {{ reasons }}[1].code
 {%- endmacro %}
 
-{% macro reason_count(reasons) %}{{ return(adapter.dispatch('reason_count', 'streamflow')(reasons)) }}{% endmacro %}
+{% macro reason_count(reasons) %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__reason_count(reasons) }}{%- else -%}{{ default__reason_count(reasons) }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__reason_count(reasons) -%}
     jsonb_array_length({{ reasons }})
@@ -67,7 +75,9 @@
 {%- endmacro %}
 
 {#- A derived table `reason` (code, contribution, position from 1) for a lateral join. -#}
-{% macro reason_rows(reasons) %}{{ return(adapter.dispatch('reason_rows', 'streamflow')(reasons)) }}{% endmacro %}
+{% macro reason_rows(reasons) %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__reason_rows(reasons) }}{%- else -%}{{ default__reason_rows(reasons) }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__reason_rows(reasons) -%}
     (
@@ -87,7 +97,9 @@
 {%- endmacro %}
 
 {#- An amount in minor units as an exact number of major units. -#}
-{% macro major_units(minor, units) %}{{ return(adapter.dispatch('major_units', 'streamflow')(minor, units)) }}{% endmacro %}
+{% macro major_units(minor, units) %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__major_units(minor, units) }}{%- else -%}{{ default__major_units(minor, units) }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__major_units(minor, units) -%}
     ({{ minor }}::numeric / {{ units }})::numeric(18, 4)
@@ -99,7 +111,9 @@
 {%- endmacro %}
 
 {#- The mean of a floating-point column that does not depend on the order of the rows. -#}
-{% macro steady_mean(column) %}{{ return(adapter.dispatch('steady_mean', 'streamflow')(column)) }}{% endmacro %}
+{% macro steady_mean(column) %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__steady_mean(column) }}{%- else -%}{{ default__steady_mean(column) }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__steady_mean(column) -%}
     avg({{ column }}::numeric)::double precision
@@ -111,7 +125,9 @@
 {%- endmacro %}
 
 {#- The most frequent value; of equally frequent values the smallest. -#}
-{% macro most_frequent(column) %}{{ return(adapter.dispatch('most_frequent', 'streamflow')(column)) }}{% endmacro %}
+{% macro most_frequent(column) %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__most_frequent(column) }}{%- else -%}{{ default__most_frequent(column) }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__most_frequent(column) -%}
     mode() within group (order by {{ column }})
@@ -121,7 +137,9 @@
     mode({{ column }} order by {{ column }})
 {%- endmacro %}
 
-{% macro start_of_hour(moment) %}{{ return(adapter.dispatch('start_of_hour', 'streamflow')(moment)) }}{% endmacro %}
+{% macro start_of_hour(moment) %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__start_of_hour(moment) }}{%- else -%}{{ default__start_of_hour(moment) }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__start_of_hour(moment) -%}
     date_trunc('hour', {{ moment }}, 'UTC')
@@ -134,7 +152,7 @@
 
 {#- A query of the column `date_day`: each day from first to last. -#}
 {% macro days_between(first, last, relation) %}
-    {{- return(adapter.dispatch('days_between', 'streamflow')(first, last, relation)) -}}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__days_between(first, last, relation) }}{%- else -%}{{ default__days_between(first, last, relation) }}{%- endif -%}
 {% endmacro %}
 
 {% macro default__days_between(first, last, relation) -%}
@@ -147,11 +165,6 @@
 {% macro duckdb__days_between(first, last, relation) -%}
     select unnest(generate_series({{ first }}::timestamp, {{ last }}::timestamp, interval '1 day'))::date as date_day
     from {{ relation }}
-{%- endmacro %}
-
-{#- The index of an incremental table on its load time. DuckDB prunes by the smallest and largest value of row groups. -#}
-{% macro load_time_index() -%}
-    {{ return([] if target.type == 'duckdb' else [{'columns': ['loaded_at']}]) }}
 {%- endmacro %}
 
 {#- For a lake in S3, DuckDB takes the credentials that every AWS client finds: variables, files or the pod's account. -#}

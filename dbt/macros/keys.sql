@@ -1,5 +1,7 @@
 {#- A key from text columns: equal parts give equal keys, and ('a', 'bc') gives another key than ('ab', 'c'). -#}
-{% macro key_of(columns) %}{{ return(adapter.dispatch('key_of', 'streamflow')(columns)) }}{% endmacro %}
+{% macro key_of(columns) %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__key_of(columns) }}{%- else -%}{{ default__key_of(columns) }}{%- endif -%}
+{% endmacro %}
 
 {% macro default__key_of(columns) -%}
     md5(jsonb_build_array({{ columns | join(', ') }})::text)

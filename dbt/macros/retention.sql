@@ -1,5 +1,7 @@
 {#- The moment from which retention has deleted no row of a raw table: every deleted row was loaded before it. -#}
-{% macro kept_since(raw_table) %}{{ return(adapter.dispatch('kept_since', 'streamflow')(raw_table)) }}{% endmacro %}
+{% macro kept_since(raw_table) %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__kept_since(raw_table) }}{%- else -%}{{ default__kept_since(raw_table) }}{%- endif -%}
+{% endmacro %}
 
 {% macro duckdb__kept_since(raw_table) -%}
     '-infinity'::timestamptz
@@ -16,7 +18,9 @@
     Stops a run with --full-refresh if it would erase rows of gold that raw no longer holds. The variable
     erase_gold_history allows it.
 -#}
-{% macro refuse_to_erase_history() %}{{ return(adapter.dispatch('refuse_to_erase_history', 'streamflow')()) }}{% endmacro %}
+{% macro refuse_to_erase_history() %}
+    {%- if target.type == 'duckdb' -%}{{ duckdb__refuse_to_erase_history() }}{%- else -%}{{ default__refuse_to_erase_history() }}{%- endif -%}
+{% endmacro %}
 
 {#- Files that were removed from the lake held the oldest loads, so gold then has rows older than the oldest in the lake. -#}
 {% macro duckdb__refuse_to_erase_history() %}

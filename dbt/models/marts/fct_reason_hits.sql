@@ -3,7 +3,7 @@
     incremental_strategy='delete+insert',
     unique_key='transaction_key',
     pre_hook='{{ delete_reasons_of_changed_transactions() }}',
-    indexes=load_time_index()
+    indexes=[] if target.type == 'duckdb' else [{'columns': ['loaded_at']}]
 ) }}
 
 with transactions as (

@@ -2,7 +2,7 @@
     materialized='incremental',
     incremental_strategy='merge',
     unique_key='transaction_key',
-    indexes=load_time_index()
+    indexes=[] if target.type == 'duckdb' else [{'columns': ['loaded_at']}]
 ) }}
 
 with transactions as (
