@@ -101,7 +101,7 @@ def lake_jars(folder: Path) -> list[str]:
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_broker(settings, settings.broker("lake"))
+    check_broker(settings, settings.broker("lake"), transactional=False)
     settings = settings.model_copy(update={"checkpoint_interval_ms": settings.lake_checkpoint_interval_ms})
     env, t_env = stream_environment(settings, jars=lake_jars(settings.lake_jars))
     check_restore(t_env, "lake", settings)

@@ -119,11 +119,12 @@ def _slowest(dbt: Dbt) -> dict[str, float]:
 
 def _settings(lake: Path) -> Settings:
     """Return settings with a lake; dbt's target ``lake`` reads no other."""
-    unused = {"host": "unused", "port": 1, "database": "unused", "user": "unused", "password": "unused"}
-    return Settings(
-        kafka_bootstrap_servers="unused", flink_rest_url="unused", checkpoint_dir="unused", savepoint_dir="unused",
-        lake_path=str(lake), **{f"postgres_{name}": value for name, value in unused.items()},
-    )  # fmt: skip
+    values = {
+        "kafka_bootstrap_servers": "unused", "flink_rest_url": "unused", "checkpoint_dir": "unused",
+        "savepoint_dir": "unused", "postgres_host": "unused", "postgres_port": 1, "postgres_database": "unused",
+        "postgres_user": "unused", "postgres_password": "unused", "lake_path": str(lake),
+    }  # fmt: skip
+    return Settings.model_validate(values)
 
 
 if __name__ == "__main__":
