@@ -18,6 +18,7 @@ from flink_jobs.database_logins import DatabaseLogins, DatabaseRole
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.guarantee import Guarantee
+from flink_jobs.lake_settings import LakeSettings
 from flink_jobs.libpq import connection_string
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +40,7 @@ KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
 DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
 
 
-class Settings(DatabaseLogins):
+class Settings(DatabaseLogins, LakeSettings):
     """Addresses, credentials and job options. The variable is ``STREAMFLOW_`` plus the field's name in capitals."""
 
     model_config = SettingsConfigDict(
@@ -105,20 +106,6 @@ class Settings(DatabaseLogins):
         pattern=r"^(s3://[^/]+|file:///|/).*",
         description="place where models are published: a folder or s3://bucket/prefix; the job copies missing versions "
         "from it into its model folder; default: the model folder itself",
-    )
-    lake_path: str | None = Field(
-        default=None,
-        pattern=r"^(s3://[^/]+|file:///|/).*",
-        description="folder or s3://bucket/prefix to which the lake job writes decisions as Parquet; default: no lake",
-    )
-    lake_checkpoint_interval_ms: int = Field(
-        default=60_000,
-        ge=1_000,
-        description="time between checkpoints of the lake job; each writes one file per subtask and day of loading",
-    )
-    lake_jars: Path = Field(
-        default_factory=lambda: Path(os.environ.get("STREAMFLOW_TOOLS_DIR") or REPO_ROOT / ".tools") / "jars" / "lake",
-        description="folder of the jars that only the lake job loads; the same on every TaskManager",
     )
     model_budget_ms: int = Field(
         default=5, ge=1, description="longest time for one score; a model that repeatedly takes longer is disabled"
