@@ -19,7 +19,7 @@
             make_timestamptz(event_time_ms * 1000) as event_time,
             make_timestamptz(processing_time_ms * 1000) as processing_time
         from read_parquet('{{ env_var("STREAMFLOW_LAKE_PATH") }}/decisions/*/part-*', hive_partitioning = true)
-    )
+    ) as lake_decisions
 {%- endmacro %}
 
 {#-

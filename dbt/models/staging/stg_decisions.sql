@@ -1,6 +1,6 @@
 with source as (
 
-    select * from {{ decisions_relation() }} as decisions
+    select * from {{ decisions_relation() }}
 
 )
 
