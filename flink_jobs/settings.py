@@ -125,7 +125,7 @@ class Settings(DatabaseLogins, LakeSettings):
         default="thread", description="thread: Python inside the TaskManager's JVM; process: a process beside it"
     )
     crossing: Crossing = Field(
-        default="single", description="how records reach Python (ADR 27); auto: batched if it can run, else single"
+        default="auto", description="how records reach Python (ADR 27); auto: batched if it can run, else single"
     )
     batch_delay_ms: int = Field(default=5, ge=1, le=1_000, description="longest wait of a record for its batch, in ms")
     start_from: StartFrom = Field(

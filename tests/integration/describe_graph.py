@@ -21,8 +21,8 @@ def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
     """Return an environment with the graph of ``archive``, ``lake`` or ``detect``, also in another mode or crossing."""
     if job.endswith("process mode"):
         settings = settings.model_copy(update={"execution_mode": "process"})
-    if job.endswith("batched crossing"):
-        settings = settings.model_copy(update={"crossing": "batched"})
+    if job.endswith("single crossing"):
+        settings = settings.model_copy(update={"crossing": "single"})
     env, t_env = stream_environment(settings, jars=lake.lake_jars(settings.lake_jars) if job == "lake" else ())
     if job.startswith("detect"):
         build_detector(env, t_env, detect.wiring(settings), detect.detector_settings(settings))

@@ -30,7 +30,7 @@ SETTINGS = {
     "LAKE_PATH": "/nowhere/lake",
 }
 IN_PROCESS = "detect in process mode"
-BATCHED = "detect in the batched crossing"
+SINGLE = "detect in the single crossing"
 ENDS = {"SourceTransformation", "SinkTransformation"}
 EDGES = {"PartitionTransformation", "SideOutputTransformation", "UnionTransformation"}
 DETECTOR_KINDS = {"PythonKeyedBroadcastStateTransformation", "TwoInputTransformation"}
@@ -45,7 +45,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
     flink.prepare(home, rest_port=9, rpc_port=9)
     env = flink.environment(home, toolchain.find_java(), "graph")
     env |= {f"STREAMFLOW_{name}": value for name, value in SETTINGS.items()}
-    command = [sys.executable, str(SCRIPT), "detect", BATCHED, IN_PROCESS, "archive", "lake"]
+    command = [sys.executable, str(SCRIPT), "detect", SINGLE, IN_PROCESS, "archive", "lake"]
     done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Graph] = orjson.loads(done.stdout.splitlines()[-1])
@@ -59,11 +59,11 @@ def of_ours(graph: Graph) -> set[str]:
 
 
 def test_operators_with_state_have_the_uids_of_the_list(graphs: dict[str, Graph]) -> None:
-    assert of_ours(graphs["detect"]) == of_ours(graphs[BATCHED]) == set(uids.DETECT_UIDS)
+    assert of_ours(graphs["detect"]) == of_ours(graphs[SINGLE]) == set(uids.DETECT_UIDS)
     assert of_ours(graphs["archive"]) == set(uids.ARCHIVE_UIDS)
 
 
-@pytest.mark.parametrize("job", ["detect", BATCHED, "archive", "lake"])
+@pytest.mark.parametrize("job", ["detect", SINGLE, "archive", "lake"])
 def test_every_operator_has_a_unique_uid(job: str, graphs: dict[str, Graph]) -> None:
     graph = graphs[job]
     given = [item for item in graph["given"] if item["kind"] not in EDGES]
@@ -73,16 +73,14 @@ def test_every_operator_has_a_unique_uid(job: str, graphs: dict[str, Graph]) -> 
     assert [uid for uid, count in Counter(item["uid"] for item in given).items() if count > 1] == []
 
 
-def test_the_detector_runs_in_the_jvm_and_is_the_only_python_operator(graphs: dict[str, Graph]) -> None:
-    python = [item for item in graphs["detect"]["operators"] if "Python" in item["kind"]]
+def test_the_single_crossing_runs_in_the_jvm_and_is_the_only_python_operator(graphs: dict[str, Graph]) -> None:
+    python = [item for item in graphs[SINGLE]["operators"] if "Python" in item["kind"]]
     assert [(item["uid"], item["kind"]) for item in python] == [(uids.DETECTOR, "EmbeddedPythonKeyedCoProcessOperator")]
 
 
-def test_the_batched_crossing_needs_no_other_operator(
-    graphs: dict[str, Graph],
-) -> None:
+def test_the_batched_crossing_is_the_default_and_needs_no_other_operator(graphs: dict[str, Graph]) -> None:
     """Java's sources, detector and sinks, with no SQL and no second Python operator between them."""
-    operators = graphs[BATCHED]["operators"]
+    operators = graphs["detect"]["operators"]
     assert [item["kind"] for item in operators if item["uid"] == uids.DETECTOR] == ["BatchedDetectorOperator"]
     others = {item["uid"].removeprefix("Sink Committer: ") for item in operators}
     assert others == set(uids.DETECT_UIDS)
@@ -102,7 +100,7 @@ def test_the_lake_has_no_python_operator_and_reads_the_topic_once_per_format(gra
 
 
 def test_process_mode_changes_the_detector_but_no_uid(graphs: dict[str, Graph]) -> None:
-    detect, other = graphs["detect"], graphs[IN_PROCESS]
+    detect, other = graphs[SINGLE], graphs[IN_PROCESS]
 
     def kinds(graph: Graph) -> Counter[tuple[str, str]]:
         return Counter((item["uid"], item["kind"]) for item in graph["operators"])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tests.lab.benchmarks.workload import InputMessage
 
 OURS, EVALUATOR = "StreamFlow, exactly-once, RocksDB", "the evaluator in a loop, no engine"
+SINGLE = "StreamFlow, one record at a time"
+ONE_AT_A_TIME = JobPlan(settings={"STREAMFLOW_CROSSING": "single"})
 BYTEWAX, QUIX = peers_env.BYTEWAX, peers_env.QUIX_EXACTLY_ONCE
 FOREVER_MS = 2**62
 METHOD = (
@@ -76,8 +78,10 @@ def run_evaluator(messages: Sequence[InputMessage], model_dir: Path, kept: int =
     return rate, outputs.digest(decisions)
 
 
-def run_detector(rig: Rig, messages: Sequence[InputMessage], plan: JobPlan, expected: str) -> EngineRun:
-    """Run our job over the messages.
+def run_detector(
+    rig: Rig, messages: Sequence[InputMessage], plan: JobPlan, expected: str, name: str = OURS
+) -> EngineRun:
+    """Run our job over the messages; ``name`` is its name in the report.
 
     Raises:
         WrongOutputError: its decisions differ from those of the evaluator.
@@ -86,8 +90,8 @@ def run_detector(rig: Rig, messages: Sequence[InputMessage], plan: JobPlan, expe
         with rig.meter() as meter, rig.detector(prefix, plan) as job_id:
             busy = rig.await_consumed(prefix, job_id, len(messages))
             written = outputs.read_written(rig.broker, prefix, len(messages))
-        outputs.require_equal(written, expected, OURS)
-        return EngineRun(OURS, steady_rate(written.appended_ms, meter), busy)
+        outputs.require_equal(written, expected, name)
+        return EngineRun(name, steady_rate(written.appended_ms, meter), busy)
 
 
 def warm_up(rig: Rig, messages: Sequence[InputMessage], expected: str, parallelism: int = 1) -> None:
@@ -123,6 +127,7 @@ def measure(
         starts: list[Callable[[], EngineRun]] = [
             partial(EngineRun, EVALUATOR, rate),
             partial(run_detector, rig, messages, JobPlan(), expected),
+            partial(run_detector, rig, messages, ONE_AT_A_TIME, expected, SINGLE),
             partial(run_peer, rig, messages, QUIX, expected),
             partial(run_peer, rig, messages, BYTEWAX, expected),
         ]
