@@ -10,8 +10,9 @@ from flink_jobs.settings import Settings
 
 def main(settings: Settings) -> None:
     """Build and submit the job in process mode, with an operator that expects thread mode."""
-    env, t_env = stream_environment(settings.model_copy(update={"execution_mode": "process"}))
-    build_detector(env, t_env, wiring(settings), replace(detector_settings(settings), execution_mode="thread"))
+    in_process = settings.model_copy(update={"execution_mode": "process"})
+    env, t_env = stream_environment(in_process)
+    build_detector(env, t_env, wiring(in_process), replace(detector_settings(settings), execution_mode="thread"))
     env.execute_async(JOB_NAME)
 
 

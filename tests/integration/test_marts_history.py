@@ -64,7 +64,7 @@ def renamed(cards: DecidedCards, name: str) -> DecidedCards:
 
 @pytest.fixture(scope="module")
 def cards() -> DecidedCards:
-    return decide(900)
+    return decide(1500)
 
 
 def test_gold_keeps_its_rows_and_builds_after_100_and_500_days(

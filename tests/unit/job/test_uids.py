@@ -39,7 +39,7 @@ def test_released_uids_with_state_are_still_there_in_their_order() -> None:
 
 
 def test_uids_are_unique() -> None:
-    for names in (uids.DETECT_UIDS, (*uids.ARCHIVE_UIDS, *uids.RETIRED)):
+    for names in (uids.DETECT_UIDS, uids.LAKE_UIDS, (*uids.ARCHIVE_UIDS, *uids.RETIRED)):
         assert len(set(names)) == len(names)
 
 
@@ -51,5 +51,5 @@ def test_released_states_keep_their_names_and_key_groups() -> None:
 
 def test_every_constant_is_in_the_list_of_its_job() -> None:
     constants = {value for name, value in vars(uids).items() if name.isupper() and isinstance(value, str)} - set(STATES)
-    assert constants == {*uids.DETECT_UIDS, uids.ARCHIVE_LETTERS_SINK}
+    assert constants == {*uids.DETECT_UIDS, *uids.LAKE_UIDS, uids.ARCHIVE_LETTERS_SINK}
     assert {archive.topic for archive in ARCHIVES} == set(uids.ARCHIVED)
