@@ -36,6 +36,9 @@ _SHOWN_NODES = re.compile(r"model |snapshot|relation|loaded seed")
 def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that ``dbt/profiles.yml`` reads, on top of ``base``."""
     user, password = settings.postgres_login("transformer")
+    lake = {}
+    if settings.lake_path is not None:
+        lake["STREAMFLOW_LAKE_PATH"] = settings.lake_path.removeprefix("file://").rstrip("/")
     return {
         **base,
         "STREAMFLOW_POSTGRES_HOST": settings.postgres_host,
@@ -45,7 +48,7 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
         "STREAMFLOW_POSTGRES_TRANSFORMER_PASSWORD": password.get_secret_value(),
         "STREAMFLOW_POSTGRES_SSL_MODE": settings.postgres_ssl_mode,
         "STREAMFLOW_POSTGRES_CA_FILE": str(settings.postgres_ca_file or ""),
-        "STREAMFLOW_LAKE_PATH": (settings.lake_path or "").removeprefix("file://").rstrip("/"),
+        **lake,
         "DO_NOT_TRACK": "1",
     }
 
