@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from api import errors
 from api.access import RateLimits
 from api.answers import Answers
+from api.cases.service import Cases
 from api.database import Database
 from api.deciding import Decider
 from api.decisions import Decisions
@@ -41,6 +42,7 @@ def build_services(settings: Settings, own: ApiSettings) -> Services:
         database=database,
         decisions=decisions,
         answers=answers,
+        cases=Cases(database, decisions, own),
         decider=Decider(lane, answers, decisions, watch, metrics, own),
         lane=lane,
         keys=KeyRing(database, own),

@@ -36,6 +36,13 @@ _HISTORY: Final = """
         AND event_time_ms <= %(until_ms)s
     ORDER BY event_time_ms DESC LIMIT %(limit)s
 """
+_CASE: Final = f"""
+    SELECT {_COLUMNS}, a.contributions FROM (
+        SELECT customer_id, transaction_id, event_time_ms FROM cases.alerts WHERE case_id = %(case)s
+        ORDER BY event_time_ms DESC, alert_id LIMIT %(limit)s) AS c
+    JOIN raw.decisions d USING (customer_id, transaction_id, event_time_ms)
+    LEFT JOIN raw.alerts a USING (customer_id, transaction_id, event_time_ms)
+"""  # noqa: S608 - constant column names
 _SENT: Final = """
     SELECT customer_id, answer FROM api.answers
     WHERE transaction_id = %(transaction)s AND (%(customer)s::text IS NULL OR customer_id = %(customer)s)
@@ -69,6 +76,11 @@ class Decisions:
         """Return up to two transactions with this id that were sent through the API."""
         rows = await self._database.rows(_SENT, {"transaction": transaction, "customer": customer})
         return [Sent(row["customer_id"], row["answer"]) for row in rows]
+
+    async def of_case(self, case_id: int, limit: int) -> dict[tuple[str, int], Decision]:
+        """Return the decisions of the newest alerts of a case, by transaction id and event time."""
+        rows = await self._database.rows(_CASE, {"case": case_id, "limit": limit})
+        return {(row["transaction_id"], row["event_time_ms"]): self._decision(row) for row in rows}
 
     async def one(self, customer: str, transaction: str) -> Decision | None:
         """Return the newest decision on a transaction, ``None`` if there is none."""

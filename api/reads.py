@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import orjson
 import psycopg
-from psycopg.rows import dict_row
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
 
 from api.database import Database
 
@@ -67,21 +68,29 @@ async def record_read(database: Database, read: Read) -> None:
         ApiError: the database does not answer (503): without its record there is no read.
     """
     async with database.connection() as connection, connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        last = await (await connection.execute(_LAST)).fetchone()
-        previous = START if last is None else last["row_sha256"]
-        row = {
-            "read_id": 1 if last is None else last["read_id"] + 1,
-            "happened_at_ms": time.time_ns() // 1_000_000,
-            "actor": read.actor,
-            "action": read.action,
-            "customer_id": read.customer_id,
-            "request_id": read.request_id,
-            "detail": read.detail,
-            "previous_sha256": previous,
-        }
-        row["row_sha256"] = row_sha256(row, previous)
-        await connection.execute(_INSERT, row)
+        await add_read(connection, read)
+
+
+async def add_read(connection: AsyncConnection[DictRow], read: Read) -> None:
+    """Add a read, or a change of customer data, to the chain in the caller's transaction.
+
+    Make it the last statement of the transaction: every other one that adds to the chain waits for its commit.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    last = await (await connection.execute(_LAST)).fetchone()
+    previous = START if last is None else last["row_sha256"]
+    row = {
+        "read_id": 1 if last is None else last["read_id"] + 1,
+        "happened_at_ms": time.time_ns() // 1_000_000,
+        "actor": read.actor,
+        "action": read.action,
+        "customer_id": read.customer_id,
+        "request_id": read.request_id,
+        "detail": read.detail,
+        "previous_sha256": previous,
+    }
+    row["row_sha256"] = row_sha256(row, previous)
+    await connection.execute(_INSERT, row)
 
 
 def verify_chain(rows: Iterable[Mapping[str, Any]], expect: str | None = None) -> ChainReport:

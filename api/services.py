@@ -10,6 +10,7 @@ from fastapi import Request
 if TYPE_CHECKING:
     from api.access import RateLimits
     from api.answers import Answers
+    from api.cases.service import Cases
     from api.database import Database
     from api.deciding import Decider
     from api.decisions import Decisions
@@ -28,6 +29,7 @@ class Services:
     database: Database
     decisions: Decisions
     answers: Answers
+    cases: Cases
     decider: Decider
     lane: Lane | None
     """``None`` in tests that replace Kafka."""

@@ -54,6 +54,15 @@ class ApiSettings(BaseSettings):
     )
     refresh_s: float = Field(default=5.0, gt=0, description="time between two reads of the configuration in force")
 
+    case_days: int = Field(default=30, ge=1, description="alerts that were loaded in this time become cases")
+    case_every_s: float = Field(default=2.0, gt=0, description="time between two searches for new alerts")
+    case_sla_minutes: int = Field(default=240, ge=1, description="time until a case is due")
+    case_urgent_from: float = Field(
+        default=1_000.0, ge=0, description="expected loss (main currency unit) from which a case is urgent"
+    )
+    case_urgent_sla_minutes: int = Field(default=30, ge=1, description="time until an urgent case is due")
+    case_undo_s: float = Field(default=10.0, ge=0, le=3_600, description="time in which a verdict can be undone")
+
     @model_validator(mode="after")
     def _thresholds_ascend(self) -> Self:
         if self.review_from > self.decline_from:

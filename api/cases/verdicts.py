@@ -1,0 +1,89 @@
+"""From a verdict to labels, and to the rows of the outbox that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from api.cases.documents import Verdict, VerdictRequest
+from api.cases.store import Connection
+from api.errors import ApiError
+from flink_jobs.core.documents import Finding
+from flink_jobs.core.label import Label
+
+SOURCE: Final = "analyst"
+MOST_LABELS: Final = 5_000
+_TRANSACTIONS: Final = """
+    SELECT DISTINCT customer_id, transaction_id FROM cases.alerts WHERE case_id = %(case)s
+    ORDER BY transaction_id LIMIT %(limit)s
+"""
+_ADD: Final = """
+    INSERT INTO cases.outbox (outbox_id, kind, case_id, payload, not_before)
+    SELECT id, 'label', %(case)s, payload::jsonb, %(not_before)s
+    FROM unnest(%(ids)s::text[], %(payloads)s::text[]) AS label (id, payload)
+"""
+_CANCEL: Final = """
+    UPDATE cases.outbox SET cancelled_at = now()
+    WHERE case_id = %(case)s AND kind = 'label' AND created_at = %(created)s
+        AND sent_at IS NULL AND attempts = 0 AND cancelled_at IS NULL
+    RETURNING outbox_id
+"""
+_COUNT: Final = """
+    SELECT count(*) AS labels FROM cases.outbox
+    WHERE case_id = %(case)s AND kind = 'label' AND created_at = %(created)s
+"""
+
+
+async def transactions(connection: Connection, case_id: int, wanted: Sequence[str] | None) -> list[tuple[str, str]]:
+    """Return the customer and transaction ids that a verdict labels.
+
+    Raises:
+        ApiError: a wanted transaction is not in the case, or the case has too many (422).
+    """
+    cursor = await connection.execute(_TRANSACTIONS, {"case": case_id, "limit": 100_000})
+    known = [(row["customer_id"], row["transaction_id"]) for row in await cursor.fetchall()]
+    if wanted is not None:
+        missing = set(wanted) - {transaction for _, transaction in known}
+        if missing:
+            raise ApiError(422, "not_in_case", "a transaction is not in the case", "name transactions of its alerts")
+        known = [pair for pair in known if pair[1] in set(wanted)]
+    if len(known) > MOST_LABELS:
+        raise ApiError(
+            422, "too_many_labels", f"the case has more than {MOST_LABELS} transactions", "give transaction_ids"
+        )
+    return known
+
+
+def labels_of(pairs: Sequence[tuple[str, str]], request: VerdictRequest, actor: str, at: datetime) -> list[Label]:
+    """Return the labels of a verdict; ``unsure`` has none."""
+    if request.verdict is Verdict.UNSURE:
+        return []
+    finding, at_ms = Finding(request.verdict.value), int(at.timestamp() * 1_000)
+    return [
+        Label(transaction, customer, finding, SOURCE, at_ms, actor, request.reason) for customer, transaction in pairs
+    ]
+
+
+async def add_labels(connection: Connection, row: Mapping[str, Any], labels: Sequence[Label], undo: timedelta) -> None:
+    """Put labels into the outbox; the relay sends them after the time to undo."""
+    if labels:
+        await connection.execute(
+            _ADD,
+            {
+                "case": row["case_id"],
+                "not_before": row["now"] + undo,
+                "ids": [label.id for label in labels],
+                "payloads": [orjson.dumps(label.document()).decode() for label in labels],
+            },
+        )
+
+
+async def cancel_labels(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Cancel the labels of a case's verdict; return whether the relay had taken none of them."""
+    where = {"case": row["case_id"], "created": row["verdict_at"]}
+    counted = (await (await connection.execute(_COUNT, where)).fetchall())[0]["labels"]
+    cancelled = await (await connection.execute(_CANCEL, where)).fetchall()
+    return len(cancelled) == int(counted)
