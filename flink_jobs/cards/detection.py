@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from flink_jobs.cards.card_files import file_kind
 from flink_jobs.cards.dialect import DEFAULT, Dialect
 from flink_jobs.cards.json_rows import json_rows
 from flink_jobs.cards.parquet_rows import parquet_rows
+from flink_jobs.cards.quoted_lines import joined
 from flink_jobs.cards.row_errors import RowError
 from flink_jobs.cards.streams import BYTE_ORDER_MARK, opened
 
@@ -99,7 +101,8 @@ def _csv_sample(path: Path) -> Sample:
     notes: list[str] = []
     encoding = _encoding(raw, notes)
     text = raw.removeprefix(BYTE_ORDER_MARK).decode(encoding, errors="replace")
-    lines = [line for line in text.splitlines() if line.strip()]
+    # Only these bytes end a line: a name may hold other separators, such as U+2028.
+    lines = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
     if len(raw) == SAMPLE_BYTES:
         lines = lines[:-1]  # the last line may be cut
     lines = lines[: SAMPLE_ROWS + 1]
@@ -113,10 +116,38 @@ def _csv_sample(path: Path) -> Sample:
     if quote == "'":
         notes.append("quote ': cells of the sample are in single quotes")
     dialect = replace(DEFAULT, delimiter=delimiter, encoding=encoding, quote=quote)
-    cells = [next(csv.reader((line,), delimiter=delimiter, quotechar=quote), []) for line in (head, *body)]
-    names = cells[0] if cells else []
-    rows = [dict(zip(names, row, strict=False)) for row in cells[1:] if len(row) >= len(names)]
+    names = _loose(head, dialect)
+    if (whole := _with_line_breaks(body, dialect, len(names))) is not None:
+        notes.append("line breaks: with them, each row of the sample has the cells of the header")
+        body, dialect = whole, replace(dialect, has_line_breaks=True)
+    cells = [_loose(line, dialect) for line in body]
+    rows = [dict(zip(names, row, strict=False)) for row in cells if len(row) >= len(names)]
     return Sample("csv", dialect, names, rows, notes)
+
+
+def _loose(line: str, dialect: Dialect) -> list[str]:
+    """Return the cells of a line, also if its quotes do not pair."""
+    text = io.StringIO(line.replace("\r", " "))
+    return next(csv.reader(text, delimiter=dialect.delimiter, quotechar=dialect.quote), [])
+
+
+def _with_line_breaks(lines: list[str], dialect: Dialect, width: int) -> list[str] | None:
+    """Return the rows if quoted cells with line breaks explain every line whose quotes do not pair; else None."""
+
+    def split(row: bytes) -> list[str]:
+        text = row.decode("utf-8").rstrip("\n")
+        found = list(csv.reader(io.StringIO(text), delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True))
+        return found[0] if len(found) == 1 else []
+
+    numbered = ((number, f"{line}\n".encode()) for number, line in enumerate(lines))
+    rows = [raw for _, raw in joined(numbered, split, width) if raw is not None]
+    if len(rows) == len(lines):
+        return None
+    try:
+        is_whole = all(len(split(row)) >= width for row in rows[:-1])  # the sample may cut the last row
+    except csv.Error:
+        return None
+    return [row.decode("utf-8").rstrip("\n") for row in rows] if is_whole else None
 
 
 def _encoding(raw: bytes, notes: list[str]) -> str:

@@ -10,6 +10,7 @@ import orjson
 
 from flink_jobs.cards.card_files import SkippedRows, read_events
 from flink_jobs.cards.row_errors import BY_MAPPING
+from flink_jobs.cards.time_hints import detail_in_file
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.transaction import Rejection
 
@@ -99,7 +100,8 @@ def inspect_file(
     for event in progress(itertools.islice(read_events(path, mapping, skipped), limit)):
         answer = parse_transaction(orjson.dumps(event.transaction), now_ms)
         if isinstance(answer, Rejection):
-            result.refuse(answer.reason.value, "detector", f"row {event.row}: {answer.detail}")
+            detail = detail_in_file(answer, mapping, event.transaction["event_time_ms"])
+            result.refuse(answer.reason.value, "detector", f"row {event.row}: {detail}")
             continue
         result.accepted += 1
         result.labels[{True: "fraud", False: "genuine", None: "unlabelled"}[event.label]] += 1

@@ -76,6 +76,7 @@ class ColumnMapping:
     currency: Source
     assumes_currency: bool
     event_time: Source
+    time_format: str
     millis: Callable[[Cell], int]
     texts: tuple[tuple[str, Source], ...]
     location: tuple[Source, Source] | None
@@ -231,7 +232,7 @@ def load_mapping(path: Path) -> ColumnMapping:
     fields = top.section("fields")
     amount, exponent, amount_format, skips_refunds = read_amount(fields)
     currency = read_optional(fields, "currency")
-    event_time, millis = read_event_time(fields)
+    event_time, time_format, millis = read_event_time(fields)
     label, label_values = read_label(top)
     mapping = ColumnMapping(
         path=path,
@@ -245,6 +246,7 @@ def load_mapping(path: Path) -> ColumnMapping:
         currency=currency or Source("fields.currency", None, ASSUMED_CURRENCY),
         assumes_currency=currency is None,
         event_time=event_time,
+        time_format=time_format,
         millis=millis,
         texts=tuple((name, source) for name in TEXT_FIELDS if (source := read_optional(fields, name)) is not None),
         location=read_location(fields),

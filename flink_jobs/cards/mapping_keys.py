@@ -94,8 +94,8 @@ def read_amount(fields: Section) -> tuple[Source, int | None, AmountFormat | Non
     return source, 0 if unit == "minor" else exponent, form, refunds == "skip"
 
 
-def read_event_time(fields: Section) -> tuple[Source, Callable[[Cell], int]]:
-    """Return the source of the time and its converter to milliseconds since the epoch.
+def read_event_time(fields: Section) -> tuple[Source, str, Callable[[Cell], int]]:
+    """Return the source of the time, its format, and its converter to milliseconds since the epoch.
 
     Raises:
         DocumentError: a key is not valid, or the format names no full date.
@@ -108,7 +108,7 @@ def read_event_time(fields: Section) -> tuple[Source, Callable[[Cell], int]]:
         raise part.error("timezone", str(cause), "write a name such as UTC or Europe/Zurich") from None
     convert = _offset(part, zone) if time_format == "offset" else _clock(part, time_format, zone)
     part.close()
-    return source, convert
+    return source, time_format, convert
 
 
 def _clock(part: Section, time_format: str, zone: tzinfo) -> Callable[[Cell], int]:

@@ -124,7 +124,8 @@ def _reads(cell: str, pattern: str) -> bool:
 
 def amount_keys(cells: Sequence[str], column: str) -> tuple[str, bool, str]:
     """Return the keys of the amount, whether they are sure, and the reason. The unit is never sure without decimals."""
-    symbols = Counter(symbol for cell in cells if (symbol := re.sub(r"[\d.,'\s+-]", "", cell)))
+    numbers = [cell for cell in cells if re.search(r"\d", cell)]
+    symbols = Counter(symbol for cell in numbers if (symbol := re.sub(r"[\d.,'\s+-]", "", cell)))
     symbol = symbols.most_common(1)[0][0] if symbols else ""
     plain = [re.sub(r"[^\d.,']", "", cell) for cell in cells]
     keys = [f'symbol: "{symbol}"'] if symbol else []
@@ -266,10 +267,12 @@ def as_yaml(sample: Sample, guesses: Sequence[Guess], label: Guess | None) -> st
     lines = []
     if sample.kind == "csv" and sample.dialect != DEFAULT:
         dialect = sample.dialect
-        lines.append(
-            f"file: {{delimiter: {json.dumps(dialect.delimiter)}, quote: {json.dumps(dialect.quote)}, "
-            f"encoding: {dialect.encoding}}}"
-        )
+        keys = f"delimiter: {json.dumps(dialect.delimiter)}, quote: {json.dumps(dialect.quote)}"
+        keys += f", encoding: {dialect.encoding}"
+        if dialect.has_line_breaks:
+            lines.append(f"file: {{{keys}, line_breaks: true}}  # check: quoted cells hold line breaks")
+        else:
+            lines.append(f"file: {{{keys}}}")
     lines.append("fields:")
     lines += [f"  {_line(guess)}" for guess in guesses]
     lines += [_line(label)] if label else []

@@ -118,12 +118,12 @@ def use_file(
         UserError: the file cannot be read, or a row cannot be read and is not skipped.
     """
     columns = mapping_for(path, mapping)
-    skipped, rejected = SkipList(path, takes_errors=skip_bad_rows), RejectedRows()
+    skipped, rejected = SkipList(path, takes_errors=skip_bad_rows), RejectedRows(columns)
 
     def read() -> Iterable[SourceEvent]:
         nonlocal skipped, rejected
         skipped.discard()
-        skipped, rejected = SkipList(path, takes_errors=skip_bad_rows), RejectedRows()
+        skipped, rejected = SkipList(path, takes_errors=skip_bad_rows), RejectedRows(columns)
         return read_events(path, columns, skipped)
 
     def sorting(number: int) -> None:

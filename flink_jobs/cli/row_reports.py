@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flink_jobs.cards.card_files import SkippedRows, SourceEvent
+from flink_jobs.cards.time_hints import detail_in_file
 from flink_jobs.cli.output import say
 from flink_jobs.settings import stack_home
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from flink_jobs.cards.card_files import RowError
+    from flink_jobs.cards.mapping import ColumnMapping
     from flink_jobs.core.transaction import Rejection
 
 
@@ -67,17 +69,20 @@ class RejectedRows:
     """Counts the rows that the detector would reject.
 
     Attributes:
+        mapping: the mapping of the file.
         by_reason: number of rows by reason.
         first: the first row and its problem; empty if there is none.
     """
 
+    mapping: ColumnMapping
     by_reason: Counter[str] = field(default_factory=Counter)
     first: str = ""
 
     def add(self, event: SourceEvent, rejection: Rejection) -> None:
         """Count one row."""
-        place = f"transaction {event.transaction['transaction_id']!r}" if event.row is None else f"row {event.row}"
-        self.first = self.first or f"{place}: {rejection.detail}"
+        if not self.first:
+            place = f"transaction {event.transaction['transaction_id']!r}" if event.row is None else f"row {event.row}"
+            self.first = f"{place}: {detail_in_file(rejection, self.mapping, event.transaction['event_time_ms'])}"
         self.by_reason[rejection.reason.value] += 1
 
     def report(self) -> None:

@@ -155,8 +155,20 @@ def mounted(manifests: list[Manifest]) -> Complaints:
                     yield f"{name}: {container['name']} reads a ConfigMap that does not exist"
 
 
+def keeps_state(manifests: list[Manifest]) -> Complaints:
+    """Each change of a Flink job is an upgrade from its state; state that no operator restores stops the upgrade."""
+    for item in manifests:
+        if item["kind"] != "FlinkDeployment":
+            continue
+        job = item["spec"]["job"]
+        if job.get("upgradeMode") != "savepoint":
+            yield f"{name_of(item)}: upgradeMode is not savepoint, so that a change may start the job without state"
+        if job.get("allowNonRestoredState"):
+            yield f"{name_of(item)}: allowNonRestoredState drops state that no operator restores"
+
+
 POLICIES: Final[tuple[Callable[[list[Manifest]], Complaints], ...]] = (
-    restricted, bounded, probed, pinned, no_secrets, disruption, fenced, accounts, mounted,
+    restricted, bounded, probed, pinned, no_secrets, disruption, fenced, accounts, mounted, keeps_state,
 )  # fmt: skip
 
 

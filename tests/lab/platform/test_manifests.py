@@ -163,6 +163,15 @@ UNWISE: dict[str, tuple[Plant, str]] = {
     "a mount without a volume": (
         lambda m: _detect(m)["podTemplate"]["spec"]["volumes"].pop(), "which is not a volume",
     ),
+    "an upgrade without state": (
+        lambda m: _detect(m)["job"].update(upgradeMode="stateless"), "upgradeMode is not savepoint",
+    ),
+    "the operator's default, which is an upgrade without state": (
+        lambda m: _detect(m)["job"].pop("upgradeMode"), "upgradeMode is not savepoint",
+    ),
+    "state that may be dropped": (
+        lambda m: _detect(m)["job"].update(allowNonRestoredState=True), "allowNonRestoredState drops state",
+    ),
     "settings that do not exist": (
         lambda m: _watch(m)["containers"][0]["envFrom"][0]["configMapRef"].update(name="gone"),
         "reads a ConfigMap that does not exist",

@@ -120,6 +120,51 @@ def test_dialect_and_encoding_are_detected(tmp_path: Path) -> None:
     assert result.accepted == 10
 
 
+def test_line_breaks_in_quoted_cells_are_proposed_and_a_lost_quote_is_not(tmp_path: Path) -> None:
+    head = "id,cust,ts,amt,merchant\n"
+    broken = (
+        head + 't1,c,1704067200,9.99,"Joe\'s\nDiner ""X"""\nt2,c,1704067260,1.50,a\u2028b\nt3,c,1704067320,2.50,"Joe\n'
+    )
+    text, path = proposal_of(tmp_path, broken.replace(',"Joe\n', ',"Jo\ne"\n'))
+    assert "line_breaks: true}  # check: quoted cells hold line breaks" in text
+    assert inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS).accepted == 3
+    text, path = proposal_of(tmp_path, head + 't1,c,1704067200,9.99,"Joe\n' + "t2,c,1704067260,1.50,Shop\n" * 3)
+    assert "line_breaks" not in text
+    assert inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS).refused["quote"].count == 1
+
+
+def test_a_truth_value_is_no_currency_symbol(tmp_path: Path) -> None:
+    line = '{"transaction_id":"a","customer_id":"c","amount_minor":5,"currency":"USD","event_time_ms":1704067200000}\n'
+    text, path = proposal_of(tmp_path, line + line.replace(":5,", ":true,"), name="cards.jsonl")
+    assert "symbol" not in text
+    assert inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS).refused["not_a_number"].count == 1
+
+
+@pytest.mark.parametrize(
+    ("time_format", "cell", "hint"),
+    [
+        ("unix_s", "1704067200000", "; the numbers look like unix_ms, but the mapping reads unix_s"),
+        ("unix_s", "1704067200000000", "; the numbers look like unix_us, but the mapping reads unix_s"),
+        ("unix_ms", "1704067200", "; the numbers look like unix_s, but the mapping reads unix_ms"),
+        ("unix_ms", "1704067200000000000", "; the numbers look like unix_ns, but the mapping reads unix_ms"),
+        ("unix_s", "86400", "; if the numbers count from a start, write `format: offset` with `unit` and `start`"),
+        ("iso", "1999-12-31T00:00:00Z", "row 2: event_time_ms is before 2000-01-01"),
+    ],
+)
+def test_a_rejected_time_is_explained_by_the_format_of_the_mapping(
+    tmp_path: Path, time_format: str, cell: str, hint: str
+) -> None:
+    path = tmp_path / "cards.csv"
+    path.write_text(f"id,cust,ts,amt\nt1,c,{cell},9.99\n")
+    mapping = tmp_path / "m.yaml"
+    mapping.write_text(
+        "fields: {transaction_id: id, customer_id: cust, amount: {column: amt, unit: major}, "
+        f"event_time: {{column: ts, format: {time_format}}}}}"
+    )
+    (refusal,) = inspect_file(path, load_mapping(mapping), NOW_MS).refused.values()
+    assert refusal.first.endswith(hint)
+
+
 def test_single_quotes_are_detected(tmp_path: Path) -> None:
     rows = "".join(f"{step},'C1','M{step}',4.55,0\n" for step in range(5))
     text, path = proposal_of(tmp_path, "step,customer,merchant,amount,fraud\n" + rows)

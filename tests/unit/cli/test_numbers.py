@@ -14,6 +14,7 @@ from flink_jobs.cli.app import app
         ["replay", "cards.csv", "--malformed", "nan"],
         ["simulate", "--fraud-rate", "nan"],
         ["simulate", "--rate", "inf"],
+        ["replay", "cards.csv", "--rate", "nan"],
         ["control", "set-alpha", "nan", "--reason", "r"],
         ["control", "rule", "velocity", "--threshold", "nan", "--reason", "r"],
         ["label", "--from-file", "cards.csv", "--delay-days", "inf"],

@@ -75,7 +75,7 @@ def test_training_data_are_sorted_and_left_out_rows_have_reasons(tmp_path: Path,
         "2 rows were left out because the detector would reject them (EVENT_TIME_IN_FUTURE 1, NEGATIVE_AMOUNT 1)"
         in text
     )
-    assert "is it in microseconds instead of milliseconds" in text or "row 4: amount_minor" in text
+    assert "The first rejected row: row 4: amount_minor is negative" in text
     assert len(list((tmp_path / "home" / "skipped").iterdir())) == 1, "the list of the first reading is deleted"
 
 

@@ -47,6 +47,15 @@ def test_spellings_of_one_merchant_match(entry: str, merchant: str) -> None:
     assert Blacklist(merchant=frozenset({entry})).matches(transaction(merchant))
 
 
+def test_a_merchant_with_an_ideographic_space_can_be_sent() -> None:
+    changes: BlacklistChanges = {"merchant": {"add": ["Lawson\u3000Shibuya"]}}
+    document = build_message({"blacklist": changes}, issued_by="i", reason="r", expected_revision=None, now_ms=1)
+    assert "\u3000" in encode_checked(document).decode()
+    applied = apply_control(DetectionConfig(), message(changes))
+    assert isinstance(applied, DetectionConfig)
+    assert applied.blacklist.matches(transaction("Lawson\u3000Shibuya"))
+
+
 def test_other_merchants_and_customers_of_other_case_do_not_match() -> None:
     blacklist = Blacklist(merchant=frozenset({"Shady Goods"}), customer=frozenset({"C1"}))
     assert not blacklist.matches(transaction("Shady Goods Ltd", "c1"))
