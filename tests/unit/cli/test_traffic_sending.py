@@ -53,7 +53,7 @@ def test_a_replay_that_ends_in_the_middle_accounts_for_the_records_it_sent(monke
     settings = SimpleNamespace(broker=lambda _name: None, topic_prefix="p", metrics_host="127.0.0.1")
     monkeypatch.setattr(traffic_sending, "load_settings", lambda: settings)
     monkeypatch.setattr(traffic_sending, "emit", lambda _output, result, _plain: told.append(result["account"]["sent"]))
-    sending = Sending(ReplayPlan(), None, 20.0, 0, Output.JSON, lambda _event, _text, **_fields: None)
+    sending = Sending(ReplayPlan(), None, 20.0, 0, Output.JSON, progress_report(log_json=False))
     with pytest.raises(UserError, match="row 5: 'oops' is not a number; 3 records were sent before"):
         send([], sending)
     assert told == ["account of 3", 3]
