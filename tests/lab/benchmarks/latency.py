@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import threading
 import time
 from dataclasses import dataclass
@@ -10,24 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
-from flink_jobs.waiting import wait_for
 from tests.lab.benchmarks import engines, workload
 from tests.lab.benchmarks.bench_report import ResultSection, number
+from tests.lab.benchmarks.followers import Follower
 from tests.lab.benchmarks.rig import JobPlan, Rig
 from tests.stack_control import kill_taskmanager, start_taskmanager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from multiprocessing.connection import Connection
 
     from flink_jobs.local.stack import Stack
 
 WARM_UP_S = 15.0
+FRESH_S = 45.0
+"""Length of a first run that is not counted: the JVM of a fresh TaskManager compiles in its first minute."""
 PLANS = (
     JobPlan("exactly_once", 5_000),
     JobPlan("exactly_once", 1_000),
@@ -41,7 +41,9 @@ OUTAGE_S = 30.0
 METHOD = (
     "From the Kafka timestamp of a transaction (set by its producer when it sends) to the moment a consumer receives "
     "its decision or its alert: a read_committed consumer for exactly_once, a read_uncommitted one for at_least_once. "
-    f"Alerts are at least once in every run. Sent evenly; the first {WARM_UP_S:.0f} s are not counted. Failover: the "
+    "Each topic has a consumer process of its own. "
+    "Alerts are at least once in every run. Sent evenly; not counted are the first minute of a fresh TaskManager, in "
+    f"which the JVM compiles, and the first {WARM_UP_S:.0f} s of each run. Failover: the "
     "only TaskManager is killed in the middle and started again, and of several alerts of one transaction the first "
     f"counts; *during* are transactions sent up to {OUTAGE_S:.0f} s after the kill, *after* are later ones. "
     "Producer, consumer, broker and job share the machine."
@@ -50,15 +52,17 @@ LIMIT_S = 60.0
 """Longest wait for the remaining decisions after the last transaction was sent."""
 _MARK = b"latency-mark"
 _TICK_S = 0.005
+_REST_S = 1.0
+"""Time for the alerts of the last transactions after their decisions arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
     """One decision or alert: its transaction, and the send time and receive time in ms since the epoch."""
 
-    is_alert: bool
     transaction: str
     received_ms: float
+    is_alert: bool
 
     @property
     def sent_ms(self) -> int:
@@ -75,38 +79,6 @@ class Found:
     rate: float
     during: np.ndarray[Any, Any] | None = None
     """Alerts during a failover."""
-
-
-def follow(broker: Broker, prefix: str, isolation: str, events: int, answer: Connection) -> None:
-    """Consume decisions and alerts until all decisions have arrived or the other end sends something.
-
-    Runs in a separate process. Answers "ready" first, then a list of the arguments of ``Received``.
-    """
-    decisions, alerts = topic_name(prefix, "decisions"), topic_name(prefix, "alerts")
-    consumer: Any = KafkaConsumer(
-        **broker.client(),
-        isolation_level=isolation,
-        group_id=None,
-        enable_auto_commit=False,
-        fetch_max_wait_ms=10,
-        max_poll_records=5_000,
-    )
-    topics = (decisions, alerts)
-    places = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic)]
-    consumer.assign(places)
-    consumer.seek_to_beginning(*places)
-    consumer.poll(timeout_ms=100)
-    answer.send("ready")
-    received: list[tuple[bool, str, float]] = []
-    decided = 0
-    while decided < events and not answer.poll():
-        for place, records in consumer.poll(timeout_ms=50).items():
-            now_ms = time.time() * 1000
-            is_alert = place.topic == alerts
-            decided += 0 if is_alert else len(records)
-            received += [(is_alert, orjson.loads(record.value)["transaction_id"], now_ms) for record in records]
-    answer.send(received)
-    consumer.close()
 
 
 def marked(events: int) -> list[workload.InputMessage]:
@@ -161,7 +133,6 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float, *, failover: bool 
     messages = marked(int(rate * (WARM_UP_S + seconds)))
     prefix = rig.new_prefix("latency")
     isolation = "read_committed" if plan.guarantee == "exactly_once" else "read_uncommitted"
-    context = multiprocessing.get_context("spawn")
     killed_ms: list[float] = []
 
     def fail() -> None:
@@ -169,23 +140,24 @@ def run(rig: Rig, plan: JobPlan, rate: float, seconds: float, *, failover: bool 
         threading.Thread(target=_restart, args=(rig.stack,), daemon=True).start()
 
     with rig.detector(prefix, plan):
-        ours, theirs = context.Pipe()
-        consumer = context.Process(target=follow, args=(rig.broker, prefix, isolation, len(messages), theirs))
-        consumer.start()
-        theirs.close()  # then `recv` below raises EOFError if the consumer has died
+        decisions = Follower(rig.broker, topic_name(prefix, "decisions"), isolation, len(messages))
+        alerts = Follower(rig.broker, topic_name(prefix, "alerts"), isolation)
         try:
-            wait_for(lambda: ours.poll() or not consumer.is_alive(), limit_s=60, what="the consumer of decisions")
-            ours.recv()
+            for follower in (decisions, alerts):
+                if not follower.wait(60):
+                    raise UserError("a consumer did not start within 60 s", "see its error above")
+                follower.answer()
             topic = topic_name(prefix, "transactions")
             reached = send_evenly(rig.broker, topic, messages, rate, fail if failover else None)
-            if not ours.poll(LIMIT_S):
-                ours.send("stop")
-            found = [Received(*item) for item in ours.recv()]
-        except EOFError:
-            raise UserError("the consumer of decisions ended early", "see its error above") from None
+            if not decisions.wait(LIMIT_S):
+                decisions.stop()
+            found = [Received(name, at_ms, is_alert=False) for name, at_ms in decisions.answer()]
+            time.sleep(_REST_S)
+            alerts.stop()
+            found += [Received(name, at_ms, is_alert=True) for name, at_ms in alerts.answer()]
         finally:
-            consumer.kill()
-            consumer.join()
+            decisions.kill()
+            alerts.kill()
     workload.drop_topics(rig.broker, prefix)
     return _latencies(found, len(messages), reached, killed_ms[0] if killed_ms else None)
 
@@ -226,6 +198,7 @@ def measure(rig: Rig, rate: float, seconds: float, rounds: int, say: Callable[[s
         ("run", "messages", "p50 ms", "p99 ms", "max ms", "transactions/s reached"),
     )
     runs: dict[tuple[str, str], list[tuple[np.ndarray[Any, Any], float]]] = {}
+    run(rig, PLANS[0], rate, min(FRESH_S, seconds))
     for _ in range(rounds):
         for plan, failover in [*((plan, False) for plan in PLANS), (FAILOVER, True)]:
             found = run(rig, plan, rate, max(seconds, 4 * OUTAGE_S) if failover else seconds, failover=failover)
