@@ -13,6 +13,7 @@ from api import errors
 from api.access import RateLimits
 from api.answers import Answers
 from api.cases.service import Cases
+from api.console.application import install as install_console
 from api.database import Database
 from api.deciding import Decider
 from api.decisions import Decisions
@@ -89,5 +90,6 @@ def create_app(services: Services) -> FastAPI:
     errors.install(app)
     for router in (health.router, transactions.router, decision_routes.router, score.router):
         app.include_router(router)
+    install_console(app, services)
     app.add_middleware(RequestLimits, settings=services.settings, metrics=services.metrics)
     return app

@@ -53,7 +53,7 @@ class RequestLimits:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
-                MutableHeaders(scope=message)["Cache-Control"] = "no-store"
+                MutableHeaders(scope=message).setdefault("Cache-Control", "no-store")
             await send(message)
 
         async def fail(error: ApiError) -> None:

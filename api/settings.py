@@ -52,6 +52,16 @@ class ApiSettings(BaseSettings):
     fallback_action: Literal["approve", "review", "decline"] = Field(
         default="review", description="action without the job's decision, for a transaction that no list or rule names"
     )
+    session_hours: int = Field(default=12, ge=1, le=168, description="a session of the console ends after this time")
+    session_idle_minutes: int = Field(
+        default=60, ge=1, description="a session of the console ends after this time without a request"
+    )
+    secure_cookie: bool = Field(
+        default=True, description="`false`: browsers send the session over HTTP, too; the local stack sets it"
+    )
+    prometheus_url: str | None = Field(
+        default=None, description="Prometheus that the console's health page asks; default: none"
+    )
     refresh_s: float = Field(default=5.0, gt=0, description="time between two reads of the configuration in force")
 
     case_days: int = Field(default=30, ge=1, description="alerts that were loaded in this time become cases")

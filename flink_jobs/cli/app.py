@@ -81,6 +81,7 @@ COMMANDS = {
         "flink_jobs.cli.marts_exporter_command", "marts_exporter", "Serve the warehouse's metrics to Prometheus.", DATA
     ),
     "api": Lazy("flink_jobs.cli.api_commands", "app", "Serve the HTTP API and manage its keys.", DATA),
+    "console": Lazy("flink_jobs.cli.console_commands", "app", "Log in to the console and manage its accounts.", DATA),
     "audit": Lazy("flink_jobs.cli.audit_commands", "app", "Verify the record of reads of customer data.", DATA),
     "airflow": Lazy("flink_jobs.cli.airflow_commands", "app", "Start and stop Airflow with the DAGs.", DATA),
     "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count, show and redrive dead letters.", DATA),

@@ -22,7 +22,12 @@ def command(home: Home, port: int) -> Command:
         name=NAME,
         argv=[sys.executable, "-m", "flink_jobs.cli", "api", "serve", "--host", HOST, "--port", str(port)],
         log=home.logs / "api.log",
-        env={**os.environ, "STREAMFLOW_HOME": str(home.root), "PYTHONPATH": str(REPO_ROOT)},
+        env={
+            "STREAMFLOW_API_SECURE_COOKIE": "false",  # it serves HTTP, on the loopback interface only
+            **os.environ,
+            "STREAMFLOW_HOME": str(home.root),
+            "PYTHONPATH": str(REPO_ROOT),
+        },
         cwd=REPO_ROOT,
     )
 

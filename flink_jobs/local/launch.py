@@ -150,7 +150,10 @@ class Launcher:
         if not self._record.alive(api_server.NAME):
             self._start(api_server.command(self._home, port))
             self.await_ready(api_server.NAME, lambda: api_server.is_ready(port))
-        self._say(f"The API is ready at http://{HOST}:{port} (`streamflow api keys create NAME` makes a key)")
+        self._say(
+            f"The API is ready at http://{HOST}:{port} (`streamflow api keys create NAME` makes a key, "
+            "`streamflow console login` a login to the console)"
+        )
 
     def _start_kafka(self, java: Path) -> None:
         known, certificates = self._record.ports, self._certificates()

@@ -1,0 +1,1 @@
+"""The console: pages with which analysts review alerts. They are served by the process of the API under ``/console``."""
