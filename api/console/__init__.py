@@ -1,1 +1,1 @@
-"""The console: pages with which analysts review alerts. They are served by the process of the API under ``/console``."""
+"""The console: pages with which analysts review alerts. The process of the API serves them under ``/console``."""

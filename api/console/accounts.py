@@ -26,7 +26,7 @@ _ADD: Final = """
     INSERT INTO api.accounts (name, display_name, roles, password_hash, created_by)
     VALUES (%(name)s, %(display_name)s, %(roles)s, %(password_hash)s, %(by)s) ON CONFLICT (name) DO NOTHING
 """
-_TOKEN: Final = """
+_ADD_LOGIN: Final = """
     INSERT INTO api.login_tokens (token_sha256, account_name, created_by, expires_at) VALUES (%s, %s, %s, %s)
 """
 _DISABLE: Final = """
@@ -87,7 +87,7 @@ def create_token(dsn: str, name: str, *, by: str, minutes: int = TOKEN_MINUTES) 
         if found.rowcount == 0:
             raise _unknown(name)
         expires = datetime.now(UTC) + timedelta(minutes=minutes)
-        connection.execute(_TOKEN, (digest_of(token), name, by, expires))
+        connection.execute(_ADD_LOGIN, (digest_of(token), name, by, expires))
     return token
 
 

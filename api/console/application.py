@@ -49,9 +49,9 @@ def _to_login(request: Request, _: Exception) -> Response:
 
 
 def _error(request: Request, status: int, message: str, hint: str) -> Response:
-    return page(
-        request, "error", None, status, message=message, hint=hint, request_id=getattr(request.state, "request_id", "")
-    )
+    session = getattr(request.state, "session", None)
+    request_id = getattr(request.state, "request_id", "")
+    return page(request, "error", session, status, message=message, hint=hint, request_id=request_id)
 
 
 def _of_ours(request: Request, error: Exception) -> Response:

@@ -8,10 +8,11 @@ from math import log10
 from typing import Final
 
 from api.console.history import DAY_MS, Normal, Purchase
-from api.console.pages import money, moment
+from api.console.pages import moment, money
 
-WIDTH, HEIGHT: Final = 640, 170
-LEFT, RIGHT, TOP, BOTTOM: Final = 8, 8, 14, 22
+WIDTH, HEIGHT = 640, 170
+LEFT, RIGHT, TOP, BOTTOM = 8, 8, 14, 22
+"""Margins of the chart of amounts."""
 DAYS: Final = 30
 HOURS: Final = 24
 

@@ -52,6 +52,7 @@ def requires(permission: Permission) -> Callable[[Request], Awaitable[Session]]:
         session = await sessions_of(request).find(cookie_of(request))
         if session is None:
             raise LoginNeededError
+        request.state.session = session
         if request.method not in SAFE_METHODS:
             require_same_origin(request)
             sent = request.headers.get("x-csrf-token") or (await form_of(request)).get("csrf", "")
@@ -98,7 +99,7 @@ async def form_of(request: Request) -> dict[str, str]:
 def local_path(text: str) -> str:
     """Return a path of the console to go to after the login; anything else becomes the first page.
 
-    >>> local_path("/console/cases/7?x=1"), local_path("//other.example/console"), local_path("/console\\\\..")
+    >>> local_path("/console/cases/7?x=1"), local_path("//other.example/console"), local_path("/v1")
     ('/console/cases/7?x=1', '/console/', '/console/')
     """
     is_ours = text.startswith(f"{ROOT}/") and text.isprintable() and text.isascii() and "\\" not in text

@@ -22,7 +22,7 @@ _ACCOUNT: Final = """
     SELECT name, display_name, roles, password_hash FROM api.accounts
     WHERE name = %(name)s AND disabled_at IS NULL AND password_hash IS NOT NULL
 """
-_USE_TOKEN: Final = """
+_USE_ONE_TIME: Final = """
     UPDATE api.login_tokens t SET used_at = now() FROM api.accounts a
     WHERE t.token_sha256 = %(digest)s AND t.used_at IS NULL AND t.expires_at > now()
         AND a.name = t.account_name AND a.disabled_at IS NULL
@@ -96,7 +96,7 @@ class Sessions:
             ApiError: the database does not answer (503).
         """
         self._check_attempts(address, "")
-        rows = await self._database.rows(_USE_TOKEN, {"digest": digest_of(token)})
+        rows = await self._database.rows(_USE_ONE_TIME, {"digest": digest_of(token)})
         if not rows:
             self._count_failure(address, "")
             return None

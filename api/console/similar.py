@@ -51,8 +51,8 @@ async def similar_alerts(
 def closest(features: Mapping[str, float | None], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the closest rows, each with its ``distance``.
 
-    The distance is Euclidean over all features, each divided by its standard deviation among the rows. An absent feature
-    has its neutral value. A feature that is equal in all rows counts nothing.
+    The distance is Euclidean over all features, each divided by its standard deviation among the rows. An absent
+    feature has its neutral value. A feature that is equal in all rows counts nothing.
     """
     vectors = [_vector(row["features"]) for row in rows]
     scales = [pstdev(column) for column in zip(*vectors, strict=True)]

@@ -48,6 +48,12 @@ def demo(
     no_tty: NoTty = False,
     keep: Keep = False,
     secure: Secure = None,
+    console: Annotated[
+        bool | None,
+        typer.Option(
+            "--console/--no-console", help="start the API with the console; default: if the demo stays or with --keep"
+        ),
+    ] = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start everything, send card transactions with planted faults, watch decisions live, account for every record.
@@ -67,13 +73,15 @@ def demo(
     from flink_jobs.demo.demonstration import run_demo
 
     is_live = sys.stdout.isatty() and err.is_terminal and not no_tty
+    stays = is_live and events is None and not keep
     plan = DemoPlan(
         events=events or EVENTS,
         pace=Pace(rate=RATE) if rate is None and speed is None else parse_pace(speed, rate),
         faults=FaultPlan(malformed, duplicates, late, seed=FAULTS.seed),
         keep=keep,
         secure=secure,
-        stay=is_live and events is None and not keep,
+        console=stays or keep if console is None else console,
+        stay=stays,
     )
     model_dir = os.environ.get("STREAMFLOW_MODEL_DIR")
     audience = _audience(metrics_port, is_live=is_live, prints=output is Output.PLAIN)

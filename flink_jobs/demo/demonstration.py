@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -76,7 +76,7 @@ def run_demo(plan: DemoPlan, audience: Audience, model_dir: Path | None = None) 
     """
     say = _unfailing(audience.say)
     stack = Stack(say=say)
-    session = Session(stack, keep=plan.keep, say=say, secure=plan.secure)
+    session = Session(stack, keep=plan.keep, say=say, secure=plan.secure, console=plan.console)
     with handled(interrupt), ExitStack() as files:
         try:
             with session.timings.measure("preparation"):
@@ -90,7 +90,10 @@ def run_demo(plan: DemoPlan, audience: Audience, model_dir: Path | None = None) 
                     _label(plan, settings, summary, say)
             _log(log, summary)
             stays = plan.stay and not summary.interrupted
-            audience.report(summary, session.leaves_stack or stays)
+            stack_runs = session.leaves_stack or stays
+            if stack_runs:
+                summary = _with_login(summary, session)
+            audience.report(summary, stack_runs)
             if stays:
                 _wait_for_interrupt(say)
         finally:
@@ -140,6 +143,14 @@ def _label(plan: DemoPlan, settings: Settings, summary: Summary, say: Say) -> No
         return
     missing = f", of which {archived:,} are in Postgres" if archived < sent else ""
     say(f"Labels: {sent:,} sent, {DELAY_DAYS:.0f} days after their transactions{missing}.")
+
+
+def _with_login(summary: Summary, session: Session) -> Summary:
+    """Return the summary with a login to the console, or as it is if the API or the database does not run."""
+    with suppress(UserError, psycopg.Error):
+        locations = replace(summary.locations, console_login=session.console_login())
+        return replace(summary, locations=locations)
+    return summary
 
 
 def _show_until(done: Callable[[], bool], board: Board, traffic: Traffic, view: View, patience_s: float) -> None:

@@ -36,6 +36,7 @@ class DemoPlan:
         data: the card file; it is repeated if it has fewer rows than ``events``.
         keep: keep everything running after the demo.
         secure: use TLS, logins and rights; ``None`` keeps the last choice of the stack.
+        console: start the API with the console, too.
         stay: wait for Ctrl-C after the summary before stopping.
     """
 
@@ -45,6 +46,7 @@ class DemoPlan:
     data: Path = CARD_FILE
     keep: bool = False
     secure: bool | None = None
+    console: bool = False
     stay: bool = False
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from api.console.accounts import add_account, create_token
+from api.console.roles import Role
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.manifest import CURRENT_FILE, MANIFEST_FILE
 from flink_jobs.core.models.model import ModelError, load_model
@@ -26,7 +28,9 @@ from flink_jobs.flink.resume import choose_start
 from flink_jobs.flink.stopping import stop_jobs
 from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.job.start_point import place_of
-from flink_jobs.local import process
+from flink_jobs.local import api_server, process
+from flink_jobs.local.launch import COMPONENTS
+from flink_jobs.local.ports import HOST
 from flink_jobs.settings import REPO_ROOT, Settings
 from ml.parameters import TrainingParameters
 
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from flink_jobs.local.stack import Stack
 
 STOP_LIMIT_S = 20.0
+DEMO_ACCOUNT = "demo"
+"""The account of the console that the demo makes; it has no password, only one-time logins."""
 TASKMANAGERS = 2
 """One task slot for the detector and one for the archive job."""
 
@@ -123,7 +129,9 @@ def finish_training(training: subprocess.Popen[str]) -> str:
 class Session:
     """The processes and jobs that the demo starts; it stops only these."""
 
-    def __init__(self, stack: Stack, *, keep: bool, say: Say, secure: bool | None = None) -> None:
+    def __init__(
+        self, stack: Stack, *, keep: bool, say: Say, secure: bool | None = None, console: bool = False
+    ) -> None:
         """Check whether the stack already runs; nothing starts yet.
 
         Args:
@@ -131,6 +139,7 @@ class Session:
             keep: leave everything running at the end.
             say: prints a progress line.
             secure: as for ``Stack.up``.
+            console: start the API with the console, too.
         """
         self.stack = stack
         self.timings = Timings()
@@ -138,6 +147,8 @@ class Session:
         self.jobs: dict[str, str] = {}
         self._keep = keep
         self._secure = secure
+        self._components = (*COMPONENTS, "api") if console else COMPONENTS
+        self._had_api = stack.record.alive(api_server.NAME)
         self._say = say
         self._training: subprocess.Popen[str] | None = None
         self._settings: Settings | None = None
@@ -147,6 +158,19 @@ class Session:
     def leaves_stack(self) -> bool:
         """Whether the stack keeps running after the demo."""
         return self._keep or self.had_stack
+
+    def console_login(self) -> str | None:
+        """Return an address that logs into the console once; ``None`` if the API does not run.
+
+        Raises:
+            psycopg.Error: the database does not answer.
+        """
+        record = self.stack.record
+        if self._settings is None or not record.alive(api_server.NAME):
+            return None
+        add_account(self._settings.postgres_dsn, DEMO_ACCOUNT, [Role.SENIOR, Role.AUDITOR], by="demo")
+        token = create_token(self._settings.postgres_dsn, DEMO_ACCOUNT, by="demo")
+        return f"http://{HOST}:{record.ports[api_server.NAME]}/console/login?token={token}"
 
     def prepare(self, model_dir: Path, data: Path) -> Settings:
         """Start all missing parts, and return the settings of the running stack.
@@ -160,7 +184,7 @@ class Session:
             self._training = start_training(model_dir, data)
         with self.timings.measure("stack"):
             wanted = max(TASKMANAGERS, self.stack.record.taskmanagers)
-            settings = self._settings = self.stack.up(taskmanagers=wanted, secure=self._secure)
+            settings = self._settings = self.stack.up(self._components, taskmanagers=wanted, secure=self._secure)
         with self.timings.measure("model"):
             if version is None and self._training is not None:
                 version = finish_training(self._training)
@@ -219,6 +243,8 @@ class Session:
                 self._stop_jobs(self._settings)
             if not self.had_stack:
                 self.stack.down()
+            elif "api" in self._components and not self._had_api:
+                self.stack.stop(api_server.NAME)
 
     def _stop_jobs(self, settings: Settings) -> None:
         """Stop the demo's jobs with a savepoint, from which the next demo or `submit` resumes."""

@@ -31,6 +31,8 @@ class Locations:
     postgres_port: int
     postgres_user: str
     postgres_database: str
+    console_login: str | None = None
+    """Address that logs into the console once; ``None`` if the console does not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,9 @@ class Summary:
         password = f". {at.home / 'stack.env'}; PGPASSWORD=$STREAMFLOW_POSTGRES_PASSWORD"
         connect = f"psql -h {at.postgres_host} -p {at.postgres_port} -U {at.postgres_user} {at.postgres_database}"
         query = "select reasons, score, merchant, amount_minor from raw.alerts order by score desc limit 5"
+        console = [f"Console:       {at.console_login}   (works once)"] if at.console_login else []
         return [
+            *console,
             f"Flink UI:      {at.flink_ui}",
             f'Tables:        ({password} {connect} -c "{query}")',
             "Dead letters:  streamflow dlq list",
