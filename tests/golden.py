@@ -18,6 +18,18 @@ GOLDEN = sorted(FOLDER.glob("state-v*.tar.gz"))
 """One for each state version ever released."""
 PROCESS_MODE = FOLDER / "process-mode.tar.gz"
 """The same job in process mode."""
+ARCHIVE = FOLDER / "archive-0.2.tar.gz"
+"""The archive job of release 0.2."""
+ARCHIVE_PREFIX = "golden-archive"
+"""The topic prefix of the archive job."""
+ARCHIVED = {
+    "decisions": ("raw.decisions", "transaction_id"),
+    "alerts": ("raw.alerts", "alert_id"),
+    "dlq": ("raw.dead_letters", "dlq_id"),
+    "labels": ("raw.labels", "label_id"),
+    "audit": ("ops.control_audit", "control_id"),
+}
+"""The topics that the archive job reads, with the table and a key column of each."""
 
 
 def version_of(archive: Path) -> int:
@@ -37,6 +49,15 @@ def transactions_of(archive: Path) -> list[dict[str, Any]]:
         member = packed.extractfile("transactions.jsonl")
         assert member is not None
         return [orjson.loads(line) for line in member]
+
+
+def counts_of(archive: Path) -> dict[str, dict[str, int]]:
+    """Return the number of records that the archive job had read, by topic and partition."""
+    with tarfile.open(archive) as packed:
+        member = packed.extractfile("offsets.json")
+        assert member is not None
+        counts: dict[str, dict[str, int]] = orjson.loads(member.read())
+        return counts
 
 
 def decided(

@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 RETRAIN_EXIT, UNKNOWN_EXIT = 3, 4
 
-Version = Annotated[
-    str | None, typer.Option(help="model version to check; default: the version of the newest decision")
-]
+Version = Annotated[str | None, typer.Option(help="model version to check; default: that of the decision loaded last")]
 WindowStart = Annotated[
     str | None, typer.Option("--since", help="first event time: 7d, or 2024-03-01T00:00Z; default: see --days")
 ]
 WindowEnd = Annotated[
-    str | None, typer.Option("--until", help="event time at which the window ends; default: the newest decision")
+    str | None, typer.Option("--until", help="event time at which the window ends; default: the newest event")
 ]
 Days = Annotated[float, typer.Option(min=0.01, help="length of the window in days, without --since")]
 MinRows = Annotated[int, typer.Option(min=1, help="smallest number of decisions for a verdict")]

@@ -15,7 +15,7 @@ from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.flink.admission import refuse_second, require_slots
 from flink_jobs.flink.jobs import ALL_JOBS, JOBS
 from flink_jobs.flink.rest import FlinkRest
-from flink_jobs.flink.resume import Start, choose_start
+from flink_jobs.flink.resume import Start, choose_start, refuse_lost_histories
 from flink_jobs.flink.submit import Submission
 from flink_jobs.flink.submit import submit as submit_job
 from flink_jobs.job.start_point import place_of
@@ -125,6 +125,9 @@ def _choose(
     require_slots(rest, widths)
     place = place_of(settings)
     starts = {name: choose_start(name, place, fresh=fresh, savepoint=savepoint) for name in widths}
+    if not fresh:
+        for start in starts.values():
+            refuse_lost_histories(start, place, settings.broker())
     for line in (line for start in starts.values() for line in start.lines):
         say(line)
     problem = _model_problem(settings) if "detect" in starts and starts["detect"].uses_settings_model else None

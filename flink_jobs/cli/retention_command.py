@@ -63,7 +63,7 @@ def _days(keep_days: int | None) -> str:
 def _sentence(name: str, partition: str, action: str, rows: int, *, is_done: bool) -> str:
     if action == "kept":
         return (
-            f"{name}: nothing is deleted, because no row is younger than the retention. Check the feed and "
-            "the clock of the database."
+            f"{name}: rows are due, but nothing is deleted: no row that was loaded at least a day ago is younger than "
+            "the retention. Check the feed and the clock of the database."
         )
     return f"{name}: {rows:,} rows of partition {partition} {'were deleted' if is_done else 'are due for deletion'}."

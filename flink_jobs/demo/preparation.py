@@ -24,7 +24,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink.admission import require_slots, running
 from flink_jobs.flink.jobs import JOBS
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
-from flink_jobs.flink.resume import choose_start
+from flink_jobs.flink.resume import choose_start, refuse_lost_histories
 from flink_jobs.flink.stopping import stop_jobs
 from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.job.start_point import place_of
@@ -211,6 +211,8 @@ class Session:
         missing = [name for name in JOBS if name not in self.jobs]
         require_slots(rest, dict.fromkeys(missing))
         starts = {name: choose_start(name, place_of(settings)) for name in missing}
+        for start in starts.values():
+            refuse_lost_histories(start, place_of(settings), settings.broker())
         for line in (line for start in starts.values() for line in start.lines):
             self._say(line)
         pool = ThreadPoolExecutor(len(JOBS))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.latest import Found, newest
+from flink_jobs.kafka.lag import consumer_lag
 
 if TYPE_CHECKING:
     from flink_jobs.flink.savepoints.latest import Place
+    from flink_jobs.kafka.broker import Broker
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
@@ -74,6 +77,33 @@ def choose_start(job: str, place: Place, *, fresh: bool = False, savepoint: str 
             "(`streamflow savepoint clean` lists them)."
         )
     return Start(job, found.uri, tuple(lines), found)
+
+
+def refuse_lost_histories(start: Start, place: Place, broker: Broker) -> None:
+    """Refuse a detector without state if an earlier one has committed offsets, which it does with each checkpoint.
+
+    Its snapshots were moved or deleted, or the settings name other folders. A broker that does not answer is no reason
+    to refuse: the job itself reports it.
+
+    Args:
+        start: a start that ``choose_start`` chose without ``fresh``.
+        place: where the snapshots were searched.
+        broker: holds the committed offsets.
+
+    Raises:
+        UserError: customers' histories would be empty although transactions were processed.
+    """
+    if start.job != "detect" or start.savepoint is not None:
+        return
+    group, topic = f"{place.topic_prefix}-detect", topic_name(place.topic_prefix, "transactions")
+    read = sum(item.position for item in consumer_lag(broker) if (item.group, item.topic) == (group, topic))
+    if read:
+        raise UserError(
+            f"detect has read {topic} up to {read:,} offsets before, but there is no snapshot of it in "
+            f"{place.checkpoints} and {place.savepoints}: it would start without any customer's history",
+            "check STREAMFLOW_CHECKPOINT_DIR and STREAMFLOW_SAVEPOINT_DIR; or name a snapshot with `streamflow submit "
+            "detect --from-savepoint PATH`, or start without state with `streamflow submit detect --fresh`",
+        )
 
 
 def _fresh(job: str, place: Place) -> Start:

@@ -9,7 +9,7 @@ than ``ops.partition_policy.keep_days`` ago, by the clock of the database, and r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -29,6 +29,13 @@ _DAYS: Final = """
     ORDER BY 1, 2"""
 _TABLES: Final = "SELECT table_name, keep_days, ops.retention_cutoff(table_name) FROM ops.partition_policy ORDER BY 1"
 _DUE: Final = "SELECT ops.count_expired_rows(%s, %s)"
+MAX_CLOCK_DIFFERENCE_S: Final = 3_600.0
+"""Difference of two clocks from which one of them is wrong, and nothing is deleted."""
+
+
+_WITNESS: Final = """
+    SELECT EXISTS (SELECT FROM {table} WHERE loaded_at >= %s AND loaded_at < now() - interval '1 day')"""
+_IS_DUE: Final = "SELECT EXISTS (SELECT FROM {table} WHERE loaded_at < now() - make_interval(days => %s))"
 
 
 class PartitionChange(NamedTuple):
@@ -38,7 +45,7 @@ class PartitionChange(NamedTuple):
         table: with its schema.
         partition: name of the partition.
         action: ``created``, ``dropped`` (a whole day), ``emptied`` (old rows of a DEFAULT partition), or ``kept``
-            (nothing is deleted from the table, because no row of it is younger than its retention).
+            (rows are due, but no other row shows that the clock is right; nothing is deleted from the table).
         rows: number of rows deleted.
     """
 
@@ -65,20 +72,30 @@ def create_partitions(dsn: str) -> list[PartitionChange]:
     return created
 
 
-def expire_rows(dsn: str, *, is_trial: bool = False) -> list[PartitionChange]:
+def expire_rows(dsn: str, *, is_trial: bool = False, clock: Callable[[], float] = time.time) -> list[PartitionChange]:
     """Delete the rows that were loaded longer ago than the policy keeps them.
 
-    A table without any row younger than its retention is left alone and reported as ``kept``: its feed has stopped or
-    the clock of the database is wrong.
+    A table is left alone and reported as ``kept`` unless it has a row younger than its retention that was loaded at
+    least a day ago: its feed had stopped, or the clock of the database is wrong. Rows of the last day prove nothing,
+    because a wrong clock wrote their load times too.
 
     Args:
         dsn: connection string of the transformer or the owner.
         is_trial: report what would be deleted, and delete nothing.
+        clock: the caller's clock, seconds since the epoch.
 
     Raises:
-        UserError: a table stayed locked by another session.
+        UserError: a table stayed locked by another session, or the clocks of caller and database differ by more than
+            an hour; then nothing was deleted.
     """
     with psycopg.connect(dsn, autocommit=True) as connection:
+        difference_s = float(_value(connection, "SELECT extract(epoch FROM clock_timestamp())")) - clock()
+        if abs(difference_s) > MAX_CLOCK_DIFFERENCE_S:
+            raise UserError(
+                f"the clock of the database is {difference_s / 3_600:+,.1f} h from the clock of this machine; nothing "
+                "was deleted",
+                "correct the wrong clock",
+            )
         return list(_expire(connection, is_trial=is_trial))
 
 
@@ -104,8 +121,8 @@ def _rows(dsn: str, statement: str, *parameters: object) -> list[dict[str, Any]]
 def _expire(connection: psycopg.Connection[Any], *, is_trial: bool) -> Iterator[PartitionChange]:
     for table, keep_days, cutoff in connection.execute(_TABLES).fetchall():
         default = f"{table.partition('.')[2]}_default"
-        if cutoff is None:
-            if keep_days is not None and _value(connection, f"SELECT EXISTS (SELECT FROM {table})"):  # noqa: S608
+        if cutoff is None or not _value(connection, _WITNESS.format(table=table), cutoff):
+            if keep_days is not None and _value(connection, _IS_DUE.format(table=table), keep_days):
                 yield PartitionChange(table, default, "kept", 0)
             continue
         expired = connection.execute("SELECT * FROM ops.expired_partitions(%s)", (table,)).fetchall()

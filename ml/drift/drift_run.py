@@ -23,9 +23,9 @@ class Watch:
 
     Attributes:
         model_dir: folder of model versions.
-        version: model version; None: the model of the newest decision.
+        version: model version; None: the model of the decision loaded last.
         since_ms: start of the window in event time, UTC milliseconds, inclusive; None: ``days`` before the end.
-        until_ms: end of the window in event time, UTC milliseconds, exclusive; None: right after the newest decision.
+        until_ms: end of the window in event time, UTC milliseconds, exclusive; None: right after the newest event.
         days: length of the window when ``since_ms`` is None.
         thresholds: see ``Thresholds``.
     """

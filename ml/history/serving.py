@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from ml.drift.check import DriftCheck
     from ml.history.connection import Connection
 
-_LATEST: Final = """
+_MODEL: Final = """
     SELECT model_version, event_time_ms FROM raw.decisions
     WHERE model_version IS NOT NULL AND (%(version)s::text IS NULL OR model_version = %(version)s)
         AND (%(until_ms)s::bigint IS NULL OR event_time < to_timestamp(%(until_ms)s / 1000.0))
+    ORDER BY {newest} LIMIT 1"""
+_BY_LOAD, _BY_EVENT = "loaded_at DESC, processing_time_ms DESC", "event_time DESC"
+_NEWEST_EVENT: Final = """
+    SELECT model_version, event_time_ms FROM raw.decisions
+    WHERE model_version = %(version)s AND event_time <= now()
     ORDER BY event_time DESC LIMIT 1"""
 _SERVED: Final = """
     SELECT decisions.features, decisions.ml_score, decisions.is_alert, labels.label
@@ -39,22 +44,28 @@ _KEEP: Final = """
 
 
 class Latest(NamedTuple):
-    """The newest decision of a model."""
+    """A model and its newest event time."""
 
     model_version: str
     event_time_ms: int
 
 
 def latest_decision(connection: Connection, version: str | None, until_ms: int | None) -> Latest:
-    """Return the newest decision before a time, of one model or of any model.
+    """Return the serving model and its newest event time; with a model or a time, those of that model or before it.
+
+    The model that made the decision loaded last is serving, also while it scores a replayed history beside newer
+    events of its predecessor. An event after the clock of the database (a card with a fast clock) is not the newest.
 
     Raises:
         UserError: there is no such decision.
     """
-    row = connection.execute(_LATEST, {"version": version, "until_ms": until_ms}).fetchone()
+    order = _BY_LOAD if until_ms is None else _BY_EVENT
+    row = connection.execute(_MODEL.format(newest=order), {"version": version, "until_ms": until_ms}).fetchone()
     if row is None:
         what = f"there is no recorded decision of {'model ' + version if version else 'a model'}"
         raise UserError(what, "wait until the archive job has written some, or choose another --model")
+    if until_ms is None:
+        row = connection.execute(_NEWEST_EVENT, {"version": row["model_version"]}).fetchone() or row
     return Latest(row["model_version"], row["event_time_ms"])
 
 

@@ -1,4 +1,4 @@
-"""Which days the quality checks must pass: by the database's clock and load times, in a real Postgres."""
+"""Days to check and the model that a drift check judges, by load times and the clock of a real Postgres."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
 from flink_jobs.warehouse.queries import last_closed_day
 from flink_jobs.warehouse.run_log import check_days
+from ml.history.connection import warehouse
+from ml.history.serving import latest_decision
 from tests.integration.decided_cards import DecidedCards, Document, archive, decide
 
 pytestmark = pytest.mark.stack
@@ -133,6 +135,25 @@ def test_the_day_of_the_analysts_page_ignores_a_fast_clock(dsn: str) -> None:
         assert last_closed_day(connection) == today.date() - timedelta(days=2)
         connection.execute("DELETE FROM gold.fct_daily_fraud_summary WHERE occurred_on < %s", (today.date(),))
         assert last_closed_day(connection) == today.date(), "without a closed day, the newest day up to today"
+
+
+def test_the_serving_model_is_the_one_of_the_newest_load(dsn: str, decision: Document) -> None:
+    """A new model scores a history of 2019, and before it a card with a fast clock sent an event of tomorrow."""
+    today = now(dsn)
+    served = {**decision, "model": "used", "ml_score": 0.5}
+    load(dsn, {**served, "model_version": "v1"}, today - timedelta(days=2), today + timedelta(days=1))
+    with warehouse(dsn) as connection:
+        newest = latest_decision(connection, None, None)
+    assert newest == ("v1", int((today - timedelta(days=2)).timestamp() * 1000))
+    replayed = datetime(2019, 1, 1, 12, tzinfo=UTC)
+    load(dsn, {**served, "model_version": "v2"}, replayed)
+    with warehouse(dsn) as connection:
+        assert latest_decision(connection, None, None) == ("v2", int(replayed.timestamp() * 1000))
+        assert latest_decision(connection, "v1", None) == newest
+        until_ms = int(today.timestamp() * 1000)
+        assert latest_decision(connection, None, until_ms) == newest, "a window of the past has the model of its time"
+        with pytest.raises(UserError, match="no recorded decision of model v3"):
+            latest_decision(connection, "v3", None)
 
 
 def test_an_upgrade_keeps_trusted_days_and_finds_days_that_were_never_checked(

@@ -19,7 +19,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.analyst_page import find, page
 from flink_jobs.warehouse.dbt_project import DBT, NAMESPACE, Dbt
-from flink_jobs.warehouse.paths import QUALITY_CHECKS
+from flink_jobs.warehouse.paths import ANALYSES, QUALITY_CHECKS
 from flink_jobs.warehouse.queries import ask, read_sql_files
 from tests.integration.counted_marts import compare_marts, gold, moment
 from tests.integration.decided_cards import DecidedCards, archive, decide
@@ -131,6 +131,17 @@ def test_the_page_answers_every_question_and_needs_no_network(warehouse: tuple[S
         assert query.name in text
     with pytest.raises(UserError, match="no transaction on 1999-01-01"):
         find(warehouse[0].postgres_dsn_as("analyst"), date(1999, 1, 1))
+
+
+def test_a_day_without_transactions_is_a_row_of_the_daily_trend(warehouse: tuple[Settings, Dbt]) -> None:
+    trend = read_sql_files(ANALYSES)["daily_trend"]
+    with psycopg.connect(warehouse[0].postgres_dsn) as connection, connection.transaction(force_rollback=True):
+        days = [row[0] for row in connection.execute("SELECT date_day FROM gold.dim_date ORDER BY 1").fetchall()]
+        connection.execute("DELETE FROM gold.fct_daily_fraud_summary WHERE occurred_on = %s", (days[-2],))
+        found = {row[0]: row[1:] for row in ask(connection, trend, days[-1]).rows}
+    assert list(found) == days[-30:]
+    assert found[days[-2]] == (0, 0, None)
+    assert found[days[-1]][0] > 0
 
 
 def test_a_bad_day_stops_before_gold_and_the_next_build_repairs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -147,9 +148,11 @@ def test_a_row_is_kept_from_its_loading_whatever_its_event_time(
     letters = len(query(dsn, "SELECT FROM raw.dead_letters"))
 
     for table in ("decisions", "dead_letters"):
-        age(dsn, table, days)
+        age(dsn, table, days - 2)
     late = moved_to(today(dsn), DecidedCards(decisions=cards.decisions[:5]), "late")
     archive(dsn, late)
+    for table in ("decisions", "dead_letters"):
+        age(dsn, table, 2)
     changes = expire_rows(dsn)
     if days < 400:
         assert changes == []
@@ -172,6 +175,10 @@ def test_an_expired_partition_is_dropped_and_recorded(fresh_database: Settings, 
     age(dsn, "decisions", 401)
     assert [change.action for change in expire_rows(dsn)] == ["kept"], "a wrong clock deletes nothing"
     archive(dsn, moved_to(today(dsn), cards, "new"))
+    assert [change.action for change in expire_rows(dsn)] == ["kept"], "also while it loads new rows"
+    age(dsn, "decisions", 2)
+    with pytest.raises(UserError, match=r"the clock of the database is -2\.0 h from the clock of this machine"):
+        expire_rows(dsn, clock=lambda: time.time() + 7_200)
     dropped = [(f"{yesterday:decisions_%Y%m%d}", "dropped", len(cards.decisions))]
     assert [tuple(change[1:]) for change in expire_rows(dsn, is_trial=True)] == dropped
     assert len(query(dsn, "SELECT FROM raw.decisions")) == 2 * len(cards.decisions), "a trial deletes nothing"
@@ -194,6 +201,7 @@ def test_the_role_of_the_tools_counts_and_deletes_rows_that_are_due(
     archive(dsn, moved_to(yesterday, cards, "old"))
     age(dsn, "decisions", 401)
     archive(dsn, moved_to(today(dsn), DecidedCards(decisions=cards.decisions[:3]), "new"))
+    age(dsn, "decisions", 2)
     due = [
         ("raw.decisions", f"{yesterday:decisions_%Y%m%d}", "dropped", len(cards.decisions)),
         ("raw.decisions", "decisions_default", "emptied", len(cards.decisions)),
@@ -213,6 +221,7 @@ def test_a_reader_does_not_block_the_archive_behind_retention(
     archive(dsn, moved_to(today(dsn) - timedelta(days=1), cards, "old"))
     age(dsn, "decisions", 401)
     archive(dsn, moved_to(today(dsn), cards, "new"))
+    age(dsn, "decisions", 2)
     monkeypatch.setattr(partitions, "ATTEMPTS", 2)
     monkeypatch.setattr(partitions, "PAUSE_S", 0.0)
     with psycopg.connect(dsn) as reader:

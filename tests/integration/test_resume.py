@@ -15,7 +15,7 @@ import pytest
 
 from flink_jobs.flink.admission import TOPIC_PREFIX
 from flink_jobs.flink.savepoints.latest import newest
-from flink_jobs.flink.savepoints.snapshot import open_snapshot
+from flink_jobs.flink.savepoints.snapshot import local_path, open_snapshot
 from flink_jobs.job.start_point import place_of
 from flink_jobs.local.checkout import PYTHON
 from flink_jobs.local.stack import Stack
@@ -79,6 +79,21 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
             yield operator
         finally:
             operator.stack.down(wipe=True)
+
+
+def lost_snapshots_are_refused(operator: Operator) -> None:
+    """Check that the detector does not start without state where its consumer group has committed offsets."""
+    settings = operator.stack.settings()
+    folders = [local_path(uri) for uri in (settings.checkpoint_dir, settings.savepoint_dir)]
+    for folder in folders:
+        folder.rename(folder.with_name(f"{folder.name}-elsewhere"))
+        folder.mkdir()
+    told = operator.refused("submit", "detect")
+    assert "there is no snapshot of it" in told
+    assert "--fresh" in told
+    for folder in folders:
+        folder.rmdir()
+        folder.with_name(f"{folder.name}-elsewhere").rename(folder)
 
 
 def outcomes(stack: Stack, suffix: str, count: int) -> list[dict[str, Any]]:
@@ -151,6 +166,7 @@ def test_state_survives_down_a_moved_folder_up_submit_and_a_demo(operator: Opera
 
     told = operator.does("cancel", "detect")
     assert "Its last checkpoint remains" in told
+    lost_snapshots_are_refused(operator)
 
     told = operator.does("demo", "--events", "300", "--no-tty")
     assert "detect resumes from its newest checkpoint, " in told

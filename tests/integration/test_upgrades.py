@@ -24,7 +24,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.waiting import wait_for
 from tests import golden
 from tests.integration import jobs
-from tests.integration.golden_savepoint import THRESHOLD, prefix_of
+from tests.integration.golden_savepoint import THRESHOLD, archived, prefix_of, send_archived
 from tests.unit.job.samples import write_model
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -116,6 +116,25 @@ def test_a_savepoint_of_every_released_state_version_is_restored(stack: Stack, a
         stored = {customer.customer_id: customer for customer in snapshot.customers()}
     assert {customer.version for customer in stored.values()} == {STATE_VERSION}
     assert {name: customer.blob for name, customer in stored.items()} == states
+
+
+def test_a_savepoint_of_the_archive_of_a_release_is_restored(stack: Stack, tmp_path: Path) -> None:
+    """The restored job reads each partition of each topic from the saved offset on."""
+    jobs.own_topics(stack, golden.ARCHIVE_PREFIX)
+    tmp_path.chmod(0o755)
+    savepoint = golden.unpack(golden.ARCHIVE, tmp_path)
+    counts = golden.counts_of(golden.ARCHIVE)
+    send_archived(stack, counts, "before")
+    send_archived(stack, {topic: dict.fromkeys(of_topic, 1) for topic, of_topic in counts.items()}, "after")
+    environment = {**NEVER_EXPIRES, "STREAMFLOW_TOPIC_PREFIX": golden.ARCHIVE_PREFIX}
+    job_id = jobs.start_job(stack, "archive", environment, savepoint=savepoint.as_uri())
+    try:
+        following = {topic: len(of_topic) for topic, of_topic in counts.items()}
+        wait_for(lambda: archived(stack, "after") == following, limit_s=jobs.PATIENCE_S, what="the following rows")
+    finally:
+        stack.rest().cancel(job_id)
+    # In each partition, these records are before the record that has arrived.
+    assert archived(stack, "before") == dict.fromkeys(counts, 0), "offsets before the savepoint are not read again"
 
 
 @dataclass

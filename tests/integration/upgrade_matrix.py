@@ -46,6 +46,8 @@ ROWS = (
     Row("a savepoint of state version 1 (0.1), 2 (0.2) or 3: fields added to a customer's state", RESUMES,
         "every customer and the configuration; a customer's next transaction rewrites the state in the new version",
         f"{UPGRADES}::test_a_savepoint_of_every_released_state_version_is_restored"),
+    Row("a savepoint of the archive of 0.2", RESUMES, "the offsets of every topic: no record is read again or left out",
+        f"{UPGRADES}::test_a_savepoint_of_the_archive_of_a_release_is_restored"),
     Row("parallelism 1 to 2", RESUMES, "customers move with their key groups",
         f"{UPGRADES}::test_parallelism_from_one_to_two_and_another_model"),
     Row("parallelism 2 to 1", RESUMES, "customers move with their key groups",

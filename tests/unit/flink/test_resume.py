@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from flink_jobs.errors import UserError
-from flink_jobs.flink.resume import choose_start
+from flink_jobs.flink import resume
+from flink_jobs.flink.resume import choose_start, refuse_lost_histories
 from flink_jobs.flink.savepoints.cleanup import RECORD, delete, stored
 from flink_jobs.flink.savepoints.latest import Place, newest
+from flink_jobs.kafka.broker import Broker
+from flink_jobs.kafka.lag import ConsumerLag
 from tests import golden
 
 PREFIX = golden.prefix_of(golden.GOLDEN[-1])
@@ -127,6 +130,26 @@ def test_folders_that_cannot_be_searched_are_refused(folders: Folders) -> None:
     assert "--from-savepoint" in error.value.fix
     with pytest.raises(UserError, match="is not on this machine"):
         choose_start("detect", Place((folders.root / "none").as_uri(), uri, PREFIX))
+
+
+@pytest.mark.parametrize(("group", "is_refused"), [(f"{PREFIX}-detect", True), ("other-detect", False)])
+def test_a_detector_that_has_committed_offsets_is_not_started_without_a_snapshot(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, group: str, *, is_refused: bool
+) -> None:
+    lags = [ConsumerLag(group, f"{PREFIX}.transactions", 1_200, 1_500), ConsumerLag(group, f"{PREFIX}.control", 3, 3)]
+    monkeypatch.setattr(resume, "consumer_lag", lambda _: lags)
+    broker = Broker("nowhere:1")
+    if is_refused:
+        with pytest.raises(
+            UserError, match=r"has read .* up to 1,200 offsets before, but there is no snapshot"
+        ) as error:
+            refuse_lost_histories(choose_start("detect", folders.place()), folders.place(), broker)
+        assert "--fresh" in error.value.fix
+    else:
+        refuse_lost_histories(choose_start("detect", folders.place()), folders.place(), broker)
+    refuse_lost_histories(choose_start("archive", folders.place()), folders.place(), broker)
+    folders.savepoint("good", 30)
+    refuse_lost_histories(choose_start("detect", folders.place()), folders.place(), broker)
 
 
 def test_fresh_counts_the_customers_that_it_leaves_behind(folders: Folders) -> None:

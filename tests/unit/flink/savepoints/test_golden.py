@@ -108,3 +108,12 @@ def test_this_release_can_restore_a_golden_savepoint_with_its_configuration(arch
         assert job_of(snapshot) == "detect"
         assert not snapshot.is_incremental
         assert obstacles(snapshot, "detect", "thread") == []
+
+
+def test_this_release_can_restore_the_archive_of_0_2(tmp_path: Path) -> None:
+    with open_snapshot(str(golden.unpack(golden.ARCHIVE, tmp_path))) as snapshot:
+        snapshot.check_files()
+        assert job_of(snapshot) == "archive"
+        assert obstacles(snapshot, "archive", "thread") == []
+        read = {topic for topic in golden.ARCHIVED if snapshot.reads_topic(f"{golden.ARCHIVE_PREFIX}.{topic}")}
+    assert read == golden.ARCHIVED.keys()
