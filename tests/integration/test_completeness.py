@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -21,7 +22,9 @@ from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.backlog import without_row
 from flink_jobs.warehouse.completeness import OffsetRange, compare, without_records
 from flink_jobs.warehouse.migrations import apply_migrations
-from flink_jobs.warehouse.paths import MIGRATIONS
+from flink_jobs.warehouse.partitions import expire_rows
+from flink_jobs.warehouse.paths import MIGRATIONS, QUALITY_CHECKS
+from flink_jobs.warehouse.queries import ask, read_sql_files
 from tests.integration import jobs
 from tests.integration.decided_cards import TOPIC, DecidedCards, Document, archive, decide, label_of, upsert
 
@@ -95,6 +98,46 @@ def test_a_redelivery_that_was_decided_again_and_offsets_without_a_record_are_no
         connection.execute("DELETE FROM raw.decisions WHERE source_offset IN (%s, %s)", (end + 1, end + 7))
     (lost,) = compare(dsn, position, TOPIC, lambda ranges: {(item.partition, item.first) for item in ranges})
     assert lost.missing == 2, "rows deleted by hand are found, also where their transaction was decided twice"
+
+
+def test_rows_that_retention_has_deleted_are_not_missing(fresh_database: Settings) -> None:
+    dsn = fresh_database.postgres_dsn
+    apply_migrations(dsn, MIGRATIONS)
+    cards = decide(300)
+    end = max(row["source"]["offset"] for row in cards.decisions) + 1
+
+    def later(row: Document) -> Document:
+        moved = {"offset": row["offset"] + end} if "dlq_id" in row else {}
+        source = {"source": {**row["source"], "offset": row["source"]["offset"] + end}} if "source" in row else {}
+        name = "dlq_id" if "dlq_id" in row else "transaction_id"
+        return {**row, **moved, **source, name: f"later-{row[name]}"}
+
+    def load_earlier(days: int) -> None:
+        with psycopg.connect(dsn) as connection:
+            connection.execute("SET session_replication_role = replica")  # without the trigger that sets loaded_at
+            for table in ("raw.decisions", "raw.dead_letters"):
+                update = sql.SQL("UPDATE {} SET loaded_at = loaded_at - make_interval(days => %s)")
+                connection.execute(update.format(sql.Identifier(*table.split("."))), (days,))
+
+    def found(*, expected: int) -> None:
+        (compared,) = compare(dsn, [PartitionPosition(TOPIC, 0, 0, 2 * end, 2 * end, 0)], TOPIC)
+        assert compared.missing == expected
+        with psycopg.connect(dsn) as connection:
+            gaps = ask(connection, read_sql_files(QUALITY_CHECKS)["offsets_without_outcome"], date(2024, 1, 1)).rows
+        assert len(gaps) == expected
+
+    archive(dsn, DecidedCards(decisions=cards.decisions, dlq=cards.dlq))
+    load_earlier(399)
+    archive(dsn, DecidedCards(list(map(later, cards.decisions)), [], list(map(later, cards.dlq))))
+    load_earlier(2)
+    found(expected=0)
+    deleted = {change.table: change.rows for change in expire_rows(dsn)}
+    assert deleted == {"raw.decisions": len(cards.decisions), "raw.dead_letters": len(cards.dlq)}
+    found(expected=0)
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DELETE FROM raw.decisions WHERE source_offset = %s", (end + 20,))
+        connection.execute("DELETE FROM raw.dead_letters WHERE source_offset = %s", (end + 20,))
+    found(expected=1)
 
 
 def test_a_record_that_has_its_row_is_not_backlog(fresh_database: Settings) -> None:
