@@ -10,10 +10,10 @@ from flink_jobs.core.parsing.source_record import SourceRecord
 
 
 class Answer(NamedTuple):
-    """A read answer: ``states`` by the index of a record; outputs as index, tag and text."""
+    """A read answer: ``states`` by customer; outputs as index, tag and text."""
 
     size: int
-    states: dict[int, bytes]
+    states: dict[str, bytes]
     forgotten: list[int]
     outputs: list[tuple[int, int, str]]
 
@@ -46,9 +46,9 @@ def read_answer(answer: bytes) -> Answer:
     at = 16 + 4 * len(numbers)
     read: Answer = Answer(size, {}, list(numbers[2 * states : 2 * states + forgotten]), [])
     for number in range(states):
-        index, length = numbers[2 * number : 2 * number + 2]
-        read.states[index] = answer[at : at + length]
-        at += length
+        key, length = numbers[2 * number : 2 * number + 2]
+        read.states[answer[at : at + key].decode()] = answer[at + key : at + key + length]
+        at += key + length
     for number in range(outputs):
         first = 2 * states + forgotten + 3 * number
         index, tag, length = numbers[first : first + 3]

@@ -4,20 +4,19 @@ One call for each record costs more than scoring it, so Java's operator hands ov
 gets one byte array back. Both are little-endian: all numbers first, then all bytes, in the order of their lengths.
 
     batch:   records | for each record: length of the record, length of its state | for each record: record, state
-    answer:  records, states, forgotten, outputs | for each state: record, length | for each forgotten: record
-             | for each output: record, tag, length | states | outputs
+    answer:  records, states, forgotten, outputs | for each state: length of the customer id, length of the state
+             | for each forgotten: record | for each output: record, tag, length
+             | for each state: customer id, state | outputs
 
 ``record`` is the index of a record in the batch. A state's length is -1 where Java sends none, because Python should
-have it decoded, and 0 for a customer without a state. *Forgotten* are records whose customer Python may no longer have
-decoded. ``flink_jobs/crossing`` is the other side.
+have it decoded, and 0 for a customer without a state. *Forgotten* are records whose customer Python does not have
+decoded after the batch, in ascending order. ``flink_jobs/crossing`` is the other side.
 """
 
+from collections.abc import Mapping
 from struct import pack, unpack_from
 
 from flink_jobs.core.parsing.source_record import SourceRecord, unpack_line
-
-NumberedBytes = tuple[int, bytes]
-"""The index of a record, and the bytes for it."""
 
 
 def unpack_batch(batch: bytes, topic: str) -> tuple[list[SourceRecord], list[bytes | None]]:
@@ -37,26 +36,26 @@ def unpack_batch(batch: bytes, topic: str) -> tuple[list[SourceRecord], list[byt
 
 
 def pack_answer(
-    size: int, states: list[NumberedBytes], forgotten: list[int], outputs: list[tuple[int, int, bytes]]
+    size: int, states: Mapping[str, bytes], forgotten: list[int], outputs: list[int], messages: list[bytes]
 ) -> bytes:
     """Return the answer to a batch.
 
     Args:
         size: number of records of the batch.
-        states: the newest state of each customer with a decision, with the index of one of its records.
-        forgotten: indices of the records without a decision.
-        outputs: record, tag and bytes of each output; tag 0 is the main output.
+        states: the states to store, by customer.
+        forgotten: indices of the records whose customer is not decoded.
+        outputs: record, tag and length of each output, in one flat list; tag 0 is the main output.
+        messages: the bytes of each output.
     """
-    numbers = [size, len(states), len(forgotten), len(outputs)]
+    numbers = [size, len(states), len(forgotten), len(messages)]
     parts: list[bytes] = []
-    for index, state in states:
-        numbers.append(index)
+    for customer_id, state in states.items():
+        key = customer_id.encode()
+        numbers.append(len(key))
         numbers.append(len(state))
+        parts.append(key)
         parts.append(state)
     numbers.extend(forgotten)
-    for index, tag, output in outputs:
-        numbers.append(index)
-        numbers.append(tag)
-        numbers.append(len(output))
-        parts.append(output)
+    numbers.extend(outputs)
+    parts.extend(messages)
     return pack(f"<{len(numbers)}i", *numbers) + b"".join(parts)

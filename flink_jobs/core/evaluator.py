@@ -89,13 +89,14 @@ class TransactionEvaluator:
             wire_format: name of the payloads' format in ``WIRE_FORMATS``.
             lineup: the models, for a caller that times them.
             recent: decoded states that need not be read again. Only for a caller that stores every state it is given,
-                or stops; without it, every state is read.
+                or stops; without it, every state is read. If it is deferred, its caller collects the states.
             window: how long transaction ids are remembered.
         """
         self._parse = WIRE_FORMATS[wire_format]
         self.lineup = lineup or Lineup()
         self.lineup.use_champion(model)
         self._recent = recent
+        self._is_changing = False
         self._window = window
         self.configure(config or DetectionConfig())
 
@@ -116,7 +117,7 @@ class TransactionEvaluator:
             now_ms: the caller's clock, ms since the epoch, UTC.
 
         Raises:
-            Exception: only what ``read_state`` raises.
+            Exception: only what ``read_state`` raises, and ``UnsavedStateLost`` of a deferred cache of states.
         """
         try:
             transaction = self._parse(record.payload, now_ms) if record.whole is None else oversize(record.whole.length)
@@ -138,13 +139,24 @@ class TransactionEvaluator:
                 letters = (incident(record, DeadLetterReason.STATE_CORRUPT, stage, str(damage), now_ms),)
             fingerprint = transaction_fingerprint(transaction.transaction_id)
             if state.has_seen(fingerprint):
+                self._give_back(transaction.customer_id, known)
                 return duplicate(record, now_ms)
             stage = PipelineStage.SCORE
             return self._score(transaction, state, fingerprint, record, letters, now_ms)
         except StateVersionUnsupported as problem:
             return rejected(record, DeadLetterReason.STATE_VERSION_UNSUPPORTED, stage, str(problem), now_ms)
         except Exception as error:  # noqa: BLE001 - no record may stop the job
+            self._give_back(transaction.customer_id, known)
             return rejected_by_error(record, stage, error, letters, now_ms)
+
+    def _give_back(self, customer_id: str, known: CustomerFraudState | None) -> None:
+        """Put a state that came from the cache back, unless it may be half changed."""
+        is_changing, self._is_changing = self._is_changing, False
+        if known is not None and self._recent is not None:
+            if is_changing:
+                self._recent.lose(customer_id)
+            else:
+                self._recent.put_back(customer_id)
 
     def _score(
         self,
@@ -178,11 +190,16 @@ class TransactionEvaluator:
         notices = lineup.take_notices()
         if notices or stopped:
             letters = (*letters, *model_incidents(record, notices, stopped, now_ms))
+        text = encode(decision)
+        self._is_changing = True
         state.observe(transaction, amount, fingerprint, surprise_of(features), self._window)
+        recent = self._recent
+        stored = state.to_bytes() if recent is None else recent.keep(transaction.customer_id, state, now_ms)
+        self._is_changing = False
         # By position: the names would be looked up for every record.
-        outcome = Outcome(
-            state.to_bytes(),
-            encode(decision),
+        return Outcome(
+            stored,
+            text,
             alert,
             letters,
             transaction.customer_id,
@@ -195,9 +212,6 @@ class TransactionEvaluator:
             notices,
             stopped,
         )
-        if self._recent is not None:
-            self._recent.keep(transaction.customer_id, state, now_ms)
-        return outcome
 
     def _shadow_score(
         self, features: FeatureVector, transaction: Transaction, verdict: RuleVerdict

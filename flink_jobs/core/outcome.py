@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     """The outcome of one record: either ``decision`` is set, or ``letters`` ends with the record's own dead letter."""
 
     state: bytes | None = None
-    """The customer's new state; ``None`` leaves the stored state unchanged."""
+    """The customer's new state; ``None`` leaves the stored state unchanged. Empty if ``RecentStates`` is deferred."""
     decision: str | None = None
     alert: str | None = None
     letters: tuple[DeadLetter, ...] = ()

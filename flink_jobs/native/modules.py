@@ -8,6 +8,7 @@ from typing import Final
 CORE: Final = Path(__file__).resolve().parent.parent / "core"
 BUILDS: Final = CORE.parent.parent / ".tools" / "native"
 COMPILED: Final = (
+    "batch_scorer",
     "batches",
     "dead_letters.rejections",
     "decision",

@@ -8,13 +8,14 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Final, Protocol
 
-from flink_jobs.core.batches import NumberedBytes, pack_answer, unpack_batch
+from flink_jobs.core.batch_scorer import BatchScorer
+from flink_jobs.core.batches import pack_answer
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
 from flink_jobs.job.detector.outputs import OUTPUTS, Message
 
@@ -22,8 +23,8 @@ MODULE: Final = __name__
 SIDE_OUTPUTS: Final = tuple(output.tag.tag_id for output in OUTPUTS if output.tag is not None)
 """Ids of the side outputs. The tag of an output is its place here plus 1; tag 0 is the main output."""
 _TAGS: Final = {name: place for place, name in enumerate(SIDE_OUTPUTS, start=1)}
-TIMED_MASK: Final = 0xF
-"""One record in 16 is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
+MOST_UNSAVED: Final = 8_192
+"""Customers whose state waits for the barrier: encoding and writing them takes Java and Python about 0.1 s."""
 
 Messages = Callable[[SourceRecord, Outcome, int], list[Message]]
 
@@ -40,12 +41,11 @@ class StoredStates(Protocol):
 class BatchRunner:
     """Scores the records of a batch in order."""
 
-    states: StoredStates
-
     def __init__(
         self,
         topic: str,
         evaluator: TransactionEvaluator,
+        recent: RecentStates,
         metrics: DetectorMetrics,
         messages: Messages,
         restore: Callable[[str | None], None],
@@ -55,17 +55,32 @@ class BatchRunner:
         Args:
             topic: the transactions topic, for the coordinates of the records.
             evaluator: the evaluator, which the broadcast input configures.
+            recent: the evaluator's cache of decoded states.
             metrics: the function's metrics.
             messages: returns the messages of an outcome, from the record, the outcome and the clock.
             restore: uses the configuration of a restored savepoint.
         """
         self._topic = topic
         self._evaluator = evaluator
+        self._recent = recent
         self._metrics = metrics
         self._messages = messages
         self.restore = restore
-        self._records = 0
-        self._stored: dict[str, bytes | None] = {}
+
+    def start(self, states: StoredStates) -> None:
+        """Begin to score batches: from now on the cache of decoded states has the newest state of its customers."""
+        self._recent.defer(MOST_UNSAVED)
+        self._scorer = BatchScorer(
+            self._topic,
+            self._evaluator,
+            self._recent,
+            load=self.load,
+            read=lambda index: self.load(states.read(index)),
+            handle=self._handle,
+            timed=self._timed,
+            clock_ns=time.time_ns,
+            stopwatch_ns=time.perf_counter_ns,
+        )
 
     def process(self, batch: bytes) -> bytes:
         """Return the answer to a batch.
@@ -73,39 +88,15 @@ class BatchRunner:
         Raises:
             RuntimeError: a record could not be processed; the message names it. The job restarts from its checkpoint.
         """
-        records, states = unpack_batch(batch, self._topic)
-        newest: dict[str, NumberedBytes] = {}
-        forgotten: list[int] = []
-        outputs: list[tuple[int, int, bytes]] = []
-        self._stored = stored = {}
-        evaluate, messages, read_state = self._evaluator.evaluate, self._messages, self._read_state
-        for index, record in enumerate(records):
-            key = record.routing_key
-            try:
-                sent = states[index]
-                if sent is not None:
-                    stored[key] = self.load(sent)
-                self._records += 1
-                started_ns = time.perf_counter_ns() if not self._records & TIMED_MASK else 0
-                now_ms = time.time_ns() // 1_000_000
-                outcome = evaluate(record, partial(read_state, key, index), now_ms)
-                if outcome.state is None:
-                    forgotten.append(index)
-                else:
-                    newest[key] = index, outcome.state
-                    stored[key] = outcome.state
-                for message in messages(record, outcome, now_ms):
-                    if isinstance(message, str):
-                        outputs.append((index, 0, message.encode()))
-                    else:
-                        outputs.append((index, _TAGS[message[0].tag_id], message[1].encode()))
-                self._count(record, outcome, now_ms, started_ns)
-            except Exception as error:
-                place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
-                raise RuntimeError(f"the detector failed on the record {place}: {error!r}") from error
+        scorer = self._scorer
+        size, states, forgotten, outputs, messages = scorer.score(batch)
+        self._metrics.record_scores(scorer.scores)
         self.flush_metrics(time.time_ns() // 1_000_000)
-        dumped = [(index, self.dump(state)) for index, state in newest.values()]
-        return pack_answer(len(records), dumped, forgotten, outputs)
+        return pack_answer(size, self._stored(states), forgotten, outputs, messages)
+
+    def unsaved(self) -> bytes:
+        """Return an answer with every state that Java does not have yet; Java asks before each barrier."""
+        return pack_answer(0, self._stored(self._recent.collect_all()), [], [], [])
 
     def flush_metrics(self, now_ms: int) -> None:
         """Flush counts that no later record has flushed; Java also calls it half a second after a batch."""
@@ -120,23 +111,27 @@ class BatchRunner:
         """Return a state as PyFlink stores it."""
         return pickle.dumps(state)
 
-    def _read_state(self, key: str, index: int) -> bytes | None:
-        """Return a customer's state of the present batch.
+    def _stored(self, states: dict[str, bytes]) -> dict[str, bytes]:
+        """Return states as PyFlink stores them, and count their sizes."""
+        if states:
+            self._metrics.record_sizes([len(state) for state in states.values()])
+        return {customer_id: self.dump(state) for customer_id, state in states.items()}
 
-        Java sends no state that should be decoded here. A duplicate removes it, for example, and Java is asked.
-        """
-        if key not in self._stored:
-            self._stored[key] = self.load(self.states.read(index))
-        return self._stored[key]
-
-    def _count(self, record: SourceRecord, outcome: Outcome, now_ms: int, started_ns: int) -> None:
-        """Count the outcome of a record, and its times if it was timed."""
+    def _handle(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> list[tuple[int, bytes]]:
+        """Count an outcome that is no ordinary decision, and return its messages."""
+        messages = [
+            (0, message.encode()) if isinstance(message, str) else (_TAGS[message[0].tag_id], message[1].encode())
+            for message in self._messages(record, outcome, now_ms)
+        ]
         self._metrics.record(outcome)
-        if started_ns:
-            timestamp_ms = record.timestamp_ms
-            self._metrics.timing(
-                (time.perf_counter_ns() - started_ns) / 1000, None if timestamp_ms is None else now_ms - timestamp_ms
-            )
+        return messages
+
+    def _timed(self, record: SourceRecord, now_ms: int, started_ns: int) -> None:
+        """Count the times of a timed record."""
+        timestamp_ms = record.timestamp_ms
+        self._metrics.timing(
+            (time.perf_counter_ns() - started_ns) / 1000, None if timestamp_ms is None else now_ms - timestamp_ms
+        )
 
 
 def offer_runner(runner: BatchRunner) -> None:
@@ -151,5 +146,5 @@ def take_runner(states: StoredStates) -> BatchRunner:
         states: Java's way to states that it did not send.
     """
     runner: BatchRunner = _opened.__dict__.pop("runner")
-    runner.states = states
+    runner.start(states)
     return runner

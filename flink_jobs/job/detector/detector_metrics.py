@@ -6,6 +6,7 @@ A call into the JVM costs more than a rule, so counts are plain integers that ar
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Final
 
 from pyflink.metrics import Counter, Distribution, MetricGroup
@@ -35,6 +36,12 @@ class Histogram:
     def observe(self, value: float) -> None:
         """Count one value."""
         self._pending[bisect_left(self._bounds, value)] += 1
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        """Count many values."""
+        pending, bounds = self._pending, self._bounds
+        for value in values:
+            pending[bisect_left(bounds, value)] += 1
 
     def flush(self) -> None:
         """Pass the pending counts to Flink; each bucket includes all lower buckets."""
@@ -97,7 +104,6 @@ class DetectorMetrics:
         if outcome.state is not None:
             self._decisions += 1
             self._score.observe(outcome.score)
-            self._state_bytes.observe(len(outcome.state))
             if outcome.is_degraded:
                 self._pending[catalogue.DEGRADED_DECISIONS.name, ""] += 1
             if outcome.out_of_order_ms:
@@ -110,6 +116,16 @@ class DetectorMetrics:
                 self._record_trial(outcome)
         for letter in outcome.letters:
             self._pending[catalogue.DEAD_LETTERS.name, letter.reason] += 1
+
+    def record_scores(self, scores: Sequence[float]) -> None:
+        """Count decisions that have nothing but a score to count; the batched crossing counts them together."""
+        self._records += len(scores)
+        self._decisions += len(scores)
+        self._score.observe_all(scores)
+
+    def record_sizes(self, sizes: Sequence[int]) -> None:
+        """Observe the sizes of states that are being written, in bytes."""
+        self._state_bytes.observe_all(sizes)
 
     def _record_trial(self, outcome: Outcome) -> None:
         """Count the results of the shadow model and the challenger."""

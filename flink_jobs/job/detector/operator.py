@@ -18,6 +18,7 @@ from pyflink.datastream.state import (
 )
 
 from flink_jobs.contracts import uids
+from flink_jobs.core.batch_scorer import TIMED_MASK
 from flink_jobs.core.control.audit import build_audit_record, encode_audit_record
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.messages import (
@@ -37,7 +38,7 @@ from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
 from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
 from flink_jobs.core.replies import Replies, RequestFault, answer
 from flink_jobs.core.state.recent import RecentStates
-from flink_jobs.job.detector.batch_runner import TIMED_MASK, BatchRunner, offer_runner
+from flink_jobs.job.detector.batch_runner import BatchRunner, offer_runner
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS, DetectorMetrics
 from flink_jobs.job.detector.models import JobModels, keyed
 from flink_jobs.job.detector.operator_settings import DetectorSettings
@@ -106,7 +107,9 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._flush_is_set = False
         self._models.put(Role.CHAMPION, self._settings.model_version, None)
         topic = self._settings.transactions_topic
-        offer_runner(self.runner_type(topic, self._evaluator, self._metrics, self._messages, self._restore_config))
+        offer_runner(
+            self.runner_type(topic, self._evaluator, recent, self._metrics, self._messages, self._restore_config)
+        )
         champion = lineup.champion.model
         started_ns = time.perf_counter_ns()
         warmed = warm_up(champion)
@@ -134,6 +137,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         outcome = self._evaluator.evaluate(record, self._state.value, now_ms)
         if outcome.state is not None:
             self._state.update(outcome.state)
+            self._metrics.record_sizes((len(outcome.state),))
         output = self._messages(record, outcome, now_ms)
         metrics = self._metrics
         metrics.record(outcome)

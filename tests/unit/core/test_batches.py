@@ -36,19 +36,26 @@ def test_records_and_states_come_through(items: list[tuple[SourceRecord, bytes |
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 9), st.binary(max_size=20)), max_size=4, unique_by=lambda item: item[0]),
+    st.dictionaries(keys, st.binary(max_size=20), max_size=4),
     st.lists(st.integers(0, 9), max_size=4),
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.text(max_size=20)), max_size=6),
 )
 def test_answers_come_through(
-    states: list[tuple[int, bytes]], forgotten: list[int], outputs: list[tuple[int, int, str]]
+    states: dict[str, bytes], forgotten: list[int], outputs: list[tuple[int, int, str]]
 ) -> None:
-    packed = [(index, tag, text.encode(errors="replace")) for index, tag, text in outputs]
-    answer = read_answer(pack_answer(10, states, forgotten, packed))
+    messages = [text.encode(errors="replace") for _, _, text in outputs]
+    numbers = [
+        number
+        for (index, tag, _), message in zip(outputs, messages, strict=True)
+        for number in (index, tag, len(message))
+    ]
+    answer = read_answer(pack_answer(10, states, forgotten, numbers, messages))
     assert answer.size == 10
-    assert answer.states == dict(states)
+    assert answer.states == states
     assert answer.forgotten == forgotten
-    assert answer.outputs == [(index, tag, text.decode()) for index, tag, text in packed]
+    assert answer.outputs == [
+        (index, tag, message.decode()) for (index, tag, _), message in zip(outputs, messages, strict=True)
+    ]
 
 
 def test_the_layout_is_pinned() -> None:
@@ -60,5 +67,5 @@ def test_the_layout_is_pinned() -> None:
     lengths = b"\x24\0\0\0\x03\0\0\0" + b"\x24\0\0\0\xff\xff\xff\xff"
     assert unpack_batch(b"\x02\0\0\0" + lengths + line + b"abc" + line, TOPIC) == ([record, record], [b"abc", None])
     counts = b"\x02\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0"
-    numbers = b"\x01\0\0\0\x02\0\0\0" + b"\0\0\0\0" + b"\x01\0\0\0\x03\0\0\0\x01\0\0\0"
-    assert pack_answer(2, [(1, b"st")], [0], [(1, 3, b"o")]) == counts + numbers + b"sto"
+    numbers = b"\x03\0\0\0\x02\0\0\0" + b"\0\0\0\0" + b"\x01\0\0\0\x03\0\0\0\x01\0\0\0"
+    assert pack_answer(2, {"c-1": b"st"}, [0], [1, 3, 1], [b"o"]) == counts + numbers + b"c-1sto"

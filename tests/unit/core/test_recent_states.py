@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flink_jobs.core import evaluator as evaluator_module
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.state import recent as recent_module
 from flink_jobs.core.state.customer import CustomerFraudState
-from flink_jobs.core.state.recent import RecentStates
+from flink_jobs.core.state.recent import RecentStates, UnsavedStateLost
+from flink_jobs.core.transaction import Transaction
 from flink_jobs.native.loader import core_in_use
 from tests.strategies import NOW_MS, record_of, wire
 from tests.unit.core.evaluation import Stream, parts
@@ -87,6 +92,85 @@ def test_after_a_failure_in_mid_change_the_stored_state_counts(monkeypatch: pyte
     again = Stream()
     again.states["c-1"] = stored
     assert outcome == again.send(transaction("t-2"))
+
+
+def deferred(capacity: int = 2) -> tuple[Stream, RecentStates]:
+    """Return a stream whose cache encodes states later; nothing collects them."""
+    recent = RecentStates(capacity, 10**12)
+    recent.defer(100)
+    return Stream(TransactionEvaluator(recent=recent)), recent
+
+
+def test_a_deferred_state_is_encoded_once() -> None:
+    (stream, recent), plain = deferred(), Stream()
+    for number in range(3):
+        record = transaction(f"t-{number}")
+        assert stream.send(record) == plain.send(record)._replace(state=b"")
+    assert recent.collect() == {}
+    assert recent.collect_all() == plain.states
+    assert recent.collect_all() == {}
+
+
+def test_a_deferred_state_that_leaves_the_cache_is_encoded() -> None:
+    recent = RecentStates(1, TTL_MS)
+    recent.defer(100)
+    for customer in "ab":
+        assert recent.keep(customer, CustomerFraudState(), 0) == b""
+    assert recent.saved("a") == CustomerFraudState().to_bytes()
+    assert (recent.holds("a"), recent.holds("b"), recent.saved("b")) == (False, True, None)
+    assert recent.collect().keys() == {"a"}
+    assert recent.saved("a") is None
+
+
+def test_without_capacity_no_state_is_deferred() -> None:
+    recent = RecentStates(0, TTL_MS)
+    recent.defer(100)
+    assert recent.keep("a", CustomerFraudState(), 0) == CustomerFraudState().to_bytes()
+
+
+def test_a_deferred_state_expires_like_any_other() -> None:
+    recent = RecentStates(1, TTL_MS)
+    recent.defer(100)
+    recent.keep("a", CustomerFraudState(), 0)
+    assert recent.take("a", TTL_MS) is None
+    assert recent.collect_all() == {}
+
+
+@pytest.mark.skipif(core_in_use() == "compiled", reason="compiled classes cannot be patched")
+def test_a_failure_before_the_change_leaves_a_deferred_state_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    (stream, recent), plain = deferred(), Stream()
+    stream.send(transaction("t-1"))
+    monkeypatch.setattr(evaluator_module, "blend", lambda *_: 1 / 0)
+    assert parts(stream.send(transaction("t-2")))[2][0]["reason"] == "PROCESSING_ERROR"
+    monkeypatch.undo()
+    for name in ("t-1", "t-2"):
+        plain.send(transaction(name))
+    stream.send(transaction("t-2"))
+    assert recent.collect_all() == plain.states
+
+
+@pytest.mark.skipif(core_in_use() == "compiled", reason="compiled classes cannot be patched")
+def test_a_failure_in_mid_change_of_a_deferred_state_restarts_the_job_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half changed state that only the cache has is lost. After the restart the same failure rejects one record."""
+    monkeypatch.setattr(recent_module, "_careful", set[str]())
+    observe = CustomerFraudState.observe
+
+    def broken(self: CustomerFraudState, item: Transaction, *rest: Any) -> None:  # noqa: ANN401 - passed on
+        if item.transaction_id == "t-poison":
+            raise ValueError("broken")
+        observe(self, item, *rest)
+
+    monkeypatch.setattr(CustomerFraudState, "observe", broken)
+    plain = Stream()
+    expected = [plain.send(transaction(name)).letters for name in ("t-1", "t-poison", "t-2")]
+    stream, _ = deferred()
+    stream.send(transaction("t-1"))
+    with pytest.raises(UnsavedStateLost):
+        stream.send(transaction("t-poison"))
+    stream, recent = deferred()
+    assert [stream.send(transaction(name)).letters for name in ("t-1", "t-poison", "t-2")] == expected
+    assert stream.states == plain.states
+    assert recent.collect_all() == {}
 
 
 @given(

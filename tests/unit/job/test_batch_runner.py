@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.job.detector import batch_runner
+from flink_jobs.job.detector import batch_runner, operator
 from flink_jobs.job.detector.batch_runner import SIDE_OUTPUTS, BatchRunner, take_runner
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS
 from tests.packed_batches import Answer, pack_batch, read_answer
@@ -19,8 +21,9 @@ from tests.unit.job.samples import control, detector, record, transaction, write
 
 @pytest.fixture(autouse=True)
 def same_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the runner use the clock of the function."""
+    """Let the runner use the clock of the function, and open functions without a warm-up."""
     monkeypatch.setattr(batch_runner, "time", clock)
+    monkeypatch.setattr(operator, "warm_up", lambda _: 0)
 
 
 class Backend:
@@ -43,9 +46,12 @@ class Backend:
             seen.add(item.routing_key)
             states.append(self.stored.get(item.routing_key, b"") if sends and first else None)
         answer = read_answer(runner.process(pack_batch(records, states)))
-        for index, state in answer.states.items():
-            self.stored[records[index].routing_key] = state
+        self.stored |= answer.states
         return answer
+
+    def barrier(self, runner: BatchRunner) -> None:
+        """Store every state, as Java does before a barrier."""
+        self.stored |= read_answer(runner.unsaved()).states
 
 
 def opened(backend: Backend, model_dir: Path | str = "/nowhere", model_version: str | None = None) -> BatchRunner:
@@ -88,6 +94,7 @@ def test_outputs_and_states_are_those_of_the_function(tmp_path: Path, *, sends: 
         for name, lines in outputs.side.items():
             expected.side[name] += lines
     answer = backend.run(runner, samples(), sends=sends)
+    backend.barrier(runner)
     assert by_output(answer) == expected
     assert {key: pickle.loads(state) for key, state in backend.stored.items()} == single.state.values  # noqa: S301
     assert expected.side["dead-letters"]
@@ -102,15 +109,91 @@ def test_the_next_batch_needs_no_state_of_a_decoded_customer() -> None:
     assert backend.asked == []
 
 
-def test_java_is_asked_for_a_state_that_is_no_longer_decoded() -> None:
-    """A duplicate takes the customer out of the decoded states; the customer's next record needs the state again."""
+def test_java_is_asked_for_a_state_that_has_left_the_cache() -> None:
+    """The cache has two places: the state of the first customer is encoded when it leaves."""
+    backend = Backend()
+    runner = opened(backend)
+    customers = [record(transaction(f"t-{customer}", customer)) for customer in ("c-1", "c-2", "c-3")]
+    answer = backend.run(runner, customers)
+    assert answer.states.keys() == {"c-1"}
+    assert answer.forgotten == []
+    backend.run(runner, [record(transaction("t-4"))], sends=False)
+    assert backend.asked == [0]
+
+
+def test_a_duplicate_leaves_the_state_decoded() -> None:
     backend = Backend()
     runner = opened(backend)
     backend.run(runner, [record(transaction("t-1"))])
     answer = backend.run(runner, [record(transaction("t-1")), record(transaction("t-1"))], sends=False)
-    assert answer.forgotten == [0, 1]
-    assert backend.asked == [1]
-    assert backend.run(runner, [record(transaction("t-2"))], sends=False).forgotten == []
+    assert (answer.forgotten, backend.asked) == ([], [])
+    assert len(by_output(answer).side["dead-letters"]) == 2
+
+
+def test_a_rejected_record_is_forgotten() -> None:
+    answer = Backend().run(opened(Backend()), [record(b"{"), record(transaction()), record(None)])
+    assert answer.forgotten == [0, 2]
+
+
+def test_a_state_is_encoded_at_the_barrier_and_not_before() -> None:
+    backend = Backend()
+    runner = opened(backend)
+    for number in range(5):
+        assert backend.run(runner, [record(transaction(f"t-{number}"))]).states == {}
+    backend.barrier(runner)
+    assert backend.stored.keys() == {"c-1"}
+    backend.stored.clear()
+    backend.barrier(runner)
+    assert backend.stored == {}
+
+
+def test_the_oldest_of_too_many_unsaved_states_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_runner, "MOST_UNSAVED", 1)
+    backend = Backend()
+    answer = backend.run(opened(backend), [record(transaction("t-1", "c-1")), record(transaction("t-2", "c-2"))])
+    assert answer.states.keys() == {"c-1"}
+    assert backend.asked == []
+
+
+@pytest.mark.parametrize("sends", [True, False])
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9), st.sampled_from(["", "damaged"])), max_size=9),
+        max_size=6,
+    ),
+    afterwards=st.lists(st.sampled_from(["", "barrier", "failure"]), min_size=6, max_size=6),
+)
+@settings(max_examples=25)
+def test_batches_barriers_and_failures_give_the_states_of_the_function(
+    *, batches: list[list[tuple[str, int, str]]], afterwards: list[str], sends: bool
+) -> None:
+    """More customers than the cache has places, duplicates and garbage; a failure goes back to the last barrier."""
+    single, backend = detector(), Backend()
+    runner, checkpoint, expected = opened(backend), dict[str, bytes](), dict[str, bytes]()
+    offset = 0
+    for batch, event in zip(batches, afterwards, strict=False):
+        records = []
+        for customer, number, kind in batch:
+            offset += 1
+            payload = b"{" if kind == "damaged" else transaction(f"t-{number}", customer, amount_minor=100 + number)
+            records.append(record(payload, offset=offset))
+        outputs = Outputs()
+        for item in records:
+            sent = single.send(item)
+            outputs.main += sent.main
+            for name, lines in sent.side.items():
+                outputs.side[name] += lines
+        if records:
+            assert by_output(backend.run(runner, records, sends=sends)) == outputs
+        if event == "barrier":
+            backend.barrier(runner)
+            assert {key: pickle.loads(state) for key, state in backend.stored.items()} == single.state.values  # noqa: S301
+            checkpoint, expected = dict(backend.stored), dict(single.state.values)
+        if event == "failure":
+            backend.stored = dict(checkpoint)
+            runner = opened(backend)
+            single = detector()
+            single.state.values.update(expected)
 
 
 def test_a_failure_names_the_record() -> None:

@@ -7,9 +7,9 @@ import java.util.Arrays;
 
 /**
  * Python's answer to a batch, little-endian: number of records, of states, of forgotten records and of outputs; for each
- * state the index of its record and its length; the index of each forgotten record; for each output the index of its
- * record, its tag and its length; then the bytes of the states and of the outputs. {@code flink_jobs/core/batches.py}
- * writes it. States and outputs must be read in this order.
+ * state the lengths of its customer id and of itself; the index of each forgotten record; for each output the index of its
+ * record, its tag and its length; then the bytes: each customer id with its state, and the outputs.
+ * {@code flink_jobs/core/batches.py} writes it. The parts must be read in this order.
  */
 final class Answer {
     private final ByteBuffer numbers;
@@ -34,13 +34,13 @@ final class Answer {
         return numbers.getInt();
     }
 
-    byte[] state(int length) {
+    byte[] bytes(int length) {
         byte[] value = Arrays.copyOfRange(bytes, at, at + length);
         at += length;
         return value;
     }
 
-    String output(int length) {
+    String text(int length) {
         String value = new String(bytes, at, length, StandardCharsets.UTF_8);
         at += length;
         return value;

@@ -27,9 +27,10 @@ import org.apache.flink.util.OutputTag;
  * PyFlink's thread-mode operator for keyed broadcast functions, which hands keyed records to Python in batches.
  *
  * <p>The Python environment, the broadcast input, timers, metrics and the life cycle are PyFlink's. Only the keyed input
- * differs: one call per batch carries one byte array each way, and Java reads and writes the keyed state. A batch ends when
- * it is full or old, and before everything that must see its outputs or its state: a control message, a watermark, a
- * barrier, the end of an input (ADR 27).
+ * differs: one call per batch carries one byte array each way, and Java reads and writes the keyed state. Python keeps the
+ * newest states of recent customers decoded; Java writes them before each barrier. A batch ends when it is full or old, and
+ * before everything that must see its outputs or its state: a control message, a watermark, a barrier, the end of an input
+ * (ADR 27).
  */
 public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessOperator<Row, Row, Row, String> {
     private static final long serialVersionUID = 1L;
@@ -111,20 +112,23 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
     /** Python's way to a state that was not sent, because Java took it for known to Python. */
     public final class StoredStates {
         public byte[] read(int index) throws Exception {
-            return stored(batch.key(index), true);
+            return stored(batch.key(index));
         }
     }
 
-    private byte[] stored(String key, boolean isOtherKey) throws Exception {
+    private byte[] stored(String key) throws Exception {
         byte[] found = writes.get(key);
         if (found != null) {
             return found;
         }
-        if (isOtherKey) {
-            backend.setCurrentKey(Row.of(key));
-        }
+        backend.setCurrentKey(Row.of(key));
         return state.value();
     }
+
+    /** Flink would set the key for each record; this operator sets it where it reads or writes a state. */
+    @Override
+    @SuppressWarnings("rawtypes")
+    public void setKeyContextElement1(StreamRecord record) {}
 
     @Override
     public void processElement1(StreamRecord<Row> element) throws Exception {
@@ -133,7 +137,7 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
         boolean isTimed = element.hasTimestamp();
         batch.add(key, (byte[]) row.getField(1), isTimed, isTimed ? element.getTimestamp() : 0L);
         if (inBatch.add(key) && !recent.has(key)) {
-            batch.sendState(stored(key, false));
+            batch.sendState(stored(key));
         }
         if (batch.isFull()) {
             crossOver();
@@ -176,13 +180,16 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
             throw new IllegalStateException(
                     "Python answered " + answer.records + " records, the batch has " + batch.size());
         }
-        for (int i = 0; i < answer.states; i++) {
-            String key = batch.key(answer.number());
-            writes.put(key, answer.state(answer.number()));
-            recent.add(key);
-        }
-        for (int i = 0; i < answer.forgotten; i++) {
-            recent.remove(batch.key(answer.number()));
+        gather(answer);
+        int decoded = 0;
+        for (int i = 0; i <= answer.forgotten; i++) {
+            int forgotten = i < answer.forgotten ? answer.number() : answer.records;
+            for (; decoded < forgotten; decoded++) {
+                recent.add(batch.key(decoded));
+            }
+            if (decoded < answer.records) {
+                recent.remove(batch.key(decoded++));
+            }
         }
         if (writes.isFull()) {
             writeStates();
@@ -190,7 +197,7 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
         for (int i = 0; i < answer.outputs; i++) {
             int index = answer.number();
             int tag = answer.number();
-            reuse.replace(answer.output(answer.number()));
+            reuse.replace(answer.text(answer.number()));
             if (batch.hasTimestamp(index)) {
                 reuse.setTimestamp(batch.timestamp(index));
             } else {
@@ -209,6 +216,20 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
             ProcessingTimeService clock = getProcessingTimeService();
             clock.registerTimer(clock.getCurrentProcessingTime() + METRICS_DELAY_MS, this::onMetricsTimer);
         }
+    }
+
+    private void gather(Answer answer) {
+        for (int i = 0; i < answer.states; i++) {
+            int length = answer.number();
+            int size = answer.number();
+            writes.put(answer.text(length), answer.bytes(size));
+        }
+    }
+
+    /** Writes every state to the backend: those that Java gathered, and those that only Python's cache has. */
+    private void writeAllStates() throws Exception {
+        gather(new Answer((byte[]) interpreter.invokeMethod("batch_runner", "unsaved")));
+        writeStates();
     }
 
     private void writeStates() throws Exception {
@@ -233,7 +254,7 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
     @Override
     public void prepareSnapshotPreBarrier(long checkpointId) throws Exception {
         crossOver();
-        writeStates();
+        writeAllStates();
         super.prepareSnapshotPreBarrier(checkpointId);
     }
 
@@ -246,7 +267,7 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
     @Override
     public void finish() throws Exception {
         crossOver();
-        writeStates();
+        writeAllStates();
         super.finish();
     }
 }

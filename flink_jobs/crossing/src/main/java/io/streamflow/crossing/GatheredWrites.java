@@ -4,8 +4,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * The newest state of each customer that is not in the backend yet. The operator writes all of them before each barrier, so
- * every checkpoint holds them; a customer with many transactions between two checkpoints costs one write.
+ * States that Python has encoded and that are not in the backend yet. The operator writes all of them before each barrier,
+ * so every checkpoint holds them.
  */
 final class GatheredWrites {
     /** Writes one state to the backend. */

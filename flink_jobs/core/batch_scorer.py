@@ -1,0 +1,152 @@
+"""Scores the records of a batch in order, and returns the answer for Java (see ``batches``).
+
+The loop is in the core because it runs for every event, so it is compiled. An ordinary decision, one without an alert,
+a dead letter or a reply, is packed and counted here. The caller's functions handle every other outcome.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from flink_jobs.core.batches import unpack_batch
+from flink_jobs.core.documents import Variant
+from flink_jobs.core.evaluator import TransactionEvaluator
+from flink_jobs.core.outcome import Outcome
+from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.state.recent import RecentStates
+
+TIMED_MASK: Final = 0xF
+"""One record in 16 is timed: reading the clock and Kafka's timestamp costs as much as two rules."""
+
+MAIN: Final = 0
+"""Tag of the main output."""
+
+Handle = Callable[[SourceRecord, Outcome, int], list[tuple[int, bytes]]]
+"""Counts an outcome that is no ordinary decision, and returns the tag and the bytes of each of its messages."""
+
+
+class BatchScorer:
+    """Scores batches; the caller counts the ordinary decisions of a batch afterwards."""
+
+    def __init__(  # noqa: PLR0913 - the parts of a job
+        self,
+        topic: str,
+        evaluator: TransactionEvaluator,
+        recent: RecentStates,
+        *,
+        load: Callable[[bytes], bytes | None],
+        read: Callable[[int], bytes | None],
+        handle: Handle,
+        timed: Callable[[SourceRecord, int, int], None],
+        clock_ns: Callable[[], int],
+        stopwatch_ns: Callable[[], int],
+    ) -> None:
+        """Use the parts of a job.
+
+        Args:
+            topic: the transactions topic, for the coordinates of the records.
+            evaluator: the evaluator.
+            recent: its cache of decoded states.
+            load: returns a state from the bytes in the backend.
+            read: returns the state of the customer of a record of this batch, which was not sent.
+            handle: handles an outcome that is no ordinary decision; gets the record, the outcome and the time in ms.
+            timed: observes a timed record; gets the record, its time in ms and the stopwatch when it began.
+            clock_ns: the clock, ns since the epoch.
+            stopwatch_ns: a monotonic clock, ns.
+        """
+        self._topic = topic
+        self._evaluator = evaluator
+        self._recent = recent
+        self._load = load
+        self._read = read
+        self._handle = handle
+        self._timed = timed
+        self._clock_ns = clock_ns
+        self._stopwatch_ns = stopwatch_ns
+        self._records = 0
+        self._index = 0
+        self._key = ""
+        self._stored: dict[str, bytes | None] = {}
+        self.scores: list[float] = []
+        """The score of each ordinary decision of the last batch."""
+
+    def score(self, batch: bytes) -> tuple[int, dict[str, bytes], list[int], list[int], list[bytes]]:
+        """Return the parts of the answer to a batch, see ``pack_answer``; the states are not yet as Java stores them.
+
+        Raises:
+            RuntimeError: a record could not be processed; the message names it.
+        """
+        records, states = unpack_batch(batch, self._topic)
+        newest: dict[str, bytes] = {}
+        forgotten: list[int] = []
+        outputs: list[int] = []
+        messages: list[bytes] = []
+        scores: list[float] = []
+        self._stored = stored = {}
+        evaluator, recent, read_state = self._evaluator, self._recent, self._read_state
+        for index in range(len(records)):
+            record = records[index]
+            self._index = index
+            self._key = key = record.routing_key
+            try:
+                sent = states[index]
+                if sent is not None:
+                    stored[key] = self._load(sent)
+                self._records += 1
+                is_timed = not self._records & TIMED_MASK
+                started_ns = self._stopwatch_ns() if is_timed else 0
+                now_ms = self._clock_ns() // 1_000_000
+                outcome = evaluator.evaluate(record, read_state, now_ms)
+                state, decision = outcome.state, outcome.decision
+                if state:
+                    newest[key] = stored[key] = state
+                if state is None and not recent.holds(key):
+                    forgotten.append(index)
+                if decision is not None and not record.headers and _is_ordinary(outcome):
+                    scores.append(outcome.score)
+                    message = f"{key}\n{decision}".encode()
+                    outputs.append(index)
+                    outputs.append(MAIN)
+                    outputs.append(len(message))
+                    messages.append(message)
+                else:
+                    for tag, message in self._handle(record, outcome, now_ms):
+                        outputs.append(index)
+                        outputs.append(tag)
+                        outputs.append(len(message))
+                        messages.append(message)
+                if is_timed:
+                    self._timed(record, now_ms, started_ns)
+            except Exception as error:
+                place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
+                raise RuntimeError(f"the detector failed on the record {place}: {error!r}") from error
+        newest.update(recent.collect())
+        self.scores = scores
+        return len(records), newest, forgotten, outputs, messages
+
+    def _read_state(self) -> bytes | None:
+        """Return the stored state of the customer of the present record.
+
+        A state that has left the cache in this batch is newer than the one that Java has. Java sends no state that
+        should be decoded here; where it is not, Java is asked.
+        """
+        key = self._key
+        saved = self._recent.saved(key)
+        if saved is not None:
+            return saved
+        if key not in self._stored:
+            self._stored[key] = self._read(self._index)
+        return self._stored[key]
+
+
+def _is_ordinary(outcome: Outcome) -> bool:
+    """Return whether a decision has nothing beside it that must be sent or counted."""
+    return (
+        outcome.alert is None
+        and not outcome.letters
+        and not outcome.is_degraded
+        and not outcome.out_of_order_ms
+        and not outcome.notices
+        and outcome.stopped is None
+        and outcome.is_shadow_alert is None
+        and outcome.variant is Variant.CHAMPION
+    )
