@@ -64,26 +64,36 @@ def build_decision(  # noqa: PLR0913, PLR0917 - one argument for each part of a 
         now_ms: the job's clock, ms since the epoch.
     """
     ml_score, model_version, variant, shadow = opinion
+    transaction_id, customer_id, amount_minor, currency, time_ms, merchant, category, _, _, channel, country = (
+        transaction
+    )
+    named: dict[str, float | None] = {}
+    is_complete = True
+    for place in range(len(features)):
+        value = features[place]
+        named[FEATURE_NAMES[place]] = value
+        if value is None:
+            is_complete = False
     return {
         "schema_version": DECISION_SCHEMA_VERSION,
-        "transaction_id": transaction.transaction_id,
-        "customer_id": transaction.customer_id,
-        "event_time_ms": transaction.event_time_ms,
+        "transaction_id": transaction_id,
+        "customer_id": customer_id,
+        "event_time_ms": time_ms,
         "processing_time_ms": now_ms,
-        "amount_minor": transaction.amount_minor,
-        "currency": transaction.currency,
-        "merchant": transaction.merchant,
-        "category": transaction.category,
-        "channel": transaction.channel,
-        "country": transaction.country,
+        "amount_minor": amount_minor,
+        "currency": currency,
+        "merchant": merchant,
+        "category": category,
+        "channel": channel,
+        "country": country,
         "score": score.score,
         "rule_score": verdict.score,
         "ml_score": ml_score,
         "alpha": score.alpha,
         "threshold": config.alert_threshold,
         "is_alert": score.score >= config.alert_threshold,
-        "features": dict(zip(FEATURE_NAMES, features, strict=True)),
-        "absent": absences(features, transaction) if None in features else {},
+        "features": named,
+        "absent": {} if is_complete else absences(features, transaction),
         "reasons": [{"code": code, "contribution": contribution} for code, contribution in score.reasons],
         "model": "degraded" if ml_score is None else "ok",
         "model_version": model_version,

@@ -7,29 +7,27 @@ extension that acquires the GIL by itself would deadlock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import model_directory, read_artifact
-from flink_jobs.core.models.encodings import ENCODING_NAMES, compile_encoding
+from flink_jobs.core.models.encodings import ENCODING_NAMES
 from flink_jobs.core.models.families import Compiled, compile_model
 from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.models.inputs import compile_inputs
 from flink_jobs.core.models.manifest import feature_hash, is_model_version
 from flink_jobs.core.models.trees.checks import check_trees
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from flink_jobs.core.features.vector import FeatureVector
     from flink_jobs.core.models.artifact import ModelArrays
+    from flink_jobs.core.models.inputs import Inputs
     from flink_jobs.core.models.manifest import ModelManifest
     from flink_jobs.core.models.trees.arrays import Arrays
-    from flink_jobs.core.models.trees.walk import Row, RowScore
+    from flink_jobs.core.models.trees.walk import RowScore
     from flink_jobs.core.transaction import Transaction
-
-    Inputs = Callable[[FeatureVector, Transaction], Row]
 
 __all__ = ["ModelError", "ModelFault", "TreeModel", "build_model", "load_model", "model_directory"]
 
@@ -130,37 +128,5 @@ def build_model(
         )
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     check_trees(arrays.trees, len(names))
-    inputs = _compile_inputs(names, arrays.extras)
+    inputs = compile_inputs(names, arrays.extras)
     return TreeModel(manifest, inputs, compile_model(arrays.trees, arrays.extras, len(names)), arrays.extras)
-
-
-def _compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
-    """Build the function from features and transaction to the row: first the features, then the encodings."""
-    features = tuple(name for name in names if name in FEATURE_NAMES)
-    if names[: len(features)] != features:
-        raise ModelError(ModelFault.FEATURE_MISMATCH, "feature_names must list features before encodings")
-    encodings = tuple(compile_encoding(name, extras) for name in names[len(features) :])
-    places = [FEATURE_NAMES.index(name) for name in features]
-    neutral = tuple(NEUTRAL_VALUES[place] for place in places)
-    pick = _picker(places)
-
-    def from_features(vector: FeatureVector, _: Transaction) -> Row:
-        row = pick(vector)
-        if None in row:
-            return tuple([other if value is None else value for value, other in zip(row, neutral, strict=True)])
-        return row
-
-    if not encodings:
-        return from_features
-
-    def with_encodings(vector: FeatureVector, transaction: Transaction) -> Row:
-        return (*from_features(vector, transaction), *[encode(transaction) for encode in encodings])
-
-    return with_encodings
-
-
-def _picker(places: list[int]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a function that picks the elements at ``places`` of a tuple, always as a tuple."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda vector: tuple([vector[place] for place in places])

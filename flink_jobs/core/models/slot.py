@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import StrEnum
 from math import isfinite
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from flink_jobs.core.decision import Opinion
 from flink_jobs.core.documents import Variant
@@ -117,8 +117,10 @@ class Slot:
         self._uses += 1
         is_timed = self._uses >= self._timed_at
         started_ns = self._clock_ns() if is_timed else 0
+        # Typed as ``Any``: a faulty model returns anything, and compiled code would check the type of the method.
+        ask: Callable[[FeatureVector, Transaction], Any] = model.score
         try:
-            score = float(model.score(features, transaction))
+            score = float(ask(features, transaction))
         except Exception as error:  # noqa: BLE001 - no exception of a model may lose an event
             self._fault(model, ModelFault.RAISED, f"scoring raised {type(error).__name__}")
             return None

@@ -23,6 +23,9 @@ BAND = GuardBand(min_decisions=20, max_alert_rate_ratio=2.0, min_alert_rate_rati
 TRIAL = Experiment("spring", "challenger-1", "c" * 64, 0.5, BAND)
 INSIDE = CustomerSplit(TRIAL.id, TRIAL.share).has
 
+FEATURES = FeatureVector(0.0, 1.0, None, None, 0.0, None)
+TRANSACTION = Transaction("t-1", "c-1", 100, "USD", NOW_MS)
+
 
 class SlowModel(FixedModel):
     """A model that advances the given clock with every score."""
@@ -130,7 +133,7 @@ def test_rare_faults_are_counted_and_do_not_disable_a_model() -> None:
         assert case.decide()["model"] == "degraded"
         model.answer = 0.5
         for _ in range(FAULT_WINDOW // (FAULT_LIMIT - 1)):
-            case.lineup.champion.score(None, None)  # type: ignore[arg-type]
+            case.lineup.champion.score(FEATURES, TRANSACTION)
         assert case.decide()["model"] == "ok"
 
 

@@ -1,0 +1,42 @@
+"""Builds the row of a model's inputs from the features of a transaction."""
+
+from collections.abc import Callable
+
+from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.features.vector import FeatureVector
+from flink_jobs.core.models.encodings import compile_encoding
+from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.models.trees.arrays import Arrays
+from flink_jobs.core.transaction import Transaction
+
+Row = tuple[float, ...]
+Inputs = Callable[[FeatureVector, Transaction], Row]
+
+
+def compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
+    """Build the function from features and transaction to the row: first the features, then the encodings.
+
+    Args:
+        names: the inputs of the model, in order.
+        extras: the optional arrays of the artifact; the encodings use them.
+
+    Raises:
+        ModelError: the names list an encoding before a feature, or an encoding lacks its arrays.
+    """
+    features = tuple([name for name in names if name in FEATURE_NAMES])
+    if names[: len(features)] != features:
+        raise ModelError(ModelFault.FEATURE_MISMATCH, "feature_names must list features before encodings")
+    encodings = [compile_encoding(name, extras) for name in names[len(features) :]]
+    places = [FEATURE_NAMES.index(name) for name in features]
+    neutral = [NEUTRAL_VALUES[place] for place in places]
+
+    def row_of(vector: FeatureVector, transaction: Transaction) -> Row:
+        row: list[float] = []
+        for number in range(len(places)):
+            value: float | None = vector[places[number]]
+            row.append(neutral[number] if value is None else value)
+        for encode in encodings:
+            row.append(encode(transaction))  # noqa: PERF401 - a generator costs more
+        return tuple(row)
+
+    return row_of
