@@ -13,7 +13,7 @@ import sys
 from typing import Final
 
 from flink_jobs.errors import UserError
-from flink_jobs.flink.resume import choose_start
+from flink_jobs.flink.resume import choose_start, refuse_lost_histories
 from flink_jobs.flink.savepoints.latest import Place
 from flink_jobs.flink.savepoints.snapshot import local_path
 from flink_jobs.settings import Settings, load_settings
@@ -30,10 +30,13 @@ def place_of(settings: Settings) -> Place:
 def main(job: str) -> int:
     """Print the snapshot that a job resumes from, and report the choice on standard error; return the exit code."""
     try:
-        place = place_of(load_settings())
+        settings, is_fresh = load_settings(), os.environ.get(FRESH) == "1"
+        place = place_of(settings)
         for uri in (place.checkpoints, place.savepoints):
             local_path(uri).mkdir(parents=True, exist_ok=True)  # a new volume is empty
-        start = choose_start(job, place, fresh=os.environ.get(FRESH) == "1")
+        start = choose_start(job, place, fresh=is_fresh)
+        if not is_fresh:
+            refuse_lost_histories(start, place, settings.broker())
     except UserError as error:
         sys.stderr.write(f"{job}: {error}. In a container: set {FRESH}=1, or add `--fromSavepoint PATH`\n")
         return 2
