@@ -124,17 +124,21 @@ def test_a_savepoint_of_the_archive_of_a_release_is_restored(stack: Stack, tmp_p
     tmp_path.chmod(0o755)
     savepoint = golden.unpack(golden.ARCHIVE, tmp_path)
     counts = golden.counts_of(golden.ARCHIVE)
-    send_archived(stack, counts, "before")
-    send_archived(stack, {topic: dict.fromkeys(of_topic, 1) for topic, of_topic in counts.items()}, "after")
+    send_archived(stack, counts, "golden-before")
+    send_archived(stack, {topic: dict.fromkeys(of_topic, 1) for topic, of_topic in counts.items()}, "golden-after")
     environment = {**NEVER_EXPIRES, "STREAMFLOW_TOPIC_PREFIX": golden.ARCHIVE_PREFIX}
     job_id = jobs.start_job(stack, "archive", environment, savepoint=savepoint.as_uri())
     try:
         following = {topic: len(of_topic) for topic, of_topic in counts.items()}
-        wait_for(lambda: archived(stack, "after") == following, limit_s=jobs.PATIENCE_S, what="the following rows")
+        wait_for(
+            lambda: archived(stack, "golden-after") == following, limit_s=jobs.PATIENCE_S, what="the following rows"
+        )
     finally:
         stack.rest().cancel(job_id)
     # In each partition, these records are before the record that has arrived.
-    assert archived(stack, "before") == dict.fromkeys(counts, 0), "offsets before the savepoint are not read again"
+    assert archived(stack, "golden-before") == dict.fromkeys(counts, 0), (
+        "offsets before the savepoint are not read again"
+    )
 
 
 @dataclass
