@@ -51,7 +51,7 @@ TIME_PATTERNS = (
     "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y",
 )  # fmt: skip
 
-
+WITHOUT_YEAR = re.compile(r"(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])[0-5]\d[0-5]\d")
 YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 KNOWN_LABELS = DEFAULT_FRAUD_VALUES | LabelValues().genuine
 TEMPLATES = frozenset({"european", "wire"})
@@ -93,6 +93,9 @@ def _plain(column: str) -> str:
 
 def time_keys(cells: Sequence[str], column: str) -> tuple[str, bool, str]:
     """Return the keys of the time format, whether they are sure, and the reason."""
+    if cells and all(WITHOUT_YEAR.fullmatch(cell) for cell in cells):
+        reason = "all values are month, day and time without a year, as in ISO 8583: write the year"
+        return 'format: "%m%d%H%M%S", year: 2024', False, reason
     numbers = [float(cell) for cell in cells if re.fullmatch(r"\d+(\.\d+)?", cell)]
     if cells and len(numbers) == len(cells) and not all(re.fullmatch(r"(19|20)\d{6}(\d{6})?", cell) for cell in cells):
         return _number_keys(min(numbers), max(numbers), column)
@@ -245,7 +248,15 @@ def _time(sample: Sample, column: str | None) -> Guess:
 
 
 def _date_and_time(sample: Sample, column: str) -> Guess | None:
-    """Return the proposal for a date and a time in two columns, None if the file has one column."""
+    """Return the proposal for a date and a time in several columns, None if the file has one column."""
+    by_name = {_plain(name): name for name in reversed(sample.columns)}
+    if {"year", "month", "day", "time"} <= by_name.keys():
+        names = [by_name[part] for part in ("year", "month", "day", "time")]
+        whole = [" ".join(row.get(name, "").strip() for name in names) for row in sample.rows]
+        for pattern in ("%Y %m %d %H:%M", "%Y %m %d %H:%M:%S"):
+            if all(_reads(text, pattern) for text in whole):
+                value = f'{{columns: [{", ".join(map(_quoted, names))}], format: "{pattern}", timezone: UTC}}'
+                return Guess("event_time", value, whole[0], "the values name no time zone")
     clock = next((name for name in sample.columns if _plain(name) in {"time", "uhrzeit", "heure", "hora"}), None)
     date = next((name for name in sample.columns if _plain(name) in {"date", "datum", "fecha"}), None)
     if clock is None or date is None or column not in {clock, date}:

@@ -133,6 +133,23 @@ def test_line_breaks_in_quoted_cells_are_proposed_and_a_lost_quote_is_not(tmp_pa
     assert inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS).refused["quote"].count == 1
 
 
+def test_a_time_without_a_year_is_proposed_with_a_year_to_check(tmp_path: Path) -> None:
+    text, path = proposal_of(
+        tmp_path, "F11,F2,F4,F49,F7\n1,PAN1,000000012345,840,0101120000\n2,PAN1,99,840,1231235959\n"
+    )
+    assert 'event_time: {column: F7, format: "%m%d%H%M%S", year: 2024' in text
+    result = inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS)
+    assert (result.first_ms, result.accepted) == (1_704_110_400_000, 2)
+
+
+def test_a_date_in_four_columns_is_joined(tmp_path: Path) -> None:
+    head = "User,Year,Month,Day,Time,Amount\n"
+    text, path = proposal_of(tmp_path, f"{head}0,2002,9,1,06:21,$20.50\n0,2002,12,31,23:59,$7.25\n")
+    assert 'event_time: {columns: [Year, Month, Day, Time], format: "%Y %m %d %H:%M", timezone: UTC}  # check' in text
+    result = inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS)
+    assert (result.first_ms, result.last_ms) == (1_030_861_260_000, 1_041_379_140_000)
+
+
 def test_a_truth_value_is_no_currency_symbol(tmp_path: Path) -> None:
     line = '{"transaction_id":"a","customer_id":"c","amount_minor":5,"currency":"USD","event_time_ms":1704067200000}\n'
     text, path = proposal_of(tmp_path, line + line.replace(":5,", ":true,"), name="cards.jsonl")
