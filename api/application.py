@@ -12,7 +12,10 @@ from fastapi import FastAPI
 from api import errors
 from api.access import RateLimits
 from api.answers import Answers
+from api.cases.opening import Opener
+from api.cases.relay import LabelTopic, Relay
 from api.cases.service import Cases
+from api.cases.webhooks import WebhookSender
 from api.console.application import install as install_console
 from api.database import Database
 from api.deciding import Decider
@@ -23,6 +26,7 @@ from api.keys import KeyRing
 from api.lane import Lane
 from api.measures import ApiMetrics
 from api.middleware import RequestLimits
+from api.routes import cases as case_routes
 from api.routes import decisions as decision_routes
 from api.routes import health, score, transactions
 from api.services import Services
@@ -38,6 +42,8 @@ def build_services(settings: Settings, own: ApiSettings) -> Services:
     answers, decisions, metrics = Answers(database), Decisions(database, own), ApiMetrics()
     watch = Watch(database, settings, own.refresh_s)
     lane = Lane(settings.broker("api"), settings.topic_prefix, own.acknowledge_ms, own.reply_partition)
+    labels = LabelTopic(settings.broker("api"), settings.topic_prefix)
+    workers = (Opener(database, own), Relay(database, labels, WebhookSender())) if own.case_work else ()
     return Services(
         settings=own,
         database=database,
@@ -50,6 +56,7 @@ def build_services(settings: Settings, own: ApiSettings) -> Services:
         rates=RateLimits(own.rate_per_s),
         watch=watch,
         metrics=metrics,
+        workers=workers,
     )
 
 
@@ -69,6 +76,7 @@ def create_app(services: Services) -> FastAPI:
         if services.lane is not None:
             services.lane.start()
         running = [asyncio.create_task(services.watch.run()), asyncio.create_task(_delete_old_answers(services))]
+        running += [asyncio.create_task(worker.run()) for worker in services.workers]
         try:
             yield
         finally:
@@ -88,7 +96,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
-    for router in (health.router, transactions.router, decision_routes.router, score.router):
+    for router in (health.router, transactions.router, decision_routes.router, score.router, case_routes.router):
         app.include_router(router)
     install_console(app, services)
     app.add_middleware(RequestLimits, settings=services.settings, metrics=services.metrics)

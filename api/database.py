@@ -14,7 +14,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from api.errors import unavailable
 from api.settings import ApiSettings
 
-Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
+Connection = AsyncConnection[DictRow]
+Pool = AsyncConnectionPool[Connection]
 
 
 class Database:
@@ -47,7 +48,7 @@ class Database:
         await self._pool.close(timeout=2)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
+    async def connection(self) -> AsyncIterator[Connection]:
         """Yield a connection in autocommit mode.
 
         Raises:

@@ -48,6 +48,10 @@ class Scope(StrEnum):
     """Read the stored decisions of customers."""
     SCORE = "score"
     """Score transactions without an effect."""
+    CASES_READ = "cases:read"
+    """Read cases."""
+    CASES_WRITE = "cases:write"
+    """Claim, change and close cases; a verdict labels transactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Key:
     name: str
     scopes: frozenset[str]
     rate_per_s: int | None = None
+    teams: frozenset[str] | None = None
+    """The teams whose cases the key sees; ``None`` for all."""
 
     @property
     def actor(self) -> str:
@@ -117,7 +123,8 @@ class KeyRing:
         if not hmac.compare_digest(row["key_sha256"], digest) or row["revoked_at"] is not None:
             self._cache.pop(digest, None)
             raise _UNKNOWN
-        key = Key(prefix, row["name"], frozenset(row["scopes"]), row["rate_per_s"])
+        teams = None if row["teams"] is None else frozenset(row["teams"])
+        key = Key(prefix, row["name"], frozenset(row["scopes"]), row["rate_per_s"], teams)
         if len(self._cache) >= _MOST_CACHED:
             self._cache.clear()
         used = float("-inf") if cached is None else cached.used_at
@@ -149,6 +156,7 @@ def create_key(
     created_by: str,
     days: int | None = None,
     rate_per_s: int | None = None,
+    teams: Collection[str] | None = None,
 ) -> str:
     """Make a key and return it. Only its hash is stored, so it cannot be shown again.
 
@@ -159,15 +167,25 @@ def create_key(
         created_by: the user who makes it.
         days: validity in days, ``None`` for no end.
         rate_per_s: requests per second, ``None`` for the default.
+        teams: the teams whose cases the key sees, ``None`` for all.
     """
     prefix = secrets.token_hex(_PREFIX_BYTES)
     text = f"sfk_{prefix}_{secrets.token_urlsafe(32)}"
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with psycopg.connect(dsn) as connection:
         connection.execute(
-            "INSERT INTO api.keys (prefix, key_sha256, name, scopes, rate_per_s, created_by, expires_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            (prefix, digest_of(text), name, sorted(scopes), rate_per_s, created_by, expires),
+            "INSERT INTO api.keys (prefix, key_sha256, name, scopes, rate_per_s, created_by, expires_at, teams) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                prefix,
+                digest_of(text),
+                name,
+                sorted(scopes),
+                rate_per_s,
+                created_by,
+                expires,
+                None if teams is None else sorted(teams),
+            ),
         )
     return text
 
@@ -176,8 +194,8 @@ def list_keys(dsn: str) -> list[dict[str, Any]]:
     """Return all keys, oldest first, without their hashes."""
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         return connection.execute(
-            "SELECT prefix, name, scopes, rate_per_s, created_at, created_by, expires_at, revoked_at, last_used_at "
-            "FROM api.keys ORDER BY created_at, prefix"
+            "SELECT prefix, name, scopes, teams, rate_per_s, created_at, created_by, expires_at, revoked_at, "
+            "last_used_at FROM api.keys ORDER BY created_at, prefix"
         ).fetchall()
 
 

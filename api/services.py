@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from fastapi import Request
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from api.lane import Lane
     from api.measures import ApiMetrics
     from api.settings import ApiSettings
+
+
+class Worker(Protocol):
+    """A loop of its own."""
+
+    async def run(self) -> None:
+        """Run until cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Services:
     rates: RateLimits
     watch: Watch
     metrics: ApiMetrics
+    workers: tuple[Worker, ...] = ()
+    """What runs in the background for as long as the application."""
 
 
 def services_of(request: Request) -> Services:

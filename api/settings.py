@@ -64,6 +64,9 @@ class ApiSettings(BaseSettings):
     )
     refresh_s: float = Field(default=5.0, gt=0, description="time between two reads of the configuration in force")
 
+    case_work: bool = Field(
+        default=True, description="this process opens cases and sends labels and webhooks; false: another process does"
+    )
     case_days: int = Field(default=30, ge=1, description="alerts that were loaded in this time become cases")
     case_every_s: float = Field(default=2.0, gt=0, description="time between two searches for new alerts")
     case_sla_minutes: int = Field(default=240, ge=1, description="time until a case is due")

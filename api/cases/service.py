@@ -22,9 +22,9 @@ from api.cases.documents import (
     Status,
     VerdictRequest,
 )
-from api.cases.store import Connection, Place, QueueFilter
+from api.cases.store import Place, QueueFilter
 from api.cases.viewer import Viewer
-from api.database import Database
+from api.database import Connection, Database
 from api.decisions import Decisions
 from api.errors import ApiError
 from api.reads import Read, add_read, record_read
@@ -155,7 +155,7 @@ class Cases:
             async with self._database.connection() as connection, connection.transaction():
                 row = await self._locked(connection, viewer, case_id, version)
                 is_open = row["undo_until"] is None or row["undo_until"] <= row["now"]
-                if row["status"] != Status.CLOSED or is_open or not await verdicts.cancel_labels(connection, row):
+                if row["status"] != Status.CLOSED or is_open or not await verdicts.cancel_messages(connection, row):
                     raise _final()
                 values = {**_REOPENED, "status": Status.CLAIMED.value, "assignee": viewer.actor}
                 changed = await store.update(connection, viewer, row, "verdict_undone", values)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from api.cases.documents import Order, Status
+from api.cases.outbox import add_webhooks
 from api.cases.viewer import Viewer
+from api.database import Connection
 
-Connection = AsyncConnection[DictRow]
 MOST_ALERTS: Final = 200
 MOST_EVENTS: Final = 500
 COLUMNS: Final = (
@@ -190,9 +190,11 @@ async def add_event(
         "action": action,
         "before": None if before is None else Jsonb(plain(before)),
         "after": None if after is None else Jsonb(plain(after)),
-        "request": viewer.request_id,
+        "request": viewer.request_id or None,
     }
-    return int((await _rows(connection, _EVENT, row))[0]["event_id"])
+    event_id = int((await _rows(connection, _EVENT, row))[0]["event_id"])
+    await add_webhooks(connection, [event_id])
+    return event_id
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from api.cases.documents import Verdict, VerdictRequest
-from api.cases.store import Connection
+from api.database import Connection
 from api.errors import ApiError
 from flink_jobs.core.documents import Finding
 from flink_jobs.core.label import Label
@@ -27,13 +27,12 @@ _ADD: Final = """
 """
 _CANCEL: Final = """
     UPDATE cases.outbox SET cancelled_at = now()
-    WHERE case_id = %(case)s AND kind = 'label' AND created_at = %(created)s
+    WHERE case_id = %(case)s AND created_at = %(created)s
         AND sent_at IS NULL AND attempts = 0 AND cancelled_at IS NULL
     RETURNING outbox_id
 """
 _COUNT: Final = """
-    SELECT count(*) AS labels FROM cases.outbox
-    WHERE case_id = %(case)s AND kind = 'label' AND created_at = %(created)s
+    SELECT count(*) AS messages FROM cases.outbox WHERE case_id = %(case)s AND created_at = %(created)s
 """
 
 
@@ -81,9 +80,9 @@ async def add_labels(connection: Connection, row: Mapping[str, Any], labels: Seq
         )
 
 
-async def cancel_labels(connection: Connection, row: Mapping[str, Any]) -> bool:
-    """Cancel the labels of a case's verdict; return whether the relay had taken none of them."""
+async def cancel_messages(connection: Connection, row: Mapping[str, Any]) -> bool:
+    """Cancel the labels and webhooks of a case's verdict; return whether the relay had taken none of them."""
     where = {"case": row["case_id"], "created": row["verdict_at"]}
-    counted = (await (await connection.execute(_COUNT, where)).fetchall())[0]["labels"]
+    counted = (await (await connection.execute(_COUNT, where)).fetchall())[0]["messages"]
     cancelled = await (await connection.execute(_CANCEL, where)).fetchall()
     return len(cancelled) == int(counted)

@@ -38,7 +38,11 @@ def serve(
 def create(
     name: Annotated[str, typer.Argument(help="who uses the key, such as payment-gateway")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="what the key may do, may be repeated; default: everything")
+        list[str] | None,
+        typer.Option(help="what the key may do, may be repeated; default: the first three of the list below"),
+    ] = None,
+    team: Annotated[
+        list[str] | None, typer.Option(help="a team whose cases the key sees, may be repeated; default: every team")
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, max=3650, help="validity; default: no end")] = None,
     rate: Annotated[
@@ -50,14 +54,16 @@ def create(
 ) -> None:
     """Make an API key and print it once; the database holds only its hash.
 
-    Scopes: transactions:write, decisions:read, score.
+    Scopes: transactions:write, decisions:read, score, cases:read, cases:write.
 
     Example: streamflow api keys create payment-gateway --scope transactions:write --days 90
     """
     from api.keys import create_key, prefix_of
 
     scopes = [_scope(text) for text in scope or DEFAULT_SCOPES]
-    key = create_key(load_settings().postgres_dsn, name, scopes, created_by=actor(by), days=days, rate_per_s=rate)
+    key = create_key(
+        load_settings().postgres_dsn, name, scopes, created_by=actor(by), days=days, rate_per_s=rate, teams=team
+    )
     say(f"Key {prefix_of(key)} for {name}. Store it now: it is not shown again.")
     emit(output, {"key": key, "prefix": prefix_of(key)}, lambda: out.print(key, soft_wrap=True))
 
@@ -68,10 +74,12 @@ def list_all(*, output: OutputOption = Output.PLAIN) -> None:
     from api.keys import list_keys
 
     rows = list_keys(load_settings().postgres_dsn)
-    columns = ["prefix", "name", "scopes", "rate_per_s", "expires_at", "revoked_at", "last_used_at"]
+    columns = ["prefix", "name", "scopes", "teams", "rate_per_s", "expires_at", "revoked_at", "last_used_at"]
 
     def plain() -> None:
-        shown = [[" ".join(row[name]) if name == "scopes" else row[name] for name in columns] for row in rows]
+        shown = [
+            [" ".join(row[name]) if isinstance(row[name], list) else row[name] for name in columns] for row in rows
+        ]
         table([name.replace("_", " ") for name in columns], shown)
 
     emit(output, rows, plain)

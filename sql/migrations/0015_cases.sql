@@ -1,7 +1,7 @@
 -- Cases of fraud analysts: one open case per customer, joined by the customer's alerts; verdicts; and the outbox, from
 -- which a relay sends labels and webhooks at least once. Nothing here is ever deleted: a case outlives its alerts.
 --
--- To undo (loses all cases): DROP SCHEMA cases CASCADE; ALTER TABLE api.keys DROP COLUMN teams;
+-- To undo (deletes all cases): DROP SCHEMA cases CASCADE; ALTER TABLE api.keys DROP COLUMN teams;
 
 -- NULL: the key sees the cases of every team.
 ALTER TABLE api.keys ADD COLUMN teams text[];
@@ -131,4 +131,7 @@ GRANT SELECT, INSERT ON cases.alerts, cases.events, cases.notes TO streamflow_ap
 GRANT SELECT ON cases.webhooks TO streamflow_api;
 -- An alert that the archive wrote again with another score changes its row.
 GRANT UPDATE (amount_minor, currency, score, expected_loss) ON cases.alerts TO streamflow_api;
+-- New alerts are read in this order, in steps.
+DROP INDEX raw.alerts_loaded_at;
+CREATE INDEX alerts_loaded_at ON raw.alerts (loaded_at, alert_id, event_time_ms);
 GRANT SELECT ON raw.labels, raw.latest_labels TO streamflow_api;

@@ -17,6 +17,7 @@ from schemathesis.core.result import Ok
 from typer import Typer
 from typer.testing import CliRunner
 
+from api.keys import Scope
 from api.settings import ApiSettings
 from flink_jobs.cli.api_commands import app as api_cli
 from flink_jobs.cli.audit_commands import app as audit_cli
@@ -78,7 +79,8 @@ def run(database: Stack, settings: Settings) -> Run:
 
 @pytest.fixture
 def key(run: Run) -> str:
-    return run(api_cli, "keys", "create", "test", "--by", "pytest")
+    scopes = [part for scope in Scope for part in ("--scope", scope.value)]
+    return run(api_cli, "keys", "create", "test", "--by", "pytest", *scopes)
 
 
 def test_a_key_works_until_it_is_revoked(run: Run, url: str, key: str) -> None:

@@ -83,6 +83,7 @@ class Memory(Database):
             "name": "gateway",
             "scopes": [scope.value for scope in Scope],
             "rate_per_s": None,
+            "teams": None,
             "expires_at": None,
             "revoked_at": None,
         }

@@ -1,0 +1,107 @@
+"""The outbox in Postgres: messages are added in the transaction of a change, and taken by the relay.
+
+Taking a message leases it: its next attempt lies in the future, so no other relay takes it, and a process that dies
+after sending leaves it to the next attempt. The message is sent again then, with the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from api.database import Connection, Database
+
+BATCH: Final = 500
+LEASE: Final = timedelta(seconds=15)
+"""Longer than an attempt to send."""
+LONGEST_WAIT_S: Final = 300
+_DOUBLINGS: Final = 9
+_WEBHOOKS: Final = """
+    INSERT INTO cases.outbox (outbox_id, kind, case_id, webhook_id, payload, not_before)
+    SELECT 'wh_' || md5(w.webhook_id || ':' || e.event_id), 'webhook', e.case_id, w.webhook_id,
+        jsonb_build_object('id', 'wh_' || md5(w.webhook_id || ':' || e.event_id), 'event', e.action,
+            'case_id', e.case_id, 'team', c.team, 'version', c.version, 'happened_at', e.happened_at, 'actor', e.actor,
+            'before', e.before, 'after', e.after),
+        CASE WHEN e.action = 'verdict' THEN c.undo_until ELSE now() END
+    FROM cases.events e JOIN cases.cases c USING (case_id)
+    JOIN cases.webhooks w ON w.disabled_at IS NULL AND e.action = ANY(w.events)
+    WHERE e.event_id = ANY(%(events)s)
+"""
+_WAITING: Final = "sent_at IS NULL AND cancelled_at IS NULL AND dead_at IS NULL"
+_TAKE: Final = f"""
+    UPDATE cases.outbox o SET attempts = o.attempts + 1, not_before = now() + %(lease)s
+    FROM (SELECT outbox_id FROM cases.outbox
+          WHERE {_WAITING} AND not_before <= now() AND kind = %(kind)s
+          ORDER BY not_before LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS due
+    WHERE o.outbox_id = due.outbox_id
+    RETURNING o.outbox_id, o.payload, o.attempts,
+        (SELECT url FROM cases.webhooks w WHERE w.webhook_id = o.webhook_id) AS url,
+        (SELECT secret_name FROM cases.webhooks w WHERE w.webhook_id = o.webhook_id) AS secret_name
+"""  # noqa: S608 - constant condition
+_SENT: Final = """
+    UPDATE cases.outbox SET sent_at = now(), last_error = NULL WHERE outbox_id = ANY(%(ids)s) AND sent_at IS NULL
+    RETURNING outbox_id
+"""
+_FAILED: Final = """
+    UPDATE cases.outbox SET last_error = %(error)s, not_before = now() + %(wait)s,
+        dead_at = CASE WHEN %(is_dead)s THEN now() END
+    WHERE outbox_id = ANY(%(ids)s) AND sent_at IS NULL RETURNING outbox_id
+"""
+
+
+class Kind(StrEnum):
+    """What a message is."""
+
+    LABEL = "label"
+    WEBHOOK = "webhook"
+
+
+class Message(NamedTuple):
+    """A message that the relay has taken."""
+
+    outbox_id: str
+    payload: dict[str, Any]
+    attempts: int
+    """With this one."""
+    url: str | None
+    secret_name: str | None
+
+
+async def add_webhooks(connection: Connection, event_ids: Sequence[int]) -> None:
+    """Add a message per event and webhook that wants it; that of a verdict waits until it cannot be undone."""
+    await connection.execute(_WEBHOOKS.encode(), {"events": list(event_ids)})
+
+
+async def take(database: Database, kind: Kind, limit: int = BATCH, lease: timedelta = LEASE) -> list[Message]:
+    """Take messages that are due."""
+    rows = await database.rows(_TAKE, {"kind": kind.value, "limit": limit, "lease": lease})
+    return [Message(**row) for row in rows]
+
+
+async def mark_sent(database: Database, ids: Collection[str]) -> None:
+    """Note that messages were accepted."""
+    await database.rows(_SENT, {"ids": list(ids)})
+
+
+async def mark_failed(database: Database, ids: Collection[str], error: str, attempts: int, most: int | None) -> None:
+    """Note a failure; after ``most`` attempts (``None``: never) the messages are dead letters."""
+    await database.rows(
+        _FAILED,
+        {
+            "ids": list(ids),
+            "error": error[:500],
+            "wait": wait_after(attempts),
+            "is_dead": most is not None and attempts >= most,
+        },
+    )
+
+
+def wait_after(attempts: int) -> timedelta:
+    """Return the wait after so many failed attempts: 1 s, doubled each time, at most 300 s.
+
+    >>> [wait_after(attempts).total_seconds() for attempts in (1, 2, 9, 40)]
+    [1.0, 2.0, 256.0, 300.0]
+    """
+    return timedelta(seconds=min(2.0 ** min(attempts - 1, _DOUBLINGS), LONGEST_WAIT_S))

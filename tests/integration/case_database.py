@@ -1,0 +1,74 @@
+"""A database with alerts, and the services of one API process on it, for tests of cases."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+from psycopg import sql
+
+from api.application import build_services
+from api.cases.opening import Opener
+from api.cases.viewer import Viewer
+from api.services import Services
+from api.settings import ApiSettings
+from flink_jobs.settings import Settings
+from flink_jobs.warehouse.migrations import apply_migrations
+from flink_jobs.warehouse.paths import MIGRATIONS
+
+T = TypeVar("T")
+ALERT = """
+    INSERT INTO raw.alerts (alert_id, schema_version, transaction_id, customer_id, event_time_ms, processing_time_ms,
+        amount_minor, currency, score, rule_score, threshold, reasons, model, ruleset_version, config_revision)
+    VALUES (%(alert)s, 2, %(transaction)s, %(customer)s, %(at)s, %(at)s, %(amount)s, %(currency)s, %(score)s, 0.5, 0.4,
+        '[]', 'ok', '2', 0)
+"""
+START_MS = 1_700_000_000_000
+ADA = Viewer("user:ada", "request-1", sees_customers=True)
+BOB = Viewer("user:bob", "request-2")
+
+
+@contextmanager
+def own_database(server: Settings, name: str) -> Iterator[Settings]:
+    """Yield the settings of a new migrated database on a server; drop it afterwards."""
+    own = server.model_copy(update={"postgres_database": f"test_{name}_{secrets.token_hex(4)}"})
+    identifier = sql.Identifier(own.postgres_database)
+    with psycopg.connect(server.postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
+        apply_migrations(own.postgres_dsn, MIGRATIONS)
+        yield own
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+def add_alert(
+    settings: Settings, customer: str, number: int, amount: int = 10_000, score: float = 0.5, currency: str = "USD"
+) -> str:
+    """Add an alert as the archive does, and return its transaction id."""
+    transaction = f"{customer}-t{number}"
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        connection.execute(
+            ALERT,
+            {
+                "alert": f"al-{transaction}", "transaction": transaction, "customer": customer, "amount": amount,
+                "at": START_MS + number, "score": score, "currency": currency,
+            },
+        )  # fmt: skip
+    return transaction
+
+
+def with_services(settings: Settings, own: ApiSettings, call: Callable[[Services, Opener], Awaitable[T]]) -> T:
+    """Return the result of a call with the services of one process, without a server and without its workers."""
+
+    async def run() -> T:
+        services = build_services(settings, own)
+        await services.database.open()
+        try:
+            return await call(services, Opener(services.database, own))
+        finally:
+            await services.database.close()
+
+    return asyncio.run(run())

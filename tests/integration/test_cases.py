@@ -1,0 +1,454 @@
+"""Cases on a real Postgres: alerts that join, claims by two analysts, stale edits, verdicts, undo and the relay."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import threading
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import httpx
+import orjson
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from api.cases import outbox, store
+from api.cases.documents import Case, CaseChange, Order, Status, Verdict, VerdictRequest
+from api.cases.opening import Opener
+from api.cases.outbox import Kind, Message
+from api.cases.relay import WEBHOOK_ATTEMPTS, Relay
+from api.cases.store import QueueFilter
+from api.cases.viewer import Viewer
+from api.cases.webhooks import WebhookSender, signature
+from api.errors import ApiError
+from api.keys import Scope, create_key
+from api.reads import verify_reads
+from api.services import Services
+from api.settings import ApiSettings
+from flink_jobs.core.label import label_problem
+from flink_jobs.local.stack import Stack
+from flink_jobs.settings import Settings
+from tests.integration.api_server import serving
+from tests.integration.case_database import ADA, BOB, add_alert, own_database, with_services
+
+pytestmark = pytest.mark.stack
+OWN = ApiSettings(case_work=False)
+NO_UNDO = ApiSettings(case_work=False, case_undo_s=0)
+FRAUD = VerdictRequest(verdict=Verdict.FRAUD, reason="the cardholder denies it")
+
+
+@pytest.fixture(scope="module")
+def server(database: Stack) -> Iterator[Settings]:
+    with own_database(database.settings(), "cases") as settings:
+        yield settings
+
+
+@pytest.fixture
+def settings(server: Settings) -> Settings:
+    """Return the settings of the module's database, without cases and alerts."""
+    with psycopg.connect(server.postgres_dsn, autocommit=True) as connection:
+        for name in ("events", "notes"):
+            connection.execute(f"ALTER TABLE cases.{name} DISABLE TRIGGER USER")
+        connection.execute("TRUNCATE cases.cases, cases.webhooks, raw.alerts RESTART IDENTITY CASCADE")
+        for name in ("events", "notes"):
+            connection.execute(f"ALTER TABLE cases.{name} ENABLE TRIGGER USER")
+    return server
+
+
+def rows(settings: Settings, query: str) -> list[dict[str, Any]]:
+    with psycopg.connect(settings.postgres_dsn, row_factory=dict_row, autocommit=True) as connection:
+        cursor = connection.execute(query.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+async def opened(services: Services, opener: Opener, viewer: Viewer = ADA) -> list[Case]:
+    await opener.round()
+    return (await services.cases.queue(viewer)).cases
+
+
+def refused(error: pytest.ExceptionInfo[ApiError]) -> tuple[int, str]:
+    return error.value.status, error.value.code
+
+
+class Labels:
+    """Accepts labels as Kafka does, or answers with an error."""
+
+    def __init__(self, error: str | None = None) -> None:
+        self.error = error
+        self.sent: list[str] = []
+
+    def send(self, messages: Sequence[Message]) -> dict[str, str | None]:
+        if self.error is None:
+            self.sent += [message.payload["label_id"] for message in messages]
+            assert all(label_problem(orjson.dumps(message.payload)) is None for message in messages)
+        return {message.outbox_id: self.error for message in messages}
+
+
+def test_alerts_open_one_case_per_customer_and_two_processes_open_none_twice(settings: Settings) -> None:
+    for number in range(3):
+        add_alert(settings, "customer-1", number)
+    add_alert(settings, "customer-2", 0, amount=500_000, score=0.9)
+    add_alert(settings, "customer-3", 0, amount=5_000, currency="JPY")
+
+    async def call(services: Services, opener: Opener) -> None:
+        other = Opener(services.database, OWN)
+        assert sum(await asyncio.gather(opener.round(), other.round())) == 5
+        assert await opener.round() == 0
+        first = (await services.cases.queue(ADA)).cases
+        assert [(case.customer_id, case.priority, case.alert_count) for case in first] == [
+            ("customer-2", 4_500.0, 1), ("customer-3", 2_500.0, 1), ("customer-1", 150.0, 3),
+        ]  # fmt: skip
+        sla = [(case.due_at - case.opened_at).total_seconds() / 60 for case in first]
+        assert sla == [OWN.case_urgent_sla_minutes, OWN.case_urgent_sla_minutes, OWN.case_sla_minutes]
+        add_alert(settings, "customer-1", 3, amount=1_000_000)
+        assert await opener.round() == 1
+        again = (await services.cases.queue(ADA)).cases
+        assert (again[0].case_id, again[0].priority, again[0].alert_count) == (first[2].case_id, 5_150.0, 4)
+        detail = await services.cases.get(ADA, first[2].case_id)
+        assert [event.action for event in detail.events] == ["opened", "alerts_joined"]
+        assert len(detail.alerts) == 4
+
+    with_services(settings, OWN, call)
+
+
+def test_an_alert_that_the_archive_wrote_again_changes_its_case(settings: Settings) -> None:
+    add_alert(settings, "customer-1", 0)
+
+    async def call(services: Services, opener: Opener) -> None:
+        await opener.round()
+        rows(settings, "UPDATE raw.alerts SET score = 0.8")
+        assert await opener.round() == 1
+        (case,) = (await services.cases.queue(ADA)).cases
+        assert (case.priority, case.alert_count) == (80.0, 1)
+
+    with_services(settings, OWN, call)
+
+
+def test_two_analysts_get_two_cases_while_neither_has_committed(settings: Settings) -> None:
+    for number in range(2):
+        add_alert(settings, f"customer-{number}", 0, amount=1_000 * (number + 1))
+
+    async def call(services: Services, opener: Opener) -> None:
+        await opener.round()
+        async with (
+            services.database.connection() as one, one.transaction(),
+            services.database.connection() as two, two.transaction(),
+        ):  # fmt: skip
+            first, second = await store.next_open(one, ADA), await store.next_open(two, BOB)
+            assert first is not None
+            assert second is not None
+            assert (first["customer_id"], second["customer_id"]) == ("customer-1", "customer-0")
+        claimed = await asyncio.gather(*(services.cases.claim_next(viewer) for viewer in (ADA, BOB, ADA)))
+        assert sorted(case.case_id for case in claimed if case) == sorted([first["case_id"], second["case_id"]])
+        assert await services.cases.claim_next(BOB) is None
+
+    with_services(settings, OWN, call)
+
+
+def test_of_two_edits_of_one_version_one_is_refused(settings: Settings) -> None:
+    add_alert(settings, "customer-1", 0)
+
+    async def call(services: Services, opener: Opener) -> None:
+        (case,) = await opened(services, opener)
+        edits = [
+            services.cases.change(viewer, case.case_id, case.version, CaseChange(assignee=viewer.actor))
+            for viewer in (ADA, BOB)
+        ]
+        done = await asyncio.gather(*edits, return_exceptions=True)
+        (edited,) = (item for item in done if isinstance(item, Case))
+        (error,) = (item for item in done if isinstance(item, ApiError))
+        assert (error.status, error.code) == (412, "version_stale")
+        detail = await services.cases.get(ADA, case.case_id)
+        assert (detail.case.assignee, detail.case.version) == (edited.assignee, case.version + 1)
+        assert detail.events[-1].before == {"status": "open", "assignee": None}
+
+    with_services(settings, OWN, call)
+
+
+def test_a_snoozed_case_returns_at_its_time_or_with_a_new_alert(settings: Settings) -> None:
+    for customer in ("customer-1", "customer-2"):
+        add_alert(settings, customer, 0)
+
+    async def call(services: Services, opener: Opener) -> None:
+        for case in await opened(services, opener):
+            change = CaseChange.model_validate({"status": "snoozed", "snoozed_until": "2199-01-01T00:00:00Z"})
+            await services.cases.change(ADA, case.case_id, case.version, change)
+        assert await services.cases.claim_next(ADA) is None
+        assert await opener.wake() == 0
+        add_alert(settings, "customer-1", 1)
+        assert await opener.round() == 1
+        joined = await services.cases.claim_next(ADA)
+        assert joined is not None
+        assert (joined.customer_id, joined.snoozed_until) == ("customer-1", None)
+        rows(settings, "UPDATE cases.cases SET snoozed_until = now() WHERE status = 'snoozed'")
+        assert await opener.wake() == 1
+        woken = await services.cases.claim_next(ADA)
+        assert woken is not None
+        assert woken.customer_id == "customer-2"
+
+    with_services(settings, OWN, call)
+
+
+def test_a_verdict_closes_the_case_and_its_labels_are_sent_after_the_time_to_undo(settings: Settings) -> None:
+    sent = {add_alert(settings, "customer-1", number) for number in range(2)}
+    labels = Labels()
+
+    async def call(services: Services, opener: Opener) -> None:
+        relay = Relay(services.database, labels, WebhookSender())
+        (case,) = await opened(services, opener)
+        closed = await services.cases.give_verdict(ADA, case.case_id, case.version, FRAUD)
+        assert (closed.status, closed.verdict, closed.assignee) == (Status.CLOSED, Verdict.FRAUD, ADA.actor)
+        assert await relay.send_labels() == 0
+        rows(settings, "UPDATE cases.outbox SET not_before = now()")
+        assert await relay.send_labels() == 2
+        assert await relay.send_labels() == 0
+        with pytest.raises(ApiError) as error:
+            await services.cases.undo_verdict(ADA, case.case_id, closed.version)
+        assert refused(error) == (409, "verdict_final")
+
+    with_services(settings, OWN, call)
+    kept = rows(settings, "SELECT payload, sent_at FROM cases.outbox")
+    assert {row["payload"]["transaction_id"] for row in kept} == sent
+    assert {row["payload"]["label"] for row in kept} == {"fraud"}
+    assert all(row["sent_at"] for row in kept)
+    assert len(labels.sent) == 2
+    report = verify_reads(settings.postgres_dsn)
+    assert (report.problem, report.rows > 0) == (None, True)
+
+
+def test_a_verdict_can_be_undone_in_time_and_a_new_alert_waits_meanwhile(settings: Settings) -> None:
+    add_alert(settings, "customer-1", 0)
+
+    async def call(services: Services, opener: Opener) -> None:
+        relay = Relay(services.database, Labels(), WebhookSender())
+        (case,) = await opened(services, opener)
+        closed = await services.cases.give_verdict(ADA, case.case_id, case.version, FRAUD)
+        add_alert(settings, "customer-1", 1)
+        assert await opener.round() == 0
+        again = await services.cases.undo_verdict(ADA, case.case_id, closed.version)
+        assert (again.status, again.verdict, again.assignee) == (Status.CLAIMED, None, ADA.actor)
+        rows(settings, "UPDATE cases.outbox SET not_before = now()")
+        assert await relay.send_labels() == 0
+        assert await opener.round() == 1
+        genuine = VerdictRequest(verdict=Verdict.GENUINE, reason="travels", transaction_ids=["customer-1-t1"])
+        with pytest.raises(ApiError) as error:
+            await services.cases.give_verdict(ADA, case.case_id, again.version, genuine)
+        assert refused(error) == (412, "version_stale")
+        await services.cases.give_verdict(ADA, case.case_id, again.version + 1, genuine)
+
+    with_services(settings, OWN, call)
+    kept = rows(settings, "SELECT cancelled_at IS NULL AS waits, payload FROM cases.outbox ORDER BY created_at")
+    assert [(row["waits"], row["payload"]["label"]) for row in kept] == [(False, "fraud"), (True, "genuine")]
+
+
+def test_after_the_time_to_undo_the_next_alert_opens_a_new_case(settings: Settings) -> None:
+    add_alert(settings, "customer-1", 0)
+
+    async def call(services: Services, opener: Opener) -> None:
+        (case,) = await opened(services, opener)
+        closed = await services.cases.give_verdict(ADA, case.case_id, case.version, FRAUD)
+        add_alert(settings, "customer-1", 1)
+        (newer,) = await opened(services, opener)
+        assert newer.case_id != case.case_id
+        with pytest.raises(ApiError) as error:
+            await services.cases.change(ADA, case.case_id, closed.version, CaseChange(status=Status.OPEN))
+        assert refused(error) == (409, "another_case_open")
+        assert (await services.cases.get(ADA, case.case_id)).case.version == closed.version
+
+    with_services(settings, NO_UNDO, call)
+
+
+def test_a_relay_that_dies_after_sending_leaves_its_labels_to_the_next_one_with_the_same_ids(
+    settings: Settings,
+) -> None:
+    add_alert(settings, "customer-1", 0)
+    labels, broken = Labels(), Labels("_MSG_TIMED_OUT")
+
+    async def call(services: Services, opener: Opener) -> None:
+        (case,) = await opened(services, opener)
+        await services.cases.give_verdict(ADA, case.case_id, case.version, FRAUD)
+        taken = await outbox.take(services.database, Kind.LABEL)
+        labels.send(taken)  # and no mark
+        assert await outbox.take(services.database, Kind.LABEL) == []
+        for sender in (broken, labels):
+            rows(settings, "UPDATE cases.outbox SET not_before = now()")
+            assert await Relay(services.database, sender, WebhookSender()).send_labels() == 1
+
+    with_services(settings, NO_UNDO, call)
+    assert len(labels.sent) == 2
+    assert len(set(labels.sent)) == 1
+    (row,) = rows(settings, "SELECT attempts, sent_at, last_error, dead_at FROM cases.outbox")
+    assert (row["attempts"], row["sent_at"] is not None, row["last_error"], row["dead_at"]) == (3, True, None, None)
+
+
+class Desk(HTTPServer):
+    """A receiver of webhooks."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Request)
+        self.got: list[tuple[str, bytes]] = []
+        self.status = 500
+
+
+class Request(BaseHTTPRequestHandler):
+    """Keeps a request; answers with the status of the server."""
+
+    server: Desk
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.headers["StreamFlow-Signature"], body))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Desk]:
+    with Desk() as desk:
+        thread = threading.Thread(target=desk.serve_forever)
+        thread.start()
+        yield desk
+        desk.shutdown()
+        thread.join()
+
+
+def test_webhooks_are_signed_tried_again_and_end_as_dead_letters(
+    settings: Settings, receiver: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMFLOW_WEBHOOK_SECRET_DESK", "key-of-the-desk")
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        connection.execute(
+            "INSERT INTO cases.webhooks (webhook_id, url, secret_name, events, created_by) "
+            "VALUES ('desk', %s, 'desk', '{opened,claimed}', 'pytest')",
+            (f"http://127.0.0.1:{receiver.server_port}/hook",),
+        )
+    add_alert(settings, "customer-1", 0)
+
+    async def call(services: Services, opener: Opener) -> None:
+        relay = Relay(services.database, Labels(), WebhookSender())
+        await opener.round()
+        assert await relay.send_webhooks() == 1
+        receiver.status = 200
+        assert await relay.send_webhooks() == 0  # the wait before the next attempt
+        rows(settings, "UPDATE cases.outbox SET not_before = now()")
+        assert await relay.send_webhooks() == 1
+        await services.cases.claim_next(ADA)
+        receiver.status = 500
+        rows(settings, "UPDATE cases.outbox SET attempts = 9 WHERE sent_at IS NULL")
+        assert await relay.send_webhooks() == 1
+        rows(settings, "UPDATE cases.outbox SET not_before = now()")
+        assert await relay.send_webhooks() == 0
+
+    with_services(settings, OWN, call)
+    (first, body), (_, again), (_, claimed) = receiver.got
+    seconds = int(first.removeprefix("t=").partition(",")[0])
+    digest = hmac.new(b"key-of-the-desk", f"{seconds}.".encode() + body, hashlib.sha256).hexdigest()
+    assert first == f"t={seconds},v1={digest}" == signature(b"key-of-the-desk", body, seconds)
+    document = orjson.loads(body)
+    assert body == again
+    assert (document["event"], document["case_id"], "customer_id" in document) == ("opened", 1, False)
+    assert orjson.loads(claimed)["after"]["assignee"] == ADA.actor
+    assert WEBHOOK_ATTEMPTS == 10
+    (dead,) = rows(settings, "SELECT last_error FROM cases.outbox WHERE dead_at IS NOT NULL")
+    assert dead["last_error"] == "HTTP 500"
+
+
+def test_a_case_of_another_team_answers_like_one_that_does_not_exist(settings: Settings) -> None:
+    add_alert(settings, "customer-1", 0)
+    with_services(settings, OWN, opened)
+    key = create_key(
+        settings.postgres_dsn, "other", [Scope.CASES_READ, Scope.CASES_WRITE], created_by="pytest", teams=["abuse"]
+    )
+    verdict = {"verdict": "fraud", "reason": "x"}
+    with serving(settings, OWN) as url, httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
+        for method, path, body in (
+            ("GET", "", None), ("PATCH", "", {"team": "abuse"}), ("POST", "/notes", {"body": "x"}),
+            ("POST", "/verdict", verdict), ("DELETE", "/verdict", None),
+        ):  # fmt: skip
+            answers = [
+                http.request(method, f"/v1/cases/{number}{path}", json=body, headers={"If-Match": '"1"'})
+                for number in (1, 999)
+            ]
+            bodies = [answer.json()["error"] | {"request_id": ""} for answer in answers]
+            assert [answer.status_code for answer in answers] == [404, 404]
+            assert bodies[0] == bodies[1]
+        assert http.get("/v1/cases").json() == {"cases": [], "next_cursor": None}
+        assert http.post("/v1/cases/next").status_code == 204
+
+
+def test_a_program_works_a_case_over_http(settings: Settings) -> None:
+    for number in range(3):
+        add_alert(settings, f"customer-000{number}", 0, amount=1_000 * (number + 1))
+    with_services(settings, OWN, opened)
+    key = create_key(settings.postgres_dsn, "desk", [Scope.CASES_READ, Scope.CASES_WRITE], created_by="pytest")
+    with serving(settings, OWN) as url, httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
+        page = http.get("/v1/cases", params={"limit": 2}).json()
+        assert [case["customer_id"] for case in page["cases"]] == ["cu***02", "cu***01"]
+        rest = http.get("/v1/cases", params={"limit": 2, "cursor": page["next_cursor"]}).json()
+        assert (len(rest["cases"]), rest["next_cursor"]) == (1, None)
+        claimed = http.post("/v1/cases/next")
+        case, tag = claimed.json(), claimed.headers["etag"]
+        assert (case["customer_id"], tag) == ("customer-0002", f'"{case["version"]}"')
+        where = f"/v1/cases/{case['case_id']}"
+        assert http.patch(where, json={"assignee": None}).json()["error"]["code"] == "version_required"
+        card = http.post(f"{where}/notes", json={"body": "card 4111-1111-1111-1111"})
+        assert (card.status_code, card.json()["error"]["code"]) == (422, "invalid_request")
+        assert "4111" not in card.text
+        assert http.post(f"{where}/notes", json={"body": "called, no answer"}).status_code == 201
+        body = {"verdict": "unsure", "reason": "nobody answers"}
+        closed = http.post(f"{where}/verdict", json=body, headers={"If-Match": tag})
+        assert (closed.status_code, closed.json()["status"]) == (200, "closed")
+        assert http.delete(f"{where}/verdict", headers={"If-Match": tag}).status_code == 412
+        undone = http.delete(f"{where}/verdict", headers={"If-Match": closed.headers["etag"]})
+        assert (undone.status_code, undone.json()["status"]) == (200, "claimed")
+        detail = http.get(where).json()
+        assert [note["body"] for note in detail["notes"]] == ["called, no answer"]
+        actions = [event["action"] for event in detail["events"]]
+        assert actions == ["opened", "claimed", "noted", "verdict", "verdict_undone"]
+    assert rows(settings, "SELECT * FROM cases.outbox") == []
+
+
+@pytest.mark.parametrize("table", ["events", "notes"])
+def test_events_and_notes_are_never_changed(settings: Settings, table: str) -> None:
+    add_alert(settings, "customer-1", 0)
+
+    async def call(services: Services, opener: Opener) -> None:
+        (case,) = await opened(services, opener)
+        await services.cases.add_note(ADA, case.case_id, "note")
+
+    with_services(settings, OWN, call)
+    name = sql.Identifier("cases", table)
+    with psycopg.connect(settings.postgres_dsn_as("api")) as api, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        api.execute(sql.SQL("DELETE FROM {}").format(name))
+    with psycopg.connect(settings.postgres_dsn) as owner, pytest.raises(psycopg.errors.RaiseException, match="append"):
+        owner.execute(sql.SQL("UPDATE {} SET case_id = case_id").format(name))
+
+
+def test_pages_of_the_queue_have_no_gaps_in_either_order(settings: Settings) -> None:
+    for number in range(7):
+        add_alert(settings, f"customer-{number}", 0, amount=10_000 if number % 2 else 20_000)
+
+    async def call(services: Services, opener: Opener) -> None:
+        await opener.round()
+        for order in Order:
+            found: list[int] = []
+            cursor: str | None = None
+            for _ in range(4):
+                page = await services.cases.queue(ADA, QueueFilter(order=order), cursor, limit=2)
+                found += [case.case_id for case in page.cases]
+                cursor = page.next_cursor
+            assert (sorted(found), cursor) == (list(range(1, 8)), None)
+        for wrong in ("x", "nan~", "1~-1", "~~", "1~99999999999999999999"):
+            with pytest.raises(ApiError) as error:
+                await services.cases.queue(ADA, QueueFilter(), wrong)
+            assert refused(error) == (422, "invalid_request")
+
+    with_services(settings, OWN, call)
