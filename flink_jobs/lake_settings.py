@@ -8,6 +8,15 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+
+def s3_endpoint() -> str | None:
+    """Return the URL of an S3-compatible service from the environment, ``None`` for AWS.
+
+    boto3 reads the same variables. Parts that use another client than boto3 address buckets of such a service by path.
+    """
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
 _TOOLS = Path(__file__).resolve().parent.parent / ".tools"
 
 

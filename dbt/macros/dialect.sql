@@ -13,14 +13,47 @@
 {%- endmacro %}
 
 {% macro duckdb__decisions_relation() -%}
+    {%- set files = env_var("STREAMFLOW_LAKE_PATH") ~ '/decisions/*/part-*' -%}
+    {%- set replaced = replaced_files(files) -%}
     (
         select
             * replace (loaded_at::timestamptz as loaded_at),
             make_timestamptz(event_time_ms * 1000) as event_time,
             make_timestamptz(processing_time_ms * 1000) as processing_time
-        from read_parquet('{{ env_var("STREAMFLOW_LAKE_PATH") }}/decisions/*/part-*', hive_partitioning = true)
+        from read_parquet('{{ files }}', hive_partitioning = true)
+        {%- if replaced %}
+        where {{ name_in_lake('filename') }} not in ('{{ replaced | join("', '") }}')
+        {%- endif %}
     ) as lake_decisions
 {%- endmacro %}
+
+{#- A file's day and name, such as `loaded_on=2026-11-27/part-1`. -#}
+{% macro name_in_lake(file) -%}
+    (split_part({{ file }}, '/', -2) || '/' || split_part({{ file }}, '/', -1))
+{%- endmacro %}
+
+{#-
+    The files whose rows a merged file holds too, because `streamflow lake compact` deletes them only later. A merged file
+    lists the names of the files that it replaces.
+-#}
+{% macro replaced_files(files) %}
+    {%- set merged = files | replace('part-*', 'part-merged-*') -%}
+    {%- if not execute or run_query("select file from glob('" ~ merged ~ "') limit 1").rows | length == 0 -%}
+        {{- return([]) -}}
+    {%- endif -%}
+    {%- set query -%}
+        with replaced as (
+            select
+                split_part(file_name, '/', -2) || '/' || unnest(string_split(decode(value), chr(10))) as name
+            from parquet_kv_metadata('{{ merged }}')
+            where decode(key) = 'streamflow.replaces'
+        )
+        select name from replaced
+        intersect
+        select {{ name_in_lake('file') }} from glob('{{ files }}')
+    {%- endset -%}
+    {{- return(run_query(query).columns[0].values()) -}}
+{% endmacro %}
 
 {#-
     The lake keeps each decision message, so a transaction that was decided again has several rows; Postgres keeps the
@@ -165,11 +198,4 @@
 {% macro duckdb__days_between(first, last, relation) -%}
     select unnest(generate_series({{ first }}::timestamp, {{ last }}::timestamp, interval '1 day'))::date as date_day
     from {{ relation }}
-{%- endmacro %}
-
-{#- For a lake in S3, DuckDB takes the credentials that every AWS client finds: variables, files or the pod's account. -#}
-{% macro open_lake() -%}
-    {%- if target.type == 'duckdb' and env_var('STREAMFLOW_LAKE_PATH').startswith('s3://') -%}
-        create or replace secret lake (type s3, provider credential_chain)
-    {%- endif -%}
 {%- endmacro %}

@@ -73,6 +73,7 @@ COMMANDS = {
         "Check that Postgres holds every record of Kafka.",
         DATA,
     ),
+    "lake": Lazy("flink_jobs.cli.lake_commands", "app", "Check the lake's files and merge small ones.", DATA),
     "retention": Lazy(
         "flink_jobs.cli.retention_command", "retention", "Show or delete rows that are due for deletion.", DATA
     ),

@@ -10,6 +10,7 @@ JVM does all the work.
 ``streamflow submit lake`` runs it, or ``flink run -py flink_jobs/job/lake.py`` with ``STREAMFLOW_*`` set.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -99,8 +100,23 @@ def lake_jars(folder: Path) -> list[str]:
     return [jar.resolve().as_uri() for jar in found]
 
 
+def check_plugin(path: str) -> None:
+    """Check that Flink can write to S3, if the lake is there: its own error does not say what to do.
+
+    Raises:
+        UserError: Flink has no plugin for S3.
+    """
+    folder = os.environ.get("FLINK_PLUGINS_DIR")
+    if path.startswith("s3://") and folder and not any(Path(folder).glob("*/flink-s3-fs-hadoop-*.jar")):
+        raise UserError(
+            f"the lake is in S3, and {folder} has no plugin flink-s3-fs-hadoop",
+            "run `make setup-marts`, then restart the stack with `streamflow down` and `streamflow up`",
+        )
+
+
 def main(settings: Settings) -> None:
     """Build and submit the job."""
+    check_plugin(lake_uri(settings))
     check_broker(settings, settings.broker("lake"), transactional=False)
     settings = settings.model_copy(update={"checkpoint_interval_ms": settings.lake_checkpoint_interval_ms})
     env, t_env = stream_environment(settings, jars=lake_jars(settings.lake_jars))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kafka import TopicPartition
@@ -90,6 +91,34 @@ def read_positions(broker: Broker, prefix: str) -> list[PartitionPosition]:
     return [
         PartitionPosition(*place, oldest[place], ends[place], read[place], waiting[place]) for place in sorted(ends)
     ]
+
+
+def group_bounds(broker: Broker, topic: str, groups: Sequence[str]) -> dict[int, tuple[int, int]]:
+    """Return, by partition, the first offset in Kafka and the smallest offset that all groups have committed.
+
+    Both are equal where a group has committed nothing.
+
+    Raises:
+        UserError: no broker answers, or the topic does not exist.
+    """
+    try:
+        with CommittedReader(broker, [topic]) as reader, admin(broker) as client:
+            known = {group["group_id"] for group in retried(client.list_groups)}
+            committed = [
+                retried(partial(client.list_group_offsets, [group]))[group] if group in known else {}
+                for group in groups
+            ]
+            places = [TopicPartition(*place) for place in reader.end_offsets()]
+            first = retried(lambda: client.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST)))
+    except KafkaError as cause:
+        what = f"the broker at {broker} did not return its offsets ({type(cause).__name__})"
+        raise UserError(what, "see `streamflow status`, and try again") from None
+    found = {}
+    for place in places:
+        oldest = first[place].offset
+        ends = [offsets[place].offset if place in offsets else oldest for offsets in committed]
+        found[place.partition] = oldest, max(oldest, min(ends))
+    return found
 
 
 def waiting_records(broker: Broker, positions: Iterable[PartitionPosition]) -> Iterator[Record]:

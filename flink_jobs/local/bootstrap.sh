@@ -77,6 +77,11 @@ ensure_flink_lib() {
     "linking the Flink class path" link_flink_lib "$site"
 }
 
+ensure_s3_plugin() { # Flink loads each folder of flink-plugins as one plugin, apart from the other jars
+  ensure_jars object-storage
+  mkdir -p "$tools/flink-plugins" && ln -sfn ../jars/object-storage "$tools/flink-plugins/s3-fs-hadoop"
+}
+
 build_crossing() { # without it the detector takes one record at a time, so a failure is not an error
   if mvn -B -q -f "$root/flink_jobs/crossing/pom.xml" -Dflink.lib="$tools/flink-lib" -Dbuild.folder="$tools/crossing" \
     package </dev/null; then
@@ -126,6 +131,7 @@ main() {
     ensure_environment marts .venv-orchestration dbt "installing dbt and Airflow (about 370 MB the first time)" \
       --no-default-groups --group orchestration
     ensure_jars lake # for the optional lake job (docs/lake.md), whose files dbt reads with DuckDB
+    ensure_s3_plugin # for a lake in S3
   fi
   say "ready in $((SECONDS - start)) s"
 }

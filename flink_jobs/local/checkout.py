@@ -12,6 +12,7 @@ from flink_jobs.settings import REPO_ROOT
 TOOLS = Path(os.environ.get("STREAMFLOW_TOOLS_DIR") or REPO_ROOT / ".tools")
 KAFKA_JARS = TOOLS / "jars" / "kafka"
 FLINK_LIB = TOOLS / "flink-lib"
+FLINK_PLUGINS = TOOLS / "flink-plugins"
 SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 FLINK_HOME = SITE_PACKAGES / "pyflink"
 PYTHON = Path(sys.executable)

@@ -11,6 +11,7 @@ import yaml
 
 from flink_jobs.errors import UserError
 from flink_jobs.flink.submit import FlinkClient
+from flink_jobs.lake_settings import s3_endpoint
 from flink_jobs.local import checkout, toolchain
 from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.home import Home
@@ -43,6 +44,7 @@ def config(
     return {
         **({} if certificates is None else _internal_tls(certificates)),
         **({} if zookeeper_port is None else _high_availability(home, rpc_port, zookeeper_port)),
+        **_object_storage(),
         "jobmanager.rpc.address": HOST,
         "jobmanager.rpc.port": rpc_port,
         "jobmanager.bind-host": HOST,
@@ -104,6 +106,12 @@ def _internal_tls(certificates: Certificates) -> dict[str, str | int]:
     }
 
 
+def _object_storage() -> dict[str, str | int]:
+    """Return the options for S3 (docs/lake.md). Credentials come from the environment, never from the configuration."""
+    endpoint = s3_endpoint()
+    return {} if endpoint is None else {"s3.endpoint": endpoint, "s3.path.style.access": "true"}
+
+
 def _java_options() -> str:
     """Return the JVM flags of the distribution, which open required modules, and the local stack's own."""
     shipped = yaml.safe_load((checkout.FLINK_HOME / "conf" / "config.yaml").read_text())["env"]["java"]["opts"]["all"]
@@ -154,6 +162,7 @@ def environment(home: Home, java: Path, ident: str) -> dict[str, str]:
         FLINK_HOME=str(checkout.FLINK_HOME),
         FLINK_CONF_DIR=str(home.flink / "conf"),
         FLINK_LIB_DIR=str(checkout.FLINK_LIB),
+        FLINK_PLUGINS_DIR=str(checkout.FLINK_PLUGINS),
         FLINK_LOG_DIR=str(home.logs),
         FLINK_PID_DIR=str(home.flink / "pid"),
         FLINK_IDENT_STRING=ident,

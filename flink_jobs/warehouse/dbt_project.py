@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flink_jobs.errors import UserError
+from flink_jobs.lake_settings import s3_endpoint
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.paths import DBT_PROJECT, ORCHESTRATION_ENVIRONMENT
 from flink_jobs.warehouse.run_log import record_dbt_results
@@ -39,6 +40,8 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
     lake = {}
     if settings.lake_path is not None:
         lake["STREAMFLOW_LAKE_PATH"] = settings.lake_path.removeprefix("file://").rstrip("/")
+        if settings.lake_path.startswith("s3://"):
+            lake["STREAMFLOW_LAKE_FILESYSTEMS"] = json.dumps([_s3_filesystem()])
     return {
         **base,
         "STREAMFLOW_POSTGRES_HOST": settings.postgres_host,
@@ -51,6 +54,16 @@ def environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
         **lake,
         "DO_NOT_TRACK": "1",
     }
+
+
+def _s3_filesystem() -> dict[str, Any]:
+    """Return the file system with which DuckDB reads S3; credentials come from the variables of every AWS client."""
+    # Parquet's columns are read at their positions: a larger block would be read for each of them.
+    options: dict[str, Any] = {"fs": "s3", "default_block_size": 1 << 20}
+    endpoint = s3_endpoint()
+    if endpoint is not None:
+        options |= {"endpoint_url": endpoint, "config_kwargs": {"s3": {"addressing_style": "path"}}}
+    return options
 
 
 def file_transport(path: Path) -> str:

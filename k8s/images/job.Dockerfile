@@ -26,8 +26,8 @@ ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON=/usr/bin/pyt
 WORKDIR /opt/streamflow
 COPY pyproject.toml uv.lock .python-version ./
 RUN /opt/uv/bin/uv sync --frozen --no-progress --no-default-groups --group job
-COPY flink_jobs/local/maven/connectors.xml k8s/images/object-storage.xml ./maven/
-RUN for pom in connectors object-storage; do \
+COPY flink_jobs/local/maven/connectors.xml flink_jobs/local/maven/lake.xml flink_jobs/local/maven/object-storage.xml ./maven/
+RUN for pom in connectors lake object-storage; do \
     mvn -B -q -f "maven/$pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
       -DincludeScope=runtime -DoutputDirectory="/opt/jars/$pom"; \
   done
@@ -69,6 +69,8 @@ RUN mkdir -p /usr/share/man/man1 && apt-get update \
 COPY --from=build /opt/flink /opt/flink
 COPY --from=build /opt/streamflow/.venv /opt/streamflow/.venv
 COPY --from=build /opt/streamflow/.tools/native /opt/streamflow/.tools/native
+# Only the optional lake job loads these.
+COPY --from=build /opt/jars/lake /opt/streamflow/.tools/jars/lake
 COPY flink_jobs /opt/streamflow/flink_jobs
 COPY --chmod=755 k8s/images/entrypoint.sh /docker-entrypoint.sh
 RUN chown flink:flink /opt/flink/log
@@ -87,7 +89,7 @@ EXPOSE 6123 8081 9249
 ARG VERSION=0
 ARG REVISION=
 LABEL org.opencontainers.image.title="streamflow/job" \
-  org.opencontainers.image.description="The Flink jobs of StreamFlow: the detector and the archive" \
+  org.opencontainers.image.description="The Flink jobs of StreamFlow: the detector, the archive and the optional lake job" \
   org.opencontainers.image.licenses="Apache-2.0" \
   org.opencontainers.image.version="${VERSION}" \
   org.opencontainers.image.revision="${REVISION}"

@@ -1,21 +1,23 @@
-"""The lake job on a real cluster: files hold each committed decision exactly once, also after a killed TaskManager."""
+"""The lake job on a real cluster and S3: each committed decision is in one row, also after a killed TaskManager."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import orjson
 import pytest
+from pyarrow import parquet
+from typer.testing import CliRunner
 
+from flink_jobs.cli.app import app
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.job.lake_tables import COLUMNS, DECISIONS, REJECTED
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.kafka.producer import connect
 from flink_jobs.local.stack import Stack
 from flink_jobs.waiting import wait_for
+from flink_jobs.warehouse.lake_files import LakeBucket, live_files
 from tests.integration import jobs
 from tests.integration.decided_cards import Document, decide
 from tests.stack_control import kill_taskmanager, start_taskmanager
@@ -44,17 +46,17 @@ def bad_messages(good: Document) -> list[bytes | None]:
 
 
 def test_a_killed_taskmanager_leaves_every_decision_once_and_no_bad_message_unseen(
-    stack: Stack, tmp_path: Path
+    stack: Stack, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every committed record is in one row: of the decisions with equal cells, or of the rejected messages."""
-    lake = tmp_path / "lake"
+    lake = LakeBucket(f"s3://{bucket}/lake-test")
     prefix = jobs.own_topics(stack, "lake-test")
     topic = topic_name(prefix, "decisions")
     documents = decide(COUNT).decisions
     bad = bad_messages(documents[0])
     environment = {
         "STREAMFLOW_TOPIC_PREFIX": prefix,
-        "STREAMFLOW_LAKE_PATH": str(lake),
+        "STREAMFLOW_LAKE_PATH": f"s3://{bucket}/lake-test",
         "STREAMFLOW_LAKE_CHECKPOINT_INTERVAL_MS": "1000",
     }
     with jobs.running_job(stack, "lake", environment) as job_id:
@@ -85,6 +87,27 @@ def test_a_killed_taskmanager_leaves_every_decision_once_and_no_bad_message_unse
         "not a JSON object in UTF-8", "missing or of another type: score", "missing or of another type: event_time_ms",
         "missing or of another type: ml_score",
     }  # fmt: skip
+    for name, value in {"TOPIC_PREFIX": prefix, "LAKE_PATH": f"s3://{bucket}/lake-test"}.items():
+        monkeypatch.setenv(f"STREAMFLOW_{name}", value)
+    monkeypatch.setenv("STREAMFLOW_HOME", str(stack.home.root))
+    _assert_the_check_finds_a_removed_file(lake)
+
+
+def _assert_the_check_finds_a_removed_file(lake: LakeBucket) -> None:
+    """Nothing is wrong before a file is removed."""
+    assert _check() == (0, 0, 0)
+    victim = max(live_files(lake, DECISIONS).items(), key=lambda item: item[1])[0]
+    with lake.open(victim) as file:
+        rows = parquet.read_metadata(file).num_rows
+    lake.delete(victim)
+    assert _check() == (3, rows, 0)
+
+
+def _check() -> tuple[int, int, int]:
+    """Return the exit code of ``streamflow lake check``, and how many messages it reports as lost and duplicated."""
+    result = CliRunner().invoke(app, ["lake", "check", "--wait", "0", "--output", "json"])
+    found = orjson.loads(result.stdout)["partitions"]
+    return result.exit_code, sum(item["lost"] for item in found), sum(item["duplicated"] for item in found)
 
 
 def _assert_equal(row: dict[str, Any], document: Document) -> None:
@@ -116,13 +139,10 @@ def _send(stack: Stack, topic: str, messages: list[Any]) -> None:
         producer.close()
 
 
-def _rows(lake: Path, table: str) -> list[dict[str, Any]]:
+def _rows(lake: LakeBucket, table: str) -> list[dict[str, Any]]:
     """Return the rows of a table's completed files; files in progress have hidden names."""
-    if not list((lake / table).glob("*/part-*")):
-        return []
-    with duckdb.connect() as connection:
-        cursor = connection.execute(
-            "SELECT * FROM read_parquet(?, hive_partitioning = true)", [f"{lake}/{table}/*/part-*"]
-        )
-        names = [item[0] for item in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    found: list[dict[str, Any]] = []
+    for name in live_files(lake, table):
+        with lake.open(name) as file:
+            found += parquet.read_table(file).to_pylist()
+    return [row | {name: dict(row[name]) for name in ("features", "absent") if name in row} for row in found]

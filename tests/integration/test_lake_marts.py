@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -16,6 +17,8 @@ import pytest
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.dbt_project import LAKE_BUILD, Dbt
+from flink_jobs.warehouse.lake_compaction import compact
+from flink_jobs.warehouse.lake_files import open_lake
 from tests.integration.decided_cards import DecidedCards, archive, decide
 from tests.lab.lake_files import write_lake
 
@@ -45,8 +48,11 @@ def test_a_later_load_changes_only_its_days_and_a_second_decision_replaces_the_f
     again = {**first, "processing_time_ms": first["processing_time_ms"] + 3_600_000, "reasons": [], "score": 0.0}
     later = DecidedCards(decisions=[again, {**first, "transaction_id": "late", "event_time_ms": 1_600_000_000_000}])
     archive(settings.postgres_dsn_as("writer"), later)
-    assert settings.lake_path is not None
-    write_lake(later.decisions, Path(settings.lake_path), "2026-01-02 00:00:00")
+    _load(settings, later.decisions, "2026-01-03 00:00:00")
+    with open_lake(settings) as lake:
+        done = compact(lake, now_ms=0, largest_bytes=1 << 30, grace_ms=1)
+        assert (done.merged, done.written, done.rows) == (2, 1, EVENTS)
+        assert len(lake.sizes("decisions")) == 4, "dbt must leave out the files that the merged file replaces"
     dbt.run("build", "--select", *BOTH, "--exclude-resource-type", "unit_test", "test")
     dbt.run(*LAKE_BUILD)
     for mart in MARTS:
@@ -59,12 +65,14 @@ def cards() -> DecidedCards:
 
 
 @pytest.fixture(scope="module")
-def built(cards: DecidedCards, database: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Yield settings and dbt after one build of both targets on the same decisions."""
+def built(cards: DecidedCards, database: Stack, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Yield settings and dbt after one build of both targets on the same decisions; the lake is in S3."""
     folder = tmp_path_factory.mktemp("lake")
-    settings = database.settings().model_copy(update={"lake_path": str(folder / "lake")})
+    settings = database.settings().model_copy(update={"lake_path": f"s3://{bucket}/lake-marts"})
     archive(settings.postgres_dsn_as("writer"), DecidedCards(decisions=cards.decisions))
-    write_lake(cards.decisions, folder / "lake")
+    half = len(cards.decisions) // 2
+    _load(settings, cards.decisions[:half])
+    _load(settings, cards.decisions[half:])
     dbt = Dbt(settings, folder / "dbt", lambda _: None)
     dbt.run("build", "--select", *BOTH, "--exclude-resource-type", "unit_test", "test")
     dbt.run(*LAKE_BUILD)
@@ -72,6 +80,15 @@ def built(cards: DecidedCards, database: Stack, tmp_path_factory: pytest.TempPat
     with psycopg.connect(settings.postgres_dsn) as connection:
         connection.execute("TRUNCATE raw.decisions")
         connection.execute("DROP SCHEMA gold CASCADE")
+
+
+def _load(settings: Settings, decisions: list[dict[str, Any]], loaded_at: str = "2026-01-01 00:00:00") -> None:
+    """Write the file of one checkpoint."""
+    with TemporaryDirectory() as folder, open_lake(settings) as lake:
+        write_lake(decisions, Path(folder), loaded_at)
+        (file,) = Path(folder).rglob("part-*")
+        day = file.parent.relative_to(folder).as_posix()
+        lake.add(f"{day}/part-{len(lake.sizes('decisions'))}", file)
 
 
 def _warehouse(settings: Settings, mart: str) -> list[tuple[Any, ...]]:

@@ -18,7 +18,12 @@ from tests.monitoring.flink_metrics import FLINK_METRICS
 from tests.monitoring.tools import find_tool
 
 RULES = slos.plain_rules(
-    [slos.RULES_FILE, slos.RULES_FILE.with_name("alerts.yaml"), slos.RULES_FILE.with_name("platform-alerts.yaml")]
+    [
+        slos.RULES_FILE,
+        slos.RULES_FILE.with_name("alerts.yaml"),
+        slos.RULES_FILE.with_name("platform-alerts.yaml"),
+        REPO_ROOT / "k8s/components/lake/alerts.yaml",
+    ]
 )
 ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in ALL_RULES if "alert" in rule}
@@ -114,6 +119,7 @@ def promtool_tests() -> Iterator[dict[str, Any]]:
         "$job_": FLINK_OPERATOR_PREFIX,
         "$detect": 'job_name="streamflow-detect"',
         "$archive": 'job_name="streamflow-archive"',
+        "$lake": 'job_name="streamflow-lake"',
         "'": '"',
     }
 

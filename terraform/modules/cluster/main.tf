@@ -246,7 +246,7 @@ data "aws_iam_policy_document" "state" {
   }
   statement {
     actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
-    resources = ["${var.bucket_arn}/detect/*", "${var.bucket_arn}/archive/*"]
+    resources = ["${var.bucket_arn}/detect/*", "${var.bucket_arn}/archive/*", "${var.bucket_arn}/lake/*"]
   }
   statement {
     actions   = ["s3:GetObject"]
@@ -258,11 +258,24 @@ data "aws_iam_policy_document" "state" {
   }
 }
 
-# The command line reads and publishes models.
+# The command line reads and publishes models, and merges files of the lake.
 data "aws_iam_policy_document" "models" {
   statement {
     actions   = ["s3:GetObject", "s3:PutObject"]
     resources = ["${var.bucket_arn}/models/*"]
+  }
+  statement {
+    actions   = ["s3:ListBucket"]
+    resources = [var.bucket_arn]
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["lake/*"]
+    }
+  }
+  statement {
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
+    resources = ["${var.bucket_arn}/lake/*"]
   }
   statement {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]

@@ -97,8 +97,9 @@ resource "aws_s3_bucket_lifecycle_configuration" "state" {
     noncurrent_version_expiration {
       noncurrent_days = var.keep_deleted_days
     }
+    # A lake job that stopped without a savepoint completes its uploads when it resumes. Kafka keeps decisions for 30 days.
     abort_incomplete_multipart_upload {
-      days_after_initiation = 1
+      days_after_initiation = 30
     }
   }
   depends_on = [aws_s3_bucket_versioning.state]

@@ -98,7 +98,10 @@ def test_the_object_storage_plugin_is_of_the_locked_flink() -> None:
     flink = next(item for item in PROJECT["dependency-groups"]["job"] if item.startswith("apache-flink=="))
     minor = flink.partition("==")[2].rpartition(".")[0]
     # The plugin is not published for every patch release; `make images-check` writes checkpoints through it.
-    assert re.search(rf"<version>{re.escape(minor)}\.\d+</version>", (FOLDER / "object-storage.xml").read_text())
+    assert re.search(
+        rf"<version>{re.escape(minor)}\.\d+</version>",
+        (REPO / "flink_jobs" / "local" / "maven" / "object-storage.xml").read_text(),
+    )
 
 
 def _imports(name: str, seen: set[str]) -> set[str]:
@@ -195,7 +198,7 @@ def test_the_database_is_not_newer_than_the_pg_dump_of_the_image() -> None:
 
 def test_prometheus_receives_bucket_bounds_unchanged() -> None:
     wanted = 'metrics.reporter.prom.filterLabelValueCharacters: "false"'
-    for place in (FOLDER / "job.Dockerfile", REPO / "k8s" / "base" / "flink" / "common.yaml"):
+    for place in (FOLDER / "job.Dockerfile", REPO / "k8s" / "components" / "flink-common" / "common.yaml"):
         assert wanted in place.read_text(), place
 
 
