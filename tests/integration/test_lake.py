@@ -14,6 +14,7 @@ from flink_jobs.cli.app import app
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.job.lake_tables import COLUMNS, DECISIONS, REJECTED
 from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.kafka.positions import group_bounds
 from flink_jobs.kafka.producer import connect
 from flink_jobs.local.stack import Stack
 from flink_jobs.waiting import wait_for
@@ -72,6 +73,8 @@ def test_a_killed_taskmanager_leaves_every_decision_once_and_no_bad_message_unse
             limit_s=400,
             what="all records in files",
         )
+        # The consumer groups commit a moment after the files.
+        wait_for(lambda: _is_committed(stack, prefix, topic), limit_s=120, what="the commit of the offsets")
     found = _rows(lake, DECISIONS)
     with CommittedReader(stack.settings().broker(), [topic]) as reader:
         records = list(reader.read_to_end())
@@ -91,6 +94,15 @@ def test_a_killed_taskmanager_leaves_every_decision_once_and_no_bad_message_unse
         monkeypatch.setenv(f"STREAMFLOW_{name}", value)
     monkeypatch.setenv("STREAMFLOW_HOME", str(stack.home.root))
     _assert_the_check_finds_a_removed_file(lake)
+
+
+def _is_committed(stack: Stack, prefix: str, topic: str) -> bool:
+    """Return whether both consumer groups of the job have committed the ends of the topic."""
+    broker = stack.settings().broker()
+    with CommittedReader(broker, [topic]) as reader:
+        ends = {number: end for (_, number), end in reader.end_offsets().items()}
+    bounds = group_bounds(broker, topic, [f"{prefix}-lake", f"{prefix}-lake-check"])
+    return {number: end for number, (_, end) in bounds.items()} == ends
 
 
 def _assert_the_check_finds_a_removed_file(lake: LakeBucket) -> None:

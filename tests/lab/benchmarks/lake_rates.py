@@ -2,7 +2,7 @@
 
 ``python -m tests.lab.benchmarks.lake_rates --rows 10000000`` writes the Parquet files of that many decisions, one file
 for each minute at 1,000 decisions/s, and prints as JSON: bytes a row, seconds of a daily summary straight from the
-files, seconds and memory of the first dbt build, seconds of a build after one more file, and the effect of a compaction.
+files, seconds and memory of the first dbt build, seconds of a build after one more file, and what a compaction changes.
 DuckDB makes the rows from 4,000 real decisions, without Kafka and Flink: about a second for 100,000 rows.
 """
 
