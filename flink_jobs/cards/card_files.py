@@ -86,12 +86,14 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
     Args:
         path: the card file.
         mapping: names the column of each field.
-        skipped: collects rows that are left out; None: a row that cannot be read is an error.
+        skipped: collects rows that are left out; None: a row that cannot be read is an error, and the command has no
+            option to skip it.
 
     Raises:
         BadRowError: a row cannot be read, and ``skipped`` does not take errors.
         UserError: the file cannot be read, or lacks a column of the mapping.
     """
+    advice = "" if skipped is None else ", or skip such rows with --skip-bad-rows"
     if skipped is None:
         skipped = SkippedRows(takes_errors=False)
     place, transaction, label = str(path), mapping.transaction, mapping.label
@@ -110,19 +112,26 @@ def read_events(path: Path, mapping: ColumnMapping, skipped: SkippedRows | None 
                 )
             except CellError as cause:
                 if not skipped.takes(cause.reason) and isinstance(cause, UnknownLabelError):
-                    raise unknown_labels(path, mapping, itertools.chain([(number, row)], rows)) from None
+                    raise unknown_labels(path, mapping, itertools.chain([(number, row)], rows), advice) from None
                 error = _row_error(number, row, cause, mapping)
             else:
                 yield event
                 continue
         if not skipped.takes(error.reason):
             fix = error.fix or f"correct the row or {mapping.path}"
-            raise BadRowError(place, error, f"{fix}, or skip such rows with --skip-bad-rows")
+            raise BadRowError(place, error, f"{fix}{advice}")
         skipped.add(place, error)
 
 
-def unknown_labels(path: Path, mapping: ColumnMapping, rows: Iterable[Row]) -> UserError:
-    """Return the error that lists the unknown label values among these rows, and how often each occurs."""
+def unknown_labels(path: Path, mapping: ColumnMapping, rows: Iterable[Row], advice: str) -> UserError:
+    """Return the error that lists the unknown label values among these rows, and how often each occurs.
+
+    Args:
+        path: the card file.
+        mapping: names the label.
+        rows: the first row with an unknown label, and all rows after it.
+        advice: ends the fix.
+    """
     source, first = mapping.label_source, 0
     if source is None:
         raise AssertionError("a mapping without a label has no unknown label")
@@ -137,7 +146,7 @@ def unknown_labels(path: Path, mapping: ColumnMapping, rows: Iterable[Row]) -> U
     found = shown(mapping.label_values.unknown(cells()))
     what = f"{path}, from row {first} on: {source.key} has values that are neither fraud nor genuine: {found}"
     fix = f"list them in {mapping.path}: `label: {{fraud_values: [...], genuine_values: [...]}}`"
-    return UserError(what, f"{fix}, or skip such rows with --skip-bad-rows")
+    return UserError(what, f"{fix}{advice}")
 
 
 def read_rows(path: Path, mapping: ColumnMapping) -> Iterator[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -13,6 +13,7 @@ import typer
 from flink_jobs.cards.card_files import SourceEvent, mapping_for, read_events, with_prefix
 from flink_jobs.cli.actor import ByOption, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
+from flink_jobs.cli.row_reports import SkipList
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.core.documents import Finding
 from flink_jobs.core.label import FUTURE, Label
@@ -42,6 +43,9 @@ def label(
     prefix: Annotated[str, typer.Option(help="with --from-file: prefix of the ids (see `replay`)")] = "",
     by: ByOption = None,
     *,
+    skip_bad_rows: Annotated[
+        bool, typer.Option("--skip-bad-rows", help="with --from-file: skip and list rows that cannot be read")
+    ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Label one transaction as fraud or genuine, or send all labels of a card file with a delay.
@@ -53,8 +57,12 @@ def label(
     if from_file is not None:
         if transaction is not None:
             raise UserError("both a transaction and --from-file are given", "give one of them", ErrorCode.USAGE_ERROR)
-        events = with_prefix(read_events(from_file, mapping_for(from_file, mapping)), prefix)
-        _send_file(from_file, events, LabelOrigin(source, who, delay_days), output)
+        skipped = SkipList(from_file, takes_errors=skip_bad_rows)
+        events = with_prefix(read_events(from_file, mapping_for(from_file, mapping), skipped), prefix)
+        try:
+            _send_file(from_file, events, LabelOrigin(source, who, delay_days), output)
+        finally:
+            skipped.report()
         return
     if transaction is None or customer is None or finding is None:
         fix = "give all three, or --from-file"
@@ -82,15 +90,36 @@ class LabelOrigin(NamedTuple):
     delay_days: float
 
 
+class Counted:
+    """Labels, and how many of them were taken so far."""
+
+    def __init__(self, labels: Iterable[Label]) -> None:
+        """Take nothing yet."""
+        self._labels = labels
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Label]:
+        """Yield the labels and count them."""
+        for label_of_row in self._labels:
+            self.count += 1
+            yield label_of_row
+
+
 def _send_file(file: Path, events: Iterable[SourceEvent], origin: LabelOrigin, output: Output) -> None:
     """Send the labels of a card file that are known by now, and report the others.
 
     Raises:
-        UserError: the file holds no labels.
+        UserError: the file holds no labels, or a row cannot be read; then the error states how many labels were sent.
     """
     settings, not_yet = load_settings(), Counter[str]()
-    labels = labels_of(events, *origin, time.time_ns() // 1_000_000, lambda: not_yet.update(["labels"]))
-    count = send_labels(settings.broker(), settings.topic_prefix, labels, lambda n: say(f"{n:,} labels sent"))
+    labels = Counted(labels_of(events, *origin, time.time_ns() // 1_000_000, lambda: not_yet.update(["labels"])))
+    try:
+        count = send_labels(settings.broker(), settings.topic_prefix, labels, lambda n: say(f"{n:,} labels sent"))
+    except UserError as cause:
+        if not labels.count:
+            raise
+        fix = f"{cause.fix}; then send the whole file again: a label that arrives twice counts once"
+        raise UserError(f"{cause.what}; up to {labels.count:,} labels were sent before", fix, cause.code) from None
     early = not_yet["labels"]
     if early:
         say(

@@ -110,9 +110,11 @@ def test_a_bad_row_names_file_row_and_cell_or_is_counted(tmp_path: Path, mapping
     path = tmp_path / "a.csv"
     path.write_text(CSV.replace("99", "lots"))
     with pytest.raises(
-        UserError, match=r"a.csv, row 3: column amt: 'lots' is not a number: correct the row or .*m.yaml"
+        UserError, match=r"a.csv, row 3: column amt: 'lots' is not a number: correct the row or .*m.yaml$"
     ):
         events_of(path, mapping_file)
+    with pytest.raises(UserError, match=r"m.yaml, or skip such rows with --skip-bad-rows$"):
+        events_of(path, mapping_file, SkippedRows(takes_errors=False))
     skipped = SkippedRows()
     assert len(events_of(path, mapping_file, skipped)) == 1
     assert skipped.count == 1

@@ -1,7 +1,9 @@
-"""``label`` refuses a time at which no label can have become known; nothing is sent."""
+"""``label`` refuses impossible times and unknown labels, states what was sent before, and skips bad rows on request."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +11,45 @@ from typer.testing import CliRunner
 
 from flink_jobs.cli import label_command
 from flink_jobs.cli.app import app
+from flink_jobs.core.label import Label
 from flink_jobs.errors import UserError
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Label]:
+    """The labels that would be sent."""
+    found: list[Label] = []
+
+    def send_labels(_broker: object, _prefix: str, labels: Iterable[Label], _progress: object = None) -> int:
+        found.extend(labels)
+        return len(found)
+
+    settings = SimpleNamespace(broker=lambda *_: None, topic_prefix="p")
+    monkeypatch.setattr(label_command, "load_settings", lambda: settings)
+    monkeypatch.setattr(label_command, "send_labels", send_labels)
+    monkeypatch.setenv("STREAMFLOW_HOME", str(tmp_path / "home"))
+    return found
+
+
+def test_an_unknown_label_is_an_error_that_states_what_was_sent_or_is_skipped(
+    sent: list[Label], tmp_path: Path
+) -> None:
+    path = tmp_path / "cards.csv"
+    path.write_text("id,cust,ts,amt,fraud\nt1,c,1704067200,1,1.0\nt2,c,1704067260,1,Y\nt3,c,1704067320,1,?\n")
+    (tmp_path / "cards.mapping.yaml").write_text(
+        "fields: {transaction_id: id, customer_id: cust, amount: {column: amt, unit: major}, "
+        "event_time: {column: ts, format: unix_s}}\nlabel: {column: fraud}\n"
+    )
+    command = ["label", "--from-file", str(path), "--by", "t"]
+    error = CliRunner().invoke(app, command).exception
+    assert isinstance(error, UserError)
+    assert "neither fraud nor genuine: '?' (1 times); up to 2 labels were sent before" in error.what
+    assert "a label that arrives twice counts once" in error.fix
+    sent.clear()
+    told = CliRunner().invoke(app, [*command, "--skip-bad-rows"])
+    assert told.exit_code == 0
+    assert [(item.transaction_id, item.label) for item in sent] == [("t1", "fraud"), ("t2", "fraud")]
+    assert "1 rows were skipped (unknown_label 1)" in " ".join(told.output.split())
 
 
 @pytest.mark.parametrize(
@@ -19,10 +59,8 @@ from flink_jobs.errors import UserError
         ("1970-01-20T17:21:07Z", "labelled_at_ms is before 2000-01-01"),
     ],
 )
-def test_a_label_time_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, at: str, problem: str) -> None:
-    settings = SimpleNamespace(broker=lambda *_: None, topic_prefix="p")
-    monkeypatch.setattr(label_command, "load_settings", lambda: settings)
-    monkeypatch.setattr(label_command, "send_labels", lambda *_: pytest.fail("a label was sent"))
+def test_a_label_time_that_cannot_be_is_refused(sent: list[Label], at: str, problem: str) -> None:
     result = CliRunner().invoke(app, ["label", "a1-0", "--customer", "a1c", "--as", "fraud", "--at", at, "--by", "t"])
     assert isinstance(result.exception, UserError)
     assert problem in result.exception.what
+    assert sent == []
