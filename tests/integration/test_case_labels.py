@@ -1,0 +1,105 @@
+"""From an alert in Postgres to a label in Postgres: case, verdict, a relay that is killed, Kafka, the archive job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from api.keys import Scope, create_key
+from api.settings import ApiSettings
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.documents import Finding
+from flink_jobs.core.label import Label
+from flink_jobs.kafka.consumer import CommittedReader
+from flink_jobs.kafka.label_sender import send_labels
+from flink_jobs.local.stack import Stack
+from flink_jobs.settings import REPO_ROOT, Settings
+from flink_jobs.waiting import wait_for
+from tests.integration import jobs
+from tests.integration.api_server import serving
+from tests.integration.case_database import START_MS, add_alert, own_database
+
+pytestmark = pytest.mark.stack
+PREFIX = "case-labels"
+LONG_UNDO = ApiSettings(case_undo_s=3_600, case_every_s=0.2)
+
+
+def rows(settings: Settings, query: str) -> list[dict[str, Any]]:
+    with psycopg.connect(settings.postgres_dsn, row_factory=dict_row, autocommit=True) as connection:
+        cursor = connection.execute(query.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def end_undo(settings: Settings) -> None:
+    """Let the time to undo, or the lease of a relay, end now."""
+    rows(settings, "UPDATE cases.outbox SET not_before = now() WHERE sent_at IS NULL")
+
+
+def kill_a_relay(stack: Stack, settings: Settings) -> None:
+    """Run a relay that dies after it has sent a label and before it marks it."""
+    environment = {
+        **os.environ,
+        "STREAMFLOW_HOME": str(stack.home.root),
+        "STREAMFLOW_POSTGRES_DATABASE": settings.postgres_database,
+        "STREAMFLOW_TOPIC_PREFIX": PREFIX,
+    }
+    command = [sys.executable, "-m", "tests.integration.killed_relay"]
+    died = subprocess.run(
+        command, check=False, cwd=REPO_ROOT, env=environment, timeout=120, capture_output=True, text=True
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr
+
+
+def test_a_verdict_becomes_one_archived_label_although_a_relay_is_killed_between_send_and_mark(stack: Stack) -> None:
+    jobs.own_topics(stack, PREFIX)
+    with own_database(stack.settings(), "labels") as own:
+        settings = own.model_copy(update={"topic_prefix": PREFIX})
+        transaction = add_alert(settings, "customer-1", 0)
+        key = create_key(settings.postgres_dsn, "desk", list(Scope), created_by="pytest")
+        headers = {"Authorization": f"Bearer {key}"}
+        with (
+            serving(settings, LONG_UNDO) as url,
+            httpx.Client(base_url=url, headers=headers, timeout=30) as http,
+        ):
+            case = wait_for(
+                lambda: http.post("/v1/cases/next").json() if http.get("/v1/cases").json()["cases"] else None,
+                limit_s=60,
+                what="the case of the alert",
+            )
+            verdict = {"verdict": "fraud", "reason": "the cardholder denies it"}
+            where, tag = f"/v1/cases/{case['case_id']}/verdict", {"If-Match": f'"{case["version"]}"'}
+            assert http.post(where, json=verdict, headers=tag).status_code == 200
+
+        end_undo(settings)
+        kill_a_relay(stack, settings)
+        (left,) = rows(settings, "SELECT outbox_id, sent_at, attempts FROM cases.outbox")
+        assert (left["sent_at"], left["attempts"]) == (None, 1)
+        end_undo(settings)
+        environment = {"STREAMFLOW_TOPIC_PREFIX": PREFIX, "STREAMFLOW_POSTGRES_DATABASE": settings.postgres_database}
+        with serving(settings, LONG_UNDO), jobs.running_job(stack, "archive", environment):
+            wait_for(
+                lambda: rows(settings, "SELECT 1 FROM cases.outbox WHERE sent_at IS NOT NULL"),
+                limit_s=60,
+                what="the second attempt",
+            )
+            other = Label("other", "customer-1", Finding.GENUINE, "analyst", START_MS, "pytest")
+            send_labels(settings.broker(), PREFIX, [other])
+            wait_for(
+                lambda: len(rows(settings, "SELECT label_id FROM raw.labels")) == 2,
+                limit_s=jobs.PATIENCE_S,
+                what="both labels in Postgres",
+            )
+    with CommittedReader(stack.settings().broker(), [topic_name(PREFIX, "labels")]) as reader:
+        sent = [record for record in reader.read_to_end() if record.value is not None]
+    assert {(record.key, record.partition) for record in sent} == {(b"customer-1", sent[0].partition)}
+    found = [document["label_id"] for _, document in jobs.documents_by_key(stack, "labels", PREFIX)]
+    assert sorted(found) == sorted([left["outbox_id"], left["outbox_id"], other.id])
+    assert transaction == "customer-1-t0"
