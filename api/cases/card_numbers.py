@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate, combinations
 from typing import Final
 
-# One space, dash or dot between digits; every position where a number can start is tried.
+# At most one space, dash or dot between digits.
 _DIGITS: Final = re.compile(r"(?<!\d)\d(?:[ \u00a0.\-]?\d){12,}")
+_SEPARATOR: Final = re.compile(r"[ \u00a0.\-]")
 _SHORTEST, _LONGEST = 13, 19
+_USUAL: Final = (15, 16)
 _TEN, _NINE = 10, 9
 
 
@@ -17,18 +20,21 @@ def has_card_number(text: str) -> bool:
     >>> has_card_number("card 4111 1111 1111 1111, stolen"), has_card_number("order 4111 1111 1111 1112")
     (True, False)
     """
-    for found in _DIGITS.finditer(text):
-        digits = [int(character) for character in found.group() if character.isdecimal()]
-        if len(digits) <= _LONGEST:
-            if passes_luhn(digits):
-                return True
-        elif any(
-            passes_luhn(digits[start : start + length])
-            for length in (15, 16)  # a number glued to other digits: the usual lengths only
-            for start in range(len(digits) - length + 1)
-        ):
-            return True
-    return False
+    return any(_is_card(found.group()) for found in _DIGITS.finditer(text))
+
+
+def _is_card(run: str) -> bool:
+    """Return whether whole groups of a run of digits are a card number; in a long run, 15 or 16 digits anywhere."""
+    groups = [[int(digit) for digit in group] for group in _SEPARATOR.split(run)]
+    digits = [digit for group in groups for digit in group]
+    edges = [0, *accumulate(len(group) for group in groups)]
+    if any(
+        passes_luhn(digits[start:end]) for start, end in combinations(edges, 2) if _SHORTEST <= end - start <= _LONGEST
+    ):
+        return True
+    return len(digits) > _LONGEST and any(
+        passes_luhn(digits[start : start + length]) for length in _USUAL for start in range(len(digits) - length + 1)
+    )
 
 
 def passes_luhn(digits: list[int]) -> bool:

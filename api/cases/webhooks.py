@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import http.client
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +25,7 @@ from flink_jobs.settings import SECRETS_DIR
 SIGNATURE: Final = "StreamFlow-Signature"
 EVENTS: Final = ("opened", "alerts_joined", "claimed", "changed", "noted", "verdict", "verdict_undone", "woken")
 """The actions of case events."""
+SECRET_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
 LIMIT_S: Final = 5.0
 _PREFIX: Final = "STREAMFLOW_WEBHOOK_SECRET_"
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flink_jobs.cli import webhook_commands
 from flink_jobs.cli.actor import ByOption, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.errors import ErrorCode, UserError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The HTTP service and its keys.")
 keys = typer.Typer(no_args_is_help=True, add_completion=False, help="Keys with which programs call the API.")
 app.add_typer(keys, name="keys")
+app.add_typer(webhook_commands.app, name="webhooks")
 DEFAULT_SCOPES = ["transactions:write", "decisions:read", "score"]
 
 

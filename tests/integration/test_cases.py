@@ -24,6 +24,7 @@ from api.cases.outbox import Kind, Message
 from api.cases.relay import WEBHOOK_ATTEMPTS, Relay
 from api.cases.store import QueueFilter
 from api.cases.viewer import Viewer
+from api.cases.webhook_admin import add_webhook, dead_messages, disable_webhook, retry_dead
 from api.cases.webhooks import WebhookSender, signature
 from api.errors import ApiError
 from api.keys import Scope, create_key
@@ -31,6 +32,7 @@ from api.reads import verify_reads
 from api.services import Services
 from api.settings import ApiSettings
 from flink_jobs.core.label import label_problem
+from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from tests.integration.api_server import serving
@@ -324,12 +326,10 @@ def test_webhooks_are_signed_tried_again_and_end_as_dead_letters(
     settings: Settings, receiver: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STREAMFLOW_WEBHOOK_SECRET_DESK", "key-of-the-desk")
-    with psycopg.connect(settings.postgres_dsn) as connection:
-        connection.execute(
-            "INSERT INTO cases.webhooks (webhook_id, url, secret_name, events, created_by) "
-            "VALUES ('desk', %s, 'desk', '{opened,claimed}', 'pytest')",
-            (f"http://127.0.0.1:{receiver.server_port}/hook",),
-        )
+    hook = f"http://127.0.0.1:{receiver.server_port}/hook"
+    add_webhook(settings.postgres_dsn, "desk", hook, "desk", ["opened", "claimed"], "pytest")
+    add_webhook(settings.postgres_dsn, "off", hook, "desk", ["opened"], "pytest")
+    disable_webhook(settings.postgres_dsn, "off")
     add_alert(settings, "customer-1", 0)
 
     async def call(services: Services, opener: Opener) -> None:
@@ -357,8 +357,13 @@ def test_webhooks_are_signed_tried_again_and_end_as_dead_letters(
     assert (document["event"], document["case_id"], "customer_id" in document) == ("opened", 1, False)
     assert orjson.loads(claimed)["after"]["assignee"] == ADA.actor
     assert WEBHOOK_ATTEMPTS == 10
-    (dead,) = rows(settings, "SELECT last_error FROM cases.outbox WHERE dead_at IS NOT NULL")
-    assert dead["last_error"] == "HTTP 500"
+    (dead,) = dead_messages(settings.postgres_dsn)
+    assert (dead["last_error"], dead["event"], dead["attempts"]) == ("HTTP 500", "claimed", WEBHOOK_ATTEMPTS)
+    assert retry_dead(settings.postgres_dsn, "off") == 0
+    assert retry_dead(settings.postgres_dsn, "desk") == 1
+    assert dead_messages(settings.postgres_dsn) == []
+    with pytest.raises(UserError, match="no event"):
+        add_webhook(settings.postgres_dsn, "desk", hook, "desk", ["closed"], "pytest")
 
 
 def test_a_case_of_another_team_answers_like_one_that_does_not_exist(settings: Settings) -> None:

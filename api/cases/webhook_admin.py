@@ -1,0 +1,78 @@
+"""Receivers of webhooks, and messages that were given up: for the owner of the installation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.rows import dict_row
+
+from api.cases.webhooks import EVENTS, SECRET_NAME
+from flink_jobs.errors import UserError
+
+_ADD: Final = """
+    INSERT INTO cases.webhooks (webhook_id, url, secret_name, events, created_by) VALUES (%s, %s, %s, %s, %s)
+    ON CONFLICT (webhook_id) DO UPDATE SET url = EXCLUDED.url, secret_name = EXCLUDED.secret_name,
+        events = EXCLUDED.events, created_by = EXCLUDED.created_by, disabled_at = NULL
+"""
+_DEAD: Final = """
+    SELECT outbox_id, webhook_id, case_id, payload ->> 'event' AS event, attempts, last_error, dead_at
+    FROM cases.outbox WHERE dead_at IS NOT NULL ORDER BY dead_at, outbox_id LIMIT 1000
+"""
+_RETRY: Final = """
+    UPDATE cases.outbox SET dead_at = NULL, attempts = 0, not_before = now() WHERE dead_at IS NOT NULL
+        AND (%(webhook)s::text IS NULL OR webhook_id = %(webhook)s)
+"""
+
+
+def add_webhook(dsn: str, name: str, url: str, secret_name: str, events: Collection[str], by: str) -> None:
+    """Add a receiver, or replace the one with this name.
+
+    Raises:
+        UserError: an event is unknown, the address is no HTTP address, or the name of the secret is not valid.
+    """
+    unknown = sorted(set(events) - set(EVENTS))
+    if unknown:
+        raise UserError(f"{', '.join(unknown)} is no event of cases", f"choose from {', '.join(EVENTS)}")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        raise UserError(f"{url} is no address of a receiver", "give https://HOST/PATH without user and password")
+    if SECRET_NAME.fullmatch(secret_name) is None:
+        raise UserError(f"{secret_name} is no name of a secret", "use letters, digits and underscores")
+    with psycopg.connect(dsn) as connection:
+        connection.execute(_ADD, (name, url, secret_name, sorted(set(events)), by))
+
+
+def list_webhooks(dsn: str) -> list[dict[str, Any]]:
+    """Return all receivers by name."""
+    query = "SELECT webhook_id, url, secret_name, events, created_by, disabled_at FROM cases.webhooks ORDER BY 1"
+    with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        return connection.execute(query).fetchall()
+
+
+def disable_webhook(dsn: str, name: str) -> None:
+    """Send no new events to a receiver; messages in the outbox are still sent.
+
+    Raises:
+        UserError: there is no such receiver.
+    """
+    with psycopg.connect(dsn) as connection:
+        changed = connection.execute(
+            "UPDATE cases.webhooks SET disabled_at = coalesce(disabled_at, now()) WHERE webhook_id = %s", (name,)
+        )
+        if changed.rowcount == 0:
+            raise UserError(f"there is no webhook {name}", "see `streamflow api webhooks list`")
+
+
+def dead_messages(dsn: str) -> list[dict[str, Any]]:
+    """Return messages that were given up after the last attempt, oldest first."""
+    with psycopg.connect(dsn, row_factory=dict_row) as connection:
+        return connection.execute(_DEAD).fetchall()
+
+
+def retry_dead(dsn: str, name: str | None) -> int:
+    """Give dead messages, of one receiver or of all, their attempts again; return their number."""
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(_RETRY, {"webhook": name}).rowcount
