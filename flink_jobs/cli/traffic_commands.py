@@ -184,10 +184,13 @@ def simulate(
 
 def _resume_record(file: Path, prefix: str, *, resume: bool) -> ResumeRecord:
     """Return the record of the progress; without ``resume``, report an unfinished replay of the file."""
-    record = ResumeRecord.of(stack_home() / "replays", file, load_settings().topic_prefix, prefix)
+    settings = load_settings()
+    record = ResumeRecord.of(stack_home() / "replays", file, settings.topic_prefix, prefix)
     earlier = record.earlier()
     if earlier and not resume:
-        say(f"An earlier replay of {file} ended after {earlier:,} records. This one starts again at the first row;")
+        say(f"An earlier replay of {file} ended after {earlier:,} records. This one starts again at the first row.")
+        say("Transactions that are sent a second time are duplicates only if they are at most")
+        say(f"{settings.duplicate_days:g} days older than the newest of their customer; older ones are scored again.")
         say("`--resume` sends only the rest.")
     return record
 
