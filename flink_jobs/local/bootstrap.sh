@@ -87,6 +87,7 @@ build_crossing() { # without it the detector takes one record at a time, so a fa
     package </dev/null; then
     ln -sf "$tools/crossing/streamflow-crossing.jar" "$tools/flink-lib/"
   else
+    rm -f "$tools/flink-lib/streamflow-crossing.jar" # the jar of another release may not fit this release's Python
     say "the batched crossing is not built: the detector is slower, with the same results (see $log)"
   fi
 }

@@ -23,6 +23,12 @@ MODULE: Final = __name__
 SIDE_OUTPUTS: Final = tuple(output.tag.tag_id for output in OUTPUTS if output.tag is not None)
 """Ids of the side outputs. The tag of an output is its place here plus 1; tag 0 is the main output."""
 _TAGS: Final = {name: place for place, name in enumerate(SIDE_OUTPUTS, start=1)}
+PROTOCOL: Final = 2
+"""Version of what Java and Python hand to each other; ``JobParts.PROTOCOL`` is the same number.
+
+A jar of another version could leave states out of a checkpoint. Increase both numbers with each change of a batch, an
+answer or a call.
+"""
 MOST_UNSAVED: Final = 8_192
 """Customers whose state waits for the barrier: encoding and writing them takes Java and Python about 0.1 s."""
 
@@ -139,12 +145,21 @@ def offer_runner(runner: BatchRunner) -> None:
     _opened.runner = runner
 
 
-def take_runner(states: StoredStates) -> BatchRunner:
+def take_runner(states: StoredStates, protocol: int = 1) -> BatchRunner:
     """Return the runner of the function that was opened last in this thread.
 
     Args:
         states: Java's way to states that it did not send.
+        protocol: that of the jar; the jar of the first release with a batched crossing names none.
+
+    Raises:
+        RuntimeError: the jar is of another release; the job does not start.
     """
+    if protocol != PROTOCOL:
+        raise RuntimeError(
+            f"streamflow-crossing.jar is of another release (protocol {protocol}, not {PROTOCOL}): run `make setup` "
+            "and start the TaskManagers again, or set STREAMFLOW_CROSSING=single"
+        )
     runner: BatchRunner = _opened.__dict__.pop("runner")
     runner.start(states)
     return runner

@@ -25,12 +25,12 @@ _PREFIX: Final = "properties."
 
 
 def is_available() -> bool:
-    """Return whether the jar of the crossing is in the client's class path, which the cluster shares."""
+    """Return whether this release's jar of the crossing is in the client's class path, which the cluster shares."""
     try:
         get_gateway().jvm.java.lang.Class.forName(_JAVA)
-    except Py4JError:
+        return bool(_parts().PROTOCOL == batch_runner.PROTOCOL)
+    except Py4JError:  # no jar, or the jar of a release whose answers have no version
         return False
-    return True
 
 
 def is_batched(asked: Crossing, execution_mode: ExecutionMode) -> bool:
@@ -45,7 +45,7 @@ def is_batched(asked: Crossing, execution_mode: ExecutionMode) -> bool:
     if execution_mode != "thread":
         why = f"the batched crossing needs thread mode, not {execution_mode} mode"
     elif not is_available():
-        why = "the class path has no streamflow-crossing.jar"
+        why = "the class path has no streamflow-crossing.jar of this release"
     if why is None or asked == "auto":
         return why is None
     raise UserError(why, "run `make setup` for the jar, or set STREAMFLOW_CROSSING=single")

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.job.detector import batch_runner, operator
-from flink_jobs.job.detector.batch_runner import SIDE_OUTPUTS, BatchRunner, take_runner
+from flink_jobs.job.detector.batch_runner import PROTOCOL, SIDE_OUTPUTS, BatchRunner, take_runner
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS
+from flink_jobs.settings import REPO_ROOT
 from tests.packed_batches import Answer, pack_batch, read_answer
 from tests.unit.job.fake_runtime import Clock, Outputs
 from tests.unit.job.samples import control, detector, record, transaction, write_model
@@ -57,7 +58,7 @@ class Backend:
 def opened(backend: Backend, model_dir: Path | str = "/nowhere", model_version: str | None = None) -> BatchRunner:
     """Return the runner of an open detector."""
     detector(model_dir, model_version)
-    return take_runner(backend)
+    return take_runner(backend, PROTOCOL)
 
 
 def by_output(answer: Answer) -> Outputs:
@@ -218,10 +219,22 @@ def test_a_restored_configuration_is_in_force_for_the_first_record() -> None:
 def test_counts_wait_for_the_flush(clock: Clock) -> None:
     single = detector()
     backend = Backend()
-    runner = take_runner(backend)
+    runner = take_runner(backend, PROTOCOL)
     runner.flush_metrics(clock.now_ms)
     backend.run(runner, [record(transaction())])
     assert not single.runtime.count("records")
     clock.now_ms += FLUSH_MS
     runner.flush_metrics(clock.now_ms)
     assert single.runtime.count("records") == 1
+
+
+def test_the_jar_of_another_release_is_refused() -> None:
+    """Such a jar would not ask for the states before a barrier: a checkpoint would be without customers."""
+    detector()
+    with pytest.raises(RuntimeError, match=r"of another release \(protocol 1, not 2\): run `make setup`"):
+        take_runner(Backend())
+
+
+def test_java_and_python_have_the_same_protocol() -> None:
+    parts = REPO_ROOT / "flink_jobs/crossing/src/main/java/io/streamflow/crossing/JobParts.java"
+    assert f"public static final int PROTOCOL = {PROTOCOL};" in parts.read_text(encoding="utf-8")

@@ -100,7 +100,8 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
     public void openPythonInterpreter() {
         super.openPythonInterpreter();
         interpreter.set("_states", new StoredStates());
-        interpreter.exec("from " + plan.runnerModule + " import take_runner\nbatch_runner = take_runner(_states)");
+        interpreter.exec("from " + plan.runnerModule + " import take_runner\n"
+                + "batch_runner = take_runner(_states, " + JobParts.PROTOCOL + ")");
     }
 
     @Override

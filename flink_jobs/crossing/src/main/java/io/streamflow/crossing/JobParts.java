@@ -24,6 +24,12 @@ import org.apache.flink.types.Row;
 
 /** The parts of the batched job graph; {@code flink_jobs/job/detector/batched.py} calls these methods. */
 public final class JobParts {
+    /**
+     * Version of what Java and Python hand to each other; {@code flink_jobs/job/detector/batch_runner.py} has the same
+     * number and refuses another one.
+     */
+    public static final int PROTOCOL = 2;
+
     private static final Duration LATENESS = Duration.ofSeconds(5);
 
     private JobParts() {}
