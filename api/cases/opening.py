@@ -8,7 +8,7 @@ alerts that are in a case already are skipped. The first round of a process look
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,6 +25,7 @@ from api.errors import ApiError
 from api.settings import ApiSettings
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
 
+_LOG: Final = logging.getLogger(__name__)
 SYSTEM: Final = Viewer("streamflow", "")
 SWEEP_EVERY_S: Final = 3_600.0
 BATCH: Final = 1_000
@@ -133,10 +134,13 @@ class Opener:
     async def run(self) -> None:
         """Open cases again and again, until cancelled."""
         while True:
-            # The database does not answer, or an analyst opened a case in the same moment: the next round does it.
-            with contextlib.suppress(ApiError, psycopg.Error):
+            try:
                 await self.round()
                 await self.wake()
+            except (ApiError, psycopg.errors.UniqueViolation):
+                pass  # the database does not answer, or an analyst opened a case in the same moment
+            except Exception:  # noqa: BLE001 - the loop must not end
+                _LOG.exception("alerts did not become cases; the next round tries again")
             await asyncio.sleep(self._settings.case_every_s)
 
     async def round(self) -> int:

@@ -7,7 +7,7 @@ tried without end, so an outage of Kafka loses none. A webhook is a dead letter 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from api.database import Database
     from flink_jobs.kafka.broker import Broker
 
+_LOG: Final = logging.getLogger(__name__)
 WEBHOOK_ATTEMPTS: Final = 10
 WEBHOOKS_AT_ONCE: Final = 4
 EVERY_S: Final = 0.5
@@ -138,7 +139,11 @@ class Relay:
     async def _repeat(self, step: Callable[[], Any]) -> None:
         while True:
             count = 0
-            with contextlib.suppress(ApiError):  # the database does not answer
+            try:
                 count = await step()
+            except ApiError:
+                pass  # the database does not answer
+            except Exception:  # noqa: BLE001 - the loop must not end
+                _LOG.exception("the outbox was not sent; the next round tries again")
             if not count:
                 await asyncio.sleep(EVERY_S)

@@ -8,6 +8,7 @@ import hmac
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -35,6 +36,8 @@ from flink_jobs.core.label import label_problem
 from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
+from flink_jobs.warehouse.migrations import apply_migrations
+from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration.api_server import serving
 from tests.integration.case_database import ADA, BOB, add_alert, own_database, with_services
 
@@ -457,3 +460,46 @@ def test_pages_of_the_queue_have_no_gaps_in_either_order(settings: Settings) -> 
             assert refused(error) == (422, "invalid_request")
 
     with_services(settings, OWN, call)
+
+
+def test_the_migration_runs_on_a_database_with_rows(fresh_database: Settings, tmp_path: Path) -> None:
+    for file in sorted(MIGRATIONS.glob("*.sql"))[:14]:
+        (tmp_path / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    apply_migrations(fresh_database.postgres_dsn, tmp_path)
+    add_alert(fresh_database, "customer-1", 0)
+    rows(
+        fresh_database,
+        "INSERT INTO api.keys (prefix, key_sha256, name, scopes, created_by) "
+        "VALUES ('abcdef', '', 'old', '{score}', 'pytest')",
+    )
+    assert apply_migrations(fresh_database.postgres_dsn, MIGRATIONS)[0] == "0015_cases.sql"
+    (case,) = with_services(fresh_database, OWN, opened)
+    assert case.customer_id == "customer-1"
+    assert rows(fresh_database, "SELECT teams FROM api.keys") == [{"teams": None}]
+
+
+def test_relay_and_opener_continue_after_an_unexpected_error(settings: Settings) -> None:
+    add_alert(settings, "customer-1", 0)
+
+    class Broken(Labels):
+        def send(self, messages: Sequence[Message]) -> dict[str, str | None]:
+            if not self.sent:
+                self.sent.append("none")
+                raise RuntimeError("a defect")
+            return super().send(messages)
+
+    async def call(services: Services, opener: Opener) -> None:
+        (case,) = await opened(services, opener)
+        await services.cases.give_verdict(ADA, case.case_id, case.version, FRAUD)
+        running = asyncio.create_task(Relay(services.database, Broken(), WebhookSender()).run())
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            rows(settings, "UPDATE cases.outbox SET not_before = least(not_before, now()) WHERE sent_at IS NULL")
+            if rows(settings, "SELECT 1 FROM cases.outbox WHERE sent_at IS NOT NULL"):
+                break
+        running.cancel()
+
+    with_services(settings, NO_UNDO, call)
+    assert rows(settings, "SELECT sent_at IS NOT NULL AS is_sent, attempts FROM cases.outbox") == [
+        {"is_sent": True, "attempts": 2}
+    ]
