@@ -90,7 +90,7 @@ def test_the_transaction_id_carries_the_send_time() -> None:
 def test_latency_is_reported_for_each_guarantee_and_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """Regression: plans with different settings had the same hash, and ``--only latency`` failed."""
 
-    def run_of(_rig: Rig, plan: JobPlan, rate: float, _seconds: float, *, failover: bool) -> latency.Found:
+    def run_of(_rig: Rig, plan: JobPlan, rate: float, _seconds: float, *, failover: bool = False) -> latency.Found:
         decisions: NDArray[np.float64] = np.array([1.0, 3.0]) * float(plan.checkpoint_interval_ms)
         return latency.Found(decisions, decisions / 1000, rate, decisions if failover else None)
 
