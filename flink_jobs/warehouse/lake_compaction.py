@@ -143,7 +143,9 @@ def _write(store: LakeStore, group: list[str], target: Path, metadata: dict[str,
             with store.open(name) as source, parquet.ParquetFile(source) as file:
                 if schema is None:
                     schema = file.schema_arrow.remove_metadata()
-                    writer = parquet.ParquetWriter(target, schema.with_metadata(metadata), compression="zstd")
+                    writer = parquet.ParquetWriter(
+                        target, schema.with_metadata(metadata), compression="zstd", use_dictionary=_texts(file)
+                    )
                 elif not file.schema_arrow.remove_metadata().equals(schema):
                     raise UserError(f"{name} has other columns than {group[0]}", "this day stays as it is")
                 rows += file.metadata.num_rows
@@ -163,6 +165,12 @@ def _write(store: LakeStore, group: list[str], target: Path, metadata: dict[str,
             f"the merge of {len(group)} files has {written.num_rows} rows, not {rows}", "nothing was changed"
         )
     return rows
+
+
+def _texts(file: Any) -> list[str]:  # noqa: ANN401 - pyarrow has no types
+    """Return the paths of the columns with texts: a dictionary makes numbers of decisions larger, measured by 10 %."""
+    columns = [file.schema.column(number) for number in range(len(file.schema))]
+    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
 
 
 def _table(pa: Any, batches: list[Any], schema: Any, metadata: dict[str, str]) -> Any:  # noqa: ANN401 - pyarrow has no types
