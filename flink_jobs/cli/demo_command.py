@@ -12,7 +12,7 @@ import typer
 from flink_jobs.cli.output import Output, OutputOption, err, out, print_json, say
 from flink_jobs.cli.stack_commands import Secure
 from flink_jobs.demo.plan import EVENTS, FAULTS, RATE, DemoPlan
-from flink_jobs.kafka.pacing import Pace, parse_pace
+from flink_jobs.kafka.pacing import parse_pace
 from flink_jobs.traffic.faults import FaultPlan
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ Events = Annotated[
     int | None,
     typer.Option(min=1, help=f"good transactions to send (default: {EVENTS:,}); with this option the demo then ends"),
 ]
-Rate = Annotated[float | None, typer.Option(help=f"records per second; default: {RATE:,.0f}")]
+Rate = Annotated[
+    float | None, typer.Option(help=f"records per second; default: the throughput of the job, up to {RATE:,.0f}")
+]
 Speed = Annotated[str | None, typer.Option(help="instead of --rate: multiple of event time, such as 20000x, or max")]
 Malformed = Annotated[float, typer.Option(min=0.0, max=0.9, help="share of all records that are malformed")]
 Duplicates = Annotated[float, typer.Option(min=0.0, max=0.9, help="share of all records that are redelivered")]
@@ -76,7 +78,7 @@ def demo(
     stays = is_live and events is None and not keep
     plan = DemoPlan(
         events=events or EVENTS,
-        pace=Pace(rate=RATE) if rate is None and speed is None else parse_pace(speed, rate),
+        pace=None if rate is None and speed is None else parse_pace(speed, rate),
         faults=FaultPlan(malformed, duplicates, late, seed=FAULTS.seed),
         keep=keep,
         secure=secure,

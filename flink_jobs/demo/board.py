@@ -240,6 +240,11 @@ class Board(Watcher):
             answered = self.all_sent and self.outcomes.answered >= self.ledger.sent
             return answered and self.outcomes.alerts_decided <= self.outcomes.alerts_sent.keys()
 
+    def sent_and_answered(self) -> tuple[int, int]:
+        """Return the number of records that the broker has, and of those whose outcome is readable."""
+        with self._lock:
+            return self.ledger.sent, self.outcomes.answered
+
     def latencies(self) -> Latencies:
         """Return the latencies of the run."""
         with self._lock:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flink_jobs.cards.card_files import mapping_for, read_events, with_prefix
-from flink_jobs.kafka.pacing import Pace
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.faults import FaultPlan
 
@@ -16,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flink_jobs.cards.card_files import SourceEvent
+    from flink_jobs.kafka.pacing import Pace
 
 CARD_FILE = REPO_ROOT / "tests" / "data" / "card_transactions.csv.gz"
 EVENTS = 10_000
 RATE = 800.0
+"""Highest throughput of the demo without ``--rate`` and ``--speed``, in records per second."""
 FAULTS = FaultPlan(malformed=0.05, duplicates=0.02, late=0.01)
 CHECKPOINT_INTERVAL_MS = 1_000
 """Results can be read after the next checkpoint, so the latency depends on this interval."""
@@ -31,7 +32,7 @@ class DemoPlan:
 
     Attributes:
         events: number of valid transactions; faults are sent in addition.
-        pace: pace of all records.
+        pace: pace of all records; ``None``: the throughput that the job reaches, up to ``RATE`` (``SteadyPace``).
         faults: faults mixed into the traffic.
         data: the card file; it is repeated if it has fewer rows than ``events``.
         keep: keep everything running after the demo.
@@ -41,7 +42,7 @@ class DemoPlan:
     """
 
     events: int = EVENTS
-    pace: Pace = field(default_factory=lambda: Pace(rate=RATE))
+    pace: Pace | None = None
     faults: FaultPlan = FAULTS
     data: Path = CARD_FILE
     keep: bool = False

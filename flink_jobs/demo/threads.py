@@ -15,6 +15,7 @@ from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.demo.archived import open_archive
 from flink_jobs.demo.board import ClusterView
 from flink_jobs.demo.plan import card_events
+from flink_jobs.demo.steady_pace import SteadyPace
 from flink_jobs.errors import UserError
 from flink_jobs.flink.rest import FlinkRest, FlinkRestError
 from flink_jobs.kafka.consumer import CommittedReader
@@ -48,6 +49,7 @@ class Traffic:
         self._run = run
         self._board = board
         self._detector = detector
+        self._steady = SteadyPace()
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="demo")
         self._stop = threading.Event()
         self._running: list[Future[None]] = []
@@ -81,7 +83,7 @@ class Traffic:
         events = card_events(plan.data, self._run)
         replay(
             events,
-            ReplayPlan(plan.pace, plan.faults, plan.events),
+            ReplayPlan(plan.pace or self._steady, plan.faults, plan.events),
             settings.broker("traffic"),
             settings.topic_prefix,
             ledger=self._board.ledger,
@@ -104,6 +106,7 @@ class Traffic:
         with open_archive(self._settings.postgres_dsn, topic, self._run) as tables:
             before = 0
             while not self._stop.wait(ASK_EVERY_S):
+                self._steady.adjust(time.monotonic(), *self._board.sent_and_answered())
                 view = ask(rest, self._detector, tables, self._board)
                 # Flink counts each checkpoint of a job that is still starting as failed; these are no failures.
                 if not view.checkpoints:

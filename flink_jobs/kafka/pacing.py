@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from flink_jobs.errors import UserError
 
 _SPEED = re.compile(r"(\d+(?:\.\d+)?)x?")
+
+
+class Pacing(Protocol):
+    """Says when the next record is to be sent."""
+
+    def due_s(self, index: int, event_ms: int) -> float:
+        """Return the time to send a record; see ``Pace.due_s``. Called once for each record, in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.kafka.broker import Broker
-from flink_jobs.kafka.pacing import Pace
+from flink_jobs.kafka.pacing import Pace, Pacing
 from flink_jobs.kafka.producer import RecordProducer
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.traffic.ledger import LedgerFile, SentLedger
@@ -58,7 +58,7 @@ class ReplayPlan:
         is_resumed: continue the unfinished replay of ``record``.
     """
 
-    pace: Pace = field(default_factory=Pace)
+    pace: Pacing = field(default_factory=Pace)
     faults: FaultPlan = field(default_factory=FaultPlan)
     limit: int | None = None
     record: ResumeRecord | None = None
@@ -145,7 +145,7 @@ def _saving(record: ResumeRecord | None, on_progress: Progress | None) -> Progre
 
 def _send(
     records: Iterable[Outgoing],
-    pace: Pace,
+    pace: Pacing,
     producer: RecordProducer,
     ledger: SentLedger,
     on_progress: Progress | None,
@@ -175,7 +175,7 @@ def _nap(producer: RecordProducer) -> Callable[[float], None]:
 
 def paced(
     records: Iterable[Outgoing],
-    pace: Pace,
+    pace: Pacing,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
     stopped: Callable[[], bool] = lambda: False,
