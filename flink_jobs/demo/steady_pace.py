@@ -8,14 +8,16 @@ from typing import Final
 from flink_jobs.demo.plan import RATE
 
 FIRST_RATE: Final = 200.0
-LOWEST_RATE: Final = 20.0
+LOWEST_RATE: Final = 100.0
 KEEPS_UP_S: Final = 2.5
 """The backlog of a job that keeps up, in seconds of work: outcomes are readable after a checkpoint each second."""
 FALLS_BEHIND_S: Final = 4.0
 FASTER: Final = 1.5
+SLIGHTLY_FASTER: Final = 1.1
+"""After a job fell behind: a checkpoint that took long can look like a slow machine."""
 SHARE: Final = 0.6
 """Share of the measured throughput at which the backlog becomes shorter."""
-WINDOW: Final = 3
+WINDOW: Final = 5
 """Number of measurements over which the throughput is measured."""
 
 
@@ -29,6 +31,7 @@ class SteadyPace:
         """Start slowly; ``highest`` is the limit of the rate in records per second."""
         self.rate = min(FIRST_RATE, highest)
         self._highest = highest
+        self._fell_behind = False
         self._due_s = 0.0
         self._measured: deque[tuple[float, int]] = deque(maxlen=WINDOW + 1)
 
@@ -51,9 +54,10 @@ class SteadyPace:
             return
         backlog_s = (sent - outcomes) / max(1.0, self._throughput())
         if backlog_s > FALLS_BEHIND_S:
-            self._highest = self.rate = min(self.rate, max(LOWEST_RATE, SHARE * self._throughput()))
+            self._fell_behind = True
+            self.rate = min(self.rate, max(LOWEST_RATE, SHARE * self._throughput()))
         elif backlog_s < KEEPS_UP_S:
-            self.rate = min(self._highest, self.rate * FASTER)
+            self.rate = min(self._highest, self.rate * (SLIGHTLY_FASTER if self._fell_behind else FASTER))
 
     def _throughput(self) -> float:
         """Return the outcomes per second of the last measurements."""
