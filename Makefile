@@ -29,7 +29,7 @@ FAULTS_FLAGS ?=
 IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
-.PHONY: help setup setup-marts setup-monitoring setup-platform marts airflow airflow-down airflow-check up down status demo test test-python security \
+.PHONY: help setup setup-marts setup-monitoring setup-browser setup-platform marts airflow airflow-down airflow-check up down status demo test test-python security \
 	lint types check platform-check cluster-check images images-check ci upgrades bench faults soak picture clean
 
 help: ## list the targets
@@ -46,6 +46,9 @@ setup-marts: ## setup, plus dbt and Airflow in their own environment, and the ja
 
 setup-monitoring: setup ## setup, plus Prometheus and promtool, which check alerts and dashboards
 	@tests/lab/bootstrap.sh monitoring
+
+setup-browser: setup ## setup, plus Chromium and axe-core, which try the console
+	@tests/lab/bootstrap.sh browser
 
 marts: setup-marts ## after the demo: build the gold marts and the fraud report of a day (MARTS_FLAGS="--day 2024-01-08")
 	@$(STREAMFLOW) marts $(MARTS_FLAGS)
@@ -71,7 +74,7 @@ status: setup ## show processes, ports, jobs, checkpoints and consumer lag
 setup-platform: setup ## setup, plus the tools that check k8s/, images and workflows
 	@tests/lab/bootstrap.sh platform
 
-test: setup-marts setup-monitoring setup-platform ## run all tests, also on real Postgres, Kafka and Flink (PYTEST_FLAGS="-k state")
+test: setup-marts setup-monitoring setup-browser setup-platform ## run all tests, also on real Postgres, Kafka and Flink (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(or $(PYTEST_FLAGS),$(AT_ONCE))
 	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))

@@ -46,12 +46,13 @@ class RequestLimits:
         given = headers.get(REQUEST_ID, "")
         request_id = given if _VALID_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 0
+        status, is_stream = 0, False
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
+                is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
                 MutableHeaders(scope=message).setdefault("Cache-Control", "no-store")
             await send(message)
@@ -74,7 +75,8 @@ class RequestLimits:
             raise
         finally:
             self._metrics.count(catalogue.API_REQUESTS, str(status))
-            self._metrics.observe(catalogue.API_REQUEST_TIME_MS, (time.monotonic() - started) * 1_000)
+            if not is_stream:
+                self._metrics.observe(catalogue.API_REQUEST_TIME_MS, (time.monotonic() - started) * 1_000)
 
     def _limited(self, receive: Receive) -> Receive:
         total = 0

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
+
+from flink_jobs.settings import Settings
+from flink_jobs.warehouse.migrations import apply_migrations
+from flink_jobs.warehouse.paths import MIGRATIONS
 
 START_MS: Final = 1_700_000_000_000
 DAY_MS: Final = 86_400_000
@@ -41,6 +49,20 @@ REASONS: Final = json.dumps(
 FEATURES: Final = json.dumps(
     {"amount_ratio": 8.3, "velocity_count": 6.0, "time_deviation": 0.96, "geo_speed_kmh": None, "amount_zscore": 7.5}
 )
+
+
+@contextmanager
+def console_database(server: Settings) -> Iterator[Settings]:
+    """Yield the settings of a new, migrated database on a server; drop it afterwards."""
+    own = server.model_copy(update={"postgres_database": f"test_console_{secrets.token_hex(4)}"})
+    name = sql.Identifier(own.postgres_database)
+    with psycopg.connect(server.postgres_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        try:
+            apply_migrations(own.postgres_dsn, MIGRATIONS)
+            yield own
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 def add_customer(connection: psycopg.Connection[Any], customer: str, loss: float, merchant: str = "Corner Shop") -> int:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import httpx
 import psycopg
 import pytest
-from psycopg import sql
 
 from api.console.accounts import add_account, create_token, disable_account, revoke_sessions
 from api.console.roles import Role
 from api.settings import ApiSettings
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from flink_jobs.warehouse.migrations import apply_migrations
-from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration.api_server import serving
-from tests.integration.console_data import add_customer
+from tests.integration.console_data import add_customer, console_database
 
 pytestmark = pytest.mark.stack
 PASSWORD: Final = "correct horse battery"
@@ -31,12 +27,7 @@ VERSION: Final = re.compile(r'name="version" value="(\d+)"')
 @pytest.fixture(scope="module")
 def settings(database: Stack) -> Iterator[Settings]:
     """Yield the settings of a database of this module, with four cases and one account per role."""
-    server = database.settings()
-    own = server.model_copy(update={"postgres_database": f"test_console_{secrets.token_hex(4)}"})
-    name = sql.Identifier(own.postgres_database)
-    with psycopg.connect(server.postgres_dsn, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
-        apply_migrations(own.postgres_dsn, MIGRATIONS)
+    with console_database(database.settings()) as own:
         with psycopg.connect(own.postgres_dsn) as rows:
             for number in range(4):
                 add_customer(rows, f"customer-{number:04}", 1_000.0 + number, "<script>Shop</script>")
@@ -44,7 +35,6 @@ def settings(database: Stack) -> Iterator[Settings]:
             add_account(own.postgres_dsn, role.value, [role], by="test")
         add_account(own.postgres_dsn, "ada", [Role.ANALYST], by="test", password=PASSWORD, display_name="Ada <L>")
         yield own
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +199,7 @@ def test_a_role_opens_its_pages_only(person: Callable[[str], httpx.Client], role
     http = person(role)
     page = http.get("/console/")
     assert page.status_code == queue
+    assert http.get("/console/health").status_code == 200
     assert http.post("/console/cases/next", data=fields(page)).status_code == claim
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the tools that only tests, benchmarks and deployments need, into .tools. Run `make setup` first. Its parts:
 #   monitoring  Prometheus and promtool, which check alerts and dashboards
+#   browser     Chromium and axe-core, which try the console
 #   platform    kustomize, kubeconform and actionlint, which check k8s/ and the workflows (kustomize also deploys)
 #   terraform   tflint, checkov and a stand-in for the AWS provider, which check terraform/
 #   cluster     a Kubernetes API server and the validator of Flink's operator, which check k8s/
@@ -11,6 +12,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../flink_jobs/local/bootstrap_library.
 
 platform="$root/tests/lab/platform"
 
+readonly AXE=4.14.1
+readonly AXE_SHA256=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
 readonly GO_MINIMUM=1.24
 readonly CHECKERS=(
   sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
@@ -43,6 +46,36 @@ ensure_monitoring() {
   if command -v prometheus >/dev/null && command -v promtool >/dev/null; then return; fi
   command -v apt-get >/dev/null || die "no prometheus and promtool on PATH: install them with the system's package manager"
   step prometheus "$tools/prometheus/usr/bin/promtool" "$(digest prometheus)" "fetching Prometheus" fetch_prometheus
+}
+
+install_chromium() {
+  apt-get update || true
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-dejavu-core </dev/null
+}
+
+fetch_axe() { # npm checks the digest that its registry names; the folder replaces the old one only when it is whole
+  local folder="$tools/axe.new"
+  rm -rf "$folder" && mkdir -p "$folder" || return 1
+  (cd "$folder" && npm pack --silent "axe-core@$AXE" && tar xzf axe-core-*.tgz package/axe.min.js && rm -f axe-core-*.tgz) || return 1
+  [[ "$(sha256sum <"$folder/package/axe.min.js")" == "$AXE_SHA256 "* ]] || return 1
+  rm -rf "$tools/axe" && mv "$folder" "$tools/axe"
+}
+
+ensure_browser() { # without it, the tests in a browser are skipped with this reason
+  if ! command -v chromium >/dev/null; then
+    if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+      (step chromium /usr/bin/chromium "$(digest chromium)" "installing Chromium" install_chromium) ||
+        say "Chromium is missing: the tests in a browser are skipped"
+    else
+      say "no chromium on PATH: install it with the system's package manager; the tests in a browser are skipped"
+    fi
+  fi
+  if ! command -v npm >/dev/null; then
+    say "no npm on PATH: axe-core is left out, and with it the tests of accessibility"
+    return
+  fi
+  (step axe "$tools/axe/package/axe.min.js" "$(digest "$AXE" "$AXE_SHA256")" "fetching axe-core" fetch_axe) ||
+    say "axe-core is missing: the tests of accessibility are skipped"
 }
 
 install_checker() { # builds a Go module's program into .tools/bin; the module's own checksums are checked
@@ -116,12 +149,12 @@ ensure_cluster() { # see tests/lab/platform/control_plane.py and operator_checks
 
 main() {
   local part start=$SECONDS
-  (($#)) || die "name at least one part: monitoring, platform, terraform, cluster"
+  (($#)) || die "name at least one part: monitoring, browser, platform, terraform, cluster"
   begin
   for part in "$@"; do
     case $part in
-      monitoring | platform | terraform | cluster) "ensure_$part" ;;
-      *) die "there is no part $part: monitoring, platform, terraform, cluster" ;;
+      monitoring | browser | platform | terraform | cluster) "ensure_$part" ;;
+      *) die "there is no part $part: monitoring, browser, platform, terraform, cluster" ;;
     esac
   done
   say "lab tools ($*): ready in $((SECONDS - start)) s"

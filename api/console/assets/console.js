@@ -72,6 +72,8 @@
     source.addEventListener("open", () => { state.textContent = `Connected. ${count} new alerts.`; });
     source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) state.textContent = "The feed ended: reload the page."; });
     source.addEventListener("alert", (event) => {
+      const row = new DOMParser().parseFromString(`<table>${event.data}</table>`, "text/html").querySelector("tr");
+      if (!row || document.getElementById(row.id)) return; // the browser connected again
       feed.insertAdjacentHTML("afterbegin", event.data);
       while (feed.rows.length > MOST_ROWS) feed.deleteRow(-1);
       count += 1;

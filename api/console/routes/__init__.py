@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.console.routes import assets, cases, login
+from api.console.routes import assets, cases, customers, feed, login, operations, rules
 
-ROUTERS: Final = (assets.router, login.router, cases.router)
+ROUTERS: Final = tuple(module.router for module in (assets, login, cases, customers, feed, operations, rules))

@@ -1,0 +1,159 @@
+"""The console in a real Chromium: a day's work by keyboard, and axe-core on every page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from api.console.accounts import add_account, create_token
+from api.console.roles import Role
+from api.settings import ApiSettings
+from flink_jobs.local.stack import Stack
+from flink_jobs.settings import REPO_ROOT, Settings
+from tests.integration.api_server import serving
+from tests.integration.console_data import add_customer, console_database
+
+CHROMIUM: Final = shutil.which("chromium")
+AXE: Final = REPO_ROOT / ".tools" / "axe" / "package" / "axe.min.js"
+PAGES: Final = (
+    "", "cases/1", "customers?id=customer-0001", "search?q=customer-0001", "feed", "dead-letters", "health", "rules",
+    "models",
+)  # fmt: skip
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: run `tests/lab/bootstrap.sh browser` as root"),
+]
+
+
+@pytest.fixture(scope="module")
+def settings(database: Stack) -> Iterator[Settings]:
+    """Yield the settings of a database with twelve open cases and one account."""
+    with console_database(database.settings()) as own:
+        with psycopg.connect(own.postgres_dsn) as rows:
+            for number in range(12):
+                add_customer(rows, f"customer-{number:04}", 1_000.0 + number)
+        add_account(own.postgres_dsn, "ada", [Role.SENIOR], by="test")
+        yield own
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def login(settings: Settings) -> Iterator[str]:
+    """Yield an address that logs in once; the API serves until the end of the module."""
+    with serving(settings, ApiSettings(secure_cookie=False)) as url:
+        yield f"{url}/console/login?token={create_token(settings.postgres_dsn, 'ada', by='test')}"
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, login: str) -> Iterator[Page]:
+    """Yield a page that is logged in; problems that the browser reports fail the test."""
+    problems: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    opened.goto(login)
+    opened.keyboard.press("Enter")  # the button of the one-time login has the focus
+    expect(opened.get_by_role("heading", name="Queue")).to_be_visible()
+    yield opened
+    context.close()
+    assert problems == []
+
+
+def labels(settings: Settings) -> list[tuple[str, int]]:
+    query = (
+        "SELECT payload ->> 'label', count(*) FROM cases.outbox WHERE kind = 'label' AND cancelled_at IS NULL "
+        "GROUP BY 1 ORDER BY 1"
+    )
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_ten_cases_are_decided_by_keyboard_and_their_labels_are_in_the_outbox(settings: Settings, page: Page) -> None:
+    rows = page.locator("a.open")
+    page.keyboard.press("j")
+    expect(rows.nth(0)).to_be_focused()
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    expect(rows.nth(0)).to_be_focused()
+    page.keyboard.press("n")
+    for number in range(10):
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Case {12 - number}")
+        if number == 0:
+            page.keyboard.press("e")
+            expect(page.locator("#features")).to_have_attribute("open", "")
+            _keep_screenshot(page)
+        page.keyboard.press("fgu"[number % 3])
+        page.keyboard.press("n")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Case 2")
+    assert labels(settings) == [("fraud", 4), ("genuine", 3)]
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Case 3")
+    assert labels(settings) == [("fraud", 3), ("genuine", 3)]
+
+
+def _keep_screenshot(page: Page) -> None:
+    """Write the picture of ``docs/analyst.md`` where the environment names a folder."""
+    folder = os.environ.get("STREAMFLOW_SCREENSHOTS")
+    if folder:
+        page.keyboard.press("e")
+        page.screenshot(
+            path=Path(folder) / "console.png", clip={"x": 0, "y": 0, "width": 1280, "height": 1080}, full_page=True
+        )
+
+
+def test_notes_are_added_without_leaving_the_page_and_the_keys_stay_out_of_texts(page: Page, login: str) -> None:
+    page.goto(login.replace("login", "cases/1"))
+    page.get_by_role("button", name="Claim this case").click()
+    page.get_by_label("New note").fill("")
+    page.get_by_label("New note").press_sequentially("n/?fgj")
+    page.get_by_role("button", name="Add the note").click()
+    expect(page.locator("#notes .body")).to_have_text("n/?fgj")
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("customer-0004")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_contain_text("customer-0004")
+
+
+def test_new_alerts_appear_in_the_feed_without_a_reload(settings: Settings, page: Page, login: str) -> None:
+    page.goto(login.replace("login", "feed"))
+    expect(page.get_by_role("status")).to_contain_text("Connected")
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        add_customer(connection, "live-1", 1.0)
+    expect(page.locator("#feed")).to_contain_text("live-1", timeout=20_000)
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="no axe-core: run `tests/lab/bootstrap.sh browser`")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_problem_on_any_page(page: Page, login: str, scheme: str) -> None:
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_viewport_size({"width": 1280 if scheme == "light" else 390, "height": 844})
+    axe = AXE.read_text(encoding="utf-8")
+    found = []
+    for path in PAGES:
+        page.goto(login.partition("login")[0] + path)
+        result = page.evaluate(f"{axe}; axe.run(document, {{resultTypes: ['violations']}})")
+        found += [(path, item["id"], item["nodes"][0]["html"]) for item in result["violations"]]
+        width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert width[0] <= width[1], f"{path} scrolls sideways"
+    assert found == []

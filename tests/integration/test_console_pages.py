@@ -1,0 +1,134 @@
+"""Further pages of the console on a real Postgres: search, customers, feed, dead letters, health, rules, models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import psycopg
+import pytest
+
+from api.console.accounts import add_account, create_token
+from api.console.roles import Role
+from api.settings import ApiSettings
+from flink_jobs.local.stack import Stack
+from flink_jobs.settings import Settings
+from tests.integration.api_server import serving
+from tests.integration.console_data import START_MS, add_customer, console_database
+
+pytestmark = pytest.mark.stack
+LABEL = """
+    INSERT INTO raw.labels (label_id, schema_version, transaction_id, customer_id, label, source, labelled_at_ms,
+        labelled_by)
+    SELECT alert_id, 1, transaction_id, customer_id,
+        CASE customer_id WHEN 'customer-0001' THEN 'genuine' ELSE 'fraud' END, 'test', 1, 'test' FROM raw.alerts
+"""
+DEAD_LETTER = """
+    INSERT INTO raw.dead_letters (dlq_id, schema_version, disposition, reason, stage, detail, source_topic,
+        source_partition, source_offset, received_ms, headers, payload, payload_encoding, payload_length,
+        payload_sha256, payload_truncated, processing_time_ms)
+    VALUES ('d-1', 2, 'rejected', 'NEGATIVE_AMOUNT', 'parse', 'amount of customer-0002', 't', 0, 7, 0, '[]',
+        'secret record', 'utf-8', 13, '', false, %s)
+"""
+
+
+@pytest.fixture(scope="module")
+def settings(database: Stack) -> Iterator[Settings]:
+    with console_database(database.settings()) as own:
+        with psycopg.connect(own.postgres_dsn) as rows:
+            for number in range(3):
+                add_customer(rows, f"customer-{number:04}", 1_000.0)
+            rows.execute(LABEL)
+            rows.execute(DEAD_LETTER, (START_MS,))
+        for role in (Role.ANALYST, Role.AUDITOR, Role.VIEWER):
+            add_account(own.postgres_dsn, role.value, [role], by="test")
+        yield own
+
+
+@pytest.fixture(scope="module")
+def url(settings: Settings) -> Iterator[str]:
+    with serving(settings, ApiSettings(secure_cookie=False)) as address:
+        yield address
+
+
+@contextmanager
+def browser(settings: Settings, url: str, name: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, follow_redirects=True) as http:
+        http.post("/console/login", data={"token": create_token(settings.postgres_dsn, name, by="test")})
+        yield http
+
+
+def test_search_finds_cases_customers_and_transactions(settings: Settings, url: str) -> None:
+    with browser(settings, url, "auditor") as http:
+        assert "/console/customers?id=customer-0001" in http.get("/console/search?q=customer-0001").text
+        found = http.get("/console/search?q=customer-0001-alert").text
+        assert "Case 2" in found
+        assert "1,234.56 EUR" in found
+        assert http.get("/console/search?q=%232").url.path == "/console/cases/2"
+        assert "Nothing was found" in http.get("/console/search?q=%3Cb%3E").text
+        assert "&lt;b&gt;" in http.get("/console/search?q=%3Cb%3E").text
+
+
+def test_a_customer_exists_only_for_those_who_may_see_it(settings: Settings, url: str) -> None:
+    with browser(settings, url, "auditor") as http:
+        page = http.get("/console/customers?id=customer-0000").text
+        assert "18.00 EUR" in page
+        assert "fraud" in page
+        missing = http.get("/console/customers?id=nobody")
+    with browser(settings, url, "analyst") as http:
+        other = http.get("/console/customers?id=customer-0000")
+        assert "customer-0000" not in http.get("/console/feed").text.replace("customer-0000-alert", "")
+        assert "cu***00" in http.get("/console/feed").text
+    assert (missing.status_code, other.status_code) == (404, 404)
+
+
+def test_a_case_shows_how_many_similar_alerts_were_fraud(settings: Settings, url: str) -> None:
+    with browser(settings, url, "auditor") as http:
+        assert "<strong>1 of 2</strong> were fraud" in http.get("/console/cases/1").text
+
+
+def test_the_feed_streams_new_alerts_and_goes_on_after_a_new_connection(settings: Settings, url: str) -> None:
+    with browser(settings, url, "auditor") as http:
+        events: list[str] = []
+        last: dict[str, str] = {}
+        for round_number in range(2):
+            with http.stream("GET", "/console/feed/events", headers=last) as answer:
+                assert answer.headers["content-type"].startswith("text/event-stream")
+                for line in answer.iter_lines():
+                    if line.startswith("retry:"):
+                        with psycopg.connect(settings.postgres_dsn) as rows:
+                            add_customer(rows, f"live-{round_number}", 1.0)
+                    if line.startswith("id:"):
+                        last = {"Last-Event-ID": line.removeprefix("id: ")}
+                    if line.startswith("data:"):
+                        events.append(line)
+                        if f"live-{round_number}" in line:
+                            break
+    assert "live-1" in events[-1]
+    assert all(event.startswith('data: <tr id="alert-') for event in events)
+
+
+def test_pages_of_operations_show_no_customer_data_without_the_role(settings: Settings, url: str) -> None:
+    with browser(settings, url, "viewer") as http:
+        page = http.get("/console/dead-letters?reason=NEGATIVE_AMOUNT").text
+        assert "NEGATIVE_AMOUNT" in page
+        assert "t/0/7" in page
+        assert "customer-0002" not in page
+        assert "secret record" not in page
+        for path in (
+            "/console/search?q=x",
+            "/console/customers?id=customer-0000",
+            "/console/feed",
+            "/console/feed/events",
+        ):
+            assert http.get(path).status_code == 403
+        assert "Newest decision" in http.get("/console/health").text
+        rules = http.get("/console/rules").text
+        assert "67%" in rules
+        assert "high amount" in rules
+        assert "No version is registered" in http.get("/console/models").text
+    with browser(settings, url, "auditor") as http:
+        page = http.get("/console/dead-letters?reason=NEGATIVE_AMOUNT").text
+        assert "customer-0002" in page
+        assert "secret record" not in page
