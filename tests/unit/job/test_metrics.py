@@ -84,6 +84,7 @@ def test_histogram_buckets_are_cumulative_and_their_bounds_inclusive(
 ) -> None:
     for score in (0.0, 0.1, 0.35, 0.95):
         metrics.record(DECIDED._replace(score=score))
+    metrics.record_sizes([len(DECIDED.state or b"")] * 4)
     metrics.flush(NOW_MS)
 
     assert catalogue.SCORE.buckets[:4] == (0.1, 0.2, 0.3, 0.4)
