@@ -51,7 +51,7 @@ from flink_jobs.job.detector.outputs import (
     REPLIES,
     Message,
 )
-from flink_jobs.job.detector.warm_up import warm_up
+from flink_jobs.job.detector.warm_up import calm_garbage_collection, warm_up
 from flink_jobs.job.log import log_event
 from flink_jobs.metrics import catalogue
 from flink_jobs.native.loader import core_in_use
@@ -113,6 +113,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         champion = lineup.champion.model
         started_ns = time.perf_counter_ns()
         warmed = warm_up(champion)
+        calm_garbage_collection()
         log_event(
             "detector_open",
             execution_mode=mode,
