@@ -8,9 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from kafka import KafkaConsumer, TopicPartition
 
 from flink_jobs.errors import UserError
+from tests.lab.topic_consumer import open_consumer
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -23,18 +23,7 @@ def follow(broker: Broker, topic: str, isolation: str, events: int | None, answe
 
     Runs in a separate process. Answers "ready" first, then a list of transaction ids with their receive times in ms.
     """
-    consumer: Any = KafkaConsumer(
-        **broker.client(),
-        isolation_level=isolation,
-        group_id=None,
-        enable_auto_commit=False,
-        fetch_max_wait_ms=10,
-        max_poll_records=5_000,
-    )
-    places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-    consumer.assign(places)
-    consumer.seek_to_beginning(*places)
-    consumer.poll(timeout_ms=100)
+    consumer = open_consumer(broker.client(), topic, isolation, fetch_max_wait_ms=10)
     answer.send("ready")
     received: list[tuple[str, float]] = []
     while (events is None or len(received) < events) and not answer.poll():

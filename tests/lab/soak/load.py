@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 from tests.lab.benchmarks import workload
+from tests.lab.topic_consumer import open_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,18 +83,7 @@ def follow(bootstrap: str, topic: str, answer: Connection) -> None:
     Runs in a separate process. Answers "ready" first, then four times per second ``(decisions so far, latencies in ms
     since the last answer)``.
     """
-    consumer: Any = KafkaConsumer(
-        bootstrap_servers=bootstrap,
-        isolation_level="read_committed",
-        group_id=None,
-        enable_auto_commit=False,
-        fetch_max_wait_ms=50,
-        max_poll_records=5_000,
-    )
-    places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-    consumer.assign(places)
-    consumer.seek_to_beginning(*places)
-    consumer.poll(timeout_ms=100)
+    consumer = open_consumer({"bootstrap_servers": bootstrap}, topic, "read_committed", fetch_max_wait_ms=50)
     answer.send("ready")
     count, timed = 0, list[float]()
     last = time.monotonic()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from flink_jobs.artifacts.artifact_store import ArtifactStore, fetch, open_store
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.core.models.manifest import ARRAYS_FILE, MANIFEST_FILE
 from flink_jobs.core.models.model import ModelError, ModelFault
+from tests.s3_server import create_bucket, s3_server
 from tests.unit.job.samples import write_model
 
 Places = dict[str, Callable[[], str]]
@@ -21,13 +19,8 @@ Places = dict[str, Callable[[], str]]
 
 @pytest.fixture(scope="module")
 def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture(params=["directory", "s3"])
@@ -35,14 +28,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     """Return the folder or URI of an empty store."""
     if request.param == "directory":
         return str(tmp_path / "store")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3_endpoint"))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bucket = f"models-{abs(hash(tmp_path)):x}"
-    with closing(boto3.client("s3")) as client:
-        client.create_bucket(Bucket=bucket)
-    return f"s3://{bucket}/some/prefix"
+    return create_bucket(monkeypatch, request.getfixturevalue("s3_endpoint"), f"models-{abs(hash(tmp_path)):x}")
 
 
 @pytest.fixture

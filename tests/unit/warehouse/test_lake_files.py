@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pyarrow as pa
 import pytest
-from moto.server import ThreadedMotoServer
 from pyarrow import parquet
 
 from flink_jobs.errors import UserError
@@ -19,6 +16,7 @@ from flink_jobs.warehouse.completeness import OffsetRange
 from flink_jobs.warehouse.lake_check import LakePartition, compare
 from flink_jobs.warehouse.lake_compaction import GROUP_ROWS, Compaction, compact
 from flink_jobs.warehouse.lake_files import MERGED, LakeBucket, LakeFolder, LakeStore, live_files
+from tests.s3_server import create_bucket, s3_server
 
 MIB = 1 << 20
 HOUR_MS = 3_600_000
@@ -27,13 +25,8 @@ NOW_MS = 1_700_000_000_000
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -41,14 +34,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     """Return an empty lake."""
     if request.param == "folder":
         return LakeFolder(tmp_path / "lake")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("endpoint"))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bucket = f"lake-{abs(hash(tmp_path)):x}"
-    with closing(boto3.client("s3")) as client:
-        client.create_bucket(Bucket=bucket)
-    return LakeBucket(f"s3://{bucket}/some/prefix")
+    return LakeBucket(create_bucket(monkeypatch, request.getfixturevalue("endpoint"), f"lake-{abs(hash(tmp_path)):x}"))
 
 
 def put(
