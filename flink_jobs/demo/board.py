@@ -126,6 +126,8 @@ class Board(Watcher):
             run: prefix of the run's customers.
             wanted: number of valid transactions to send.
             metrics: metrics of the sender, updated with every delivery and outcome.
+
+        Attribute ``first_alert_s``: when the first alert of the run was read, in seconds since the epoch.
         """
         self.ledger = SentLedger()
         self.outcomes = Outcomes(self.ledger, topic_name(prefix, "transactions"))
@@ -145,6 +147,7 @@ class Board(Watcher):
         self._sent_s: dict[Coordinate, float] = {}
         self._early: list[tuple[Record, float]] = []
         self._latest: deque[Alert] = deque(maxlen=ALERTS_SHOWN)
+        self.first_alert_s: float | None = None
         self._alert, self._readable, self._decision = LatencyLog(), LatencyLog(), LatencyLog()
         self._sent_rate, self._decided_rate = RateMeter(), RateMeter()
 
@@ -227,6 +230,7 @@ class Board(Watcher):
         if sent_s is not None:  # an alert that comes again is not measured
             self._alert.add(time.monotonic(), (seen_s - sent_s) * 1_000)
         if document["customer_id"].startswith(self._run):
+            self.first_alert_s = self.first_alert_s or seen_s
             reasons = tuple(reason["code"] for reason in document["reasons"])
             customer = document["customer_id"].removeprefix(self._run)
             amount, currency = document["amount_minor"], document["currency"]

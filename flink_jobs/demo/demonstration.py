@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import psutil
 import psycopg
 
 from flink_jobs.contracts.topic_contracts import topic_name
@@ -130,8 +131,13 @@ def _traffic(plan: DemoPlan, settings: Settings, run: str, session: Session, aud
     )  # fmt: skip
     return Summary(
         run, plan.data.name, board.ledger, in_kafka, in_postgres, seconds, board.latencies(), locations,
-        session.timings.seconds, interrupted,
+        session.timings.seconds, interrupted, _since_start(board.first_alert_s),
     )  # fmt: skip
+
+
+def _since_start(at_s: float | None) -> float | None:
+    """Return the seconds from the start of this process to ``at_s`` (seconds since the epoch)."""
+    return None if at_s is None else max(0.0, at_s - psutil.Process().create_time())
 
 
 def _label(plan: DemoPlan, settings: Settings, summary: Summary, say: Say) -> None:

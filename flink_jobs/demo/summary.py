@@ -50,6 +50,7 @@ class Summary:
         timings: duration of each part of the demo, in seconds.
         locations: of the Flink UI, the database and the home folder.
         interrupted: whether Ctrl-C stopped the sender early.
+        first_alert_s: seconds from the start of the command until the first alert was read; ``None`` without an alert.
     """
 
     run: str
@@ -62,6 +63,7 @@ class Summary:
     locations: Locations
     timings: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    first_alert_s: float | None = None
 
     @property
     def is_balanced(self) -> bool:
@@ -86,6 +88,7 @@ class Summary:
             "kafka": self.kafka.as_dict(),
             "postgres": self.postgres.as_dict(),
             "latency": asdict(self.latencies),
+            "first_alert_s": None if self.first_alert_s is None else round(self.first_alert_s, 1),
             "timings_s": self.timings,
             "flink_ui": self.locations.flink_ui,
             "home": str(self.locations.home),
@@ -120,7 +123,10 @@ class Summary:
         kafka = self.kafka
         degraded = f", {kafka.degraded:,} scored without the model" if kafka.degraded else ""
         incidents = f", {kafka.incidents:,} incidents" if kafka.incidents else ""
-        lines = [f"{'alerts':<{LABEL}}{kafka.alerts:,}{degraded}{incidents}"]
+        first = (
+            "" if self.first_alert_s is None else f"; the first {self.first_alert_s:.0f} s after the command started"
+        )
+        lines = [f"{'alerts':<{LABEL}}{kafka.alerts:,}{first}{degraded}{incidents}"]
         if kafka.detection is not None:
             found = kafka.detection
             frauds = found.true_alerts + found.missed_frauds

@@ -127,6 +127,7 @@ def test_the_run_is_complete_when_every_record_has_its_outcome_and_alerts(board:
     board.all_sent = True
     assert not board.is_complete(), "the alert is missing"
     board.take(alert(5), clock.time())
+    assert board.first_alert_s == clock.time()
     assert board.is_complete()
 
 

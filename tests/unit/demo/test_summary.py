@@ -61,6 +61,13 @@ def test_the_next_steps_show_no_password_and_match_the_state() -> None:
     assert "psql" not in stopped, "there is no server to ask"
 
 
+def test_the_summary_shows_when_the_first_alert_came() -> None:
+    first = replace(summary(), first_alert_s=31.4)
+    assert any(line.startswith("alerts") and "the first 31 s after" in line for line in first.lines())
+    assert first.as_dict()["first_alert_s"] == 31.4
+    assert summary().as_dict()["first_alert_s"] is None, "a run without alerts has no first one"
+
+
 @pytest.mark.parametrize("account", [GOOD, LOST])
 def test_the_json_holds_the_same_numbers(account: Balance) -> None:
     document = json.loads(json.dumps(summary(postgres=account).as_dict(), default=str))
