@@ -1,7 +1,8 @@
 """Scores the records of a batch in order, and returns the answer for Java (see ``batches``).
 
 The loop is in the core because it runs for every event, so it is compiled. An ordinary decision, one without an alert,
-a dead letter or a reply, is packed and counted here. The caller's functions handle every other outcome.
+a dead letter or a reply, is packed and counted here, and so is a record that ends as one dead letter. The caller's
+functions handle every other outcome.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ MAIN: Final = 0
 """Tag of the main output."""
 
 Handle = Callable[[SourceRecord, Outcome, int], list[tuple[int, bytes]]]
-"""Counts an outcome that is no ordinary decision, and returns the tag and the bytes of each of its messages."""
+"""Counts an outcome that is not ordinary, and returns the tag and the bytes of each of its messages."""
 
 
 class BatchScorer:
@@ -36,6 +37,7 @@ class BatchScorer:
         load: Callable[[bytes], bytes | None],
         read: Callable[[int], bytes | None],
         handle: Handle,
+        letters_tag: int,
         timed: Callable[[SourceRecord, int, int], None],
         clock_ns: Callable[[], int],
         stopwatch_ns: Callable[[], int],
@@ -48,7 +50,8 @@ class BatchScorer:
             recent: its cache of decoded states.
             load: returns a state from the bytes in the backend.
             read: returns the state of the customer of a record of this batch, which was not sent.
-            handle: handles an outcome that is no ordinary decision; gets the record, the outcome and the time in ms.
+            handle: handles an outcome that is not ordinary; gets the record, the outcome and the time in ms.
+            letters_tag: the tag of dead letters.
             timed: observes a timed record; gets the record, its time in ms and the stopwatch when it began.
             clock_ns: the clock, ns since the epoch.
             stopwatch_ns: a monotonic clock, ns.
@@ -59,6 +62,7 @@ class BatchScorer:
         self._load = load
         self._read = read
         self._handle = handle
+        self._letters_tag = letters_tag
         self._timed = timed
         self._clock_ns = clock_ns
         self._stopwatch_ns = stopwatch_ns
@@ -68,6 +72,8 @@ class BatchScorer:
         self._stored: dict[str, bytes | None] = {}
         self.scores: list[float] = []
         """The score of each ordinary decision of the last batch."""
+        self.letters: dict[str, int] = {}
+        """The number of records of the last batch that ended as a dead letter, by reason."""
 
     def score(self, batch: bytes) -> tuple[int, dict[str, bytes], list[int], list[int], list[bytes]]:
         """Return the parts of the answer to a batch, see ``pack_answer``; the states are not yet as Java stores them.
@@ -81,6 +87,7 @@ class BatchScorer:
         outputs: list[int] = []
         messages: list[bytes] = []
         scores: list[float] = []
+        rejected: dict[str, int] = {}
         self._stored = stored = {}
         evaluator, recent, read_state = self._evaluator, self._recent, self._read_state
         for index in range(len(records)):
@@ -103,17 +110,15 @@ class BatchScorer:
                     forgotten.append(index)
                 if decision is not None and not record.headers and _is_ordinary(outcome):
                     scores.append(outcome.score)
-                    message = f"{key}\n{decision}".encode()
-                    outputs.append(index)
-                    outputs.append(MAIN)
-                    outputs.append(len(message))
-                    messages.append(message)
+                    _add(outputs, messages, index, MAIN, f"{key}\n{decision}".encode())
+                elif decision is None and not record.headers and len(outcome.letters) == 1:
+                    letter = outcome.letters[0]
+                    reason = str(letter.reason)  # hashing the enum's member would run Python
+                    rejected[reason] = rejected.get(reason, 0) + 1
+                    _add(outputs, messages, index, self._letters_tag, f"{letter.id}\n{letter.body}".encode())
                 else:
                     for tag, message in self._handle(record, outcome, now_ms):
-                        outputs.append(index)
-                        outputs.append(tag)
-                        outputs.append(len(message))
-                        messages.append(message)
+                        _add(outputs, messages, index, tag, message)
                 if is_timed:
                     self._timed(record, now_ms, started_ns)
             except Exception as error:
@@ -121,6 +126,7 @@ class BatchScorer:
                 raise RuntimeError(f"the detector failed on the record {place}: {error!r}") from error
         newest.update(recent.collect())
         self.scores = scores
+        self.letters = rejected
         return len(records), newest, forgotten, outputs, messages
 
     def _read_state(self) -> bytes | None:
@@ -136,6 +142,14 @@ class BatchScorer:
         if key not in self._stored:
             self._stored[key] = self._read(self._index)
         return self._stored[key]
+
+
+def _add(outputs: list[int], messages: list[bytes], index: int, tag: int, message: bytes) -> None:
+    """Add the message of a record to the answer."""
+    outputs.append(index)
+    outputs.append(tag)
+    outputs.append(len(message))
+    messages.append(message)
 
 
 def _is_ordinary(outcome: Outcome) -> bool:

@@ -10,6 +10,7 @@ BUILDS: Final = CORE.parent.parent / ".tools" / "native"
 COMPILED: Final = (
     "batch_scorer",
     "batches",
+    "dead_letters.letter",
     "dead_letters.rejections",
     "decision",
     "evaluator",
@@ -22,6 +23,7 @@ COMPILED: Final = (
     "models.trees.boosting_scorer",
     "models.trees.forest_scorer",
     "outcome",
+    "parsing.json_faults",
     "parsing.source_record",
     "parsing.transactions",
     "replay",

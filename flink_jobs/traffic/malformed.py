@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from flink_jobs.core.parsing.transactions import (
-    MAX_AMOUNT_MINOR,
-    MAX_IDENTIFIER_CHARS,
-    MAX_NESTING,
-    MAX_PAYLOAD_BYTES,
-)
+from flink_jobs.core.parsing.json_faults import MAX_NESTING
+from flink_jobs.core.parsing.transactions import MAX_AMOUNT_MINOR, MAX_IDENTIFIER_CHARS, MAX_PAYLOAD_BYTES
 from flink_jobs.core.reasons import DeadLetterReason as Reason
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 DLQ_SCHEMA_VERSION: Final = 2
 MAX_PAYLOAD_KEPT_BYTES: Final = 10_240
 MAX_DETAIL_CHARS: Final = 500
+_NOTHING: Final = sha256(b"").hexdigest()
 
 
 def build_dlq_record(
@@ -73,6 +74,46 @@ def encode_dlq_record(letter: DeadLetterDocument) -> str:
     return orjson.dumps(letter).decode()
 
 
+def encoded_letter(
+    record: SourceRecord,
+    reason: DeadLetterReason,
+    stage: PipelineStage,
+    detail: str,
+    disposition: Disposition,
+    now_ms: int,
+) -> tuple[str, str]:
+    """Return the id of a record's dead letter and its text, byte for byte that of ``build_dlq_record``.
+
+    The detector calls this function for each rejected record. Filling in the text directly takes half the time of a
+    dictionary of 17 fields and its encoding.
+    """
+    raw = record.payload
+    text, encoding = "null", "utf-8"
+    size, kept_size, whole = 0, 0, record.whole
+    digest = _NOTHING
+    if raw is not None:
+        size = len(raw)
+        kept = raw if size <= MAX_PAYLOAD_KEPT_BYTES else raw[:MAX_PAYLOAD_KEPT_BYTES]
+        kept_size = len(kept)
+        kept_text, encoding = _as_text(kept)
+        text = _json(kept_text)
+        if size and whole is None:
+            digest = sha256(raw).hexdigest()
+    if whole is not None:
+        size, digest = whole.length, whole.sha256
+    dlq_id = _dlq_id(record, reason)
+    timestamp_ms = record.timestamp_ms
+    headers = _json([(_storable(name), value) for name, value in record.header_list]) if record.headers else "[]"
+    return dlq_id, (
+        f'{{"schema_version":{DLQ_SCHEMA_VERSION},"dlq_id":"{dlq_id}","disposition":"{disposition}",'
+        f'"reason":"{reason}","stage":"{stage}","detail":{_json(_storable(detail[:MAX_DETAIL_CHARS]))},'
+        f'"topic":{_json(record.topic)},"partition":{record.partition},"offset":{record.offset},'
+        f'"timestamp_ms":{"null" if timestamp_ms is None else timestamp_ms},"headers":{headers},"payload":{text},'
+        f'"payload_encoding":"{encoding}","payload_length":{size},"payload_sha256":"{digest}",'
+        f'"payload_truncated":{"true" if kept_size < size else "false"},"processing_time_ms":{now_ms}}}'
+    )
+
+
 def letter_payload(letter: DeadLetterDocument) -> bytes:
     """Return the payload bytes that a dead letter holds; empty for a tombstone."""
     payload = letter["payload"]
@@ -81,8 +122,14 @@ def letter_payload(letter: DeadLetterDocument) -> bytes:
     return b64decode(payload) if letter["payload_encoding"] == "base64" else payload.encode()
 
 
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
 def _storable(text: str) -> str:
     """Replace lone surrogates and NUL, which JSON in UTF-8 or a database cannot hold."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
-from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
+from flink_jobs.core.dead_letters.letter import encoded_letter
 from flink_jobs.core.models.lineup import Notice
 from flink_jobs.core.outcome import DeadLetter, Outcome, StoppedExperiment
 from flink_jobs.core.parsing.source_record import SourceRecord
@@ -12,7 +12,8 @@ from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 
 def rejected(record: SourceRecord, reason: DeadLetterReason, stage: PipelineStage, detail: str, now_ms: int) -> Outcome:
     """Return the outcome of a record that is not scored."""
-    return Outcome(letters=(_letter(record, reason, stage, detail, Disposition.REJECTED, now_ms),))
+    # By position: the names would be looked up for every record.
+    return Outcome(None, None, None, (_letter(record, reason, stage, detail, Disposition.REJECTED, now_ms),))
 
 
 def rejected_by_error(
@@ -48,7 +49,7 @@ def duplicate(record: SourceRecord, now_ms: int) -> Outcome:
         Disposition.DUPLICATE,
         now_ms,
     )
-    return Outcome(letters=(letter,))
+    return Outcome(None, None, None, (letter,))
 
 
 def incident(
@@ -82,5 +83,5 @@ def _letter(
     disposition: Disposition,
     now_ms: int,
 ) -> DeadLetter:
-    body = build_dlq_record(record, reason, stage, detail, disposition, now_ms)
-    return DeadLetter(disposition, reason, body["dlq_id"], encode_dlq_record(body))
+    dlq_id, body = encoded_letter(record, reason, stage, detail, disposition, now_ms)
+    return DeadLetter(disposition, reason, dlq_id, body)

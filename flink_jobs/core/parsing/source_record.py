@@ -17,9 +17,15 @@ write the first bytes of the payload with its key. No customer id has a line fee
 
 from base64 import b64encode
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
+
+_SECOND: Final = len("2026-11-21 03:46:16.")
+_DECIMALS: Final = 3
+_MOST_SECONDS: Final = 64
+_seconds: dict[str, int | None] = {}
+"""Time in ms by the text of a second, the latest ones."""
 
 
 class WholePayload(NamedTuple):
@@ -52,12 +58,12 @@ class SourceRecord(NamedTuple):
         ``None`` for a record without a timestamp, or with one outside of the calendar: a producer can send any 64-bit
         number.
         """
-        if not self.timestamp:
-            return None
-        try:
-            return round(datetime.fromisoformat(self.timestamp).replace(tzinfo=UTC).timestamp() * 1000)
-        except ValueError:
-            return None
+        text = self.timestamp
+        rest = text[_SECOND:]
+        if len(rest) == _DECIMALS and rest.isascii() and rest.isdigit() and text[_SECOND - 1] == ".":
+            second_ms = _second_ms(text[:_SECOND])
+            return None if second_ms is None else second_ms + int(rest)
+        return _time_ms(text)
 
     @property
     def header_list(self) -> list[tuple[str, str | None]]:
@@ -69,6 +75,28 @@ class SourceRecord(NamedTuple):
             return sorted((name.replace("\0", "\ufffd"), value) for name, value in orjson.loads(self.headers).items())
         except (ValueError, AttributeError):
             return [("unreadable", b64encode(self.headers.encode("utf-8", "replace")).decode("ascii"))]
+
+
+def _second_ms(text: str) -> int | None:
+    """Return the time of the beginning of a second, a text that ends with the decimal point.
+
+    Records come in the order of their partition, so their seconds repeat. ``datetime`` takes 1 us.
+    """
+    known = _seconds.get(text, 0)
+    if known == 0:
+        if len(_seconds) >= _MOST_SECONDS:
+            _seconds.clear()
+        known = _seconds[text] = _time_ms(f"{text}000")
+    return known
+
+
+def _time_ms(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        return None
 
 
 def unpack_line(line: bytes, topic: str) -> SourceRecord:

@@ -5,21 +5,18 @@ precise reason, so diagnoses cost nothing for valid input. A second wire format 
 ``WIRE_FORMATS``.
 """
 
-import json
-import math
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
 from flink_jobs.core.currencies import MINOR_UNITS
+from flink_jobs.core.parsing.json_faults import TOO_DEEP, is_too_deep, why_not_json
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.texts import composed_within, has_no_control
 from flink_jobs.core.transaction import Rejection, Transaction
 
 MAX_PAYLOAD_BYTES: Final = 65_536
-MAX_NESTING: Final = 32
 MAX_IDENTIFIER_CHARS: Final = 64
 MAX_AMOUNT_MINOR: Final = 10**12
 MIN_EVENT_TIME_MS: Final = 946_684_800_000
@@ -40,10 +37,6 @@ _TEXT_LIMITS: Final = {
     "channel": MAX_CHANNEL_CHARS,
 }
 _COUNTRY_CHARS: Final = 2
-_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
-"""A string, terminated or not, or a bracket outside strings; possessive quantifiers keep it linear in the length."""
-_OPENING, _CLOSING = (b"[", b"{"), (b"]", b"}")
-
 WireFormat = Callable[[bytes | None, int], Transaction | Rejection]
 
 
@@ -63,15 +56,15 @@ def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection
         The transaction, or the first reason why the bytes are not one. No bytes raise an exception.
     """
     if not raw:
-        return Rejection(DeadLetterReason.EMPTY_PAYLOAD, "the record has no value (tombstone or zero bytes)")
+        return _EMPTY
     if len(raw) > MAX_PAYLOAD_BYTES:
         return oversize(len(raw))
     try:
         document = orjson.loads(raw)
     except (ValueError, RecursionError):
-        return _why_not_json(raw)
-    if _is_too_deep(raw):
-        return _TOO_DEEP
+        return why_not_json(raw)
+    if is_too_deep(raw):
+        return TOO_DEEP
     if type(document) is not dict:
         return Rejection(
             DeadLetterReason.NOT_AN_OBJECT, f"the document is a JSON {_json_type(document)}, not an object"
@@ -109,7 +102,7 @@ def _transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, read fro
     if not 0 <= amount_minor <= MAX_AMOUNT_MINOR:
         return _bad_amount(amount_minor)
     if currency not in MINOR_UNITS:
-        return Rejection(DeadLetterReason.UNKNOWN_CURRENCY, "currency is not an ISO 4217 code, active or withdrawn")
+        return _UNKNOWN_CURRENCY
     if not MIN_EVENT_TIME_MS <= event_time_ms <= now_ms + MAX_CLOCK_SKEW_MS:
         return _bad_event_time(event_time_ms)
     get = document.get
@@ -165,7 +158,10 @@ def _normal(text: str | None, limit: int) -> str | None:
 
 # ---- below: only reached after a failed check -------------------------------------------------------------
 
-_TOO_DEEP: Final = Rejection(DeadLetterReason.TOO_DEEP, f"nested deeper than {MAX_NESTING} levels")
+_EMPTY: Final = Rejection(DeadLetterReason.EMPTY_PAYLOAD, "the record has no value (tombstone or zero bytes)")
+_UNKNOWN_CURRENCY: Final = Rejection(
+    DeadLetterReason.UNKNOWN_CURRENCY, "currency is not an ISO 4217 code, active or withdrawn"
+)
 _BAD_IDENTIFIER: Final = Rejection(
     DeadLetterReason.INVALID_TEXT,
     f"transaction_id and customer_id must be 1 to {MAX_IDENTIFIER_CHARS} characters without control characters",
@@ -174,49 +170,6 @@ _OUT_OF_RANGE: Final = Rejection(
     DeadLetterReason.COORDINATES_OUT_OF_RANGE,
     f"lat must be in [-{MAX_LATITUDE:.0f}, {MAX_LATITUDE:.0f}] and lon in [-{MAX_LONGITUDE:.0f}, {MAX_LONGITUDE:.0f}]",
 )
-
-
-def _why_not_json(raw: bytes) -> Rejection:
-    """Return why bytes are not JSON: the encoding, the depth, a non-finite number or the syntax."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return Rejection(DeadLetterReason.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}")
-    if _is_too_deep(raw):
-        return _TOO_DEEP
-    non_finite = False
-
-    def note_non_finite(number: str) -> float:
-        nonlocal non_finite
-        value = float(number)
-        non_finite = non_finite or not math.isfinite(value)
-        return value
-
-    try:
-        json.loads(text, parse_constant=note_non_finite, parse_float=note_non_finite, parse_int=note_non_finite)
-    except json.JSONDecodeError as error:
-        return Rejection(DeadLetterReason.MALFORMED_JSON, f"{error.msg} at character {error.pos}")
-    if non_finite:  # the detail omits the number: it may be a card number
-        return Rejection(
-            DeadLetterReason.NON_FINITE_NUMBER, "a number is NaN, infinite or beyond the range of a double"
-        )
-    # Python's parser accepts lone surrogates and raw control characters; RFC 8259 and orjson do not.
-    return Rejection(DeadLetterReason.MALFORMED_JSON, "not strict JSON (lone surrogate or control character)")
-
-
-def _is_too_deep(raw: bytes) -> bool:
-    """Return whether brackets outside strings nest deeper than allowed, without recursion."""
-    if raw.count(b"{") + raw.count(b"[") <= MAX_NESTING:
-        return False
-    depth = 0
-    for token in _STRING_OR_BRACKET.finditer(raw):
-        if token[0] in _OPENING:
-            depth += 1
-            if depth > MAX_NESTING:
-                return True
-        elif token[0] in _CLOSING:
-            depth -= 1
-    return False
 
 
 def _json_type(value: object) -> str:

@@ -17,7 +17,7 @@ from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
-from flink_jobs.job.detector.outputs import OUTPUTS, Message
+from flink_jobs.job.detector.outputs import DEAD_LETTERS, OUTPUTS, Message
 
 MODULE: Final = __name__
 SIDE_OUTPUTS: Final = tuple(output.tag.tag_id for output in OUTPUTS if output.tag is not None)
@@ -83,6 +83,7 @@ class BatchRunner:
             load=self.load,
             read=lambda index: self.load(states.read(index)),
             handle=self._handle,
+            letters_tag=_TAGS[DEAD_LETTERS.tag_id],
             timed=self._timed,
             clock_ns=time.time_ns,
             stopwatch_ns=time.perf_counter_ns,
@@ -97,6 +98,8 @@ class BatchRunner:
         scorer = self._scorer
         size, states, forgotten, outputs, messages = scorer.score(batch)
         self._metrics.record_scores(scorer.scores)
+        if scorer.letters:
+            self._metrics.record_letters(scorer.letters)
         self.flush_metrics(time.time_ns() // 1_000_000)
         return pack_answer(size, self._stored(states), forgotten, outputs, messages)
 
@@ -124,7 +127,7 @@ class BatchRunner:
         return {customer_id: self.dump(state) for customer_id, state in states.items()}
 
     def _handle(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> list[tuple[int, bytes]]:
-        """Count an outcome that is no ordinary decision, and return its messages."""
+        """Count an outcome that is not ordinary, and return its messages."""
         messages = [
             (0, message.encode()) if isinstance(message, str) else (_TAGS[message[0].tag_id], message[1].encode())
             for message in self._messages(record, outcome, now_ms)

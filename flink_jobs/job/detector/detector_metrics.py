@@ -6,7 +6,7 @@ A call into the JVM costs more than a rule, so counts are plain integers that ar
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pyflink.metrics import Counter, Distribution, MetricGroup
@@ -122,6 +122,12 @@ class DetectorMetrics:
         self._records += len(scores)
         self._decisions += len(scores)
         self._score.observe_all(scores)
+
+    def record_letters(self, reasons: Mapping[str, int]) -> None:
+        """Count records that ended as a dead letter, by reason; the batched crossing counts them together."""
+        for reason, n in reasons.items():
+            self._records += n
+            self._pending[catalogue.DEAD_LETTERS.name, reason] += n
 
     def record_sizes(self, sizes: Sequence[int]) -> None:
         """Observe the sizes of states that are being written, in bytes."""

@@ -16,8 +16,9 @@ from flink_jobs.core.dead_letters.letter import (
     MAX_PAYLOAD_KEPT_BYTES,
     build_dlq_record,
     encode_dlq_record,
+    encoded_letter,
 )
-from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from tests.strategies import NOW_MS, TOPIC, record_of
 
@@ -125,3 +126,32 @@ def test_a_letter_can_always_be_written(record: SourceRecord, detail: str) -> No
 @pytest.mark.parametrize("reason", DeadLetterReason)
 def test_every_reason_fits_the_contract(reason: DeadLetterReason) -> None:
     assert letter(record_of(b"x"), reason)["reason"] == reason.value
+
+
+@given(
+    st.none() | st.binary(max_size=80) | st.text(max_size=40).map(str.encode),
+    st.sampled_from(["", "{not json", '{"a":"eA==","\\u0000b":null}', '{"\\ud83d\\ude00\\"":""}']),
+    st.sampled_from(["", "2026-01-01 00:00:00.123", "2026-01-01 00:00:00.5", "+292278994-08-17 07:12:55.807"]),
+    st.text(max_size=20) | st.sampled_from(["\ud800", "x" * 501, 'a\0"\\']),
+    st.sampled_from(DeadLetterReason),
+    st.sampled_from(PipelineStage),
+    st.sampled_from(Disposition),
+    st.none() | st.just(WholePayload(70_000, "ab")),
+)
+@example(
+    b"\xffx" * 6_000, "", "", "why", DeadLetterReason.INVALID_UTF8, PipelineStage.PARSE, Disposition.REJECTED, None
+)
+def test_the_detector_writes_the_letter_byte_for_byte(  # noqa: PLR0917
+    payload: bytes | None,
+    headers: str,
+    timestamp: str,
+    detail: str,
+    reason: DeadLetterReason,
+    stage: PipelineStage,
+    disposition: Disposition,
+    whole: WholePayload | None,
+) -> None:
+    record = record_of(payload, headers=headers, timestamp=timestamp)._replace(whole=whole, topic='a"b')
+    body = build_dlq_record(record, reason, stage, detail, disposition, NOW_MS)
+    written = encoded_letter(record, reason, stage, detail, disposition, NOW_MS)
+    assert written == (body["dlq_id"], encode_dlq_record(body))

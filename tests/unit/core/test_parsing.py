@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from flink_jobs.contracts.topic_contracts import load_contracts
-from flink_jobs.core.parsing.transactions import MAX_NESTING, MAX_PAYLOAD_BYTES, WIRE_FORMATS, parse_transaction
+from flink_jobs.core.parsing.json_faults import MAX_NESTING
+from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, WIRE_FORMATS, parse_transaction
 from flink_jobs.core.reasons import DeadLetterReason as Why
 from flink_jobs.core.transaction import Rejection, Transaction
 from tests.strategies import LATEST_MS, NOW_MS

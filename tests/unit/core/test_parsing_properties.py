@@ -1,11 +1,16 @@
 """What holds of parsing for any bytes at all."""
 
+import json
+import math
+
 import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flink_jobs.core.parsing.transactions import MAX_NESTING, _is_too_deep, parse_transaction
+from flink_jobs.core.parsing.json_faults import MAX_NESTING, is_too_deep, why_not_json
+from flink_jobs.core.parsing.transactions import parse_transaction
+from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.transaction import Rejection, Transaction
 from tests.strategies import (
     KNOWN_FIELDS,
@@ -38,6 +43,35 @@ def test_nothing_like_json_raises(text: str) -> None:
     assert isinstance(parse_transaction(text.encode(), NOW_MS), Transaction | Rejection)
 
 
+def fault_of(text: str) -> tuple[DeadLetterReason, str | None]:
+    """The fault that Python's parser finds in one pass, and its detail where the parser gives one."""
+    numbers: list[float] = []
+
+    def note(number: str) -> None:
+        numbers.append(float(number))
+
+    try:
+        json.loads(text, parse_constant=note, parse_float=note, parse_int=note)
+    except json.JSONDecodeError as error:
+        return DeadLetterReason.MALFORMED_JSON, f"{error.msg} at character {error.pos}"
+    is_finite = all(map(math.isfinite, numbers))
+    return DeadLetterReason.MALFORMED_JSON if is_finite else DeadLetterReason.NON_FINITE_NUMBER, None
+
+
+@given(st.text(st.sampled_from('{}[]":,\\ud8e0123456789-+.ENaIntfrlsy\n \x01\ufeff'), max_size=40))
+@example("\ufeff{}")
+@example('{"a":NaN,"b":-Infinity}')
+@example('{"a":NaN,}')
+@example('{"a":1e400,"b":' + "9" * 5_000 + "}")
+@example('{"a":' + "9" * 5_000 + "}{}")
+@example('"\\ud800"')
+def test_the_fault_is_the_one_of_a_parser_that_reads_once(text: str) -> None:
+    reason, detail = fault_of(text)
+    found = why_not_json(text.encode())
+    assert found.reason is reason
+    assert detail in {found.detail, None}
+
+
 def depth(text: str) -> int:
     """The deepest nesting, by reading character after character."""
     now = deepest = 0
@@ -59,7 +93,7 @@ def depth(text: str) -> int:
 @given(st.lists(st.sampled_from(["[" * 11, "{" * 17, '"', "\\", "]", "}" * 5, "[" * 33, "é", "\n"]), max_size=14))
 def test_nesting_is_counted_outside_strings(pieces: list[str]) -> None:
     text = "".join(pieces)
-    assert _is_too_deep(text.encode()) is (depth(text) > MAX_NESTING)
+    assert is_too_deep(text.encode()) is (depth(text) > MAX_NESTING)
 
 
 @given(documents)

@@ -1,6 +1,7 @@
 """One string per record: nothing is lost on the way from the JVM."""
 
 from base64 import b64decode, b64encode
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -106,3 +107,30 @@ def test_a_nul_in_a_header_name_does_not_reach_postgres() -> None:
     """Guards the archive: jsonb refuses U+0000, and the job would restart on it forever."""
     record = SourceRecord(b"{}", 0, 0, "", '{"trace\\u0000id":"AA=="}', "c", "t")
     assert record.header_list == [("trace\ufffdid", "AA==")]
+
+
+@given(
+    st.datetimes()
+    | st.sampled_from(["2026-02-30 00:00:00.123", "2026-01-01 00:00:00.1\u0662\u0663", "x" * 23, "+29.807", ""])
+)
+def test_a_timestamp_is_the_same_from_the_cache_of_seconds(moment: datetime | str) -> None:
+    texts = (
+        [moment]
+        if isinstance(moment, str)
+        else [f"{moment:%Y-%m-%d %H:%M:%S}.{ms:03d}".rjust(23, "0") for ms in (7, 999, 0)]
+    )
+    for text in texts:
+        try:
+            expected = round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+        except ValueError:
+            expected = None
+        assert record_of(b"x")._replace(timestamp=text).timestamp_ms == expected
+
+
+@pytest.mark.parametrize("text", ["20261121T034616.0001234", "2026-11-21 03:46:16,123", "2026-11-21 03:46:16+123"])
+def test_a_timestamp_in_another_form_is_read_as_before(text: str) -> None:
+    try:
+        expected = round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        expected = None
+    assert record_of(b"x")._replace(timestamp=text).timestamp_ms == expected

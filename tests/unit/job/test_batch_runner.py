@@ -16,7 +16,7 @@ from flink_jobs.job.detector.batch_runner import PROTOCOL, SIDE_OUTPUTS, BatchRu
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS
 from flink_jobs.settings import REPO_ROOT
 from tests.packed_batches import Answer, pack_batch, read_answer
-from tests.unit.job.fake_runtime import Clock, Outputs
+from tests.unit.job.fake_runtime import Clock, Counter, Outputs, Runtime
 from tests.unit.job.samples import control, detector, record, transaction, write_model
 
 
@@ -226,6 +226,30 @@ def test_counts_wait_for_the_flush(clock: Clock) -> None:
     clock.now_ms += FLUSH_MS
     runner.flush_metrics(clock.now_ms)
     assert single.runtime.count("records") == 1
+
+
+def test_the_counts_of_a_batch_are_those_of_the_function(clock: Clock) -> None:
+    """Rejected records, duplicates and alerts among ordinary decisions."""
+    runtimes = (Runtime(), Runtime())
+    single, backend = detector(runtime=runtimes[0]), Backend()
+    for item in samples():
+        single.send(item)
+    detector(runtime=runtimes[1])
+    runner = take_runner(backend, PROTOCOL)
+    backend.run(runner, samples())
+    clock.now_ms += FLUSH_MS
+    single.fire_timers()
+    runner.flush_metrics(clock.now_ms)
+    counts = [
+        {
+            key: metric.count
+            for key, metric in runtime.metrics.items()
+            if isinstance(metric, Counter) and "state_bytes" not in key[0]
+        }
+        for runtime in runtimes
+    ]
+    assert counts[0] == counts[1]
+    assert runtimes[1].count("dead_letters", reason="DUPLICATE_TRANSACTION") == 2
 
 
 def test_the_jar_of_another_release_is_refused() -> None:
