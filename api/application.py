@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from api import errors
 from api.access import RateLimits
 from api.answers import Answers
 from api.cases.opening import Opener
+from api.cases.outbox_watch import OutboxWatch
 from api.cases.relay import LabelTopic, Relay
 from api.cases.service import Cases
 from api.cases.webhooks import WebhookSender
@@ -29,8 +31,9 @@ from api.middleware import RequestLimits
 from api.routes import cases as case_routes
 from api.routes import decisions as decision_routes
 from api.routes import health, score, transactions
-from api.services import Services
+from api.services import Services, Worker
 from api.settings import ApiSettings
+from flink_jobs.metrics import catalogue
 from flink_jobs.settings import Settings
 
 DELETE_EVERY_S: Final = 3_600.0
@@ -43,7 +46,10 @@ def build_services(settings: Settings, own: ApiSettings) -> Services:
     watch = Watch(database, settings, own.refresh_s)
     lane = Lane(settings.broker("api"), settings.topic_prefix, own.acknowledge_ms, own.reply_partition)
     labels = LabelTopic(settings.broker("api"), settings.topic_prefix)
-    workers = (Opener(database, own), Relay(database, labels, WebhookSender())) if own.case_work else ()
+    workers: tuple[Worker, ...] = (OutboxWatch(database, metrics),)
+    if own.case_work:
+        note_round = partial(metrics.note_time, catalogue.CASE_WORK_TIME)
+        workers += (Opener(database, own, note_round), Relay(database, labels, WebhookSender(), note_round))
     return Services(
         settings=own,
         database=database,

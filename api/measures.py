@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from flink_jobs.metrics import catalogue
 from flink_jobs.metrics.catalogue import Metric, MetricKind
@@ -15,11 +17,14 @@ class ApiMetrics:
         """Register every metric; label values that are known start at 0."""
         self.registry = CollectorRegistry()
         self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         for metric in catalogue.API_METRICS:
             name, text = catalogue.API_PREFIX + metric.name, metric.meaning
             if metric.kind is MetricKind.HISTOGRAM:
                 self._histograms[metric.name] = Histogram(name, text, buckets=metric.buckets, registry=self.registry)
+            elif metric.kind is MetricKind.GAUGE:
+                self._gauges[metric.name] = Gauge(name, text, [metric.label or ""], registry=self.registry)
             else:
                 self._counters[metric.name] = Counter(name, text, [metric.label or ""], registry=self.registry)
                 for value in metric.values:
@@ -28,6 +33,16 @@ class ApiMetrics:
     def count(self, metric: Metric, value: str) -> None:
         """Add 1 to a counter under a value of its label."""
         self._counters[metric.name].labels(value).inc()
+
+    def set(self, metric: Metric, values: Mapping[str, float]) -> None:
+        """Set a gauge to these values by its label; values of other labels are no longer reported."""
+        self._gauges[metric.name].clear()
+        for label, value in values.items():
+            self._gauges[metric.name].labels(label).set(value)
+
+    def note_time(self, metric: Metric, value: str) -> None:
+        """Set a gauge to the current time under a value of its label."""
+        self._gauges[metric.name].labels(value).set_to_current_time()
 
     def observe(self, metric: Metric, value: float) -> None:
         """Add a value to a histogram."""

@@ -3,14 +3,14 @@
 #   upgrade.sh savepoint               take a savepoint of the running detector and print its path
 #   upgrade.sh promote SOURCE DIGESTS  copy images by digest, with their signatures, from the registry SOURCE to $REGISTRY
 #   upgrade.sh push OVERLAY DIGESTS    commit image digests to $BRANCH; DIGESTS has one file per image, named after it
-#   upgrade.sh wait                    wait until both jobs run the images of $OVERLAY and are stable
+#   upgrade.sh wait                    wait until every job and deployment of $OVERLAY runs its image and is stable
 #   upgrade.sh smoke                   send test traffic on the cluster and reconcile its ledger
 #   upgrade.sh objectives SECONDS      fail if an alert of severity `page` fires at $PROMETHEUS within this time
 #   upgrade.sh back COMMIT             roll back the push that made COMMIT: commit the content before it to $BRANCH.
 #                                      Changes nothing if COMMIT was not pushed, is rolled back, or is not the newest commit
 set -euo pipefail
 
-readonly namespace=streamflow jobs=(streamflow-detect streamflow-archive) images=(job tools airflow)
+readonly namespace=streamflow images=(job tools airflow)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 kustomize="$here/.tools/bin/kustomize"
 
@@ -131,17 +131,36 @@ back() {
 Rolled-back: $commit"
 }
 
+names() { # names KIND: prints the names of the objects of this kind in the manifests on standard input
+  awk -v kind="$1" '
+    /^---/ { current = "" }
+    /^kind: / { current = $2 }
+    /^[a-z]/ { in_metadata = $1 == "metadata:" }
+    in_metadata && current == kind && /^  name: / { print $2 }'
+}
+
+image_of() { # image_of NAME: prints the image with a digest in the manifests on standard input
+  sed -n "s|^ *\(- \)\{0,1\}image: \(.*/$1@.*\)\$|\2|p" | sort -u
+}
+
 await() {
-  local generation image job
+  local generation image job manifests deployment path='.spec.template.spec.containers[0].image'
   need OVERLAY
-  image=$("$kustomize" build "$OVERLAY" | sed -n 's/^  image: \(.*\/job@.*\)$/\1/p' | sort -u)
+  manifests=$("$kustomize" build "$OVERLAY")
+  image=$(image_of job <<<"$manifests")
   [[ -n $image ]] || die "$OVERLAY has no job image with a digest; run \`upgrade.sh push\` first"
-  for job in "${jobs[@]}"; do
+  for job in $(names FlinkDeployment <<<"$manifests"); do # the optional lake job, too
     kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for "jsonpath={.spec.image}=$image" --timeout 10m
     # The job was stable before, too. So wait until the operator has observed the current generation of the spec.
     generation=$(kubectl --namespace "$namespace" get "flinkdeployment/$job" --output 'jsonpath={.metadata.generation}')
     kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for "jsonpath={.status.observedGeneration}=$generation" --timeout 10m
     kubectl --namespace "$namespace" wait "flinkdeployment/$job" --for 'jsonpath={.status.lifecycleState}=STABLE' --timeout 15m
+  done
+  image=$(image_of tools <<<"$manifests")
+  [[ -n $image ]] || die "$OVERLAY has no tools image with a digest; run \`upgrade.sh push\` first"
+  for deployment in $(names Deployment <<<"$manifests"); do
+    kubectl --namespace "$namespace" wait "deployment/$deployment" --for "jsonpath={$path}=$image" --timeout 10m
+    kubectl --namespace "$namespace" rollout status "deployment/$deployment" --timeout 10m
   done
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -124,9 +124,11 @@ class Step(NamedTuple):
 class Opener:
     """Opens cases, and wakes snoozed ones."""
 
-    def __init__(self, database: Database, settings: ApiSettings) -> None:
-        """Use a database."""
-        self._database = database
+    def __init__(
+        self, database: Database, settings: ApiSettings, note_round: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Use a database; ``note_round`` gets ``cases`` after each completed round."""
+        self._database, self._note_round = database, note_round
         self._settings = settings
         self._since: datetime | None = None
         self._swept_at = 0.0
@@ -137,6 +139,7 @@ class Opener:
             try:
                 await self.round()
                 await self.wake()
+                self._note_round("cases")
             except (ApiError, psycopg.errors.UniqueViolation):
                 pass  # the database does not answer, or an analyst opened a case in the same moment
             except Exception:  # noqa: BLE001 - the loop must not end

@@ -49,6 +49,13 @@ _FAILED: Final = """
         dead_at = CASE WHEN %(is_dead)s THEN now() END
     WHERE outbox_id = ANY(%(ids)s) AND sent_at IS NULL RETURNING outbox_id
 """
+# A message that was never tried and is not due yet waits for the end of the time in which its verdict can be undone.
+_STATE: Final = f"""
+    SELECT kind, 0 AS dead, extract(epoch FROM now() - min(created_at))::float8 AS age_s
+    FROM cases.outbox WHERE {_WAITING} AND (attempts > 0 OR not_before <= now()) GROUP BY kind
+    UNION ALL
+    SELECT kind, count(*), 0.0 FROM cases.outbox WHERE dead_at IS NOT NULL GROUP BY kind
+"""  # noqa: S608 - constant condition
 
 
 class Kind(StrEnum):
@@ -78,6 +85,16 @@ async def take(database: Database, kind: Kind, limit: int = BATCH, lease: timede
     """Take messages that are due."""
     rows = await database.rows(_TAKE, {"kind": kind.value, "limit": limit, "lease": lease})
     return [Message(**row) for row in rows]
+
+
+async def state(database: Database) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the age in seconds of the oldest waiting message and the number of dead messages, both by kind."""
+    ages, dead = (dict.fromkeys(map(str, Kind), 0.0) for _ in range(2))
+    for row in await database.rows(_STATE, {}):
+        kind = row["kind"]
+        ages[kind] = max(ages.get(kind, 0.0), row["age_s"])
+        dead[kind] = max(dead.get(kind, 0.0), float(row["dead"]))
+    return ages, dead
 
 
 async def mark_sent(database: Database, ids: Collection[str]) -> None:

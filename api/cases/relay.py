@@ -98,13 +98,20 @@ def _delivered(results: dict[str, str | None], name: str) -> Callable[[KafkaErro
 class Relay:
     """Sends the messages of the outbox."""
 
-    def __init__(self, database: Database, labels: LabelSender, webhooks: WebhookSender) -> None:
-        """Use a database and the two ways out."""
+    def __init__(
+        self,
+        database: Database,
+        labels: LabelSender,
+        webhooks: WebhookSender,
+        note_round: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Use a database and the two ways out; ``note_round`` gets the kind of each completed round."""
         self._database, self._labels, self._webhooks = database, labels, webhooks
+        self._note_round = note_round
 
     async def run(self) -> None:
         """Send labels and webhooks until cancelled; a slow receiver of webhooks delays no label."""
-        await asyncio.gather(self._repeat(self.send_labels), self._repeat(self.send_webhooks))
+        await asyncio.gather(self._repeat(Kind.LABEL, self.send_labels), self._repeat(Kind.WEBHOOK, self.send_webhooks))
 
     async def send_labels(self) -> int:
         """Send the labels that are due; return how many were taken."""
@@ -136,11 +143,12 @@ class Relay:
         for (error, attempts), ids in failed.items():
             await outbox.mark_failed(self._database, ids, error, attempts, most)
 
-    async def _repeat(self, step: Callable[[], Any]) -> None:
+    async def _repeat(self, kind: Kind, step: Callable[[], Any]) -> None:
         while True:
             count = 0
             try:
                 count = await step()
+                self._note_round(kind.value)
             except ApiError:
                 pass  # the database does not answer
             except Exception:  # noqa: BLE001 - the loop must not end

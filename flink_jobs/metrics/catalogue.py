@@ -244,7 +244,19 @@ API_REPLY_TIME_MS: Final = _histogram(
     (2.5, 5, 10, 15, 25, 50, 100, 250, 500, 1000, 2500, 5000),
 )  # fmt: skip
 
-API_METRICS: Final = (API_REQUESTS, API_REQUEST_TIME_MS, API_ANSWERS, API_REPLY_TIME_MS)
+CASE_WORK_TIME: Final = _gauge(
+    "case_work_time_seconds", "seconds", "last completed round of a part of the work on cases, Unix time", "part"
+)
+OUTBOX_AGE: Final = _gauge(
+    "outbox_age_seconds", "seconds", "age of the oldest message of the outbox that is due and not sent", "kind"
+)
+OUTBOX_DEAD: Final = _gauge(
+    "outbox_dead_messages", "messages", "messages of the outbox that were given up after the last attempt", "kind"
+)
+
+API_METRICS: Final = (
+    API_REQUESTS, API_REQUEST_TIME_MS, API_ANSWERS, API_REPLY_TIME_MS, CASE_WORK_TIME, OUTBOX_AGE, OUTBOX_DEAD,
+)  # fmt: skip
 """Metrics of the HTTP service."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,6 +23,7 @@ from api.cases import outbox, store
 from api.cases.documents import Case, CaseChange, Order, Status, Verdict, VerdictRequest
 from api.cases.opening import Opener
 from api.cases.outbox import Kind, Message
+from api.cases.outbox_watch import OutboxWatch
 from api.cases.relay import WEBHOOK_ATTEMPTS, Relay
 from api.cases.store import QueueFilter
 from api.cases.viewer import Viewer
@@ -44,6 +46,7 @@ from tests.integration.case_database import ADA, BOB, add_alert, own_database, w
 pytestmark = pytest.mark.stack
 OWN = ApiSettings(case_work=False)
 NO_UNDO = ApiSettings(case_work=False, case_undo_s=0)
+NOTHING = {"label": 0.0, "webhook": 0.0}
 FRAUD = VerdictRequest(verdict=Verdict.FRAUD, reason="the cardholder denies it")
 
 
@@ -224,6 +227,28 @@ def test_a_verdict_closes_the_case_and_its_labels_are_sent_after_the_time_to_und
     assert len(labels.sent) == 2
     report = verify_reads(settings.postgres_dsn)
     assert (report.problem, report.rows > 0) == (None, True)
+
+
+def test_the_outbox_is_measured_without_messages_whose_verdict_can_be_undone(settings: Settings) -> None:
+    add_alert(settings, "customer-1", 0)
+
+    async def call(services: Services, opener: Opener) -> None:
+        (case,) = await opened(services, opener)
+        await services.cases.give_verdict(ADA, case.case_id, case.version, FRAUD)
+        rows(settings, "UPDATE cases.outbox SET created_at = now() - interval '1 hour'")
+        assert await outbox.state(services.database) == (NOTHING, NOTHING)
+        # A failed attempt moves the next one into the future; the message is waiting all the same.
+        rows(settings, "UPDATE cases.outbox SET attempts = 1, last_error = 'no answer of Kafka'")
+        watch = OutboxWatch(services.database, services.metrics)
+        await watch.measure()
+        text = services.metrics.text().decode()
+        (age,) = re.findall(r'^streamflow_api_outbox_age_seconds{kind="label"} (\S+)$', text, re.MULTILINE)
+        assert float(age) >= 3_600
+        rows(settings, "UPDATE cases.outbox SET dead_at = now()")
+        ages, dead = await outbox.state(services.database)
+        assert (ages, dead["label"]) == (NOTHING, 1.0)
+
+    with_services(settings, OWN, call)
 
 
 def test_a_verdict_can_be_undone_in_time_and_a_new_alert_waits_meanwhile(settings: Settings) -> None:

@@ -55,7 +55,7 @@ def _needs(item: Manifest, manifests: list[Manifest]) -> set[Need]:
         needs.add(("ServiceAccount", spec["provider"]["aws"]["auth"]["jwt"]["serviceAccountRef"]["name"]))
     if kind == "ExternalSecret":
         needs |= {("SecretStore", spec["secretStoreRef"]["name"])} if "secretStoreRef" in spec else set()
-        sources = [source["sourceRef"]["generatorRef"] for source in spec.get("dataFrom", ())]
+        sources = [source["sourceRef"]["generatorRef"] for source in spec.get("dataFrom", ()) if "sourceRef" in source]
         needs |= {(source["kind"], source["name"]) for source in sources}
     if kind in {"KafkaTopic", "KafkaUser"}:
         needs.add(("Kafka", item["metadata"]["labels"]["strimzi.io/cluster"]))
@@ -77,7 +77,8 @@ def _needs_of_pods(item: Manifest) -> Iterator[Need]:
                 yield "ConfigMap", source["configMapRef"]["name"]
         for volume in spec.get("volumes", ()):
             for source in volume.get("projected", {}).get("sources", ()):
-                yield "Secret", source["secret"]["name"]
+                if not source["secret"].get("optional"):
+                    yield "Secret", source["secret"]["name"]
         # The default denies all traffic, so a pod needs the policies that admit its own.
         for label, policy in _POLICIES.items():
             if pod["metadata"]["labels"].get(label) == "true":

@@ -48,6 +48,15 @@ def build(folder: Path) -> list[Manifest]:
     return [item for item in yaml.load_all(made.stdout, yaml.CSafeLoader) if item]
 
 
+def add_lake(overlay: Path) -> None:
+    """Add the optional component of the lake to a copy of an overlay, as docs/lake.md says."""
+    path, platform = overlay / "kustomization.yaml", "  - ../../components/platform\n"
+    text = path.read_text()
+    if "components/lake" in text or platform not in text:
+        raise ValueError(f"{path} has the lake already, or no component `platform`")
+    path.write_text(text.replace(platform, f"  - ../../components/lake\n{platform}"))
+
+
 def strict(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON schema
     """Return the schema of a definition as a JSON Schema that rejects unknown fields, as the API server does."""
     if isinstance(schema, list):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
-from tests.lab.platform.k8s_manifests import OVERLAYS, REPO, Manifest, of_kind
+from flink_jobs.flink.jobs import JOBS, OPTIONAL_JOBS
+from tests.lab.platform.k8s_manifests import K8S, OVERLAYS, REPO, Manifest, add_lake, build, of_kind
 
 JARS = REPO / ".tools" / "jars" / "flink-operator"
 REPLACED_VERSIONS = {"v2_2": "v1_20"}
@@ -47,15 +50,13 @@ def validate() -> Iterator[Validate]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_operator_accepts_both_jobs(
-    overlays: Mapping[str, list[Manifest]], validate: Validate, overlay: str
-) -> None:
-    deployments = of_kind(overlays[overlay], "FlinkDeployment")
+def test_the_operator_accepts_every_job(validate: Validate, overlay: str, tmp_path: Path) -> None:
+    shutil.copytree(K8S, tmp_path / "k8s")
+    add_lake(tmp_path / "k8s" / "overlays" / overlay)
+    deployments = of_kind(build(tmp_path / "k8s" / "overlays" / overlay), "FlinkDeployment")
     assert {item["spec"]["flinkVersion"] for item in deployments} == set(REPLACED_VERSIONS)
-    assert {item["metadata"]["name"]: validate(item) for item in deployments} == {
-        "streamflow-archive": "",
-        "streamflow-detect": "",
-    }
+    found = {item["metadata"]["name"]: validate(item) for item in deployments}
+    assert found == {f"streamflow-{job}": "" for job in (*JOBS, *OPTIONAL_JOBS)}
 
 
 def _options(manifest: Manifest) -> dict[str, Any]:

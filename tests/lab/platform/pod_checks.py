@@ -11,8 +11,8 @@ import pytest
 
 from flink_jobs.waiting import wait_for
 from tests.lab.platform.applied import NAMESPACE, Applied
-from tests.lab.platform.k8s_manifests import Manifest, of_kind
-from tests.lab.platform.pods import pods, strimzi_pods
+from tests.lab.platform.k8s_manifests import Manifest, name_of, of_kind
+from tests.lab.platform.pods import largest_counts, pods, strimzi_pods
 
 LIMIT_S = 120.0
 DETECTOR = "FlinkDeployment/streamflow-detect/taskmanager"
@@ -27,20 +27,10 @@ def _pod(name: str, template: Manifest) -> Manifest:
 
 
 def _all_pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest, int]]:
-    """Yield name, template and number of the pods of an overlay at the detector's largest parallelism."""
-    specs = {f"{item['kind']}/{item['metadata']['name']}": item["spec"] for item in manifests if "spec" in item}
+    """Yield name, template and largest number of the pods of every workload."""
+    counts = largest_counts(manifests)
     for name, template in (pods(manifests) | strimzi_pods(manifests)).items():
-        kind, resource, *part = name.split("/")
-        spec, count = specs[f"{kind}/{resource}"], 1
-        if part == ["jobmanager"]:
-            count = spec["jobManager"]["replicas"]
-        elif part == ["taskmanager"]:
-            options = spec["flinkConfiguration"]
-            scaled = options.get("job.autoscaler.enabled") == "true"
-            count = int(options["job.autoscaler.vertex.max-parallelism"]) if scaled else spec["job"]["parallelism"]
-        elif kind in {"Deployment", "KafkaNodePool"}:
-            count = spec["replicas"]
-        yield name, template, count
+        yield name, template, counts[name]
 
 
 def test_every_pod_is_admitted(applied: Applied) -> None:
@@ -52,12 +42,17 @@ def test_every_pod_is_admitted(applied: Applied) -> None:
     assert rejected == {}
 
 
+def _declared_replicas(manifests: list[Manifest], name: str) -> int:
+    spec = next(item["spec"] for item in manifests if name_of(item) == name)
+    return int(spec.get("replicas", 1))
+
+
 def test_all_pods_at_the_largest_parallelism_fit_the_quota(applied: Applied) -> None:
     made, rejected = list[Manifest](), list[str]()
     for name, template, count in _all_pods(applied.manifests):
-        if name.startswith(("Deployment/", "Job/")):
-            continue  # the controllers have created these pods
-        for _ in range(count):
+        # The controllers have created one pod of a Job, and of a Deployment its replicas without an autoscaler.
+        present = _declared_replicas(applied.manifests, name) if name.startswith(("Deployment/", "Job/")) else 0
+        for _ in range(count - present):
             pod = _pod(f"fit-{len(made)}", template)
             response = applied.api.create(pod)
             made.append(pod)
@@ -74,7 +69,15 @@ def _made(applied: Applied, name: str) -> list[Manifest]:
     return [pod for pod in applied.api.list(like) if pod["metadata"]["labels"].get("app.kubernetes.io/name") == name]
 
 
-@pytest.mark.parametrize("workload", ["Deployment/streamflow-model-watch", "Job/streamflow-migrate"])
+@pytest.mark.parametrize(
+    "workload",
+    [
+        "Deployment/streamflow-model-watch",
+        "Deployment/streamflow-api",
+        "Deployment/streamflow-case-worker",
+        "Job/streamflow-migrate",
+    ],
+)
 def test_controllers_create_the_pod(applied: Applied, workload: str) -> None:
     found = wait_for(
         partial(_made, applied, workload.partition("/")[2]), limit_s=LIMIT_S, what=f"the pod of {workload}"

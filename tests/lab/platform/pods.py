@@ -91,6 +91,32 @@ def _strimzi_pod(template: dict[str, Any], containers: dict[str, tuple[str, dict
     return {"containers": made, "securityContext": template.get("pod", {}).get("securityContext", {})}
 
 
+def largest_counts(manifests: list[Manifest]) -> dict[str, int]:
+    """Return how many pods each workload has at most, with all autoscalers at their upper limit."""
+    scaled = {
+        f"{item['spec']['scaleTargetRef']['kind']}/{item['spec']['scaleTargetRef']['name']}": item["spec"][
+            "maxReplicas"
+        ]
+        for item in manifests
+        if item["kind"] == "HorizontalPodAutoscaler"
+    }
+    specs = {name_of(item): item["spec"] for item in manifests if "spec" in item}
+    counts = dict[str, int]()
+    for name in pods(manifests) | strimzi_pods(manifests):
+        kind, resource, *part = name.split("/")
+        spec = specs[f"{kind}/{resource}"]
+        if part == ["jobmanager"]:
+            counts[name] = spec["jobManager"]["replicas"]
+        elif part == ["taskmanager"]:
+            options = spec["flinkConfiguration"]
+            is_scaled = options.get("job.autoscaler.enabled") == "true"
+            limit = int(options["job.autoscaler.vertex.max-parallelism"]) if is_scaled else spec["job"]["parallelism"]
+            counts[name] = limit
+        else:
+            counts[name] = scaled.get(name) or spec.get("replicas", 1)
+    return counts
+
+
 def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     """Return whether a label selector matches the labels of a pod; an empty selector matches every pod.
 

@@ -53,7 +53,8 @@ def test_an_object_in_a_later_wave_is_found(overlays: Overlays, kind: str, name:
 def test_a_secret_that_nothing_creates_is_found(overlays: Overlays) -> None:
     manifests = copy.deepcopy(overlays["prod"])
     manifests.remove(_find(manifests, "ExternalSecret", "postgres-owner"))
-    assert stuck(manifests) == ["Job/streamflow-migrate needs Secret/postgres-owner, which nothing creates"]
+    users = ("CronJob/streamflow-admin", "Job/streamflow-migrate")
+    assert sorted(stuck(manifests)) == [f"{name} needs Secret/postgres-owner, which nothing creates" for name in users]
 
 
 def _folders(data: Mapping[str, str]) -> dict[str, Path]:
@@ -81,7 +82,7 @@ def _mounted(mounts: dict[str, str], volumes: list[dict[str, Any]]) -> set[str]:
     found = set(mounts.values())
     for volume in volumes:
         for source in volume.get("projected", {}).get("sources", ()):
-            found |= {f"{mounts[volume['name']]}/{item['path']}" for item in source["secret"]["items"]}
+            found |= {f"{mounts[volume['name']]}/{item['path']}" for item in source["secret"].get("items", ())}
     return found
 
 
@@ -102,7 +103,7 @@ def test_every_path_in_the_settings_is_mounted(overlays: Overlays, overlay: str)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_only_the_migration_logs_in_as_the_owner(overlays: Overlays, overlay: str) -> None:
+def test_only_the_migration_and_the_operators_commands_log_in_as_the_owner(overlays: Overlays, overlay: str) -> None:
     owners = [
         name
         for name, pod in pods(overlays[overlay]).items()
@@ -110,7 +111,8 @@ def test_only_the_migration_logs_in_as_the_owner(overlays: Overlays, overlay: st
         for source in volume.get("projected", {}).get("sources", ())
         if source["secret"]["name"] == "postgres-owner"
     ]
-    assert owners == ["Job/streamflow-migrate"]
+    assert sorted(owners) == ["CronJob/streamflow-admin", "Job/streamflow-migrate"]
+    assert _find(overlays[overlay], "CronJob", "streamflow-admin")["spec"]["suspend"] is True
     assert "postgres-owner" not in (K8S / "airflow" / "values.yaml").read_text()
 
 
@@ -124,7 +126,7 @@ def test_each_login_has_the_password_of_its_role(overlays: Overlays, overlay: st
         )
         for volume in pod["spec"]["volumes"]:
             for source in volume.get("projected", {}).get("sources", ()):
-                for item in source["secret"]["items"]:
+                for item in source["secret"].get("items", ()):
                     if item["path"] == "streamflow_postgres_password" and item["key"] != "password":
                         assert user == f"streamflow_{item['key']}", name
                         checked += 1

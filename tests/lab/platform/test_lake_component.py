@@ -14,7 +14,7 @@ from flink_jobs.contracts.uids import MAX_PARALLELISM
 from flink_jobs.flink.jobs import OPTIONAL_JOBS
 from flink_jobs.settings import ENV_PREFIX, Settings
 from tests.lab.platform.argo_waves import stuck
-from tests.lab.platform.k8s_manifests import K8S, REPO, Manifest, build, kubeconform, of_kind
+from tests.lab.platform.k8s_manifests import K8S, REPO, Manifest, add_lake, build, kubeconform, of_kind
 from tests.lab.platform.manifest_policies import complaints
 from tests.lab.platform.pods import pods
 
@@ -26,12 +26,8 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
     """Return production with the component, which no overlay has by default."""
     folder = tmp_path_factory.mktemp("lake") / "k8s"
     shutil.copytree(K8S, folder)
-    overlay = folder / "overlays" / "prod" / "kustomization.yaml"
-    text = overlay.read_text()
-    assert "components/lake" not in text
-    platform = "  - ../../components/platform\n"
-    overlay.write_text(text.replace(platform, f"  - ../../components/lake\n{platform}"))
-    return build(overlay.parent)
+    add_lake(folder / "overlays" / "prod")
+    return build(folder / "overlays" / "prod")
 
 
 def _spec(manifests: list[Manifest]) -> dict[str, Any]:

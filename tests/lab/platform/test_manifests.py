@@ -16,7 +16,7 @@ import yaml
 
 from tests.lab.platform.k8s_manifests import K8S, OVERLAYS, REPO, Manifest, build, kubeconform, of_kind
 from tests.lab.platform.manifest_policies import complaints
-from tests.lab.platform.pods import pods
+from tests.lab.platform.pods import largest_counts, pods, strimzi_pods
 
 Overlays = Mapping[str, list[Manifest]]
 
@@ -208,3 +208,44 @@ def test_pods_of_custom_resources_are_checked(overlays: Overlays) -> None:
 def test_production_is_the_largest(overlays: Overlays) -> None:
     parallelism = {name: _detect(overlays[name])["job"]["parallelism"] for name in OVERLAYS}
     assert parallelism["dev"] <= parallelism["staging"] <= parallelism["prod"]
+
+
+SIZES = {"m": 1e-3, "Mi": 2**20, "Gi": 2**30, "": 1.0}
+
+
+def _amount(text: object) -> float:
+    """Return a quantity of Kubernetes as a number.
+
+    >>> _amount("500m"), _amount("2Gi"), _amount(1)
+    (0.5, 2147483648.0, 1.0)
+    """
+    digits = str(text).rstrip("GMim")
+    return float(digits) * SIZES[str(text).removeprefix(digits)]
+
+
+def _overspent(manifests: list[Manifest]) -> dict[str, float]:
+    """Return the amounts of the quota that all pods exceed when every autoscaler is at its upper limit."""
+    defaults = of_kind(manifests, "LimitRange")[0]["spec"]["limits"][0]
+    counts, used = largest_counts(manifests), dict[str, float]()
+    for name, pod in (pods(manifests) | strimzi_pods(manifests)).items():
+        for container in pod["spec"]["containers"]:
+            for part, standard in (("requests", "defaultRequest"), ("limits", "default")):
+                for resource, amount in (defaults[standard] | container["resources"].get(part, {})).items():
+                    key = f"{part}.{resource}"
+                    used[key] = used.get(key, 0.0) + counts[name] * _amount(amount)
+    hard = of_kind(manifests, "ResourceQuota")[0]["spec"]["hard"]
+    return {
+        key: amount - _amount(hard[key]) for key, amount in used.items() if key in hard and amount > _amount(hard[key])
+    }
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_all_pods_fit_the_quota_with_every_autoscaler_at_its_limit(overlays: Overlays, overlay: str) -> None:
+    """`make cluster-check` has the same question to the controller of the quota."""
+    assert _overspent(overlays[overlay]) == {}
+
+
+def test_a_quota_that_is_too_small_is_found(overlays: Overlays) -> None:
+    manifests = copy.deepcopy(overlays["prod"])
+    _find(manifests, "HorizontalPodAutoscaler", "streamflow-api")["spec"]["maxReplicas"] = 200
+    assert set(_overspent(manifests)) == {"requests.cpu", "limits.memory"}

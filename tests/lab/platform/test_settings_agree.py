@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from api.settings import PREFIX, ApiSettings
 from flink_jobs.contracts import strimzi
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.contracts.uids import MAX_PARALLELISM
@@ -22,6 +23,7 @@ from tests.lab.platform.pods import FLINK_CONTAINER, pods
 Overlays = Mapping[str, list[Manifest]]
 IN_IMAGE = "/opt/streamflow/"
 KNOWN = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {SECRETS_DIR, "STREAMFLOW_CORE"}
+KNOWN |= {f"{PREFIX}{name.upper()}" for name in ApiSettings.model_fields}
 WITHOUT_KAFKA = {"Job/streamflow-migrate", "Deployment/streamflow-marts-exporter"}
 SECRETS, KAFKA = Path("/run/secrets/streamflow"), Path("/run/secrets/kafka")
 
@@ -50,7 +52,7 @@ def _files(pod: dict[str, Any], container: dict[str, Any]) -> set[Path]:
         mounts[volume["name"]] / item["path"]
         for volume in pod["spec"]["volumes"]
         for source in volume.get("projected", {}).get("sources", ())
-        for item in source["secret"]["items"]
+        for item in source["secret"].get("items", ())
     }
 
 
@@ -183,6 +185,7 @@ def test_every_mounted_secret_is_created(overlays: Overlays) -> None:
         for _, pod, _ in _ours(manifests)
         for volume in pod["spec"]["volumes"]
         for source in volume.get("projected", {}).get("sources", ())
+        if not source["secret"].get("optional")
     }
     assert mounted
     assert mounted <= made

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from flink_jobs.flink.jobs import JOBS, OPTIONAL_JOBS
 from flink_jobs.waiting import wait_for
 from tests.lab.platform.applied import NAMESPACE, Applied
 from tests.lab.platform.control_plane import PROGRAMS
-from tests.lab.platform.k8s_manifests import BIN, K8S, REPO, Manifest, build, of_kind, tool
+from tests.lab.platform.k8s_manifests import BIN, K8S, REPO, Manifest, add_lake, build, of_kind, tool
 
 LIMIT_S = 120.0
 GROUP = "streamflow-deploy"
@@ -30,15 +31,14 @@ pytestmark = pytest.mark.parametrize("applied", ["staging"], indirect=True)
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Return a copy of k8s/ with a job image by digest in staging, and the tools."""
+    """Return a copy of k8s/ with images by digest and the lake job in staging, and the tools."""
     shutil.copytree(K8S, tmp_path / "k8s")
     (tmp_path / ".tools").mkdir()
     (tmp_path / ".tools" / "bin").symlink_to(BIN)
-    subprocess.run(
-        [tool("kustomize"), "edit", "set", "image", f"streamflow/job=example.org/job@sha256:{'a' * 64}"],
-        cwd=tmp_path / "k8s" / "overlays" / "staging",
-        check=True,
-    )
+    overlay = tmp_path / "k8s" / "overlays" / "staging"
+    add_lake(overlay)
+    images = [f"streamflow/{name}=example.org/{name}@sha256:{'a' * 64}" for name in ("job", "tools")]
+    subprocess.run([tool("kustomize"), "edit", "set", "image", *images], cwd=overlay, check=True)
     return tmp_path
 
 
@@ -127,32 +127,54 @@ def _observed(applied: Applied, deployment: Manifest, **status: object) -> None:
     assert not response.error
 
 
+def _workloads(manifests: list[Manifest]) -> list[Manifest]:
+    return [*of_kind(manifests, "FlinkDeployment"), *of_kind(manifests, "Deployment")]
+
+
 @pytest.fixture
 def stable_jobs(applied: Applied) -> Iterator[None]:
-    """Set both jobs to STABLE before the test, and restore them to the overlay's state after it."""
-    deployments = of_kind(applied.manifests, "FlinkDeployment")
-    for deployment in deployments:
+    """Set the jobs to STABLE before the test, and restore the workloads to the overlay's state after it."""
+    for deployment in of_kind(applied.manifests, "FlinkDeployment"):
         _observed(applied, deployment, lifecycleState="STABLE")
     yield
-    for deployment in deployments:
-        assert not applied.api.apply(deployment).error
+    for workload in _workloads(applied.manifests):
+        assert not applied.api.apply(workload).error
+
+
+def _is_over_while_pods_become_ready(applied: Applied, step: Started) -> bool:
+    """Report every pod of a Deployment as ready, as the kubelet does; return whether the step has ended."""
+    for pod in applied.api.list(PODS | {"metadata": {"namespace": NAMESPACE}}):
+        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        applied.api.set_status(PODS | {"metadata": pod["metadata"]}, ready)
+    return step.poll() is not None
 
 
 @pytest.mark.usefixtures("stable_jobs")
-def test_the_wait_step_waits_until_the_operator_has_observed_the_upgrade(
+def test_the_wait_step_waits_for_every_job_and_deployment(
     applied: Applied, start: Callable[[str], Started], checkout: Path
 ) -> None:
     step = start("wait")
-    upgraded = of_kind(build(checkout / "k8s" / "overlays" / "staging"), "FlinkDeployment")
-    for deployment in upgraded:
-        assert not applied.api.apply(deployment).error
-    # Both jobs have the new image, but STABLE is still the status of the old one; the step must not accept it.
-    with pytest.raises(subprocess.TimeoutExpired):
-        step.wait(timeout=10)
-    for deployment in upgraded:
+    manifests = build(checkout / "k8s" / "overlays" / "staging")
+    upgraded = of_kind(manifests, "FlinkDeployment")
+    assert {item["metadata"]["name"] for item in upgraded} == {f"streamflow-{job}" for job in (*JOBS, *OPTIONAL_JOBS)}
+    for workload in _workloads(manifests):
+        assert not applied.api.apply(workload).error
+    # All jobs have the new image, but STABLE is still the status of the old one; the step must not accept it.
+    for deployment in (item for item in upgraded if item["metadata"]["name"] != "streamflow-lake"):
+        with pytest.raises(subprocess.TimeoutExpired):
+            step.wait(timeout=3)
         _observed(applied, deployment, lifecycleState="STABLE")
+    lake = next(item for item in upgraded if item["metadata"]["name"] == "streamflow-lake")
+    with pytest.raises(subprocess.TimeoutExpired):
+        step.wait(timeout=3)
+    _observed(applied, lake, lifecycleState="STABLE")
+    # No pod is ready; the step must not end with the jobs.
+    with pytest.raises(subprocess.TimeoutExpired):
+        step.wait(timeout=3)
+    wait_for(lambda: _is_over_while_pods_become_ready(applied, step), limit_s=LIMIT_S, what="the step to end")
     error = step.communicate(timeout=LIMIT_S)[1]
     assert step.returncode == 0, error
+    applied.api.delete(lake)
 
 
 @pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1)])
@@ -166,6 +188,29 @@ def test_the_smoke_step_ends_with_the_result_of_its_pod(
     error = step.communicate(timeout=LIMIT_S)[1]
     assert step.returncode == code, error
     assert ("does not reconcile" in error) == bool(code)
+    applied.api.delete(pod)
+
+
+def test_the_admin_script_runs_a_command_in_a_pod_with_the_owners_login(applied: Applied) -> None:
+    given = {"KUBECONFIG": str(applied.kubeconfig), "PATH": f"{PROGRAMS}:{os.environ['PATH']}", "USER": "ada"}
+    script = [str(K8S / "admin.sh"), "dlq", "list", "--since", "1h"]
+    with subprocess.Popen(
+        script, env=os.environ | given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        pod = _appeared(applied, run, PODS, "admin-")
+        (container,) = pod["spec"]["containers"]
+        assert container["args"] == ["dlq", "list", "--since", "1h"]
+        assert {"name": "USER", "value": "ada"} in container["env"]
+        ended: dict[str, Any] = {
+            "name": "admin",
+            "state": {"terminated": {"exitCode": 3}},
+            "image": "x",
+            "imageID": "x",
+        }
+        ended |= {"ready": False, "restartCount": 0}
+        assert not applied.api.set_status(pod, {"phase": "Failed", "containerStatuses": [ended]}).error
+        error = run.communicate(timeout=LIMIT_S)[1]
+    assert run.returncode == 3, error
     applied.api.delete(pod)
 
 

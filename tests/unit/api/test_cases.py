@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ from pydantic import ValidationError
 
 from api.cases.card_numbers import has_card_number
 from api.cases.documents import CaseChange, NoteRequest, Verdict, VerdictRequest
-from api.cases.opening import expected_loss
+from api.cases.opening import Opener, expected_loss
 from api.cases.outbox import wait_after
-from api.cases.relay import LabelTopic
+from api.cases.outbox_watch import OutboxWatch
+from api.cases.relay import LabelTopic, Relay
 from api.cases.verdicts import labels_of
 from api.cases.viewer import Viewer, masked
-from api.cases.webhooks import secret_of, signature
+from api.cases.webhooks import WebhookSender, secret_of, signature
 from api.errors import ApiError
+from api.measures import ApiMetrics
 from api.routes.cases import version_of
+from api.settings import ApiSettings
 from flink_jobs.kafka.broker import Broker
+from tests.unit.api.service import Memory
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -108,6 +113,39 @@ def test_the_secret_of_a_webhook_is_a_variable_or_a_file(tmp_path: Path, monkeyp
     monkeypatch.setenv("STREAMFLOW_WEBHOOK_SECRET_DESK", "of the variable")
     assert secret_of("desk") == b"of the variable"
     assert signature(b"a", b"{}", 1) != signature(b"b", b"{}", 1)
+
+
+def test_without_an_answer_of_the_database_no_measure_of_the_outbox_is_reported() -> None:
+    database, metrics = Memory(), ApiMetrics()
+    watch = OutboxWatch(database, metrics)
+    asyncio.run(watch.measure())
+    assert b'streamflow_api_outbox_age_seconds{kind="webhook"} 0.0' in metrics.text()
+    database.is_down = True
+    asyncio.run(watch.measure())
+    assert b"streamflow_api_outbox_age_seconds{" not in metrics.text()
+
+
+def test_a_completed_round_is_noted_and_a_failed_one_is_not() -> None:
+    database, noted = Memory(), list[str]()
+    settings = ApiSettings(case_every_s=0.01)
+
+    async def run() -> None:
+        tasks = [
+            asyncio.create_task(
+                Relay(database, LabelTopic(Broker("127.0.0.1:1"), "x"), WebhookSender(), noted.append).run()
+            ),
+            asyncio.create_task(Opener(database, settings, noted.append).run()),
+        ]
+        await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+
+    database.is_down = True
+    asyncio.run(run())
+    assert noted == []
+    database.is_down = False
+    asyncio.run(run())
+    assert {"label", "webhook"} <= set(noted)
 
 
 def test_labels_without_kafka_have_an_error_each() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.errors import UserError
+from flink_jobs.settings import REPO_ROOT
 from flink_jobs.warehouse.backup_store import FolderStore
-from flink_jobs.warehouse.backups import complete_backups, prune, read_backup
+from flink_jobs.warehouse.backups import SCHEMAS, TableSum, compare, complete_backups, prune, read_backup
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -44,6 +46,20 @@ def test_a_dump_without_its_sums_is_no_backup_and_goes_after_a_day(tmp_path: Pat
         read_backup(store, fresh)
     assert prune(store, NOW, 10) == [old]
     assert set(store.names()) == {f"{complete}.dump", f"{complete}.json", f"{fresh}.dump", "notes.txt"}
+
+
+def test_the_tables_of_every_schema_are_compared() -> None:
+    files = sorted((REPO_ROOT / "sql" / "migrations").glob("*.sql"))
+    made = {name for file in files for name in re.findall(r"CREATE SCHEMA (?:IF NOT EXISTS )?(\w+)", file.read_text())}
+    assert made - {"partitions"} == set(SCHEMAS), "the schema `partitions` holds parts of tables of raw"
+
+
+def test_a_backup_of_a_release_that_summed_up_fewer_schemas_still_restores() -> None:
+    row = TableSum(1, "5")
+    compare("place", {"raw.a": row}, {"raw.a": row, "cases.b": row})
+    for found in ({"raw.a": TableSum(2, "5")}, {}, {"raw.a": row, "raw.b": row}):
+        with pytest.raises(UserError, match="does not restore"):
+            compare("place", {"raw.a": row}, found)
 
 
 def test_no_backup_is_kept_for_less_than_a_day(tmp_path: Path) -> None:
