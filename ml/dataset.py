@@ -15,6 +15,7 @@ import orjson
 
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
+from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.reasons import ReasonCode
@@ -58,6 +59,7 @@ class Dataset:
         rule_score: score of the rules under the configuration of ``build_dataset``, 0 to 1.
         rule_hits: rows x ``RULE_CODES``, true where the rule fired.
         rejected: number of events that the stream would reject as unreadable; they are not rows.
+        merchant_risk: rows x ``MERCHANT_RISK_NAMES``, NaN where absent; None unless ``with_merchant_risk`` added them.
     """
 
     features: NDArray[np.float64]
@@ -74,6 +76,7 @@ class Dataset:
     rule_score: NDArray[np.float64]
     rule_hits: NDArray[np.bool_]
     rejected: int = 0
+    merchant_risk: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -86,8 +89,9 @@ class Dataset:
 
     def where(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Dataset:
         """Return the rows where ``mask`` is true, or the rows with the given numbers in that order."""
-        parts = {item.name: getattr(self, item.name)[mask] for item in fields(self) if item.name != "rejected"}
-        return replace(self, **parts, rejected=0)
+        parts = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "rejected"}
+        chosen: dict[str, Any] = {name: None if part is None else part[mask] for name, part in parts.items()}
+        return replace(self, **chosen, rejected=0)
 
     def transactions(self) -> Iterator[Transaction]:
         """Yield one transaction per row, with the fields that encodings use."""
@@ -114,6 +118,9 @@ class Dataset:
             digest.update(np.ascontiguousarray(values, dtype=dtype).tobytes())
         for column in (self.currency, self.category, self.merchant):
             column.update(digest)
+        if self.merchant_risk is not None:
+            digest.update(orjson.dumps(MERCHANT_RISK_NAMES))
+            digest.update(np.ascontiguousarray(self.merchant_risk, dtype="<f8").tobytes())
         return digest.hexdigest()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from threadpoolctl import threadpool_limits
 
+from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.calibration import compile_curve, rarity_curve
@@ -38,6 +39,8 @@ FOREST_FLOORS: Final = {"spend_24h": 0.0, "population_zscore": 0.0}
 """Lowest values on which a forest grows: a small amount is not suspicious, and must not be rare (docs/adr/0013)."""
 BOOSTING_INPUTS: Final = (*FEATURE_NAMES, *ENCODING_NAMES)
 """Inputs of boosted trees: all of them, because boosting weighs its inputs."""
+MERCHANT_INPUTS: Final = (*BOOSTING_INPUTS, *MERCHANT_RISK_NAMES)
+"""Inputs of boosted trees with the inputs of merchants."""
 PARITY_ROWS: Final = 2_000
 PARITY_TOLERANCE: Final = 1e-12
 
@@ -114,9 +117,10 @@ def fit_boosting(early: Dataset, parameters: TrainingParameters) -> Fitted:
             f"{what}; boosting needs both", "map the label column, lower --label-delay-days, or train a forest"
         )
     extras = fit_population(early)
-    model = fit_trees(parameters, input_rows(BOOSTING_INPUTS, extras, known), fraud)
+    names = MERCHANT_INPUTS if parameters.merchant_risk else BOOSTING_INPUTS
+    model = fit_trees(parameters, input_rows(names, extras, known), fraud)
     return Fitted(
-        BOOSTING_INPUTS,
+        names,
         ModelArrays(export_boosting(model), extras),
         learns_labels=True,
         expected=lambda rows: model.predict_proba(rows)[:, 1],

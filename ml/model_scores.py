@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.encodings import ENCODING_NAMES, compile_encoding
+from ml.merchant_risk import risk_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +33,7 @@ def apply_rows(score: Callable[[Row], float], rows: NDArray[np.float64]) -> NDAr
 
 
 def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArray[np.float64]:
-    """Return a model's inputs: rows x ``names``, features and encodings.
+    """Return a model's inputs: rows x ``names``: features, encodings and inputs of merchants.
 
     Args:
         names: inputs in the order of the model.
@@ -39,11 +41,15 @@ def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArra
         dataset: the rows.
     """
     inputs = dataset.inputs
-    columns = [
-        _encoded(name, extras, dataset) if name in ENCODING_NAMES else inputs[:, FEATURE_NAMES.index(name)]
-        for name in names
-    ]
-    return np.column_stack(columns)
+
+    def column(name: str) -> NDArray[np.float64]:
+        if name in ENCODING_NAMES:
+            return _encoded(name, extras, dataset)
+        if name in MERCHANT_RISK_NAMES:
+            return risk_column(dataset, name)
+        return inputs[:, FEATURE_NAMES.index(name)]
+
+    return np.column_stack([column(name) for name in names])
 
 
 def _encoded(name: str, extras: Arrays, dataset: Dataset) -> NDArray[np.float64]:

@@ -37,6 +37,7 @@ class TrainingParameters:
         label_delay_days: days after its transaction when a label becomes known; labels that are not known at the split
             do not train.
         alerts_per_day: alert budget over all customers, for which a threshold is chosen; None chooses no threshold.
+        merchant_risk: boosting: whether the inputs of merchants are used (``with_merchant_risk``).
     """
 
     kind: str = ModelFamily.ISOLATION_FOREST.value
@@ -52,14 +53,18 @@ class TrainingParameters:
     train_fraction: float = 0.7
     label_delay_days: float = 7.0
     alerts_per_day: float | None = None
+    merchant_risk: bool = False
 
     def relevant(self) -> dict[str, int | float | str | bool | None]:
         """Return the parameters that this family uses, by name, for the manifest."""
         ignored = _BOOSTING_ONLY if self.kind == ModelFamily.ISOLATION_FOREST else _FOREST_ONLY
-        return {name: value for name, value in asdict(self).items() if name not in ignored}
+        values = {name: value for name, value in asdict(self).items() if name not in ignored}
+        if not self.merchant_risk:  # manifests of models without it stay as they were
+            values.pop("merchant_risk", None)
+        return values
 
 
 _FOREST_ONLY: Final = frozenset({"max_samples", "max_features", "bootstrap"})
 _BOOSTING_ONLY: Final = frozenset(
-    {"learning_rate", "max_leaf_nodes", "min_samples_leaf", "l2_regularization", "label_delay_days"}
+    {"learning_rate", "max_leaf_nodes", "min_samples_leaf", "l2_regularization", "label_delay_days", "merchant_risk"}
 )

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NEUTRALS
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.encodings import ENCODING_NEUTRALS
 from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
-from flink_jobs.core.models.model import build_model
+from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.errors import UserError
 from ml.dataset import UNKNOWN, known_at, split_by_time
 from ml.fitting import FITTERS, Fitted
@@ -86,7 +87,7 @@ def train_model(
         kind=fitted.arrays.trees.KIND,
     )
     measured = late if len(late) else early
-    scores = score_rows(build_model(draft, fitted.arrays), measured)
+    scores = score_rows(build_model(draft, fitted.arrays, OFFLINE_FEATURES), measured)
     fitted.check_parity(measured, scores)
     measures = measure_model(measured, scores, fitted.names, fitted.arrays.extras, parameters)
     manifest = replace(
@@ -129,4 +130,4 @@ def _training_data(early: Dataset, fitted: Fitted, provenance: Provenance) -> Tr
     )
 
 
-_NEUTRALS: Final = dict(zip(FEATURE_NAMES, NEUTRAL_VALUES, strict=True)) | ENCODING_NEUTRALS
+_NEUTRALS: Final = dict(zip(FEATURE_NAMES, NEUTRAL_VALUES, strict=True)) | ENCODING_NEUTRALS | MERCHANT_RISK_NEUTRALS

@@ -43,6 +43,9 @@ COMMANDS = {
     "simulate": Lazy(
         "flink_jobs.cli.traffic_commands", "simulate", "Send simulated card traffic with planted fraud.", TRAFFIC
     ),
+    "generate": Lazy(
+        "flink_jobs.cli.generate_command", "generate", "Write card data with terminal and card fraud.", DATA
+    ),
     "sanity": Lazy(
         "flink_jobs.cli.sanity_command", "sanity", "Warn about data that makes a model look too good.", DATA
     ),

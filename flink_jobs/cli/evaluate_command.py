@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ from flink_jobs.cli.sanity_command import warn
 from flink_jobs.core.control.config import DEFAULT_ALPHA, DetectionConfig
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.faults import ModelError
-from flink_jobs.core.models.model import load_model, model_directory
+from flink_jobs.core.models.model import OFFLINE_FEATURES, load_model, model_directory
 from flink_jobs.errors import UserError
 from ml.parameters import TrainingParameters
 
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
 
     from flink_jobs.core.models.model import TreeModel
     from ml.evaluation.document import EvaluationDocument
+    from ml.evaluation.evaluation import JudgingOptions
     from ml.evaluation.judging import Judged
+    from ml.evaluation.protocol import Protocol
 
 DEFAULTS = TrainingParameters()
+DEFAULT_CARDS, PROTOCOL_CARDS = 10, 100
 
 Versions = Annotated[
     list[str] | None,
@@ -48,7 +52,26 @@ LabelDelay = Annotated[
     float, typer.Option(min=0.0, help="without --model: days until a label is known; training ignores younger labels")
 ]
 AlertsPerDay = Annotated[int, typer.Option(min=1, help="transactions that analysts can review in a day")]
-CardsPerDay = Annotated[int, typer.Option(min=1, help="cards that analysts can call in a day, for card precision")]
+CardsPerDay = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="cards that analysts can call in a day, for card precision; default: 10, with --protocol 100"
+    ),
+]
+ProtocolText = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="days=TRAIN,DELAY,TEST: the last TEST days are judged, labels of the DELAY days before are not known, the "
+        "TRAIN days before those train; replaces --train-fraction and --label-delay-days",
+    ),
+]
+MerchantRisk = Annotated[
+    bool,
+    typer.Option(
+        "--merchant-risk", help="also evaluate boosted trees with the inputs of merchants (not in the stream)"
+    ),
+]
 Alpha = Annotated[float, typer.Option(min=0.0, max=1.0, help="weight of the model in the blend")]
 Resamples = Annotated[int, typer.Option(min=0, max=100_000, help="resamples of customers for the intervals")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="seed of the training and of the resamples")]
@@ -64,7 +87,7 @@ def evaluate(
     train_fraction: TrainFraction = 0.5,
     label_delay_days: LabelDelay = DEFAULTS.label_delay_days,
     alerts_per_day: AlertsPerDay = 50,
-    cards_per_day: CardsPerDay = 10,
+    cards_per_day: CardsPerDay = None,
     alpha: Alpha = DEFAULT_ALPHA,
     resamples: Resamples = 1_000,
     seed: Seed = 7,
@@ -73,24 +96,28 @@ def evaluate(
     since: data_options.DecisionsSince = None,
     until: data_options.DecisionsUntil = None,
     labels_until: data_options.LabelsUntil = None,
+    protocol: ProtocolText = None,
     *,
+    merchant_risk: MerchantRisk = False,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Measure the rules alone, each model alone, and each blend of both, on the later part of labelled data.
 
+    With --protocol days=7,7,7 the split is that of the Fraud Detection Handbook (docs/model.md).
     The intervals come from resampling customers, not rows. The same data, options and seed give the same numbers.
 
     Example: streamflow evaluate --data tests/data/card_transactions.csv.gz --out report
     """
-    from ml.evaluation.evaluation import JudgingOptions
     from ml.evaluation.judging import Judged
 
     started = time.monotonic()
+    days = _protocol(protocol)
+    label_delay_days = label_delay_days if days is None else float(days.delay)
     config = DetectionConfig(alpha=alpha)
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
-    source = read_data(choice, config)
+    source = _with_merchants(read_data(choice, config), label_delay_days if merchant_risk else None)
     warnings = warn(source.dataset)
     parameters = TrainingParameters(
         seed=seed,
@@ -99,13 +126,14 @@ def evaluate(
         alerts_per_day=float(alerts_per_day),
     )
     judged = Judged(
-        models={version: _load(models, version) for version in model or ()},
+        models={version: _load(models, version, merchant_risk=merchant_risk) for version in model or ()},
         config=config,
         train_fraction=train_fraction,
-        options=JudgingOptions(alerts_per_day, cards_per_day, resamples, seed),
+        options=_options(alerts_per_day, cards_per_day, resamples, seed, days),
         trained_here=not model,
         label_delay_days=label_delay_days,
         data_warnings=warnings,
+        protocol=days,
     )
     document, files = _evaluate(source, judged, parameters, out_dir)
     seconds = time.monotonic() - started
@@ -119,22 +147,52 @@ def _evaluate(
     """Train models if none was named, and evaluate; return the result and the files written to ``folder``."""
     from ml.evaluation.files import write_evaluation
     from ml.evaluation.judging import evaluate as evaluated
+    from ml.evaluation.protocol import divide, training_rows
     from ml.train import Provenance
 
     provenance = Provenance(source.source, source.sha256, code_version(), datetime.now(UTC))
+    rows = source.dataset
+    if judged.protocol is not None:
+        parts = divide(rows, judged.protocol)
+        judged = replace(judged, later=parts.test)
+        rows, parameters = training_rows(rows, parts, parameters)
     if judged.trained_here:
         from ml.evaluation.training import train_contenders
 
         say("Training on the earlier part ...")
-        judged = replace(judged, models=train_contenders(source.dataset, parameters, provenance))
+        judged = replace(judged, models=train_contenders(rows, parameters, provenance))
     with _progress() as progress:
         document = evaluated(source.dataset, judged, provenance, progress)
     return document, [] if folder is None else write_evaluation(document, folder)
 
 
-def _load(models: Path, version: str) -> TreeModel:
+def _protocol(text: str | None) -> Protocol | None:
+    from ml.evaluation.protocol import parse_protocol
+
+    return None if text is None else parse_protocol(text)
+
+
+def _options(
+    alerts_per_day: int, cards_per_day: int | None, resamples: int, seed: int, protocol: Protocol | None
+) -> JudgingOptions:
+    from ml.evaluation.evaluation import JudgingOptions
+
+    cards = cards_per_day or (DEFAULT_CARDS if protocol is None else PROTOCOL_CARDS)
+    return JudgingOptions(alerts_per_day, cards, resamples, seed)
+
+
+def _with_merchants(source: SourcedDataset, label_delay_days: float | None) -> SourcedDataset:
+    if label_delay_days is None:
+        return source
+    from ml.merchant_risk import with_merchant_risk
+
+    say("Replaying the merchants ...")
+    return source._replace(dataset=with_merchant_risk(source.dataset, ceil(label_delay_days)))
+
+
+def _load(models: Path, version: str, *, merchant_risk: bool) -> TreeModel:
     try:
-        return load_model(model_directory(models, version), FEATURE_NAMES)
+        return load_model(model_directory(models, version), OFFLINE_FEATURES if merchant_risk else FEATURE_NAMES)
     except ModelError as error:
         raise UserError(
             f"the model cannot be evaluated ({error.detail})", "choose another version or --models"

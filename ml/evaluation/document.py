@@ -32,6 +32,7 @@ class EvaluationDocument:
         models: by contender, the manifest of its model.
         evaluation: the result.
         data_warnings: defects of the data that make scores look too good.
+        protocol: text of ``--protocol``; None: the split is a share of the rows.
     """
 
     created_at: str
@@ -44,6 +45,7 @@ class EvaluationDocument:
     models: dict[str, ModelManifest]
     evaluation: Evaluation
     data_warnings: tuple[Finding, ...] = ()
+    protocol: str | None = None
 
     def to_json(self) -> bytes:
         """Return the content of ``evaluation.json``."""
@@ -65,6 +67,7 @@ class EvaluationDocument:
             "source_sha256": self.source_sha256,
             "trained_here": self.trained_here,
             "label_delay_days": self.label_delay_days,
+            "protocol": self.protocol,
             "data_warnings": [asdict(finding) for finding in self.data_warnings],
             "config": orjson.loads(self.config.to_json()),
             "models": {name: orjson.loads(manifest.to_json()) for name, manifest in self.models.items()},

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.model import TreeModel
     from ml.dataset import Dataset
+    from ml.evaluation.protocol import Protocol
     from ml.sanity.finding import Finding
     from ml.train import Provenance
 
@@ -40,6 +41,8 @@ class Judged:
         trained_here: whether the models were trained on the earlier part.
         label_delay_days: see ``EvaluationDocument``.
         data_warnings: see ``EvaluationDocument``.
+        protocol: the protocol that chose ``later``, for the report.
+        later: true for the rows to judge; None: the rows after ``train_fraction``.
     """
 
     models: Mapping[str, TreeModel]
@@ -49,6 +52,8 @@ class Judged:
     trained_here: bool
     label_delay_days: float
     data_warnings: tuple[Finding, ...] = ()
+    protocol: Protocol | None = None
+    later: NDArray[np.bool_] | None = None
 
 
 def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress: Progress) -> EvaluationDocument:
@@ -63,10 +68,8 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
     Raises:
         UserError: the later part has no rows, or all its labels are fraud or all are genuine.
     """
-    _, late = split_by_time(dataset, judged.train_fraction)
-    if not len(late):
-        raise UserError("no rows are left to judge", "choose a smaller --train-fraction")
-    later = dataset.event_time_ms >= late.event_time_ms.min()
+    later = _later(dataset, judged.train_fraction) if judged.later is None else judged.later
+    late = dataset.where(later)
     scores: dict[str, NDArray[np.float64]] = {RULES_ALONE: late.rule_score}
     manifests = {}
     for name, model in judged.models.items():
@@ -83,7 +86,16 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
         trained_here=judged.trained_here,
         label_delay_days=judged.label_delay_days,
         data_warnings=judged.data_warnings,
+        protocol=None if judged.protocol is None else str(judged.protocol),
         config=judged.config,
         models=manifests,
         evaluation=judge(rows, judged.options, progress),
     )
+
+
+def _later(dataset: Dataset, train_fraction: float) -> NDArray[np.bool_]:
+    _, late = split_by_time(dataset, train_fraction)
+    if not len(late):
+        raise UserError("no rows are left to judge", "choose a smaller --train-fraction")
+    later: NDArray[np.bool_] = dataset.event_time_ms >= late.event_time_ms.min()
+    return later

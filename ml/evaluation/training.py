@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from flink_jobs.core.models.model import build_model
+from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from ml.dataset import FRAUD, GENUINE
 from ml.parameters import ModelFamily
 from ml.train import train_model, training_parts
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from ml.parameters import TrainingParameters
     from ml.train import Provenance
 
-NAMES: Final = {ModelFamily.ISOLATION_FOREST: "forest", ModelFamily.GRADIENT_BOOSTING: "challenger"}
+FOREST: Final = "forest"
+CHALLENGER: Final = "challenger"
+"""Name of the boosted trees."""
+MERCHANT: Final = "merchant"
+"""Name of the boosted trees with the inputs of merchants."""
 
 
 def train_contenders(dataset: Dataset, parameters: TrainingParameters, provenance: Provenance) -> dict[str, TreeModel]:
@@ -26,23 +30,26 @@ def train_contenders(dataset: Dataset, parameters: TrainingParameters, provenanc
 
     Args:
         dataset: the whole history.
-        parameters: parameters of both families; ``kind`` is ignored.
+        parameters: parameters of both families; ``kind`` and ``merchant_risk`` are ignored.
         provenance: source of the data set.
 
     Returns:
         ``forest``, and ``challenger`` (boosted trees) if frauds and genuine transactions were labelled before the
-        split.
+        split; with the inputs of merchants in the data set, also ``merchant``.
 
     Raises:
         UserError: too few rows.
         ModelError: a trained model cannot be served.
     """
     early, _ = training_parts(dataset, parameters, provenance.source)
-    kinds = [ModelFamily.ISOLATION_FOREST]
+    contenders = {FOREST: replace(parameters, kind=ModelFamily.ISOLATION_FOREST.value, merchant_risk=False)}
     if np.isin([FRAUD, GENUINE], early.labels).all():
-        kinds.append(ModelFamily.GRADIENT_BOOSTING)
+        boosting = replace(parameters, kind=ModelFamily.GRADIENT_BOOSTING.value, merchant_risk=False)
+        contenders[CHALLENGER] = boosting
+        if dataset.merchant_risk is not None:
+            contenders[MERCHANT] = replace(boosting, merchant_risk=True)
     models = {}
-    for kind in kinds:
-        trained = train_model(dataset, replace(parameters, kind=kind.value), provenance)
-        models[NAMES[kind]] = build_model(trained.manifest, trained.arrays)
+    for name, chosen in contenders.items():
+        trained = train_model(dataset, chosen, provenance)
+        models[name] = build_model(trained.manifest, trained.arrays, OFFLINE_FEATURES)
     return models

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.encodings import compile_encoding
@@ -16,6 +17,9 @@ Inputs = Callable[[FeatureVector, Transaction], Row]
 def compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
     """Build the function from features and transaction to the row: first the features, then the encodings.
 
+    A model with inputs of merchants scores whole rows only (``TreeModel.score_row``): its function raises
+    ``ModelError``, because a transaction alone does not hold the history of its merchant.
+
     Args:
         names: the inputs of the model, in order.
         extras: the optional arrays of the artifact; the encodings use them.
@@ -23,6 +27,8 @@ def compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
     Raises:
         ModelError: the names list an encoding before a feature, or an encoding lacks its arrays.
     """
+    if any(name in MERCHANT_RISK_NAMES for name in names):
+        return _no_row
     features = tuple([name for name in names if name in FEATURE_NAMES])
     if names[: len(features)] != features:
         raise ModelError(ModelFault.FEATURE_MISMATCH, "feature_names must list features before encodings")
@@ -40,3 +46,12 @@ def compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
         return tuple(row)
 
     return row_of
+
+
+def _no_row(_vector: FeatureVector, _transaction: Transaction) -> Row:
+    """Refuse to score: the inputs of merchants must never be replaced by zeros.
+
+    Raises:
+        ModelError: always.
+    """
+    raise ModelError(ModelFault.FEATURE_MISMATCH, "inputs of merchants are computed for rows of a data set only")

@@ -7,8 +7,9 @@ extension that acquires the GIL by itself would deadlock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import model_directory, read_artifact
 from flink_jobs.core.models.encodings import ENCODING_NAMES
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.trees.walk import RowScore
     from flink_jobs.core.transaction import Transaction
 
-__all__ = ["ModelError", "ModelFault", "TreeModel", "build_model", "load_model", "model_directory"]
+OFFLINE_FEATURES: Final = (*FEATURE_NAMES, *MERCHANT_RISK_NAMES)
+"""The inputs that a replay of history computes."""
+__all__ = ["OFFLINE_FEATURES", "ModelError", "ModelFault", "TreeModel", "build_model", "load_model", "model_directory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +119,23 @@ def build_model(
 ) -> TreeModel:
     """Check and compile the content of an artifact.
 
+    Args:
+        manifest: its manifest.
+        arrays: its arrays.
+        known_features: the features that the caller computes. Only an evaluation on history computes
+            ``MERCHANT_RISK_NAMES``; the stream refuses a model that takes one of them.
+
     Raises:
         ModelError: the model cannot be used.
     """
     names = manifest.feature_names
+    of_merchants = [name for name in names if name in MERCHANT_RISK_NAMES and name not in known_features]
+    if of_merchants:
+        detail = (
+            f"model {manifest.version!r} takes {', '.join(of_merchants)}; the stream does not compute these inputs of "
+            "merchants yet; use a model without them"
+        )
+        raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     unknown = [name for name in names if name not in known_features and name not in ENCODING_NAMES]
     if unknown or len(set(names)) != len(names) or manifest.feature_hash != feature_hash(names):
         detail = (

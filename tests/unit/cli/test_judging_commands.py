@@ -19,6 +19,7 @@ from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 
 EVENTS = 2_000
+DAY_MS = 86_400_000
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,24 @@ def run(*arguments: object) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     document: dict[str, Any] = json.loads(result.stdout)
     return document
+
+
+def test_generated_data_are_judged_by_days_with_the_inputs_of_merchants(tmp_path: Path) -> None:
+    path = tmp_path / "cards.csv.gz"
+    written = run("generate", path, "--customers", 110, "--terminals", 400, "--days", 21)
+    assert written["transactions"] > written["frauds"] > 0
+    data = ("--data", path, "--mapping", "preset:handbook", "--resamples", 0)
+    document = run("evaluate", *data, "--protocol", "days=7,7,7", "--merchant-risk", "--out", tmp_path / "report")
+    assert document["protocol"] == "days=7,7,7"
+    assert document["label_delay_days"] == 7.0
+    judged = document["evaluation"]
+    assert judged["options"]["cards_per_day"] == 100
+    assert judged["days"] == 7
+    assert [one["name"] for one in judged["scores"]][-2:] == ["merchant", "rules + merchant"]
+    assert "merchant_fraud_share_30d" in document["models"]["merchant"]["feature_names"]
+    assert document["models"]["challenger"]["feature_names"][-1] == "population_zscore"
+    ends = {model["training_data"]["last_event_time_ms"] // DAY_MS for model in document["models"].values()}
+    assert ends == {judged["first_event_time_ms"] // DAY_MS - 8}, "seven days without training before the test"
 
 
 def test_both_families_are_trained_and_judged_and_written_out(card_file: Path, tmp_path: Path) -> None:
