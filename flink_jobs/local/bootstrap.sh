@@ -59,6 +59,20 @@ ensure_jars() { # ensure_jars NAME...
   done
 }
 
+fetch_beside() { # fetch_beside NAME...: for a background process; its output goes to a log of its own
+  local log="$tools/bootstrap-jars.log"
+  : >"$log"
+  ensure_jars "$@"
+}
+
+start_jars() { # start_jars NAME...: fetches jars while the packages are installed
+  trap wait EXIT # also after a failure or an interrupt: the lock is held until no process writes to .tools
+  fetch_beside "$@" &
+  jars=$!
+}
+
+await_jars() { wait "$jars" || exit 2; } # the background process has printed the failure
+
 link_flink_lib() { # link_flink_lib SITE_PACKAGES
   # One folder for the cluster's class path. Setting `pipeline.jars` in a job instead would drop the flink-python jar,
   # and a JVM can load PEMJA's native library only once, so the jar must be here and not in a job.
@@ -121,10 +135,11 @@ main() {
   done
   begin
   ensure_system
+  start_jars connectors kafka
   ensure_uv
   ensure_environment python .venv python "installing Python packages (about 500 MB the first time)"
   write_launcher
-  ensure_jars connectors kafka
+  await_jars
   ensure_flink_lib
   ensure_crossing
   ensure_native_core

@@ -51,15 +51,20 @@ def detector_settings(models: Path) -> DetectorSettings:
 
 
 def transactions(events: int, plan: FaultPlan) -> Iterator[SourceRecord]:
-    """Yield records with faults, routed as the source routes them."""
+    """Yield records with faults, routed as the source routes them; one customer is called as records without an id."""
     sent = with_faults(simulate(SimulationPlan(customers=60)), plan)
+    odd: bytes | None = None
     for offset, item in enumerate(itertools.islice(sent, events)):
-        value, whole = item.value, None
+        odd = item.key if odd is None else odd
+        value = None if item.value is None else item.value.replace(b'"%b"' % odd, b'"unroutable-1"')
+        whole = None
         if value is not None and len(value) > MAX_PAYLOAD_BYTES:
             whole = WholePayload(len(value), hashlib.sha256(value).hexdigest())
             value = value[:MAX_PAYLOAD_KEPT_BYTES]
         headers = _request(offset) if offset % 7 == 0 else ""
-        yield SourceRecord(value, 0, offset, SENT_AT, headers, _routing_key(item.value, offset), TOPIC, whole)
+        yield SourceRecord(
+            value, 0, offset, SENT_AT, headers, _routing_key(value if whole is None else None, offset), TOPIC, whole
+        )
 
 
 def _request(number: int) -> str:

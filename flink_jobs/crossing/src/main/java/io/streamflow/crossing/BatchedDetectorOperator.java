@@ -137,7 +137,8 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
         String key = (String) row.getField(0);
         boolean isTimed = element.hasTimestamp();
         batch.add(key, (byte[]) row.getField(1), isTimed, isTimed ? element.getTimestamp() : 0L);
-        if (inBatch.add(key) && !recent.has(key)) {
+        // A record without a customer id has no state; a customer with such an id has one, and Python asks for it.
+        if (!key.startsWith(PackedRecordSchema.UNROUTABLE) && inBatch.add(key) && !recent.has(key)) {
             batch.sendState(stored(key));
         }
         if (batch.isFull()) {

@@ -27,6 +27,9 @@ import org.apache.flink.util.Collector;
  * the layout and reads it. The same as the SQL of {@code flink_jobs/job/detector/sources.py}, without conversions.
  */
 final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> {
+    /** Beginning of the key of a record without a readable customer id; the offset follows. */
+    static final String UNROUTABLE = "unroutable-";
+
     private static final long serialVersionUID = 1L;
     private static final DateTimeFormatter SECOND = DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm:ss.");
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -66,7 +69,7 @@ final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> 
     private String routingKey(ConsumerRecord<byte[], byte[]> record) {
         byte[] payload = record.value();
         String id = payload == null || payload.length > maxBytes ? null : CustomerIds.find(payload);
-        return id == null ? "unroutable-" + record.offset() : id.replace('\n', ' ');
+        return id == null ? UNROUTABLE + record.offset() : id.replace('\n', ' ');
     }
 
     private ByteArrayOutputStream head(ConsumerRecord<byte[], byte[]> record, String key) throws IOException {
