@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.replies import REPLY_PARTITION, REPLY_TO, REQUEST_ID
+from flink_jobs.logs import TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +111,8 @@ class Lane:
         ]
         if self._partition is not None:
             headers.append((REPLY_PARTITION, str(self._partition).encode()))
+        if trace := TRACE.get():
+            headers.append(("traceparent", trace.encode()))
         try:
             producer = self._producer
             if producer is None:

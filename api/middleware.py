@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 import uuid
@@ -12,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 
 from api.errors import ApiError, error_response
+from flink_jobs.logs import CONTEXT, TRACE
 from flink_jobs.metrics import catalogue
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from api.settings import ApiSettings
 
 REQUEST_ID: Final = "X-Request-Id"
+TRACEPARENT: Final = re.compile(r"00-((?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""The context of a trace (W3C Trace Context); group 1 is the trace's id."""
+_FAILED: Final = 500
+_LOG: Final = logging.getLogger(__name__)
 _VALID_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NO_TIME: Final = ApiError(504, "timeout", "the request took too long", "try again; use a shorter history")
 _TOO_LARGE: Final = ApiError(413, "body_too_large", "the request body is too large", "send less")
@@ -46,6 +52,7 @@ class RequestLimits:
         given = headers.get(REQUEST_ID, "")
         request_id = given if _VALID_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        _set_context(request_id, headers.get("traceparent", ""))
         status, is_stream = 0, False
 
         async def sending(message: Message) -> None:
@@ -75,6 +82,7 @@ class RequestLimits:
             raise
         finally:
             self._metrics.count(catalogue.API_REQUESTS, str(status))
+            _log_failure(scope, status)
             if not is_stream:
                 self._metrics.observe(catalogue.API_REQUEST_TIME_MS, (time.monotonic() - started) * 1_000)
 
@@ -90,3 +98,18 @@ class RequestLimits:
             return message
 
         return receiving
+
+
+def _set_context(request_id: str, traceparent: str) -> None:
+    """Set the ids that the log lines of this request have, and the trace that its messages to Kafka belong to."""
+    trace = TRACEPARENT.fullmatch(traceparent)
+    CONTEXT.set({"request_id": request_id, **({"trace_id": trace[1]} if trace else {})})
+    TRACE.set(trace[0] if trace else "")
+
+
+def _log_failure(scope: Scope, status: int) -> None:
+    """Log an answer with a status of 500 or above: its route and not its path, which can contain ids."""
+    if status >= _FAILED:
+        route = getattr(scope.get("route"), "path", "unknown")
+        fields = {"method": scope["method"], "route": route, "status": status}
+        _LOG.warning("request failed", extra={"fields": fields})

@@ -8,7 +8,7 @@ import uvicorn
 
 from api.application import build_services, create_app
 from api.settings import load_api_settings
-from flink_jobs.logs import json_log
+from flink_jobs.logs import json_log, log_to
 from flink_jobs.settings import load_settings
 
 
@@ -25,6 +25,7 @@ def serve(host: str | None = None, port: int | None = None) -> None:
     settings, own = load_settings(), load_api_settings()
     log = json_log(sys.stderr, component="api")
     log.info("starting", settings={**settings.masked(), **own.masked()})
+    log_to(sys.stderr, "api")
     uvicorn.run(
         create_app(build_services(settings, own)),
         host=host or own.host,
@@ -32,7 +33,7 @@ def serve(host: str | None = None, port: int | None = None) -> None:
         http="httptools",
         loop="asyncio",
         access_log=False,
-        log_level="warning",
+        log_config=None,
         server_header=False,
         timeout_graceful_shutdown=10,
         timeout_keep_alive=30,

@@ -1,50 +1,5 @@
-"""Finds card numbers in free text: 13 to 19 digits, possibly grouped, that pass the Luhn check."""
+"""Card numbers in free text that analysts write."""
 
-from __future__ import annotations
+from flink_jobs.card_numbers import has_card_number, passes_luhn
 
-import re
-from itertools import accumulate, combinations
-from typing import Final
-
-# At most one space, dash or dot between digits.
-_DIGITS: Final = re.compile(r"(?<!\d)\d(?:[ \u00a0.\-]?\d){12,}")
-_SEPARATOR: Final = re.compile(r"[ \u00a0.\-]")
-_SHORTEST, _LONGEST = 13, 19
-_USUAL: Final = (15, 16)
-_TEN, _NINE = 10, 9
-
-
-def has_card_number(text: str) -> bool:
-    """Return whether a text has a run of digits that contains a valid card number.
-
-    >>> has_card_number("card 4111 1111 1111 1111, stolen"), has_card_number("order 4111 1111 1111 1112")
-    (True, False)
-    """
-    return any(_is_card(found.group()) for found in _DIGITS.finditer(text))
-
-
-def _is_card(run: str) -> bool:
-    """Return whether whole groups of a run of digits are a card number; in a long run, 15 or 16 digits anywhere."""
-    groups = [[int(digit) for digit in group] for group in _SEPARATOR.split(run)]
-    digits = [digit for group in groups for digit in group]
-    edges = [0, *accumulate(len(group) for group in groups)]
-    if any(
-        passes_luhn(digits[start:end]) for start, end in combinations(edges, 2) if _SHORTEST <= end - start <= _LONGEST
-    ):
-        return True
-    return len(digits) > _LONGEST and any(
-        passes_luhn(digits[start : start + length]) for length in _USUAL for start in range(len(digits) - length + 1)
-    )
-
-
-def passes_luhn(digits: list[int]) -> bool:
-    """Return whether the last digit is the Luhn check digit of the others; all zeros do not count.
-
-    >>> passes_luhn([7, 9, 9, 2, 7, 3, 9, 8, 7, 1, 3]), passes_luhn([0] * 16)
-    (True, False)
-    """
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        doubled = digit * 2 if place % 2 else digit
-        total += doubled - _NINE if doubled >= _TEN else doubled
-    return any(digits) and total % 10 == 0
+__all__ = ["has_card_number", "passes_luhn"]

@@ -232,7 +232,8 @@ def _overspent(manifests: list[Manifest]) -> dict[str, float]:
             for part, standard in (("requests", "defaultRequest"), ("limits", "default")):
                 for resource, amount in (defaults[standard] | container["resources"].get(part, {})).items():
                     key = f"{part}.{resource}"
-                    used[key] = used.get(key, 0.0) + counts[name] * _amount(amount)
+                    surge = 1 if name.startswith("Deployment/") else 0  # a rolling upgrade
+                    used[key] = used.get(key, 0.0) + (counts[name] + surge) * _amount(amount)
     hard = of_kind(manifests, "ResourceQuota")[0]["spec"]["hard"]
     return {
         key: amount - _amount(hard[key]) for key, amount in used.items() if key in hard and amount > _amount(hard[key])
