@@ -23,7 +23,7 @@ def serve(host: str | None = None, port: int | None = None) -> None:
         UserError: a setting is missing or invalid.
     """
     settings, own = load_settings(), load_api_settings()
-    log = json_log(sys.stderr, component="api")
+    log = json_log(sys.stderr, component="api", logger="api")
     log.info("starting", settings={**settings.masked(), **own.masked()})
     log_to(sys.stderr, "api")
     uvicorn.run(
