@@ -31,6 +31,7 @@ from api.middleware import RequestLimits
 from api.routes import cases as case_routes
 from api.routes import decisions as decision_routes
 from api.routes import health, score, transactions
+from api.rules.sender import ControlTopic, ProposalSender
 from api.services import Services, Worker
 from api.settings import ApiSettings
 from flink_jobs.metrics import catalogue
@@ -50,6 +51,8 @@ def build_services(settings: Settings, own: ApiSettings) -> Services:
     if own.case_work:
         note_round = partial(metrics.note_time, catalogue.CASE_WORK_TIME)
         workers += (Opener(database, own, note_round), Relay(database, labels, WebhookSender(), note_round))
+        control = ControlTopic(settings.broker("api"), settings.topic_prefix)
+        workers += (ProposalSender(database, control),)
     return Services(
         settings=own,
         database=database,

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
-from api.database import Database
+from api.database import Connection, Database
 from api.errors import ApiError
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.core.control.config import DetectionConfig
@@ -41,6 +41,12 @@ def champion(settings: Settings, config: DetectionConfig) -> TreeModel | None:
     except ModelError:
         return None
     return cast("TreeModel", found)
+
+
+async def config_in_force(connection: Connection) -> DetectionConfig:
+    """Return the configuration in force according to the archived control audit."""
+    rows = await (await connection.execute(_AUDIT)).fetchall()
+    return config_of(cast("list[AuditDocument]", rows))
 
 
 class Watch:

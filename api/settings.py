@@ -65,7 +65,9 @@ class ApiSettings(BaseSettings):
     refresh_s: float = Field(default=5.0, gt=0, description="time between two reads of the configuration in force")
 
     case_work: bool = Field(
-        default=True, description="this process opens cases and sends labels and webhooks; false: another process does"
+        default=True,
+        description="this process opens cases and sends labels, webhooks and approved changes of the rules; "
+        "false: another process does",
     )
     case_days: int = Field(default=30, ge=1, description="alerts that were loaded in this time become cases")
     case_every_s: float = Field(default=2.0, gt=0, description="time between two searches for new alerts")

@@ -33,6 +33,10 @@ class Permission(StrEnum):
     """Read dead letters and the health of the system."""
     RULES_READ = "rules:read"
     """Read rules and models."""
+    RULES_PROPOSE = "rules:propose"
+    """Propose a change of the rules."""
+    RULES_APPROVE = "rules:approve"
+    """Approve or refuse a change that another person proposed."""
 
 
 _READS: Final = frozenset({Permission.CASES_READ, Permission.RULES_READ, Permission.OPERATIONS_READ})
@@ -40,8 +44,8 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEWER: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ}),
     Role.ANALYST: _READS | {Permission.CASES_WRITE},
     Role.SENIOR: _READS | {Permission.CASES_WRITE, Permission.CUSTOMERS_READ},
-    Role.RULES_EDITOR: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ}),
-    Role.APPROVER: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ}),
+    Role.RULES_EDITOR: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_PROPOSE}),
+    Role.APPROVER: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_APPROVE}),
     Role.AUDITOR: _READS | {Permission.CUSTOMERS_READ},
     Role.ADMIN: frozenset({Permission.OPERATIONS_READ, Permission.RULES_READ}),
 }

@@ -1,4 +1,4 @@
-"""From an alert in Postgres to a label in Postgres: case, verdict, a relay that is killed, Kafka, the archive job."""
+"""From the API to Kafka: verdicts become labels, also if a relay is killed; approved changes reach control."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from api.cases.opening import Opener
+from api.console.accounts import add_account
+from api.console.roles import Role
 from api.keys import Scope, create_key
+from api.rules.service import Proposals
+from api.services import Services
 from api.settings import ApiSettings
 from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.control.messages import ControlMessage, parse_control
 from flink_jobs.core.documents import Finding
 from flink_jobs.core.label import Label
 from flink_jobs.kafka.consumer import CommittedReader
@@ -25,7 +31,7 @@ from flink_jobs.settings import REPO_ROOT, Settings
 from flink_jobs.waiting import wait_for
 from tests.integration import jobs
 from tests.integration.api_server import serving
-from tests.integration.case_database import START_MS, add_alert, own_database
+from tests.integration.case_database import START_MS, add_alert, own_database, with_services
 
 pytestmark = pytest.mark.stack
 PREFIX = "case-labels"
@@ -103,3 +109,27 @@ def test_a_verdict_becomes_one_archived_label_although_a_relay_is_killed_between
     found = [document["label_id"] for _, document in jobs.documents_by_key(stack, "labels", PREFIX)]
     assert sorted(found) == sorted([left["outbox_id"], left["outbox_id"], other.id])
     assert transaction == "customer-1-t0"
+
+
+def test_an_approved_change_of_the_rules_is_on_the_control_topic_once(stack: Stack) -> None:
+    jobs.own_topics(stack, f"{PREFIX}-rules")
+    with own_database(stack.settings(), "proposals") as own:
+        settings = own.model_copy(update={"topic_prefix": f"{PREFIX}-rules"})
+        add_account(own.postgres_dsn, "ada", [Role.RULES_EDITOR], by="test")
+        add_account(own.postgres_dsn, "bob", [Role.APPROVER], by="test")
+
+        async def approve(services: Services, _: Opener) -> None:
+            proposals = Proposals(services.database)
+            number = await proposals.propose("user:ada", "r", {"rules": {"velocity": {"threshold": 8.0}}}, "holidays")
+            await proposals.approve("user:bob", "r", number, "yes")
+
+        with_services(settings, LONG_UNDO, approve)
+        with serving(settings, LONG_UNDO):
+            sent = wait_for(
+                lambda: rows(settings, "SELECT control_id FROM api.proposals WHERE sent_at IS NOT NULL"),
+                limit_s=60,
+                what="the control message",
+            )
+    with CommittedReader(stack.settings().broker(), [topic_name(f"{PREFIX}-rules", "control")]) as reader:
+        messages = [parse_control(record.value) for record in reader.read_to_end()]
+    assert [item.control_id for item in messages if isinstance(item, ControlMessage)] == [sent[0]["control_id"]]

@@ -24,7 +24,7 @@ CHROMIUM: Final = shutil.which("chromium")
 AXE: Final = REPO_ROOT / ".tools" / "axe" / "package" / "axe.min.js"
 PAGES: Final = (
     "", "cases/1", "customers?id=customer-0001", "search?q=customer-0001", "feed", "dead-letters", "health", "rules",
-    "models",
+    "models", "rules/propose", "rules/proposals/1",
 )  # fmt: skip
 pytestmark = [
     pytest.mark.stack,
@@ -39,7 +39,8 @@ def settings(database: Stack) -> Iterator[Settings]:
         with psycopg.connect(own.postgres_dsn) as rows:
             for number in range(12):
                 add_customer(rows, f"customer-{number:04}", 1_000.0 + number)
-        add_account(own.postgres_dsn, "ada", [Role.SENIOR], by="test")
+        add_account(own.postgres_dsn, "ada", [Role.SENIOR, Role.RULES_EDITOR], by="test")
+        add_account(own.postgres_dsn, "bob", [Role.APPROVER], by="test")
         yield own
 
 
@@ -141,6 +142,35 @@ def test_new_alerts_appear_in_the_feed_without_a_reload(settings: Settings, page
     with psycopg.connect(settings.postgres_dsn) as connection:
         add_customer(connection, "live-1", 1.0)
     expect(page.locator("#feed")).to_contain_text("live-1", timeout=20_000)
+
+
+def test_a_rule_is_proposed_by_keyboard_and_approved_by_another_person(
+    settings: Settings, browser: Browser, page: Page, login: str
+) -> None:
+    console = login.partition("login")[0]
+    page.goto(f"{console}rules")
+    page.get_by_role("link", name="Propose a change").press("Enter")
+    page.get_by_label("Rule", exact=True).select_option("velocity")
+    page.get_by_label("Fires from").press_sequentially("8")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.type("holiday season")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Proposal 1")
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)  # it is one's own
+    with browser.new_context() as context:
+        other = context.new_page()
+        token = create_token(settings.postgres_dsn, "bob", by="test")
+        other.goto(f"{console}login?token={token}&next=%2Fconsole%2Frules")
+        other.keyboard.press("Enter")
+        expect(other.get_by_role("heading", level=1)).to_have_text("Rules")
+        other.goto(f"{console}rules/propose")
+        expect(other.get_by_role("heading", level=1)).not_to_contain_text("Propose")
+        expect(other.locator("main")).to_contain_text("your roles do not allow this page")
+        other.goto(f"{console}rules/proposals/1")
+        other.get_by_label("Reason of the decision").fill("seen on history")
+        other.get_by_role("button", name="Approve").press("Enter")
+        expect(other.locator("main")).to_contain_text("approved by me: seen on history")
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core: run `tests/lab/bootstrap.sh browser`")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.console.routes import assets, cases, customers, feed, login, operations, rules
+from api.console.routes import assets, cases, customers, feed, login, operations, proposals, rules
 
-ROUTERS: Final = tuple(module.router for module in (assets, login, cases, customers, feed, operations, rules))
+ROUTERS: Final = tuple(
+    module.router for module in (assets, login, cases, customers, feed, operations, rules, proposals)
+)

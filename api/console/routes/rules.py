@@ -1,4 +1,4 @@
-"""The rules in force with their precision, and the models; both are read-only."""
+"""The rules in force with their precision, the proposed changes, and the models."""
 
 from __future__ import annotations
 
@@ -9,24 +9,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.console.guard import requires
 from api.console.pages import page
 from api.console.roles import Permission
+from api.console.routes.proposals import lines_for
 from api.console.sessions import Session
+from api.rules import store
+from api.rules.precision import CONSIDERED, rule_rows
+from api.rules.service import state_of
 from api.services import services_of
-from flink_jobs.core.rules import RULES
 
 router = APIRouter()
 Reader = Annotated[Session, Depends(requires(Permission.RULES_READ))]
-CONSIDERED: Final = 2_000
-_PRECISION: Final = """
-    SELECT reason ->> 'code' AS code, count(*) AS labelled, count(*) FILTER (WHERE label = 'fraud') AS frauds
-    FROM (
-        SELECT a.reasons, l.label FROM raw.alerts a CROSS JOIN LATERAL (
-            SELECT label FROM raw.labels
-            WHERE customer_id = a.customer_id AND transaction_id = a.transaction_id
-            ORDER BY labelled_at_ms DESC, label_id DESC LIMIT 1) AS l
-        ORDER BY a.event_time DESC LIMIT %(limit)s) AS labelled
-    CROSS JOIN LATERAL jsonb_array_elements(labelled.reasons) AS reason
-    GROUP BY 1
-"""
 _CHANGES: Final = """
     SELECT applied_at, revision, outcome, issued_by, reason, detail FROM ops.control_audit
     ORDER BY applied_at_ms DESC, revision DESC LIMIT 20
@@ -43,24 +34,18 @@ _EVENTS: Final = """
 
 @router.get("/rules")
 async def rules(request: Request, session: Reader) -> Response:
-    """Return the rules in force, their precision on labelled alerts, and the latest changes."""
+    """Return the rules in force, their precision on labelled alerts, proposals and the latest changes."""
     services = services_of(request)
     config = services.watch.now.config
-    rows = await services.database.rows(_PRECISION, {"limit": CONSIDERED})
-    precision = {row["code"]: (row["frauds"], row["labelled"]) for row in rows}
-    shown = [
-        {
-            "rule": rule,
-            "setting": config.rules[rule.id],
-            "frauds": precision.get(rule.code.value, (0, 0))[0],
-            "labelled": precision.get(rule.code.value, (0, 0))[1],
-        }
-        for rule in RULES
+    shown = await rule_rows(services.database, config)
+    proposals = [
+        {**row, "state": state_of(row, config.revision), "lines": lines_for(session, row)}
+        for row in await store.latest(services.database)
     ]
     changes = await services.database.rows(_CHANGES, {})
     return page(
         request, "rules", session, rules=shown, config=config, changes=changes, considered=CONSIDERED,
-        is_read=services.watch.is_read,
+        is_read=services.watch.is_read, proposals=proposals,
     )  # fmt: skip
 
 
