@@ -13,11 +13,10 @@ from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.calibration import compile_curve, rarity_curve
-from flink_jobs.core.models.encodings import ENCODING_NAMES
 from flink_jobs.core.models.trees.forest_scorer import compile_score
 from flink_jobs.errors import UserError
 from ml.dataset import FRAUD, UNKNOWN
-from ml.encodings import fit_population
+from ml.encodings import fit_categories, fit_population
 from ml.gradient_boosting import export_boosting
 from ml.isolation_forest import export_forest
 from ml.model_scores import apply_rows, input_rows
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from flink_jobs.core.models.trees.arrays import Arrays
     from ml.dataset import Dataset
     from ml.parameters import TrainingParameters
 
@@ -37,10 +37,8 @@ FOREST_INPUTS: Final = (
 """Inputs of an isolation forest. It cannot weigh them: each input without signal costs precision (docs/adr/0013)."""
 FOREST_FLOORS: Final = {"spend_24h": 0.0, "population_zscore": 0.0}
 """Lowest values on which a forest grows: a small amount is not suspicious, and must not be rare (docs/adr/0013)."""
-BOOSTING_INPUTS: Final = (*FEATURE_NAMES, *ENCODING_NAMES)
-"""Inputs of boosted trees: all of them, because boosting weighs its inputs."""
-MERCHANT_INPUTS: Final = (*BOOSTING_INPUTS, *MERCHANT_RISK_NAMES)
-"""Inputs of boosted trees with the inputs of merchants."""
+BOOSTING_INPUTS: Final = (*FEATURE_NAMES, "population_zscore")
+"""Inputs of boosted trees on any data: boosting weighs its inputs. ``boosting_tables`` returns the further ones."""
 PARITY_ROWS: Final = 2_000
 PARITY_TOLERANCE: Final = 1e-12
 
@@ -116,8 +114,7 @@ def fit_boosting(early: Dataset, parameters: TrainingParameters) -> Fitted:
         raise UserError(
             f"{what}; boosting needs both", "map the label column, lower --label-delay-days, or train a forest"
         )
-    extras = fit_population(early)
-    names = MERCHANT_INPUTS if parameters.merchant_risk else BOOSTING_INPUTS
+    names, extras = boosting_tables(early, parameters)
     model = fit_trees(parameters, input_rows(names, extras, known), fraud)
     return Fitted(
         names,
@@ -125,6 +122,17 @@ def fit_boosting(early: Dataset, parameters: TrainingParameters) -> Fitted:
         learns_labels=True,
         expected=lambda rows: model.predict_proba(rows)[:, 1],
     )
+
+
+def boosting_tables(early: Dataset, parameters: TrainingParameters) -> tuple[tuple[str, ...], Arrays]:
+    """Return the inputs of boosted trees and the tables of these inputs.
+
+    The rank of the category is an input where the rows have categories. The inputs of merchants are the last ones.
+    """
+    categories = fit_categories(early)
+    names = (*BOOSTING_INPUTS, "category_rank") if categories else BOOSTING_INPUTS
+    of_merchants = MERCHANT_RISK_NAMES if parameters.merchant_risk else ()
+    return (*names, *of_merchants), {**fit_population(early), **categories}
 
 
 def fit_trees(

@@ -16,8 +16,7 @@ from sklearn.metrics import average_precision_score
 
 from flink_jobs.errors import UserError
 from ml.dataset import FRAUD, UNKNOWN
-from ml.encodings import fit_population
-from ml.fitting import BOOSTING_INPUTS, fit_trees
+from ml.fitting import boosting_tables, fit_trees
 from ml.model_scores import input_rows
 from ml.parameters import ModelFamily
 from ml.train import training_parts
@@ -62,8 +61,8 @@ def tune(
                 f"the {what} part of the training rows lacks labelled frauds or labelled genuine rows",
                 "leave out --tune-seconds, or give more labels",
             )
-    extras = fit_population(fit)
-    fit_rows, check_rows = (input_rows(BOOSTING_INPUTS, extras, part) for part in (fit, check))
+    names, extras = boosting_tables(fit, parameters)
+    fit_rows, check_rows = (input_rows(names, extras, part) for part in (fit, check))
 
     def objective(trial: optuna.Trial) -> float:
         model = fit_trees(_suggest(trial, parameters), fit_rows, fit.labels == FRAUD)

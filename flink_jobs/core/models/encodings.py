@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_POPULATION_ZSCORE: Final = 20.0
 MAX_KEYS: Final = 1_000
+NO_RANK: Final = -1.0
+"""Value of ``category_rank`` for a transaction without a known category."""
 
 ENCODINGS: Final = (
     FeatureSpec(
@@ -32,14 +34,21 @@ ENCODINGS: Final = (
         "same value: no history is needed; 0 for a currency without training rows",
         "distance of the amount's logarithm from the mean of all customers in this currency",
     ),
+    FeatureSpec(
+        "category_rank", "rank", NO_RANK, MAX_KEYS - 1.0, NO_RANK,
+        f"same value: no history is needed; {NO_RANK:g} without a category, or for one without training rows",
+        "rank of the category by its mean logarithm of the amount, among all customers; 0 is the cheapest category",
+    ),
 )  # fmt: skip
 """The inputs that a model can have besides the features of the stream."""
 ENCODING_NAMES: Final = tuple(spec.name for spec in ENCODINGS)
 ENCODING_NEUTRALS: Final = {spec.name: spec.neutral for spec in ENCODINGS}
 
 POPULATION_KEY, POPULATION_MEAN, POPULATION_STD = "population_key", "population_mean", "population_std"
+CATEGORY_KEY, CATEGORY_RANK = "category_key", "category_rank"
 ENCODING_ARRAYS: Final[tuple[dict[str, np.dtype[np.generic]], ...]] = (
     {POPULATION_KEY: np.dtype("<u4"), POPULATION_MEAN: np.dtype("<f8"), POPULATION_STD: np.dtype("<f8")},
+    {CATEGORY_KEY: np.dtype("<u4"), CATEGORY_RANK: np.dtype("<f8")},
 )
 """The arrays of each encoding, in the order of ``ENCODINGS``: ascending keys, and arrays of the same length."""
 
@@ -56,6 +65,11 @@ def population_key(currency: str) -> int:
     return zlib.crc32(currency.encode())
 
 
+def category_table_key(category: str) -> int:
+    """Return the table key (32 bits) of a category; two of 1,000 categories share one with probability 1 in 8,600."""
+    return zlib.crc32(category.encode())
+
+
 def compile_encoding(name: str, extras: Arrays) -> Callable[[Transaction], float]:
     """Build the function from a transaction to one encoding.
 
@@ -65,8 +79,12 @@ def compile_encoding(name: str, extras: Arrays) -> Callable[[Transaction], float
     group = ENCODING_ARRAYS[ENCODING_NAMES.index(name)]
     if any(array not in extras for array in group):
         raise ModelError(ModelFault.BAD_ARRAYS, f"input {name!r} needs the arrays {', '.join(group)}")
+    return _population(extras) if name == "population_zscore" else _category(extras)
+
+
+def _population(extras: Arrays) -> Callable[[Transaction], float]:
     _check_population(extras)
-    columns = (extras[array].tolist() for array in group)
+    columns = (extras[array].tolist() for array in (POPULATION_KEY, POPULATION_MEAN, POPULATION_STD))
     habits = {key: PopulationHabit(mean, std) for key, mean, std in zip(*columns, strict=True)}
     find = habits.get
 
@@ -79,6 +97,22 @@ def compile_encoding(name: str, extras: Arrays) -> Callable[[Transaction], float
         return max(-MAX_POPULATION_ZSCORE, min(MAX_POPULATION_ZSCORE, zscore))
 
     return population_zscore
+
+
+def _category(extras: Arrays) -> Callable[[Transaction], float]:
+    keys, ranks = np.asarray(extras[CATEGORY_KEY], dtype=np.int64), np.asarray(extras[CATEGORY_RANK], dtype=np.float64)
+    if not 1 <= len(keys) <= MAX_KEYS or len(keys) != len(ranks) or (np.diff(keys) <= 0).any():
+        detail = f"the category table needs 1 to {MAX_KEYS} ascending keys, and a rank for each"
+        raise ModelError(ModelFault.BAD_ARRAYS, detail)
+    if not ((ranks >= 0.0) & (ranks < MAX_KEYS)).all():  # also refuses NaN
+        raise ModelError(ModelFault.BAD_ARRAYS, f"a rank of the category table is not from 0 to {MAX_KEYS - 1}")
+    find = dict(zip(keys.tolist(), ranks.tolist(), strict=True)).get
+
+    def category_rank(transaction: Transaction) -> float:
+        category = transaction.category
+        return NO_RANK if category is None else find(category_table_key(category), NO_RANK)
+
+    return category_rank
 
 
 def _check_population(extras: Arrays) -> None:

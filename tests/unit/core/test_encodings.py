@@ -14,9 +14,13 @@ from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.encodings import (
+    CATEGORY_KEY,
+    CATEGORY_RANK,
+    MAX_KEYS,
     POPULATION_KEY,
     POPULATION_MEAN,
     POPULATION_STD,
+    category_table_key,
     compile_encoding,
     population_key,
 )
@@ -109,3 +113,35 @@ def test_inputs_that_this_program_cannot_compute_are_refused(names: tuple[str, .
     with pytest.raises(ModelError) as caught:
         model(names)
     assert caught.value.reason is ModelFault.FEATURE_MISMATCH
+
+
+def categories(keys: list[int], ranks: list[float]) -> dict[str, Any]:
+    return {CATEGORY_KEY: np.array(keys, dtype="<u4"), CATEGORY_RANK: np.array(ranks, dtype="<f8")}
+
+
+@pytest.mark.parametrize(("category", "rank"), [("travel", 1.0), ("food", 0.0), ("unheard of", -1.0), (None, -1.0)])
+def test_the_rank_of_a_category(category: str | None, rank: float) -> None:
+    ranks = dict(sorted({category_table_key("food"): 0.0, category_table_key("travel"): 1.0}.items()))
+    encode = compile_encoding("category_rank", categories(list(ranks), list(ranks.values())))
+    assert encode(spent(2_000)._replace(category=category)) == rank
+
+
+@pytest.mark.parametrize(
+    "extras",
+    [
+        {},
+        categories([], []),
+        categories([2, 1], [0.0, 1.0]),
+        categories([1, 1], [0.0, 1.0]),
+        categories([1, 2], [0.0]),
+        categories([1], [math.nan]),
+        categories([1], [-1.0]),
+        categories([1], [float(MAX_KEYS)]),
+        categories(list(range(MAX_KEYS + 1)), [0.0] * (MAX_KEYS + 1)),
+    ],
+    ids=["none", "empty", "descending", "doubled", "uneven", "nan", "negative", "too_high", "too_many"],
+)
+def test_an_invalid_table_of_categories_is_refused(extras: dict[str, Any]) -> None:
+    with pytest.raises(ModelError) as caught:
+        compile_encoding("category_rank", extras)
+    assert caught.value.reason is ModelFault.BAD_ARRAYS

@@ -18,7 +18,7 @@ from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 from flink_jobs.core.transaction import Transaction
 from ml.artifact_writer import write_artifact
 from ml.dataset import DAY_MS, FRAUD, GENUINE, UNKNOWN, Dataset, build_dataset
-from ml.fitting import MERCHANT_INPUTS
+from ml.fitting import BOOSTING_INPUTS
 from ml.merchant_risk import risk_column, with_merchant_risk
 from ml.model_scores import input_rows, score_rows
 from ml.parameters import ModelFamily, TrainingParameters
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BOOSTING = TrainingParameters(kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, merchant_risk=True)
+INPUTS = (*BOOSTING_INPUTS, *MERCHANT_RISK_NAMES)
 PROVENANCE = Provenance("cards.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -97,14 +98,14 @@ def test_a_row_without_a_merchant_gets_neutral_values(rows: Dataset) -> None:
 def test_a_model_takes_the_inputs_of_merchants_and_the_digest_of_the_rows_covers_them(
     rows: Dataset, whole: Dataset, model: TrainedModel
 ) -> None:
-    assert model.manifest.feature_names == MERCHANT_INPUTS
+    assert model.manifest.feature_names == INPUTS
     assert model.manifest.parameters["merchant_risk"] is True
     assert set(MERCHANT_RISK_NAMES) <= set(model.manifest.neutral_values)
     scores = score_rows(build_model(model.manifest, model.arrays, OFFLINE_FEATURES), whole)
     assert (scores[whole.labels == FRAUD].mean()) > scores[whole.labels == GENUINE].mean()
     assert rows.digest() != whole.digest()
     with pytest.raises(ValueError, match="with_merchant_risk"):
-        input_rows(MERCHANT_INPUTS, model.arrays.extras, rows)
+        input_rows(INPUTS, model.arrays.extras, rows)
 
 
 def test_the_stream_refuses_a_model_with_inputs_of_merchants(model: TrainedModel, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_boosting_learns_from_labels_and_records_their_number() -> None:
     one, other = trained(1_000, BOOSTED), trained(1_000, BOOSTED)
     assert one.arrays.digest() == other.arrays.digest()
     manifest = one.manifest
-    assert (manifest.kind, manifest.feature_names) == ("gradient_boosting", BOOSTING_INPUTS)
+    assert (manifest.kind, manifest.feature_names) == ("gradient_boosting", (*BOOSTING_INPUTS, "category_rank"))
     assert manifest.training_data.labelled_rows == manifest.training_data.rows == 700
     assert manifest.metrics["roc_auc"] > 0.95
     assert "max_samples" not in manifest.parameters
