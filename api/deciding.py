@@ -177,7 +177,7 @@ class Decider:
                 **reply,
                 "transaction_id": transaction.transaction_id,
                 "customer_id": transaction.customer_id,
-                "action": policy.action_of(score, is_alert=is_alert, settings=self._settings),
+                "action": policy.action_of(score, is_alert=is_alert, settings=self._settings, codes=reply["reasons"]),
                 "decided_by": "job",
                 "reasons": [Reason(code=code, text=policy.in_words(code)) for code in reply["reasons"]],
                 "request_id": request_id,

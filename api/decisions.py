@@ -107,7 +107,8 @@ class Decisions:
         return [Transaction(**row) for row in reversed(rows)]
 
     def _decision(self, row: Mapping[str, Any]) -> Decision:
-        action = action_of(row["score"], is_alert=row["is_alert"], settings=self._settings)
+        codes = {reason["code"] for reason in row["reasons"]}
+        action = action_of(row["score"], is_alert=row["is_alert"], settings=self._settings, codes=codes)
         return Decision.model_validate({**row, "action": action, "reasons": reasons_of(row["reasons"])})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -28,6 +28,9 @@ WORDS: Final[Mapping[str, str]] = {
     ReasonCode.IMPOSSIBLE_TRAVEL: "too far from the previous transaction for the time between them",
     ReasonCode.BLACKLISTED: "the customer, merchant or country is on a blacklist",
     ReasonCode.MODEL_ANOMALY: "the model gives a high score",
+    ReasonCode.ACCOUNT_BLOCKED: "an analyst or a payment system blocked the customer",
+    ReasonCode.ACCOUNT_ALLOWED: "an analyst allowed the customer's transactions: no alert",
+    ReasonCode.ACCOUNT_WATCHED: "an analyst has the customer's transactions reviewed",
 }
 """Each reason code in words."""
 
@@ -48,10 +51,19 @@ def in_words(code: str) -> str:
     return WORDS.get(code, code)
 
 
-def action_of(score: float, *, is_alert: bool, settings: ApiSettings) -> Action:
-    """Return the action for a score; an alert is reviewed at least, whatever the thresholds of the API."""
+def action_of(score: float, *, is_alert: bool, settings: ApiSettings, codes: Container[str] = frozenset()) -> Action:
+    """Return the action for a score; an alert is reviewed at least, whatever the thresholds of the API.
+
+    An action on the account goes before the score: a block declines, an allow approves, a watch reviews at least.
+    """
+    if ReasonCode.ACCOUNT_BLOCKED in codes:
+        return Action.DECLINE
+    if ReasonCode.ACCOUNT_ALLOWED in codes:
+        return Action.APPROVE
     if score >= settings.decline_from:
         return Action.DECLINE
+    if ReasonCode.ACCOUNT_WATCHED in codes:
+        return Action.REVIEW
     return Action.REVIEW if is_alert or score >= settings.review_from else Action.APPROVE
 
 

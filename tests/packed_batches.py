@@ -7,6 +7,7 @@ from struct import pack, unpack_from
 from typing import NamedTuple
 
 from flink_jobs.core.parsing.source_record import SourceRecord
+from tests.packed_records import flag_of
 
 
 class Answer(NamedTuple):
@@ -22,11 +23,7 @@ def pack_line(record: SourceRecord) -> bytes:
     """Return a record as the Java source packs it."""
     fields = (str(record.partition), str(record.offset), record.timestamp, record.headers, record.routing_key)
     head = "".join(f"{field}\n" for field in fields).encode()
-    if record.payload is None:
-        return head + b"N"
-    whole = record.whole
-    flag = "V" if whole is None else f"L{whole.length}\n{whole.sha256}\n"
-    return head + flag.encode() + record.payload
+    return head + flag_of(record).encode() + (record.payload or b"")
 
 
 def pack_batch(records: Sequence[SourceRecord], states: Sequence[bytes | None]) -> bytes:

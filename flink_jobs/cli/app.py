@@ -65,6 +65,7 @@ COMMANDS = {
         "flink_jobs.cli.experiment_commands", "app", "Test a challenger model on a share of the customers.", DATA
     ),
     "label": Lazy("flink_jobs.cli.label_command", "label", "Label transactions as fraud or genuine.", DATA),
+    "account": Lazy("flink_jobs.cli.account_commands", "app", "Block, allow or watch a customer.", DATA),
     "explain": Lazy("flink_jobs.cli.explain_command", "explain", "Explain the decision on one transaction.", DATA),
     "control": Lazy(
         "flink_jobs.cli.control_commands", "app", "Change rules, thresholds and blacklists without restart.", DATA

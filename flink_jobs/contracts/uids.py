@@ -16,6 +16,7 @@ AUDIT_SINK: Final = "audit-sink"
 CONTROL_SINK: Final = "control-sink"
 ALERTS_AT_ONCE_SINK: Final = "alerts-at-once-sink"
 REPLIES_SINK: Final = "replies-sink"
+ACTIONS_SOURCE: Final = "user-actions-source"
 
 DETECT_UIDS: Final = (
     TRANSACTIONS_SOURCE,
@@ -28,6 +29,7 @@ DETECT_UIDS: Final = (
     CONTROL_SINK,
     ALERTS_AT_ONCE_SINK,
     REPLIES_SINK,
+    ACTIONS_SOURCE,
 )
 
 ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels")

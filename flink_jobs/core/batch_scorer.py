@@ -34,6 +34,7 @@ class BatchScorer:
         evaluator: TransactionEvaluator,
         recent: RecentStates,
         *,
+        actions_topic: str = "",
         load: Callable[[bytes], bytes | None],
         read: Callable[[int], bytes | None],
         handle: Handle,
@@ -48,6 +49,7 @@ class BatchScorer:
             topic: the transactions topic, for the coordinates of the records.
             evaluator: the evaluator.
             recent: its cache of decoded states.
+            actions_topic: the topic of actions on accounts.
             load: returns a state from the bytes in the backend.
             read: returns the state of the customer of a record of this batch, which was not sent.
             handle: handles an outcome that is not ordinary; gets the record, the outcome and the time in ms.
@@ -57,6 +59,7 @@ class BatchScorer:
             stopwatch_ns: a monotonic clock, ns.
         """
         self._topic = topic
+        self._actions_topic = actions_topic
         self._evaluator = evaluator
         self._recent = recent
         self._load = load
@@ -83,7 +86,7 @@ class BatchScorer:
         Raises:
             RuntimeError: a record could not be processed; the message names it.
         """
-        records, states = unpack_batch(batch, self._topic)
+        records, states = unpack_batch(batch, self._topic, self._actions_topic)
         newest: dict[str, bytes] = {}
         forgotten: list[int] = []
         self._outputs, self._messages, self.scores, self.letters = [], [], [], {}

@@ -19,7 +19,7 @@ from struct import pack, unpack_from
 from flink_jobs.core.parsing.source_record import SourceRecord, unpack_line
 
 
-def unpack_batch(batch: bytes, topic: str) -> tuple[list[SourceRecord], list[bytes | None]]:
+def unpack_batch(batch: bytes, topic: str, actions_topic: str = "") -> tuple[list[SourceRecord], list[bytes | None]]:
     """Return the records of a batch, and the stored state of each: empty without one, ``None`` if it was not sent."""
     size: int = unpack_from("<i", batch)[0]
     lengths: tuple[int, ...] = unpack_from(f"<{2 * size}i", batch, 4)
@@ -28,7 +28,7 @@ def unpack_batch(batch: bytes, topic: str) -> tuple[list[SourceRecord], list[byt
     states: list[bytes | None] = []
     for index in range(size):
         end = at + lengths[2 * index]
-        records.append(unpack_line(batch[at:end], topic))
+        records.append(unpack_line(batch[at:end], topic, actions_topic))
         length = lengths[2 * index + 1]
         at = end + max(length, 0)
         states.append(None if length < 0 else batch[end:at])

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal, NotRequired, TypedDict
 
+from flink_jobs.core.accounts.document import AccountAction, ActionScope
 from flink_jobs.core.reasons import Disposition, PipelineStage
 
 
@@ -80,10 +81,21 @@ class SourceDocument(TypedDict):
     offset: int
 
 
-class DecisionDocument(TypedDict):
-    """The decision on one transaction (contract ``decisions`` v2)."""
+class AppliedActionDocument(TypedDict):
+    """An action on the account that applied to a decision."""
 
-    schema_version: Literal[2]
+    action_id: str
+    action: AccountAction
+    scope: ActionScope
+    rule: str | None
+    expires_at_ms: int
+
+
+class DecisionDocument(TypedDict):
+    """The decision on one transaction (contract ``decisions`` v3)."""
+
+    schema_version: Literal[2, 3]
+    """3 exactly with ``actions``: a decision without an action is the same as in version 2."""
     transaction_id: str
     customer_id: str
     event_time_ms: int
@@ -113,6 +125,8 @@ class DecisionDocument(TypedDict):
     config_revision: int
     out_of_order_ms: int
     source: SourceDocument
+    actions: NotRequired[list[AppliedActionDocument]]
+    """The actions on the account that applied, the deciding one first."""
 
 
 class AlertDocument(TypedDict):

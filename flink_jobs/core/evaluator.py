@@ -34,6 +34,9 @@ own (default window); the last 32 are remembered however old they are. After tha
 ``alert_id`` and ``dlq_id`` depend on the transaction or the record alone, so a replay after a failure writes the same
 ids and an idempotent consumer keeps one document.
 
+**Actions on accounts.** A record that is an action (block, allow, watch, suppress a rule, clear) changes the customer's
+state and nothing else. It produces no decision, so it is not part of the ledger. An invalid action becomes an incident.
+
 **Model faults.** A model that raises, returns an invalid score or takes too long costs the decision its model score,
 never the transaction: the rules score it and the decision is marked ``degraded`` (see ``models.lineup``).
 
@@ -44,6 +47,9 @@ thousands of transactions a week cost one scan of a byte each, and one copy of 8
 
 from collections.abc import Callable
 
+from flink_jobs.core.accounts.effects import add_actions, without_suppressed
+from flink_jobs.core.accounts.records import TOO_MANY_ACTIONS, readable_action, refused_action
+from flink_jobs.core.accounts.standing import AccountActions, ActionChange, Entry
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.experiment import Experiment
 from flink_jobs.core.currencies import major_amount
@@ -52,8 +58,8 @@ from flink_jobs.core.decision import Opinion, ShadowScore, build_alert, build_de
 from flink_jobs.core.features.vector import FeatureVector, extract_features, surprise_of
 from flink_jobs.core.models.lineup import Lineup, Model
 from flink_jobs.core.models.slot import NO_OPINION
-from flink_jobs.core.outcome import DeadLetter, Outcome, StoppedExperiment
-from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.outcome import ActionOutcome, DeadLetter, Outcome, StoppedExperiment
+from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload
 from flink_jobs.core.parsing.transactions import WIRE_FORMATS, oversize
 from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
@@ -119,8 +125,10 @@ class TransactionEvaluator:
         Raises:
             Exception: only what ``read_state`` raises, and ``UnsavedStateLost`` of a deferred cache of states.
         """
+        if record.whole is not None:
+            return self._unusual(record, record.whole, read_state, now_ms)
         try:
-            transaction = self._parse(record.payload, now_ms) if record.whole is None else oversize(record.whole.length)
+            transaction = self._parse(record.payload, now_ms)
         except Exception as error:  # noqa: BLE001 - no record may stop the job
             return rejected_by_error(record, PipelineStage.PARSE, error, (), now_ms)
         if isinstance(transaction, Rejection):
@@ -149,6 +157,47 @@ class TransactionEvaluator:
             self._give_back(transaction.customer_id, known)
             return rejected_by_error(record, stage, error, letters, now_ms)
 
+    def _unusual(
+        self, record: SourceRecord, whole: WholePayload, read_state: Callable[[], bytes | None], now_ms: int
+    ) -> Outcome:
+        """Return the outcome of a record that is no ordinary transaction: an action, or an oversized payload."""
+        if not whole.is_action:
+            problem = oversize(whole.length)
+            return rejected(record, problem.reason, PipelineStage.PARSE, problem.detail, now_ms)
+        try:
+            action = readable_action(record, whole, now_ms)
+            if isinstance(action, str):
+                return refused_action(record, PipelineStage.PARSE, action, now_ms)
+            entry = action.entry()
+        except Exception as error:  # noqa: BLE001 - no record may stop the job
+            return refused_action(record, PipelineStage.PARSE, f"{type(error).__name__}: a defect of the job", now_ms)
+        if action.customer_id != record.routing_key:
+            return refused_action(record, PipelineStage.ROUTE, _KEY_MISMATCH, now_ms)
+        return self._act(record, entry, read_state, now_ms)
+
+    def _act(self, record: SourceRecord, entry: Entry, read_state: Callable[[], bytes | None], now_ms: int) -> Outcome:
+        """Add an action to the state of its customer, who may have no other state."""
+        customer_id, recent = record.routing_key, self._recent
+        known = None if recent is None else recent.take(customer_id, now_ms)
+        blob = read_state() if known is None else None
+        letters: tuple[DeadLetter, ...] = ()
+        try:
+            state = CustomerFraudState(blob) if known is None else known
+        except StateCorrupt as damage:
+            state = CustomerFraudState()
+            letters = (incident(record, DeadLetterReason.STATE_CORRUPT, PipelineStage.STATE, str(damage), now_ms),)
+        except StateVersionUnsupported as problem:
+            return refused_action(record, PipelineStage.STATE, str(problem), now_ms)
+        actions, change = (state.actions or AccountActions()).with_action(entry, now_ms)
+        if change is not ActionChange.APPLIED:
+            self._give_back(customer_id, known)
+            if change is ActionChange.TOO_MANY:
+                return refused_action(record, PipelineStage.STATE, TOO_MANY_ACTIONS, now_ms)
+            return Outcome(customer_id=customer_id, account_action=ActionOutcome.OUTDATED)
+        state.actions = actions
+        stored = state.to_bytes() if recent is None else recent.keep(customer_id, state, now_ms)
+        return Outcome(stored, letters=letters, customer_id=customer_id, account_action=ActionOutcome.APPLIED)
+
     def _give_back(self, customer_id: str, known: CustomerFraudState | None) -> None:
         """Put a state that came from the cache back, unless it may be half changed."""
         is_changing, self._is_changing = self._is_changing, False
@@ -171,6 +220,10 @@ class TransactionEvaluator:
         amount = major_amount(transaction.amount_minor, transaction.currency)
         features = extract_features(state, transaction, amount, self._is_blacklisted)
         verdict = self._rules.evaluate(features)
+        standing = None if state.actions is None else state.actions.at(transaction)
+        suppressed: tuple[Entry, ...] = ()
+        if standing is not None:
+            verdict, suppressed = without_suppressed(verdict, standing)
         lineup = self.lineup
         opinion, slot, is_trial = lineup.ask(features, transaction)
         score = blend(verdict, opinion.ml_score, self.config.alpha)
@@ -179,6 +232,8 @@ class TransactionEvaluator:
         latest = state.last_event_time_ms
         behind = 0 if latest is None else max(0, latest - transaction.event_time_ms)
         decision = build_decision(transaction, features, verdict, opinion, score, self.config, record, behind, now_ms)
+        if standing is not None:
+            add_actions(decision, standing, suppressed)
         is_alert = decision["is_alert"]
         alert = None
         if is_alert:

@@ -1,5 +1,6 @@
 """The outcome of one record: what the step gives back to its caller."""
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from flink_jobs.core.control.experiment import Experiment
@@ -18,6 +19,15 @@ class DeadLetter(NamedTuple):
     body: str
 
 
+class ActionOutcome(StrEnum):
+    """What became of a record with an action on an account."""
+
+    APPLIED = "applied"
+    OUTDATED = "outdated"
+    """It came before, or a newer action came before it: nothing changed."""
+    REJECTED = "rejected"
+
+
 class StoppedExperiment(NamedTuple):
     """An experiment that its guard has just stopped in this subtask."""
 
@@ -26,7 +36,10 @@ class StoppedExperiment(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The outcome of one record: either ``decision`` is set, or ``letters`` ends with the record's own dead letter."""
+    """The outcome of one record: either ``decision`` is set, or ``letters`` ends with the record's own dead letter.
+
+    The outcome of an action on an account has ``account_action`` instead.
+    """
 
     state: bytes | None = None
     """The customer's new state; ``None`` leaves the stored state unchanged. Empty if ``RecentStates`` is deferred."""
@@ -45,3 +58,4 @@ class Outcome(NamedTuple):
     notices: tuple[Notice, ...] = ()
     """Model faults during this step."""
     stopped: StoppedExperiment | None = None
+    account_action: ActionOutcome | None = None

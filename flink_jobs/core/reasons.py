@@ -5,6 +5,7 @@ table is the word that an engineer finds in the code. Values are append-only.
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class ReasonCode(StrEnum):
@@ -16,6 +17,20 @@ class ReasonCode(StrEnum):
     IMPOSSIBLE_TRAVEL = "IMPOSSIBLE_TRAVEL"
     BLACKLISTED = "BLACKLISTED"
     MODEL_ANOMALY = "MODEL_ANOMALY"
+    # actions on the account; they contribute nothing to the score
+    ACCOUNT_BLOCKED = "ACCOUNT_BLOCKED"
+    ACCOUNT_ALLOWED = "ACCOUNT_ALLOWED"
+    ACCOUNT_WATCHED = "ACCOUNT_WATCHED"
+
+
+ACCOUNT_REASONS: Final = frozenset(
+    {
+        ReasonCode.ACCOUNT_BLOCKED,
+        ReasonCode.ACCOUNT_ALLOWED,
+        ReasonCode.ACCOUNT_WATCHED,
+    }
+)
+"""Codes of actions on the account; all other codes are parts of the score."""
 
 
 class Disposition(StrEnum):
@@ -76,6 +91,8 @@ class DeadLetterReason(StrEnum):
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     MODEL_CUT_OFF = "MODEL_CUT_OFF"
     EXPERIMENT_STOPPED = "EXPERIMENT_STOPPED"
+    # an action on an account, stages parse, route and state
+    ACTION_INVALID = "ACTION_INVALID"
     # stage archive
     ROW_REFUSED = "ROW_REFUSED"
     LABEL_INVALID = "LABEL_INVALID"

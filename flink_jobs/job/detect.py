@@ -26,6 +26,7 @@ def topics(settings: Settings) -> Topics:
     return Topics(
         transactions=name["transactions"],
         control=name["control"],
+        actions=name["user-actions"],
         outputs={output.topic: name[output.topic] for output in OUTPUTS},
     )
 
@@ -58,6 +59,7 @@ def detector_settings(settings: Settings) -> DetectorSettings:
     return DetectorSettings(
         transactions_topic=names.transactions,
         control_topic=names.control,
+        actions_topic=names.actions,
         replies_topic=replies.name,
         reply_routes=keys_of_partitions(replies.partitions),
         model_dir=str(settings.model_dir.resolve()),

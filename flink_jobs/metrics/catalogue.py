@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from flink_jobs.core.models.slot import Role
-from flink_jobs.core.reasons import DeadLetterReason, ReasonCode
+from flink_jobs.core.reasons import ACCOUNT_REASONS, DeadLetterReason, ReasonCode
 
 FLINK_OPERATOR_PREFIX: Final = "flink_taskmanager_job_task_operator_"
 
@@ -67,7 +67,7 @@ DECISIONS: Final = _counter("decisions", "decisions", "transactions scored")
 ALERTS: Final = _counter("alerts", "alerts", "decisions with a score at or above the alert threshold")
 ALERT_REASONS: Final = _counter(
     "alert_reasons", "alerts", "alerts by reason code; one alert can have several reason codes",
-    "reason", tuple(ReasonCode),
+    "reason", tuple(code for code in ReasonCode if code not in ACCOUNT_REASONS),
 )  # fmt: skip
 DEAD_LETTERS: Final = _counter(
     "dead_letters", "dead letters", "dead letters by reason, duplicates and incidents included",
@@ -96,6 +96,9 @@ EXPERIMENT_STOPS: Final = _counter(
 )
 CONTROL_MESSAGES: Final = _counter(
     "control_messages", "messages", "control messages by outcome", "outcome", ("applied", "rejected", "duplicate")
+)
+ACCOUNT_ACTIONS: Final = _counter(
+    "account_actions", "actions", "actions on accounts by outcome", "outcome", ("applied", "outdated", "rejected")
 )
 CONFIG_REVISION: Final = _gauge("config_revision", "revision", "revision of the configuration in force")
 SCORE: Final = _histogram("score", "score 0-1", "scores of decisions", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
@@ -133,7 +136,7 @@ DETECTOR_METRICS: Final = (
     RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
     MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
     CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, REPLIES,
-    REPLY_FAULTS, REPLY_LATENCY_MS, STATE_BYTES,
+    REPLY_FAULTS, REPLY_LATENCY_MS, STATE_BYTES, ACCOUNT_ACTIONS,
 )  # fmt: skip
 """Metrics of the detector job."""
 

@@ -29,16 +29,21 @@ def currency_units() -> str:
 
 
 def reason_codes() -> str:
-    """Return every reason code with its rule, as CSV; the reason of the model has no rule."""
+    """Return every reason code with its rule, as CSV; the model and actions on accounts have no rule."""
     rules = {rule.code: rule for rule in RULES}
     rows = [
-        (code.value, rules[code].id, rules[code].rationale)
-        if code in rules
-        else (code.value, "", "The model finds the transaction unlike the customer's past.")
+        (code.value, rules[code].id, rules[code].rationale) if code in rules else (code.value, "", _WITHOUT_RULE[code])
         for code in ReasonCode
     ]
     return _csv(("reason_code", "rule_id", "rationale"), rows)
 
+
+_WITHOUT_RULE: Final = {
+    ReasonCode.MODEL_ANOMALY: "The model finds the transaction unlike the customer's past.",
+    ReasonCode.ACCOUNT_BLOCKED: "A person or a payment system blocked the customer; adds nothing to the score.",
+    ReasonCode.ACCOUNT_ALLOWED: "A person allowed the customer, so there is no alert; adds nothing to the score.",
+    ReasonCode.ACCOUNT_WATCHED: "A person watches the customer; adds nothing to the score.",
+}
 
 SEEDS: Final = {"currency_units.csv": currency_units, "reason_codes.csv": reason_codes}
 

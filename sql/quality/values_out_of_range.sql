@@ -1,4 +1,4 @@
--- Check: scores and thresholds of the day are 0 to 1, amounts are 0 or more, and alerts are at or above the threshold.
+-- Check: scores and thresholds of the day are 0 to 1, amounts are 0 or more, alerts are the scores from the threshold on.
 -- Severity: error
 select
     customer_id,
@@ -15,5 +15,7 @@ where
         or ml_score not between 0 and 1
         or threshold not between 0 and 1
         or amount_minor < 0
-        or is_alert <> (score >= threshold)
+        or (is_alert and score < threshold)
+        -- An analyst can allow a customer: then a score at the threshold is no alert.
+        or (score >= threshold and not is_alert and not reasons @> '[{"code": "ACCOUNT_ALLOWED"}]')
     )

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flink_jobs.core.accounts.document import UserActionDocument
 from flink_jobs.core.control.audit import build_audit_record, encode_audit_record
 from flink_jobs.core.control.experiment import Experiment
 from flink_jobs.core.control.messages import end_of_experiment, parse_control
@@ -48,6 +49,7 @@ TYPES = {
     "control": ControlDocument,
     "labels": LabelDocument,
     "replies": ReplyDocument,
+    "user-actions": UserActionDocument,
 }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flink_jobs.contracts.topic_contracts import TopicContract
 
-TOPICS = ("alerts", "audit", "control", "decisions", "dlq", "labels", "replies", "transactions")
+TOPICS = ("alerts", "audit", "control", "decisions", "dlq", "labels", "replies", "transactions", "user-actions")
 RELEASED = Path(__file__).parent / "released_schemas.yaml"
 DAY_MS = 24 * 3600 * 1000
 # The topic configs that a contract may set: a misspelt one would be refused by the broker only at creation.

@@ -20,6 +20,7 @@ from flink_jobs.job.detector.operator import FraudDetectorFunction
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.traffic.faults import FaultPlan, with_faults
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
+from tests.account_samples import ACTIONS_TOPIC, action, action_record
 from tests.packed_batches import pack_line
 from tests.strategies import TOPIC
 from tests.unit.job.samples import CONTROL_TOPIC, SENT_AT, control
@@ -38,6 +39,7 @@ def detector_settings(models: Path) -> DetectorSettings:
     return DetectorSettings(
         transactions_topic=TOPIC,
         control_topic=CONTROL_TOPIC,
+        actions_topic=ACTIONS_TOPIC,
         replies_topic="streamflow.replies",
         reply_routes=("a", "b"),
         are_alerts_at_once=True,
@@ -82,12 +84,18 @@ def _routing_key(value: bytes | None, offset: int) -> str:
 
 
 def with_control(records: list[SourceRecord]) -> Iterator[SourceRecord]:
-    """Yield the records with control messages between them; the last message is refused."""
+    """Yield the records with control messages and actions between them; the last control message is refused."""
     for number, record in enumerate(records):
         if number in CONTROL_AT:
             yield control({"alert_threshold": 0.3 + number / 10_000}, f"ctl-{number}", offset=number)
         if number == 2 * len(records) // 3:
             yield control({"alert_threshold": 7}, "ctl-refused", offset=number)
+        if number % 40 == 7:
+            yield action_record(
+                action(("block", "allow", "watch", "clear")[number // 40 % 4], record.routing_key), offset=number
+            )
+        if number % 400 == 9:
+            yield action_record(b"{", offset=number)
         yield record
 
 

@@ -43,7 +43,8 @@ def build_dlq_record(
     """
     payload = record.payload or b""
     kept = payload[:MAX_PAYLOAD_KEPT_BYTES]
-    length, digest = record.whole or (len(payload), sha256(payload).hexdigest())
+    whole = record.whole
+    length, digest = (len(payload), sha256(payload).hexdigest()) if whole is None else (whole.length, whole.sha256)
     text: str | None = None
     encoding: PayloadEncoding = "utf-8"
     if record.payload is not None:

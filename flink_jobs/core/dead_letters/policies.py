@@ -72,6 +72,7 @@ REDRIVE_POLICIES: Final[dict[Reason, RedrivePolicy]] = {
     Reason.MODEL_UNAVAILABLE: _ALREADY_SCORED,
     Reason.MODEL_CUT_OFF: _ALREADY_SCORED,
     Reason.EXPERIMENT_STOPPED: _ALREADY_SCORED,
+    Reason.ACTION_INVALID: RedrivePolicy(RedriveMethod.NEVER, "send a new action"),
     Reason.ROW_REFUSED: RedrivePolicy(
         RedriveMethod.ROW, "fix the table or the message; consumers of the topic have the message already"
     ),

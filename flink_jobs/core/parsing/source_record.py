@@ -8,7 +8,8 @@ values to the first 256 code points and back without loss.
 
 ``flag`` is ``V`` for a record with a value, ``N`` for a tombstone, and ``L`` for an oversized value. For ``L``,
 ``length LF SHA-256 LF beginning`` replace the payload: with a small heap, Flink needs hours to pass 50 MB from one task
-to the next. ``headers`` is empty or a JSON object of base64 values. ``key`` is the key by which Flink routed.
+to the next. A record of the topic of actions on accounts has its flag in small letters. ``headers`` is empty or a JSON
+object of base64 values. ``key`` is the key by which Flink routed.
 
 A producer controls the key, so the source must replace line feeds in it *before* it routes: otherwise a producer could
 write the first bytes of the payload with its key. No customer id has a line feed, so such a record is rejected as
@@ -17,6 +18,7 @@ write the first bytes of the payload with its key. No customer id has a line fee
 
 from base64 import b64encode
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 import orjson
@@ -29,12 +31,14 @@ _seconds: dict[str, int | None] = {}
 
 
 class WholePayload(NamedTuple):
-    """Length and digest of a payload of which only the beginning was passed on."""
+    """Length and digest of the whole payload, of a record that is no ordinary transaction."""
 
     length: int
     """In bytes."""
     sha256: str
     """In hexadecimal."""
+    is_action: bool = False
+    """The record is an action on an account; its payload is complete if it has this length."""
 
 
 class SourceRecord(NamedTuple):
@@ -49,7 +53,7 @@ class SourceRecord(NamedTuple):
     routing_key: str
     topic: str
     whole: WholePayload | None = None
-    """Set where ``payload`` is only the beginning of the value."""
+    """Set where ``payload`` is only the beginning of the value, and for every action on an account."""
 
     @property
     def timestamp_ms(self) -> int | None:
@@ -99,19 +103,27 @@ def _time_ms(text: str) -> int | None:
         return None
 
 
-def unpack_line(line: bytes, topic: str) -> SourceRecord:
+def unpack_line(line: bytes, topic: str, actions_topic: str = "") -> SourceRecord:
     """Return the record from the bytes that Java's source packed: the same fields, the text ones in UTF-8.
+
+    Args:
+        line: the packed bytes.
+        topic: the topic of records whose flag is a capital letter.
+        actions_topic: the topic of the others.
 
     Raises:
         ValueError: a field is missing or no UTF-8; this is a defect of the topology, not of the data.
     """
     partition, offset, timestamp, headers, routing_key, value = line.split(b"\n", 5)
-    flag, payload, whole = value[:1], value[1:], None
-    if flag == b"L":
-        length, digest, payload = payload.split(b"\n", 2)
-        whole = WholePayload(int(length), digest.decode())
+    flag = value[:1]
+    payload: bytes | None = value[1:]
+    whole: WholePayload | None = None
+    if flag != b"V":
+        payload, whole = _unusual(flag, value[1:])
+        if flag.islower():
+            topic = actions_topic
     return SourceRecord(
-        None if flag == b"N" else payload,
+        payload,
         int(partition),
         int(offset),
         timestamp.decode(),
@@ -122,16 +134,29 @@ def unpack_line(line: bytes, topic: str) -> SourceRecord:
     )
 
 
-def unpack_record(line: str, topic: str) -> SourceRecord:
-    """Return the record from the string that the source packed.
+def unpack_record(line: str, topic: str, actions_topic: str = "") -> SourceRecord:
+    """Return the record from the string that the source packed; ``unpack_line`` describes the topics.
 
     Raises:
         ValueError: a field is missing; this is a defect of the topology, not of the data.
     """
     partition, offset, timestamp, headers, routing_key, value = line.split("\n", 5)
-    flag, text, whole = value[:1], value[1:], None
-    if flag == "L":
-        length, digest, text = text.split("\n", 2)
-        whole = WholePayload(int(length), digest)
-    payload = text.encode("latin-1") if flag == "V" or whole is not None else None
+    flag = value[:1]
+    payload: bytes | None = value[1:].encode("latin-1")
+    whole: WholePayload | None = None
+    if flag != "V":
+        payload, whole = _unusual(flag.encode("latin-1"), value[1:].encode("latin-1"))
+        if flag.islower():
+            topic = actions_topic
     return SourceRecord(payload, int(partition), int(offset), timestamp, headers, routing_key, topic, whole)
+
+
+def _unusual(flag: bytes, value: bytes) -> tuple[bytes | None, WholePayload | None]:
+    """Return the payload of a record without the flag ``V``, and what is known about the whole payload."""
+    is_action = flag.islower()
+    kind = flag.upper()
+    if kind == b"L":
+        length, digest, beginning = value.split(b"\n", 2)
+        return beginning, WholePayload(int(length), digest.decode(), is_action)
+    whole = WholePayload(len(value), sha256(value).hexdigest(), is_action) if is_action else None
+    return (None if kind == b"N" else value), whole

@@ -13,6 +13,9 @@ the number of transactions. Version 3 puts the older ids before the body of vers
 
 The ids come first because the checksum can then continue from the checksum of the ids, which is kept up to date with
 every id. So the cost of encoding thousands of ids is one copy.
+
+Version 4 is written only for a customer with actions on the account. Its body is the actions (``accounts.standing``),
+then all bytes of the state in version 3. All other customers keep version 3, which earlier releases read.
 """
 
 import math
@@ -22,6 +25,7 @@ import zlib
 from array import array
 from typing import Final
 
+from flink_jobs.core.accounts.standing import MAX_ACTION_BYTES, read_actions
 from flink_jobs.core.features.table import USUAL_SURPRISE
 from flink_jobs.core.state.category_habits import MAX_CATEGORIES, CategoryHabits, log_amount
 from flink_jobs.core.state.fields import HOUR, ID, MARK, MAX_CURRENCIES, RING_CAPACITY, TIME, StateFields
@@ -29,6 +33,9 @@ from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, ID_BYTES, PAGE_BYTES
 from flink_jobs.core.state.running_stats import RunningStats
 
 STATE_VERSION: Final = 3
+"""Version of a state without actions on the account."""
+NEWEST_VERSION: Final = 4
+"""Version of a state with them, the newest one that this release reads."""
 _NEVER: Final = -(2**63)
 
 _HEADER: Final = struct.Struct("<BI")
@@ -57,13 +64,15 @@ if sys.byteorder != "little":  # pragma: no cover - no big-endian machine to tes
 
 
 def max_state_bytes(window: DuplicateWindow) -> int:
-    """Return the largest size of a state under a window, in bytes."""
+    """Return the largest size of a state under a window, in bytes; ``ACTIONS_BYTES`` more with actions."""
     older = window.transactions - RING_CAPACITY
     if older <= 0:
         return MAX_BYTES_WITHOUT_OLDER
     return MAX_BYTES_WITHOUT_OLDER + (older + SLACK) * ID_BYTES + (window.days + 2) * PAGE_BYTES
 
 
+ACTIONS_BYTES: Final = _HEADER.size + MAX_ACTION_BYTES
+"""Most bytes that the actions on an account add to a state."""
 MAX_STATE_BYTES: Final = max_state_bytes(DEFAULT_WINDOW)
 """Largest size of a state under the default window, in bytes."""
 
@@ -81,7 +90,15 @@ class StateVersionUnsupported(StateError):  # noqa: N818 - same
 
 
 def encode(state: StateFields) -> bytes:
-    """Encode as the current version, in at most ``max_state_bytes`` of the window."""
+    """Encode in at most ``max_state_bytes`` of the window, and ``ACTIONS_BYTES`` more for a customer with actions."""
+    actions = state.actions
+    if actions is None:
+        return _encode_v3(state)
+    body = actions.to_bytes() + _encode_v3(state)
+    return _HEADER.pack(NEWEST_VERSION, zlib.crc32(body, NEWEST_VERSION)) + body
+
+
+def _encode_v3(state: StateFields) -> bytes:
     located_at_ms, first_seen_ms, habits = state.located_at_ms, state.first_seen_ms, state.habits
     parts = [
         _HEAD_V2.pack(
@@ -139,9 +156,9 @@ def decode_into(state: StateFields, blob: bytes) -> None:
     body = blob[_HEADER.size :]
     if zlib.crc32(body, version) != checksum:
         raise StateCorrupt(f"checksum of {len(blob)} bytes differs")
-    if version > STATE_VERSION:
+    if version > NEWEST_VERSION:
         raise StateVersionUnsupported(
-            f"a newer release wrote state version {version}; this release reads versions up to {STATE_VERSION}"
+            f"a newer release wrote state version {version}; this release reads versions up to {NEWEST_VERSION}"
         )
     if version == 0:  # five zero bytes have a valid checksum
         raise StateCorrupt("state version 0 was never written")
@@ -150,10 +167,21 @@ def decode_into(state: StateFields, blob: bytes) -> None:
             _decode_v1(state, body)
         elif version == 2:  # noqa: PLR2004 - a version
             _decode_v2(state, body)
-        else:
+        elif version == STATE_VERSION:
             _decode_v3(state, body)
+        else:
+            _decode_v4(state, body)
     except (struct.error, ValueError) as error:
         raise StateCorrupt(f"the body has {len(body)} bytes, which does not match the counts in its head") from error
+
+
+def _decode_v4(state: StateFields, body: bytes) -> None:
+    """Decode version 4: actions on the account, then a whole state of version 3."""
+    actions, end = read_actions(body)
+    if body[end : end + 1] != bytes([STATE_VERSION]):
+        raise ValueError("version")
+    decode_into(state, body[end:])
+    state.actions = actions
 
 
 def _decode_v3(state: StateFields, body: bytes) -> None:
@@ -244,7 +272,8 @@ def _decode_v1(state: StateFields, body: bytes) -> None:
 
 
 def _set_head(state: StateFields, located_at_ms: int, latitude: float, longitude: float, hours: bytes) -> None:
-    """Set the fields that every version begins with."""
+    """Set the fields that every version begins with; earlier versions than 4 have no actions."""
+    state.actions = None
     state.located_at_ms = None if located_at_ms == _NEVER else located_at_ms
     state.latitude = latitude
     state.longitude = longitude

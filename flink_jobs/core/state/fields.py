@@ -4,6 +4,7 @@ from array import array
 from dataclasses import dataclass
 from typing import Final
 
+from flink_jobs.core.accounts.standing import AccountActions
 from flink_jobs.core.state.category_habits import CategoryHabits
 from flink_jobs.core.state.older_ids import OlderIds
 from flink_jobs.core.state.running_stats import RunningStats
@@ -49,6 +50,8 @@ class StateFields:
     """Number of latest transactions, at most 255, that arrived in the order of their event times."""
     older: OlderIds | None
     """The remembered ids that have left ``recent_ids``; ``None`` without any, as for most customers."""
+    actions: AccountActions | None
+    """Actions of people on the account; ``None`` without any, as for almost every customer."""
 
 
 def begin(state: StateFields) -> None:
@@ -67,3 +70,4 @@ def begin(state: StateFields) -> None:
     state.seen_count = 0
     state.in_order_count = 0
     state.older = None
+    state.actions = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts import uids
 from flink_jobs.core.control.config import DetectionConfig
-from flink_jobs.core.state.codec import STATE_VERSION
+from flink_jobs.core.state.codec import NEWEST_VERSION
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.snapshot import local_path, open_snapshot
 
@@ -137,9 +137,9 @@ def _newer_state(snapshot: Snapshot) -> Obstacle | None:
     if snapshot.is_incremental:
         return None  # only RocksDB can read the customers of a checkpoint
     newest = max((customer.version for customer in islice(snapshot.customers(), SAMPLE)), default=0)
-    if newest <= STATE_VERSION:
+    if newest <= NEWEST_VERSION:
         return None
     return Obstacle(
-        f"{snapshot.folder} holds customers of state version {newest}, this release reads up to {STATE_VERSION}",
+        f"{snapshot.folder} holds customers of state version {newest}, this release reads up to {NEWEST_VERSION}",
         "run the release that wrote it, or a newer one",
     )

@@ -61,7 +61,7 @@ _LETTER_ORIGINS: Final = {
 ARCHIVES: Final = (
     Archive(
         "decisions", "raw.decisions", ("customer_id", "transaction_id", "event_time_ms"),
-        columns_of(DecisionDocument, without=("source",), origins=_DECISION_ORIGINS), _DECISION_ORIGINS,
+        columns_of(DecisionDocument, without=("source", "actions"), origins=_DECISION_ORIGINS), _DECISION_ORIGINS,
     ),
     Archive(
         "alerts", "raw.alerts", ("alert_id", "event_time_ms"),

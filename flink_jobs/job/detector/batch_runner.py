@@ -23,7 +23,7 @@ MODULE: Final = __name__
 SIDE_OUTPUTS: Final = tuple(output.tag.tag_id for output in OUTPUTS if output.tag is not None)
 """Ids of the side outputs. The tag of an output is its place here plus 1; tag 0 is the main output."""
 _TAGS: Final = {name: place for place, name in enumerate(SIDE_OUTPUTS, start=1)}
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Version of what Java and Python hand to each other; ``JobParts.PROTOCOL`` is the same number.
 
 A jar of another version could leave states out of a checkpoint. Increase both numbers with each change of a batch, an
@@ -55,6 +55,8 @@ class BatchRunner:
         metrics: DetectorMetrics,
         messages: Messages,
         restore: Callable[[str | None], None],
+        *,
+        actions_topic: str = "",
     ) -> None:
         """Use the parts of an open function.
 
@@ -65,8 +67,10 @@ class BatchRunner:
             metrics: the function's metrics.
             messages: returns the messages of an outcome, from the record, the outcome and the clock.
             restore: uses the configuration of a restored savepoint.
+            actions_topic: the topic of actions on accounts, likewise.
         """
         self._topic = topic
+        self._actions_topic = actions_topic
         self._evaluator = evaluator
         self._recent = recent
         self._metrics = metrics
@@ -80,6 +84,7 @@ class BatchRunner:
             self._topic,
             self._evaluator,
             self._recent,
+            actions_topic=self._actions_topic,
             load=self.load,
             read=lambda index: self.load(states.read(index)),
             handle=self._handle,

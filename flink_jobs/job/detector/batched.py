@@ -62,8 +62,12 @@ def byte_source(  # noqa: PLR0913 - the options of a source
     idle_timeout_ms: int,
     bounded: bool,
     is_keyed: bool,
+    has_actions: bool,
 ) -> JavaObject:
-    """Return the Java stream of a topic's packed records: key and bytes, or without a key one string."""
+    """Return the Java stream of a topic's packed records: key and bytes, or without a key one string.
+
+    Records of a topic that ``has_actions`` are marked as actions on accounts.
+    """
     properties = {
         "group.id": group_id,
         "isolation.level": "read_committed",
@@ -78,6 +82,7 @@ def byte_source(  # noqa: PLR0913 - the options of a source
         bounded,
         idle_timeout_ms,
         is_keyed,
+        has_actions,
         MAX_PAYLOAD_BYTES,
         MAX_PAYLOAD_KEPT_BYTES,
     )
@@ -86,6 +91,7 @@ def byte_source(  # noqa: PLR0913 - the options of a source
 def batched_detector(
     env: StreamExecutionEnvironment,
     transactions: JavaObject,
+    actions: JavaObject,
     control: JavaObject,
     function: FraudDetectorFunction,
     *,
@@ -98,6 +104,7 @@ def batched_detector(
     Args:
         env: the stream environment.
         transactions: keyed packed records.
+        actions: keyed packed records of actions on accounts.
         control: packed control messages.
         function: the detector.
         records: number of records that end a batch.
@@ -122,7 +129,7 @@ def batched_detector(
         function, UserDefinedDataStreamFunction.KEYED_CO_BROADCAST_PROCESS
     )
     configuration = get_j_env_configuration(env._j_stream_execution_environment)  # noqa: SLF001 - as PyFlink does
-    return DataStream(_parts().detector(transactions, control, configuration, info, plan))
+    return DataStream(_parts().detector(transactions, actions, control, configuration, info, plan))
 
 
 def byte_sink(

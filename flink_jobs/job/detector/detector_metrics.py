@@ -100,8 +100,11 @@ class DetectorMetrics:
 
     def record(self, outcome: Outcome) -> None:
         """Count the outcome of one record."""
-        self._records += 1
-        if outcome.state is not None:
+        if outcome.account_action is not None:
+            self._pending[catalogue.ACCOUNT_ACTIONS.name, outcome.account_action] += 1
+        else:
+            self._records += 1
+        if outcome.decision is not None:
             self._decisions += 1
             self._score.observe(outcome.score)
             if outcome.is_degraded:

@@ -108,7 +108,15 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._models.put(Role.CHAMPION, self._settings.model_version, None)
         topic = self._settings.transactions_topic
         offer_runner(
-            self.runner_type(topic, self._evaluator, recent, self._metrics, self._messages, self._restore_config)
+            self.runner_type(
+                topic,
+                self._evaluator,
+                recent,
+                self._metrics,
+                self._messages,
+                self._restore_config,
+                actions_topic=self._settings.actions_topic,
+            )
         )
         champion = lineup.champion.model
         started_ns = time.perf_counter_ns()
@@ -134,7 +142,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         timed = not self._records & TIMED_MASK
         started_ns = time.perf_counter_ns() if timed else 0
         now_ms = time.time_ns() // 1_000_000
-        record = unpack_record(value, self._settings.transactions_topic)
+        record = unpack_record(value, self._settings.transactions_topic, self._settings.actions_topic)
         outcome = self._evaluator.evaluate(record, self._state.value, now_ms)
         if outcome.state is not None:
             self._state.update(outcome.state)
@@ -157,7 +165,9 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
 
     def _messages(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> list[Message]:
         """Return the messages of one outcome: the immediate lane first, which leaves before the others are written."""
-        output: list[Message] = self._reply(record, outcome, now_ms) if record.headers else []
+        output: list[Message] = []
+        if record.headers and outcome.account_action is None:
+            output = self._reply(record, outcome, now_ms)
         if outcome.decision is not None:
             if outcome.alert is not None:
                 output.append((self._alerts, keyed(outcome.customer_id, outcome.alert)))

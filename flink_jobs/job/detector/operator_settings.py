@@ -30,6 +30,8 @@ class DetectorSettings:
     """Number of customers whose decoded state a subtask keeps in memory; 0 reads and decodes every state."""
     model_budget_ms: int
     """Longest time a score may take; a model that repeatedly takes longer is disabled."""
+    actions_topic: str = ""
+    """Topic of actions on accounts."""
     duplicate_window: DuplicateWindow = DEFAULT_WINDOW
     """How long transaction ids are remembered to recognise duplicates."""
     artifact_store: str | None = None

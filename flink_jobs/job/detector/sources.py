@@ -35,7 +35,8 @@ _PACKED: Final = f"{_PACKED_HEAD} || CASE WHEN payload IS NULL THEN 'N' ELSE 'V'
 _IS_READ: Final = (
     f"CAST(payload AS VARBINARY({MAX_PAYLOAD_BYTES})) = CAST(payload AS VARBINARY({MAX_PAYLOAD_BYTES + 1}))"
 )
-# An oversized payload is replaced by its length, its digest and the beginning that a dead letter holds.
+# An oversized payload is replaced by its length, its digest and the beginning that a dead letter holds. Actions on
+# accounts have their flags in small letters.
 _PACKED_OR_CUT: Final = f"""{_PACKED_HEAD}
     || CASE WHEN payload IS NULL THEN 'N'
             WHEN {_IS_READ} THEN 'V' || DECODE(payload, 'ISO-8859-1')
@@ -43,6 +44,8 @@ _PACKED_OR_CUT: Final = f"""{_PACKED_HEAD}
                  || SHA256(payload) || U&'\\000A'
                  || DECODE(CAST(payload AS VARBINARY({MAX_PAYLOAD_KEPT_BYTES})), 'ISO-8859-1') END
 """
+
+_PACKED_ACTION: Final = _PACKED_OR_CUT.replace("'N'", "'n'").replace("'V' ||", "'v' ||").replace("ELSE 'L'", "ELSE 'l'")
 
 # The routing key is the customer id of the document. A record without a readable customer id is routed by its offset:
 # it uses no state, and invalid records must not all go to one subtask. Line feeds separate packed fields.
@@ -88,16 +91,25 @@ def kafka_table(
         )""")
 
 
-def keyed_records(t_env: StreamTableEnvironment, table: str) -> KeyedStream:
-    """Return the packed records of a source table, keyed by customer id without a Python operator."""
+def keyed_records(t_env: StreamTableEnvironment, transactions: str, actions: str) -> KeyedStream:
+    """Return the packed records of two source tables, keyed by customer id without a Python operator.
+
+    Records of the second table are marked as actions on accounts.
+    """
     value_type = Types.STRING()
     row_type = Types.ROW([Types.STRING(), value_type])
-    columns = {"k": "routing_key", "v": _PACKED_OR_CUT}
-    stream = _stream(t_env, columns, f"(SELECT *, {_ROUTING_KEY} AS routing_key FROM {table})", row_type)  # noqa: S608
+    stream = _routed(t_env, transactions, _PACKED_OR_CUT, row_type)
+    stream = stream.union(_routed(t_env, actions, _PACKED_ACTION, row_type))
     j_keyed = stream._j_data_stream.keyBy(  # noqa: SLF001 - PyFlink offers no JVM key selector
         get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.STRING()]).get_java_type_info()
     )
     return KeyedStream(j_keyed, value_type, stream)
+
+
+def _routed(t_env: StreamTableEnvironment, table: str, packed: str, row_type: TypeInformation) -> DataStream:
+    """Return the routing key and the packed record of each record of a source table."""
+    columns = {"k": "routing_key", "v": packed}
+    return _stream(t_env, columns, f"(SELECT *, {_ROUTING_KEY} AS routing_key FROM {table})", row_type)  # noqa: S608
 
 
 def packed_records(t_env: StreamTableEnvironment, table: str) -> DataStream:

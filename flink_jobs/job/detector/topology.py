@@ -1,8 +1,9 @@
 """The graph of the detect job, in the order in which the data flows.
 
     transactions --(key: customer id)--+--> fraud detector --+--> decisions
-    control -------(broadcast)---------+                     +--> alerts
-       ^                                                     +--> replies
+    user-actions --(key: customer id)--+                     +--> alerts
+    control -------(broadcast)---------+                     +--> replies
+       ^                                                     |
        |                                                     +--> dead letters
        |                                                     +--> audit
        +-------(the guard of an experiment stops it)---------+
@@ -30,8 +31,8 @@ from flink_jobs.job.pin import pin_uids
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.guarantee import Guarantee
 
-_CONTROL_START: Final = "earliest"
-"""No control message may be missed: without a savepoint the topic is read from its beginning."""
+_START: Final = "earliest"
+"""No control message and no action may be missed: without a savepoint these topics are read from their beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Topics:
 
     transactions: str
     control: str
+    actions: str
     outputs: Mapping[str, str]
     """Full name of each topic of ``OUTPUTS``, by suffix."""
 
@@ -93,7 +95,11 @@ def build_detector(
         _add_sinks(t_env, streams, wiring)
     pin_uids(
         env,
-        sources={"transactions": uids.TRANSACTIONS_SOURCE, "control": uids.CONTROL_SOURCE},
+        sources={
+            "transactions": uids.TRANSACTIONS_SOURCE,
+            "control": uids.CONTROL_SOURCE,
+            "user_actions": uids.ACTIONS_SOURCE,
+        },
         sinks={_table(item, wiring): item.uid for item in OUTPUTS},
     )
 
@@ -102,10 +108,11 @@ def _single_detector(t_env: StreamTableEnvironment, wiring: Wiring, settings: De
     """Return the decisions of PyFlink's operator, which hands over one record at a time."""
     topics = wiring.topics
     _add_source(t_env, "transactions", topics.transactions, wiring, wiring.start_from)
-    _add_source(t_env, "control", topics.control, wiring, _CONTROL_START)
+    _add_source(t_env, "control", topics.control, wiring, _START)
+    _add_source(t_env, "user_actions", topics.actions, wiring, _START)
     control = packed_records(t_env, "control").broadcast(CONFIG_STATE)
     return (
-        keyed_records(t_env, "transactions")
+        keyed_records(t_env, "transactions", "user_actions")
         .connect(control)
         .process(FraudDetectorFunction(settings), output_type=Types.STRING())
     )
@@ -114,7 +121,7 @@ def _single_detector(t_env: StreamTableEnvironment, wiring: Wiring, settings: De
 def _batched_detector(env: StreamExecutionEnvironment, wiring: Wiring, settings: DetectorSettings) -> DataStream:
     """Return the decisions of Java's operator, which hands over batches of records."""
     topics = wiring.topics
-    transactions, control = [
+    transactions, actions, control = [
         byte_source(
             env,
             name,
@@ -124,16 +131,19 @@ def _batched_detector(env: StreamExecutionEnvironment, wiring: Wiring, settings:
             start_from=start_from,
             idle_timeout_ms=wiring.idle_timeout_ms,
             bounded=wiring.bounded,
-            is_keyed=name == "transactions",
+            is_keyed=name != "control",
+            has_actions=name == "user_actions",
         )
         for name, topic, start_from in (
             ("transactions", topics.transactions, wiring.start_from),
-            ("control", topics.control, _CONTROL_START),
+            ("user_actions", topics.actions, _START),
+            ("control", topics.control, _START),
         )
     ]
     return batched_detector(
         env,
         transactions,
+        actions,
         control,
         FraudDetectorFunction(settings),
         records=wiring.batch_records,

@@ -60,6 +60,19 @@ def test_the_action_follows_the_thresholds_and_an_alert_is_reviewed(
     assert policy.action_of(score, is_alert=is_alert, settings=ApiSettings()) is action
 
 
+@pytest.mark.parametrize(
+    ("code", "score", "action"),
+    [
+        (ReasonCode.ACCOUNT_BLOCKED, 0.0, Action.DECLINE),
+        (ReasonCode.ACCOUNT_ALLOWED, 0.9, Action.APPROVE),
+        (ReasonCode.ACCOUNT_WATCHED, 0.0, Action.REVIEW),
+        (ReasonCode.ACCOUNT_WATCHED, 0.9, Action.DECLINE),
+    ],
+)
+def test_an_action_on_the_account_goes_before_the_score(code: ReasonCode, score: float, action: Action) -> None:
+    assert policy.action_of(score, is_alert=False, settings=ApiSettings(), codes=[code.value]) is action
+
+
 def test_the_fallback_asks_the_blacklist_then_the_amount_then_the_default() -> None:
     listed = DetectionConfig(blacklist=Blacklist(merchant=frozenset({"corner shop"})))
     small = ApiSettings(fallback_approve_below=50)

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_jobs.core.batches import pack_answer, unpack_batch
-from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload, unpack_line
+from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload, unpack_line, unpack_record
+from tests.account_samples import ACTIONS_TOPIC, action_record
 from tests.packed_batches import pack_batch, pack_line, read_answer
+from tests.packed_records import pack_record
 from tests.strategies import TOPIC, record_of
 
 keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), max_size=20)
-whole = st.none() | st.builds(WholePayload, st.integers(0, 2**31), st.just("ab" * 32))
+whole = st.none() | st.builds(WholePayload, st.integers(0, 2**31), st.just("ab" * 32), st.just(value=False))
 
 
 @st.composite
@@ -33,6 +35,13 @@ def records(draw: st.DrawFn) -> SourceRecord:
 def test_records_and_states_come_through(items: list[tuple[SourceRecord, bytes | None]]) -> None:
     batch = pack_batch([record for record, _ in items], [state for _, state in items])
     assert unpack_batch(batch, TOPIC) == ([record for record, _ in items], [state for _, state in items])
+
+
+@given(st.none() | st.binary(max_size=80), st.booleans())
+def test_actions_on_accounts_come_through_with_their_own_topic(payload: bytes | None, is_cut: bool) -> None:  # noqa: FBT001 - drawn
+    item = action_record(payload, length=None if payload is None or not is_cut else 70_000)
+    assert unpack_batch(pack_batch([item, item], [None, b""]), TOPIC, ACTIONS_TOPIC) == ([item, item], [None, b""])
+    assert unpack_record(pack_record(item), TOPIC, ACTIONS_TOPIC) == item
 
 
 @given(

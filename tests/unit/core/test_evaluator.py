@@ -21,7 +21,7 @@ from flink_jobs.core.parsing.source_record import WholePayload
 from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason as Why
 from flink_jobs.core.reasons import Disposition, PipelineStage, ReasonCode
-from flink_jobs.core.state.codec import STATE_VERSION
+from flink_jobs.core.state.codec import NEWEST_VERSION
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
 from flink_jobs.native.loader import core_in_use
 from tests.strategies import (
@@ -230,12 +230,12 @@ def test_a_corrupt_state_starts_fresh_and_is_an_incident(damage: bytes) -> None:
 
 def test_a_newer_state_is_left_alone_and_the_event_set_aside() -> None:
     body = CustomerFraudState().to_bytes()[5:]
-    newer = struct.pack("<BI", STATE_VERSION + 1, zlib.crc32(body, STATE_VERSION + 1)) + body
+    newer = struct.pack("<BI", NEWEST_VERSION + 1, zlib.crc32(body, NEWEST_VERSION + 1)) + body
     stream = Stream()
     stream.states["c-1"] = newer
     letter = only_letter(stream.send(record_of(wire(document()))))
     assert (letter["reason"], letter["disposition"]) == ("STATE_VERSION_UNSUPPORTED", "rejected")
-    assert f"version {STATE_VERSION + 1}" in letter["detail"]
+    assert f"version {NEWEST_VERSION + 1}" in letter["detail"]
     assert stream.states == {"c-1": newer}
 
 

@@ -52,4 +52,5 @@ def test_transactions_that_were_scored_are_never_redriven() -> None:
         DeadLetterReason.MODEL_UNAVAILABLE,
         DeadLetterReason.MODEL_CUT_OFF,
         DeadLetterReason.EXPERIMENT_STOPPED,
+        DeadLetterReason.ACTION_INVALID,
     }

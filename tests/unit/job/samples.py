@@ -18,6 +18,7 @@ from tests.unit.core import forest_samples
 from tests.unit.job.fake_runtime import Operator, Runtime
 
 CONTROL_TOPIC = "streamflow.control"
+ACTIONS_TOPIC = "streamflow.user-actions"
 SENT_AT = "2025-12-31 23:59:59.880"
 """Kafka's timestamp of every record here: 120 ms before the clock."""
 
@@ -86,6 +87,7 @@ def settings(
         are_alerts_at_once=are_alerts_at_once,
         transactions_topic=TOPIC,
         control_topic=CONTROL_TOPIC,
+        actions_topic=ACTIONS_TOPIC,
         model_dir=str(model_dir),
         model_version=model_version,
         execution_mode=mode,

@@ -15,6 +15,7 @@ from flink_jobs.job.detector import batch_runner, operator
 from flink_jobs.job.detector.batch_runner import PROTOCOL, SIDE_OUTPUTS, BatchRunner, take_runner
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS
 from flink_jobs.settings import REPO_ROOT
+from tests.account_samples import action, action_record
 from tests.packed_batches import Answer, pack_batch, read_answer
 from tests.unit.job.fake_runtime import Clock, Counter, Outputs, Runtime
 from tests.unit.job.samples import control, detector, record, transaction, write_model
@@ -80,7 +81,9 @@ def samples() -> list[SourceRecord]:
         good[5],
         transaction("t-last", "c-2"),
     ]
-    return [record(payload, offset=offset) for offset, payload in enumerate(payloads)]
+    sent = [record(payload, offset=offset) for offset, payload in enumerate(payloads)]
+    block = action_record(action("block", customer="c-1"), offset=0)
+    return [*sent[:4], block, *sent[4:], block, action_record(b"{", offset=1)]
 
 
 @pytest.mark.parametrize("sends", [True, False])
@@ -255,7 +258,7 @@ def test_the_counts_of_a_batch_are_those_of_the_function(clock: Clock) -> None:
 def test_the_jar_of_another_release_is_refused() -> None:
     """Such a jar would not ask for the states before a barrier: a checkpoint would be without customers."""
     detector()
-    with pytest.raises(RuntimeError, match=r"of another release \(protocol 1, not 2\): run `make setup`"):
+    with pytest.raises(RuntimeError, match=r"of another release \(protocol 1, not 3\): run `make setup`"):
         take_runner(Backend())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from base64 import b64encode
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,9 +18,10 @@ from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.decision import alert_id
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.replies import REPLY_PARTITION, REPLY_TO, REQUEST_ID
-from flink_jobs.core.state.codec import STATE_VERSION
+from flink_jobs.core.state.codec import NEWEST_VERSION
 from flink_jobs.job.detector.models import keyed
 from flink_jobs.job.detector.operator import FraudDetectorFunction
+from tests.account_samples import action, action_record
 from tests.unit.job.fake_runtime import PROCESS_MODULE, THREAD_MODULE, Operator, Outputs, Runtime, lines
 from tests.unit.job.samples import control, detector, record, settings, transaction
 
@@ -181,7 +183,7 @@ def test_a_state_is_written_with_each_decision_and_a_new_attempt_begins_with_wha
 def test_state_of_a_newer_release_is_left_as_it_is_and_the_event_set_aside() -> None:
     operator = detector()
     body = b"what a newer release knows"
-    newer = struct.pack("<BI", STATE_VERSION + 1, zlib.crc32(body, STATE_VERSION + 1)) + body
+    newer = struct.pack("<BI", NEWEST_VERSION + 1, zlib.crc32(body, NEWEST_VERSION + 1)) + body
     operator.state.values["c-1"] = newer
 
     outputs = operator.send(record(transaction()))
@@ -268,3 +270,35 @@ def test_both_execution_modes_decide_alike() -> None:
 def test_the_mode_is_known_by_modules_that_pyflink_has(name: str) -> None:
     assert find_spec(name) is not None
     assert (".embedded." in name) is (name == THREAD_MODULE)
+
+
+def test_an_action_of_the_same_key_reaches_the_next_transaction() -> None:
+    operator = detector()
+    assert not operator.send(action_record(action("block")))
+    assert not operator.send(action_record(action("block")))
+    assert operator.send(action_record(b"{", offset=3)).side["dead-letters"]
+    assert operator.send(record(transaction("t-1"))).main
+    assert (
+        orjson.loads(operator.send(record(transaction("t-2"))).main[0].partition("\n")[2])["actions"][0]["action"]
+        == "block"
+    )
+    operator.function._metrics.flush(0)
+    counts = {
+        name: operator.runtime.count("account_actions", outcome=name) for name in ("applied", "outdated", "rejected")
+    }
+    assert counts == {"applied": 1, "outdated": 1, "rejected": 1}
+    assert (operator.runtime.count("records"), operator.runtime.count("decisions")) == (2, 2)
+
+
+def test_an_action_outlives_the_attempt() -> None:
+    first = detector()
+    first.send(action_record(action("block")))
+    second = detector(runtime=replace(first.runtime, attempt=1, metrics={}))
+    assert "ACCOUNT_BLOCKED" in second.send(record(transaction("t-1"))).main[0]
+
+
+def test_an_action_is_never_answered() -> None:
+    """An action with the headers of a request is no transaction."""
+    operator = detector()
+    headers = orjson.dumps({"streamflow-reply-to": "eA=="}).decode()
+    assert not operator.send(action_record(b"{")._replace(headers=headers)).side["replies"]

@@ -174,13 +174,13 @@ def test_another_number_of_key_groups_is_refused(savepoint: Path, monkeypatch: p
 
 def test_what_a_newer_release_wrote_is_refused(savepoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An older release on a newer savepoint: each customer would be set aside, one dead letter a transaction."""
-    monkeypatch.setattr(check, "STATE_VERSION", 1)
+    monkeypatch.setattr(check, "NEWEST_VERSION", 1)
     monkeypatch.setattr(config_module, "CONFIG_SCHEMA_VERSION", 1)
     with open_snapshot(str(savepoint)) as snapshot:
         [newer] = obstacles(snapshot, "detect", "thread")
         assert "configuration schema 2 in the savepoint is newer than 1" in newer.what
         monkeypatch.undo()
-        monkeypatch.setattr(check, "STATE_VERSION", 1)
+        monkeypatch.setattr(check, "NEWEST_VERSION", 1)
         [newer] = obstacles(snapshot, "detect", "thread")
     assert "holds customers of state version 3, this release reads up to 1" in newer.what
 

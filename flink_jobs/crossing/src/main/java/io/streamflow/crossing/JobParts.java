@@ -28,7 +28,7 @@ public final class JobParts {
      * Version of what Java and Python hand to each other; {@code flink_jobs/job/detector/batch_runner.py} has the same
      * number and refuses another one.
      */
-    public static final int PROTOCOL = 2;
+    public static final int PROTOCOL = 3;
 
     private static final Duration LATENESS = Duration.ofSeconds(5);
 
@@ -38,6 +38,7 @@ public final class JobParts {
      * Reads a topic as packed records.
      *
      * @param startFrom {@code committed}, {@code earliest} or {@code latest}; a restored job continues at its own offsets
+     * @param hasActions whether the records are actions on accounts; they are marked as such
      * @param isKeyed whether the rows have a routing key, and payloads above {@code maxBytes} are cut to {@code keptBytes}
      */
     public static DataStream<Row> source(
@@ -49,13 +50,14 @@ public final class JobParts {
             boolean isBounded,
             long idleMs,
             boolean isKeyed,
+            boolean hasActions,
             int maxBytes,
             int keptBytes) {
         KafkaSourceBuilder<Row> builder = KafkaSource.<Row>builder()
                 .setProperties(asProperties(properties))
                 .setTopics(topic)
                 .setStartingOffsets(offsets(startFrom))
-                .setDeserializer(new PackedRecordSchema(isKeyed, maxBytes, keptBytes));
+                .setDeserializer(new PackedRecordSchema(isKeyed, hasActions, maxBytes, keptBytes));
         if (isBounded) {
             builder.setBounded(OffsetsInitializer.latest());
         }
@@ -77,14 +79,18 @@ public final class JobParts {
         }
     }
 
-    /** Adds the operator; the type of its key is that of PyFlink, so both crossings restore each other's state. */
+    /**
+     * Adds the operator. Records and actions of a customer are one keyed stream, so that they change one state. The type of
+     * the key is that of PyFlink, so both crossings restore each other's state.
+     */
     public static DataStream<String> detector(
             DataStream<Row> records,
+            DataStream<Row> actions,
             DataStream<Row> control,
             Configuration config,
             DataStreamPythonFunctionInfo function,
             Plan plan) {
-        KeyedStream<Row, Row> keyed = records.keyBy(new KeyByKeySelector(), Types.ROW(Types.STRING));
+        KeyedStream<Row, Row> keyed = records.union(actions).keyBy(new KeyByKeySelector(), Types.ROW(Types.STRING));
         TypeInformation<Row> controlType = control.getType();
         return keyed.connect(control.broadcast())
                 .transform(

@@ -36,14 +36,17 @@ final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> 
 
     /** Whether rows hold the routing key and bytes, or one string of ISO 8859-1 without a key (control messages). */
     private final boolean isKeyed;
+    /** Whether the records are actions on accounts: then their flags are small letters. */
+    private final boolean hasActions;
     /** A longer payload is replaced by its length, its digest and its first bytes. */
     private final int maxBytes;
     private final int keptBytes;
     private transient long second;
     private transient byte[] secondText;
 
-    PackedRecordSchema(boolean isKeyed, int maxBytes, int keptBytes) {
+    PackedRecordSchema(boolean isKeyed, boolean hasActions, int maxBytes, int keptBytes) {
         this.isKeyed = isKeyed;
+        this.hasActions = hasActions;
         this.maxBytes = maxBytes;
         this.keptBytes = keptBytes;
     }
@@ -86,12 +89,12 @@ final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> 
 
     private void value(ByteArrayOutputStream line, byte[] payload) {
         if (payload == null) {
-            line.write('N');
+            line.write(hasActions ? 'n' : 'N');
         } else if (payload.length <= maxBytes) {
-            line.write('V');
+            line.write(hasActions ? 'v' : 'V');
             line.write(payload, 0, payload.length);
         } else {
-            line.write('L');
+            line.write(hasActions ? 'l' : 'L');
             text(line, Integer.toString(payload.length));
             text(line, sha256(payload));
             line.write(payload, 0, keptBytes);

@@ -40,7 +40,7 @@ class PackedRecordSchemaTest {
     }
 
     private static Row read(byte[] value) throws Exception {
-        return read(new PackedRecordSchema(true, 30, 4), value, new RecordHeaders());
+        return read(new PackedRecordSchema(true, false, 30, 4), value, new RecordHeaders());
     }
 
     @Test
@@ -86,7 +86,7 @@ class PackedRecordSchemaTest {
         headers.add("a\"\n", new byte[] {'x'});
         headers.add("twice", new byte[] {1});
         headers.add("twice", null);
-        Row row = read(new PackedRecordSchema(true, 30, 4), new byte[0], headers);
+        Row row = read(new PackedRecordSchema(true, false, 30, 4), new byte[0], headers);
         assertEquals(HEAD + "{\"a\\\"\\n\":\"eA==\",\"twice\":null}\nunroutable-7\nV", line(row));
     }
 
@@ -94,7 +94,7 @@ class PackedRecordSchemaTest {
     void controlRecordsAreWholeTextsWithoutAKey() throws Exception {
         byte[] bytes = new byte[64];
         bytes[0] = (byte) 0xe9;
-        Row row = read(new PackedRecordSchema(false, 30, 4), bytes, new RecordHeaders());
+        Row row = read(new PackedRecordSchema(false, false, 30, 4), bytes, new RecordHeaders());
         assertEquals(1, row.getArity());
         assertEquals(HEAD + "\n\nV\u00e9" + "\0".repeat(63), row.getField(0));
     }
