@@ -32,7 +32,7 @@ DETECT_UIDS: Final = (
     ACTIONS_SOURCE,
 )
 
-ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels")
+ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels", "user-actions")
 ARCHIVE_LETTERS_SINK: Final = "archive-dead-letters-sink"
 ARCHIVE_UIDS: Final = (*(f"{name}-archive-source" for name in ARCHIVED), ARCHIVE_LETTERS_SINK)
 
@@ -51,7 +51,7 @@ LAKE_UIDS: Final = (
     LAKE_REJECTED_END,
 )
 
-RETIRED: Final = tuple(f"{name}-archive-sink" for name in ARCHIVED)
+RETIRED: Final = tuple(f"{name}-archive-sink" for name in ("decisions", "alerts", "dlq", "audit", "labels"))
 """Uids of removed operators. They had no state, so a savepoint with these uids can still be restored."""
 
 CUSTOMER_STATE: Final = "customer-fraud-state"

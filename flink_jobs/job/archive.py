@@ -4,9 +4,9 @@ It is a separate job, so a slow or unavailable Postgres never delays decisions a
 behind, waits and catches up. It reads committed messages only and upserts by the primary key of each table, so a replay
 after a failure writes the same rows again. A message that its table rejects becomes a dead letter.
 
-    decisions, alerts, dlq, audit, labels ---> archive_rows ---> Postgres
-                              ^                     |
-                              +-(rejected messages)-+
+    decisions, alerts, dlq, audit, labels, user-actions ---> archive_rows ---> Postgres
+                              ^                                   |
+                              +--------(rejected messages)--------+
 
 ``streamflow submit archive`` runs it, or ``flink run -py flink_jobs/job/archive.py`` with ``STREAMFLOW_*`` set.
 """
@@ -38,7 +38,7 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
     for archive in ARCHIVES:
         kafka_table(
             t_env,
-            f"{archive.topic}_topic",
+            source_table(archive.topic),
             topics[archive.topic],
             broker=broker,
             group_id=group_id,
@@ -51,7 +51,7 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
     writer = ArchiveRows(settings.postgres_dsn_as("writer"), topics)
     t_env.create_temporary_function("archive_rows", udf(writer, result_type=DataTypes.STRING(), func_type="pandas"))
     records = " UNION ALL ".join(
-        f"SELECT '{archive.topic}' AS topic, v FROM ({packed_sql(f'{archive.topic}_topic')})"  # noqa: S608 - our own names
+        f"SELECT '{archive.topic}' AS topic, v FROM ({packed_sql(source_table(archive.topic))})"  # noqa: S608 - our own names
         for archive in ARCHIVES
     )
     _fixed_view(t_env, "records", records, "topic", "v")
@@ -70,9 +70,14 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
     statements.attach_as_datastream()
     pin_uids(
         env,
-        sources={f"{name}_topic": f"{name}-archive-source" for name in uids.ARCHIVED},
+        sources={source_table(name): f"{name}-archive-source" for name in uids.ARCHIVED},
         sinks={table_name(topics["dlq"]): uids.ARCHIVE_LETTERS_SINK},
     )
+
+
+def source_table(topic: str) -> str:
+    """Return the name of the source table of a topic, by its suffix."""
+    return f"{table_name(topic)}_topic"
 
 
 def _fixed_view(t_env: StreamTableEnvironment, name: str, query: str, *columns: str) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 READERS: Final[Mapping[str, str]] = {
     "transactions": "detect", "decisions": "archive", "alerts": "archive", "dlq": "archive", "audit": "archive",
-    "labels": "archive",
+    "labels": "archive", "user-actions": "archive",
 }  # fmt: skip
 """The job that reads each topic. The name of its consumer group is the topic prefix, a dash, and the job."""
 COUNT_UP_TO: Final = 20_000

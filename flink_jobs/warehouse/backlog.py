@@ -57,14 +57,25 @@ _HAS_ROW: Final = {
                 WHERE found.control_id = doc ->> 'control_id' AND found.outcome = doc ->> 'outcome')""",
     "labels": """
         EXISTS (SELECT FROM raw.labels AS found WHERE found.label_id = doc ->> 'label_id')""",
+    "user-actions": """
+        EXISTS (SELECT FROM raw.user_actions AS found WHERE found.action_id = doc ->> 'action_id')""",
 }
 """Whether a record has its row, by suffix of its topic. ``asked`` holds the record, ``doc`` the fields of its key."""
 _REJECTED: Final = """
         EXISTS (SELECT FROM raw.dead_letters AS found
-                WHERE (found.stage = 'archive' OR found.disposition <> 'incident')
+                WHERE (found.stage = 'archive' OR found.disposition <> 'incident' OR found.reason = 'ACTION_INVALID')
                     AND (found.source_topic, found.source_partition, found.source_offset)
                         = (asked.topic, asked.partition, asked.at))"""
-_TEXTS: Final = ("customer_id", "transaction_id", "alert_id", "dlq_id", "control_id", "outcome", "label_id")
+_TEXTS: Final = (
+    "customer_id",
+    "transaction_id",
+    "alert_id",
+    "dlq_id",
+    "control_id",
+    "outcome",
+    "label_id",
+    "action_id",
+)
 _NUMBERS: Final = ("event_time_ms", "timestamp_ms")
 
 

@@ -1,4 +1,4 @@
--- Check: scores and thresholds of the day are 0 to 1, amounts are 0 or more, alerts are the scores from the threshold on.
+-- Check: scores and thresholds of the day are 0 to 1, amounts are 0 or more, scores from the threshold on are alerts.
 -- Severity: error
 select
     customer_id,

@@ -147,7 +147,7 @@ def test_the_tables_are_checked_before_the_archive_starts(database: Stack, fresh
         check_tables(database.settings().postgres_dsn_as("transformer"))
     with pytest.raises(UserError, match="the archive job cannot connect to Postgres"):
         check_tables("host=127.0.0.1 port=9 dbname=d user=u password=p")
-    assert len(ARCHIVES) == 5
+    assert len(ARCHIVES) == 6
 
 
 # ---- copied rows

@@ -25,6 +25,7 @@ from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.partitions import expire_rows
 from flink_jobs.warehouse.paths import MIGRATIONS, QUALITY_CHECKS
 from flink_jobs.warehouse.queries import ask, read_sql_files
+from tests.account_samples import action
 from tests.integration import jobs
 from tests.integration.decided_cards import TOPIC, DecidedCards, Document, archive, decide, label_of, upsert
 
@@ -151,6 +152,7 @@ def test_a_record_that_has_its_row_is_not_backlog(fresh_database: Settings) -> N
         "control_id": "c", "outcome": "applied", "schema_version": 1, "revision": 1, "issued_by": "t", "detail": None,
         "issued_at_ms": 1, "reason": None, "applied_at_ms": 1, "changes": {},
     }  # fmt: skip
+    actions = [dict(action(kind).document()) for kind in ("block", "watch")]
     archive(dsn, cards)
     first = cards.decisions[0]
     again = {**first, "source": {**first["source"], "offset": 10_000}}
@@ -158,18 +160,24 @@ def test_a_record_that_has_its_row_is_not_backlog(fresh_database: Settings) -> N
         **cards.dlq[0], "dlq_id": "of-the-archive", "topic": "x.labels", "partition": 0, "offset": len(cards.labels),
         "disposition": "incident", "stage": "archive",
     }  # fmt: skip
-    archive(dsn, DecidedCards(decisions=[again], dlq=[letter]))
+    refused_action = {
+        **letter, "dlq_id": "of-the-detector", "topic": "x.user-actions", "offset": len(actions),
+        "stage": "parse", "reason": "ACTION_INVALID",
+    }  # fmt: skip
+    archive(dsn, DecidedCards(decisions=[again], dlq=[letter, refused_action]))
     with psycopg.connect(dsn) as connection:
         upsert(connection, ARCHIVE_OF["audit"], [audit])
+        upsert(connection, ARCHIVE_OF["user-actions"], actions)
 
     inputs = {decision["source"]["offset"]: decision for decision in (*cards.decisions, again)}
     inputs |= {item["offset"]: item for item in cards.dlq if item["disposition"] != "incident"}
     topics: dict[str, list[tuple[int, Document]]] = {
         "decisions": list(enumerate([*cards.decisions, again])),
         "alerts": list(enumerate(cards.alerts)),
-        "dlq": list(enumerate([*cards.dlq, letter])),
+        "dlq": list(enumerate([*cards.dlq, letter, refused_action])),
         "labels": list(enumerate([*cards.labels, {"label_id": 7}])),  # the archive rejected the last one
         "audit": [(0, audit)],
+        "user-actions": list(enumerate([*actions, {"action_id": 7}])),  # the detector rejected the last one
         "transactions": sorted(inputs.items()),
     }
     assert all(topics.values())
@@ -196,13 +204,22 @@ def test_a_record_that_has_its_row_is_not_backlog(fresh_database: Settings) -> N
             ("raw.dead_letters", "dlq_id", cards.dlq[0]["dlq_id"]),
             ("raw.labels", "label_id", cards.labels[0]["label_id"]),
             ("ops.control_audit", "control_id", "c"),
+            ("raw.user_actions", "action_id", actions[0]["action_id"]),
         ):
             delete = sql.SQL("DELETE FROM {} WHERE {} = %s").format(
                 sql.Identifier(*table.split(".")), sql.Identifier(key)
             )
             connection.execute(delete, (value,))
     # The replaced decision keeps its evidence in ops.superseded_decisions; the input also lost its dead letter.
-    assert waiting() == {"decisions": 2, "alerts": 1, "dlq": 1, "labels": 1, "audit": 1, "transactions": 3}
+    assert waiting() == {
+        "decisions": 2,
+        "alerts": 1,
+        "dlq": 1,
+        "labels": 1,
+        "audit": 1,
+        "user-actions": 1,
+        "transactions": 3,
+    }
     unlisted = PartitionPosition("x.alerts", 1, 0, 50_000, 0, 50_000)
     assert without_row(dsn, [unlisted], names, []) == [unlisted], "too many to read: counted by offsets"
 

@@ -112,6 +112,7 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
             "raw.alerts": ["alert_id", "event_time_ms"],
             "raw.dead_letters": ["dlq_id", "received_ms"],
             "raw.labels": ["label_id"],
+            "raw.user_actions": ["action_id"],
             "ops.control_audit": ["control_id", "outcome"],
             "ops.schema_migrations": ["version"],
             "ops.model_drift": ["checked_at", "model_version", "subject", "measure"],

@@ -8,6 +8,7 @@ parses (``jsonb_to_record``). The second way decides on every message that the f
 from dataclasses import dataclass, field
 from typing import Final
 
+from flink_jobs.core.accounts.document import UserActionDocument
 from flink_jobs.core.documents import (
     AlertDocument,
     AuditDocument,
@@ -42,7 +43,7 @@ class Archive:
     @property
     def incoming(self) -> str:
         """Name of the temporary table that takes the copied rows."""
-        return f"incoming_{self.topic}"
+        return f"incoming_{self.topic.replace('-', '_')}"
 
 
 _VARIANT: Final = Origin(("variant",), Variant.CHAMPION.value)
@@ -61,7 +62,7 @@ _LETTER_ORIGINS: Final = {
 ARCHIVES: Final = (
     Archive(
         "decisions", "raw.decisions", ("customer_id", "transaction_id", "event_time_ms"),
-        columns_of(DecisionDocument, without=("source", "actions"), origins=_DECISION_ORIGINS), _DECISION_ORIGINS,
+        columns_of(DecisionDocument, without=("source",), origins=_DECISION_ORIGINS), _DECISION_ORIGINS,
     ),
     Archive(
         "alerts", "raw.alerts", ("alert_id", "event_time_ms"),
@@ -74,6 +75,7 @@ ARCHIVES: Final = (
     ),
     Archive("audit", "ops.control_audit", ("control_id", "outcome"), columns_of(AuditDocument)),
     Archive("labels", "raw.labels", ("label_id",), columns_of(LabelDocument), written_by_us=False),
+    Archive("user-actions", "raw.user_actions", ("action_id",), columns_of(UserActionDocument), written_by_us=False),
 )  # fmt: skip
 
 ARCHIVE_OF: Final = {archive.topic: archive for archive in ARCHIVES}

@@ -16,6 +16,7 @@ import pandas as pd
 import psycopg
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
+from flink_jobs.core.accounts.action import parse_action
 from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
 from flink_jobs.core.label import label_problem
 from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
@@ -99,9 +100,9 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
         places: list[int] = []
         messages: list[str] = []
         for place, record in records:
-            problem = label_problem(record.payload, now_ms) if suffix == "labels" else None
-            if problem is not None:
-                problems.append((place, DeadLetterReason.LABEL_INVALID, problem))
+            invalid = _invalid(suffix, record, now_ms)
+            if invalid is not None:
+                problems.append((place, *invalid))
                 continue
             text = _text(record.payload)
             if text is None:
@@ -146,6 +147,18 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
     def _is_about_a_letter(self, record: SourceRecord) -> bool:
         """Return whether a record is a dead letter about a dead letter; its own rejection is only counted."""
         return record.topic == self._topics["dlq"] and f'"topic":"{record.topic}"'.encode() in (record.payload or b"")
+
+
+def _invalid(suffix: str, record: SourceRecord, now_ms: int) -> tuple[DeadLetterReason, str] | None:
+    """Return why a message that other programs may write breaks its contract; ``None`` for any other message."""
+    if suffix == "labels":
+        problem = label_problem(record.payload, now_ms)
+        return None if problem is None else (DeadLetterReason.LABEL_INVALID, problem)
+    if suffix == "user-actions":
+        action = parse_action(record.payload, now_ms)
+        # The detector writes the same dead letter: equal coordinates and reason give an equal id.
+        return (DeadLetterReason.ACTION_INVALID, action) if isinstance(action, str) else None
+    return None
 
 
 def _text(payload: bytes | None) -> str | None:
