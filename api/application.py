@@ -13,9 +13,10 @@ from fastapi import FastAPI
 from api import errors
 from api.access import RateLimits
 from api.answers import Answers
+from api.cases.accounts import Accounts
 from api.cases.opening import Opener
 from api.cases.outbox_watch import OutboxWatch
-from api.cases.relay import LabelTopic, Relay
+from api.cases.relay import KafkaTopic, Relay
 from api.cases.service import Cases
 from api.cases.webhooks import WebhookSender
 from api.console.application import install as install_console
@@ -28,9 +29,9 @@ from api.keys import KeyRing
 from api.lane import Lane
 from api.measures import ApiMetrics
 from api.middleware import RequestLimits
+from api.routes import case_accounts, health, score, transactions
 from api.routes import cases as case_routes
 from api.routes import decisions as decision_routes
-from api.routes import health, score, transactions
 from api.rules.sender import ControlTopic, ProposalSender
 from api.services import Services, Worker
 from api.settings import ApiSettings
@@ -46,19 +47,22 @@ def build_services(settings: Settings, own: ApiSettings) -> Services:
     answers, decisions, metrics = Answers(database), Decisions(database, own), ApiMetrics()
     watch = Watch(database, settings, own.refresh_s)
     lane = Lane(settings.broker("api"), settings.topic_prefix, own.acknowledge_ms, own.reply_partition)
-    labels = LabelTopic(settings.broker("api"), settings.topic_prefix)
+    labels, actions = [
+        KafkaTopic(settings.broker("api"), settings.topic_prefix, suffix) for suffix in ("labels", "user-actions")
+    ]
     workers: tuple[Worker, ...] = (OutboxWatch(database, metrics),)
     if own.case_work:
         note_round = partial(metrics.note_time, catalogue.CASE_WORK_TIME)
-        workers += (Opener(database, own, note_round), Relay(database, labels, WebhookSender(), note_round))
+        relay = Relay(database, labels, WebhookSender(), note_round, actions=actions)
         control = ControlTopic(settings.broker("api"), settings.topic_prefix)
-        workers += (ProposalSender(database, control),)
+        workers += (Opener(database, own, note_round), relay, ProposalSender(database, control))
     return Services(
         settings=own,
         database=database,
         decisions=decisions,
         answers=answers,
         cases=Cases(database, decisions, own),
+        accounts=Accounts(database),
         decider=Decider(lane, answers, decisions, watch, metrics, own),
         lane=lane,
         keys=KeyRing(database, own),
@@ -105,7 +109,10 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     errors.install(app)
-    for router in (health.router, transactions.router, decision_routes.router, score.router, case_routes.router):
+    for router in (
+        health.router, transactions.router, decision_routes.router, score.router, case_routes.router,
+        case_accounts.router,
+    ):  # fmt: skip
         app.include_router(router)
     install_console(app, services)
     app.add_middleware(RequestLimits, settings=services.settings, metrics=services.metrics)

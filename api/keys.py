@@ -51,7 +51,9 @@ class Scope(StrEnum):
     CASES_READ = "cases:read"
     """Read cases."""
     CASES_WRITE = "cases:write"
-    """Claim, change and close cases; a verdict labels transactions."""
+    """Claim, change and close cases; a verdict labels transactions. Also: watch the customer of a case."""
+    ACCOUNTS_WRITE = "accounts:write"
+    """With ``cases:write``: block, allow and clear the customer of a case, suppress a rule."""
 
 
 @dataclass(frozen=True, slots=True)

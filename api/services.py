@@ -10,6 +10,7 @@ from fastapi import Request
 if TYPE_CHECKING:
     from api.access import RateLimits
     from api.answers import Answers
+    from api.cases.accounts import Accounts
     from api.cases.service import Cases
     from api.database import Database
     from api.deciding import Decider
@@ -37,6 +38,7 @@ class Services:
     decisions: Decisions
     answers: Answers
     cases: Cases
+    accounts: Accounts
     decider: Decider
     lane: Lane | None
     """``None`` in tests that replace Kafka."""

@@ -63,6 +63,7 @@ class Kind(StrEnum):
 
     LABEL = "label"
     WEBHOOK = "webhook"
+    ACTION = "action"
 
 
 class Message(NamedTuple):

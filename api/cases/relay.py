@@ -1,7 +1,8 @@
 """The relay: takes messages from the outbox and sends them at least once; every API process has one.
 
-Labels go to the topic ``labels`` as those of ``streamflow label``: same contract, same key, same partitioner. They are
-tried without end, so an outage of Kafka loses none. A webhook is a dead letter after ``WEBHOOK_ATTEMPTS``.
+Labels go to the topic ``labels`` and actions on accounts to ``user-actions``, as those of ``streamflow label`` and
+``streamflow account``: same contract, same key, same partitioner. They are tried without end, so an outage of Kafka
+loses none. A webhook is a dead letter after ``WEBHOOK_ATTEMPTS``.
 """
 
 from __future__ import annotations
@@ -36,23 +37,23 @@ EVERY_S: Final = 0.5
 SEND_LIMIT_MS: Final = 5_000
 
 
-class LabelSender(Protocol):
+class TopicSender(Protocol):
     """What the relay needs of Kafka."""
 
     def send(self, messages: Sequence[Message]) -> dict[str, str | None]:
-        """Send labels; return for each message ``None``, or why it was not accepted."""
+        """Send messages; return for each message ``None``, or why it was not accepted."""
 
 
-class LabelTopic:
-    """The topic ``labels``."""
+class KafkaTopic:
+    """A topic with customers as keys: ``labels`` or ``user-actions``."""
 
-    def __init__(self, broker: Broker, prefix: str) -> None:
-        """Set the topic; nothing connects before the first label."""
-        self._broker, self._topic = broker, topic_name(prefix, "labels")
+    def __init__(self, broker: Broker, prefix: str, suffix: str) -> None:
+        """Set the topic; nothing connects before the first message."""
+        self._broker, self._topic = broker, topic_name(prefix, suffix)
         self._producer: Producer | None = None
 
     def send(self, messages: Sequence[Message]) -> dict[str, str | None]:
-        """Send labels and wait until all replicas in sync have them; blocks up to ``SEND_LIMIT_MS`` and a second."""
+        """Send messages and wait until all replicas in sync have them; blocks up to ``SEND_LIMIT_MS`` and a second."""
         results: dict[str, str | None] = {message.outbox_id: "no answer of Kafka" for message in messages}
         try:
             producer = self._producer
@@ -101,23 +102,39 @@ class Relay:
     def __init__(
         self,
         database: Database,
-        labels: LabelSender,
+        labels: TopicSender,
         webhooks: WebhookSender,
         note_round: Callable[[str], None] = lambda _: None,
+        *,
+        actions: TopicSender | None = None,
     ) -> None:
-        """Use a database and the two ways out; ``note_round`` gets the kind of each completed round."""
-        self._database, self._labels, self._webhooks = database, labels, webhooks
+        """Use a database and the ways out; without ``actions``, those stay in the outbox.
+
+        ``note_round`` gets the kind of each completed round.
+        """
+        self._database, self._labels, self._webhooks, self._actions = database, labels, webhooks, actions
         self._note_round = note_round
 
     async def run(self) -> None:
-        """Send labels and webhooks until cancelled; a slow receiver of webhooks delays no label."""
-        await asyncio.gather(self._repeat(Kind.LABEL, self.send_labels), self._repeat(Kind.WEBHOOK, self.send_webhooks))
+        """Send until cancelled; a slow receiver of webhooks delays no label and no action."""
+        await asyncio.gather(
+            self._repeat(Kind.LABEL, self.send_labels),
+            self._repeat(Kind.ACTION, self.send_actions),
+            self._repeat(Kind.WEBHOOK, self.send_webhooks),
+        )
 
     async def send_labels(self) -> int:
         """Send the labels that are due; return how many were taken."""
-        messages = await outbox.take(self._database, Kind.LABEL)
+        return await self._send(Kind.LABEL, self._labels)
+
+    async def send_actions(self) -> int:
+        """Send the actions on accounts that are due; return how many were taken."""
+        return 0 if self._actions is None else await self._send(Kind.ACTION, self._actions)
+
+    async def _send(self, kind: Kind, topic: TopicSender) -> int:
+        messages = await outbox.take(self._database, kind)
         if messages:
-            results = await asyncio.to_thread(self._labels.send, messages)
+            results = await asyncio.to_thread(topic.send, messages)
             await outbox.mark_sent(self._database, [name for name, error in results.items() if error is None])
             await self._note_failures(messages, results, None)
         return len(messages)

@@ -13,6 +13,7 @@ from api.console.similar import similar_alerts
 from api.console.words import feature_rows, features_of, reasons_of, shares_of
 from api.documents import Decision
 from api.services import Services
+from flink_jobs.core.rules import RULE_BY_ID
 
 LAST_PURCHASES: Final = 20
 SHOWN_SHARES: Final = 8
@@ -31,6 +32,7 @@ async def case_view(services: Services, viewer: Viewer, case_id: int, alert: str
         ApiError: there is no such case for this viewer (404), or the database does not answer (503).
     """
     detail = await services.cases.get(viewer, case_id)
+    account = await services.accounts.of_case(viewer, case_id)
     chosen = _chosen(detail, alert)
     customer = _customer(detail, viewer)
     purchases: list[Purchase] = []
@@ -42,6 +44,8 @@ async def case_view(services: Services, viewer: Viewer, case_id: int, alert: str
     explained = {} if decision is None or chosen is None else await _explained(services, decision, normal, customer)
     return {
         "case": detail.case,
+        "account": account,
+        "rules": list(RULE_BY_ID),
         "alerts": detail.alerts,
         "events": detail.events[::-1],
         "notes": detail.notes,

@@ -28,7 +28,9 @@ class Permission(StrEnum):
     CUSTOMERS_READ = "customers:read"
     """Read every customer; without it, customer ids outside of one's own cases are masked."""
     CASES_WRITE = "cases:write"
-    """Claim cases, write notes and verdicts, snooze."""
+    """Claim cases, write notes and verdicts, snooze; watch the customer of a case."""
+    ACCOUNTS_WRITE = "accounts:write"
+    """Block, allow and clear the customer of a case, suppress a rule."""
     OPERATIONS_READ = "operations:read"
     """Read dead letters and the health of the system."""
     RULES_READ = "rules:read"
@@ -43,7 +45,7 @@ _READS: Final = frozenset({Permission.CASES_READ, Permission.RULES_READ, Permiss
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEWER: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ}),
     Role.ANALYST: _READS | {Permission.CASES_WRITE},
-    Role.SENIOR: _READS | {Permission.CASES_WRITE, Permission.CUSTOMERS_READ},
+    Role.SENIOR: _READS | {Permission.CASES_WRITE, Permission.ACCOUNTS_WRITE, Permission.CUSTOMERS_READ},
     Role.RULES_EDITOR: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_PROPOSE}),
     Role.APPROVER: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_APPROVE}),
     Role.AUDITOR: _READS | {Permission.CUSTOMERS_READ},

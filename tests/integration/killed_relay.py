@@ -8,14 +8,14 @@ import signal
 from collections.abc import Sequence
 
 from api.cases.outbox import Message
-from api.cases.relay import LabelTopic, Relay
+from api.cases.relay import KafkaTopic, Relay
 from api.cases.webhooks import WebhookSender
 from api.database import Database
 from api.settings import ApiSettings
 from flink_jobs.settings import load_settings
 
 
-class DyingTopic(LabelTopic):
+class DyingTopic(KafkaTopic):
     """Sends, then dies."""
 
     def send(self, messages: Sequence[Message]) -> dict[str, str | None]:
@@ -31,7 +31,7 @@ async def main() -> None:
     settings = load_settings()
     database = Database(settings.postgres_dsn_as("api"), ApiSettings())
     await database.open()
-    topic = DyingTopic(settings.broker("api"), settings.topic_prefix)
+    topic = DyingTopic(settings.broker("api"), settings.topic_prefix, "labels")
     await Relay(database, topic, WebhookSender()).send_labels()
 
 

@@ -104,7 +104,7 @@ async def snooze(request: Request, session: Writer, case_id: CaseId) -> Response
 @router.post("/cases/{case_id}/notes")
 async def add_note(request: Request, session: Writer, case_id: CaseId) -> Response:
     """Add a note to a case."""
-    note = _valid(NoteRequest, {"body": (await form_of(request)).get("body", "")})
+    note = valid(NoteRequest, {"body": (await form_of(request)).get("body", "")})
     await services_of(request).cases.add_note(viewer_of(request, session), case_id, note.body)
     return RedirectResponse(f"/console/cases/{case_id}#notes", 303)
 
@@ -113,7 +113,7 @@ async def add_note(request: Request, session: Writer, case_id: CaseId) -> Respon
 async def give_verdict(request: Request, session: Writer, case_id: CaseId) -> Response:
     """Close a case with a verdict; then show the next case, or the queue. Both offer to undo the verdict."""
     form = await form_of(request)
-    asked = _valid(VerdictRequest, {"verdict": form.get("verdict", ""), "reason": form.get("reason", "")})
+    asked = valid(VerdictRequest, {"verdict": form.get("verdict", ""), "reason": form.get("reason", "")})
     closed = await services_of(request).cases.give_verdict(viewer_of(request, session), case_id, _version(form), asked)
     done = _done(closed)
     if form.get("then") == "next":
@@ -169,7 +169,12 @@ def _version(form: dict[str, str]) -> int:
     return int(text)
 
 
-def _valid(kind: type[Document], values: dict[str, str]) -> Document:
+def valid(kind: type[Document], values: dict[str, str]) -> Document:
+    """Return the document of a form.
+
+    Raises:
+        ApiError: a field is not valid (422).
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:

@@ -15,6 +15,7 @@ from psycopg.rows import DictRow
 from api.access import RateLimits
 from api.answers import Answers
 from api.application import create_app
+from api.cases.accounts import Accounts
 from api.cases.service import Cases
 from api.database import Database
 from api.deciding import Decider
@@ -140,6 +141,7 @@ def services(memory: Memory, **changes: Setting) -> Services:
         decisions=decisions,
         answers=answers,
         cases=Cases(memory, decisions, settings),
+        accounts=Accounts(memory),
         decider=Decider(memory.kafka, answers, decisions, watch, metrics, settings),
         lane=None,
         keys=KeyRing(memory, settings),

@@ -15,7 +15,7 @@ from api.cases.documents import CaseChange, NoteRequest, Verdict, VerdictRequest
 from api.cases.opening import Opener, expected_loss
 from api.cases.outbox import wait_after
 from api.cases.outbox_watch import OutboxWatch
-from api.cases.relay import LabelTopic, Relay
+from api.cases.relay import KafkaTopic, Relay
 from api.cases.verdicts import labels_of
 from api.cases.viewer import Viewer, masked
 from api.cases.webhooks import WebhookSender, secret_of, signature
@@ -132,7 +132,7 @@ def test_a_completed_round_is_noted_and_a_failed_one_is_not() -> None:
     async def run() -> None:
         tasks = [
             asyncio.create_task(
-                Relay(database, LabelTopic(Broker("127.0.0.1:1"), "x"), WebhookSender(), noted.append).run()
+                Relay(database, KafkaTopic(Broker("127.0.0.1:1"), "x", "labels"), WebhookSender(), noted.append).run()
             ),
             asyncio.create_task(Opener(database, settings, noted.append).run()),
         ]
@@ -149,4 +149,4 @@ def test_a_completed_round_is_noted_and_a_failed_one_is_not() -> None:
 
 
 def test_labels_without_kafka_have_an_error_each() -> None:
-    assert LabelTopic(Broker("127.0.0.1:1"), "x").send([]) == {}
+    assert KafkaTopic(Broker("127.0.0.1:1"), "x", "labels").send([]) == {}
