@@ -122,10 +122,12 @@ class BatchScorer:
     def _send(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> None:
         """Add the messages of an outcome to the answer, and count it."""
         # Unpacked, because looking up a field by its name takes five times as long.
-        _, decision, alert, letters, _, score, behind_ms, _, is_degraded, variant, shadow, notices, stopped = outcome
+        (
+            _, decision, alert, letters, _, score, behind_ms, _, is_degraded, variant, shadow, notices, stopped, action,
+        ) = outcome  # fmt: skip
         if record.headers or alert is not None:
             self._send_all(record, outcome, now_ms)
-        elif decision is None and len(letters) == 1:
+        elif decision is None and action is None and len(letters) == 1:
             letter = letters[0]
             reason = str(letter.reason)  # hashing the enum's member would run Python
             self.letters[reason] = self.letters.get(reason, 0) + 1

@@ -1,4 +1,4 @@
--- Check: scores and thresholds of the day are 0 to 1, amounts are 0 or more, scores from the threshold on are alerts.
+-- Check: scores and thresholds of the day are 0 to 1, amounts are 0 or more, and scores from the threshold on alert.
 -- Severity: error
 select
     customer_id,
