@@ -117,11 +117,13 @@ class Relay:
 
     async def run(self) -> None:
         """Send until cancelled; a slow receiver of webhooks delays no label and no action."""
-        await asyncio.gather(
-            self._repeat(Kind.LABEL, self.send_labels),
-            self._repeat(Kind.ACTION, self.send_actions),
-            self._repeat(Kind.WEBHOOK, self.send_webhooks),
-        )
+        steps: list[tuple[Kind, Callable[[], Any]]] = [
+            (Kind.LABEL, self.send_labels),
+            (Kind.WEBHOOK, self.send_webhooks),
+        ]
+        if self._actions is not None:
+            steps.append((Kind.ACTION, self.send_actions))
+        await asyncio.gather(*(self._repeat(kind, step) for kind, step in steps))
 
     async def send_labels(self) -> int:
         """Send the labels that are due; return how many were taken."""
