@@ -46,7 +46,7 @@ from tests.integration.case_database import ADA, BOB, add_alert, own_database, w
 pytestmark = pytest.mark.stack
 OWN = ApiSettings(case_work=False)
 NO_UNDO = ApiSettings(case_work=False, case_undo_s=0)
-NOTHING = {"label": 0.0, "webhook": 0.0}
+NOTHING = {kind.value: 0.0 for kind in Kind}
 FRAUD = VerdictRequest(verdict=Verdict.FRAUD, reason="the cardholder denies it")
 
 
