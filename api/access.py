@@ -12,10 +12,14 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from api.errors import ApiError
+from api.identity.tokens import is_token
 from api.keys import Key, Scope
-from api.services import services_of
+from api.services import Services, services_of
 
-_BEARER: Final = HTTPBearer(auto_error=False, description="an API key: `streamflow api keys create` makes one")
+_BEARER: Final = HTTPBearer(
+    auto_error=False,
+    description="an API key (`streamflow api keys create` makes one), or a signed token of the configured issuer",
+)
 _FAILURES_PER_S: Final = RateLimitItemPerSecond(10)
 
 
@@ -58,6 +62,13 @@ def _too_many(what: str) -> ApiError:
 _RETRY: Final = {"Retry-After": "1"}
 
 
+async def _caller(services: Services, credential: str | None) -> Key:
+    """Return the caller of a key or a signed token."""
+    if services.tokens is not None and credential is not None and is_token(credential):
+        return await services.tokens.verify(credential)
+    return await services.keys.verify(credential)
+
+
 def requires(scope: Scope) -> Callable[..., Awaitable[Key]]:
     """Return a dependency that gives a route its caller's key.
 
@@ -71,7 +82,7 @@ def requires(scope: Scope) -> Callable[..., Awaitable[Key]]:
         address = request.client.host if request.client else ""
         services.rates.check_address(address)
         try:
-            key = await services.keys.verify(credentials.credentials if credentials else None)
+            key = await _caller(services, credentials.credentials if credentials else None)
         except ApiError as error:
             if error.status == 401:  # noqa: PLR2004 - unauthorized
                 services.rates.count_failure(address)
@@ -81,8 +92,8 @@ def requires(scope: Scope) -> Callable[..., Awaitable[Key]]:
             raise ApiError(
                 403,
                 "scope_missing",
-                f"the key {key.prefix} lacks the scope {scope.value}",
-                "make a key with this scope: `streamflow api keys create --scope ...`",
+                f"the caller {key.prefix} lacks the scope {scope.value}",
+                "make a key with this scope: `streamflow api keys create --scope ...`, or get a token with it",
             )
         return key
 

@@ -24,12 +24,15 @@ from api.database import Database
 from api.deciding import Decider
 from api.decisions import Decisions
 from api.errors import ApiError
+from api.identity.oidc import OidcProvider
+from api.identity.settings import JwtSettings, OidcSettings
+from api.identity.tokens import ServiceTokens
 from api.in_force import Watch
 from api.keys import KeyRing
 from api.lane import Lane
 from api.measures import ApiMetrics
 from api.middleware import RequestLimits
-from api.routes import case_accounts, health, score, transactions
+from api.routes import case_accounts, health, reference, score, transactions
 from api.routes import cases as case_routes
 from api.routes import decisions as decision_routes
 from api.rules.sender import ControlTopic, ProposalSender
@@ -41,7 +44,9 @@ from flink_jobs.settings import Settings
 DELETE_EVERY_S: Final = 3_600.0
 
 
-def build_services(settings: Settings, own: ApiSettings) -> Services:
+def build_services(
+    settings: Settings, own: ApiSettings, oidc: OidcSettings | None = None, jwt: JwtSettings | None = None
+) -> Services:
     """Return the services of a process; nothing connects before the application starts."""
     database = Database(settings.postgres_dsn_as("api"), own)
     answers, decisions, metrics = Answers(database), Decisions(database, own), ApiMetrics()
@@ -69,6 +74,8 @@ def build_services(settings: Settings, own: ApiSettings) -> Services:
         rates=RateLimits(own.rate_per_s),
         watch=watch,
         metrics=metrics,
+        tokens=ServiceTokens(jwt) if jwt is not None and jwt.issuer else None,
+        oidc=OidcProvider(database, oidc) if oidc is not None and oidc.issuer else None,
         workers=workers,
     )
 
@@ -105,15 +112,13 @@ def create_app(services: Services) -> FastAPI:
         version="1",
         description="Decisions on card transactions while the customer waits. Pages for people are in docs/api.md.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own page loads its scripts from another server
         redoc_url=None,
     )
     app.state.services = services
     errors.install(app)
-    for router in (
-        health.router, transactions.router, decision_routes.router, score.router, case_routes.router,
-        case_accounts.router,
-    ):  # fmt: skip
-        app.include_router(router)
+    for routes in (health, reference, transactions, decision_routes, score, case_routes, case_accounts):
+        app.include_router(routes.router)
     install_console(app, services)
     app.add_middleware(RequestLimits, settings=services.settings, metrics=services.metrics)
     return app

@@ -58,7 +58,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A verified key."""
+    """A verified caller: a key, or a service with a signed token, whose prefix is ``service:`` and its subject."""
 
     prefix: str
     name: str
@@ -69,8 +69,8 @@ class Key:
 
     @property
     def actor(self) -> str:
-        """The name of the key in audits."""
-        return f"key:{self.prefix}"
+        """The name of the caller in audits."""
+        return self.prefix if self.prefix.startswith("service:") else f"key:{self.prefix}"
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ import sys
 import uvicorn
 
 from api.application import build_services, create_app
-from api.settings import load_api_settings
+from api.identity.settings import JwtSettings, OidcSettings
+from api.settings import load_api_settings, load_group
 from flink_jobs.logs import json_log, log_to
 from flink_jobs.settings import load_settings
 
@@ -23,11 +24,12 @@ def serve(host: str | None = None, port: int | None = None) -> None:
         UserError: a setting is missing or invalid.
     """
     settings, own = load_settings(), load_api_settings()
+    oidc, jwt = load_group(OidcSettings), load_group(JwtSettings)
     log = json_log(sys.stderr, component="api", logger="api")
-    log.info("starting", settings={**settings.masked(), **own.masked()})
+    log.info("starting", settings={**settings.masked(), **own.masked(), **oidc.masked(), **jwt.masked()})
     log_to(sys.stderr, "api")
     uvicorn.run(
-        create_app(build_services(settings, own)),
+        create_app(build_services(settings, own, oidc, jwt)),
         host=host or own.host,
         port=port or own.port,
         http="httptools",

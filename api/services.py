@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from api.database import Database
     from api.deciding import Decider
     from api.decisions import Decisions
+    from api.identity.oidc import OidcProvider
+    from api.identity.tokens import ServiceTokens
     from api.in_force import Watch
     from api.keys import KeyRing
     from api.lane import Lane
@@ -46,6 +48,10 @@ class Services:
     rates: RateLimits
     watch: Watch
     metrics: ApiMetrics
+    tokens: ServiceTokens | None = None
+    """Verifies signed tokens of services; ``None`` if no issuer is configured."""
+    oidc: OidcProvider | None = None
+    """Logs people in at an OIDC server; ``None`` if none is configured."""
     workers: tuple[Worker, ...] = ()
     """What runs in the background for as long as the application."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.settings import SECRETS_DIR, STACK_ENV_FILE, stack_home
@@ -89,20 +89,35 @@ class ApiSettings(BaseSettings):
         return {f"{PREFIX}{name.upper()}": str(getattr(self, name)) for name in type(self).model_fields}
 
 
+Group = TypeVar("Group", bound=BaseSettings)
+
+
 def load_api_settings(home: Path | None = None) -> ApiSettings:
     """Return the API's settings from the environment and the local stack's ``stack.env``.
 
     Raises:
         UserError: a value is out of range; the message names the variable.
     """
+    return load_group(ApiSettings, home)
+
+
+def load_group(group: type[Group], home: Path | None = None) -> Group:
+    """Return a group of settings from the environment, the files of secrets, and the local stack's ``stack.env``.
+
+    Raises:
+        UserError: a value is out of range; the message names the variable.
+    """
+    prefix = group.model_config["env_prefix"]
     try:
-        return ApiSettings(
-            _env_file=(home or stack_home()) / STACK_ENV_FILE,  # type: ignore[call-arg]
+        return group(
+            _env_file=(home or stack_home()) / STACK_ENV_FILE,
             _secrets_dir=os.environ.get(SECRETS_DIR),
         )
     except ValidationError as error:
         wrong = [
-            f"{PREFIX}{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" if item["loc"] else item["msg"]
+            f"{prefix}{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" if item["loc"] else item["msg"]
             for item in error.errors()
         ]
         raise UserError("; ".join(wrong), "correct the variables", ErrorCode.SETTINGS_INVALID) from None
+    except SettingsError as error:
+        raise UserError(f"{prefix}*: {error}", "lists and objects are JSON", ErrorCode.SETTINGS_INVALID) from None

@@ -28,7 +28,8 @@ def create_console(services: Services) -> FastAPI:
     console.add_exception_handler(RequestValidationError, _of_validation)
     console.add_exception_handler(HTTPException, _of_http)
     console.add_exception_handler(Exception, _of_defect)
-    console.add_middleware(SecurityHeaders, is_https=services.settings.secure_cookie)
+    target = None if services.oidc is None else services.oidc.origin
+    console.add_middleware(SecurityHeaders, is_https=services.settings.secure_cookie, form_target=target)
     return console
 
 

@@ -29,10 +29,19 @@ HSTS: Final = "max-age=31536000"
 class SecurityHeaders:
     """ASGI middleware; the outermost of the console."""
 
-    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
-        """Wrap an application; ``is_https`` makes browsers use HTTPS only."""
+    def __init__(self, app: ASGIApp, *, is_https: bool, form_target: str | None = None) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the console.
+            is_https: browsers use HTTPS only.
+            form_target: another server to which a form may lead: the logout leads to the OIDC server.
+        """
         self._app = app
         self._headers = HEADERS | ({"Strict-Transport-Security": HSTS} if is_https else {})
+        if form_target is not None:
+            policy = POLICY.replace("form-action 'self'", f"form-action 'self' {form_target}")
+            self._headers["Content-Security-Policy"] = policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -56,7 +56,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A person whom a provider has authenticated: an account, a one-time token, later an OIDC server.
+    """A person who has logged in: with a password, a one-time token, or at an OIDC server.
 
     Attributes:
         name: the name of the account; audits have it.

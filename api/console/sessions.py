@@ -38,6 +38,7 @@ _FIND: Final = """
     WHERE s.session_sha256 = %(digest)s AND s.revoked_at IS NULL AND a.disabled_at IS NULL AND s.expires_at > now()
         AND s.last_seen_at > now() - make_interval(mins => %(idle)s)
 """
+_IS_LINKED: Final = "SELECT oidc_subject IS NOT NULL AS is_linked FROM api.accounts WHERE name = %(name)s"
 _SEEN: Final = "UPDATE api.sessions SET last_seen_at = now() WHERE session_sha256 = %(digest)s"
 _END: Final = "UPDATE api.sessions SET revoked_at = now() WHERE session_sha256 = %(digest)s AND revoked_at IS NULL"
 _DELETE_OLD: Final = "DELETE FROM api.sessions WHERE expires_at < now() - interval '7 days'"
@@ -126,6 +127,20 @@ class Sessions:
         """End a session."""
         if secret:
             await self._database.rows(_END, {"digest": digest_of(secret)})
+
+    async def is_linked(self, identity: Identity) -> bool:
+        """Return whether a person logs in at the OIDC server."""
+        rows = await self._database.rows(_IS_LINKED, {"name": identity.name})
+        return bool(rows and rows[0]["is_linked"])
+
+    def count_login(self, address: str) -> None:
+        """Count a login that begins at the OIDC server.
+
+        Raises:
+            TooManyAttemptsError: the address began too many within one minute.
+        """
+        self._check_attempts(address, "")
+        self._count_failure(address, "")
 
     def _check_attempts(self, address: str, name: str) -> None:
         is_within = self._limiter.test(PER_ADDRESS, "address", address) and (

@@ -52,11 +52,15 @@ def up(
     ha: Annotated[
         bool, typer.Option("--ha", help="also start ZooKeeper: jobs resume when `up` restarts a failed JobManager")
     ] = False,
-    api: Annotated[bool, typer.Option("--api", help="also start the HTTP API: see docs/api.md")] = False,
+    api: Annotated[
+        bool, typer.Option("--api", help="also start the HTTP API and the console for analysts: docs/api.md")
+    ] = False,
     api_port: ApiPort = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start Postgres, Kafka and a Flink cluster on this machine, and create topics and tables.
+
+    The HTTP API and the console start only with `--api`.
 
     The processes keep running after this command returns; `streamflow down` stops them. Running processes are left
     alone, failed ones are restarted, and the data of earlier runs is kept.
@@ -81,6 +85,8 @@ def up(
         say("No job is running. `streamflow submit` resumes from the newest snapshots:")
     for line in lines:
         say(line)
+    if not _runs(stack, "api"):
+        say("The HTTP API and the console for analysts are not started: `streamflow up --api` starts them.")
     emit(output, settings.masked(), lambda: out.print(f"Flink UI: {settings.flink_rest_url}"))
 
 

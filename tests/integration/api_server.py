@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from api.application import build_services, create_app
+from api.identity.settings import JwtSettings, OidcSettings
 from api.settings import ApiSettings
 from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.settings import Settings
@@ -16,10 +17,16 @@ from flink_jobs.waiting import wait_for
 
 
 @contextmanager
-def serving(settings: Settings, own: ApiSettings) -> Iterator[str]:
-    """Run the API on a free port; yield its URL."""
-    (port,) = free_ports(1)
-    app = create_app(build_services(settings, own))
+def serving(
+    settings: Settings,
+    own: ApiSettings,
+    oidc: OidcSettings | None = None,
+    jwt: JwtSettings | None = None,
+    port: int | None = None,
+) -> Iterator[str]:
+    """Run the API; yield its URL. The default is any free port."""
+    port = port or free_ports(1)[0]
+    app = create_app(build_services(settings, own, oidc, jwt))
     server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, http="httptools", log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()

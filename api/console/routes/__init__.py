@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from api.console.routes import assets, case_accounts, cases, customers, feed, login, operations, proposals, rules
+from api.console.routes import (
+    assets,
+    case_accounts,
+    cases,
+    customers,
+    feed,
+    login,
+    oidc,
+    operations,
+    proposals,
+    rules,
+)
 
-_PAGES: Final = (assets, login, cases, case_accounts, customers, feed, operations, rules, proposals)
+_PAGES: Final = (assets, login, oidc, cases, case_accounts, customers, feed, operations, rules, proposals)
 ROUTERS: Final = tuple(module.router for module in _PAGES)

@@ -19,6 +19,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.local.interrupts import handled, interrupt
 from flink_jobs.settings import REPO_ROOT
 from tests.lab.benchmarks import (
+    api_load,
     bench_report,
     codec_speed,
     core_speed,
@@ -47,8 +48,9 @@ ALONE = ("codec", "model")
 """Parts that need neither a model on disk nor a stack."""
 PARTS = (*ALONE, "core", "kafka", "engines", "steps", "garbage", "latency", "memory", "scaling")
 """In the order they run: scaling comes last, because its second TaskManager keeps running."""
-ON_REQUEST = ("population", "heavy")
-"""Only with ``--only``: five million customers take an hour, and few users have customers with heavy traffic."""
+ON_REQUEST = ("population", "heavy", "api")
+"""Only with ``--only``: five million customers take an hour, few users have customers with heavy traffic, and the API
+needs Postgres beside the job."""
 RESULTS = REPO_ROOT / "benchmark-results"
 
 
@@ -175,12 +177,18 @@ def _on_the_stack(
             done(latency.measure(rig, rate, options.seconds, 1, say))
         elif part == "memory":
             done(memory.measure(rig, options.customers, say))
-        elif part == "population":
-            done(population.measure(rig, options.customers, options.events, say))
-        elif part == "heavy":
-            done(heavy_customers.measure(rig, options.events, options.rounds, say))
+        elif part in ON_REQUEST:
+            done(_on_request(part, options, rig, say))
         else:
             done(variants.measure_scaling(rig, options.events, options.rounds, say))
+
+
+def _on_request(part: str, options: Options, rig: Rig, say: Callable[[str], None]) -> list[ResultSection]:
+    if part == "population":
+        return population.measure(rig, options.customers, options.events, say)
+    if part == "heavy":
+        return heavy_customers.measure(rig, options.events, options.rounds, say)
+    return api_load.measure(rig, options.seconds, say)
 
 
 def show_comparison(old: Path, new: Path, threshold: float, console: Console) -> int:

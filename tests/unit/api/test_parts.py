@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from api import keys, policy
+from api.console.accounts import add_account
+from api.console.roles import Role
+from api.identity.settings import JwtSettings, OidcSettings
 from api.policy import Action
 from api.reads import START, row_sha256, verify_chain
-from api.settings import PREFIX, ApiSettings, load_api_settings
+from api.settings import ApiSettings, load_api_settings
 from flink_jobs.core.control.blacklist import Blacklist
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.reasons import ReasonCode
@@ -37,9 +43,31 @@ def test_settings_come_from_the_stack_and_wrong_values_are_named(
 
 def test_the_page_has_every_setting_with_its_default() -> None:
     page = (REPO_ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-    for name, field in ApiSettings.model_fields.items():
-        default = "none" if field.default is None else str(field.default)
-        assert f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |" in page
+    for group in (ApiSettings, OidcSettings, JwtSettings):
+        prefix = group.model_config["env_prefix"]
+        for name, field in group.model_fields.items():
+            value = field.get_default(call_default_factory=True, validated_data={})
+            default = "none" if value is None else json.dumps(value) if isinstance(value, list | dict) else str(value)
+            assert f"| `{prefix}{name.upper()}` | {default} | {field.description} |" in page
+
+
+def test_every_test_that_the_security_page_names_exists() -> None:
+    page = (REPO_ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:unit|integration)/[\w/]+\.py)`", page))
+    assert len(named) >= 8
+    assert [name for name in named if not (REPO_ROOT / "tests" / name).is_file()] == []
+
+
+@pytest.mark.parametrize("password", ["x" * 11, "x" * 129])
+def test_a_short_or_endless_password_is_refused(password: str) -> None:
+    with pytest.raises(UserError, match="12 to 128"):
+        add_account("", "ada", [Role.ANALYST], by="test", password=password)
+
+
+def test_secrets_are_masked() -> None:
+    shown = OidcSettings(client_secret=SecretStr("hidden")).masked()
+    assert "hidden" not in str(shown)
+    assert shown["STREAMFLOW_OIDC_CLIENT_SECRET"] == "*" * 10
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -299,3 +300,45 @@ def test_every_route_under_v1_needs_a_key() -> None:
     for path, operation in ours:
         assert operation["security"] == [{"HTTPBearer": []}], path
         assert {"401", "403", "429", "503", "504"} <= set(operation["responses"]), path
+
+
+def test_the_page_of_the_calls_loads_nothing_from_other_servers() -> None:
+    page = ask(Memory(), lambda http: http.get("/docs"), key=None)
+    assert page.status_code == 200
+    assert "POST /v1/transactions" in page.text
+    assert "decided_by" in page.text
+    assert not re.findall(r'(?:src|href)="(?![/#])', page.text)
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+
+
+def test_no_call_and_no_page_works_without_a_key_or_a_session() -> None:
+    """A new route is closed unless this list names it."""
+    open_pages = {"/login", "/login/oidc", "/login/callback", "/logout", "/assets/{name}"}
+    memory = Memory()
+    app = app_of(memory)
+    console = next(route for route in app.routes if getattr(route, "path", "") == "/console")
+    calls = [(method, path) for path, methods in app.openapi()["paths"].items() for method in methods if "/v1" in path]
+    pages = [
+        (method, route.path)
+        for route in console.app.routes  # type: ignore[attr-defined]
+        for method in route.methods - {"HEAD"}
+        if route.path not in open_pages
+    ]
+    assert len(calls) >= 10
+    assert len(pages) >= 10
+
+    async def run() -> None:
+        async with client(app, None) as http:
+            for method, path in calls:
+                answer = await http.request(method, re.sub(r"{.*?}", "1", path), json={})
+                if answer.status_code == 429:  # ten wrong keys within a second block this address
+                    await asyncio.sleep(1.1)
+                    answer = await http.request(method, re.sub(r"{.*?}", "1", path), json={})
+                assert answer.status_code == 401, (method, path)
+            for method, path in pages:
+                answer = await http.request(method, "/console" + re.sub(r"{.*?}", "1", path))
+                assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/console/login"), (
+                    path
+                )
+
+    asyncio.run(run())
