@@ -8,12 +8,11 @@ from typing import Annotated, Final
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from api.errors import ApiError
 from api.identity.tokens import is_token
 from api.keys import Key, Scope
+from api.rates import Counters
 from api.services import Services, services_of
 
 _BEARER: Final = HTTPBearer(
@@ -24,34 +23,34 @@ _FAILURES_PER_S: Final = RateLimitItemPerSecond(10)
 
 
 class RateLimits:
-    """Counts requests per key, and failed keys per address, in the memory of this process."""
+    """Counts requests per key, and failed keys per address."""
 
-    def __init__(self, default_per_s: int) -> None:
+    def __init__(self, counters: Counters, default_per_s: int) -> None:
         """Set the rate of keys without a rate of their own."""
         self._default_per_s = default_per_s
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._counters = counters
 
-    def check_address(self, address: str) -> None:
+    async def check_address(self, address: str) -> None:
         """Refuse an address that sent many wrong keys within one second.
 
         Raises:
             ApiError: too many (429).
         """
-        if not self._limiter.test(_FAILURES_PER_S, "failed", address):
+        if not await self._counters.test_open(_FAILURES_PER_S, "failed", address):
             raise _too_many("too many requests without a valid key")
 
-    def count_failure(self, address: str) -> None:
+    async def count_failure(self, address: str) -> None:
         """Count a wrong key."""
-        self._limiter.hit(_FAILURES_PER_S, "failed", address)
+        await self._counters.hit_open(_FAILURES_PER_S, "failed", address)
 
-    def count(self, key: Key) -> None:
+    async def count(self, key: Key) -> None:
         """Count a request of a key.
 
         Raises:
             ApiError: the key is over its rate (429).
         """
         rate = RateLimitItemPerSecond(key.rate_per_s or self._default_per_s)
-        if not self._limiter.hit(rate, "key", key.prefix):
+        if not await self._counters.hit_open(rate, "key", key.prefix):
             raise _too_many(f"more than {rate.amount} requests within one second")
 
 
@@ -80,14 +79,14 @@ def requires(scope: Scope) -> Callable[..., Awaitable[Key]]:
     ) -> Key:
         services = services_of(request)
         address = request.client.host if request.client else ""
-        services.rates.check_address(address)
+        await services.rates.check_address(address)
         try:
             key = await _caller(services, credentials.credentials if credentials else None)
         except ApiError as error:
             if error.status == 401:  # noqa: PLR2004 - unauthorized
-                services.rates.count_failure(address)
+                await services.rates.count_failure(address)
             raise
-        services.rates.count(key)
+        await services.rates.count(key)
         if scope not in key.scopes:
             raise ApiError(
                 403,

@@ -32,6 +32,7 @@ from api.keys import KeyRing
 from api.lane import Lane
 from api.measures import ApiMetrics
 from api.middleware import RequestLimits
+from api.rates import Counters
 from api.routes import case_accounts, health, reference, score, transactions
 from api.routes import cases as case_routes
 from api.routes import decisions as decision_routes
@@ -52,6 +53,8 @@ def build_services(
     answers, decisions, metrics = Answers(database), Decisions(database, own), ApiMetrics()
     watch = Watch(database, settings, own.refresh_s)
     lane = Lane(settings.broker("api"), settings.topic_prefix, own.acknowledge_ms, own.reply_partition)
+    url = None if own.redis_url is None else own.redis_url.get_secret_value()
+    counters = Counters(metrics, url, own.redis_ca_file)
     labels, actions = [
         KafkaTopic(settings.broker("api"), settings.topic_prefix, suffix) for suffix in ("labels", "user-actions")
     ]
@@ -71,7 +74,8 @@ def build_services(
         decider=Decider(lane, answers, decisions, watch, metrics, own),
         lane=lane,
         keys=KeyRing(database, own),
-        rates=RateLimits(own.rate_per_s),
+        rates=RateLimits(counters, own.rate_per_s),
+        counters=counters,
         watch=watch,
         metrics=metrics,
         tokens=ServiceTokens(jwt) if jwt is not None and jwt.issuer else None,
@@ -105,6 +109,7 @@ def create_app(services: Services) -> FastAPI:
             await asyncio.gather(*running, return_exceptions=True)
             if services.lane is not None:
                 await asyncio.to_thread(services.lane.stop)
+            await services.counters.close()
             await services.database.close()
 
     app = FastAPI(

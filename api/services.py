@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from api.keys import KeyRing
     from api.lane import Lane
     from api.measures import ApiMetrics
+    from api.rates import Counters
     from api.settings import ApiSettings
 
 
@@ -46,6 +47,7 @@ class Services:
     """``None`` in tests that replace Kafka."""
     keys: KeyRing
     rates: RateLimits
+    counters: Counters
     watch: Watch
     metrics: ApiMetrics
     tokens: ServiceTokens | None = None

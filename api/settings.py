@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from flink_jobs.errors import ErrorCode, UserError
@@ -27,6 +27,14 @@ class ApiSettings(BaseSettings):
     request_timeout_s: float = Field(default=10.0, gt=0, le=120, description="longest time of one request")
     largest_body_bytes: int = Field(default=1_048_576, ge=65_536, description="a larger request body is refused")
     rate_per_s: int = Field(default=100, ge=1, description="requests per second of a key without a rate of its own")
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis in which replicas count rates together, `redis://:password@host:port/0` or `rediss://...` "
+        "for TLS; default: each process counts in its memory",
+    )
+    redis_ca_file: Path | None = Field(
+        default=None, description="PEM file of the authority that signs the certificate of Redis"
+    )
     key_cache_s: float = Field(
         default=5.0, ge=0, description="a verified key is not read again for this time: the delay of a revocation"
     )
@@ -85,7 +93,7 @@ class ApiSettings(BaseSettings):
         return self
 
     def masked(self) -> dict[str, str]:
-        """Return every setting by its environment variable; none is a secret."""
+        """Return every setting by its environment variable, with secrets masked."""
         return {f"{PREFIX}{name.upper()}": str(getattr(self, name)) for name in type(self).model_fields}
 
 

@@ -20,7 +20,7 @@ def create_console(services: Services) -> FastAPI:
     """Return the console; it shares the services of the API."""
     console = FastAPI(title="StreamFlow console", openapi_url=None, docs_url=None, redoc_url=None)
     console.state.services = services
-    console.state.sessions = Sessions(services.database, services.settings)
+    console.state.sessions = Sessions(services.database, services.settings, services.counters)
     for router in ROUTERS:
         console.include_router(router)
     console.add_exception_handler(LoginNeededError, _to_login)

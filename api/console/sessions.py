@@ -10,12 +10,11 @@ from typing import Any, Final
 
 from argon2.exceptions import InvalidHashError, VerificationError
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from api.console.accounts import HASHER, LONGEST_PASSWORD, digest_of
 from api.console.roles import Identity, known_roles
 from api.database import Database
+from api.rates import Counters
 from api.settings import ApiSettings
 
 _ACCOUNT: Final = """
@@ -65,11 +64,11 @@ class Session:
 class Sessions:
     """Starts, finds and ends sessions in ``api.sessions``."""
 
-    def __init__(self, database: Database, settings: ApiSettings) -> None:
-        """Start without failed logins."""
+    def __init__(self, database: Database, settings: ApiSettings, counters: Counters) -> None:
+        """Use the counters of failed logins."""
         self._database = database
         self._settings = settings
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._counters = counters
         self._checks = asyncio.Semaphore(_AT_ONCE)
 
     async def by_password(self, name: str, password: str, address: str) -> Identity | None:
@@ -79,13 +78,13 @@ class Sessions:
             TooManyAttemptsError: too many failed logins before.
             ApiError: the database does not answer (503).
         """
-        self._check_attempts(address, name)
+        await self._check_attempts(address, name)
         rows = await self._database.rows(_ACCOUNT, {"name": name})
         stored = rows[0]["password_hash"] if rows else _NO_ACCOUNT
         async with self._checks:
             matches = await asyncio.to_thread(_matches, stored, password)
         if not rows or not matches:
-            self._count_failure(address, name)
+            await self._count_failure(address, name)
             return None
         return _identity(rows[0])
 
@@ -96,10 +95,10 @@ class Sessions:
             TooManyAttemptsError: too many failed logins before.
             ApiError: the database does not answer (503).
         """
-        self._check_attempts(address, "")
+        await self._check_attempts(address, "")
         rows = await self._database.rows(_USE_ONE_TIME, {"digest": digest_of(token)})
         if not rows:
-            self._count_failure(address, "")
+            await self._count_failure(address, "")
             return None
         return _identity(rows[0])
 
@@ -133,26 +132,26 @@ class Sessions:
         rows = await self._database.rows(_IS_LINKED, {"name": identity.name})
         return bool(rows and rows[0]["is_linked"])
 
-    def count_login(self, address: str) -> None:
+    async def count_login(self, address: str) -> None:
         """Count a login that begins at the OIDC server.
 
         Raises:
             TooManyAttemptsError: the address began too many within one minute.
         """
-        self._check_attempts(address, "")
-        self._count_failure(address, "")
+        await self._check_attempts(address, "")
+        await self._count_failure(address, "")
 
-    def _check_attempts(self, address: str, name: str) -> None:
-        is_within = self._limiter.test(PER_ADDRESS, "address", address) and (
-            not name or self._limiter.test(PER_ACCOUNT, "account", address, name)
+    async def _check_attempts(self, address: str, name: str) -> None:
+        is_within = await self._counters.test_closed(PER_ADDRESS, "address", address) and (
+            not name or await self._counters.test_closed(PER_ACCOUNT, "account", address, name)
         )
         if not is_within:
             raise TooManyAttemptsError
 
-    def _count_failure(self, address: str, name: str) -> None:
-        self._limiter.hit(PER_ADDRESS, "address", address)
+    async def _count_failure(self, address: str, name: str) -> None:
+        await self._counters.hit_closed(PER_ADDRESS, "address", address)
         if name:
-            self._limiter.hit(PER_ACCOUNT, "account", address, name)
+            await self._counters.hit_closed(PER_ACCOUNT, "account", address, name)
 
 
 def csrf_of(secret: str) -> str:

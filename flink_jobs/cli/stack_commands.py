@@ -16,6 +16,7 @@ from flink_jobs.job.start_point import place_of
 from flink_jobs.kafka import lag
 from flink_jobs.local.job_state import deleted, kept, old_snapshots
 from flink_jobs.local.launch import COMPONENTS, Component
+from flink_jobs.local.redis import find as find_redis
 from flink_jobs.local.stack import Stack
 
 FlinkPort = Annotated[
@@ -56,6 +57,14 @@ def up(
         bool, typer.Option("--api", help="also start the HTTP API and the console for analysts: docs/api.md")
     ] = False,
     api_port: ApiPort = None,
+    redis: Annotated[
+        bool | None,
+        typer.Option(
+            "--redis/--no-redis",
+            help="count the rate limits of the API in Redis, as several processes of the API need it; default: with "
+            "`--api`, if a redis-server is installed",
+        ),
+    ] = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start Postgres, Kafka and a Flink cluster on this machine, and create topics and tables.
@@ -67,7 +76,8 @@ def up(
     """
     start = time.monotonic()
     stack = Stack(say=say)
-    wanted: dict[Component, bool] = {"zookeeper": ha, "api": api}
+    has_redis = api and find_redis() is not None if redis is None else redis
+    wanted: dict[Component, bool] = {"zookeeper": ha, "redis": has_redis, "api": api}
     more = [name for name, is_wanted in wanted.items() if is_wanted]
     if stack.is_up():
         say(f"The stack in {stack.home.root} is up; starting only the missing processes.")

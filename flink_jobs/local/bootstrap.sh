@@ -114,6 +114,23 @@ ensure_crossing() {
     "building the batched crossing" build_crossing
 }
 
+install_redis() { # Debian's package redis-server would start a server on port 6379; this one has the same program
+  apt-get update || true
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends redis-tools </dev/null || return 1
+  mkdir -p "$tools/redis" && ln -sfn /usr/bin/redis-check-rdb "$tools/redis/redis-server" # it acts by its name
+  "$tools/redis/redis-server" --version
+}
+
+ensure_redis() { # without it the API counts rates per process, so a failure is not an error
+  if command -v redis-server >/dev/null; then return; fi
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    (step redis "$tools/redis/redis-server" "$(digest redis-tools)" "installing Redis" install_redis) ||
+      say "Redis is missing: each process of the API counts rates by itself"
+  else
+    say "no redis-server on PATH: install it with the system's package manager; until then each process of the API counts rates by itself"
+  fi
+}
+
 compile_core() { # the core also runs as Python, so a missing compiler is not an error
   cd "$root" || return 1
   "$root/.venv/bin/python" -P -m flink_jobs.native.build >>"$log" 2>&1 ||
@@ -143,6 +160,7 @@ main() {
   ensure_flink_lib
   ensure_crossing
   ensure_native_core
+  ensure_redis
   if (($#)); then # Flink and dbt need different releases of protobuf, so they cannot share an environment
     ensure_environment marts .venv-orchestration dbt "installing dbt and Airflow (about 370 MB the first time)" \
       --no-default-groups --group orchestration

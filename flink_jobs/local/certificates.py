@@ -30,6 +30,7 @@ from flink_jobs.local.ports import HOST
 LIFETIME = timedelta(days=397)
 RENEW_BEFORE = timedelta(days=14)
 BROKER, ADMIN, POSTGRES, FLINK = "streamflow-broker", "streamflow-admin", "streamflow-postgres", "streamflow-flink"
+REDIS = "streamflow-redis"
 _NAMES = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
 
 
@@ -65,7 +66,7 @@ class Certificates:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
         authority = _sign(f"streamflow local authority {secrets.token_hex(4)}", key.public_key(), None, key)
-        for name in (BROKER, ADMIN, POSTGRES):
+        for name in (BROKER, ADMIN, POSTGRES, REDIS):
             own = ec.generate_private_key(ec.SECP256R1())
             pem = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             signed = _sign(name, own.public_key(), authority, key)
@@ -92,7 +93,8 @@ class Certificates:
         return self.folder / "flink-trust.p12"
 
     def _last(self) -> bool:
-        if not self.authority.exists():
+        # A folder of an older release has no certificate of Redis; the authority's key is gone, so all are made anew.
+        if not (self.authority.exists() and self.pair(REDIS).exists()):
             return False
         ends = x509.load_pem_x509_certificate(self.authority.read_bytes()).not_valid_after_utc
         return ends - datetime.now(UTC) > RENEW_BEFORE

@@ -23,6 +23,7 @@ from flink_jobs.local import (
     ports,
     postgres,
     process,
+    redis,
     toolchain,
     zookeeper,
 )
@@ -39,9 +40,9 @@ from flink_jobs.warehouse.database import set_logins
 from flink_jobs.warehouse.partitions import create_partitions
 from flink_jobs.warehouse.paths import MIGRATIONS
 
-Component = Literal["postgres", "kafka", "flink", "airflow", "api", "zookeeper"]
+Component = Literal["postgres", "kafka", "flink", "airflow", "api", "redis", "zookeeper"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
-"""The default components. Airflow, the API, and a ZooKeeper for JobManager failover, start only on request."""
+"""The default components. Airflow, the API, Redis, and a ZooKeeper for JobManager failover start only on request."""
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 15.0
 AIRFLOW_STOP_LIMIT_S = 90.0
@@ -78,9 +79,7 @@ class Launcher:
             needed |= {"kafka.internal": None} if self._record.secure else {}
         if "flink" in components and not self._record.alive(flink.JOB_MANAGER):
             needed |= {"flink": wanted.get("flink"), "jobmanager.rpc": None, "jobmanager.prometheus": None}
-        if zookeeper.NAME in components and not self._record.alive(zookeeper.NAME):
-            needed[zookeeper.NAME] = None
-        for name in (airflow.NAME, api_server.NAME):
+        for name in (airflow.NAME, api_server.NAME, redis.NAME, zookeeper.NAME):
             if name in components and not self._record.alive(name):
                 needed[name] = wanted.get(name)
         known = WELL_KNOWN_PORTS if self._home.root == REPO_ROOT / ".streamflow" else {}
@@ -143,6 +142,19 @@ class Launcher:
             self._start(airflow.command(self._home, port, settings))
             self.await_ready(airflow.NAME, server.is_healthy, limit_s=AIRFLOW_LIMIT_S)
             server.ensure_pool()
+
+    def start_redis(self, address: str) -> None:
+        """Start the Redis of an address of ``redis_address``."""
+        if not self._record.alive(redis.NAME):
+            certificates = self._certificates()
+            self._start(redis.command(self._home, address, certificates))
+            self.await_ready(redis.NAME, lambda: redis.is_ready(address, certificates))
+
+    def redis_address(self, components: Sequence[Component], known: Mapping[str, str]) -> str | None:
+        """Return the address of the stack's Redis; ``None`` without Redis."""
+        if redis.NAME in components or self._record.alive(redis.NAME):
+            return redis.url(self._record.ports[redis.NAME], redis.password_of(known), is_secure=self._record.secure)
+        return None
 
     def start_api(self) -> None:
         """Start the HTTP API; Postgres and Kafka must be up."""
@@ -249,8 +261,8 @@ class Launcher:
         tail = process.log_tail(item.log, 1).strip()
         return f"see {item.log}" + (f", which ends: {tail}" if tail else "")
 
-    def write_env(self, passwords: Mapping[str, str]) -> None:
-        """Write the settings of all components to ``stack.env``, with the passwords of Postgres."""
+    def write_env(self, passwords: Mapping[str, str], redis_address: str | None = None) -> None:
+        """Write the settings of all components to ``stack.env``, with the passwords of Postgres and Redis."""
         values = {
             STACK_HOME: str(self._home.root),
             "STREAMFLOW_TOPIC_PREFIX": self._topic_prefix,
@@ -273,6 +285,7 @@ class Launcher:
                 "STREAMFLOW_POSTGRES_SSL_MODE": "verify-full",
                 "STREAMFLOW_POSTGRES_CA_FILE": str(certificates.authority),
             }
+        values |= redis.settings(redis_address, certificates)
         envfile.write(self._home.env_file, values)
 
     def stop(self, names: Sequence[str]) -> None:

@@ -148,7 +148,10 @@ class Stack:
                 record.taskmanagers = taskmanagers if "flink" in components else record.taskmanagers
                 known = envfile.read(self.home.env_file)
                 passwords = {name: known.get(name) or secrets.token_urlsafe(24) for name in postgres.PASSWORDS}
-                launcher.write_env(passwords)
+                address = launcher.redis_address(components, known)
+                launcher.write_env(passwords, address)
+                if "redis" in components and address is not None:
+                    launcher.start_redis(address)
                 launcher.start_together(components, java, passwords)
                 if "airflow" in components:
                     launcher.start_airflow(self.settings())

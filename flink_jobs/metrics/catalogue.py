@@ -257,8 +257,14 @@ OUTBOX_DEAD: Final = _gauge(
     "outbox_dead_messages", "messages", "messages of the outbox that were given up after the last attempt", "kind"
 )
 
+API_RATE_STORE_FAILURES: Final = _counter(
+    "rate_store_failures", "requests",
+    "requests whose rate Redis did not count: calls were counted in memory, logins refused", "use", ("call", "login"),
+)  # fmt: skip
+
 API_METRICS: Final = (
     API_REQUESTS, API_REQUEST_TIME_MS, API_ANSWERS, API_REPLY_TIME_MS, CASE_WORK_TIME, OUTBOX_AGE, OUTBOX_DEAD,
+    API_RATE_STORE_FAILURES,
 )  # fmt: skip
 """Metrics of the HTTP service."""
 

@@ -24,8 +24,8 @@ from tests.stack_folder import stack_folder
 SECOND = {
     "test_api_reads", "test_archive_rows", "test_backup_drill", "test_cases", "test_completeness", "test_console",
     "test_console_browser", "test_console_pages", "test_demo", "test_deploy", "test_judging",
-    "test_marts", "test_marts_exporter", "test_migrate", "test_model_life", "test_oidc", "test_raw_layer",
-    "test_recovery_drill", "test_secure_stack",
+    "test_marts", "test_marts_exporter", "test_migrate", "test_model_life", "test_oidc", "test_rate_limits",
+    "test_raw_layer", "test_recovery_drill", "test_secure_stack",
 }  # fmt: skip
 """Test files of the second process; they take about half of the total time."""
 

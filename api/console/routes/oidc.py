@@ -35,7 +35,7 @@ async def begin(request: Request, next: str = "") -> Response:  # noqa: A002 - n
     """Send the browser to the OIDC server."""
     provider = _provider(request)
     try:
-        sessions_of(request).count_login(_address(request))
+        await sessions_of(request).count_login(_address(request))
     except TooManyAttemptsError:
         return login_page(request, 429)
     begun = await provider.begin(local_path(next))

@@ -25,6 +25,7 @@ from api.in_force import InForce, Watch
 from api.keys import KeyRing, Scope, digest_of
 from api.lane import LostError, Pending
 from api.measures import ApiMetrics
+from api.rates import Counters
 from api.services import Services
 from api.settings import ApiSettings
 from flink_jobs.core.control.config import DetectionConfig
@@ -135,6 +136,7 @@ def services(memory: Memory, **changes: Setting) -> Services:
     watch = Watch(memory, cast("Settings", None), 60, lambda _, __: None)
     watch.now = InForce(DetectionConfig(), None)
     answers, decisions, metrics = Answers(memory), Decisions(memory, settings), ApiMetrics()
+    counters = Counters(metrics)
     return Services(
         settings=settings,
         database=memory,
@@ -145,7 +147,8 @@ def services(memory: Memory, **changes: Setting) -> Services:
         decider=Decider(memory.kafka, answers, decisions, watch, metrics, settings),
         lane=None,
         keys=KeyRing(memory, settings),
-        rates=RateLimits(settings.rate_per_s),
+        rates=RateLimits(counters, settings.rate_per_s),
+        counters=counters,
         watch=watch,
         metrics=metrics,
     )
