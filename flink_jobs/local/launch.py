@@ -146,15 +146,13 @@ class Launcher:
     def start_redis(self, address: str) -> None:
         """Start the Redis of an address of ``redis_address``."""
         if not self._record.alive(redis.NAME):
-            certificates = self._certificates()
-            self._start(redis.command(self._home, address, certificates))
-            self.await_ready(redis.NAME, lambda: redis.is_ready(address, certificates))
+            self._start(redis.command(self._home, address, self._certificates()))
+            self.await_ready(redis.NAME, lambda: redis.is_ready(address, self._certificates()))
 
     def redis_address(self, components: Sequence[Component], known: Mapping[str, str]) -> str | None:
         """Return the address of the stack's Redis; ``None`` without Redis."""
-        if redis.NAME in components or self._record.alive(redis.NAME):
-            return redis.url(self._record.ports[redis.NAME], redis.password_of(known), is_secure=self._record.secure)
-        return None
+        is_there = redis.NAME in components or self._record.alive(redis.NAME)
+        return redis.address_of(self._record, known) if is_there else None
 
     def start_api(self) -> None:
         """Start the HTTP API; Postgres and Kafka must be up."""

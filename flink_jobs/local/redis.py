@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flink_jobs.local.home import Home
+    from flink_jobs.local.record import StackRecord
 
 NAME = "redis"
 URL = "STREAMFLOW_API_REDIS_URL"
@@ -33,14 +34,10 @@ def find() -> Path | None:
     return None if found is None else Path(found)
 
 
-def url(port: int, password: str, *, is_secure: bool) -> str:
-    """Return the address with its password, for ``stack.env``."""
-    return f"{'rediss' if is_secure else 'redis'}://:{password}@{HOST}:{port}/0"
-
-
-def password_of(known: Mapping[str, str]) -> str:
-    """Return the password that ``stack.env`` has, so that a running API can log in again; else a new one."""
-    return urlsplit(known.get(URL, "")).password or secrets.token_hex(24)
+def address_of(record: StackRecord, known: Mapping[str, str]) -> str:
+    """Return the address with the password of ``stack.env``, which a running API has; else with a new one."""
+    password = urlsplit(known.get(URL, "")).password or secrets.token_hex(24)
+    return f"{'rediss' if record.secure else 'redis'}://:{password}@{HOST}:{record.ports[NAME]}/0"
 
 
 def settings(address: str | None, certificates: Certificates | None) -> dict[str, str]:
