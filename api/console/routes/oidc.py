@@ -66,7 +66,7 @@ async def finish(request: Request) -> Response:
             actor = found.identity.actor
             action = f"console.account.{found.outcome}"
             await record_read(
-                services.database, Read(actor, action, None, request_id_of(request), provider.settings.issuer)
+                services.database, Read(actor, action, None, request_id_of(request), str(provider.settings.issuer))
             )
         answer = await begin_session(request, found.identity, found.target)
     answer.delete_cookie(

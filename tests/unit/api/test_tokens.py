@@ -122,7 +122,7 @@ def test_a_service_sees_the_teams_of_its_claim(settings: JwtSettings) -> None:
         return (await ServiceTokens(own).verify(text)).teams
 
     own = settings.model_copy(update={"teams_claim": "teams"})
-    assert asyncio.run(run(own, token(teams=["fraud"]))) == {"fraud"}
+    assert asyncio.run(run(own, token(teams=["fraud"]))) == frozenset({"fraud"})
     assert asyncio.run(run(own, token())) == frozenset()
     assert asyncio.run(run(settings, token())) is None
 
@@ -140,7 +140,7 @@ class Issuer:
         self.reads += 1
         if self.is_away:
             raise unavailable("the identity provider")
-        return KeySet(self.keys)
+        return KeySet([*self.keys])
 
     def known(self) -> PublicKeys:
         return PublicKeys(self.read, lambda: self.now)
