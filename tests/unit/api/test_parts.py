@@ -16,7 +16,7 @@ from api.console.roles import Role
 from api.identity.settings import JwtSettings, OidcSettings
 from api.policy import Action
 from api.reads import START, row_sha256, verify_chain
-from api.settings import ApiSettings, load_api_settings
+from api.settings import ApiSettings, load_api_settings, load_group
 from flink_jobs.core.control.blacklist import Blacklist
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.reasons import ReasonCode
@@ -62,6 +62,21 @@ def test_every_test_that_the_security_page_names_exists() -> None:
 def test_a_short_or_endless_password_is_refused(password: str) -> None:
     with pytest.raises(UserError, match="12 to 128"):
         add_account("", "ada", [Role.ANALYST], by="test", password=password)
+
+
+def test_identity_settings_come_from_mounted_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "issuer": "https://sso.example.org/", "client_id": "console", "client_secret": "hidden",
+        "public_url": "https://fraud.example.org", "roles": '{"desk": "analyst"}',
+    }  # fmt: skip
+    for name, value in values.items():
+        (tmp_path / f"streamflow_oidc_{name}").write_text(value)
+    (tmp_path / "streamflow_api_redis_url").write_text("rediss://:x@redis:6379/0")
+    monkeypatch.setenv("STREAMFLOW_SECRETS_DIR", str(tmp_path))
+    found = load_group(OidcSettings, tmp_path)
+    assert (found.issuer, found.roles) == ("https://sso.example.org", {"desk": Role.ANALYST})
+    assert "hidden" not in str(found.masked())
+    assert load_api_settings(tmp_path).redis_url is not None
 
 
 def test_secrets_are_masked() -> None:
