@@ -28,6 +28,7 @@ from api.identity.oidc import OidcProvider
 from api.identity.settings import JwtSettings, OidcSettings
 from api.identity.tokens import ServiceTokens
 from api.in_force import Watch
+from api.jobs.worker import JobWorker
 from api.keys import KeyRing
 from api.lane import Lane
 from api.measures import ApiMetrics
@@ -63,7 +64,7 @@ def build_services(
         note_round = partial(metrics.note_time, catalogue.CASE_WORK_TIME)
         relay = Relay(database, labels, WebhookSender(), note_round, actions=actions)
         control = ControlTopic(settings.broker("api"), settings.topic_prefix)
-        workers += (Opener(database, own, note_round), relay, ProposalSender(database, control))
+        workers += (Opener(database, own, note_round), relay, ProposalSender(database, control), JobWorker(database))
     return Services(
         settings=own,
         database=database,

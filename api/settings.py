@@ -74,8 +74,8 @@ class ApiSettings(BaseSettings):
 
     case_work: bool = Field(
         default=True,
-        description="this process opens cases and sends labels, webhooks and approved changes of the rules; "
-        "false: another process does",
+        description="this process opens cases and sends labels, webhooks and approved changes of the rules, "
+        "and runs jobs of the console; false: another process does",
     )
     case_days: int = Field(default=30, ge=1, description="alerts that were loaded in this time become cases")
     case_every_s: float = Field(default=2.0, gt=0, description="time between two searches for new alerts")

@@ -9,6 +9,7 @@ from api.cases.documents import CaseAlert, CaseDetail, Status
 from api.cases.viewer import Viewer
 from api.console.drawing import amount_chart, hour_bars
 from api.console.history import Histories, Normal, Purchase, normal_of
+from api.console.links import hop_of, linked_customers
 from api.console.similar import similar_alerts
 from api.console.words import feature_rows, features_of, reasons_of, shares_of
 from api.documents import Decision
@@ -42,6 +43,9 @@ async def case_view(services: Services, viewer: Viewer, case_id: int, alert: str
         normal = normal_of(purchases, chosen.event_time_ms, chosen.currency)
     decision = chosen.decision if chosen else None
     explained = {} if decision is None or chosen is None else await _explained(services, decision, normal, customer)
+    links = []
+    if decision is not None and customer is not None:
+        links = await linked_customers(services.database, viewer, decision, customer)
     return {
         "case": detail.case,
         "account": account,
@@ -61,6 +65,8 @@ async def case_view(services: Services, viewer: Viewer, case_id: int, alert: str
         "is_closed": detail.case.status is Status.CLOSED,
         "actor": viewer.actor,
         "explained": explained,
+        "links": links,
+        "hop": None if decision is None else hop_of(decision, purchases),
     }  # fmt: skip
 
 

@@ -37,6 +37,8 @@ class Permission(StrEnum):
     """Read rules and models."""
     RULES_PROPOSE = "rules:propose"
     """Propose a change of the rules."""
+    RULES_TEST = "rules:test"
+    """Backtest a proposal on recorded decisions."""
     RULES_APPROVE = "rules:approve"
     """Approve or refuse a change that another person proposed."""
 
@@ -46,8 +48,12 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEWER: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ}),
     Role.ANALYST: _READS | {Permission.CASES_WRITE},
     Role.SENIOR: _READS | {Permission.CASES_WRITE, Permission.ACCOUNTS_WRITE, Permission.CUSTOMERS_READ},
-    Role.RULES_EDITOR: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_PROPOSE}),
-    Role.APPROVER: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_APPROVE}),
+    Role.RULES_EDITOR: frozenset(
+        {Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_PROPOSE, Permission.RULES_TEST}
+    ),
+    Role.APPROVER: frozenset(
+        {Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_APPROVE, Permission.RULES_TEST}
+    ),
     Role.AUDITOR: _READS | {Permission.CUSTOMERS_READ},
     Role.ADMIN: frozenset({Permission.OPERATIONS_READ, Permission.RULES_READ}),
 }

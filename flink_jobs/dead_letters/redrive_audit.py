@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flink_jobs.job.archiver.tables import Archive
     from flink_jobs.kafka.consumer import Position
 
-_LOCK: Final = 0x5F30
+_LOCK: Final = 0x5F34
 """Advisory lock: one redrive runs at a time, because it needs the outcome of every record of the one before."""
 
 RecordCoordinates = tuple[str, int, int]

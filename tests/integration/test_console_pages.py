@@ -88,6 +88,22 @@ def test_a_case_shows_how_many_similar_alerts_were_fraud(settings: Settings, url
         assert "<strong>1 of 2</strong> were fraud" in http.get("/console/cases/1").text
 
 
+def test_a_case_links_to_customers_at_the_same_merchant_and_minute(settings: Settings, url: str) -> None:
+    with psycopg.connect(settings.postgres_dsn) as rows:
+        rows.execute("UPDATE cases.cases SET status = 'claimed', assignee = 'user:analyst' WHERE case_id = 1")
+    with browser(settings, url, "auditor") as http:
+        page = http.get("/console/cases/1").text.partition("Other customers at the same merchant and minute")[2]
+        assert "customer-0001" in page
+        assert 'href="/console/cases/2"' in page
+    with browser(settings, url, "analyst") as http:
+        page = http.get("/console/cases/1").text
+        assert ("customer-0001" in page, "cu***01" in page) == (False, True)
+        assert "Other customers" not in http.get("/console/cases/2").text
+    with psycopg.connect(settings.postgres_dsn) as rows:
+        reads = rows.execute("SELECT detail FROM api.reads WHERE action = 'cases.links' ORDER BY read_id").fetchall()
+    assert reads[0] == ("2 purchases",)
+
+
 def test_the_feed_streams_new_alerts_and_goes_on_after_a_new_connection(settings: Settings, url: str) -> None:
     with browser(settings, url, "auditor") as http:
         events: list[str] = []

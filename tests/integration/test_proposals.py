@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Final
@@ -17,13 +18,16 @@ from api.cases.outbox import Message
 from api.console.accounts import add_account, create_token
 from api.console.roles import Role
 from api.database import Database
+from api.jobs import store, worker
+from api.jobs.worker import JobWorker
 from api.rules.sender import ProposalSender
 from api.settings import ApiSettings
 from flink_jobs.core.control.messages import ControlMessage, parse_control
+from flink_jobs.core.features.table import FEATURES
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from tests.integration.api_server import serving
-from tests.integration.console_data import console_database
+from tests.integration.console_data import add_customer, console_database
 
 pytestmark = pytest.mark.stack
 CSRF: Final = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
@@ -243,3 +247,73 @@ def test_customers_on_a_blacklist_are_masked_for_others_and_the_read_is_recorded
     with psycopg.connect(settings.postgres_dsn) as connection:
         found = connection.execute("SELECT DISTINCT actor FROM api.reads WHERE action = 'rules.read'").fetchall()
     assert ("user:approver",) in found
+
+
+def run_job(settings: Settings, *, is_stopped: bool = False) -> None:
+    """Run the job that waits; stop the worker as soon as the job reports progress, if ``is_stopped``."""
+
+    async def run() -> None:
+        database = Database(settings.postgres_dsn_as("api"), ApiSettings())
+        await database.open()
+        job = await store.take(database)
+        assert job is not None
+        assert await store.take(database) is None  # one at a time
+        running = asyncio.create_task(JobWorker(database)._run(job))
+        while is_stopped and not running.done():
+            found = await store.get(database, job.job_id)
+            if found is not None and found["done"]:
+                running.cancel()
+            await asyncio.sleep(0.05)
+        await asyncio.gather(running, return_exceptions=is_stopped)
+        await database.close()
+
+    asyncio.run(run())
+
+
+def test_a_what_if_scores_recorded_decisions_again_with_the_change(
+    settings: Settings, database: Stack, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMFLOW_HOME", str(database.home.root))
+    monkeypatch.setenv("STREAMFLOW_POSTGRES_DATABASE", settings.postgres_database)
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        add_customer(connection, "customer-0001", 1.0)
+        features = json.dumps({spec.name: spec.neutral for spec in FEATURES} | {"velocity_count": 6.0})
+        connection.execute("UPDATE raw.decisions SET features = %s", (features,))
+    number = proposed(person("rules-editor"), kind="score", alert_threshold="0.95", reason="fewer alerts")
+    assert send(person("viewer"), f"proposals/{number}/what-if", days="30").status_code == 403
+    assert send(person("approver"), f"proposals/{number}/what-if", days="31").status_code == 422
+    page = send(person("approver"), f"proposals/{number}/what-if", days="30").text
+    assert "Waiting" in page
+    assert 'hx-trigger="every 2s"' in page
+    run_job(settings)
+    page = person("viewer").get(f"/console/rules/proposals/{number}").text
+    assert "31 decisions of 30 days" in page, page
+    assert re.search(r'as recorded</td><td class="n">1</td>', page)
+    assert re.search(r'lost</td><td class="n">1</td>', page)
+
+
+@pytest.mark.parametrize(
+    ("script", "is_stopped", "state"),
+    [
+        (
+            'import time; print(\'{"done": 1, "total": 2}\', flush=True); time.sleep(600)',
+            True,
+            "Cancelled: the API was",
+        ),
+        ("raise SystemExit(1)", False, "Failed: its process ended"),
+        ('print(\'{"error": "no decision"}\')', False, "Failed: no decision"),
+    ],
+)
+def test_a_job_that_is_stopped_or_fails_says_so(
+    settings: Settings,
+    person: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    is_stopped: bool,  # noqa: FBT001
+    state: str,
+) -> None:
+    monkeypatch.setattr(worker, "COMMAND", (sys.executable, "-c", script))
+    number = proposed(person("rules-editor"), **VELOCITY | {"threshold": "9"})
+    send(person("rules-editor"), f"proposals/{number}/what-if", days="1")
+    run_job(settings, is_stopped=is_stopped)
+    assert state in person("viewer").get(f"/console/rules/proposals/{number}").text

@@ -10,6 +10,7 @@ from api.console.routes import (
     cases,
     customers,
     feed,
+    jobs,
     login,
     oidc,
     operations,
@@ -17,5 +18,5 @@ from api.console.routes import (
     rules,
 )
 
-_PAGES: Final = (assets, login, oidc, cases, case_accounts, customers, feed, operations, rules, proposals)
+_PAGES: Final = (assets, login, oidc, cases, case_accounts, customers, feed, operations, rules, proposals, jobs)
 ROUTERS: Final = tuple(module.router for module in _PAGES)

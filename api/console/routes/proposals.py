@@ -11,7 +11,9 @@ from fastapi.responses import RedirectResponse
 from api.console.guard import form_of, requires
 from api.console.pages import page
 from api.console.roles import Permission
+from api.console.routes.operations import DAYS
 from api.console.sessions import Session
+from api.jobs.store import newest_what_if
 from api.rules.forms import ACTIONS, SCORES, STATES, Line, changes_of, lines_of
 from api.rules.precision import CONSIDERED, rule_rows
 from api.rules.service import Proposals
@@ -63,6 +65,7 @@ async def show(request: Request, session: Reader, proposal_id: ProposalId) -> Re
     is_own = row["proposed_by"] == identity.actor
     return page(
         request, "proposal", session, proposal=row, lines=lines_for(session, row), considered=CONSIDERED,
+        what_if=await newest_what_if(services.database, proposal_id), days=DAYS,
         rules=[rule for rule in rules if rule["rule"].id in named], actor=identity.actor,
         may_decide=row["status"] == "proposed" and not is_own and identity.may(Permission.RULES_APPROVE),
         may_withdraw=row["status"] == "proposed" and is_own and identity.may(Permission.RULES_PROPOSE),

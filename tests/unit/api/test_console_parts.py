@@ -13,6 +13,7 @@ import yaml
 from api.console.drawing import HEIGHT, amount_chart, hour_bars
 from api.console.guard import local_path
 from api.console.history import DAY_MS, Purchase, normal_of
+from api.console.links import hop_of
 from api.console.pages import ASSETS, ENVIRONMENT, money
 from api.console.roles import PERMISSIONS, Identity, Permission, Role, known_roles
 from api.console.similar import closest
@@ -152,3 +153,12 @@ def test_the_copy_of_htmx_is_the_published_one() -> None:
     assert hashlib.sha256(ASSETS[item["file"]]).hexdigest() == item["sha256"]
     assert item["version"] in item["file"]
     assert len(base64.b64decode(item["integrity"].removeprefix("sha512-"))) == 64
+
+
+def test_a_hop_is_computed_back_from_speed_and_time() -> None:
+    before = [purchase(1, days=-1), purchase(2, days=1 / 24, country="FR"), purchase(3, days=2)]
+    hop = hop_of(decision(country="JP", features={"geo_speed_kmh": 9_700.0}), before)
+    assert hop is not None
+    assert (hop.start, hop.end, hop.minutes, hop.distance_km) == ("FR", "JP", 60.0, 9_750.0)
+    assert hop_of(decision(features={"geo_speed_kmh": None}), before) is None
+    assert hop_of(decision(features={"geo_speed_kmh": 900.0}), []) is None

@@ -10,19 +10,24 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from api import keys, policy
+from api import keys, policy, reads
+from api.cases import opening
 from api.console.accounts import add_account
 from api.console.roles import Role
 from api.identity.settings import JwtSettings, OidcSettings
 from api.policy import Action
 from api.reads import START, row_sha256, verify_chain
+from api.rules import store as proposals
 from api.settings import ApiSettings, load_api_settings, load_group
 from flink_jobs.core.control.blacklist import Blacklist
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.transaction import Transaction
+from flink_jobs.dead_letters import redrive_audit
 from flink_jobs.errors import UserError
+from flink_jobs.model_registry import versions
 from flink_jobs.settings import REPO_ROOT
+from flink_jobs.warehouse import migrations
 
 PAYMENT = Transaction("t-1", "c-1", 4_999, "USD", 1_700_000_000_000, merchant="Corner Shop")
 
@@ -171,3 +176,8 @@ def test_rows_deleted_at_the_end_are_found_with_the_expected_head() -> None:
     problem = verify_chain(rows[:2], expect=rows[2]["row_sha256"]).problem
     assert problem is not None
     assert problem.endswith("rows at the end were deleted")
+
+
+def test_no_two_parts_wait_for_the_same_advisory_lock() -> None:
+    keys_of_locks = [part._LOCK for part in (reads, opening, proposals, redrive_audit, versions, migrations)]
+    assert len(set(keys_of_locks)) == len(keys_of_locks)
