@@ -39,6 +39,8 @@ class Permission(StrEnum):
     """Propose a change of the rules."""
     RULES_TEST = "rules:test"
     """Backtest a proposal on recorded decisions."""
+    DEAD_LETTERS_REDRIVE = "dead-letters:redrive"
+    """Send the records of dead letters again."""
     RULES_APPROVE = "rules:approve"
     """Approve or refuse a change that another person proposed."""
 
@@ -47,7 +49,13 @@ _READS: Final = frozenset({Permission.CASES_READ, Permission.RULES_READ, Permiss
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEWER: frozenset({Permission.RULES_READ, Permission.OPERATIONS_READ}),
     Role.ANALYST: _READS | {Permission.CASES_WRITE},
-    Role.SENIOR: _READS | {Permission.CASES_WRITE, Permission.ACCOUNTS_WRITE, Permission.CUSTOMERS_READ},
+    Role.SENIOR: _READS
+    | {
+        Permission.CASES_WRITE,
+        Permission.ACCOUNTS_WRITE,
+        Permission.CUSTOMERS_READ,
+        Permission.DEAD_LETTERS_REDRIVE,
+    },
     Role.RULES_EDITOR: frozenset(
         {Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_PROPOSE, Permission.RULES_TEST}
     ),
@@ -55,7 +63,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
         {Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_APPROVE, Permission.RULES_TEST}
     ),
     Role.AUDITOR: _READS | {Permission.CUSTOMERS_READ},
-    Role.ADMIN: frozenset({Permission.OPERATIONS_READ, Permission.RULES_READ}),
+    Role.ADMIN: frozenset({Permission.OPERATIONS_READ, Permission.RULES_READ, Permission.DEAD_LETTERS_REDRIVE}),
 }
 """A viewer and an administrator see no customer data."""
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from api.jobs.redrive import carry_out, dry_run
 from api.jobs.store import Kind
 from api.jobs.what_if import backtest
 from flink_jobs.errors import UserError
@@ -57,7 +58,7 @@ def main() -> None:
     """Run the job."""
     limit()
     job: dict[str, Any] = orjson.loads(sys.stdin.buffer.read())
-    work = {Kind.WHAT_IF: backtest}[Kind(job["kind"])]
+    work = {Kind.WHAT_IF: backtest, Kind.REDRIVE_PLAN: dry_run, Kind.REDRIVE: carry_out}[Kind(job["kind"])]
     try:
         write({"result": work(load_settings(), job["request"], job["asked_by"], Progress())})
     except UserError as error:

@@ -46,6 +46,8 @@ class Kind(StrEnum):
     """What a job does."""
 
     WHAT_IF = "what-if"
+    REDRIVE_PLAN = "redrive-plan"
+    REDRIVE = "redrive"
 
 
 class Job(NamedTuple):

@@ -20,7 +20,7 @@ _LOG: Final = logging.getLogger(__name__)
 EVERY_S: Final = 1.0
 BEAT_S: Final = 5.0
 LONGEST_S: Final = 900.0
-"""A job that takes longer is ended."""
+"""A job that takes longer is ended; a redrive continues with the remaining records when it is started again."""
 COMMAND: Final = (sys.executable, "-m", "api.jobs.child")
 
 

@@ -5,7 +5,9 @@ The evaluator replaces the detector here and scores the records on the topic; ot
 
 from __future__ import annotations
 
+import re
 import signal
+import time
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
@@ -14,10 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import psycopg
 import pytest
 
+from api.console.accounts import add_account, create_token
+from api.console.roles import Role
+from api.settings import ApiSettings
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.dead_letters.letter import build_dlq_record, encode_dlq_record
 from flink_jobs.core.dead_letters.redrive import HEADER_LETTER, customer_of, parent_of
@@ -32,7 +38,9 @@ from flink_jobs.kafka.consumer import CommittedReader, Record
 from flink_jobs.kafka.producer import connect
 from flink_jobs.local.stack import Stack
 from flink_jobs.traffic.faults import FaultPlan
+from flink_jobs.waiting import wait_for
 from tests.integration import jobs
+from tests.integration.api_server import serving
 from tests.integration.dlq_commands import Commands
 from tests.stack_folder import stack_folder
 
@@ -228,3 +236,52 @@ def sent_for(stack: Stack) -> Counter[str]:
             if name is not None:
                 found[name.decode()] += 1
     return found
+
+
+def test_the_console_sends_the_records_of_a_dry_run_once(
+    stack: Stack, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMFLOW_HOME", str(stack.home.root))
+    settings, letters = stack.settings(), []
+    for number in range(3):
+        fields = {"customer_id": "c-9", "amount_minor": 100, "currency": "USD", "event_time_ms": NOW_MS}
+        payload = orjson.dumps({"transaction_id": f"console-{number}", **fields})
+        record = SourceRecord(payload, 0, 900_000 + number, "", "", "c-9", TRANSACTIONS)
+        reason = DeadLetterReason.PROCESSING_ERROR
+        letter = build_dlq_record(record, reason, PipelineStage.SCORE, "a defect", Disposition.REJECTED, NOW_MS)
+        letters.append(encode_dlq_record({**letter, "processing_time_ms": time.time_ns() // 1_000_000}))
+    detector.write_letters(letters)
+    for name, role in (("admin", Role.ADMIN), ("analyst", Role.ANALYST)):
+        add_account(settings.postgres_dsn, name, [role], by="test")
+    with (
+        serving(settings, ApiSettings(secure_cookie=False)) as url,
+        httpx.Client(base_url=url, follow_redirects=True) as http,
+    ):
+
+        def post(path: str, **values: str) -> httpx.Response:
+            csrf = re.search(r'name="csrf" value="([0-9a-f]{64})"', http.get("/console/health").text)
+            assert csrf is not None
+            return http.post(f"/console/dead-letters/{path}", data={"csrf": csrf[1], **values})
+
+        def ended(page: httpx.Response) -> str:
+            return wait_for(
+                lambda: text if "status" not in (text := http.get(page.url.path).text) else None,
+                limit_s=120, what="the job of the console",
+            )  # fmt: skip
+
+        def log_in(name: str) -> None:
+            http.cookies.clear()
+            http.post("/console/login", data={"token": create_token(settings.postgres_dsn, name, by="test")})
+
+        log_in("analyst")
+        assert post("redrives", reason="PROCESSING_ERROR", days="1").status_code == 403
+        log_in("admin")
+        planned = post("redrives", reason="PROCESSING_ERROR", days="1")
+        assert "<strong>3</strong> records would be sent" in (text := ended(planned)), text.partition("<main")[2]
+        assert post(f"{planned.url.path.partition('dead-letters/')[2]}/send", why=" ").status_code == 422
+        for sent in (3, 0):  # the second run finds nothing to send any more
+            started = post(f"{planned.url.path.partition('dead-letters/')[2]}/send", why="defect fixed")
+            assert f"<strong>{sent}</strong> records sent" in ended(started)
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        runs = connection.execute("SELECT started_by, reason FROM ops.redrive_runs WHERE reason = 'defect fixed'")
+        assert set(runs.fetchall()) == {("user:admin", "defect fixed")}
