@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +31,7 @@ from flink_jobs.traffic.balance import Balance, await_balance
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.ledger import SentLedger
 from flink_jobs.traffic.replay import ReplayPlan, replay
+from flink_jobs.waiting import wait_for
 
 CARD_FILE = REPO_ROOT / "tests/data/card_transactions.csv.gz"
 CARD_MAPPING = REPO_ROOT / "tests/data/card_transactions.mapping.yaml"
@@ -143,3 +146,29 @@ def rows(stack: Stack, query: str, *parameters: object) -> list[dict[str, Any]]:
     """Run a query against the stack's database."""
     with psycopg.connect(stack.settings().postgres_dsn, row_factory=dict_row) as connection:
         return connection.execute(query, parameters).fetchall()
+
+
+def decision_on(stack: Stack, customer: str, prefix: str = PREFIX, **fields: object) -> dict[str, Any]:
+    """Send a purchase of now and return its decision."""
+    name = f"one-{uuid.uuid4()}"
+    document = {
+        "transaction_id": name, "customer_id": customer, "amount_minor": 1_000, "currency": "USD",
+        "event_time_ms": time.time_ns() // 1_000_000 - 1_000, "merchant": "m-1", **fields,
+    }  # fmt: skip
+    send_raw(stack, topic_name(prefix, "transactions"), [orjson.dumps(document)])
+    (decision,) = wait_for(
+        lambda: [item for item in committed(stack, "decisions", prefix) if item["transaction_id"] == name],
+        limit_s=PATIENCE_S,
+        what=f"the decision on {name}",
+    )
+    return decision
+
+
+def acted_on(stack: Stack, customer: str, prefix: str = PREFIX) -> dict[str, Any]:
+    """Send purchases until one meets an action: transactions and actions have no order between them."""
+
+    def found() -> dict[str, Any] | None:
+        decision = decision_on(stack, customer, prefix)
+        return decision if "actions" in decision else None
+
+    return wait_for(found, limit_s=PATIENCE_S, what=f"an action on {customer}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,37 +26,16 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 PREFIX = "acted"
 WAIT_S = 400
 HERE, FAR = {"lat": 50.0, "lon": 8.0}, {"lat": -40.0, "lon": -170.0}
-_numbers = count()
 
 
 def decision_on(stack: Stack, customer: str, location: dict[str, float] = HERE) -> dict[str, Any]:
     """Send a purchase and return its decision."""
-    number = next(_numbers)
-    document = {
-        "transaction_id": f"t-{number}", "customer_id": customer, "amount_minor": 1_000, "currency": "USD",
-        "event_time_ms": time.time_ns() // 1_000_000 - 60_000 + number, "merchant": "m-1", "location": location,
-    }  # fmt: skip
-    jobs.send_raw(stack, topic_name(PREFIX, "transactions"), [orjson.dumps(document)])
-
-    def found() -> list[dict[str, Any]]:
-        return [
-            item
-            for item in jobs.committed(stack, "decisions", PREFIX)
-            if item["transaction_id"] == document["transaction_id"]
-        ]
-
-    (decision,) = wait_for(found, limit_s=WAIT_S, what=f"the decision on {document['transaction_id']}")
-    return decision
+    return jobs.decision_on(stack, customer, PREFIX, location=location)
 
 
 def acted_on(stack: Stack, customer: str) -> dict[str, Any]:
-    """Send purchases until one meets the action: transactions and actions have no order between them."""
-
-    def found() -> dict[str, Any] | None:
-        decision = decision_on(stack, customer)
-        return decision if "actions" in decision else None
-
-    return wait_for(found, limit_s=WAIT_S, what=f"an action on {customer}")
+    """Send purchases until one meets the action."""
+    return jobs.acted_on(stack, customer, PREFIX)
 
 
 def test_actions_apply_in_both_crossings_and_survive_a_savepoint(stack: Stack, tmp_path: Path) -> None:

@@ -22,12 +22,14 @@ from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.replay import replay_features
 from flink_jobs.core.rules import RULE_BY_ID, RULESET_VERSION
 from flink_jobs.core.transaction import Transaction
+from flink_jobs.kafka.action_client import send_action
 from flink_jobs.kafka.control_client import build_message, send_and_wait
 from flink_jobs.local.stack import Stack
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.traffic.ledger import SentLedger
 from flink_jobs.traffic.malformed import MALFORMED_KINDS
 from flink_jobs.waiting import wait_for
+from tests.account_samples import action
 from tests.integration import jobs
 from tests.stack_control import flink_metrics, kill_taskmanager, start_taskmanager
 
@@ -152,6 +154,10 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
     calm = jobs.account(stack, jobs.send(stack, jobs.card_events("calm", count)))
     assert calm.is_as_expected, "\n".join(calm.lines())
 
+    now_ms = time.time_ns() // 1_000_000
+    block = action("block", "acted", issued_at_ms=now_ms, expires_at_ms=now_ms + 86_400_000)
+    send_action(stack.settings().broker(), jobs.PREFIX, block)
+    jobs.acted_on(stack, "acted")
     killed_at: list[int] = []
     victim = _taskmanager_of(stack, running["detect"], "fraud detector")
 
@@ -168,6 +174,7 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
 
     assert disturbed.is_as_expected, "\n".join(disturbed.lines())
     _assert_same_in_kafka(stack, count)
+    assert jobs.decision_on(stack, "acted")["actions"][0]["action_id"] == block.id, "the action outlives the kill"
 
     def archived() -> bool:
         query = "SELECT count(*) AS n FROM raw.decisions WHERE customer_id LIKE %s"
@@ -181,6 +188,10 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
         )
         assert calm_rows == killed_rows
         assert calm_rows
+    query = "SELECT risk, why FROM raw.account_risk WHERE customer_id = 'acted'"
+    wait_for(lambda: jobs.rows(stack, query) == [{"risk": "blocked", "why": "a test"}], limit_s=400, what="the risk")
+    query = "SELECT actions FROM raw.decisions WHERE customer_id = 'acted' AND actions IS NOT NULL"
+    wait_for(lambda: len(jobs.rows(stack, query)) == 2, limit_s=400, what="both decisions with the action")
 
 
 def test_an_upgrade_from_a_savepoint_keeps_every_customer(
