@@ -40,6 +40,7 @@ from api.routes import decisions as decision_routes
 from api.rules.sender import ControlTopic, ProposalSender
 from api.services import Services, Worker
 from api.settings import ApiSettings
+from api.standing import StandingActions
 from flink_jobs.metrics import catalogue
 from flink_jobs.settings import Settings
 
@@ -72,7 +73,9 @@ def build_services(
         answers=answers,
         cases=Cases(database, decisions, own),
         accounts=Accounts(database),
-        decider=Decider(lane, answers, decisions, watch, metrics, own),
+        decider=Decider(
+            lane, answers, decisions, watch, standing=StandingActions(database), metrics=metrics, settings=own
+        ),
         lane=lane,
         keys=KeyRing(database, own),
         rates=RateLimits(counters, own.rate_per_s),

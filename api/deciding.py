@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from api.keys import Key
     from api.measures import ApiMetrics
     from api.settings import ApiSettings
+    from api.standing import StandingActions
     from flink_jobs.core.reply_document import ReplyDocument
 
 OUR_FAULT: Final = frozenset({DeadLetterReason.PROCESSING_ERROR, DeadLetterReason.STATE_VERSION_UNSUPPORTED})
@@ -58,6 +59,8 @@ class Decider:
         answers: Answers,
         decisions: Decisions,
         watch: Watch,
+        *,
+        standing: StandingActions,
         metrics: ApiMetrics,
         settings: ApiSettings,
     ) -> None:
@@ -65,6 +68,7 @@ class Decider:
         self._sender = sender
         self._answers = answers
         self._decisions = decisions
+        self._standing = standing
         self._watch = watch
         self._metrics = metrics
         self._settings = settings
@@ -150,7 +154,7 @@ class Decider:
 
     async def _of_reply(self, reply: ReplyDocument | None, transaction: Transaction, request_id: str) -> Answer:
         if reply is None:
-            return self._fallback(transaction, request_id)
+            return await self._fallback(transaction, request_id)
         if reply["outcome"] == ReplyOutcome.DECIDED:
             return self._of_job(reply, transaction, request_id)
         if reply["outcome"] == ReplyOutcome.DUPLICATE:
@@ -158,7 +162,7 @@ class Decider:
         reason = DeadLetterReason(reply["rejection"] or "")
         if reason not in OUR_FAULT:
             raise rejected(reason, reply["detail"] or "the job rejects the transaction")
-        return self._fallback(transaction, request_id)
+        return await self._fallback(transaction, request_id)
 
     async def _decided_before(self, transaction: Transaction, request_id: str) -> Answer:
         """Return the stored decision of a transaction that the job knows; the fallback if it is not stored yet."""
@@ -167,7 +171,7 @@ class Decider:
         except ApiError:
             stored = None
         if stored is None:
-            return self._fallback(transaction, request_id)
+            return await self._fallback(transaction, request_id)
         return _answer(transaction, request_id, stored.action, stored.reasons, stored)
 
     def _of_job(self, reply: ReplyDocument, transaction: Transaction, request_id: str) -> Answer:
@@ -185,8 +189,9 @@ class Decider:
             }
         )
 
-    def _fallback(self, transaction: Transaction, request_id: str) -> Answer:
-        chosen = policy.fallback(transaction, self._watch.now.config, self._settings)
+    async def _fallback(self, transaction: Transaction, request_id: str) -> Answer:
+        code = await self._standing.code_for(transaction)
+        chosen = policy.fallback(transaction, self._watch.now.config, self._settings, code)
         reasons = [Reason(code=code.value, text=policy.in_words(code)) for code in chosen.reasons]
         return _answer(transaction, request_id, chosen.action, reasons, None)
 

@@ -67,10 +67,26 @@ def action_of(score: float, *, is_alert: bool, settings: ApiSettings, codes: Con
     return Action.REVIEW if is_alert or score >= settings.review_from else Action.APPROVE
 
 
-def fallback(transaction: Transaction, config: DetectionConfig, settings: ApiSettings) -> FallbackAction:
-    """Return the action without the customer's state: blacklist, then the limit for small amounts, then the default."""
+def fallback(
+    transaction: Transaction, config: DetectionConfig, settings: ApiSettings, account: ReasonCode | None = None
+) -> FallbackAction:
+    """Return the action without the job: by the account, the blacklist, the limit for small amounts, or the default.
+
+    Args:
+        transaction: the transaction.
+        config: the configuration in force.
+        settings: the policy.
+        account: reason code of the leading action on the account, ``None`` without one.
+    """
+    if account is ReasonCode.ACCOUNT_BLOCKED:
+        return FallbackAction(Action.DECLINE, (account,))
     if config.rules["blacklist"].enabled and config.blacklist.matches(transaction):
         return FallbackAction(Action.DECLINE, (ReasonCode.BLACKLISTED,))
+    if account is ReasonCode.ACCOUNT_ALLOWED:
+        return FallbackAction(Action.APPROVE, (account,))
+    if account is ReasonCode.ACCOUNT_WATCHED:
+        declines = settings.fallback_action == "decline"
+        return FallbackAction(Action.DECLINE if declines else Action.REVIEW, (account,))
     limit = settings.fallback_approve_below
     if limit is not None and major_amount(transaction.amount_minor, transaction.currency) < limit:
         return FallbackAction(Action.APPROVE, ())

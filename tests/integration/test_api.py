@@ -13,7 +13,9 @@ import pytest
 from api.keys import Scope, create_key
 from api.settings import ApiSettings
 from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.kafka.action_client import send_action
 from flink_jobs.waiting import wait_for
+from tests.account_samples import action
 from tests.integration import jobs
 from tests.integration.api_server import serving
 from tests.unit.job.samples import write_model
@@ -71,6 +73,15 @@ def first_of_job(http: httpx.Client) -> tuple[dict[str, Any], dict[str, Any]]:
     return wait_for(decided, limit_s=PATIENCE_S, what="an answer of the job")
 
 
+def block(stack: Stack, prefix: str, customer: str) -> None:
+    """Block a customer, and wait until the archive has the action."""
+    now_ms = time.time_ns() // 1_000_000
+    blocked = action("block", customer, issued_at_ms=now_ms - 1_000, expires_at_ms=now_ms + 86_400_000)
+    send_action(stack.settings().broker(), prefix, blocked)
+    query = "SELECT action FROM raw.standing_actions WHERE action_id = %s"
+    wait_for(lambda: jobs.rows(stack, query, blocked.id), limit_s=PATIENCE_S, what="the archived action")
+
+
 def reason_of_job(stack: Stack, prefix: str, payload: bytes) -> str:
     """Return the reason of the dead letter that the job writes for a record."""
     jobs.send_raw(stack, topic_name(prefix, "transactions"), [payload])
@@ -117,6 +128,10 @@ def test_the_job_decides_and_while_it_is_away_the_fallback_answers_and_the_decis
             stack.rest().cancel(detect)
             wait_for(lambda: stack.rest().state(detect) == "CANCELED", limit_s=60, what="the end of the job")
             missed = transaction(3_000)
+            block(stack, prefix, f"{PREFIX}-blocked")
+            sent = transaction(3_001, customer_id=f"{PREFIX}-blocked")
+            declined = http.post("/v1/transactions?deadline_ms=50", json=sent)
+            assert (declined.json()["decided_by"], declined.json()["action"]) == ("fallback", "decline")
             fallback = http.post("/v1/transactions?deadline_ms=50", json=missed).json()
             assert (fallback["decided_by"], fallback["action"], fallback["score"]) == ("fallback", "review", None)
             pending = other.get(f"/v1/decisions/{missed['transaction_id']}").json()

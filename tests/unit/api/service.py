@@ -28,6 +28,7 @@ from api.measures import ApiMetrics
 from api.rates import Counters
 from api.services import Services
 from api.settings import ApiSettings
+from api.standing import StandingActions
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.reply_document import ReplyDocument
 from flink_jobs.settings import Settings
@@ -144,7 +145,15 @@ def services(memory: Memory, **changes: Setting) -> Services:
         answers=answers,
         cases=Cases(memory, decisions, settings),
         accounts=Accounts(memory),
-        decider=Decider(memory.kafka, answers, decisions, watch, metrics, settings),
+        decider=Decider(
+            memory.kafka,
+            answers,
+            decisions,
+            watch,
+            standing=StandingActions(memory),
+            metrics=metrics,
+            settings=settings,
+        ),
         lane=None,
         keys=KeyRing(memory, settings),
         rates=RateLimits(counters, settings.rate_per_s),

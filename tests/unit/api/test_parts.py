@@ -131,6 +131,17 @@ def test_the_fallback_asks_the_blacklist_then_the_amount_then_the_default() -> N
     assert policy.fallback(PAYMENT, DetectionConfig(), ApiSettings(fallback_action="decline")).action == "decline"
 
 
+def test_the_fallback_follows_the_action_on_the_account() -> None:
+    listed = DetectionConfig(blacklist=Blacklist(merchant=frozenset({"corner shop"})))
+    small, strict = ApiSettings(fallback_approve_below=50), ApiSettings(fallback_action="decline")
+    blocked, allowed, watched = ReasonCode.ACCOUNT_BLOCKED, ReasonCode.ACCOUNT_ALLOWED, ReasonCode.ACCOUNT_WATCHED
+    assert policy.fallback(PAYMENT, DetectionConfig(), small, blocked) == (Action.DECLINE, (blocked,))
+    assert policy.fallback(PAYMENT, DetectionConfig(), strict, allowed) == (Action.APPROVE, (allowed,))
+    assert policy.fallback(PAYMENT, listed, small, allowed).action == "decline", "a list of everybody goes before it"
+    assert policy.fallback(PAYMENT, DetectionConfig(), small, watched) == (Action.REVIEW, (watched,))
+    assert policy.fallback(PAYMENT, DetectionConfig(), strict, watched).action == "decline"
+
+
 def test_every_reason_code_has_words() -> None:
     assert set(policy.WORDS) == set(ReasonCode)
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from api.deciding import ticket_of
+from api.errors import unavailable
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.transaction import Transaction
 from tests.unit.api.service import TRANSACTION, Memory, Setting, app_of, client
@@ -62,6 +63,40 @@ def test_after_the_deadline_the_fallback_policy_answers() -> None:
     body = answer.json()
     assert (answer.status_code, body["decided_by"], body["action"], body["score"]) == (200, "fallback", "review", None)
     assert send(Memory(), fallback_approve_below=20.0).json()["action"] == "approve"
+
+
+@pytest.mark.parametrize(
+    ("rows", "action", "codes"),
+    [
+        (
+            [{"action": "watch", "merchant": None}, {"action": "block", "merchant": None}],
+            "decline",
+            ["ACCOUNT_BLOCKED"],
+        ),
+        ([{"action": "block", "merchant": "Other Shop"}], "review", []),
+        ([{"action": "allow", "merchant": "Corner Shop"}], "approve", ["ACCOUNT_ALLOWED"]),
+        ([], "review", []),
+    ],
+)
+def test_the_fallback_knows_the_account_of_the_customer(
+    rows: list[dict[str, Any]], action: str, codes: list[str]
+) -> None:
+    memory = Memory()
+    memory.tables["raw.standing_actions"] = lambda _: rows
+    body = send(memory).json()
+    assert (body["decided_by"], body["action"], [reason["code"] for reason in body["reasons"]]) == (
+        "fallback", action, codes,
+    )  # fmt: skip
+
+
+def test_the_fallback_answers_without_postgres() -> None:
+    memory = Memory()
+
+    def gone(_: Mapping[str, Any]) -> list[dict[str, Any]]:
+        raise unavailable("Postgres")
+
+    memory.tables["raw.standing_actions"] = gone
+    assert send(memory).json()["action"] == "review"
 
 
 @pytest.mark.parametrize("acknowledged", ["never", "refused"])
