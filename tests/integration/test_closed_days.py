@@ -166,7 +166,11 @@ def test_an_upgrade_keeps_trusted_days_and_finds_days_that_were_never_checked(
         (old / path.name).write_text(path.read_text())
     apply_migrations(dsn, old)
     first = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    run(
+        dsn, "ALTER TABLE raw.decisions ADD actions jsonb"
+    )  # the writer of this release has columns of later migrations
     load(dsn, decision, *(first + timedelta(days=number) for number in range(4)))
+    run(dsn, "ALTER TABLE raw.decisions DROP actions")
     for day, violations in (("2024-01-01", 0), ("2024-01-02", 3)):
         run(dsn, "INSERT INTO ops.quality_results VALUES ('values_out_of_range', %s, 'error', %s)", day, violations)
     apply_migrations(dsn, MIGRATIONS)
