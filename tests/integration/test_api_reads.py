@@ -138,6 +138,8 @@ def test_the_api_cannot_change_the_record_of_reads_and_a_change_by_the_owner_is_
     assert run(audit_cli, "verify", code=3) == "row 1 was changed"
 
 
+# The server of these tests is a thread of this process; its libraries use the global random module at the same time.
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module:hypothesis.errors.HypothesisDeprecationWarning")
 def test_generated_requests_get_only_documented_answers(url: str, key: str) -> None:
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     checks = [
