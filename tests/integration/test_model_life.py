@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from api.keys import Scope, create_key
-from api.settings import ApiSettings
 from flink_jobs.cli.app import app
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
@@ -31,12 +28,10 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse import retraining
 from tests.integration import jobs
-from tests.integration.api_server import serving
 from tests.unit.job.samples import write_model
 
 PREFIX = "model-life"
 LATER_ROWS = 12_000
-DESK_ROWS = 12_000  # 3 weeks: the labels of the first days are known when the model is trained
 PATIENCE_S = 400
 SUSPICIOUS_OF_THE_ORDINARY: dict[str, Any] = {
     "feature": [1, -1, 0, -1, -1, -1],  # velocity_count <= 3 is one row of eight, the rarest value
@@ -265,59 +260,6 @@ def test_explain_shows_an_alert_and_an_ordinary_decision(life: Life) -> None:
         assert f"the model {life.good} starts at" in plain.output
     with pytest.raises(UserError, match="no decision on nobody"):
         life.run("explain", "nobody")
-
-
-def test_a_verdict_on_an_alert_trains_a_shadow_model(life: Life, tmp_path: Path) -> None:
-    """From an alert to a shadow model that learned the verdict: the steps of the API, the relay and the DAG."""
-    life.run("control", "set-threshold", "0.4", "--reason", "test")
-    ledger = jobs.send(life.stack, jobs.card_events("desk", DESK_ROWS), prefix=PREFIX)
-    assert jobs.account(life.stack, ledger, PREFIX).is_as_expected
-    life.wait_rows("SELECT 1 FROM raw.decisions WHERE customer_id LIKE 'desk-%%'", count=DESK_ROWS)
-    first = (
-        "SELECT customer_id FROM raw.alerts WHERE customer_id LIKE 'desk-%%' ORDER BY event_time_ms, alert_id LIMIT 1"
-    )
-    customer = life.wait_rows(first)[0]["customer_id"]
-    others = label_all_but(life, customer.removeprefix("desk-"), tmp_path)
-    life.wait_rows("SELECT 1 FROM raw.labels WHERE customer_id LIKE 'desk-%%'", count=others)
-    before = retraining.train_version("gradient_boosting", "before the verdict")
-
-    settings = life.stack.settings().model_copy(update={"topic_prefix": PREFIX})
-    key = create_key(settings.postgres_dsn, "desk", list(Scope), created_by="pytest")
-    headers = {"Authorization": f"Bearer {key}"}
-    with (
-        serving(settings, ApiSettings(case_undo_s=0, case_every_s=0.2)) as url,
-        httpx.Client(base_url=url, headers=headers, timeout=60) as http,
-    ):
-        case = life.wait_rows("SELECT case_id FROM cases.cases WHERE customer_id = %s", customer)[0]["case_id"]
-        tag = {"If-Match": http.get(f"/v1/cases/{case}").headers["ETag"]}
-        verdict = {"verdict": "fraud", "reason": "the cardholder denies it"}
-        answer = http.post(f"/v1/cases/{case}/verdict", json=verdict, headers=tag)
-        assert answer.status_code == 200, answer.text
-        life.wait_rows("SELECT 1 FROM raw.labels WHERE customer_id = %s AND source = 'analyst'", customer)
-
-    after = retraining.train_version("gradient_boosting", "after the verdict")
-    assert labelled_rows(life, after) > labelled_rows(life, before)
-    assert retraining.promote(after, "shadow") == "shadow"
-    assert {item["shadow"]["model_version"] for item in life.decisions()} == {after}
-
-
-def label_all_but(life: Life, customer: str, folder: Path) -> int:
-    """Label the transactions that `desk` sent, except those of one customer; return their number."""
-    with gzip.open(jobs.CARD_FILE, "rt", newline="") as file:
-        header, *rows = itertools.islice(csv.reader(file), DESK_ROWS + 1)
-    kept = [row for row in rows if row[header.index("acct_num")] != customer]
-    cards = folder / "labelled.csv"
-    with cards.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *kept])
-    arguments = ("--mapping", str(jobs.CARD_MAPPING), "--delay-days", "7", "--prefix", "desk-")
-    assert life.run("label", "--from-file", str(cards), *arguments)["sent"] == len(kept)
-    return len(kept)
-
-
-def labelled_rows(life: Life, version: str) -> int:
-    """Return the number of labelled rows that a version learned from."""
-    manifest = orjson.loads((life.models / version / "manifest.json").read_bytes())
-    return int(manifest["training_data"]["labelled_rows"])
 
 
 def test_retraining_ends_with_a_shadow_model_in_the_job(life: Life) -> None:
