@@ -1,32 +1,49 @@
-"""The action on the account that applies to a transaction, read from the archive for answers without the job."""
+"""Actions on accounts as Postgres holds them, for answers without the job."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 from api.errors import ApiError
-from flink_jobs.core.parsing.transactions import MAX_MERCHANT_CHARS
-from flink_jobs.core.reasons import ReasonCode
-from flink_jobs.core.texts import composed_within
+from flink_jobs.core.accounts.action import UserAction
+from flink_jobs.core.accounts.document import AccountAction, ActionScope
+from flink_jobs.core.accounts.effects import CODES
+from flink_jobs.core.accounts.standing import AccountActions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from api.database import Database
+    from flink_jobs.core.reasons import ReasonCode
     from flink_jobs.core.transaction import Transaction
 
-_LEADING: Final = {
-    "block": ReasonCode.ACCOUNT_BLOCKED,
-    "allow": ReasonCode.ACCOUNT_ALLOWED,
-    "watch": ReasonCode.ACCOUNT_WATCHED,
-}
-"""From the strongest action to the weakest, like the detector."""
-_QUERY: Final = """
-    SELECT action, merchant FROM raw.standing_actions
-    WHERE customer_id = %(customer)s AND expires_at_ms > %(time_ms)s AND action IN ('block', 'allow', 'watch')
-"""
+LIMIT_S: Final = 0.25
+"""The customer waits already, so the fallback does not wait for a slow database."""
+COLUMNS: Final = "action_id, action, scope, merchant, rule, issued_at_ms, expires_at_ms, reason, case_id, actor"
+_QUERY: Final = f"SELECT {COLUMNS} FROM raw.user_actions WHERE customer_id = %(customer)s"  # noqa: S608 - constant names
+
+
+def stored_action(customer_id: str, row: Mapping[str, Any]) -> UserAction:
+    """Return an action from its row, with the fields in ``COLUMNS``."""
+    return UserAction(
+        customer_id,
+        AccountAction(row["action"]),
+        ActionScope(row["scope"]),
+        row["merchant"],
+        row["rule"],
+        row["issued_at_ms"],
+        row["expires_at_ms"],
+        row["reason"],
+        row["case_id"],
+        row["actor"],
+        row["action_id"],
+    )
 
 
 class StandingActions:
-    """Reads the actions that no newer action replaced."""
+    """Reads the actions that apply to a transaction, by the detector's own rules."""
 
     def __init__(self, database: Database) -> None:
         """Use a database."""
@@ -35,18 +52,16 @@ class StandingActions:
     async def code_for(self, transaction: Transaction) -> ReasonCode | None:
         """Return the reason code of the leading action on a transaction.
 
-        ``None`` without an action, and where Postgres does not answer: the customer waits, and the job decides later.
+        ``None`` without an action, and where Postgres does not answer within ``LIMIT_S``: the job decides later.
         An action that the archive has not written yet is not found.
         """
-        parameters = {"customer": transaction.customer_id, "time_ms": transaction.event_time_ms}
         try:
-            rows = await self._database.rows(_QUERY, parameters)
-        except ApiError:
+            async with asyncio.timeout(LIMIT_S):
+                rows = await self._database.rows(_QUERY, {"customer": transaction.customer_id})
+        except (ApiError, TimeoutError):
             return None
-        found = {row["action"] for row in rows if _concerns(row["merchant"], transaction)}
-        return next((code for action, code in _LEADING.items() if action in found), None)
-
-
-def _concerns(merchant: str | None, transaction: Transaction) -> bool:
-    """Return whether an action on all merchants (``None``) or on one concerns a transaction."""
-    return merchant is None or composed_within(merchant, MAX_MERCHANT_CHARS) == transaction.merchant
+        account, now_ms = AccountActions(), time.time_ns() // 1_000_000
+        for row in rows:
+            account, _ = account.with_action(stored_action(transaction.customer_id, row).entry(), now_ms)
+        standing = account.at(transaction)
+        return None if standing is None or standing.leading is None else CODES[standing.leading.kind]

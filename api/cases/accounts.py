@@ -19,9 +19,10 @@ from api.cases.viewer import Viewer
 from api.database import Connection, Database
 from api.errors import ApiError
 from api.reads import Read, add_read
+from api.standing import COLUMNS, stored_action
 from flink_jobs.core.accounts.action import UserAction
 from flink_jobs.core.accounts.document import AccountAction, ActionScope
-from flink_jobs.core.accounts.standing import AccountActions, Kind
+from flink_jobs.core.accounts.standing import RISKS, AccountActions
 
 MOST_ACTIONS: Final = 100
 _NOT_LOGGED: Final = frozenset({"customer_id", "schema_version"})
@@ -30,9 +31,8 @@ _ADD: Final = """
     INSERT INTO cases.outbox (outbox_id, kind, case_id, payload, not_before)
     VALUES (%(id)s, 'action', %(case)s, %(payload)s::jsonb, now()) ON CONFLICT (outbox_id) DO NOTHING
 """
-_ACTIONS: Final = """
-    SELECT action_id, action, scope, merchant, rule, issued_at_ms, expires_at_ms, reason, case_id, actor,
-        true AS is_sent
+_ACTIONS: Final = f"""
+    SELECT {COLUMNS}, true AS is_sent
     FROM raw.user_actions WHERE customer_id = %(customer)s
     UNION ALL
     SELECT o.outbox_id, o.payload ->> 'action', o.payload ->> 'scope', o.payload ->> 'merchant', o.payload ->> 'rule',
@@ -42,7 +42,7 @@ _ACTIONS: Final = """
     WHERE o.case_id IN (SELECT c.case_id FROM cases.cases c WHERE c.customer_id = %(customer)s) AND o.kind = 'action'
         AND NOT EXISTS (SELECT FROM raw.user_actions a WHERE a.action_id = o.outbox_id)
     ORDER BY issued_at_ms DESC, action_id DESC
-"""
+"""  # noqa: S608 - constant column names
 
 
 class Accounts:
@@ -118,13 +118,12 @@ async def _account(connection: Connection, customer_id: str, now: datetime) -> A
     actions, now_ms = AccountActions(), _ms(now)
     by_id = {row["action_id"]: row for row in rows}
     for row in rows:
-        actions, _ = actions.with_action(_stored(customer_id, row).entry(), now_ms)
-    live = [entry for entry in actions.entries if entry.kind is not Kind.CLEAR and now_ms < entry.expires_at_ms]
-    deciding = next((item for item in live if not item.merchant and item.kind in {Kind.BLOCK, Kind.WATCH}), None)
+        actions, _ = actions.with_action(stored_action(customer_id, row).entry(), now_ms)
+    deciding = actions.deciding(now_ms)
     cause = None if deciding is None else by_id[deciding.action_id]
-    in_force = {entry.action_id for entry in live}
+    in_force = {entry.action_id for entry in actions.in_force(now_ms)}
     return Account(
-        risk="none" if deciding is None else "blocked" if deciding.kind is Kind.BLOCK else "watch",
+        risk="none" if deciding is None else RISKS[deciding.kind],
         since=None if cause is None else _time(cause["issued_at_ms"]),
         until=None if cause is None else _time(cause["expires_at_ms"]),
         why=None if cause is None else cause["reason"],
@@ -137,22 +136,6 @@ async def _account(connection: Connection, customer_id: str, now: datetime) -> A
             )
             for row in rows[:MOST_ACTIONS]
         ],
-    )
-
-
-def _stored(customer_id: str, row: Mapping[str, Any]) -> UserAction:
-    return UserAction(
-        customer_id,
-        AccountAction(row["action"]),
-        ActionScope(row["scope"]),
-        row["merchant"],
-        row["rule"],
-        row["issued_at_ms"],
-        row["expires_at_ms"],
-        row["reason"],
-        row["case_id"],
-        row["actor"],
-        row["action_id"],
     )
 
 

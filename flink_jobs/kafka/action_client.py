@@ -9,7 +9,7 @@ from kafka.errors import KafkaError
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.accounts.action import UserAction, parse_action
-from flink_jobs.core.accounts.standing import AccountActions, Kind
+from flink_jobs.core.accounts.standing import RISKS, AccountActions
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.consumer import CommittedReader
@@ -71,8 +71,7 @@ def account_of(actions: list[UserAction], now_ms: int) -> Account:
     for action in actions:
         account, _ = account.with_action(action.entry(), now_ms)
     by_id = {action.id: action for action in actions}
-    live = [item for item in account.entries if item.kind is not Kind.CLEAR and now_ms < item.expires_at_ms]
-    kinds = {item.kind for item in live if not item.merchant}
-    risk = "blocked" if Kind.BLOCK in kinds else "watch" if Kind.WATCH in kinds else "none"
+    deciding = account.deciding(now_ms)
+    risk = "none" if deciding is None else RISKS[deciding.kind]
     history = sorted(actions, key=lambda action: (action.issued_at_ms, action.id))
-    return Account(history, [by_id[item.action_id] for item in live], risk)
+    return Account(history, [by_id[item.action_id] for item in account.in_force(now_ms)], risk)

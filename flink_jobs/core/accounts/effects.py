@@ -15,11 +15,12 @@ from flink_jobs.core.rules import RULES, RuleHit, RuleVerdict
 
 DECISION_WITH_ACTIONS: Final = 3
 """Schema version of a decision to which an action applied; all others are written as before, in version 2."""
-_CODES: Final = {
+CODES: Final = {
     Kind.BLOCK: ReasonCode.ACCOUNT_BLOCKED,
     Kind.ALLOW: ReasonCode.ACCOUNT_ALLOWED,
     Kind.WATCH: ReasonCode.ACCOUNT_WATCHED,
 }
+"""The reason code of each action that leads a decision."""
 _RULES: Final = {fingerprint(rule.id): rule for rule in RULES}
 
 
@@ -43,7 +44,7 @@ def add_actions(decision: DecisionDocument, standing: Standing, suppressed: tupl
     decision["schema_version"] = DECISION_WITH_ACTIONS
     decision["actions"] = [_applied(entry) for entry in applied]
     if leading is not None:
-        decision["reasons"].append({"code": _CODES[leading.kind], "contribution": 0.0})
+        decision["reasons"].append({"code": CODES[leading.kind], "contribution": 0.0})
         if leading.kind is Kind.ALLOW:
             decision["is_alert"] = False
 

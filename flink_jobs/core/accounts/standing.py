@@ -80,6 +80,10 @@ class Entry(NamedTuple):
         )
 
 
+RISKS: Final = {Kind.BLOCK: "blocked", Kind.WATCH: "watch"}
+"""The risk of an account by its deciding action; without one it is ``none``."""
+
+
 class Standing(NamedTuple):
     """The actions that apply to one transaction."""
 
@@ -134,6 +138,15 @@ class AccountActions:
         suppressed = tuple(entry for entry in found if entry.kind is Kind.SUPPRESS)
         leading = None if len(suppressed) == len(found) else found[0]  # entries are sorted by kind
         return Standing(leading, suppressed)
+
+    def in_force(self, now_ms: int) -> tuple[Entry, ...]:
+        """Return the actions that have not ended at a time in ms since the epoch, the deciding one first."""
+        return tuple(item for item in self.entries if item.kind is not Kind.CLEAR and now_ms < item.expires_at_ms)
+
+    def deciding(self, now_ms: int) -> Entry | None:
+        """Return the block or watch of the whole customer that makes the account's risk; ``None`` without one."""
+        live = self.in_force(now_ms)
+        return next((item for item in live if not item.merchant and item.kind in RISKS), None)
 
     def to_bytes(self) -> bytes:
         """Encode, in at most ``MAX_ACTION_BYTES``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 
 from api.deciding import ticket_of
 from api.errors import unavailable
+from api.standing import COLUMNS
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.transaction import Transaction
+from tests.account_samples import action
 from tests.unit.api.service import TRANSACTION, Memory, Setting, app_of, client
 
 BODY = json.dumps(TRANSACTION)
@@ -65,28 +68,45 @@ def test_after_the_deadline_the_fallback_policy_answers() -> None:
     assert send(Memory(), fallback_approve_below=20.0).json()["action"] == "approve"
 
 
+def stored(kind: str, **fields: str) -> dict[str, Any]:
+    """Return a row of the archive: an action that was issued before the transaction and has not ended."""
+    now_ms = time.time_ns() // 1_000_000
+    taken = action(kind, issued_at_ms=now_ms - 60_000, expires_at_ms=now_ms + 86_400_000, **fields)
+    return {name: getattr(taken, "id" if name == "action_id" else name) for name in COLUMNS.split(", ")}
+
+
 @pytest.mark.parametrize(
-    ("rows", "action", "codes"),
+    ("rows", "expected", "codes"),
     [
-        (
-            [{"action": "watch", "merchant": None}, {"action": "block", "merchant": None}],
-            "decline",
-            ["ACCOUNT_BLOCKED"],
-        ),
-        ([{"action": "block", "merchant": "Other Shop"}], "review", []),
-        ([{"action": "allow", "merchant": "Corner Shop"}], "approve", ["ACCOUNT_ALLOWED"]),
+        ([stored("watch"), stored("block")], "decline", ["ACCOUNT_BLOCKED"]),
+        ([stored("block", merchant="Other Shop")], "review", []),
+        ([stored("allow", merchant="Corner Shop")], "approve", ["ACCOUNT_ALLOWED"]),
         ([], "review", []),
     ],
 )
 def test_the_fallback_knows_the_account_of_the_customer(
-    rows: list[dict[str, Any]], action: str, codes: list[str]
+    rows: list[dict[str, Any]], expected: str, codes: list[str]
 ) -> None:
     memory = Memory()
-    memory.tables["raw.standing_actions"] = lambda _: rows
+    memory.tables["raw.user_actions"] = lambda _: rows
     body = send(memory).json()
     assert (body["decided_by"], body["action"], [reason["code"] for reason in body["reasons"]]) == (
-        "fallback", action, codes,
+        "fallback", expected, codes,
     )  # fmt: skip
+
+
+def test_the_fallback_does_not_wait_for_a_slow_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    answers = memory.rows
+
+    async def slow(query: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401 - rows
+        if "raw.user_actions" in query:
+            await asyncio.sleep(3_600)
+        return await answers(query, parameters)
+
+    monkeypatch.setattr(memory, "rows", slow)
+    monkeypatch.setattr("api.standing.LIMIT_S", 0.01)
+    assert send(memory).json()["action"] == "review"
 
 
 def test_the_fallback_answers_without_postgres() -> None:
@@ -95,7 +115,7 @@ def test_the_fallback_answers_without_postgres() -> None:
     def gone(_: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise unavailable("Postgres")
 
-    memory.tables["raw.standing_actions"] = gone
+    memory.tables["raw.user_actions"] = gone
     assert send(memory).json()["action"] == "review"
 
 
