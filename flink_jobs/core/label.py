@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
-import orjson
-
 from flink_jobs.core.documents import Finding, LabelDocument
+from flink_jobs.core.parsing.contract_object import contract_object
 from flink_jobs.core.parsing.transactions import MAX_CLOCK_SKEW_MS, MIN_EVENT_TIME_MS
 from flink_jobs.core.texts import has_no_control
 
@@ -89,14 +88,9 @@ def label_problem(payload: bytes | None, now_ms: int | None = None) -> str | Non
     A producer can choose its own ``label_id``. The field is required: without it, a redelivered label would count as
     two labels.
     """
-    try:
-        document = orjson.loads(payload or b"")
-    except ValueError:
-        document = None
-    if type(document) is not dict:
-        return "not a JSON object"
-    if document.get("schema_version") != LABEL_SCHEMA_VERSION:
-        return f"schema_version must be {LABEL_SCHEMA_VERSION}"
+    document = contract_object(payload, LABEL_SCHEMA_VERSION)
+    if isinstance(document, str):
+        return document
     label_id = document.get("label_id")
     if type(label_id) is not str or not 0 < len(label_id) <= _LONGEST_ID or not has_no_control(label_id):
         return f"label_id must be 1 to {_LONGEST_ID} characters without control characters"

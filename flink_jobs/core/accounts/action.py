@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final
 
-import orjson
-
 from flink_jobs.core.accounts.document import AccountAction, ActionScope, UserActionDocument
 from flink_jobs.core.accounts.standing import DAY_MS, MAX_DAYS, Entry, Kind, fingerprint
+from flink_jobs.core.parsing.contract_object import contract_object
 from flink_jobs.core.parsing.transactions import MAX_CLOCK_SKEW_MS, MAX_MERCHANT_CHARS, MIN_EVENT_TIME_MS
 from flink_jobs.core.rules import RULE_BY_ID
 from flink_jobs.core.texts import composed_within, has_no_control
@@ -139,14 +138,9 @@ def parse_action(payload: bytes | None, now_ms: int) -> UserAction | str:
         payload: the bytes.
         now_ms: the caller's clock, ms since the epoch: an action of the future would be the newest one until then.
     """
-    try:
-        document = orjson.loads(payload or b"")
-    except ValueError:
-        document = None
-    if type(document) is not dict:
-        return "not a JSON object"
-    if document.get("schema_version") != ACTION_SCHEMA_VERSION:
-        return f"schema_version must be {ACTION_SCHEMA_VERSION}"
+    document = contract_object(payload, ACTION_SCHEMA_VERSION)
+    if isinstance(document, str):
+        return document
     unknown = document.keys() - {*_FIELDS, "schema_version", "action_id"}
     missing = [name for name in (*_FIELDS, "action_id") if name not in document]
     if unknown or missing:
