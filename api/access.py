@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import Request, Security
@@ -83,7 +84,7 @@ def requires(scope: Scope) -> Callable[..., Awaitable[Key]]:
         try:
             key = await _caller(services, credentials.credentials if credentials else None)
         except ApiError as error:
-            if error.status == 401:  # noqa: PLR2004 - unauthorized
+            if error.status == HTTPStatus.UNAUTHORIZED:
                 await services.rates.count_failure(address)
             raise
         await services.rates.count(key)

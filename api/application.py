@@ -37,7 +37,7 @@ from api.rates import Counters
 from api.routes import case_accounts, health, reference, score, transactions
 from api.routes import cases as case_routes
 from api.routes import decisions as decision_routes
-from api.rules.sender import ControlTopic, ProposalSender
+from api.rules.sender import ProposalSender, control_topic
 from api.services import Services, Worker
 from api.settings import ApiSettings
 from api.standing import StandingActions
@@ -64,7 +64,7 @@ def build_services(
     if own.case_work:
         note_round = partial(metrics.note_time, catalogue.CASE_WORK_TIME)
         relay = Relay(database, labels, WebhookSender(), note_round, actions=actions)
-        control = ControlTopic(settings.broker("api"), settings.topic_prefix)
+        control = control_topic(settings.broker("api"), settings.topic_prefix)
         workers += (Opener(database, own, note_round), relay, ProposalSender(database, control), JobWorker(database))
     return Services(
         settings=own,

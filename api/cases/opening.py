@@ -7,7 +7,7 @@ alerts that are in a case already are skipped. The first round of a process look
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple
 import psycopg
 from psycopg.types.json import Jsonb
 
+from api.background import repeat
 from api.cases import store
 from api.cases.outbox import add_webhooks
 from api.cases.viewer import Viewer
 from api.database import Connection, Database
-from api.errors import ApiError
 from api.settings import ApiSettings
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
 
@@ -135,16 +135,14 @@ class Opener:
 
     async def run(self) -> None:
         """Open cases again and again, until cancelled."""
-        while True:
-            try:
+
+        async def step() -> None:
+            with contextlib.suppress(psycopg.errors.UniqueViolation):  # an analyst opened a case in the same moment
                 await self.round()
                 await self.wake()
                 self._note_round("cases")
-            except (ApiError, psycopg.errors.UniqueViolation):
-                pass  # the database does not answer, or an analyst opened a case in the same moment
-            except Exception:  # noqa: BLE001 - the loop must not end
-                _LOG.exception("alerts did not become cases; the next round tries again")
-            await asyncio.sleep(self._settings.case_every_s)
+
+        await repeat(step, self._settings.case_every_s, _LOG, "alerts did not become cases; the next round tries again")
 
     async def round(self) -> int:
         """Bring every new alert into a case; return the number of alerts.

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from api.background import repeat
 from api.cases import outbox
 from api.cases.outbox import Kind, Message
-from api.errors import ApiError
 from flink_jobs.contracts.topic_contracts import topic_name
 
 if TYPE_CHECKING:
@@ -44,12 +44,16 @@ class TopicSender(Protocol):
         """Send messages; return for each message ``None``, or why it was not accepted."""
 
 
-class KafkaTopic:
-    """A topic with customers as keys: ``labels`` or ``user-actions``."""
+def _customer(message: Message) -> str:
+    return str(message.payload["customer_id"])
 
-    def __init__(self, broker: Broker, prefix: str, suffix: str) -> None:
-        """Set the topic; nothing connects before the first message."""
-        self._broker, self._topic = broker, topic_name(prefix, suffix)
+
+class KafkaTopic:
+    """A topic that messages of the outbox go to: ``labels``, ``user-actions`` or ``control``."""
+
+    def __init__(self, broker: Broker, prefix: str, suffix: str, key_of: Callable[[Message], str] = _customer) -> None:
+        """Set the topic and the keys of its messages, by default customers; the first message connects."""
+        self._broker, self._topic, self._key_of = broker, topic_name(prefix, suffix), key_of
         self._producer: Producer | None = None
 
     def send(self, messages: Sequence[Message]) -> dict[str, str | None]:
@@ -63,7 +67,7 @@ class KafkaTopic:
                 producer.produce(
                     self._topic,
                     value=orjson.dumps(message.payload),
-                    key=str(message.payload["customer_id"]).encode(),
+                    key=self._key_of(message).encode(),
                     on_delivery=_delivered(results, message.outbox_id),
                 )
             producer.flush(SEND_LIMIT_MS / 1_000 + 1)
@@ -163,14 +167,9 @@ class Relay:
             await outbox.mark_failed(self._database, ids, error, attempts, most)
 
     async def _repeat(self, kind: Kind, step: Callable[[], Any]) -> None:
-        while True:
-            count = 0
-            try:
-                count = await step()
-                self._note_round(kind.value)
-            except ApiError:
-                pass  # the database does not answer
-            except Exception:  # noqa: BLE001 - the loop must not end
-                _LOG.exception("the outbox was not sent; the next round tries again")
-            if not count:
-                await asyncio.sleep(EVERY_S)
+        async def noted() -> int:
+            count: int = await step()
+            self._note_round(kind.value)
+            return count
+
+        await repeat(noted, EVERY_S, _LOG, "the outbox was not sent; the next round tries again")

@@ -24,7 +24,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 _LISTED: Final = ", ".join(f"c.{name}" for name in COLUMNS)
 _VISIBLE: Final = "(%(teams)s::text[] IS NULL OR c.team = ANY(%(teams)s))"
-_ONE: Final = f"SELECT {_LISTED}, now() AS now FROM cases.cases c WHERE c.case_id = %(case)s AND {_VISIBLE}"  # noqa: S608
+_ONE: Final = f"SELECT {_LISTED}, now() AS now FROM cases.cases c WHERE c.case_id = %(case)s AND {_VISIBLE}"  # noqa: S608 - constants
 _NEXT: Final = f"""
     SELECT {_LISTED}, now() AS now FROM cases.cases c WHERE c.status = 'open' AND {_VISIBLE}
     ORDER BY c.priority DESC, c.case_id DESC LIMIT 1 FOR UPDATE SKIP LOCKED
@@ -105,7 +105,7 @@ async def page(
     if after is not None:
         conditions.append(place)
     where = " AND ".join(conditions)
-    query = f"SELECT {_LISTED} FROM cases.cases c WHERE {where} ORDER BY {order} LIMIT %(limit)s"  # noqa: S608
+    query = f"SELECT {_LISTED} FROM cases.cases c WHERE {where} ORDER BY {order} LIMIT %(limit)s"  # noqa: S608 - constant parts
     parameters = {
         "teams": viewer.team_list,
         "team": chosen.team,
@@ -168,7 +168,7 @@ async def update(
     changed = {name: value for name, value in values.items() if row[name] != value}
     assignments = ", ".join([*(f"{name} = %({name})s" for name in changed), "version = version + 1"])
     await connection.execute(
-        f"UPDATE cases.cases SET {assignments} WHERE case_id = %(case)s".encode(),  # noqa: S608
+        f"UPDATE cases.cases SET {assignments} WHERE case_id = %(case)s".encode(),  # noqa: S608 - checked names
         {**changed, "case": row["case_id"]},
     )
     await add_event(connection, viewer, row["case_id"], action, {name: row[name] for name in changed}, changed)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from api.background import repeat
 from api.database import Database
 from api.errors import ApiError
 from api.jobs import store
@@ -33,18 +34,13 @@ class JobWorker:
 
     async def run(self) -> None:
         """Run jobs until cancelled."""
-        while True:
-            job = None
-            try:
-                job = await store.take(self._database)
-                if job is not None:
-                    await self._run(job)
-            except ApiError:
-                pass  # the database does not answer
-            except Exception:  # noqa: BLE001 - the loop must not end
-                _LOG.exception("a job of the console failed")
-            if job is None:
-                await asyncio.sleep(EVERY_S)
+        await repeat(self._run_next, EVERY_S, _LOG, "a job of the console failed")
+
+    async def _run_next(self) -> bool:
+        job = await store.take(self._database)
+        if job is not None:
+            await self._run(job)
+        return job is not None
 
     async def _run(self, job: Job) -> None:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -92,9 +92,9 @@ class Kafka:
     def __init__(self) -> None:
         self.sent: list[Message] = []
 
-    def send(self, message: Message) -> str | None:
-        self.sent.append(message)
-        return "_TRANSPORT" if len(self.sent) == 1 else None
+    def send(self, messages: Sequence[Message]) -> dict[str, str | None]:
+        self.sent += messages
+        return {message.outbox_id: "_TRANSPORT" if len(self.sent) == 1 else None for message in messages}
 
 
 def relay(settings: Settings, kafka: Kafka) -> bool:

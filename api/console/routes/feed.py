@@ -36,7 +36,7 @@ SHOWN: Final = 50
 _COLUMNS: Final = """
     alert_id, customer_id, transaction_id, event_time_ms, amount_minor, currency, merchant, score, reasons, loaded_at
 """
-_LATEST: Final = f"SELECT {_COLUMNS} FROM raw.alerts ORDER BY loaded_at DESC, alert_id LIMIT %(limit)s"  # noqa: S608
+_LATEST: Final = f"SELECT {_COLUMNS} FROM raw.alerts ORDER BY loaded_at DESC, alert_id LIMIT %(limit)s"  # noqa: S608 - constants
 _SINCE: Final = f"""
     SELECT {_COLUMNS} FROM raw.alerts WHERE loaded_at > %(since)s ORDER BY loaded_at, alert_id LIMIT %(limit)s
 """  # noqa: S608 - constant column names

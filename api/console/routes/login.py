@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
@@ -54,7 +56,8 @@ def login_page(
     """Return the login page with the ways to log in that the settings allow."""
     oidc = services_of(request).oidc
     return page(
-        request, "login", None, status, problem=_TOO_MANY if status == 429 else problem, token=token, target=target,  # noqa: PLR2004 - too many
+        request, "login", None, status, problem=_TOO_MANY if status == HTTPStatus.TOO_MANY_REQUESTS else problem,
+        token=token, target=target,
         provider=None if oidc is None else oidc.settings.provider_name,
         has_passwords=oidc is None or oidc.settings.password_login,
     )  # fmt: skip
