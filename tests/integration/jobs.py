@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -19,6 +20,7 @@ from psycopg.rows import dict_row
 from flink_jobs.cards.card_files import SourceEvent, read_events
 from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.flink.answers import TERMINAL
 from flink_jobs.flink.jobs import ALL_JOBS
 from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.kafka.consumer import CommittedReader
@@ -36,6 +38,7 @@ from flink_jobs.waiting import wait_for
 CARD_FILE = REPO_ROOT / "tests/data/card_transactions.csv.gz"
 CARD_MAPPING = REPO_ROOT / "tests/data/card_transactions.mapping.yaml"
 PREFIX = "streamflow"
+PAIR = ("detect", "archive")
 PATIENCE_S = 400.0
 """Longest time without a new outcome; covers a failover on a busy machine."""
 
@@ -79,8 +82,37 @@ def running_job(
     try:
         yield job_id
     finally:
-        if stack.rest().state(job_id) not in {"FINISHED", "CANCELED", "FAILED"}:
+        end_jobs(stack, [job_id])
+
+
+def start_jobs(stack: Stack, environment: Mapping[str, str], names: Sequence[str] = PAIR) -> dict[str, str]:
+    """Submit several jobs at once and return their ids by name; if one does not start, no other keeps running."""
+    with ThreadPoolExecutor(len(names)) as pool:
+        started = {name: pool.submit(start_job, stack, name, environment) for name in names}
+    ids = {name: future.result() for name, future in started.items() if future.exception() is None}
+    if len(ids) < len(names):
+        end_jobs(stack, ids.values())
+    return {name: future.result() for name, future in started.items()}
+
+
+def end_jobs(stack: Stack, job_ids: Iterable[str]) -> None:
+    """Cancel those of the jobs that still run."""
+    for job_id in job_ids:
+        if stack.rest().state(job_id) not in TERMINAL:
             stack.rest().cancel(job_id)
+
+
+@contextmanager
+def running_jobs(stack: Stack, environment: Mapping[str, str], names: Sequence[str] = PAIR) -> Iterator[dict[str, str]]:
+    """Run several jobs during a ``with`` block, by default detector and archive; yield their ids by name.
+
+    A caller that replaces a job stores the new id, so that it ends with the others.
+    """
+    ids = start_jobs(stack, environment, names)
+    try:
+        yield ids
+    finally:
+        end_jobs(stack, ids.values())
 
 
 def card_events(run: str, count: int) -> list[SourceEvent]:
@@ -155,12 +187,15 @@ def decision_on(stack: Stack, customer: str, prefix: str = PREFIX, **fields: obj
         "transaction_id": name, "customer_id": customer, "amount_minor": 1_000, "currency": "USD",
         "event_time_ms": time.time_ns() // 1_000_000 - 1_000, "merchant": "m-1", **fields,
     }  # fmt: skip
-    send_raw(stack, topic_name(prefix, "transactions"), [orjson.dumps(document)])
-    (decision,) = wait_for(
-        lambda: [item for item in committed(stack, "decisions", prefix) if item["transaction_id"] == name],
-        limit_s=PATIENCE_S,
-        what=f"the decision on {name}",
-    )
+    with CommittedReader(stack.settings().broker(), [topic_name(prefix, "decisions")]) as reader:
+        reader.seek_to_end()
+        send_raw(stack, topic_name(prefix, "transactions"), [orjson.dumps(document)])
+
+        def found() -> list[dict[str, Any]]:
+            new = [orjson.loads(record.value or b"{}") for record in reader.read_to_end()]
+            return [item for item in new if item["transaction_id"] == name]
+
+        (decision,) = wait_for(found, limit_s=PATIENCE_S, what=f"the decision on {name}")
     return decision
 
 

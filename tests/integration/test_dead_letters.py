@@ -51,11 +51,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def running(stack: Stack, environment: dict[str, str]) -> Iterator[dict[str, str]]:
     jobs.own_topics(stack, PREFIX)
-    with (
-        jobs.running_job(stack, "detect", environment) as detect,
-        jobs.running_job(stack, "archive", environment) as archive,
-    ):
-        yield {"detect": detect, "archive": archive}
+    with jobs.running_jobs(stack, environment) as ids:
+        yield ids
 
 
 @pytest.fixture(scope="module")

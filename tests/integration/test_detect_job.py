@@ -52,11 +52,8 @@ def environment(model_dir: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def running(stack: Stack, environment: dict[str, str]) -> Iterator[dict[str, str]]:
     """Yield the ids of both jobs; a test that replaces a job stores the new id."""
-    ids = {name: jobs.start_job(stack, name, environment) for name in ("detect", "archive")}
-    yield ids
-    for job_id in ids.values():
-        if stack.rest().state(job_id) not in {"FINISHED", "CANCELED", "FAILED"}:
-            stack.rest().cancel(job_id)
+    with jobs.running_jobs(stack, environment) as ids:
+        yield ids
 
 
 @pytest.mark.usefixtures("running")

@@ -95,7 +95,7 @@ def history(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> History:
         "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "1000",
         "STREAMFLOW_IDLE_TIMEOUT_MS": "1000",
     }
-    with jobs.running_job(stack, "detect", environment), jobs.running_job(stack, "archive", environment):
+    with jobs.running_jobs(stack, environment):
         account(stack, events[: KNOWN + USUAL])
         change_settings(stack)
         account(stack, events[KNOWN + USUAL :])

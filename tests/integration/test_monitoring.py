@@ -96,8 +96,7 @@ def prometheus(stack: Stack, model_dir: Path, tmp_path_factory: pytest.TempPathF
     with ExitStack() as running:
         prefix = jobs.own_topics(stack, "monitored")
         environment = {"STREAMFLOW_TOPIC_PREFIX": prefix, "STREAMFLOW_MODEL_DIR": str(model_dir)}
-        for job in ("detect", "archive"):
-            running.enter_context(jobs.running_job(stack, job, environment))
+        running.enter_context(jobs.running_jobs(stack, environment))
         server = running.enter_context(subprocess.Popen(command, cwd=folder))
         running.callback(server.send_signal, signal.SIGTERM)
         asked = Prometheus(f"http://{HOST}:{port}")
