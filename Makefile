@@ -12,8 +12,9 @@ ORCHESTRATION_PYTHON := .venv-orchestration/bin/python
 DAG_TESTS := tests/orchestration --confcutdir=tests/orchestration -o norecursedirs=.hypothesis -W default
 STREAMFLOW := .venv/bin/streamflow
 SHELL_SCRIPTS := .ci/run $(shell find .github flink_jobs k8s ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
-# Two worker processes; each starts its own stack for its share of the tests on real servers.
-AT_ONCE := -n 2 --dist loadgroup
+# Three worker processes, also on two cores, because tests on real servers wait a part of their time: two have a Flink cluster
+# each, one has a Postgres server. The unit tests follow on the first process that has finished its share.
+AT_ONCE := -n 3 --dist loadgroup
 # `make test` does not collect these, because their programs take long to build.
 CLUSTER_CHECKS := $(addprefix tests/lab/platform/,cluster_checks.py pod_checks.py upgrade_checks.py operator_checks.py)
 # Lowest coverage in percent: the pure core, and everything.
@@ -29,7 +30,7 @@ FAULTS_FLAGS ?=
 IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
-.PHONY: help setup setup-marts setup-monitoring setup-browser setup-platform marts airflow airflow-down airflow-check up down status demo test test-python security \
+.PHONY: help setup setup-marts setup-monitoring setup-browser setup-platform setup-lab marts airflow airflow-down airflow-check up down status demo test test-compiled-core test-dags test-python security \
 	lint types check platform-check cluster-check images images-check ci upgrades bench faults soak picture clean
 
 help: ## list the targets
@@ -74,17 +75,22 @@ status: setup ## show processes, ports, jobs, checkpoints and consumer lag
 setup-platform: setup ## setup, plus the tools that check k8s/, images and workflows
 	@tests/lab/bootstrap.sh platform
 
-test: setup-marts setup-monitoring setup-browser setup-platform ## run all tests, also on real Postgres, Kafka and Flink (PYTEST_FLAGS="-k state")
+setup-lab: setup-monitoring setup-browser setup-platform
+
+test: setup-marts setup-lab ## run all tests, also on real Postgres, Kafka and Flink (PYTEST_FLAGS="-k state")
 	@$(PYTHON) -m coverage erase
 	@$(PYTHON) -m pytest --cov --cov-report= $(or $(PYTEST_FLAGS),$(AT_ONCE))
-	@$(if $(PYTEST_FLAGS),,$(compiled-core-tests))
-	@$(if $(PYTEST_FLAGS),,$(ORCHESTRATION_PYTHON) -m pytest --cov --cov-append --cov-report= $(DAG_TESTS))
+	@$(if $(PYTEST_FLAGS),,$(MAKE) -j2 --output-sync=target test-compiled-core test-dags)
 	@$(if $(PYTEST_FLAGS),echo "coverage is checked only when all tests run",$(call gate,core,--include='flink_jobs/core/*',$(CORE_COVERAGE)) && $(call gate,all,,$(ALL_COVERAGE)))
 
-# The tests of the core once more, on the compiled core that a job runs.
-compiled-core-tests = if STREAMFLOW_CORE=compiled $(PYTHON) -c 'import flink_jobs' 2>/dev/null; \
-	then STREAMFLOW_CORE=compiled $(PYTHON) -m pytest -q $(AT_ONCE) tests/unit/core tests/unit/ml/test_train_serve_parity.py; \
+# Parts of `make test` that run beside each other. The first: the tests of the core once more, on the compiled core that a job runs.
+test-compiled-core:
+	@if STREAMFLOW_CORE=compiled $(PYTHON) -c 'import flink_jobs' 2>/dev/null; \
+	then STREAMFLOW_CORE=compiled $(PYTHON) -m pytest -q tests/unit/core tests/unit/ml/test_train_serve_parity.py; \
 	else echo "the compiled core is not tested: it is not built; install gcc and run make setup"; fi
+
+test-dags:
+	@$(ORCHESTRATION_PYTHON) -m pytest --cov --cov-append --cov-report= $(DAG_TESTS)
 
 # gate(name, options, lowest): prints one line if the coverage is high enough, else the table of uncovered lines.
 gate = total=$$($(PYTHON) -m coverage report $(2) --format=total --fail-under=0) && \
