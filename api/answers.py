@@ -48,22 +48,22 @@ class Answers:
         self._database = database
         self._recent: OrderedDict[tuple[str, str], Kept] = OrderedDict()
 
-    async def find(self, transaction: Transaction) -> Kept | None:
+    async def find(self, transaction: Transaction, limit_s: float) -> Kept | None:
         """Return the first answer on a transaction, ``None`` if there is none.
 
         Raises:
-            ApiError: it is not in memory, and the database does not answer (503).
+            ApiError: it is not in memory, and the database does not answer within ``limit_s`` (503).
         """
         known = self._recent.get((transaction.customer_id, transaction.transaction_id))
         if known is not None:
             return known
-        rows = await self._database.rows(_FIND, _identity(transaction))
+        rows = await self._database.rows(_FIND, _identity(transaction), limit_s)
         return _kept(rows[0]["content_sha256"], rows[0]["answer"]) if rows else None
 
-    async def keep(self, transaction: Transaction, answer: Answer, key_prefix: str) -> Kept:
+    async def keep(self, transaction: Transaction, answer: Answer, key_prefix: str, limit_s: float) -> Kept:
         """Keep an answer unless another process kept one before; return the first one.
 
-        While the database does not answer, the answer is kept in memory only, and says so.
+        If the database does not answer within ``limit_s``, the answer is kept in memory only, and says so.
         """
         content = content_of(transaction)
         first = Kept(content, answer)
@@ -76,7 +76,8 @@ class Answers:
                     "answer": Jsonb(answer.model_dump(mode="json")),
                     "key": key_prefix,
                 },
-            ) or await self._database.rows(_FIND, _identity(transaction))
+                limit_s,
+            ) or await self._database.rows(_FIND, _identity(transaction), limit_s)
             if rows:
                 first = _kept(rows[0]["content_sha256"], rows[0]["answer"])
         except ApiError:

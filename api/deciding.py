@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from api import policy
 from api.answers import Answers, Kept, content_of
+from api.database import LOOK_UP_S
 from api.documents import Answer, Reason
 from api.errors import ApiError
 from api.lane import LostError, Pending, Sender
@@ -41,6 +42,11 @@ class Request(NamedTuple):
     deadline_ms: int
     request_id: str
     retry_token: str | None = None
+
+    @property
+    def look_up_s(self) -> float:
+        """Longest wait for Postgres at each step in seconds: the caller's own wait, but not less than a look-up."""
+        return max(LOOK_UP_S, self.deadline_ms / 1_000)
 
 
 class Answered(NamedTuple):
@@ -109,7 +115,7 @@ class Decider:
         """Return the first answer on a transaction, and whether it was given before."""
         started = time.monotonic()
         try:
-            known = await self._answers.find(transaction)
+            known = await self._answers.find(transaction, request.look_up_s)
         except ApiError:
             known = None  # the job recognises a transaction that was sent before
         if known is not None:
@@ -120,8 +126,8 @@ class Decider:
             reply = await self._reply(pending, started, request.deadline_ms, ticket)
         finally:
             self._sender.forget(ticket)
-        answer = await self._of_reply(reply, transaction, request.request_id)
-        return await self._answers.keep(transaction, answer, request.key.prefix), False
+        answer = await self._of_reply(reply, transaction, request)
+        return await self._answers.keep(transaction, answer, request.key.prefix, request.look_up_s), False
 
     async def _reply(self, pending: Pending, started: float, deadline_ms: int, ticket: str) -> ReplyDocument | None:
         """Return the job's reply, ``None`` after the deadline if Kafka has the transaction.
@@ -152,27 +158,28 @@ class Decider:
             retry_token=ticket,
         )
 
-    async def _of_reply(self, reply: ReplyDocument | None, transaction: Transaction, request_id: str) -> Answer:
+    async def _of_reply(self, reply: ReplyDocument | None, transaction: Transaction, request: Request) -> Answer:
         if reply is None:
-            return await self._fallback(transaction, request_id)
+            return await self._fallback(transaction, request.request_id)
         if reply["outcome"] == ReplyOutcome.DECIDED:
-            return self._of_job(reply, transaction, request_id)
+            return self._of_job(reply, transaction, request.request_id)
         if reply["outcome"] == ReplyOutcome.DUPLICATE:
-            return await self._decided_before(transaction, request_id)
+            return await self._decided_before(transaction, request)
         reason = DeadLetterReason(reply["rejection"] or "")
         if reason not in OUR_FAULT:
             raise rejected(reason, reply["detail"] or "the job rejects the transaction")
-        return await self._fallback(transaction, request_id)
+        return await self._fallback(transaction, request.request_id)
 
-    async def _decided_before(self, transaction: Transaction, request_id: str) -> Answer:
+    async def _decided_before(self, transaction: Transaction, request: Request) -> Answer:
         """Return the stored decision of a transaction that the job knows; the fallback if it is not stored yet."""
+        identity = transaction.customer_id, transaction.transaction_id
         try:
-            stored = await self._decisions.one(transaction.customer_id, transaction.transaction_id)
+            stored = await self._decisions.one(*identity, request.look_up_s)
         except ApiError:
             stored = None
         if stored is None:
-            return await self._fallback(transaction, request_id)
-        return _answer(transaction, request_id, stored.action, stored.reasons, stored)
+            return await self._fallback(transaction, request.request_id)
+        return _answer(transaction, request.request_id, stored.action, stored.reasons, stored)
 
     def _of_job(self, reply: ReplyDocument, transaction: Transaction, request_id: str) -> Answer:
         score, is_alert = reply["score"] or 0.0, bool(reply["is_alert"])

@@ -82,9 +82,9 @@ class Decisions:
         rows = await self._database.rows(_CASE, {"case": case_id, "limit": limit})
         return {(row["transaction_id"], row["event_time_ms"]): self._decision(row) for row in rows}
 
-    async def one(self, customer: str, transaction: str) -> Decision | None:
-        """Return the newest decision on a transaction, ``None`` if there is none."""
-        rows = await self._database.rows(_ONE, {"customer": customer, "transaction": transaction})
+    async def one(self, customer: str, transaction: str, limit_s: float = float("inf")) -> Decision | None:
+        """Return the newest decision on a transaction, ``None`` if there is none; wait at most ``limit_s``."""
+        rows = await self._database.rows(_ONE, {"customer": customer, "transaction": transaction}, limit_s)
         return self._decision(rows[0]) if rows else None
 
     async def page(self, customer: str, after: Place | None, limit: int) -> list[Decision]:

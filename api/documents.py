@@ -105,6 +105,6 @@ class ScoreAnswer(BaseModel):
 class Health(BaseModel):
     """State of the API and of the parts it needs."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"]
     postgres: bool | None = None
     replies: bool | None = Field(default=None, description="the job's replies are read")

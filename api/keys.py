@@ -6,6 +6,7 @@ its plain SHA-256 cannot be searched, and a slow password hash would only slow d
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -19,7 +20,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.rows import dict_row
 
-from api.database import Database
+from api.database import LOOK_UP_S, Database
 from api.errors import ApiError
 from api.settings import ApiSettings
 from flink_jobs.errors import UserError
@@ -89,6 +90,7 @@ class KeyRing:
         self._database = database
         self._settings = settings
         self._cache: dict[str, _Cached] = {}
+        self._writing: set[asyncio.Task[None]] = set()
 
     async def verify(self, text: str | None) -> Key:
         """Return the key of a request.
@@ -108,15 +110,23 @@ class KeyRing:
             raise _UNKNOWN
         if now - cached.used_at > _USED_EVERY_S:
             cached.used_at = now
-            try:
-                await self._database.rows(_USED, {"prefix": prefix})
-            except ApiError:
-                cached.used_at = float("-inf")  # the next request notes it
+            writing = asyncio.create_task(self._note_use(cached))
+            self._writing.add(writing)
+            writing.add_done_callback(self._writing.discard)
         return cached.key
+
+    async def _note_use(self, cached: _Cached) -> None:
+        """Write the time of a key's last use; no request waits for it."""
+        try:
+            await self._database.rows(_USED, {"prefix": cached.key.prefix})
+        except ApiError:
+            cached.used_at = float("-inf")  # a later request writes it
 
     async def _read(self, prefix: str, digest: str, cached: _Cached | None, now: float) -> _Cached:
         try:
-            found = await self._database.rows(_ROW, {"prefix": prefix})
+            # A key that was verified before does not wait for a slow database.
+            limit_s = float("inf") if cached is None else LOOK_UP_S
+            found = await self._database.rows(_ROW, {"prefix": prefix}, limit_s)
         except ApiError:
             if cached is not None and now - cached.read_at <= self._settings.key_grace_s:
                 return cached

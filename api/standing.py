@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from api.database import LOOK_UP_S
 from api.errors import ApiError
 from flink_jobs.core.accounts.action import UserAction
 from flink_jobs.core.accounts.document import AccountAction, ActionScope
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from flink_jobs.core.reasons import ReasonCode
     from flink_jobs.core.transaction import Transaction
 
-LIMIT_S: Final = 0.25
-"""The customer waits already, so the fallback does not wait for a slow database."""
 COLUMNS: Final = "action_id, action, scope, merchant, rule, issued_at_ms, expires_at_ms, reason, case_id, actor"
 _QUERY: Final = f"SELECT {COLUMNS} FROM raw.user_actions WHERE customer_id = %(customer)s"  # noqa: S608 - constant names
 
@@ -52,13 +50,12 @@ class StandingActions:
     async def code_for(self, transaction: Transaction) -> ReasonCode | None:
         """Return the reason code of the leading action on a transaction.
 
-        ``None`` without an action, and where Postgres does not answer within ``LIMIT_S``: the job decides later.
+        ``None`` without an action, and where Postgres does not answer within ``LOOK_UP_S``: the job decides later.
         An action that the archive has not written yet is not found.
         """
         try:
-            async with asyncio.timeout(LIMIT_S):
-                rows = await self._database.rows(_QUERY, {"customer": transaction.customer_id})
-        except (ApiError, TimeoutError):
+            rows = await self._database.rows(_QUERY, {"customer": transaction.customer_id}, LOOK_UP_S)
+        except ApiError:
             return None
         account, now_ms = AccountActions(), time.time_ns() // 1_000_000
         for row in rows:

@@ -19,15 +19,19 @@ async def live() -> Health:
 
 @router.get("/health/ready", responses={503: {"model": Health}})
 async def ready(request: Request) -> Response:
-    """Return whether Postgres answers: without it, no new key can be verified.
+    """Return whether the API can decide transactions.
 
-    ``replies`` does not make the API unready: without replies it answers by the fallback policy.
+    Without Postgres it decides for the keys that it verified before, until their grace ends. Without replies of the job
+    it answers by the fallback policy. Unready replicas would leave the balancer together, so neither makes one unready.
     """
     services = services_of(request)
     postgres = await services.database.answers()
     replies = services.lane is not None and services.lane.is_ready
-    health = Health(status="ok" if postgres else "unavailable", postgres=postgres, replies=replies)
-    return JSONResponse(health.model_dump(exclude_none=True), 200 if postgres else 503)
+    is_able = postgres or services.database.silent_s <= services.settings.key_grace_s
+    health = Health(
+        status="ok" if postgres else "degraded" if is_able else "unavailable", postgres=postgres, replies=replies
+    )
+    return JSONResponse(health.model_dump(exclude_none=True), 200 if is_able else 503)
 
 
 @router.get("/metrics", include_in_schema=False)

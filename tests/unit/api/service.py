@@ -80,7 +80,11 @@ class Memory(Database):
     def __init__(self) -> None:
         self.is_down = False
         self.kafka = Kafka()
+        self.silence_s = float("inf")
+        """Seconds since the last answer, while it is down."""
         self.asked: list[tuple[str, Any]] = []
+        self.limits: list[float] = []
+        """The limit of each query in seconds."""
         self.key: dict[str, Any] = {
             "key_sha256": digest_of(KEY),
             "name": "gateway",
@@ -94,13 +98,18 @@ class Memory(Database):
             "api.keys WHERE": lambda _: [self.key],
         }
 
+    @property
+    def silent_s(self) -> float:
+        return self.silence_s if self.is_down else 0.0
+
     async def open(self) -> None:
         """Nothing to open."""
 
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def rows(self, query: str, parameters: Mapping[str, Any]) -> list[DictRow]:
+    async def rows(self, query: str, parameters: Mapping[str, Any], limit_s: float = float("inf")) -> list[DictRow]:
+        self.limits.append(limit_s)
         if self.is_down:
             raise unavailable("Postgres")
         self.asked.append((query, parameters))

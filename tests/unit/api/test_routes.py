@@ -183,6 +183,14 @@ def test_invalid_parameters_are_422(path: str) -> None:
     assert (answer.status_code, code(answer)) == (422, "invalid_request")
 
 
+@pytest.mark.parametrize(("silence_s", "status", "text"), [(600.0, 200, "degraded"), (600.1, 503, "unavailable")])
+def test_without_postgres_the_api_is_ready_while_keys_have_grace(silence_s: float, status: int, text: str) -> None:
+    memory = Memory()
+    memory.is_down, memory.silence_s = True, silence_s
+    answer = ask(memory, lambda http: http.get("/health/ready"))
+    assert (answer.status_code, answer.json()["status"], answer.json()["postgres"]) == (status, text, False)
+
+
 def test_without_postgres_reads_are_503() -> None:
     memory = Memory()
 

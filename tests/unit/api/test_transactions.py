@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.database import LOOK_UP_S
 from api.deciding import ticket_of
 from api.errors import unavailable
 from api.standing import COLUMNS
@@ -95,18 +96,21 @@ def test_the_fallback_knows_the_account_of_the_customer(
     )  # fmt: skip
 
 
-def test_the_fallback_does_not_wait_for_a_slow_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("deadline_ms", "limit_s"), [(20, LOOK_UP_S), (400, 0.4)])
+def test_no_look_up_waits_longer_than_the_caller(deadline_ms: int, limit_s: float) -> None:
     memory = Memory()
-    answers = memory.rows
+    memory.kafka.reply = {**DECIDED, "outcome": "duplicate"}
 
-    async def slow(query: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ANN401 - rows
-        if "raw.user_actions" in query:
-            await asyncio.sleep(3_600)
-        return await answers(query, parameters)
+    async def twice(http: httpx.AsyncClient) -> httpx.Response:
+        # The first request reads the key, with which no customer can wait less: nothing is known of it.
+        await http.get("/v1/decisions/t-1")
+        memory.limits.clear()
+        return await http.post(f"/v1/transactions?deadline_ms={deadline_ms}", content=BODY)
 
-    monkeypatch.setattr(memory, "rows", slow)
-    monkeypatch.setattr("api.standing.LIMIT_S", 0.01)
-    assert send(memory).json()["action"] == "review"
+    body = run(memory, twice, key_cache_s=0).json()
+    assert (body["decided_by"], body["action"]) == ("fallback", "review")
+    assert len(memory.limits) >= 5  # the key, the first answer, the decision, the account, the new answer
+    assert max(memory.limits) == limit_s
 
 
 def test_the_fallback_answers_without_postgres() -> None:
