@@ -50,11 +50,16 @@ _FAILED: Final = """
     WHERE outbox_id = ANY(%(ids)s) AND sent_at IS NULL RETURNING outbox_id
 """
 # A message that was never tried and is not due yet waits for the end of the time in which its verdict can be undone.
+PROPOSAL: Final = "proposal"
+"""The kind of an approved proposal that is not sent: it is its own message (``api/rules/sender.py``)."""
 _STATE: Final = f"""
     SELECT kind, 0 AS dead, extract(epoch FROM now() - min(created_at))::float8 AS age_s
     FROM cases.outbox WHERE {_WAITING} AND (attempts > 0 OR not_before <= now()) GROUP BY kind
     UNION ALL
     SELECT kind, count(*), 0.0 FROM cases.outbox WHERE dead_at IS NOT NULL GROUP BY kind
+    UNION ALL
+    SELECT '{PROPOSAL}', 0, extract(epoch FROM now() - min(decided_at))::float8
+    FROM api.proposals WHERE status = 'approved' AND sent_at IS NULL HAVING count(*) > 0
 """  # noqa: S608 - constant condition
 
 
@@ -90,7 +95,7 @@ async def take(database: Database, kind: Kind, limit: int = BATCH, lease: timede
 
 async def state(database: Database) -> tuple[dict[str, float], dict[str, float]]:
     """Return the age in seconds of the oldest waiting message and the number of dead messages, both by kind."""
-    ages, dead = (dict.fromkeys(map(str, Kind), 0.0) for _ in range(2))
+    ages, dead = (dict.fromkeys([*map(str, Kind), PROPOSAL], 0.0) for _ in range(2))
     for row in await database.rows(_STATE, {}):
         kind = row["kind"]
         ages[kind] = max(ages.get(kind, 0.0), row["age_s"])

@@ -46,7 +46,7 @@ from tests.integration.case_database import ADA, BOB, add_alert, own_database, w
 pytestmark = pytest.mark.stack
 OWN = ApiSettings(case_work=False)
 NO_UNDO = ApiSettings(case_work=False, case_undo_s=0)
-NOTHING = {kind.value: 0.0 for kind in Kind}
+NOTHING = dict.fromkeys([*map(str, Kind), outbox.PROPOSAL], 0.0)
 FRAUD = VerdictRequest(verdict=Verdict.FRAUD, reason="the cardholder denies it")
 
 

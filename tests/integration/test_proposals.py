@@ -6,14 +6,15 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 import psycopg
 import pytest
 
+from api.cases import outbox
 from api.cases.outbox import Message
 from api.console.accounts import add_account, create_token
 from api.console.roles import Role
@@ -97,16 +98,29 @@ class Kafka:
         return {message.outbox_id: "_TRANSPORT" if len(self.sent) == 1 else None for message in messages}
 
 
-def relay(settings: Settings, kafka: Kafka) -> bool:
-    async def run() -> bool:
+T = TypeVar("T")
+
+
+def with_database(settings: Settings, call: Callable[[Database], Awaitable[T]]) -> T:
+    async def run() -> T:
         database = Database(settings.postgres_dsn_as("api"), ApiSettings())
         await database.open()
         try:
-            return await ProposalSender(database, kafka).send_next()
+            return await call(database)
         finally:
             await database.close()
 
     return asyncio.run(run())
+
+
+def relay(settings: Settings, kafka: Kafka) -> bool:
+    return with_database(settings, lambda database: ProposalSender(database, kafka).send_next())
+
+
+def is_waiting(settings: Settings) -> bool:
+    """Return whether the gauge of the alert ``OutboxTooOld`` shows an approved proposal that is not sent."""
+    ages, _ = with_database(settings, outbox.state)
+    return ages[outbox.PROPOSAL] > 0
 
 
 def test_an_approved_proposal_is_sent_with_one_id_until_kafka_has_it_and_the_page_shows_each_step(
@@ -119,15 +133,18 @@ def test_an_approved_proposal_is_sent_with_one_id_until_kafka_has_it_and_the_pag
     kafka = Kafka()
     assert not relay(settings, kafka)
     assert kafka.sent == []
+    assert not is_waiting(settings)
     answer = send(person("approver"), f"proposals/{number}/approve", reason="seen in the backtest")
     assert '<span class="tag">approved</span>' in answer.text
     assert "409" not in answer.text
     assert not relay(settings, kafka)
+    assert is_waiting(settings)
     assert "1 attempts: _TRANSPORT" in person("viewer").get(f"/console/rules/proposals/{number}").text
     with psycopg.connect(settings.postgres_dsn) as connection:
         connection.execute("UPDATE api.proposals SET not_before = now() WHERE sent_at IS NULL AND status = 'approved'")
     assert relay(settings, kafka)
     assert not relay(settings, kafka)
+    assert not is_waiting(settings)
     first, second = kafka.sent
     assert (first.outbox_id, first.payload) == (second.outbox_id, second.payload)
     message = parse_control(json.dumps(second.payload).encode())
