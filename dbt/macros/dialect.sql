@@ -20,7 +20,7 @@
             * replace (loaded_at::timestamptz as loaded_at),
             make_timestamptz(event_time_ms * 1000) as event_time,
             make_timestamptz(processing_time_ms * 1000) as processing_time
-        from read_parquet('{{ files }}', hive_partitioning = true)
+        from read_parquet('{{ files }}', hive_partitioning = true, union_by_name = true)
         {%- if replaced %}
         where {{ name_in_lake('filename') }} not in ('{{ replaced | join("', '") }}')
         {%- endif %}

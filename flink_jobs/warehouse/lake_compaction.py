@@ -131,23 +131,18 @@ def _write(store: LakeStore, group: list[str], target: Path, metadata: dict[str,
     """Write the rows of the files to one file, read its number of rows back and return it.
 
     Raises:
-        UserError: the files have different columns, or the new file has another number of rows.
+        UserError: a column has different types, or the new file has another number of rows.
     """
     import pyarrow as pa  # noqa: PLC0415 - takes a second to import
     from pyarrow import parquet  # noqa: PLC0415
 
-    rows, schema, waiting = 0, None, []
-    writer: Any = None
-    try:
+    rows, waiting = 0, []
+    schema, texts = _columns(store, group)
+    with parquet.ParquetWriter(
+        target, schema.with_metadata(metadata), compression="zstd", use_dictionary=texts
+    ) as writer:
         for name in group:
             with store.open(name) as source, parquet.ParquetFile(source) as file:
-                if schema is None:
-                    schema = file.schema_arrow.remove_metadata()
-                    writer = parquet.ParquetWriter(
-                        target, schema.with_metadata(metadata), compression="zstd", use_dictionary=_texts(file)
-                    )
-                elif not file.schema_arrow.remove_metadata().equals(schema):
-                    raise UserError(f"{name} has other columns than {group[0]}", "this day stays as it is")
                 rows += file.metadata.num_rows
                 for batch in file.iter_batches(batch_size=GROUP_ROWS // 4):
                     waiting.append(batch)
@@ -156,9 +151,6 @@ def _write(store: LakeStore, group: list[str], target: Path, metadata: dict[str,
                         waiting = []
         if waiting:
             writer.write_table(_table(pa, waiting, schema, metadata), row_group_size=GROUP_ROWS)
-    finally:
-        if writer is not None:
-            writer.close()
     written = parquet.read_metadata(target)
     if written.num_rows != rows or REPLACES.encode() not in written.metadata:
         raise UserError(
@@ -167,13 +159,33 @@ def _write(store: LakeStore, group: list[str], target: Path, metadata: dict[str,
     return rows
 
 
-def _texts(file: Any) -> list[str]:  # noqa: ANN401 - pyarrow has no types
-    """Return the paths of the columns with texts: a dictionary makes numbers of decisions larger, measured by 10 %."""
-    columns = [file.schema.column(number) for number in range(len(file.schema))]
-    return [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+def _columns(store: LakeStore, group: list[str]) -> tuple[Any, list[str]]:
+    """Return the columns of some files together, and the paths of those with texts.
+
+    A file of an older release lacks later columns; its rows get nulls. A dictionary makes columns of numbers larger,
+    measured by 10 % for decisions, so only texts get one.
+
+    Raises:
+        UserError: two files have a column with the same name and different types.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - takes a second to import
+    from pyarrow import parquet  # noqa: PLC0415
+
+    schema, texts = pa.schema([]), dict[str, None]()
+    for name in group:
+        with store.open(name) as source, parquet.ParquetFile(source) as file:
+            try:
+                schema = pa.unify_schemas([schema, file.schema_arrow.remove_metadata()])
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise UserError(
+                    f"{name} has a column of another type than {group[0]} ({error})", "this day stays as it is"
+                ) from None
+            columns = [file.schema.column(number) for number in range(len(file.schema))]
+            texts |= {column.path: None for column in columns if column.physical_type == "BYTE_ARRAY"}
+    return schema, list(texts)
 
 
 def _table(pa: Any, batches: list[Any], schema: Any, metadata: dict[str, str]) -> Any:  # noqa: ANN401 - pyarrow has no types
-    return pa.Table.from_batches(
-        [batch.replace_schema_metadata(None) for batch in batches], schema
-    ).replace_schema_metadata(metadata)
+    tables = [pa.Table.from_batches([batch.replace_schema_metadata(None)]) for batch in batches]
+    joined = pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
+    return joined.combine_chunks().replace_schema_metadata(metadata)

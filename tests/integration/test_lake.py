@@ -26,6 +26,7 @@ from tests.stack_control import kill_taskmanager, start_taskmanager
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 COUNT = 3_000
+ACTION = {"action_id": "ac_1", "action": "watch", "scope": "customer", "rule": None, "expires_at_ms": 1_700_000_000_000}
 
 
 def bad_messages(good: Document) -> list[bytes | None]:
@@ -54,6 +55,7 @@ def test_a_killed_taskmanager_leaves_every_decision_once_and_no_bad_message_unse
     prefix = jobs.own_topics(stack, "lake-test")
     topic = topic_name(prefix, "decisions")
     documents = decide(COUNT).decisions
+    documents[1] = {**documents[1], "schema_version": 3, "actions": [ACTION]}
     bad = bad_messages(documents[0])
     environment = {
         "STREAMFLOW_TOPIC_PREFIX": prefix,
@@ -84,6 +86,7 @@ def test_a_killed_taskmanager_leaves_every_decision_once_and_no_bad_message_unse
     assert {*places, *rejected} == {(record.partition, record.offset) for record in records}
     assert len(rejected) == len(bad)
     at = {(record.partition, record.offset): record.value for record in records}
+    assert [row["actions"] for row in found if row["actions"]] == [[ACTION]]
     for row in found:
         _assert_equal(row, orjson.loads(at[row["decision_partition"], row["decision_offset"]] or b""))
     assert {rejected[place]["detail"] for place in rejected} >= {

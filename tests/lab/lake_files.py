@@ -20,6 +20,8 @@ _TYPES: Final = {
     "ARRAY<ROW<`code` STRING, `contribution` DOUBLE>>": "STRUCT(code VARCHAR, contribution DOUBLE)[]",
     "ROW<`model_version` STRING, `ml_score` DOUBLE, `score` DOUBLE, `is_alert` BOOLEAN>":
         "STRUCT(model_version VARCHAR, ml_score DOUBLE, score DOUBLE, is_alert BOOLEAN)",
+    "ARRAY<ROW<`action_id` STRING, `action` STRING, `scope` STRING, `rule` STRING, `expires_at_ms` BIGINT>>":
+        "STRUCT(action_id VARCHAR, action VARCHAR, scope VARCHAR, rule VARCHAR, expires_at_ms BIGINT)[]",
     "TIMESTAMP_LTZ(3)": "TIMESTAMP_MS",
 }  # fmt: skip
 """DuckDB's type of each Flink type in ``COLUMNS``."""

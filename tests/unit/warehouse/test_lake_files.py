@@ -145,11 +145,24 @@ def test_files_are_merged_up_to_a_size(store: LakeStore) -> None:
     assert rows(store) == before
 
 
-def test_files_with_other_columns_stay(store: LakeStore) -> None:
+def test_rows_of_files_without_a_later_column_get_nulls(store: LakeStore) -> None:
     three_days(store)
     put(store, "2026-01-01", "x-9", [99], more=pa.array(["a"]))
     before = rows(store)
-    with pytest.raises(UserError, match="other columns"):
+    merge(store)
+    (name,) = [name for name in live_files(store, "decisions") if "2026-01-01" in name]
+    assert MERGED in name
+    first_day = [*range(30), 99]
+    expected = [{**row, "more": row.get("more")} if row["decision_offset"] in first_day else row for row in before]
+    assert rows(store) == expected
+
+
+def test_files_with_a_column_of_another_type_stay(store: LakeStore) -> None:
+    three_days(store)
+    put(store, "2026-01-01", "x-8", [98], more=pa.array([1]))
+    put(store, "2026-01-01", "x-9", [99], more=pa.array(["a"]))
+    before = rows(store)
+    with pytest.raises(UserError, match="of another type"):
         merge(store)
     assert rows(store) == before
 
