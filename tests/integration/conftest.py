@@ -1,13 +1,15 @@
-"""Fixtures of the integration tests: one real stack per test process."""
+"""Fixtures of the integration tests: one set of real servers per test process."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import boto3
@@ -16,30 +18,41 @@ import pytest
 from moto.server import ThreadedMotoServer
 from psycopg import sql
 
+from flink_jobs.local import flink, kafka
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Settings
 from tests.integration.jobs import CARD_FILE
 from tests.stack_folder import stack_folder
 
-SECOND = {
-    "test_api_reads", "test_archive_rows", "test_backup_drill", "test_cases", "test_completeness", "test_console",
-    "test_console_browser", "test_console_pages", "test_demo", "test_deploy", "test_judging",
-    "test_marts", "test_marts_exporter", "test_migrate", "test_model_life", "test_oidc", "test_rate_limits",
-    "test_raw_layer", "test_recovery_drill", "test_secure_stack",
+FLINK_2 = {
+    "test_completeness", "test_demo", "test_deploy", "test_judging", "test_measurements", "test_model_faults",
+    "test_model_life", "test_recovery_drill", "test_upgrades",
 }  # fmt: skip
-"""Test files of the second process; they take about half of the total time."""
+"""Test files of the second cluster; they take about half of the time of all files that need Flink."""
+POSTGRES = {
+    "test_account_risk", "test_api_reads", "test_archive_rows", "test_backup_drill", "test_case_accounts", "test_cases",
+    "test_closed_days", "test_console", "test_console_browser", "test_console_pages", "test_crossing", "test_graph",
+    "test_marts", "test_marts_exporter", "test_marts_history", "test_migrate", "test_oidc", "test_proposals",
+    "test_rate_limits", "test_raw_layer", "test_redrive", "test_secure_stack",
+}  # fmt: skip
+"""Test files that need no Flink cluster: most use the fixture ``database``, some start servers of their own."""
+
+
+def group_of(file: str) -> str:
+    """Return the group of a test file of this folder; CONTRIBUTING.md says where a new file belongs."""
+    return "postgres" if file in POSTGRES else "flink-2" if file in FLINK_2 else "flink-1"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Distribute these tests over two processes; the tests of one process share a stack and run one after another.
+    """Distribute these tests over three processes; the tests of one process share servers and run one after another.
 
-    The tests wait more than they compute, so two stacks on two cores need less time than one.
+    The tests wait a part of their time, so three processes need less time than two, also on two cores.
     """
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("stack-2" if item.path.stem in SECOND else "stack-1"))
+            item.add_marker(pytest.mark.xdist_group(group_of(item.path.stem)))
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +74,16 @@ def bucket() -> Iterator[str]:
         server.stop()
 
 
+@contextmanager
+def quick_compiler() -> Iterator[None]:
+    """Start JVMs with their quick compiler only: the optimising one took a third of their CPU time in these tests."""
+    flag, options = "-XX:TieredStopAtLevel=1", flink._java_options()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flink, "_java_options", lambda: f"{options} {flag}")
+        patch.setattr(kafka, "HEAP", [*kafka.HEAP, flag])
+        yield
+
+
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # noqa: ARG001 - sets the environment
     """Yield a running Postgres, Kafka and Flink cluster with two TaskManagers, on free ports, with topics and tables.
@@ -70,11 +93,13 @@ def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # no
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         apart = [item.nodeid for item in request.session.items if item.get_closest_marker("xdist_group")]
-        assert all(name.endswith(("@stack-1", "@stack-2")) for name in apart), "pytest and its xdist differ on groups"
+        groups = {name.rpartition("@")[2] for name in apart}
+        assert groups <= {"flink-1", "flink-2", "postgres"}, "pytest and its xdist differ on groups"
     with stack_folder("test") as folder:
         stack = Stack(folder / "home")
         try:
-            stack.up(taskmanagers=2)
+            with quick_compiler():
+                stack.up(taskmanagers=2)
             yield stack
         finally:
             stack.down(wipe=True)
@@ -82,10 +107,18 @@ def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # no
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with one trained model, which is the current version."""
-    folder = tmp_path_factory.mktemp("models")
-    command = [sys.executable, "-m", "flink_jobs.cli", "train", "--data", str(CARD_FILE), "--out", str(folder)]
-    subprocess.run([*command, "--trees", "100"], check=True, cwd=REPO_ROOT, capture_output=True)
+    """Return a folder of this process with one trained model, which is the current version; one process trains it."""
+    folder, shared = tmp_path_factory.mktemp("models"), tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    trained, command = shared / "trained", [sys.executable, "-m", "flink_jobs.cli", "train", "--data", str(CARD_FILE)]
+    with (shared / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not trained.exists():
+            training = [*command, "--out", str(shared / "training"), "--trees", "100"]
+            subprocess.run(training, check=True, cwd=REPO_ROOT, capture_output=True)
+            (shared / "training").rename(trained)
+    shutil.copytree(trained, folder, symlinks=True, dirs_exist_ok=True)
     return folder
 
 
