@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
 
@@ -44,6 +44,9 @@ from api.standing import StandingActions
 from flink_jobs.metrics import catalogue
 from flink_jobs.settings import Settings
 
+if TYPE_CHECKING:
+    from api.tracing import Tracing
+
 DELETE_EVERY_S: Final = 3_600.0
 
 
@@ -54,7 +57,8 @@ def build_services(
     database = Database(settings.postgres_dsn_as("api"), own)
     answers, decisions, metrics = Answers(database), Decisions(database, own), ApiMetrics()
     watch = Watch(database, settings, own.refresh_s)
-    lane = Lane(settings.broker("api"), settings.topic_prefix, own.acknowledge_ms, own.reply_partition)
+    tracing = _tracing(settings, metrics)
+    lane = Lane(settings.broker("api"), settings.topic_prefix, own.acknowledge_ms, own.reply_partition, tracing)
     url = None if own.redis_url is None else own.redis_url.get_secret_value()
     counters = Counters(metrics, url, own.redis_ca_file)
     labels, actions = [
@@ -84,8 +88,19 @@ def build_services(
         metrics=metrics,
         tokens=ServiceTokens(jwt) if jwt is not None and jwt.issuer else None,
         oidc=OidcProvider(database, oidc) if oidc is not None and oidc.issuer else None,
+        tracing=tracing,
         workers=workers,
     )
+
+
+def _tracing(settings: Settings, metrics: ApiMetrics) -> Tracing | None:
+    """Return what makes spans, ``None`` where none are exported: OpenTelemetry's packages are then not loaded."""
+    target = settings.trace_target()
+    if target is None:
+        return None
+    from api.tracing import Tracing  # noqa: PLC0415
+
+    return Tracing(target, settings.traces_sample, metrics)
 
 
 async def _delete_old_answers(services: Services) -> None:
@@ -113,6 +128,8 @@ def create_app(services: Services) -> FastAPI:
             await asyncio.gather(*running, return_exceptions=True)
             if services.lane is not None:
                 await asyncio.to_thread(services.lane.stop)
+            if services.tracing is not None:
+                await asyncio.to_thread(services.tracing.stop)
             await services.counters.close()
             await services.database.close()
 
@@ -129,5 +146,5 @@ def create_app(services: Services) -> FastAPI:
     for routes in (health, reference, transactions, decision_routes, score, case_routes, case_accounts):
         app.include_router(routes.router)
     install_console(app, services)
-    app.add_middleware(RequestLimits, settings=services.settings, metrics=services.metrics)
+    app.add_middleware(RequestLimits, settings=services.settings, metrics=services.metrics, tracing=services.tracing)
     return app

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.replies import REPLY_PARTITION, REPLY_TO, REQUEST_ID
 from flink_jobs.logs import TRACE
+from flink_jobs.tracing.context import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,25 @@ class LostError(Exception):
     """Kafka did not acknowledge a transaction: it may be stored or not."""
 
 
+class SendSpans(Protocol):
+    """The spans of one transaction of a sampled trace."""
+
+    traceparent: str
+
+    def acknowledged(self, error: str | None) -> None:
+        """End the span of the producer."""
+
+    def replied(self, topic: str) -> None:
+        """Make the span of the wait for the reply."""
+
+
+class SendTracer(Protocol):
+    """Makes these spans."""
+
+    def sending(self, topic: str) -> SendSpans | None:
+        """Start the spans of a transaction; ``None`` if its trace is not sampled."""
+
+
 @dataclass(slots=True)
 class Pending:
     """One transaction on its way."""
@@ -45,6 +65,7 @@ class Pending:
     """Done when every replica in sync has the record; fails with ``LostError``."""
     reply: asyncio.Future[ReplyDocument]
     sent_at: float = field(default_factory=time.monotonic)
+    spans: SendSpans | None = None
 
 
 class Sender(Protocol):
@@ -60,7 +81,14 @@ class Sender(Protocol):
 class Lane:
     """The producer of transactions and the reader of replies; both use threads of their own."""
 
-    def __init__(self, broker: Broker, prefix: str, acknowledge_ms: int, partition: int | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        prefix: str,
+        acknowledge_ms: int,
+        partition: int | None = None,
+        tracer: SendTracer | None = None,
+    ) -> None:
         """Set the topics; nothing connects before ``start``.
 
         Args:
@@ -68,11 +96,13 @@ class Lane:
             prefix: of the topics.
             acknowledge_ms: longest time until a transaction is acknowledged.
             partition: the partition of the replies to read; ``None`` for a random one.
+            tracer: makes spans of sampled traces; ``None``: no spans.
         """
         self._connection = {**broker.librdkafka(), "error_cb": self._note, "log_level": 0}
         self._transactions, self._replies = topic_name(prefix, "transactions"), topic_name(prefix, "replies")
         self._acknowledge_ms = acknowledge_ms
         self._wanted = partition
+        self._tracer = tracer
         self._partition: int | None = None
         self._waiting: dict[str, Pending] = {}
         self._stop = threading.Event()
@@ -111,8 +141,10 @@ class Lane:
         ]
         if self._partition is not None:
             headers.append((REPLY_PARTITION, str(self._partition).encode()))
-        if trace := TRACE.get():
-            headers.append(("traceparent", trace.encode()))
+        if self._tracer is not None:
+            pending.spans = self._tracer.sending(self._transactions)
+        if trace := TRACE.get() if pending.spans is None else pending.spans.traceparent:
+            headers.append((HEADER, trace.encode()))
         try:
             producer = self._producer
             if producer is None:
@@ -126,6 +158,8 @@ class Lane:
             )
         except (BufferError, KafkaException) as error:
             pending.acknowledged.set_exception(LostError(str(error)))
+            if pending.spans is not None:
+                pending.spans.acknowledged(type(error).__name__)
         return pending
 
     def forget(self, request_id: str) -> None:
@@ -153,6 +187,8 @@ class Lane:
 
     def _delivered(self, pending: Pending) -> Callable[[KafkaError | None, Message], None]:
         def note(error: KafkaError | None, _: Message) -> None:
+            if pending.spans is not None:
+                pending.spans.acknowledged(None if error is None else error.name())
             self._loop.call_soon_threadsafe(_settle, pending.acknowledged, error)
 
         return note
@@ -218,6 +254,8 @@ class Lane:
             pending = self._waiting.get(document.get("request_id", ""))
             if pending is not None and not pending.reply.done():
                 pending.reply.set_result(document)
+                if pending.spans is not None:
+                    pending.spans.replied(self._replies)
 
 
 def _settle(acknowledged: asyncio.Future[None], error: KafkaError | None) -> None:

@@ -30,9 +30,9 @@ class ApiMetrics:
                 for value in metric.values:
                     self._counters[metric.name].labels(value)
 
-    def count(self, metric: Metric, value: str) -> None:
-        """Add 1 to a counter under a value of its label."""
-        self._counters[metric.name].labels(value).inc()
+    def count(self, metric: Metric, value: str, n: int = 1) -> None:
+        """Add ``n`` to a counter under a value of its label."""
+        self._counters[metric.name].labels(value).inc(n)
 
     def set(self, metric: Metric, values: Mapping[str, float]) -> None:
         """Set a gauge to these values by its label; values of other labels are no longer reported."""

@@ -15,16 +15,19 @@ from starlette.exceptions import HTTPException
 from api.errors import ApiError, error_response
 from flink_jobs.logs import CONTEXT, TRACE
 from flink_jobs.metrics import catalogue
+from flink_jobs.tracing.context import parse_traceparent
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from api.measures import ApiMetrics
     from api.settings import ApiSettings
+    from api.tracing import RequestSpan, Tracing
 
 REQUEST_ID: Final = "X-Request-Id"
-TRACEPARENT: Final = re.compile(r"00-((?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""The context of a trace (W3C Trace Context); group 1 is the trace's id."""
+NOTED: Final = "noted"
+"""Name of the state of a request with the attributes that its route adds to its span."""
+_NOT_TRACED: Final = ("/health", "/metrics")
 _FAILED: Final = 500
 _LOG: Final = logging.getLogger(__name__)
 _VALID_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -36,11 +39,14 @@ _BROKEN: Final = ApiError(500, "internal_error", "a defect of StreamFlow", "repo
 class RequestLimits:
     """ASGI middleware; the outermost of the application."""
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings, metrics: ApiMetrics) -> None:
-        """Wrap an application."""
+    def __init__(
+        self, app: ASGIApp, settings: ApiSettings, metrics: ApiMetrics, tracing: Tracing | None = None
+    ) -> None:
+        """Wrap an application; without ``tracing`` there are no spans."""
         self._app = app
         self._settings = settings
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -52,7 +58,9 @@ class RequestLimits:
         given = headers.get(REQUEST_ID, "")
         request_id = given if _VALID_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        _set_context(request_id, headers.get("traceparent", ""))
+        caller = headers.get("traceparent", "")
+        _set_context(request_id, caller)
+        span = self._span(scope, caller)
         status, is_stream = 0, False
 
         async def sending(message: Message) -> None:
@@ -83,8 +91,14 @@ class RequestLimits:
         finally:
             self._metrics.count(catalogue.API_REQUESTS, str(status))
             _log_failure(scope, status)
+            _end(span, scope, status)
             if not is_stream:
                 self._metrics.observe(catalogue.API_REQUEST_TIME_MS, (time.monotonic() - started) * 1_000)
+
+    def _span(self, scope: Scope, caller: str) -> RequestSpan | None:
+        if self._tracing is None or scope["path"].startswith(_NOT_TRACED):
+            return None
+        return self._tracing.request(scope["method"], caller)
 
     def _limited(self, receive: Receive) -> Receive:
         total = 0
@@ -102,14 +116,24 @@ class RequestLimits:
 
 def _set_context(request_id: str, traceparent: str) -> None:
     """Set the ids that the log lines of this request have, and the trace that its messages to Kafka belong to."""
-    trace = TRACEPARENT.fullmatch(traceparent)
-    CONTEXT.set({"request_id": request_id, **({"trace_id": trace[1]} if trace else {})})
-    TRACE.set(trace[0] if trace else "")
+    trace = parse_traceparent(traceparent)
+    CONTEXT.set({"request_id": request_id, **({"trace_id": trace.trace_id} if trace else {})})
+    TRACE.set(traceparent if trace else "")
+
+
+def _end(span: RequestSpan | None, scope: Scope, status: int) -> None:
+    """End the span of a request, if it has one."""
+    if span is not None:
+        span.end(_route(scope), status, scope["state"].get(NOTED, {}))
 
 
 def _log_failure(scope: Scope, status: int) -> None:
     """Log an answer with a status of 500 or above: its route and not its path, which can contain ids."""
     if status >= _FAILED:
-        route = getattr(scope.get("route"), "path", "unknown")
-        fields = {"method": scope["method"], "route": route, "status": status}
+        fields = {"method": scope["method"], "route": _route(scope), "status": status}
         _LOG.warning("request failed", extra={"fields": fields})
+
+
+def _route(scope: Scope) -> str:
+    """Return the path of the route, which has no ids."""
+    return str(getattr(scope.get("route"), "path", "unknown"))

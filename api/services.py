@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from api.measures import ApiMetrics
     from api.rates import Counters
     from api.settings import ApiSettings
+    from api.tracing import Tracing
 
 
 class Worker(Protocol):
@@ -54,6 +55,8 @@ class Services:
     """Verifies signed tokens of services; ``None`` if no issuer is configured."""
     oidc: OidcProvider | None = None
     """Logs people in at an OIDC server; ``None`` if none is configured."""
+    tracing: Tracing | None = None
+    """Makes spans; ``None`` if none are exported."""
     workers: tuple[Worker, ...] = ()
     """What runs in the background for as long as the application."""
 

@@ -11,6 +11,7 @@ from api.deciding import Request as Asked
 from api.documents import Answer
 from api.errors import ApiError, responses
 from api.keys import Key, Scope
+from api.middleware import NOTED
 from api.services import request_id_of, services_of
 
 router = APIRouter(tags=["transactions"])
@@ -49,6 +50,7 @@ async def decide(
         retry_token,
     )
     answer, is_repeated = await services.decider.answer(asked)
+    setattr(request.state, NOTED, {"streamflow.action": answer.action, "streamflow.decided_by": answer.decided_by})
     if is_repeated:
         response.headers["Idempotent-Replayed"] = "true"
     return answer

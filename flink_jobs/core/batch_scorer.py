@@ -22,7 +22,10 @@ MAIN: Final = 0
 """Tag of the main output."""
 
 Handle = Callable[[SourceRecord, Outcome, int], list[tuple[int, bytes]]]
-"""Counts an outcome that is not ordinary, and returns the tag and the bytes of each of its messages."""
+"""Counts an outcome that is not ordinary, and returns the tag and the bytes of each of its messages.
+
+It gets the record, the outcome, and the clock when the record's turn came, in ns.
+"""
 
 
 class BatchScorer:
@@ -52,7 +55,7 @@ class BatchScorer:
             actions_topic: the topic of actions on accounts.
             load: returns a state from the bytes in the backend.
             read: returns the state of the customer of a record of this batch, which was not sent.
-            handle: handles an outcome that is not ordinary; gets the record, the outcome and the time in ms.
+            handle: handles an outcome that is not ordinary.
             letters_tag: the tag of dead letters.
             timed: observes a timed record; gets the record, its time in ms and the stopwatch when it began.
             clock_ns: the clock, ns since the epoch.
@@ -103,14 +106,15 @@ class BatchScorer:
                 self._records += 1
                 is_timed = not self._records & TIMED_MASK
                 started_ns = self._stopwatch_ns() if is_timed else 0
-                now_ms = self._clock_ns() // 1_000_000
+                now_ns = self._clock_ns()
+                now_ms = now_ns // 1_000_000
                 outcome = evaluator.evaluate(record, read_state, now_ms)
                 state = outcome.state
                 if state:
                     newest[key] = stored[key] = state
                 if state is None and not recent.holds(key):
                     forgotten.append(index)
-                self._send(record, outcome, now_ms)
+                self._send(record, outcome, now_ns)
                 if is_timed:
                     self._timed(record, now_ms, started_ns)
             except Exception as error:
@@ -119,14 +123,14 @@ class BatchScorer:
         newest.update(recent.collect())
         return len(records), newest, forgotten, self._outputs, self._messages
 
-    def _send(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> None:
+    def _send(self, record: SourceRecord, outcome: Outcome, now_ns: int) -> None:
         """Add the messages of an outcome to the answer, and count it."""
         # Unpacked, because looking up a field by its name takes five times as long.
         (
             _, decision, alert, letters, _, score, behind_ms, _, is_degraded, variant, shadow, notices, stopped, action,
         ) = outcome  # fmt: skip
         if record.headers or alert is not None:
-            self._send_all(record, outcome, now_ms)
+            self._send_all(record, outcome, now_ns)
         elif decision is None and action is None and len(letters) == 1:
             letter = letters[0]
             reason = str(letter.reason)  # hashing the enum's member would run Python
@@ -142,13 +146,13 @@ class BatchScorer:
             or shadow is not None
             or variant is not Variant.CHAMPION
         ):
-            self._send_all(record, outcome, now_ms)
+            self._send_all(record, outcome, now_ns)
         else:
             self.scores.append(score)
             self._add(MAIN, f"{self._key}\n{decision}".encode())
 
-    def _send_all(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> None:
-        for tag, message in self._handle(record, outcome, now_ms):
+    def _send_all(self, record: SourceRecord, outcome: Outcome, now_ns: int) -> None:
+        for tag, message in self._handle(record, outcome, now_ns):
             self._add(tag, message)
 
     def _add(self, tag: int, message: bytes) -> None:

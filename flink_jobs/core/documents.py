@@ -92,10 +92,10 @@ class AppliedActionDocument(TypedDict):
 
 
 class DecisionDocument(TypedDict):
-    """The decision on one transaction (contract ``decisions`` v3)."""
+    """The decision on one transaction (contract ``decisions`` v4)."""
 
-    schema_version: Literal[2, 3]
-    """3 exactly with ``actions``: a decision without an action is the same as in version 2."""
+    schema_version: Literal[2, 3, 4]
+    """4 exactly with ``traceparent``, else 3 exactly with ``actions``: any other decision is that of version 2."""
     transaction_id: str
     customer_id: str
     event_time_ms: int
@@ -127,6 +127,8 @@ class DecisionDocument(TypedDict):
     source: SourceDocument
     actions: NotRequired[list[AppliedActionDocument]]
     """The actions on the account that applied, the deciding one first."""
+    traceparent: NotRequired[str]
+    """The context of the detector's span, of a record that came with a sampled trace."""
 
 
 class AlertDocument(TypedDict):

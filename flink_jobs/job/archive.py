@@ -48,7 +48,7 @@ def build_archive(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment
     for option, value in BATCH_OPTIONS.items():
         t_env.get_config().set(option, value)
     # The plan contains the password, as that of every sink: never log it.
-    writer = ArchiveRows(settings.postgres_dsn_as("writer"), topics)
+    writer = ArchiveRows(settings.postgres_dsn_as("writer"), topics, settings.trace_target())
     t_env.create_temporary_function("archive_rows", udf(writer, result_type=DataTypes.STRING(), func_type="pandas"))
     records = " UNION ALL ".join(
         f"SELECT '{archive.topic}' AS topic, v FROM ({packed_sql(source_table(archive.topic))})"  # noqa: S608 - our own names

@@ -71,6 +71,7 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         duplicate_window=DuplicateWindow(settings.duplicate_days, settings.duplicate_transactions),
         model_budget_ms=settings.model_budget_ms,
         artifact_store=settings.artifact_store,
+        traces=settings.trace_target(),
     )
 
 

@@ -126,6 +126,10 @@ REPLY_LATENCY_MS: Final = _histogram(
     "reply_latency_ms", "milliseconds", "time from Kafka's record timestamp until the reply is sent",
     (5, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000, 10000, 30000, 60000),
 )  # fmt: skip
+SPANS: Final = _counter(
+    "spans", "spans", "spans of traced records: sent, or dropped because the receiver was slow or away",
+    "outcome", ("sent", "dropped"),
+)  # fmt: skip
 STATE_BYTES: Final = _histogram(
     "state_bytes", "bytes",
     "size of a customer's encoded state when written; at most 42,067 bytes with the default duplicate window",
@@ -136,7 +140,7 @@ DETECTOR_METRICS: Final = (
     RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
     MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
     CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, REPLIES,
-    REPLY_FAULTS, REPLY_LATENCY_MS, STATE_BYTES, ACCOUNT_ACTIONS,
+    REPLY_FAULTS, REPLY_LATENCY_MS, STATE_BYTES, ACCOUNT_ACTIONS, SPANS,
 )  # fmt: skip
 """Metrics of the detector job."""
 
@@ -262,9 +266,14 @@ API_RATE_STORE_FAILURES: Final = _counter(
     "requests whose rate Redis did not count: calls were counted in memory, logins refused", "use", ("call", "login"),
 )  # fmt: skip
 
+API_SPANS: Final = _counter(
+    "spans", "spans", "spans of traced requests: ended, then sent or failed; the difference is dropped or waits",
+    "outcome", ("ended", "sent", "failed"),
+)  # fmt: skip
+
 API_METRICS: Final = (
     API_REQUESTS, API_REQUEST_TIME_MS, API_ANSWERS, API_REPLY_TIME_MS, CASE_WORK_TIME, OUTBOX_AGE, OUTBOX_DEAD,
-    API_RATE_STORE_FAILURES,
+    API_RATE_STORE_FAILURES, API_SPANS,
 )  # fmt: skip
 """Metrics of the HTTP service."""
 

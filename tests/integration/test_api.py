@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -18,6 +19,7 @@ from flink_jobs.waiting import wait_for
 from tests.account_samples import action
 from tests.integration import jobs
 from tests.integration.api_server import serving
+from tests.otlp_receiver import Receiver, receiving
 from tests.unit.job.samples import write_model
 
 if TYPE_CHECKING:
@@ -34,6 +36,16 @@ OWN = ApiSettings(acknowledge_ms=30_000, request_timeout_s=60, case_work=False)
 SLOWLY = "/v1/transactions?deadline_ms=5000"
 
 
+PARENTS = {
+    ("streamflow-api", "server"): None,
+    ("streamflow-api", "producer"): ("streamflow-api", "server"),
+    ("streamflow-api", "consumer"): ("streamflow-api", "server"),
+    ("streamflow-detect", "consumer"): ("streamflow-api", "producer"),
+    ("streamflow-archive", "consumer"): ("streamflow-detect", "consumer"),
+}
+"""The span that each span of a transaction belongs to, by service and kind."""
+
+
 def transaction(number: int, **changes: object) -> dict[str, Any]:
     return {
         "transaction_id": f"{PREFIX}-{number}",
@@ -43,6 +55,13 @@ def transaction(number: int, **changes: object) -> dict[str, Any]:
         "event_time_ms": time.time_ns() // 1_000_000,
         **changes,
     }
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Yield a receiver of spans."""
+    with receiving() as receiver:
+        yield receiver
 
 
 @contextmanager
@@ -66,11 +85,31 @@ def first_of_job(http: httpx.Client) -> tuple[dict[str, Any], dict[str, Any]]:
 
     def decided() -> tuple[dict[str, Any], dict[str, Any]] | None:
         sent = transaction(next(numbers))
-        answer = http.post(SLOWLY, json=sent)
+        answer = http.post(SLOWLY, json=sent, headers={"traceparent": f"00-{trace_of(sent)}-{'1' * 16}-01"})
         assert answer.status_code == 200, answer.text
         return (sent, answer.json()) if answer.json()["decided_by"] == "job" else None
 
     return wait_for(decided, limit_s=PATIENCE_S, what="an answer of the job")
+
+
+def trace_of(sent: dict[str, Any]) -> str:
+    """Return the id of the trace of a transaction."""
+    return blake2b(sent["transaction_id"].encode(), digest_size=16).hexdigest()
+
+
+def check_trace(stack: Stack, receiver: Receiver, sent: dict[str, Any]) -> None:
+    """Wait until API, detector and archive have sent the spans of a transaction, and check how they belong together."""
+    trace_id = trace_of(sent)
+    wait_for(lambda: len(receiver.of(trace_id)) >= len(PARENTS), limit_s=PATIENCE_S, what="the spans of the trace")
+    spans = receiver.of(trace_id)
+    names = {span.span_id: (span.service, span.kind) for span in spans}
+    assert {(span.service, span.kind): names.get(span.parent_id) for span in spans} == PARENTS
+    # After a failure of the job there would be two.
+    detectors = {f"00-{trace_id}-{span.span_id}-01": span for span in spans if span.service == "streamflow-detect"}
+    query = "SELECT traceparent FROM raw.decisions WHERE transaction_id = %s"
+    (kept,) = jobs.rows(stack, query, sent["transaction_id"])
+    (link,) = detectors[kept["traceparent"]].links
+    wait_for(lambda: receiver.of(link[0]), limit_s=60, what="the span of the batch")
 
 
 def block(stack: Stack, prefix: str, customer: str) -> None:
@@ -91,7 +130,7 @@ def reason_of_job(stack: Stack, prefix: str, payload: bytes) -> str:
 
 
 def test_the_job_decides_and_while_it_is_away_the_fallback_answers_and_the_decision_follows(
-    stack: Stack, tmp_path: Path
+    stack: Stack, tmp_path: Path, receiver: Receiver
 ) -> None:
     write_model(tmp_path, "v1")
     prefix = jobs.own_topics(stack, PREFIX)
@@ -100,8 +139,10 @@ def test_the_job_decides_and_while_it_is_away_the_fallback_answers_and_the_decis
         "STREAMFLOW_MODEL_DIR": str(tmp_path),
         "STREAMFLOW_MODEL_VERSION": "v1",
         "STREAMFLOW_TOPIC_PREFIX": prefix,
+        "STREAMFLOW_TRACES_ENDPOINT": receiver.url,
     }
-    settings = stack.settings().model_copy(update={"topic_prefix": prefix})
+    traces = {"traces_endpoint": receiver.url, "traces_sample": 0.0}
+    settings = stack.settings().model_copy(update={"topic_prefix": prefix, **traces})
     key = create_key(settings.postgres_dsn, "test", list(Scope), created_by="pytest", rate_per_s=10_000)
 
     with jobs.running_job(stack, "archive", environment):
@@ -124,6 +165,7 @@ def test_the_job_decides_and_while_it_is_away_the_fallback_answers_and_the_decis
             # Stored means checkpointed: the job that starts later does not decide it again.
             known = wait_for(lambda: stored(other, first), limit_s=PATIENCE_S, what="the first decision")
             assert known["decision"]["score"] == answer["score"]
+            check_trace(stack, receiver, first)
 
             stack.rest().cancel(detect)
             wait_for(lambda: stack.rest().state(detect) == "CANCELED", limit_s=60, what="the end of the job")

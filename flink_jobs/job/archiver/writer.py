@@ -23,13 +23,16 @@ from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.job.archiver.rows import write_messages
 from flink_jobs.job.archiver.tables import ARCHIVE_OF
+from flink_jobs.job.archiver.tracing import ArchiveTracer
 from flink_jobs.metrics import catalogue
+from flink_jobs.tracing.exporter import SpanCounts
 from flink_jobs.waiting import WaitTimeoutError, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flink_jobs.job.archiver.rows import Refusal
+    from flink_jobs.tracing.target import TraceTarget
 
 BATCH_ROWS: Final = 2_500
 """Most rows of one batch; larger batches need more memory and are hardly faster."""
@@ -51,15 +54,18 @@ Placed = tuple[int, SourceRecord]
 class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
     """``archive_rows(topic, record)``: writes the row; returns NULL, or ``key LF dead letter`` for a rejected row."""
 
-    def __init__(self, dsn: str, topics: dict[str, str]) -> None:
+    def __init__(self, dsn: str, topics: dict[str, str], traces: TraceTarget | None = None) -> None:
         """Keep the settings of the worker.
 
         Args:
             dsn: connection string of the database role that may write, with its password.
             topics: full name of each topic by suffix.
+            traces: receiver of spans; ``None``: no spans.
         """
         self._dsn = dsn
         self._topics = topics
+        self._traces = traces
+        self._tracer: ArchiveTracer | None = None
         self._connection: psycopg.Connection[Any] | None = None
 
     def open(self, function_context: FunctionContext) -> None:
@@ -67,10 +73,17 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
         group = function_context.get_metric_group()
         self._rows = group.counter(catalogue.ARCHIVED_ROWS.name)
         self._refused = group.counter(catalogue.REFUSED_ROWS.name)
+        if self._traces is not None:
+            self._tracer = ArchiveTracer(self._traces)
+            self._spans = [
+                group.add_group("outcome", name).counter(catalogue.SPANS.name) for name in SpanCounts._fields
+            ]
 
     def close(self) -> None:
-        """Close the database connection."""
+        """Close the database connection, and send the last spans."""
         self._disconnect()
+        if self._tracer is not None:
+            self._tracer.close()
 
     def is_deterministic(self) -> bool:
         """Return ``False``, so that the planner neither repeats nor skips a call."""
@@ -110,10 +123,18 @@ class ArchiveRows(ScalarFunction):  # type: ignore[misc]  # PyFlink is untyped
                 continue
             places.append(place)
             messages.append(text)
+        began_ns = time.time_ns()
         refused = self._patiently(suffix, messages)
+        if self._tracer is not None and suffix == "decisions":
+            self._trace(self._tracer, messages, refused, began_ns)
         self._rows.inc(len(messages) - len(refused))
         problems += [(places[item.index], DeadLetterReason.ROW_REFUSED, item.detail) for item in refused]
         return problems
+
+    def _trace(self, tracer: ArchiveTracer, messages: list[str], refused: list[Refusal], began_ns: int) -> None:
+        tracer.written(messages, {item.index for item in refused}, began_ns, time.time_ns())
+        for counter, new in zip(self._spans, tracer.news(), strict=True):
+            counter.inc(new)
 
     def _patiently(self, suffix: str, messages: Sequence[str]) -> list[Refusal]:
         """Write messages, and retry while the database is unavailable.

@@ -44,6 +44,16 @@ class StoredStates(Protocol):
         """Return the state as the backend holds it."""
 
 
+class BatchTracer(Protocol):
+    """Makes a span of each batch that has a record of a sampled trace."""
+
+    def begin_batch(self) -> None:
+        """Note that a batch begins."""
+
+    def end_batch(self, records: int) -> None:
+        """Make the span of the batch, if one of its records has a span."""
+
+
 class BatchRunner:
     """Scores the records of a batch in order."""
 
@@ -57,6 +67,7 @@ class BatchRunner:
         restore: Callable[[str | None], None],
         *,
         actions_topic: str = "",
+        tracer: BatchTracer | None = None,
     ) -> None:
         """Use the parts of an open function.
 
@@ -65,9 +76,10 @@ class BatchRunner:
             evaluator: the evaluator, which the broadcast input configures.
             recent: the evaluator's cache of decoded states.
             metrics: the function's metrics.
-            messages: returns the messages of an outcome, from the record, the outcome and the clock.
+            messages: returns the messages of an outcome, from the record, the outcome and the clock in ns.
             restore: uses the configuration of a restored savepoint.
             actions_topic: the topic of actions on accounts, likewise.
+            tracer: makes the span of each batch; ``None`` without traces.
         """
         self._topic = topic
         self._actions_topic = actions_topic
@@ -76,6 +88,7 @@ class BatchRunner:
         self._metrics = metrics
         self._messages = messages
         self.restore = restore
+        self._tracer = tracer
 
     def start(self, states: StoredStates) -> None:
         """Begin to score batches: from now on the cache of decoded states has the newest state of its customers."""
@@ -101,7 +114,11 @@ class BatchRunner:
             RuntimeError: a record could not be processed; the message names it. The job restarts from its checkpoint.
         """
         scorer = self._scorer
+        if self._tracer is not None:
+            self._tracer.begin_batch()
         size, states, forgotten, outputs, messages = scorer.score(batch)
+        if self._tracer is not None:
+            self._tracer.end_batch(size)
         self._metrics.record_scores(scorer.scores)
         if scorer.letters:
             self._metrics.record_letters(scorer.letters)
@@ -131,11 +148,11 @@ class BatchRunner:
             self._metrics.record_sizes([len(state) for state in states.values()])
         return {customer_id: self.dump(state) for customer_id, state in states.items()}
 
-    def _handle(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> list[tuple[int, bytes]]:
+    def _handle(self, record: SourceRecord, outcome: Outcome, now_ns: int) -> list[tuple[int, bytes]]:
         """Count an outcome that is not ordinary, and return its messages."""
         messages = [
             (0, message.encode()) if isinstance(message, str) else (_TAGS[message[0].tag_id], message[1].encode())
-            for message in self._messages(record, outcome, now_ms)
+            for message in self._messages(record, outcome, now_ns)
         ]
         self._metrics.record(outcome)
         return messages

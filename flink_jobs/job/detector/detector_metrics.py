@@ -6,7 +6,7 @@ A call into the JVM costs more than a rule, so counts are plain integers that ar
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pyflink.metrics import Counter, Distribution, MetricGroup
@@ -81,6 +81,11 @@ class DetectorMetrics:
         self._state_bytes = self._histograms[catalogue.STATE_BYTES.name]
         self._records = self._decisions = 0
         self._flush_at_ms = 0
+        self._before_flush: list[Callable[[], None]] = []
+
+    def before_flush(self, count: Callable[[], None]) -> None:
+        """Call a function before each flush: it counts what another thread did."""
+        self._before_flush.append(count)
 
     def _counter(self, name: str, label: str, value: str) -> Counter:
         """Return the counter of a metric and label value, registered on first use."""
@@ -173,6 +178,8 @@ class DetectorMetrics:
     def flush(self, now_ms: int) -> None:
         """Pass all pending counts to Flink."""
         self._flush_at_ms = now_ms + FLUSH_MS
+        for count in self._before_flush:
+            count()
         if self._records:
             self.count(catalogue.RECORDS, n=self._records)
         if self._decisions:

@@ -51,6 +51,7 @@ from flink_jobs.job.detector.outputs import (
     REPLIES,
     Message,
 )
+from flink_jobs.job.detector.tracing import DetectorTracer
 from flink_jobs.job.detector.warm_up import calm_garbage_collection, warm_up
 from flink_jobs.job.log import log_event
 from flink_jobs.metrics import catalogue
@@ -75,6 +76,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
     def __init__(self, settings: DetectorSettings) -> None:
         """Keep the settings; ``open`` creates everything else on the TaskManager."""
         self._settings = settings
+        self._tracer: DetectorTracer | None = None
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Set up state and metrics, and load the champion.
@@ -102,20 +104,22 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent, window=self._settings.duplicate_window)
         self._alerts = ALERTS_AT_ONCE if self._settings.are_alerts_at_once else ALERTS_WITH_CHECKPOINT
         self._replies = Replies(self._settings.replies_topic, self._settings.reply_routes)
+        if (target := self._settings.traces) is not None:
+            self._tracer = DetectorTracer(target, self._metrics, time.time_ns)
         self._config_is_loaded = False
         self._records = 0
         self._flush_is_set = False
         self._models.put(Role.CHAMPION, self._settings.model_version, None)
-        topic = self._settings.transactions_topic
         offer_runner(
             self.runner_type(
-                topic,
+                self._settings.transactions_topic,
                 self._evaluator,
                 recent,
                 self._metrics,
                 self._messages,
                 self._restore_config,
                 actions_topic=self._settings.actions_topic,
+                tracer=self._tracer,
             )
         )
         champion = lineup.champion.model
@@ -134,6 +138,11 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             warm_up_ms=(time.perf_counter_ns() - started_ns) // 1_000_000,
         )
 
+    def close(self) -> None:
+        """Send the last spans."""
+        if self._tracer is not None:
+            self._tracer.close()
+
     def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> list[Message]:
         """Return the outputs of one record. A list costs less than a generator, and PyFlink accepts both."""
         if not self._config_is_loaded:
@@ -141,13 +150,14 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._records += 1
         timed = not self._records & TIMED_MASK
         started_ns = time.perf_counter_ns() if timed else 0
-        now_ms = time.time_ns() // 1_000_000
+        now_ns = time.time_ns()
+        now_ms = now_ns // 1_000_000
         record = unpack_record(value, self._settings.transactions_topic, self._settings.actions_topic)
         outcome = self._evaluator.evaluate(record, self._state.value, now_ms)
         if outcome.state is not None:
             self._state.update(outcome.state)
             self._metrics.record_sizes((len(outcome.state),))
-        output = self._messages(record, outcome, now_ms)
+        output = self._messages(record, outcome, now_ns)
         metrics = self._metrics
         metrics.record(outcome)
         if timed:
@@ -163,16 +173,19 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             ctx.timer_service().register_processing_time_timer(now_ms + FLUSH_MS)
         return output
 
-    def _messages(self, record: SourceRecord, outcome: Outcome, now_ms: int) -> list[Message]:
+    def _messages(self, record: SourceRecord, outcome: Outcome, now_ns: int) -> list[Message]:
         """Return the messages of one outcome: the immediate lane first, which leaves before the others are written."""
         output: list[Message] = []
+        now_ms, decision = now_ns // 1_000_000, outcome.decision
         if record.headers and outcome.account_action is None:
             output = self._reply(record, outcome, now_ms)
-        if outcome.decision is not None:
+            if self._tracer is not None:
+                decision = self._tracer.decision_of(record, outcome, now_ns)
+        if decision is not None:
             if outcome.alert is not None:
                 output.append((self._alerts, keyed(outcome.customer_id, outcome.alert)))
                 self._metrics.alert(record.timestamp_ms, now_ms)
-            output.append(keyed(outcome.customer_id, outcome.decision))
+            output.append(keyed(outcome.customer_id, decision))
         if outcome.letters:
             output += [(DEAD_LETTERS, keyed(letter.id, letter.body)) for letter in outcome.letters]
         if outcome.notices or outcome.stopped is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.core.models.lineup import Model
 from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
+from flink_jobs.tracing.target import TraceTarget
 
 ModelFinder = Callable[[str, str | None, str, str | None], Model]
 
@@ -36,5 +37,7 @@ class DetectorSettings:
     """How long transaction ids are remembered to recognise duplicates."""
     artifact_store: str | None = None
     """Store of published models, for models that ``model_dir`` does not have."""
+    traces: TraceTarget | None = None
+    """Receiver of spans; ``None``: no spans."""
     find_model: ModelFinder = find_model
     """Function that loads models; tests of model faults replace it."""
