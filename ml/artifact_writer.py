@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ModelArrays) -> Path:
     """Write one version to a temporary folder, read it back as the stream does, and then give it its name.
 
-    A version never changes. Writing the same arrays again is no error and keeps the first artifact.
+    A version never changes. Writing the same arrays and blend again is no error and keeps the first artifact.
 
     Returns:
         ``<model_dir>/<version>``.
@@ -39,7 +39,7 @@ def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ModelArrays
         raise UserError(what, "use 1 to 64 letters, digits, dots, dashes and underscores")
     target = model_dir / manifest.version
     if target.exists():
-        return _existing(target, arrays)
+        return _existing(target, manifest, arrays)
     model_dir.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=model_dir))
     try:
@@ -54,7 +54,7 @@ def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ModelArrays
         except OSError:
             if not target.exists():
                 raise
-            return _existing(target, arrays)  # another process published this version in the meantime
+            return _existing(target, manifest, arrays)  # another process published this version in the meantime
         _sync_directory(model_dir)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -80,13 +80,13 @@ def set_current(model_dir: Path, version: str) -> None:
     _sync_directory(model_dir)
 
 
-def _existing(target: Path, arrays: ModelArrays) -> Path:
+def _existing(target: Path, manifest: ModelManifest, arrays: ModelArrays) -> Path:
     try:
-        _, published = read_artifact(target)
+        description, published = read_artifact(target)
     except ModelError as error:
         what = f"{target} exists and is not a readable model ({error.detail})"
         raise UserError(what, "remove it or choose another --version") from error
-    if published.digest() != arrays.digest():
+    if published.digest() != arrays.digest() or description.blend != manifest.blend:
         what = f"{target} holds another model, and a version never changes"
         raise UserError(what, "choose another --version")
     return target

@@ -27,7 +27,7 @@ class Measured:
     Attributes:
         roc_auc: ROC AUC of the score blended with the rules, under the configuration in force.
         average_precision: average precision of the same score.
-        alert_rate: share of the rows at or above the alert threshold.
+        alert_rate: share of the rows at or above the alert threshold that would be in force with the model.
         rows: number of rows.
         frauds: number of labelled frauds.
     """

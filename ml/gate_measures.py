@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from flink_jobs.core.replay import replay_features
 from flink_jobs.core.rules import FraudRuleEvaluator
-from flink_jobs.core.scoring import blend
+from flink_jobs.core.scoring import Blender
 from ml.dataset import FRAUD, UNKNOWN, Feed
 from ml.gate import Measured
 
@@ -47,32 +47,37 @@ def measure_together(
     Args:
         events: in the order the stream would receive them.
         contenders: at least one model.
-        config: the configuration in force: rules, alpha, alert threshold, blacklists.
+        config: the configuration in force: rules, alpha, alert threshold, blacklists. Each contender has its own
+            blend where the job would use it.
         now_ms: wall clock for the parser's check of event times, UTC milliseconds.
     """
     cut_ms = max(contender.trained_until_ms for contender in contenders)
-    rules = FraudRuleEvaluator(config.rules)
+    rules, blender = FraudRuleEvaluator(config.rules), Blender(config)
     feed, labels = Feed(events, now_ms), []
     scores: list[list[float]] = [[] for _ in contenders]
+    alerts = [0] * len(contenders)
     for transaction, features in replay_features(feed, config):
         if transaction.event_time_ms <= cut_ms or feed.label == UNKNOWN:
             continue
         verdict = rules.evaluate(features)
         labels.append(feed.label == FRAUD)
-        for contender, mine in zip(contenders, scores, strict=True):
-            mine.append(blend(verdict, contender.model.score(features, transaction), config.alpha).score)
+        for place, contender in enumerate(contenders):
+            model = contender.model
+            score, threshold = blender.score(verdict, model.score(features, transaction), model.own_blend)
+            scores[place].append(score.score)
+            alerts[place] += score.score >= threshold
     truth = np.array(labels, dtype=np.bool_)
-    return [_measured(truth, np.array(mine), config.alert_threshold) for mine in scores]
+    return [_measured(truth, np.array(mine), count) for mine, count in zip(scores, alerts, strict=True)]
 
 
-def _measured(truth: Any, scores: Any, threshold: float) -> Measured:  # noqa: ANN401 - numpy arrays
+def _measured(truth: Any, scores: Any, alerts: int) -> Measured:  # noqa: ANN401 - numpy arrays
     rows, frauds = len(truth), int(truth.sum()) if len(truth) else 0
     if not 0 < frauds < rows:
         return Measured(0.0, 0.0, 0.0, rows, frauds)
     return Measured(
         float(roc_auc_score(truth, scores)),
         float(average_precision_score(truth, scores)),
-        float((scores >= threshold).mean()),
+        alerts / rows,
         rows,
         frauds,
     )

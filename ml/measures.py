@@ -7,24 +7,27 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from flink_jobs.core.control.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA
+from flink_jobs.core.control.config import DEFAULT_ALPHA, DetectionConfig
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.manifest import AlertBudget
 from flink_jobs.core.models.reference import SCORE, Reference
+from flink_jobs.core.scoring import OwnBlend
+from ml.blending import blend_rows
 from ml.dataset import FRAUD, UNKNOWN
 from ml.drift.binning import take_reference
 from ml.model_scores import input_rows
+from ml.thresholds import threshold_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from flink_jobs.core.models.manifest import ChosenBlend
     from flink_jobs.core.models.trees.arrays import Arrays
     from ml.dataset import Dataset
     from ml.parameters import TrainingParameters
 
 QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 TOP_SHARE: Final = 0.01
-DAY_MS: Final = 86_400_000
 
 
 class Measures(NamedTuple):
@@ -38,7 +41,12 @@ class Measures(NamedTuple):
 
 
 def measure_model(
-    rows: Dataset, scores: NDArray[np.float64], names: tuple[str, ...], extras: Arrays, parameters: TrainingParameters
+    rows: Dataset,
+    scores: NDArray[np.float64],
+    names: tuple[str, ...],
+    extras: Arrays,
+    parameters: TrainingParameters,
+    chosen: ChosenBlend | None = None,
 ) -> Measures:
     """Measure a model, alone and blended with the rules.
 
@@ -48,17 +56,21 @@ def measure_model(
         names: the model's inputs.
         extras: the model's optional arrays.
         parameters: training parameters; ``alerts_per_day`` is the alert budget.
+        chosen: the blend of the model, whose threshold keeps the budget; ``None``: the default blend, and the threshold
+            for the budget is chosen on ``rows``.
     """
-    blend = DEFAULT_ALPHA * scores + (1.0 - DEFAULT_ALPHA) * rows.rule_score
+    own = None if chosen is None else OwnBlend(chosen.alpha, chosen.threshold)
+    blend, threshold = blend_rows(rows, scores, DetectionConfig(), own)
     budget = None
     if parameters.alerts_per_day is not None:
-        threshold = threshold_for(blend, rows.event_time_ms, parameters.alerts_per_day)
-        budget = AlertBudget(parameters.alerts_per_day, DEFAULT_ALPHA, threshold)
+        if own is None:
+            threshold = threshold_for(blend, rows.event_time_ms, parameters.alerts_per_day)
+        budget = AlertBudget(parameters.alerts_per_day, DEFAULT_ALPHA if own is None else own.alpha, threshold)
     inputs = input_rows(names, extras, rows)
     metrics = ranking(scores, rows.labels)
     blended = ranking(blend, rows.labels)
     metrics |= {f"blend_{name}": blended[name] for name in ("roc_auc", "average_precision") if name in blended}
-    metrics |= alerting(blend, rows.labels, DEFAULT_ALERT_THRESHOLD if budget is None else budget.threshold)
+    metrics |= alerting(blend, rows.labels, threshold)
     bins = {name: take_reference(rows.features[:, place]) for place, name in enumerate(FEATURE_NAMES)}
     return Measures(
         metrics,
@@ -100,18 +112,6 @@ def alerting(blend: NDArray[np.float64], labels: NDArray[np.int8], threshold: fl
     if fraud.any():
         metrics["alert_recall"] = float(alert[fraud].mean())
     return metrics
-
-
-def threshold_for(blend: NDArray[np.float64], event_time_ms: NDArray[np.int64], alerts_per_day: float) -> float:
-    """Return the lowest threshold with at most ``alerts_per_day`` alerts a day on average; 1 if there is none.
-
-    Rows of equal score are all alerts, or none of them is.
-    """
-    days = max((int(event_time_ms.max()) - int(event_time_ms.min())) / DAY_MS, 1.0 / 24.0)
-    values, counts = np.unique(blend, return_counts=True)
-    at_or_above = np.cumsum(counts[::-1])[::-1]
-    affordable = values[at_or_above <= alerts_per_day * days]
-    return float(affordable[0]) if len(affordable) else 1.0
 
 
 def quantiles(values: NDArray[np.float64]) -> dict[str, float]:

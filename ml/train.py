@@ -7,6 +7,7 @@ split. The same rows and the same parameters give the same arrays, byte for byte
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -18,12 +19,14 @@ from flink_jobs.core.models.encodings import ENCODING_NEUTRALS
 from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.errors import UserError
+from ml.blending import choose_blend
 from ml.dataset import UNKNOWN, known_at, split_by_time
 from ml.fitting import FITTERS, Fitted
 from ml.measures import measure_model
 from ml.model_scores import score_rows
 
 if TYPE_CHECKING:
+    from flink_jobs.core.models.manifest import ChosenBlend
     from ml.dataset import Dataset
     from ml.parameters import TrainingParameters
 
@@ -57,8 +60,8 @@ def train_model(
         dataset: rows in the order of the stream.
         parameters: see ``TrainingParameters``.
         provenance: see ``Provenance``.
-        version: version name; by default the day of the last training row and the start of the arrays' digest, so that
-            the same training gives the same name.
+        version: version name; by default the day of the last training row and the start of a digest of arrays and
+            blend, so that the same training gives the same name.
 
     Raises:
         UserError: too few rows, or no labels for a family that needs labels.
@@ -69,10 +72,11 @@ def train_model(
     early, late = training_parts(dataset, parameters, provenance.source)
     fitted = FITTERS[parameters.kind](early, parameters)
     digest = fitted.arrays.digest()
+    chosen = choose_blend(early, parameters)
     last_ms = int(early.event_time_ms.max())
     day = datetime.fromtimestamp(last_ms / 1000, UTC).strftime("%Y%m%d")
     draft = ModelManifest(
-        version=version or f"{day}-{digest[:10]}",
+        version=version or f"{day}-{_name(digest, chosen)}",
         created_at=provenance.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         feature_names=fitted.names,
         feature_hash=feature_hash(fitted.names),
@@ -85,11 +89,12 @@ def train_model(
         neutral_values={name: _NEUTRALS[name] for name in fitted.names},
         code_version=provenance.code_version,
         kind=fitted.arrays.trees.KIND,
+        blend=chosen,
     )
     measured = late if len(late) else early
     scores = score_rows(build_model(draft, fitted.arrays, OFFLINE_FEATURES), measured)
     fitted.check_parity(measured, scores)
-    measures = measure_model(measured, scores, fitted.names, fitted.arrays.extras, parameters)
+    measures = measure_model(measured, scores, fitted.names, fitted.arrays.extras, parameters, draft.blend)
     manifest = replace(
         draft,
         metrics=measures.metrics if len(late) else {},
@@ -99,6 +104,13 @@ def train_model(
         reference=measures.reference,
     )
     return TrainedModel(manifest, fitted.arrays)
+
+
+def _name(digest: str, chosen: ChosenBlend | None) -> str:
+    """Return the second part of a version's name: models with the same arrays and another blend have other names."""
+    if chosen is None:
+        return digest[:10]
+    return hashlib.sha256(f"{digest} {chosen.alpha!r} {chosen.threshold!r}".encode()).hexdigest()[:10]
 
 
 def training_parts(dataset: Dataset, parameters: TrainingParameters, source: str) -> tuple[Dataset, Dataset]:

@@ -15,6 +15,7 @@ import optuna
 from sklearn.metrics import average_precision_score
 
 from flink_jobs.errors import UserError
+from ml.blending import VALIDATION_FRACTION
 from ml.dataset import FRAUD, UNKNOWN
 from ml.fitting import boosting_tables, fit_trees
 from ml.model_scores import input_rows
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from ml.dataset import Dataset
     from ml.parameters import TrainingParameters
-
-VALIDATION_FRACTION: Final = 0.7
-"""Share of the training part that trains during the search; the rest validates."""
 
 
 def tune(

@@ -159,6 +159,8 @@ configs = st.builds(
     DetectionConfig,
     alpha=ratios,
     alert_threshold=ratios,
+    alpha_is_set=st.booleans(),
+    threshold_is_set=st.booleans(),
     rules=st.fixed_dictionaries(
         {
             rule.id: st.builds(

@@ -20,11 +20,11 @@ from api.rules.forms import values_before
 from flink_jobs.core.control.blacklist import not_listed
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.messages import (
-    CONTROL_SCHEMA_VERSION,
     ControlMessage,
     ControlRefusal,
     apply_control,
     parse_control,
+    version_of,
 )
 from flink_jobs.core.documents import ControlChanges, ControlDocument
 from flink_jobs.errors import UserError
@@ -157,7 +157,7 @@ def check_changes(config: DetectionConfig, changes: ControlChanges, reason: str)
     absent = not_listed(config.blacklist, changes.get("blacklist", {}))
     if absent:
         raise _invalid(absent, "remove only entries that are listed")
-    names = ("alpha", "alert_threshold", "rules", "blacklist")
+    names = ("alpha", "alpha_is_set", "alert_threshold", "threshold_is_set", "rules", "blacklist")
     if all(getattr(changed, name) == getattr(config, name) for name in names):
         raise _invalid("these values are in force already", "change at least one value")
 
@@ -193,7 +193,7 @@ def _document(
     changes: ControlChanges, control_id: str, by: str, reason: str, revision: int, at_ms: int
 ) -> ControlDocument:
     return {
-        "schema_version": CONTROL_SCHEMA_VERSION,
+        "schema_version": version_of(changes),
         "control_id": control_id,
         "issued_by": by,
         "issued_at_ms": at_ms,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import orjson
 import typer
@@ -14,6 +14,7 @@ import typer
 from flink_jobs.cli.actor import ByOption, ReasonOption, actor
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.times import shown
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.documents import (
     AuditDocument,
     BlacklistChange,
@@ -90,7 +91,7 @@ def set_alpha(
     wait: Wait = WAIT_S,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Set the model's weight: score = alpha * model + (1 - alpha) * rules."""
+    """Set the weight of every model, also of one with its own: score = alpha * model + (1 - alpha) * rules."""
     _send({"alpha": value}, reason, by, expect, wait, output)
 
 
@@ -103,8 +104,17 @@ def set_threshold(
     wait: Wait = WAIT_S,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Set the alert threshold: a transaction with this score or a higher one is an alert."""
+    """Set the alert threshold for every model: a transaction with this score or a higher one is an alert."""
     _send({"alert_threshold": value}, reason, by, expect, wait, output)
+
+
+@app.command()
+def use_own_blend(
+    reason: ReasonOption, by: ByOption = None, expect: Expect = None, wait: Wait = WAIT_S,
+    *, output: OutputOption = Output.PLAIN,
+) -> None:  # fmt: skip
+    """Undo set-alpha and set-threshold: each model scores with its own alpha and threshold, or the defaults."""
+    _send({"alpha": None, "alert_threshold": None}, reason, by, expect, wait, output)
 
 
 @app.command()
@@ -183,7 +193,8 @@ def send(
         raise UserError(f"{file} is not JSON ({cause})", "fix the syntax") from None
     if not isinstance(document, dict):
         raise UserError(f"{file} is not a JSON object", 'write {"reason": "...", "changes": {...}}')
-    _deliver({**_message({}, "", by, None), **document}, wait, output)
+    changes = cast("ControlChanges", document["changes"] if isinstance(document.get("changes"), dict) else {})
+    _deliver({**_message(changes, "", by, None), **document}, wait, output)
 
 
 def _blacklist(kind: BlacklistKind, change: BlacklistChange) -> BlacklistChanges:
@@ -235,6 +246,15 @@ def _outcome(control_id: str, audit: AuditDocument | None, wait: float) -> str:
     return f"{control_id}: {audit['outcome']}, revision {audit['revision']} is in force{remark}"
 
 
+def _precedence(config: DetectionConfig) -> str:
+    """Return which alpha and threshold apply to a model that has its own."""
+    if config.alpha_is_set:
+        return "alpha was set by a control message: it applies to every model, and no model's own blend applies"
+    if config.threshold_is_set:
+        return "alert threshold was set by a control message: it applies to every model; a model's own alpha applies"
+    return "both are defaults: a model with its own alpha and threshold uses those (`streamflow model list`)"
+
+
 def _print_state(state: ControlState) -> None:
     config = state.config
     model_version = config.model_version or "as at the start of the job"
@@ -243,6 +263,7 @@ def _print_state(state: ControlState) -> None:
         f"model {model_version}",
         markup=False,
     )
+    out.print(_precedence(config), markup=False)
     if config.shadow_model is not None:
         out.print(
             f"shadow {config.shadow_model.version}: scores every transaction; its scores are only recorded",

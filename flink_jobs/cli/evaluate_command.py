@@ -19,7 +19,7 @@ from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
 from flink_jobs.cli.sanity_command import warn
-from flink_jobs.core.control.config import DEFAULT_ALPHA, DetectionConfig
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.model import OFFLINE_FEATURES, load_model, model_directory
@@ -72,7 +72,10 @@ MerchantRisk = Annotated[
         "--merchant-risk", help="also evaluate boosted trees with the inputs of merchants (not in the stream)"
     ),
 ]
-Alpha = Annotated[float, typer.Option(min=0.0, max=1.0, help="weight of the model in the blend")]
+Alpha = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, help="weight of every model in the blend; default: each model's own, or 0.6"),
+]
 Resamples = Annotated[int, typer.Option(min=0, max=100_000, help="resamples of customers for the intervals")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="seed of the training and of the resamples")]
 OutFolder = Annotated[
@@ -88,7 +91,7 @@ def evaluate(
     label_delay_days: LabelDelay = DEFAULTS.label_delay_days,
     alerts_per_day: AlertsPerDay = 50,
     cards_per_day: CardsPerDay = None,
-    alpha: Alpha = DEFAULT_ALPHA,
+    alpha: Alpha = None,
     resamples: Resamples = 1_000,
     seed: Seed = 7,
     models: data_options.ModelFolder = data_options.DEFAULT_MODELS,
@@ -115,7 +118,7 @@ def evaluate(
     started = time.monotonic()
     days = _protocol(protocol)
     label_delay_days = label_delay_days if days is None else float(days.delay)
-    config = DetectionConfig(alpha=alpha)
+    config = DetectionConfig() if alpha is None else DetectionConfig(alpha=alpha, alpha_is_set=True)
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
     source = _with_merchants(read_data(choice, config), label_delay_days if merchant_risk else None)
     warnings = warn(source.dataset)
@@ -212,12 +215,22 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print(document: EvaluationDocument, files: Sequence[Path], seconds: float) -> None:
-    from ml.evaluation.report.words import facts, group_row, resampling, score_columns, score_row
+    from ml.evaluation.report.words import (
+        BLEND_COLUMNS,
+        blend_rows,
+        facts,
+        group_row,
+        resampling,
+        score_columns,
+        score_row,
+    )
 
     judged = document.evaluation
     out.print(f"Evaluated on {facts(judged)}", markup=False, soft_wrap=True)
     rows = [score_row(report, judged.baseline) for report in judged.scores]
     table(score_columns(judged), rows)
+    if document.blends:
+        table(BLEND_COLUMNS, blend_rows(document))
     columns = ("rule alone", "alerts", "recall", "precision", "false-positive rate")
     table(columns, [[group_row(one)[place] for place in (0, 4, 6, 7, 8)] for one in judged.rules])
     out.print(f"{resampling(judged)}; {seconds:.0f} s in total", markup=False)

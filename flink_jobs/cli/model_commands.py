@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flink_jobs.cli.actor import ByOption, ReasonOption, change_reason
+from flink_jobs.cli.blend_texts import own_blend_text
+from flink_jobs.cli.import_command import import_model
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from flink_jobs.core.models.manifest_document import BlendDocument
     from flink_jobs.model_registry.versions import ModelEvent
     from ml.gate import Check
 
@@ -25,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     help="Model versions: register, promote through the gate, roll back, archive, list.",
 )
+app.command("import")(import_model)
 WAIT_S = 60.0
 REFUSED = 1
 Wait = Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="longest wait for the answer of the running job")]
@@ -67,11 +71,18 @@ def list_models(*, output: OutputOption = Output.PLAIN) -> None:
     with open_registry(load_settings().postgres_dsn) as registry:
         found = registry.all()
     rows = [
-        [item.version, item.stage, item.kind, _moment(item.created_at), item.digest[:12], _metrics(item.metrics)]
+        [
+            item.version, item.stage, item.kind, _moment(item.created_at), item.digest[:12],
+            *_own_blend(item.manifest.get("blend")), _metrics(item.metrics),
+        ]
+        for item in found
+    ]  # fmt: skip
+    value = [
+        {key: part for key, part in asdict(item).items() if key != "manifest"} | {"blend": item.manifest.get("blend")}
         for item in found
     ]
-    value = [{key: part for key, part in asdict(item).items() if key != "manifest"} for item in found]
-    emit(output, value, lambda: table(["name", "stage", "kind", "trained", "digest", "measured"], rows))
+    columns = ["name", "stage", "kind", "trained", "digest", "alpha", "threshold", "measured"]
+    emit(output, value, lambda: table(columns, rows))
 
 
 @app.command()
@@ -86,6 +97,7 @@ def show(version: Version, *, output: OutputOption = Output.PLAIN) -> None:
         out.print(f"{item.version}: {item.stage}, {item.kind}, digest {item.digest}", soft_wrap=True)
         out.print(f"artifact {item.artifact_uri}", soft_wrap=True)
         out.print(f"trained {_moment(item.created_at)} on {item.manifest['training_data']['source']}", soft_wrap=True)
+        out.print(own_blend_text(item.manifest.get("blend")), soft_wrap=True)
         table(["metric", "value"], [[name, f"{value:g}"] for name, value in item.metrics.items()])
         _print_events(events)
 
@@ -190,6 +202,11 @@ def _now_ms() -> int:
 
 def _moment(value: datetime) -> str:
     return value.strftime("%Y-%m-%d %H:%M")
+
+
+def _own_blend(blend: BlendDocument | None) -> list[str]:
+    """Return the own alpha and threshold of a version, for the list; a dash: the configuration's values apply."""
+    return ["-", "-"] if blend is None else [f"{blend['alpha']:g}", f"{blend['threshold']:.3f}"]
 
 
 def _metrics(metrics: dict[str, float]) -> str:

@@ -6,12 +6,13 @@ import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from flink_jobs.cli import data_options
+from flink_jobs.cli.blend_texts import own_blend_text
 from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
@@ -22,6 +23,7 @@ from flink_jobs.errors import UserError
 from ml.parameters import ModelFamily, TrainingParameters
 
 if TYPE_CHECKING:
+    from flink_jobs.core.models.manifest_document import BlendDocument
     from ml.dataset import Dataset
     from ml.train import TrainedModel
 
@@ -161,7 +163,10 @@ def _print(trained: TrainedModel, dataset: Dataset, directory: Path, seconds: fl
         known = manifest.training_data.labelled_rows
         out.print(f"The trees learned from the labels of {known:,} transactions, those known at the end of training")
     if (budget := manifest.budget) is not None:
-        out.print(f"{budget.alerts_per_day:g} alerts a day: set the alert threshold to {budget.threshold:.3f}")
+        force = "is the model's own alert threshold" if manifest.blend else "set the alert threshold to this value"
+        out.print(f"{budget.alerts_per_day:g} alerts a day: {budget.threshold:.3f}; {force}")
+    blend = None if manifest.blend is None else asdict(manifest.blend)
+    out.print(own_blend_text(cast("BlendDocument | None", blend)), markup=False, soft_wrap=True)
     counts = {"rows", "labelled_rows"}
     measured = [(n.replace("_", " "), f"{v:,.0f}" if n in counts else f"{v:.3f}") for n, v in manifest.metrics.items()]
     header = ["measured on the later part (blend: model and rules)", "value"]

@@ -24,7 +24,7 @@ class ShadowScore(NamedTuple):
     model_version: str
     ml_score: float
     score: float
-    """The blend of this model score with the same rules and alpha."""
+    """The blend of this model score with the same rules, under the ``alpha`` in force for this model."""
     is_alert: bool
 
 
@@ -45,6 +45,7 @@ def build_decision(  # noqa: PLR0913, PLR0917 - one argument for each part of a 
     verdict: RuleVerdict,
     opinion: Opinion,
     score: Score,
+    threshold: float,
     config: DetectionConfig,
     source: SourceRecord,
     out_of_order_ms: int,
@@ -58,6 +59,7 @@ def build_decision(  # noqa: PLR0913, PLR0917 - one argument for each part of a 
         verdict: the rule score.
         opinion: the model scores.
         score: the blend and its reasons.
+        threshold: the alert threshold for this score.
         config: the configuration in force.
         source: the record of the transaction.
         out_of_order_ms: time from this event to the customer's latest event; 0 when in order.
@@ -83,8 +85,8 @@ def build_decision(  # noqa: PLR0913, PLR0917 - one argument for each part of a 
         "rule_score": verdict.score,
         "ml_score": ml_score,
         "alpha": score.alpha,
-        "threshold": config.alert_threshold,
-        "is_alert": score.score >= config.alert_threshold,
+        "threshold": threshold,
+        "is_alert": score.score >= threshold,
         "features": _named(features),
         "absent": absences(features, transaction) if None in features else {},
         "reasons": [{"code": code, "contribution": contribution} for code, contribution in score.reasons],

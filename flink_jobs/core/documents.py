@@ -232,10 +232,13 @@ class ExperimentDocument(ModelDocument):
 
 
 class ControlChanges(TypedDict, total=False):
-    """The configuration that a control message changes; ``None`` ends a shadow model or an experiment."""
+    """The configuration that a control message changes.
 
-    alpha: float
-    alert_threshold: float
+    ``None`` ends a shadow model or an experiment, and lets the own blend of each model apply again.
+    """
+
+    alpha: float | None
+    alert_threshold: float | None
     rules: dict[str, RuleChange]
     """By rule id."""
     blacklist: BlacklistChanges
@@ -246,9 +249,9 @@ class ControlChanges(TypedDict, total=False):
 
 
 class ControlDocument(TypedDict):
-    """A control message (contract ``control`` v2)."""
+    """A control message (contract ``control`` v3)."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[2, 3]
     control_id: str
     issued_by: str
     issued_at_ms: int

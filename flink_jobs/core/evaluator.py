@@ -63,7 +63,7 @@ from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload
 from flink_jobs.core.parsing.transactions import WIRE_FORMATS, oversize
 from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
-from flink_jobs.core.scoring import blend
+from flink_jobs.core.scoring import Blender
 from flink_jobs.core.state.codec import StateCorrupt, StateVersionUnsupported
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
 from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
@@ -110,6 +110,7 @@ class TransactionEvaluator:
         """Use a new configuration from the next record on."""
         self.config = config
         self._rules = FraudRuleEvaluator(config.rules)
+        self._blender = Blender(config)
         self._is_blacklisted = config.blacklist.matches
 
     def evaluate(  # noqa: PLR0911 - one for each kind of outcome
@@ -226,12 +227,13 @@ class TransactionEvaluator:
             verdict, suppressed = without_suppressed(verdict, standing)
         lineup = self.lineup
         opinion, slot, is_trial = lineup.ask(features, transaction)
-        score = blend(verdict, opinion.ml_score, self.config.alpha)
+        score, threshold = self._blender.score(verdict, opinion.ml_score, slot.own_blend)
         if lineup.shadow is not None:
             opinion = opinion._replace(shadow=self._shadow_score(features, transaction, verdict))
-        latest = state.last_event_time_ms
-        behind = 0 if latest is None else max(0, latest - transaction.event_time_ms)
-        decision = build_decision(transaction, features, verdict, opinion, score, self.config, record, behind, now_ms)
+        behind = _out_of_order_ms(state, transaction)
+        decision = build_decision(
+            transaction, features, verdict, opinion, score, threshold, self.config, record, behind, now_ms
+        )
         if standing is not None:
             add_actions(decision, standing, suppressed)
         is_alert = decision["is_alert"]
@@ -248,8 +250,7 @@ class TransactionEvaluator:
         text = encode(decision)
         self._is_changing = True
         state.observe(transaction, amount, fingerprint, surprise_of(features), self._window)
-        recent = self._recent
-        stored = state.to_bytes() if recent is None else recent.keep(transaction.customer_id, state, now_ms)
+        stored = state.to_bytes() if self._recent is None else self._recent.keep(transaction.customer_id, state, now_ms)
         self._is_changing = False
         # By position: the names would be looked up for every record.
         return Outcome(
@@ -272,11 +273,12 @@ class TransactionEvaluator:
         self, features: FeatureVector, transaction: Transaction, verdict: RuleVerdict
     ) -> ShadowScore | None:
         """Return the shadow model's score of a transaction, ``None`` where it gave none."""
-        opinion = NO_OPINION if self.lineup.shadow is None else self.lineup.shadow.opinion(features, transaction)
-        if opinion.ml_score is None or opinion.model_version is None:
+        shadow = self.lineup.shadow
+        opinion = NO_OPINION if shadow is None else shadow.opinion(features, transaction)
+        if shadow is None or opinion.ml_score is None or opinion.model_version is None:
             return None
-        score = blend(verdict, opinion.ml_score, self.config.alpha).score
-        return ShadowScore(opinion.model_version, opinion.ml_score, score, score >= self.config.alert_threshold)
+        blended, threshold = self._blender.score(verdict, opinion.ml_score, shadow.own_blend)
+        return ShadowScore(opinion.model_version, opinion.ml_score, blended.score, blended.score >= threshold)
 
     def _guarded(
         self, opinion: Opinion, experiment: Experiment, *, is_trial: bool, is_alert: bool
@@ -291,3 +293,8 @@ class TransactionEvaluator:
             return None
         self.lineup.use_challenger(None, None)
         return StoppedExperiment(experiment, why)
+
+
+def _out_of_order_ms(state: CustomerFraudState, transaction: Transaction) -> int:
+    latest = state.last_event_time_ms
+    return 0 if latest is None else max(0, latest - transaction.event_time_ms)

@@ -7,6 +7,7 @@ cap every score at ``1 - alpha``, and suppress alerts just when the detector is 
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RuleVerdict
 
@@ -19,6 +20,15 @@ class Contribution(NamedTuple):
 
     code: ReasonCode
     contribution: float
+
+
+class OwnBlend(NamedTuple):
+    """The blend that a model brings along, chosen in training (docs/adr/0038)."""
+
+    alpha: float
+    """Weight of the model, 0 to 1."""
+    threshold: float
+    """Alert threshold on the score with this ``alpha``, 0 to 1."""
 
 
 class Score(NamedTuple):
@@ -59,3 +69,85 @@ def blend(verdict: RuleVerdict, ml_score: float | None, alpha: float) -> Score:
         reasons.append(Contribution(ReasonCode.MODEL_ANOMALY, alpha * ml_score))
     reasons.sort(key=itemgetter(1), reverse=True)
     return Score(score, alpha, tuple(reasons))
+
+
+class Blender:
+    """Blends with the ``alpha`` and the alert threshold that are in force for a model.
+
+    - A value that a control message set applies to every model.
+    - Otherwise the model's own blend applies. Its threshold fits its ``alpha`` only, so it does not apply when
+      ``alpha`` was set.
+    - A model without its own blend, and a decision without a model score, use the values of the configuration.
+    """
+
+    def __init__(self, config: DetectionConfig) -> None:
+        """Use the values of a configuration."""
+        self._alpha: float = config.alpha
+        self._threshold: float = config.alert_threshold
+        self._alpha_is_set: bool = config.alpha_is_set
+        self._threshold_is_set: bool = config.threshold_is_set
+
+    def score(self, verdict: RuleVerdict, ml_score: float | None, own: OwnBlend | None) -> tuple[Score, float]:
+        """Return the blended score and the alert threshold for it.
+
+        Under a model's own ``alpha``, a listed customer, merchant or country reaches the threshold whatever the model's
+        score is: the model's weight is lowered where it would prevent this.
+
+        Args:
+            verdict: the rule score.
+            ml_score: score of the model; ``None`` without one.
+            own: the blend of the model that gave the score.
+        """
+        if own is None or ml_score is None or self._alpha_is_set:
+            return blend(verdict, ml_score, self._alpha), self._threshold
+        alpha, threshold = own
+        if self._threshold_is_set:
+            threshold = self._threshold
+        if 1.0 - alpha < threshold and _is_listed(verdict):
+            alpha = weight_beside_list(threshold)
+        return blend(verdict, ml_score, alpha), threshold
+
+
+class BlendInForce(NamedTuple):
+    """The blend of a model under a configuration, and what set each value: ``SET``, ``OWN`` or ``DEFAULT``."""
+
+    alpha: float
+    alpha_from: str
+    threshold: float
+    threshold_from: str
+
+
+SET: Final = "control message"
+OWN: Final = "model"
+DEFAULT: Final = "default"
+
+
+def blend_in_force(config: DetectionConfig, own: OwnBlend | None) -> BlendInForce:
+    """Return the blend that ``Blender`` uses for a model, apart from listed customers, merchants and countries."""
+    alpha, alpha_from = config.alpha, SET if config.alpha_is_set else DEFAULT
+    threshold, threshold_from = config.alert_threshold, SET if config.threshold_is_set else DEFAULT
+    if own is not None and alpha_from == DEFAULT:
+        alpha, alpha_from = own.alpha, OWN
+        if threshold_from == DEFAULT:
+            threshold, threshold_from = own.threshold, OWN
+    return BlendInForce(alpha, alpha_from, threshold, threshold_from)
+
+
+def weight_beside_list(threshold: float) -> float:
+    """Return the largest ``alpha`` with which a rule score of 1 alone reaches a threshold.
+
+    >>> 1.0 - weight_beside_list(0.4) >= 0.4
+    True
+    """
+    return max(0.0, 1.0 - threshold - _ROUNDING)
+
+
+def _is_listed(verdict: RuleVerdict) -> bool:
+    for hit in verdict.hits:  # noqa: SIM110 - compiled, the loop is faster than a generator
+        if hit.code is ReasonCode.BLACKLISTED:
+            return True
+    return False
+
+
+_ROUNDING: Final = 1e-12
+"""More than the rounding error of a blend."""

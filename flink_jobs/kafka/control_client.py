@@ -14,11 +14,11 @@ from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.control.blacklist import unmatchable
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.messages import (
-    CONTROL_SCHEMA_VERSION,
     ControlMessage,
     ControlRefusal,
     apply_control,
     parse_control,
+    version_of,
 )
 from flink_jobs.core.documents import AuditDocument, ControlChanges, ControlDocument, ControlOutcome
 from flink_jobs.errors import UserError
@@ -35,9 +35,9 @@ POLL_S = 0.2
 def build_message(
     changes: ControlChanges, *, issued_by: str, reason: str, expected_revision: int | None, now_ms: int
 ) -> ControlDocument:
-    """Return a control message (contract ``control`` v1) with a fresh id."""
+    """Return a control message (contract ``control``) with a fresh id."""
     return {
-        "schema_version": CONTROL_SCHEMA_VERSION,
+        "schema_version": version_of(changes),
         "control_id": f"ctl-{uuid.uuid4()}",
         "issued_by": issued_by,
         "issued_at_ms": now_ms,

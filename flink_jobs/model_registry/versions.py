@@ -90,7 +90,7 @@ class Registry:
         """
         present = self.find(manifest.version)
         if present is not None:
-            if present.digest != manifest.arrays_sha256:
+            if present.digest != manifest.arrays_sha256 or present.manifest.get("blend") != document.get("blend"):
                 raise UserError(f"another model is registered as {manifest.version}", "train it under another version")
             return False
         with self._connection.transaction():

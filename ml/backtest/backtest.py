@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.replay import replay_features
+from flink_jobs.core.scoring import OwnBlend
 from ml.backtest.comparison import Comparison
 from ml.backtest.rescoring import Rescorer, Scored
 from ml.dataset import FRAUD, UNKNOWN
@@ -58,9 +59,16 @@ def backtest_decisions(
         known = changed.get(id(in_force))
         if known is None:
             known = changed[id(in_force)] = in_force, setup.on(in_force)  # the entry keeps the id alive
-        after = rescorer.score(one.transaction, one.features, one.ml_score, known[1])
+        after = rescorer.score(one.transaction, one.features, one.ml_score, known[1], _own_blend(one, in_force))
         comparison.add(one.transaction, before, after, one.is_fraud)
     return comparison
+
+
+def _own_blend(one: RecordedDecision, in_force: DetectionConfig) -> OwnBlend | None:
+    """Return the blend that the model brought along: the decision records it, and it differs from the configuration."""
+    if (one.alpha, one.threshold) == (in_force.alpha, in_force.alert_threshold):
+        return None
+    return OwnBlend(one.alpha, one.threshold)
 
 
 def backtest_events(feed: Feed, before: Setup, after: Setup) -> Comparison:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import FraudRuleEvaluator
-from flink_jobs.core.scoring import blend
+from flink_jobs.core.scoring import Blender, OwnBlend
 
 if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
@@ -27,7 +27,7 @@ class Scored(NamedTuple):
 
 
 class Rescorer:
-    """Scores features; compiles the rules of each configuration once."""
+    """Scores features; compiles the rules and the blend of each configuration once."""
 
     def __init__(self, model: Model | None = None, *, retest_blacklist: bool = False) -> None:
         """Choose the model.
@@ -39,10 +39,15 @@ class Rescorer:
         """
         self._model = model
         self._retest_blacklist = retest_blacklist
-        self._rules: dict[int, tuple[DetectionConfig, FraudRuleEvaluator]] = {}
+        self._rules: dict[int, tuple[DetectionConfig, FraudRuleEvaluator, Blender]] = {}
 
     def score(
-        self, transaction: Transaction, features: FeatureVector, ml_score: float | None, config: DetectionConfig
+        self,
+        transaction: Transaction,
+        features: FeatureVector,
+        ml_score: float | None,
+        config: DetectionConfig,
+        own: OwnBlend | None = None,
     ) -> Scored:
         """Return the score and the alert of one transaction.
 
@@ -51,18 +56,21 @@ class Rescorer:
             features: features as served.
             ml_score: recorded model score; None where no model scored.
             config: rules, blend and alert threshold.
+            own: the own blend of the model that gave ``ml_score``.
         """
         if self._retest_blacklist:
             features = features._replace(is_blacklisted=float(config.blacklist.matches(transaction)))
         if self._model is not None:
-            ml_score = self._model.score(features, transaction)
-        verdict = self._evaluator(config).evaluate(features)
-        score = blend(verdict, ml_score, config.alpha)
+            ml_score, own = self._model.score(features, transaction), self._model.own_blend
+        rules, blender = self._compiled(config)
+        verdict = rules.evaluate(features)
+        score, threshold = blender.score(verdict, ml_score, own)
         reasons = tuple(code for code, _ in score.reasons)
-        return Scored(score.score, score.score >= config.alert_threshold, verdict.score, ml_score, reasons)
+        return Scored(score.score, score.score >= threshold, verdict.score, ml_score, reasons)
 
-    def _evaluator(self, config: DetectionConfig) -> FraudRuleEvaluator:
+    def _compiled(self, config: DetectionConfig) -> tuple[FraudRuleEvaluator, Blender]:
         known = self._rules.get(id(config))
         if known is None:
-            known = self._rules[id(config)] = config, FraudRuleEvaluator(config.rules)  # the entry keeps the id alive
-        return known[1]
+            # The entry keeps the id alive.
+            known = self._rules[id(config)] = config, FraudRuleEvaluator(config.rules), Blender(config)
+        return known[1:]

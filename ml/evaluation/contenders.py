@@ -25,11 +25,6 @@ ACTIVITY_BANDS: Final = ((1 / 3, "least active third"), (2 / 3, "middle third"),
 EXPERIENCE_BANDS: Final = ((10, "new: under 10 earlier"), (100, "10 to 99 earlier"), (None, "100 or more earlier"))
 
 
-def blended(ml_score: NDArray[np.float64], rule_score: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
-    """Return the blended score of all rows, as ``core.scoring.blend`` computes it for one."""
-    return alpha * ml_score + (1.0 - alpha) * rule_score
-
-
 def judged_rows(
     whole: Dataset, judged: NDArray[np.bool_], scores: Mapping[str, NDArray[np.float64]], baseline: str
 ) -> JudgedRows:

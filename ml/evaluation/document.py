@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,10 +11,37 @@ import orjson
 if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.manifest import ModelManifest
+    from flink_jobs.core.scoring import BlendInForce
     from ml.evaluation.evaluation import Evaluation
     from ml.sanity.finding import Finding
 
 DOCUMENT_SCHEMA_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedBlend:
+    """The blend of one model as the job would use it, and its alerts on the judged rows.
+
+    Attributes:
+        in_force: ``alpha`` and alert threshold, and what sets each of them.
+        alerts_per_day: mean number of alerts on a day, labelled rows or not.
+        precision: share of frauds among the labelled alerts; None without a labelled alert.
+        recall: share of the labelled frauds that are alerts; None without a fraud.
+    """
+
+    in_force: BlendInForce
+    alerts_per_day: float
+    precision: float | None
+    recall: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the blend with JSON types."""
+        return {
+            **self.in_force._asdict(),
+            "alerts_per_day": self.alerts_per_day,
+            "precision": self.precision,
+            "recall": self.recall,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +60,7 @@ class EvaluationDocument:
         evaluation: the result.
         data_warnings: defects of the data that make scores look too good.
         protocol: text of ``--protocol``; None: the split is a share of the rows.
+        blends: by contender, the blend of its model.
     """
 
     created_at: str
@@ -46,6 +74,7 @@ class EvaluationDocument:
     evaluation: Evaluation
     data_warnings: tuple[Finding, ...] = ()
     protocol: str | None = None
+    blends: dict[str, JudgedBlend] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Return the content of ``evaluation.json``."""
@@ -71,5 +100,6 @@ class EvaluationDocument:
             "data_warnings": [asdict(finding) for finding in self.data_warnings],
             "config": orjson.loads(self.config.to_json()),
             "models": {name: orjson.loads(manifest.to_json()) for name, manifest in self.models.items()},
+            "blends": {name: blend.to_dict() for name, blend in self.blends.items()},
             "evaluation": evaluation,
         }

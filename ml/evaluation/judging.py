@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from flink_jobs.core.scoring import blend_in_force
 from flink_jobs.errors import UserError
+from ml.blending import blend_rows
 from ml.dataset import split_by_time
-from ml.evaluation.contenders import RULES_ALONE, blended, judged_rows
-from ml.evaluation.document import EvaluationDocument
+from ml.evaluation.card_precision import days_of
+from ml.evaluation.contenders import RULES_ALONE, judged_rows
+from ml.evaluation.document import EvaluationDocument, JudgedBlend
 from ml.evaluation.evaluation import JudgingOptions, judge
+from ml.measures import alerting
 from ml.model_scores import score_rows
 
 if TYPE_CHECKING:
@@ -71,11 +75,12 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
     later = _later(dataset, judged.train_fraction) if judged.later is None else judged.later
     late = dataset.where(later)
     scores: dict[str, NDArray[np.float64]] = {RULES_ALONE: late.rule_score}
-    manifests = {}
+    manifests, blends = {}, {}
     for name, model in judged.models.items():
         scores[name] = score_rows(model, late)
-        scores[BLEND.format(name=name)] = blended(scores[name], late.rule_score, judged.config.alpha)
-        manifests[name] = model.manifest
+        blend, threshold = blend_rows(late, scores[name], judged.config, model.own_blend)
+        scores[BLEND.format(name=name)] = blend
+        manifests[name], blends[name] = model.manifest, _judged_blend(late, blend, threshold, model, judged.config)
     baseline = list(scores)[min(2, len(scores) - 1)]
     rows = judged_rows(dataset, later, scores, baseline)
     return EvaluationDocument(
@@ -89,7 +94,21 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
         protocol=None if judged.protocol is None else str(judged.protocol),
         config=judged.config,
         models=manifests,
+        blends=blends,
         evaluation=judge(rows, judged.options, progress),
+    )
+
+
+def _judged_blend(
+    late: Dataset, blend: NDArray[np.float64], threshold: float, model: TreeModel, config: DetectionConfig
+) -> JudgedBlend:
+    measured = alerting(blend, late.labels, threshold)
+    days = len(np.unique(days_of(late.event_time_ms)))
+    return JudgedBlend(
+        blend_in_force(config, model.own_blend),
+        float((blend >= threshold).sum() / days),
+        measured.get("alert_precision"),
+        measured.get("alert_recall"),
     )
 
 

@@ -87,6 +87,7 @@ class _DecisionRow(TypedDict):
     score: float
     rule_score: float
     ml_score: float | None
+    alpha: float
     threshold: float
     is_alert: bool
     reasons: list[ReasonDocument]
@@ -104,6 +105,7 @@ class RecordedDecision(NamedTuple):
     score: float
     rule_score: float
     ml_score: float | None
+    alpha: float
     threshold: float
     is_alert: bool
     reasons: tuple[ReasonCode, ...]
@@ -140,6 +142,7 @@ def _decision(row: _DecisionRow) -> RecordedDecision:
         score=row["score"],
         rule_score=row["rule_score"],
         ml_score=row["ml_score"],
+        alpha=row["alpha"],
         threshold=row["threshold"],
         is_alert=row["is_alert"],
         reasons=tuple(ReasonCode(reason["code"]) for reason in row["reasons"]),

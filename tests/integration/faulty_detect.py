@@ -32,7 +32,7 @@ def main() -> None:
 class FaultyModel:
     """Returns the score ``answer``, or fails as its version name says."""
 
-    kind, base = "faulty", 0.0
+    kind, base, own_blend = "faulty", 0.0, None
 
     def __init__(self, version: str, digest: str) -> None:
         """Set the fault from the version name."""

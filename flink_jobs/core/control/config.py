@@ -26,7 +26,9 @@ class ConfigChanges(TypedDict, total=False):
     """The fields of a ``DetectionConfig`` that a control message sets."""
 
     alpha: float
+    alpha_is_set: bool
     alert_threshold: float
+    threshold_is_set: bool
     rules: Mapping[str, RuleSetting]
     blacklist: Blacklist
     model_version: str | None
@@ -53,6 +55,11 @@ class DetectionConfig:
     """A model that scores every transaction without effect on decisions."""
     experiment: Experiment | None = None
     """A challenger that scores for a share of the customers."""
+    alpha_is_set: bool = False
+    """Whether a control message set ``alpha``: it then applies to every model. Otherwise a model's own blend applies,
+    and ``alpha`` to models without one."""
+    threshold_is_set: bool = False
+    """The same for ``alert_threshold``."""
     revision: int = 0
     """Number of control messages applied since the job's first start."""
     control_ids: tuple[str, ...] = ()
@@ -73,7 +80,9 @@ class DetectionConfig:
         document = {
             "schema_version": CONFIG_SCHEMA_VERSION,
             "alpha": self.alpha,
+            "alpha_is_set": self.alpha_is_set,
             "alert_threshold": self.alert_threshold,
+            "threshold_is_set": self.threshold_is_set,
             "rules": {rule_id: self.rules[rule_id] for rule_id in RULE_BY_ID},
             "blacklist": {kind: sorted(getattr(self.blacklist, kind)) for kind in ("customer", "merchant", "country")},
             "model_version": self.model_version,
@@ -104,6 +113,9 @@ class DetectionConfig:
         return cls(
             alpha=document["alpha"],
             alert_threshold=document["alert_threshold"],
+            # An earlier release does not store these two: a value that differs from the default was set.
+            alpha_is_set=document.get("alpha_is_set", document["alpha"] != DEFAULT_ALPHA),
+            threshold_is_set=document.get("threshold_is_set", document["alert_threshold"] != DEFAULT_ALERT_THRESHOLD),
             rules={**DEFAULT_RULE_SETTINGS, **stored},
             blacklist=Blacklist(**{kind: frozenset(values) for kind, values in document["blacklist"].items()}),
             model_version=document["model_version"],

@@ -19,6 +19,8 @@ _MAX_NAME_SHOWN: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _CHANGES_V1: Final = {"alpha", "alert_threshold", "rules", "blacklist", "model_version"}
+_NULL_BLEND: Final = 3
+"""The first version in which alpha and the alert threshold can be null."""
 _CHANGES_V2: Final = _CHANGES_V1 | {"model_digest", "shadow_model", "experiment"}
 
 
@@ -34,7 +36,7 @@ def check_changes(value: object, version: int) -> ControlChanges:
     """
     changes = named(value, "changes", _CHANGES_V1 if version == 1 else _CHANGES_V2)
     for name in ("alpha", "alert_threshold"):
-        if name in changes:
+        if name in changes and not (version >= _NULL_BLEND and changes[name] is None):
             ratio(changes[name], f"changes.{name}")
     if "rules" in changes:
         _rule_changes(changes["rules"])

@@ -4,12 +4,19 @@ Every parallel instance of the detector receives the same messages in the same o
 applies them with the same pure function, so all instances have the same revision without communication.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
 import orjson
 
 from flink_jobs.core.control.blacklist import KINDS, Blacklist, changed_blacklist, not_listed, unmatchable
-from flink_jobs.core.control.config import ConfigChanges, DetectionConfig, experiment_of
+from flink_jobs.core.control.config import (
+    DEFAULT_ALERT_THRESHOLD,
+    DEFAULT_ALPHA,
+    ConfigChanges,
+    DetectionConfig,
+    experiment_of,
+)
 from flink_jobs.core.control.experiment import Experiment, ModelRef
 from flink_jobs.core.control.fields import (
     MAX_TEXT,
@@ -28,8 +35,8 @@ from flink_jobs.core.documents import (
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.rules import RuleSetting
 
-CONTROL_SCHEMA_VERSION: Final = 2
-"""The version that this release writes. It also reads version 1, which has no digests, shadows and experiments."""
+CONTROL_SCHEMA_VERSION: Final = 3
+"""The newest version, see ``version_of``. Version 1 has no digests, shadows and experiments."""
 MAX_CONTROL_BYTES: Final = 262_144
 GUARD: Final = "guard of the fraud detector"
 """``issued_by`` of the messages with which a guard stops its experiment."""
@@ -56,6 +63,11 @@ class ControlRefusal(NamedTuple):
 
     reason: DeadLetterReason
     detail: str
+
+
+def version_of(changes: Mapping[str, object]) -> Literal[2, 3]:
+    """Return the schema version of a message with these changes: the lowest that allows them."""
+    return 3 if any(name in changes and changes[name] is None for name in ("alpha", "alert_threshold")) else 2
 
 
 def parse_control(raw: bytes | None) -> ControlMessage | ControlRefusal:
@@ -99,9 +111,12 @@ def apply_control(config: DetectionConfig, message: ControlMessage) -> Detection
     changes = message.changes
     updated = _changed_models(changes)
     if "alpha" in changes:
-        updated["alpha"] = changes["alpha"]
+        alpha = changes["alpha"]
+        updated["alpha"], updated["alpha_is_set"] = DEFAULT_ALPHA if alpha is None else alpha, alpha is not None
     if "alert_threshold" in changes:
-        updated["alert_threshold"] = changes["alert_threshold"]
+        limit = changes["alert_threshold"]
+        updated["alert_threshold"] = DEFAULT_ALERT_THRESHOLD if limit is None else limit
+        updated["threshold_is_set"] = limit is not None
     refusal = _experiment_refusal(config, changes.get("experiment"))
     if refusal is not None:
         return refusal
@@ -131,7 +146,7 @@ def end_of_experiment(experiment: Experiment, why: str, now_ms: int) -> str:
     Every subtask sends the same id: the first message stops the experiment, the others are duplicates.
     """
     document: ControlDocument = {
-        "schema_version": CONTROL_SCHEMA_VERSION,
+        "schema_version": 2,
         "control_id": experiment.guard_control_id,
         "issued_by": GUARD,
         "issued_at_ms": now_ms,
@@ -201,7 +216,7 @@ def _parse(raw: bytes | None) -> ControlMessage:
     document = known_fields(document, "the message", {*ControlMessage._fields, "schema_version"})
     version = document.get("schema_version")
     if type(version) is not int or not 1 <= version <= CONTROL_SCHEMA_VERSION:
-        raise InvalidFieldError(f"schema_version must be 1 or {CONTROL_SCHEMA_VERSION}")
+        raise InvalidFieldError(f"schema_version must be 1 to {CONTROL_SCHEMA_VERSION}")
     issued_at_ms = document.get("issued_at_ms")
     if type(issued_at_ms) is not int or not 0 <= issued_at_ms <= _MAX_TIME_MS:
         raise InvalidFieldError("issued_at_ms must be milliseconds since the epoch, up to the year 9999")

@@ -78,6 +78,27 @@ class AlertBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class ChosenBlend:
+    """The blend chosen for a model on its validation rows: the last rows of the training part (docs/adr/0038).
+
+    Attributes:
+        alpha: weight of the model score in the blended score, 0 to 1.
+        threshold: alert threshold on the blended score, 0 to 1.
+        average_precision: average precision of this blend on the validation rows.
+        default_average_precision: average precision of the default ``alpha`` on the same rows.
+        rows: labelled validation rows.
+        frauds: labelled frauds among them.
+    """
+
+    alpha: float
+    threshold: float
+    average_precision: float
+    default_average_precision: float
+    rows: float
+    frauds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelManifest:
     """The description of one model version.
 
@@ -99,6 +120,8 @@ class ModelManifest:
         kind: model family, a key of ``FAMILIES``.
         budget: ``None`` when no alert budget was given.
         reference: distribution of each feature and of the score on the evaluation rows; ``None`` in schema 1.
+        blend: the blend that is in force with this model unless a control message set another one; ``None`` for a model
+            of an earlier release, and where too few labels were known to choose one.
         schema_version: version of this manifest and of the arrays.
     """
 
@@ -117,6 +140,7 @@ class ModelManifest:
     kind: str = ForestArrays.KIND
     budget: AlertBudget | None = None
     reference: Reference | None = None
+    blend: ChosenBlend | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> bytes:
@@ -179,6 +203,7 @@ def _manifest(document: dict[str, Any], kind: str, schema_version: int) -> Model
         kind=kind,
         budget=_budget(_optional(document, "budget", dict)),
         reference=None if document.get("reference") is None else parse_reference(document["reference"]),
+        blend=_blend(_optional(document, "blend", dict)),
         schema_version=schema_version,
     )
 
@@ -190,6 +215,18 @@ def _budget(document: dict[str, Any] | None) -> AlertBudget | None:
     if numbers.keys() != {field.name for field in fields(AlertBudget)}:
         raise ModelError(ModelFault.BAD_MANIFEST, "'budget' needs alerts_per_day, alpha and threshold")
     return AlertBudget(**numbers)
+
+
+def _blend(document: dict[str, Any] | None) -> ChosenBlend | None:
+    if document is None:
+        return None
+    numbers = _numbers({"blend": document}, "blend")
+    if numbers.keys() != {field.name for field in fields(ChosenBlend)}:
+        raise ModelError(ModelFault.BAD_MANIFEST, "'blend' lacks a number, or holds an unknown one")
+    blend = ChosenBlend(**numbers)
+    if not (0.0 <= blend.alpha <= 1.0 and 0.0 <= blend.threshold <= 1.0):
+        raise ModelError(ModelFault.BAD_MANIFEST, "alpha and threshold of 'blend' must be numbers from 0 to 1")
+    return blend
 
 
 def _take(document: dict[str, Any], key: str, kind: type[T]) -> T:

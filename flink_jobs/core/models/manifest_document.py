@@ -41,8 +41,22 @@ class BudgetDocument(TypedDict):
     threshold: float
 
 
+class BlendDocument(TypedDict):
+    """``ChosenBlend`` as JSON."""
+
+    alpha: float
+    threshold: float
+    average_precision: float
+    default_average_precision: float
+    rows: float
+    frauds: float
+
+
 class ManifestDocument(TypedDict):
-    """The content of ``manifest.json``, see ``ModelManifest``; ``budget`` and ``reference`` are absent in schema 1."""
+    """The content of ``manifest.json``, see ``ModelManifest``.
+
+    ``budget`` and ``reference`` are absent in schema 1, and ``blend`` in manifests of earlier releases.
+    """
 
     version: str
     created_at: str
@@ -59,4 +73,5 @@ class ManifestDocument(TypedDict):
     kind: str
     budget: NotRequired[BudgetDocument | None]
     reference: NotRequired[ReferenceDocument | None]
+    blend: NotRequired[BlendDocument | None]
     schema_version: int

@@ -18,6 +18,7 @@ from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.inputs import compile_inputs
 from flink_jobs.core.models.manifest import feature_hash, is_model_version
 from flink_jobs.core.models.trees.checks import check_trees
+from flink_jobs.core.scoring import OwnBlend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,12 @@ class TreeModel:
     def kind(self) -> str:
         """Model family."""
         return self.manifest.kind
+
+    @property
+    def own_blend(self) -> OwnBlend | None:
+        """The ``alpha`` and the threshold that were chosen with it."""
+        blend = self.manifest.blend
+        return None if blend is None else OwnBlend(blend.alpha, blend.threshold)
 
     @property
     def base(self) -> float:

@@ -8,6 +8,7 @@ from flink_jobs.core.control.messages import end_of_experiment
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.lineup import Lineup, Model, Role
 from flink_jobs.core.outcome import Outcome
+from flink_jobs.core.scoring import blend_in_force
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.job.log import log_event
@@ -28,6 +29,11 @@ class JobModels:
         self._metrics = metrics
         self._lineup = lineup
 
+    def start(self, config: DetectionConfig) -> None:
+        """Load the champion with which the job was started."""
+        self.put(Role.CHAMPION, self._settings.model_version, None)
+        self._log_blend(config)
+
     def use(self, config: DetectionConfig, roles: Iterable[Role]) -> str:
         """Load the models of a configuration for some roles; return the problems as one text, or an empty text.
 
@@ -46,6 +52,7 @@ class JobModels:
                 problems.append(self.put(role, experiment.version, experiment.digest, experiment))
             elif role is Role.CHALLENGER:
                 self._lineup.use_challenger(None, None)
+        self._log_blend(config)
         return "; ".join(problem for problem in problems if problem is not None)
 
     def put(
@@ -73,6 +80,17 @@ class JobModels:
             without = "rules alone" if role is Role.CHAMPION else "the champion"
             log_event("model_unavailable", role=role, version=version, detail=problem, scoring=without)
         return problem
+
+    def _log_blend(self, config: DetectionConfig) -> None:
+        """Log the ``alpha`` and the alert threshold in force for the champion, and what set each of them."""
+        champion = self._lineup.champion
+        version = None if champion.model is None else champion.model.version
+        log_event(
+            "blend_in_force",
+            revision=config.revision,
+            model=version,
+            **blend_in_force(config, champion.own_blend)._asdict(),
+        )
 
     def report(self, outcome: Outcome, now_ms: int) -> Iterator[str]:
         """Log and count model faults; yield the control message for an experiment that its guard stopped."""

@@ -109,7 +109,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._config_is_loaded = False
         self._records = 0
         self._flush_is_set = False
-        self._models.put(Role.CHAMPION, self._settings.model_version, None)
+        self._models.start(self._evaluator.config)
         offer_runner(
             self.runner_type(
                 self._settings.transactions_topic,

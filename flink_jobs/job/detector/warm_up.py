@@ -31,7 +31,7 @@ def warm_up(model: Model | None) -> int:
         model: the champion, in a lineup of its own: its faults are noticed at the first real transaction.
     """
     # Every transaction is an alert, so that the contributions of a model are computed too.
-    evaluator = TransactionEvaluator(DetectionConfig(alert_threshold=0.0), model)
+    evaluator = TransactionEvaluator(DetectionConfig(alert_threshold=0.0, threshold_is_set=True), model)
     states: dict[str, bytes] = {}
     end = time.monotonic() + LIMIT_S
     for number in range(EVALUATIONS):

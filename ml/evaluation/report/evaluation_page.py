@@ -11,8 +11,10 @@ import numpy as np
 from flink_jobs.reports.charts import Interval, Series, histogram, interval_chart, line_chart
 from flink_jobs.reports.pages import Chart, chart, render
 from ml.evaluation.report.words import (
+    BLEND_COLUMNS,
     GROUP_COLUMNS,
     SMALL_GROUP,
+    blend_rows,
     facts,
     group_row,
     resampling,
@@ -42,6 +44,8 @@ def evaluation_page(document: EvaluationDocument) -> str:
         small_group=SMALL_GROUP,
         score_columns=score_columns(judged),
         score_rows=[score_row(report, judged.baseline) for report in judged.scores],
+        blend_columns=BLEND_COLUMNS,
+        blend_rows=blend_rows(document),
         curves=list(_curves(judged.scores)),
         distributions=[*map(_histogram, judged.scores), _calibration(judged.scores)],
         rules=[

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from flink_jobs.reports.pages import render
 from ml.evaluation.report.words import (
+    BLEND_COLUMNS,
     GROUP_COLUMNS,
     SMALL_GROUP,
+    blend_rows,
     day,
     facts,
     group_row,
@@ -50,6 +52,8 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
         small_group=SMALL_GROUP,
         score_columns=score_columns(judged),
         score_rows=[score_row(one, judged.baseline) for one in judged.scores],
+        blend_columns=BLEND_COLUMNS,
+        blend_rows=[row for row in blend_rows(document) if row[0] == contender],
         group_columns=GROUP_COLUMNS,
         scenarios=[group_row(one) for one in report.scenarios],
         groupings=[

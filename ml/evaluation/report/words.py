@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ml.evaluation.bootstrap import Estimate
+    from ml.evaluation.document import EvaluationDocument
     from ml.evaluation.evaluation import Evaluation, ScoreReport
     from ml.evaluation.segments import Group
 
+BLEND_COLUMNS = (
+    "model", "alpha", "set by", "alert threshold", "threshold set by", "alerts a day", "precision", "recall",
+)  # fmt: skip
 GROUP_COLUMNS = (
     "group", "rows", "customers", "frauds", "alerts", "alert rate", "recall", "precision", "false-positive rate",
 )  # fmt: skip
@@ -54,6 +58,23 @@ def score_row(report: ScoreReport, baseline: str) -> tuple[str, ...]:
         with_interval(report.calibration.brier),
         with_interval(report.calibration.expected_calibration_error),
     )
+
+
+def blend_rows(document: EvaluationDocument) -> list[tuple[str, ...]]:
+    """Return one row of ``BLEND_COLUMNS`` for each model: its alpha and threshold in force, and its alerts."""
+    return [
+        (
+            name,
+            f"{blend.in_force.alpha:g}",
+            blend.in_force.alpha_from,
+            number(blend.in_force.threshold),
+            blend.in_force.threshold_from,
+            number(blend.alerts_per_day, 1),
+            number(blend.precision),
+            number(blend.recall),
+        )
+        for name, blend in document.blends.items()
+    ]
 
 
 def day(time_ms: int) -> str:

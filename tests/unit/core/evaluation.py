@@ -10,6 +10,7 @@ from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
+from flink_jobs.core.scoring import OwnBlend
 from flink_jobs.core.transaction import Transaction
 from tests.packed_records import pack_record
 from tests.strategies import NOW_MS
@@ -27,6 +28,7 @@ class FixedModel:
     digest = "d" * 64
     kind = "fixed"
     base = 0.0
+    own_blend: OwnBlend | None = None
 
     def __init__(self, answer: float | Exception) -> None:
         self.answer = answer

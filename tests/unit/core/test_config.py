@@ -33,6 +33,7 @@ def test_the_stored_json_is_readable_by_every_later_release() -> None:
     assert config.control_ids == ("a", "b")
 
     assert (config.model_digest, config.shadow_model, config.experiment) == (None, None, None)
+    assert (config.alpha_is_set, config.threshold_is_set) == (True, True)
 
 
 def test_what_version_2_wrote_is_read_for_ever() -> None:
@@ -46,6 +47,12 @@ def test_what_version_2_wrote_is_read_for_ever() -> None:
     config = DetectionConfig.from_json(text)
     assert (config.model_digest, config.shadow_model) == ("d1", ModelRef("if-2", "d2"))
     assert config.experiment == Experiment("spring", "if-3", "d3", 0.1, GuardBand(100, 2.0, 0.5, 0.01))
+
+
+def test_a_default_that_an_earlier_release_stored_counts_as_not_set() -> None:
+    document = json.loads(DetectionConfig().to_json())
+    del document["alpha_is_set"], document["threshold_is_set"]
+    assert DetectionConfig.from_json(json.dumps(document)) == DetectionConfig()
 
 
 def test_a_rule_that_is_no_more_is_forgotten() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.control.blacklist import Blacklist
-from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.control.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA, DetectionConfig
 from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.control.messages import (
     MAX_BLACKLIST_ENTRIES,
@@ -20,6 +20,7 @@ from flink_jobs.core.control.messages import (
     control_id_of,
     end_of_experiment,
     parse_control,
+    version_of,
 )
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.rules import DEFAULT_RULE_SETTINGS, RuleSetting
@@ -96,7 +97,7 @@ INVALID: dict[str, tuple[bytes | None, str]] = {
     "a list": (b"[]", "the message must be a JSON object"),
     "an unknown field": (raw(alpha=0.5), "unknown fields, such as 'alpha'"),
     "no schema version": (b"{}", "schema_version must be 1"),
-    "a later schema version": (raw(schema_version=3), "schema_version must be 1 or 2"),
+    "a later schema version": (raw(schema_version=4), "schema_version must be 1 to 3"),
     "true is no version": (raw(schema_version=True), "schema_version must be 1"),
     "no id": (raw(control_id=""), "control_id must be"),
     "a number as id": (raw(control_id=1), "control_id must be"),
@@ -212,11 +213,27 @@ def test_everything_at_once() -> None:
     assert after.control_ids == ("ctl-1",)
 
 
+def test_null_lets_the_blend_of_each_model_apply_again() -> None:
+    before = applied(DetectionConfig(), message(alpha=0.1, alert_threshold=0.9))
+    assert (before.alpha_is_set, before.threshold_is_set) == (True, True)
+    parsed = parse_control(raw(schema_version=3, control_id="ctl-2", changes={"alpha": None, "alert_threshold": None}))
+    assert isinstance(parsed, ControlMessage)
+    after = applied(before, parsed)
+    assert (after.alpha, after.alpha_is_set) == (DEFAULT_ALPHA, False)
+    assert (after.alert_threshold, after.threshold_is_set) == (DEFAULT_ALERT_THRESHOLD, False)
+
+
+def test_a_message_has_the_lowest_version_that_allows_its_changes() -> None:
+    assert version_of({"alpha": 0.5, "shadow_model": None}) == 2
+    assert version_of({"alpha": None}) == version_of({"alert_threshold": None, "alpha": 0.5}) == 3
+    assert isinstance(parse_control(raw(schema_version=2, changes={"alpha": None})), ControlRefusal)
+
+
 def test_what_is_not_named_stays() -> None:
     before = DetectionConfig(alpha=0.1, alert_threshold=0.9, model_version="if-1", revision=4)
     after = applied(before, message(alpha=0.2))
     assert after == DetectionConfig(
-        alpha=0.2, alert_threshold=0.9, model_version="if-1", revision=5, control_ids=("ctl-1",)
+        alpha=0.2, alpha_is_set=True, alert_threshold=0.9, model_version="if-1", revision=5, control_ids=("ctl-1",)
     )
 
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core import evaluator as evaluator_module
 from flink_jobs.core.control.blacklist import Blacklist
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.dead_letters.letter import MAX_PAYLOAD_KEPT_BYTES
@@ -21,6 +20,7 @@ from flink_jobs.core.parsing.source_record import WholePayload
 from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, WIRE_FORMATS
 from flink_jobs.core.reasons import DeadLetterReason as Why
 from flink_jobs.core.reasons import Disposition, PipelineStage, ReasonCode
+from flink_jobs.core.scoring import Blender, OwnBlend
 from flink_jobs.core.state.codec import NEWEST_VERSION
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
 from flink_jobs.native.loader import core_in_use
@@ -149,6 +149,22 @@ def test_a_score_at_the_threshold_is_an_alert() -> None:
     assert below.alert is None
 
 
+def test_each_model_scores_under_its_own_blend() -> None:
+    champion, shadow = FixedModel(0.5), FixedModel(0.5)
+    champion.own_blend, shadow.own_blend = OwnBlend(0.8, 0.4), OwnBlend(0.9, 0.5)
+    stream = Stream(TransactionEvaluator(model=champion))
+    stream.evaluator.lineup.use_shadow(shadow)
+    decision, alert, _ = parts(stream.send(record_of(wire(document("t-1")))))
+    assert decision is not None
+    assert alert is not None
+    assert (decision["alpha"], decision["threshold"], decision["score"]) == (0.8, 0.4, pytest.approx(0.4))
+    assert (decision["shadow"]["score"], decision["shadow"]["is_alert"]) == (pytest.approx(0.45), False)
+    stream.evaluator.configure(DetectionConfig(alpha=0.3, alpha_is_set=True))
+    decision, _, _ = parts(stream.send(record_of(wire(document("t-2")))))
+    assert decision is not None
+    assert (decision["alpha"], decision["threshold"], decision["is_alert"]) == (0.3, 0.4, False)
+
+
 def test_the_model_gets_the_features_as_they_are() -> None:
     model = FixedModel(0.25)
     decision, _, _ = parts(Stream(TransactionEvaluator(model=model)).send(record_of(wire(document()))))
@@ -246,7 +262,7 @@ def test_a_defect_of_ours_sets_the_event_aside(monkeypatch: pytest.MonkeyPatch) 
     def broken(*_: object) -> None:
         raise ValueError(f"cannot blend {secret}")
 
-    monkeypatch.setattr(evaluator_module, "blend", broken)
+    monkeypatch.setattr(Blender, "score", broken)
     stream = Stream()
     letter = only_letter(stream.send(record_of(wire(document()))))
     assert (letter["reason"], letter["stage"], letter["disposition"]) == ("PROCESSING_ERROR", "score", "rejected")

@@ -7,14 +7,14 @@ import json
 import pickle
 import random
 import zipfile
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from flink_jobs.core.models import artifact as model_artifact
-from flink_jobs.core.models.manifest import ARRAYS_FILE, MANIFEST_FILE, feature_hash, parse_manifest
+from flink_jobs.core.models.manifest import ARRAYS_FILE, MANIFEST_FILE, ChosenBlend, feature_hash, parse_manifest
 from flink_jobs.core.models.model import ModelError, ModelFault, load_model, model_directory
 from flink_jobs.core.models.trees import arrays as tree_arrays
 from flink_jobs.core.models.trees import checks as tree_checks
@@ -289,6 +289,9 @@ def test_a_chain_of_splits_is_too_deep(tmp_path: Path) -> None:
     assert fault_of(write(tmp_path, arrays)) is ModelFault.TOO_LARGE
 
 
+BLEND = asdict(ChosenBlend(0.85, 0.5, 0.9, 0.8, 1_000, 50))
+
+
 # --- manifest --------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +310,10 @@ def test_a_chain_of_splits_is_too_deep(tmp_path: Path) -> None:
         ({"kind": "gradient_boosting"}, ModelFault.BAD_ARRAYS),
         ({"budget": {"alerts_per_day": 5}}, ModelFault.BAD_MANIFEST),
         ({"budget": []}, ModelFault.BAD_MANIFEST),
+        ({"blend": {"alpha": 0.5, "threshold": 0.5}}, ModelFault.BAD_MANIFEST),
+        ({"blend": BLEND | {"alpha": 1.5}}, ModelFault.BAD_MANIFEST),
+        ({"blend": BLEND | {"threshold": -0.1}}, ModelFault.BAD_MANIFEST),
+        ({"blend": BLEND | {"alpha": "0.5"}}, ModelFault.BAD_MANIFEST),
         ({"reference": []}, ModelFault.BAD_MANIFEST),
         ({"reference": {"rows": -1, "bins": {}}}, ModelFault.BAD_MANIFEST),
         ({"feature_names": [*FEATURES, "surplus"]}, ModelFault.FEATURE_MISMATCH),
@@ -335,8 +342,8 @@ def test_a_manifest_that_is_not_a_json_object(tmp_path: Path, content: bytes) ->
 def test_every_manifest_field_is_required(tmp_path: Path) -> None:
     path = write(tmp_path) / MANIFEST_FILE
     complete = json.loads(path.read_bytes())
-    assert len(complete) == 16
-    for key in complete.keys() - {"budget", "reference"}:
+    assert len(complete) == 17
+    for key in complete.keys() - {"budget", "reference", "blend"}:
         path.write_text(json.dumps({name: value for name, value in complete.items() if name != key}))
         assert fault_of(path.parent) is ModelFault.BAD_MANIFEST, key
 
@@ -344,6 +351,18 @@ def test_every_manifest_field_is_required(tmp_path: Path) -> None:
 def test_a_manifest_survives_writing_and_reading() -> None:
     written = manifest(forest())
     assert parse_manifest(written.to_json()) == written
+    with_blend = replace(written, blend=ChosenBlend(**BLEND))
+    assert parse_manifest(with_blend.to_json()) == with_blend
+
+
+def test_a_model_of_an_earlier_release_has_no_blend_of_its_own(tmp_path: Path) -> None:
+    path = write(tmp_path) / MANIFEST_FILE
+    document = json.loads(path.read_bytes())
+    del document["blend"]
+    path.write_text(json.dumps(document))
+    assert load_model(path.parent, FEATURES).own_blend is None
+    path.write_text(json.dumps(document | {"blend": BLEND}))
+    assert load_model(path.parent, FEATURES).own_blend == (0.85, 0.5)
 
 
 def test_a_model_can_use_only_features_that_the_program_computes(tmp_path: Path) -> None:

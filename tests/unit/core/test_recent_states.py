@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core import evaluator as evaluator_module
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.scoring import Blender
 from flink_jobs.core.state import recent as recent_module
 from flink_jobs.core.state.customer import CustomerFraudState
 from flink_jobs.core.state.recent import RecentStates, UnsavedStateLost
@@ -140,7 +140,7 @@ def test_a_deferred_state_expires_like_any_other() -> None:
 def test_a_failure_before_the_change_leaves_a_deferred_state_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     (stream, recent), plain = deferred(), Stream()
     stream.send(transaction("t-1"))
-    monkeypatch.setattr(evaluator_module, "blend", lambda *_: 1 / 0)
+    monkeypatch.setattr(Blender, "score", lambda *_: 1 / 0)
     assert parts(stream.send(transaction("t-2")))[2][0]["reason"] == "PROCESSING_ERROR"
     monkeypatch.undo()
     for name in ("t-1", "t-2"):

@@ -4,9 +4,22 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES, RuleHit, RuleVerdict
-from flink_jobs.core.scoring import MODEL_REASON_FLOOR, Contribution, Score, blend
+from flink_jobs.core.scoring import (
+    DEFAULT,
+    MODEL_REASON_FLOOR,
+    OWN,
+    SET,
+    Blender,
+    BlendInForce,
+    Contribution,
+    OwnBlend,
+    Score,
+    blend,
+    blend_in_force,
+)
 from tests.strategies import ratios
 
 HIGH, FAST = RuleHit(ReasonCode.HIGH_AMOUNT, 0.5), RuleHit(ReasonCode.HIGH_VELOCITY, 0.35)
@@ -91,3 +104,41 @@ def test_a_higher_model_score_never_lowers_the_score(
 ) -> None:
     low, high = sorted((one, other))
     assert blend(verdict, low, alpha).score <= blend(verdict, high, alpha).score
+
+
+MINE = OwnBlend(0.9, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("config", "own", "expected"),
+    [
+        (DetectionConfig(), None, BlendInForce(0.6, DEFAULT, 0.4, DEFAULT)),
+        (DetectionConfig(), MINE, BlendInForce(0.9, OWN, 0.7, OWN)),
+        (DetectionConfig(alpha_is_set=True), MINE, BlendInForce(0.6, SET, 0.4, DEFAULT)),
+        (DetectionConfig(alpha=0.2, alpha_is_set=True), MINE, BlendInForce(0.2, SET, 0.4, DEFAULT)),
+        (DetectionConfig(alert_threshold=0.5, threshold_is_set=True), MINE, BlendInForce(0.9, OWN, 0.5, SET)),
+        (DetectionConfig(alert_threshold=0.5, threshold_is_set=True), None, BlendInForce(0.6, DEFAULT, 0.5, SET)),
+    ],
+)
+def test_a_control_message_goes_before_the_model_and_the_model_before_the_default(
+    config: DetectionConfig, own: OwnBlend | None, expected: BlendInForce
+) -> None:
+    assert blend_in_force(config, own) == expected
+    score, threshold = Blender(config).score(RuleVerdict(0.5, (HIGH,)), 0.3, own)
+    assert (score, threshold) == (blend(RuleVerdict(0.5, (HIGH,)), 0.3, expected.alpha), expected.threshold)
+
+
+def test_rules_alone_are_judged_by_the_threshold_of_the_configuration() -> None:
+    score, threshold = Blender(DetectionConfig()).score(RuleVerdict(0.5, (HIGH,)), None, MINE)
+    assert (score.score, score.alpha, threshold) == (0.5, 0.0, 0.4)
+
+
+@given(alpha=ratios, threshold=ratios, ml_score=ratios, is_set=st.booleans())
+def test_a_listed_customer_is_an_alert_under_every_blend_of_a_model(
+    alpha: float, threshold: float, ml_score: float, *, is_set: bool
+) -> None:
+    config = DetectionConfig(alert_threshold=threshold, threshold_is_set=is_set)
+    listed = RuleVerdict(1.0, (RuleHit(ReasonCode.BLACKLISTED, 1.0),))
+    score, limit = Blender(config).score(listed, ml_score, OwnBlend(alpha, threshold))
+    assert 1.0 >= score.score >= limit == threshold
+    assert score.alpha <= alpha

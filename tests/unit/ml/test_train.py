@@ -15,8 +15,9 @@ from flink_jobs.errors import UserError
 from ml import train as training
 from ml.dataset import UNKNOWN, split_by_time
 from ml.fitting import BOOSTING_INPUTS, FOREST_FLOORS, FOREST_INPUTS
-from ml.measures import ranking, threshold_for
+from ml.measures import ranking
 from ml.parameters import ModelFamily, TrainingParameters
+from ml.thresholds import threshold_for
 from ml.train import Provenance, TrainedModel, train_model
 from tests.unit.ml.synthetic import dataset
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.control.config import DEFAULT_ALERT_THRESHOLD, DEFAULT_ALPHA, DetectionConfig
 from flink_jobs.core.documents import ControlChanges
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.reasons import ReasonCode
+from flink_jobs.core.scoring import OwnBlend, weight_beside_list
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
 from ml.backtest.backtest import Setup, backtest_decisions
@@ -30,13 +31,18 @@ QUIET = FeatureVector(**{**dict.fromkeys(FEATURE_NAMES), "velocity_count": 1.0, 
 LARGE = QUIET._replace(amount_zscore=5.0)
 
 
+CONFIGURED = OwnBlend(DEFAULT_ALPHA, DEFAULT_ALERT_THRESHOLD)
+
+
 def decided(score: float, *, alert: bool, reasons: Iterable[ReasonCode] = ()) -> Scored:
     return Scored(score, alert, score, None, tuple(reasons))
 
 
-def recorded(features: FeatureVector, side: Scored, revision: int = 0, at_ms: int = 0) -> RecordedDecision:
+def recorded(
+    features: FeatureVector, side: Scored, revision: int = 0, at_ms: int = 0, own: OwnBlend = CONFIGURED
+) -> RecordedDecision:
     return RecordedDecision(
-        PURCHASE, features, side.score, side.rule_score, side.ml_score, 0.5, side.is_alert, side.reasons,
+        PURCHASE, features, side.score, side.rule_score, side.ml_score, *own, side.is_alert, side.reasons,
         None, revision, at_ms, is_fraud=True,
     )  # fmt: skip
 
@@ -92,6 +98,23 @@ def test_no_changes_reproduce_what_was_decided() -> None:
     assert comparison.changed_scores == 0
     changed = backtest_decisions(decisions, Configurations([]), Setup(RuleSetChanges({"alpha": 0.0}, "test")))
     assert changed.changed_scores == 2
+
+
+def test_decisions_under_the_blend_of_their_model_are_reproduced() -> None:
+    """A decision records the alpha and the threshold that were used; a listed merchant lowers the alpha."""
+    own = OwnBlend(0.9, 0.55)
+    listed = QUIET._replace(is_blacklisted=1.0)
+    decisions = []
+    for row, alpha in ((QUIET, 0.9), (LARGE, 0.9), (listed, weight_beside_list(0.55))):
+        side = Rescorer().score(PURCHASE, row, 0.6, DetectionConfig(), own)
+        decisions.append(recorded(row, side, own=OwnBlend(alpha, 0.55)))
+    assert [one.is_alert for one in decisions] == [False, True, True]
+    assert backtest_decisions(decisions, Configurations([]), Setup()).changed_scores == 0
+    for changes in ({"alpha": 0.6}, {"rules": {"high_amount": {"weight": 1.0}}}):
+        changed = backtest_decisions(decisions, Configurations([]), Setup(RuleSetChanges(changes, "test")))
+        assert changed.changed_scores > 0
+    higher = backtest_decisions(decisions, Configurations([]), Setup(RuleSetChanges({"alert_threshold": 0.7}, "test")))
+    assert (higher.changed_scores, higher.lost.alerts) == (1, 1), "the listed merchant stays an alert"
 
 
 def test_a_changed_blacklist_is_looked_up_again() -> None:

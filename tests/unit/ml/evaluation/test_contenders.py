@@ -10,8 +10,9 @@ import pytest
 from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.rules import RULE_BY_ID, RuleVerdict
 from flink_jobs.core.scoring import blend
+from ml.blending import blended
 from ml.dataset import Dataset, build_dataset
-from ml.evaluation.contenders import blended, judged_rows
+from ml.evaluation.contenders import judged_rows
 from tests.unit.ml.synthetic import NOW_MS, events
 
 
