@@ -13,12 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import orjson
 import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from api.keys import Scope, create_key
+from api.settings import ApiSettings
+from flink_jobs.cards.card_files import read_events
+from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.cli.app import app
+from flink_jobs.cli.data_source import DataChoice, read_data
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.model import load_model
@@ -27,11 +34,19 @@ from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse import retraining
+from ml.dataset import FRAUD, GENUINE, Dataset
+from ml.parameters import TrainingParameters
+from ml.train import training_parts
 from tests.integration import jobs
+from tests.integration.api_server import serving
 from tests.unit.job.samples import write_model
 
 PREFIX = "model-life"
 LATER_ROWS = 12_000
+DESK_ROWS, DESK_SHARE = 12_000, 7
+"""The rows of the card file, nearly three weeks, and which share of the customers is sent: one of so many."""
+DESK_YEARS_EARLIER_S = 10 * 365 * 86_400
+LABEL_DELAY_MS = 7 * 86_400_000
 PATIENCE_S = 400
 SUSPICIOUS_OF_THE_ORDINARY: dict[str, Any] = {
     "feature": [1, -1, 0, -1, -1, -1],  # velocity_count <= 3 is one row of eight, the rarest value
@@ -99,8 +114,8 @@ def life(stack: Stack, model_dir: Path) -> Iterator[Life]:
     for name, value in environment.items():
         patch.setenv(name, value)
     try:
-        with jobs.running_job(stack, "detect", environment) as job_id, jobs.running_job(stack, "archive", environment):
-            lab = Life(stack, job_id, model_dir, (model_dir / "current").read_text().strip(), itertools.count())
+        with jobs.running_jobs(stack, environment) as ids:
+            lab = Life(stack, ids["detect"], model_dir, (model_dir / "current").read_text().strip(), itertools.count())
             lab.others = frozenset(lab.stages())
             yield lab
     finally:
@@ -260,6 +275,88 @@ def test_explain_shows_an_alert_and_an_ordinary_decision(life: Life) -> None:
         assert f"the model {life.good} starts at" in plain.output
     with pytest.raises(UserError, match="no decision on nobody"):
         life.run("explain", "nobody")
+
+
+def test_a_verdict_on_an_alert_trains_a_shadow_model(life: Life, tmp_path: Path) -> None:
+    """From an alert to a shadow model that learned the verdict: the steps of the API, the relay and the DAG."""
+    life.run("control", "set-threshold", "0.2", "--reason", "test")
+    cards = desk_cards(tmp_path)
+    events = [jobs.renamed(event, "desk") for event in read_events(cards, load_mapping(jobs.CARD_MAPPING))]
+    assert jobs.account(life.stack, jobs.send(life.stack, events, prefix=PREFIX), PREFIX).is_as_expected
+    life.run("label", "--from-file", str(cards), "--mapping", str(jobs.CARD_MAPPING), "--prefix", "desk-")
+    for table in ("decisions", "labels"):
+        life.wait_rows(f"SELECT 1 FROM raw.{table} WHERE customer_id LIKE 'desk-%%'", count=len(events))  # noqa: S608
+    before = known_rows()
+
+    # An early alert: the labels of the last days are not known yet when a model is trained.
+    until_ms = int(before.event_time_ms.max()) - LABEL_DELAY_MS
+    known = (
+        "SELECT customer_id, transaction_id, label FROM raw.alerts JOIN raw.latest_labels "
+        "USING (customer_id, transaction_id) WHERE customer_id LIKE 'desk-%%' AND event_time_ms < %s "
+        "ORDER BY event_time_ms, transaction_id"
+    )
+    alert = life.wait_rows(known, until_ms)[0]
+    decide_otherwise(life, alert)
+    version = retraining.train_version("gradient_boosting", "a verdict")
+
+    trained_on = orjson.loads((life.models / version / "manifest.json").read_bytes())["training_data"]
+    (row,) = np.flatnonzero(before.transaction_ids == alert["transaction_id"])
+    assert (trained_on["features_sha256"], trained_on["rows"]) == (before.digest(), len(before))
+    assert before.labels[row] == (FRAUD if alert["label"] == "fraud" else GENUINE)
+    before.labels[row] = GENUINE if alert["label"] == "fraud" else FRAUD
+    assert trained_on["labels_sha256"] == before.labels_digest(), "the verdict, and no other label, is new"
+    assert retraining.promote(version, "shadow") == "shadow"
+    assert {item["shadow"]["model_version"] for item in life.decisions()} == {version}
+
+
+def desk_cards(folder: Path) -> Path:
+    """Write three weeks of some customers, dated before the rows of all other tests on this stack.
+
+    So other tests' rows cannot move the end of the training part before the day on which the labels are known.
+    """
+    target = folder / "cards.csv"
+    with gzip.open(jobs.CARD_FILE, "rt", newline="") as file, target.open("w", newline="") as kept:
+        rows, writer = csv.DictReader(itertools.islice(file, DESK_ROWS + 1)), csv.writer(kept)
+        writer.writerow(rows.fieldnames or ())
+        for row in rows:
+            if int(row["acct_num"]) % DESK_SHARE == 0:
+                writer.writerow({**row, "unix_time": int(row["unix_time"]) - DESK_YEARS_EARLIER_S}.values())
+    return target
+
+
+def known_rows() -> Dataset:
+    """Return the rows, with the labels, from which ``retraining.train_version`` would learn now."""
+    source = read_data(DataChoice(None, None, False, True, None, None, None))  # noqa: FBT003
+    return training_parts(source.dataset, TrainingParameters("gradient_boosting"), source.source)[0]
+
+
+def decide_otherwise(life: Life, alert: dict[str, Any]) -> None:
+    """Give an alert the verdict that its label does not have, in its case, and wait for the new label."""
+    settings = life.stack.settings().model_copy(update={"topic_prefix": PREFIX})
+    key = create_key(settings.postgres_dsn, "desk", list(Scope), created_by="pytest")
+    headers = {"Authorization": f"Bearer {key}"}
+    customer, transaction = alert["customer_id"], alert["transaction_id"]
+    body = {
+        "verdict": "genuine" if alert["label"] == "fraud" else "fraud",
+        "reason": "the cardholder was asked",
+        "transaction_ids": [transaction],
+    }
+    with (
+        serving(settings, ApiSettings(case_undo_s=0, case_every_s=0.2)) as url,
+        httpx.Client(base_url=url, headers=headers, timeout=60) as http,
+    ):
+        found = "SELECT case_id FROM cases.alerts WHERE customer_id = %s AND transaction_id = %s"
+        case = life.wait_rows(found, customer, transaction)[0]["case_id"]
+
+        def accepted() -> bool:
+            tag = {"If-Match": http.get(f"/v1/cases/{case}").headers["ETag"]}
+            answer = http.post(f"/v1/cases/{case}/verdict", json=body, headers=tag)
+            assert answer.status_code in {200, 412}, answer.text  # 412: an alert joined the case meanwhile
+            return answer.status_code == 200
+
+        wait_for(accepted, limit_s=PATIENCE_S, what="the verdict")
+        labels = "SELECT 1 FROM raw.labels WHERE customer_id = %s AND transaction_id = %s"
+        life.wait_rows(labels, customer, transaction, count=2)
 
 
 def test_retraining_ends_with_a_shadow_model_in_the_job(life: Life) -> None:
