@@ -103,7 +103,7 @@ test-python: ## test the parts without Flink on this machine's python3 (3.11 or 
 security: setup ## check the locked packages for known vulnerabilities, the workflows and secrets (needs the internet)
 	@tests/lab/security.sh
 
-lint: setup-marts ## ruff, import contracts, shell, YAML, SQL, secrets, spelling, documents (links, words, style), sizes
+lint: setup-marts ## ruff, import contracts, shell, YAML, SQL, Avro, secrets, spelling, documents (links, words, style), sizes
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@.venv/bin/lint-imports --no-cache
@@ -112,6 +112,7 @@ lint: setup-marts ## ruff, import contracts, shell, YAML, SQL, secrets, spelling
 	@.venv/bin/codespell
 	@$(PYTHON) -m pytest -q --no-header tests/house
 	@git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook --baseline .secrets.baseline
+	@$(STREAMFLOW) schemas check
 	@cd dbt && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar models tests
 	@cd sql && ../.venv-orchestration/bin/sqlfluff lint --disable-progress-bar analysis quality
 

@@ -20,6 +20,7 @@ from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.guarantee import Guarantee
 from flink_jobs.lake_settings import LakeSettings
 from flink_jobs.libpq import connection_string
+from flink_jobs.registry_settings import SchemaRegistrySettings
 from flink_jobs.trace_settings import TraceSettings
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +42,7 @@ KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
 DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
 
 
-class Settings(DatabaseLogins, LakeSettings, TraceSettings):
+class Settings(DatabaseLogins, LakeSettings, SchemaRegistrySettings, TraceSettings):
     """Addresses, credentials and job options. The variable is ``STREAMFLOW_`` plus the field's name in capitals."""
 
     model_config = SettingsConfigDict(

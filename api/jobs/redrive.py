@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flink_jobs.core.dead_letters.policies import RedriveMethod, policy_of
 from flink_jobs.core.dead_letters.redrive import place_of
 from flink_jobs.dead_letters.letters import LetterFilter, read_letters
+from flink_jobs.dead_letters.payload_parser import payload_parser
 from flink_jobs.dead_letters.redrive_audit import RedriveItem, RedriveStore, open_redrives
 from flink_jobs.dead_letters.redrive_recovery import settle_interrupted
 from flink_jobs.dead_letters.redrive_run import RedriveOrder, RedrivePlan, RedriveSettings, plan_redrive, run_redrive
@@ -59,7 +60,9 @@ def carry_out(settings: Settings, request: dict[str, Any], who: str, progress: P
 
 
 def _kafka(settings: Settings) -> RedriveSettings:
-    return RedriveSettings(settings.broker("api"), settings.topic_prefix, settings.replay_limit)
+    return RedriveSettings(
+        settings.broker("api"), settings.topic_prefix, settings.replay_limit, payload_parser(settings)
+    )
 
 
 def _plan(

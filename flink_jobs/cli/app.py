@@ -89,6 +89,7 @@ COMMANDS = {
     "console": Lazy("flink_jobs.cli.console_commands", "app", "Log in to the console and manage its accounts.", DATA),
     "audit": Lazy("flink_jobs.cli.audit_commands", "app", "Verify the record of reads of customer data.", DATA),
     "airflow": Lazy("flink_jobs.cli.airflow_commands", "app", "Start and stop Airflow with the DAGs.", DATA),
+    "schemas": Lazy("flink_jobs.cli.schema_commands", "app", "Write and check the Avro schemas of the topics.", DATA),
     "dlq": Lazy("flink_jobs.cli.dlq_commands", "app", "List, count, show and redrive dead letters.", DATA),
 }
 

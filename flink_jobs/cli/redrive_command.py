@@ -162,11 +162,12 @@ def _check(request: Request) -> None:
 
 def _redrive(request: Request, settings: Settings, output: Output) -> None:
     from flink_jobs.dead_letters.letters import find_letter, read_letters
+    from flink_jobs.dead_letters.payload_parser import payload_parser
     from flink_jobs.dead_letters.redrive_audit import open_redrives
     from flink_jobs.dead_letters.redrive_recovery import settle_interrupted
     from flink_jobs.dead_letters.redrive_run import RedriveSettings
 
-    kafka = RedriveSettings(settings.broker(), settings.topic_prefix, settings.replay_limit)
+    kafka = RedriveSettings(settings.broker(), settings.topic_prefix, settings.replay_limit, payload_parser(settings))
     letters: list[DeadLetterDocument] = list(read_letters(kafka.broker, kafka.prefix, request.chosen))
     if request.name is not None:
         letters = [find_letter(letters, request.name)]
@@ -212,7 +213,9 @@ def _edited_plan(
     if not changes:
         raise UserError("the edit changes nothing", "redrive the record without an edit")
     plan, past = RedrivePlan(), store.histories().of(letter)
-    verdict = judge(letter, payload, past, kafka.replay_limit, now_ms, is_edited=True, is_forced=request.force)
+    verdict = judge(
+        letter, payload, past, kafka.replay_limit, now_ms, is_edited=True, is_forced=request.force, parse=kafka.parse
+    )
     plan.add(RedriveItem(letter, payload, request.force, changes), verdict)
     return plan
 

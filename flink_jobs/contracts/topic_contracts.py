@@ -15,6 +15,9 @@ from flink_jobs.contracts.document import DocumentError, Section, read_document
 
 CONTRACTS_DIR = Path(__file__).parent
 LONGEST_TOPIC_NAME = 249  # Kafka's own limit
+COMPATIBILITIES = ("BACKWARD", "FULL_TRANSITIVE")
+"""Names of Confluent's registry. Backward: the newest schema reads records of the one before it. Full transitive: every
+version reads records of every other one."""
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
 Json = Mapping[str, Any]
@@ -69,6 +72,8 @@ class TopicContract:
     examples: tuple[Example, ...]
     counter_examples: tuple[CounterExample, ...]
     schemas: Mapping[int, Json] = field(repr=False)
+    avro: str | None = None
+    """How the Avro schemas of the versions must fit each other; ``None`` for a topic of JSON only."""
 
     @property
     def latest_version(self) -> int:
@@ -142,6 +147,7 @@ def load_contract(path: Path, prefix: str, schema_dir: Path) -> TopicContract:
         examples=examples,
         counter_examples=tuple(_counter_example(part, examples) for part in top.sections("counter_examples")),
         schemas=MappingProxyType(schemas),
+        avro=_avro(top),
     )
     top.close()
     if contract.partitions < 1:
@@ -161,6 +167,16 @@ def _key(part: Section) -> KeyContract:
     )
     part.close()
     return key
+
+
+def _avro(top: Section) -> str | None:
+    if not top.has("avro"):
+        return None
+    compatibility = top.text("avro")
+    if compatibility not in COMPATIBILITIES:
+        known = ", ".join(COMPATIBILITIES)
+        raise top.error("avro", f"is {compatibility!r}", f"name the compatibility of its Avro schemas: {known}")
+    return compatibility
 
 
 def _config(part: Section) -> Mapping[str, str]:

@@ -59,8 +59,9 @@ from flink_jobs.core.features.vector import FeatureVector, extract_features, sur
 from flink_jobs.core.models.lineup import Lineup, Model
 from flink_jobs.core.models.slot import NO_OPINION
 from flink_jobs.core.outcome import ActionOutcome, DeadLetter, Outcome, StoppedExperiment
+from flink_jobs.core.parsing.avro import why_key_differs
 from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload
-from flink_jobs.core.parsing.transactions import WIRE_FORMATS, oversize
+from flink_jobs.core.parsing.transactions import Parser, oversize, parse_transaction
 from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
 from flink_jobs.core.scoring import Blender
@@ -70,10 +71,6 @@ from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
 from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.core.transaction import Rejection, Transaction
 
-_KEY_MISMATCH = (
-    "the record was routed by a key that is not its customer_id; check whether the document has customer_id twice"
-)
-
 
 class TransactionEvaluator:
     """Scores transactions under a configuration and models, which can be replaced between two records."""
@@ -82,7 +79,7 @@ class TransactionEvaluator:
         self,
         config: DetectionConfig | None = None,
         model: Model | None = None,
-        wire_format: str = "json",
+        parse: Parser = parse_transaction,
         lineup: Lineup | None = None,
         recent: RecentStates | None = None,
         window: DuplicateWindow = DEFAULT_WINDOW,
@@ -92,13 +89,13 @@ class TransactionEvaluator:
         Args:
             config: the configuration to start with.
             model: the champion.
-            wire_format: name of the payloads' format in ``WIRE_FORMATS``.
+            parse: parses the payloads, such as ``WriterSchemas.parse``.
             lineup: the models, for a caller that times them.
             recent: decoded states that need not be read again. Only for a caller that stores every state it is given,
                 or stops; without it, every state is read. If it is deferred, its caller collects the states.
             window: how long transaction ids are remembered.
         """
-        self._parse = WIRE_FORMATS[wire_format]
+        self._parse = parse
         self.lineup = lineup or Lineup()
         self.lineup.use_champion(model)
         self._recent = recent
@@ -135,7 +132,8 @@ class TransactionEvaluator:
         if isinstance(transaction, Rejection):
             return rejected(record, transaction.reason, PipelineStage.PARSE, transaction.detail, now_ms)
         if transaction.customer_id != record.routing_key:
-            return rejected(record, DeadLetterReason.KEY_MISMATCH, PipelineStage.ROUTE, _KEY_MISMATCH, now_ms)
+            why = why_key_differs(record.payload)
+            return rejected(record, DeadLetterReason.KEY_MISMATCH, PipelineStage.ROUTE, why, now_ms)
         known = None if self._recent is None else self._recent.take(transaction.customer_id, now_ms)
         blob = read_state() if known is None else None
         letters: tuple[DeadLetter, ...] = ()
@@ -173,7 +171,7 @@ class TransactionEvaluator:
         except Exception as error:  # noqa: BLE001 - no record may stop the job
             return refused_action(record, PipelineStage.PARSE, f"{type(error).__name__}: a defect of the job", now_ms)
         if action.customer_id != record.routing_key:
-            return refused_action(record, PipelineStage.ROUTE, _KEY_MISMATCH, now_ms)
+            return refused_action(record, PipelineStage.ROUTE, why_key_differs(record.payload), now_ms)
         return self._act(record, entry, read_state, now_ms)
 
     def _act(self, record: SourceRecord, entry: Entry, read_state: Callable[[], bytes | None], now_ms: int) -> Outcome:

@@ -96,6 +96,10 @@ class DeadLetterReason(StrEnum):
     # stage archive
     ROW_REFUSED = "ROW_REFUSED"
     LABEL_INVALID = "LABEL_INVALID"
+    # stage parse, an Avro record
+    MALFORMED_AVRO = "MALFORMED_AVRO"
+    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
+    INCOMPATIBLE_SCHEMA = "INCOMPATIBLE_SCHEMA"
 
 
 class AbsenceReason(StrEnum):

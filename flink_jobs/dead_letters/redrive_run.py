@@ -16,6 +16,7 @@ from kafka.errors import KafkaError
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.dead_letters.policies import RedriveMethod, policy_of
 from flink_jobs.core.dead_letters.redrive import customer_of, judge, redrive_headers
+from flink_jobs.core.parsing.transactions import Parser, parse_transaction
 from flink_jobs.dead_letters.letters import whole_payloads
 from flink_jobs.dead_letters.redrive_audit import RedriveItem
 from flink_jobs.errors import UserError
@@ -43,6 +44,8 @@ class RedriveSettings:
     broker: Broker
     prefix: str
     replay_limit: int
+    parse: Parser = parse_transaction
+    """Parses the payloads; ``WriterSchemas.parse`` also reads Avro records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,15 @@ def plan_redrive(
     payloads = whole_payloads(open_letters, settings.broker)
     for name, letter in distinct.items():
         payload = payloads.get(name)
-        verdict = judge(letter, payload, histories.of(letter), settings.replay_limit, now_ms, is_forced=is_forced)
+        verdict = judge(
+            letter,
+            payload,
+            histories.of(letter),
+            settings.replay_limit,
+            now_ms,
+            is_forced=is_forced,
+            parse=settings.parse,
+        )
         plan.add(RedriveItem(letter, payload or b"", is_forced), verdict)
     return plan
 
@@ -135,7 +146,7 @@ def run_redrive(
     for item in rows:
         _write_row(store, settings, item, histories.of(item.letter), report)
     size = CHUNK if order.pace.rate is None else max(1, min(CHUNK, int(order.pace.rate)))
-    with RedriveProducer(settings.broker, report.run) as producer:
+    with RedriveProducer(settings.broker, report.run, settings.parse) as producer:
         for start in range(0, len(records), size):
             time.sleep(max(0.0, began + order.pace.due_s(start, 0) - time.monotonic()))
             claimed = store.claim(report.run, records[start : start + size])
@@ -150,14 +161,15 @@ def run_redrive(
 class RedriveProducer:
     """Sends records with the headers of a run, one chunk at a time."""
 
-    def __init__(self, broker: Broker, run: str) -> None:
-        """Connect.
+    def __init__(self, broker: Broker, run: str, parse: Parser = parse_transaction) -> None:
+        """Connect; the parser finds the customers of Avro records.
 
         Raises:
             UserError: no broker answers.
         """
         self._producer = connect(broker)
         self._run = run
+        self._parse = parse
 
     def __enter__(self) -> Self:
         """Return the producer."""
@@ -184,7 +196,7 @@ class RedriveProducer:
         return {number: (place.partition, place.offset) for number, place in landed.items()}
 
     def _start(self, item: RedriveItem) -> Any:  # noqa: ANN401 - kafka-python's future
-        customer = customer_of(item.payload)
+        customer = customer_of(item.payload, self._parse)
         return self._producer.send(
             item.letter["topic"],
             value=item.payload,

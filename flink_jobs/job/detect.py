@@ -6,15 +6,18 @@
 import sys
 from typing import Final
 
+from flink_jobs.contracts.avro_schemas import reader_schema
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.models.model import ModelError, model_directory
 from flink_jobs.core.state.older_ids import DuplicateWindow
 from flink_jobs.job.detector.batched import is_batched
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.job.detector.outputs import OUTPUTS
+from flink_jobs.job.detector.schemas import SchemaSettings
 from flink_jobs.job.detector.topology import Topics, Wiring, build_detector
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
 from flink_jobs.kafka.partition_keys import keys_of_partitions
+from flink_jobs.kafka.schema_registry import RegistryError, SchemaReader, subject_of
 from flink_jobs.settings import Settings
 
 JOB_NAME: Final = "streamflow-detect"
@@ -72,7 +75,23 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         model_budget_ms=settings.model_budget_ms,
         artifact_store=settings.artifact_store,
         traces=settings.trace_target(),
+        schemas=schema_settings(settings),
     )
+
+
+def schema_settings(settings: Settings) -> SchemaSettings | None:
+    """Return where the schemas of Avro records come from, with those known now; ``None`` without a registry."""
+    access = settings.registry()
+    if access is None:
+        return None
+    contract = load_contracts(settings.topic_prefix)["transactions"]
+    subject = subject_of(contract.name)
+    known: tuple[tuple[int, str], ...] = ()
+    try:
+        known = tuple(SchemaReader(access, subject).read().items())
+    except RegistryError as problem:
+        sys.stdout.write(f"{JOB_NAME}: {problem}; Avro records become dead letters until the registry answers\n")
+    return SchemaSettings(access, subject, reader_schema(contract), known)
 
 
 def main(settings: Settings) -> None:

@@ -130,6 +130,10 @@ SPANS: Final = _counter(
     "spans", "spans", "spans of traced records: sent, or dropped because the receiver was slow or away",
     "outcome", ("sent", "dropped"),
 )  # fmt: skip
+WRITER_SCHEMAS: Final = _gauge("writer_schemas", "schemas", "schemas of Avro records that the detector has loaded")
+SCHEMA_REGISTRY_FAULTS: Final = _counter(
+    "schema_registry_faults", "faults", "attempts to load schemas to which the registry gave no valid answer"
+)
 STATE_BYTES: Final = _histogram(
     "state_bytes", "bytes",
     "size of a customer's encoded state when written; at most 42,067 bytes with the default duplicate window",
@@ -140,7 +144,7 @@ DETECTOR_METRICS: Final = (
     RECORDS, DECISIONS, ALERTS, ALERT_REASONS, DEAD_LETTERS, DEGRADED_DECISIONS, OUT_OF_ORDER, MODEL_FAULTS,
     MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
     CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, REPLIES,
-    REPLY_FAULTS, REPLY_LATENCY_MS, STATE_BYTES, ACCOUNT_ACTIONS, SPANS,
+    REPLY_FAULTS, REPLY_LATENCY_MS, STATE_BYTES, ACCOUNT_ACTIONS, SPANS, WRITER_SCHEMAS, SCHEMA_REGISTRY_FAULTS,
 )  # fmt: skip
 """Metrics of the detector job."""
 

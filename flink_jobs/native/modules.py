@@ -23,6 +23,8 @@ COMPILED: Final = (
     "models.trees.boosting_scorer",
     "models.trees.forest_scorer",
     "outcome",
+    "parsing.avro",
+    "parsing.avro_nodes",
     "parsing.json_faults",
     "parsing.source_record",
     "parsing.transactions",

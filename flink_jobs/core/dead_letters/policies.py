@@ -55,7 +55,9 @@ REDRIVE_POLICIES: Final[dict[Reason, RedrivePolicy]] = {
     Reason.COORDINATES_OUT_OF_RANGE: _BYTES,
     Reason.INVALID_COUNTRY: _BYTES,
     Reason.KEY_MISMATCH: RedrivePolicy(
-        RedriveMethod.EDITED, "the document names two customers; edit it so that it names one"
+        RedriveMethod.EDITED,
+        "the document names two customers; edit it so that it names one. An Avro record needs no edit: it is sent with "
+        "its customer as key",
     ),
     Reason.DUPLICATE_TRANSACTION: RedrivePolicy(
         RedriveMethod.NEVER, "the transaction was scored; a redriven record could be scored a second time"
@@ -77,6 +79,11 @@ REDRIVE_POLICIES: Final[dict[Reason, RedrivePolicy]] = {
         RedriveMethod.ROW, "fix the table or the message; consumers of the topic have the message already"
     ),
     Reason.LABEL_INVALID: RedrivePolicy(RedriveMethod.ROW, "edit the label"),
+    Reason.MALFORMED_AVRO: _BYTES,
+    Reason.UNKNOWN_SCHEMA: RedrivePolicy(
+        RedriveMethod.IF_VALID, "register the schema and configure the registry: the same bytes are accepted then"
+    ),
+    Reason.INCOMPATIBLE_SCHEMA: _BYTES,
 }
 """Every reason of this release. A dead letter with any other reason comes from a newer release and is not redriven."""
 

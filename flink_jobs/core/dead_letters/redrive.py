@@ -6,6 +6,7 @@ letter holds its own history.
 """
 
 import re
+import sys
 from base64 import b64decode
 from typing import Final, NamedTuple
 
@@ -14,7 +15,8 @@ import orjson
 from flink_jobs.core.dead_letters.policies import RedriveMethod, policy_of
 from flink_jobs.core.documents import DeadLetterDocument
 from flink_jobs.core.label import label_problem
-from flink_jobs.core.parsing.transactions import parse_transaction
+from flink_jobs.core.parsing.avro import MAGIC
+from flink_jobs.core.parsing.transactions import Parser, parse_transaction
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.transaction import Rejection
 
@@ -74,6 +76,7 @@ def judge(
     *,
     is_edited: bool = False,
     is_forced: bool = False,
+    parse: Parser = parse_transaction,
 ) -> RedriveVerdict:
     """Decide whether a dead letter is redriven.
 
@@ -86,6 +89,7 @@ def judge(
         is_edited: the payload differs from the dead letter's own.
         is_forced: also send parked dead letters and payloads that the parser rejects. Transactions that were scored
             and records that were redriven stay excluded.
+        parse: the parser; ``WriterSchemas.parse`` also reads Avro records.
     """
     method = policy_of(letter).method
     obstacle = _obstacle(letter, payload, history, is_edited=is_edited)
@@ -93,7 +97,7 @@ def judge(
         if is_parked(letter, limit, history):
             obstacle = f"parked: became a dead letter again after {replays_of(letter, history)} replays"
         elif method is not RedriveMethod.ROW:
-            rejection = parse_transaction(payload, now_ms)
+            rejection = parse(payload, now_ms)
             if isinstance(rejection, Rejection):
                 obstacle = f"would be rejected again: {rejection.reason}, {rejection.detail}"
     if obstacle is not None:
@@ -115,7 +119,7 @@ def _obstacle(
         problem = "redriven already"
     elif payload is None:
         problem = "only the beginning of the payload is stored: edit it, with the complete payload from its producer"
-    elif method is RedriveMethod.EDITED and not is_edited:
+    elif method is RedriveMethod.EDITED and not is_edited and not _is_avro(payload):
         problem = f"edited only: {why}"
     elif letter["reason"] == DeadLetterReason.LABEL_INVALID:
         invalid = label_problem(payload)
@@ -148,8 +152,14 @@ def place_of(letter: DeadLetterDocument) -> str:
     return f"{letter['topic']}-{letter['partition']}@{letter['offset']}"
 
 
-def customer_of(payload: bytes) -> str | None:
-    """Return the ``customer_id`` of a payload, also where invalid JSON holds the field; ``None`` without one."""
+def customer_of(payload: bytes, parse: Parser = parse_transaction) -> str | None:
+    """Return the ``customer_id`` of a payload, also where invalid JSON holds the field; ``None`` without one.
+
+    The ``customer_id`` of an Avro record is found only by a parser with its schema, in a valid record.
+    """
+    if _is_avro(payload):
+        transaction = parse(payload, sys.maxsize)
+        return None if isinstance(transaction, Rejection) else transaction.customer_id
     try:
         document = orjson.loads(payload)
     except ValueError:
@@ -157,6 +167,10 @@ def customer_of(payload: bytes) -> str | None:
         return found[1] if found else None
     name = document.get("customer_id") if type(document) is dict else None
     return name if type(name) is str else None
+
+
+def _is_avro(payload: bytes) -> bool:
+    return payload[:1] == bytes([MAGIC])
 
 
 def _headers(letter: DeadLetterDocument) -> dict[str, bytes]:

@@ -8,11 +8,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
-from pyflink.common import Row, Time, Types
+from pyflink.common import Row, Types
 from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
 from pyflink.datastream.state import (
     MapStateDescriptor,
-    StateTtlConfig,
     ValueState,
     ValueStateDescriptor,
 )
@@ -51,6 +50,8 @@ from flink_jobs.job.detector.outputs import (
     REPLIES,
     Message,
 )
+from flink_jobs.job.detector.schemas import JobSchemas
+from flink_jobs.job.detector.time_to_live import time_to_live
 from flink_jobs.job.detector.tracing import DetectorTracer
 from flink_jobs.job.detector.warm_up import calm_garbage_collection, warm_up
 from flink_jobs.job.log import log_event
@@ -77,6 +78,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         """Keep the settings; ``open`` creates everything else on the TaskManager."""
         self._settings = settings
         self._tracer: DetectorTracer | None = None
+        self._schemas: JobSchemas | None = None
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Set up state and metrics, and load the champion.
@@ -92,7 +94,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
                 "set STREAMFLOW_EXECUTION_MODE to the mode that the job can use"
             )
         descriptor = ValueStateDescriptor(uids.CUSTOMER_STATE, Types.PICKLED_BYTE_ARRAY())
-        descriptor.enable_time_to_live(_time_to_live(self._settings.state_ttl_days))
+        descriptor.enabletime_to_live(time_to_live(self._settings.state_ttl_days))
         self._state: ValueState = runtime_context.get_state(descriptor)
         self._metrics = DetectorMetrics(runtime_context.get_metrics_group())
         subtask, parallelism, attempt = _task_place(runtime_context, mode)
@@ -101,7 +103,9 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._models = JobModels(self._settings, self._metrics, lineup)
         # Created for every attempt: the cache of states must not survive a restore.
         recent = RecentStates(self._settings.state_cache_customers, self._settings.state_ttl_days * DAY_MS)
-        self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent, window=self._settings.duplicate_window)
+        self._schemas = schemas = JobSchemas(self._settings.schemas, self._metrics).open()
+        window = self._settings.duplicate_window
+        self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent, window=window, parse=schemas.parse)
         self._alerts = ALERTS_AT_ONCE if self._settings.are_alerts_at_once else ALERTS_WITH_CHECKPOINT
         self._replies = Replies(self._settings.replies_topic, self._settings.reply_routes)
         if (target := self._settings.traces) is not None:
@@ -139,9 +143,11 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         )
 
     def close(self) -> None:
-        """Send the last spans."""
+        """Send the last spans, and end the thread that loads schemas."""
         if self._tracer is not None:
             self._tracer.close()
+        if self._schemas is not None:
+            self._schemas.close()
 
     def process_element(self, value: str, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> list[Message]:
         """Return the outputs of one record. A list costs less than a generator, and PyFlink accepts both."""
@@ -281,20 +287,3 @@ def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:
             context.get_attempt_number(),
         )
     return task.getIndexOfThisSubtask(), task.getNumberOfParallelSubtasks(), task.getAttemptNumber()
-
-
-def _time_to_live(days: int) -> StateTtlConfig:
-    """Return the time to live of a customer's state: days of processing time without a transaction.
-
-    PyFlink's defaults for the clean-up create a Java ``Duration`` through a gateway: that starts a second JVM beside
-    the TaskManager in thread mode, and fails in process mode. Setting every part avoids them. Only the number of
-    entries reaches RocksDB's filter; its periodic compaction uses Flink's default, 30 days.
-    """
-    return (
-        StateTtlConfig.new_builder(Time.days(days))
-        .set_update_type(StateTtlConfig.UpdateType.OnCreateAndWrite)
-        .set_state_visibility(StateTtlConfig.StateVisibility.NeverReturnExpired)
-        .cleanup_in_rocksdb_compact_filter(10_000, periodic_compaction_time="not passed on by PyFlink")
-        .disable_cleanup_in_background()
-        .build()
-    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.core.models.lineup import Model
 from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
+from flink_jobs.job.detector.schemas import SchemaSettings
 from flink_jobs.tracing.target import TraceTarget
 
 ModelFinder = Callable[[str, str | None, str, str | None], Model]
@@ -35,6 +36,8 @@ class DetectorSettings:
     """Topic of actions on accounts."""
     duplicate_window: DuplicateWindow = DEFAULT_WINDOW
     """How long transaction ids are remembered to recognise duplicates."""
+    schemas: SchemaSettings | None = None
+    """Where the schemas of Avro records come from; ``None``: every Avro record becomes a dead letter."""
     artifact_store: str | None = None
     """Store of published models, for models that ``model_dir`` does not have."""
     traces: TraceTarget | None = None

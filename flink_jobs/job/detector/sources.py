@@ -47,17 +47,20 @@ _PACKED_OR_CUT: Final = f"""{_PACKED_HEAD}
 
 _PACKED_ACTION: Final = _PACKED_OR_CUT.replace("'N'", "'n'").replace("'V' ||", "'v' ||").replace("ELSE 'L'", "ELSE 'l'")
 
-# The routing key is the customer id of the document. A record without a readable customer id is routed by its offset:
+# The routing key is the customer id of a JSON document, or the message key of an Avro record, which begins with byte 0;
+# the detector compares it with the id that it reads. A record without a readable customer id is routed by its offset:
 # it uses no state, and invalid records must not all go to one subtask. Line feeds separate packed fields.
 _ROUTING_KEY: Final = f"""
     REPLACE(COALESCE(
-        CASE WHEN {_IS_READ}
+        CASE WHEN {_IS_READ} AND CAST(payload AS VARBINARY(1)) = CAST(X'00' AS VARBINARY(1))
+             THEN DECODE(message_key, 'UTF-8')
+             WHEN {_IS_READ}
              THEN JSON_VALUE(DECODE(payload, 'UTF-8'), '$.customer_id' NULL ON EMPTY NULL ON ERROR) END,
         'unroutable-' || CAST(`offset` AS STRING)), U&'\\000A', ' ')
 """
 
 
-def kafka_table(
+def kafka_table(  # noqa: PLR0913 - the options of a source
     t_env: StreamTableEnvironment,
     name: str,
     topic: str,
@@ -67,16 +70,22 @@ def kafka_table(
     start_from: str,
     idle_timeout_ms: int,
     bounded: bool = False,
+    has_key: bool = False,
 ) -> None:
     """Declare the source table of a topic: payload, coordinates, and a watermark on Kafka's timestamp.
 
     It reads committed records only, because the detector itself writes to the control topic in the transactions of its
-    checkpoints. A partition without records holds back the watermark for at most ``idle_timeout_ms``.
+    checkpoints. A partition without records holds back the watermark for at most ``idle_timeout_ms``. With ``has_key``
+    the table also has the message key, as ``message_key``.
     """
+    column = "message_key BYTES, " if has_key else ""
+    key = (
+        ", 'key.format' = 'raw', 'key.fields' = 'message_key', 'value.fields-include' = 'EXCEPT_KEY'" if has_key else ""
+    )
     bound = ", 'scan.bounded.mode' = 'latest-offset'" if bounded else ""
     t_env.execute_sql(f"""
         CREATE TEMPORARY TABLE {name} (
-            payload BYTES,
+            {column}payload BYTES,
             `partition` INT METADATA VIRTUAL,
             `offset` BIGINT METADATA VIRTUAL,
             record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
@@ -87,7 +96,7 @@ def kafka_table(
             {sql_options(broker.connector())}, 'properties.group.id' = '{group_id}',
             'properties.isolation.level' = 'read_committed',
             'scan.topic-partition-discovery.interval' = '60 s',
-            'scan.watermark.idle-timeout' = '{idle_timeout_ms} ms', {_START[start_from]}{bound}
+            'scan.watermark.idle-timeout' = '{idle_timeout_ms} ms', {_START[start_from]}{bound}{key}
         )""")
 
 

@@ -163,6 +163,7 @@ def _add_source(t_env: StreamTableEnvironment, name: str, topic: str, wiring: Wi
         start_from=start_from,
         idle_timeout_ms=wiring.idle_timeout_ms,
         bounded=wiring.bounded,
+        has_key=name != "control",
     )
 
 

@@ -24,6 +24,7 @@ from tests.lab.benchmarks import (
     codec_speed,
     core_speed,
     engines,
+    format_speed,
     heavy_customers,
     kafka_rates,
     latency,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from tests.lab.benchmarks.bench_report import ResultSection
     from tests.lab.benchmarks.rig import Rig
 
-ALONE = ("codec", "model")
+ALONE = ("codec", "formats", "model")
 """Parts that need neither a model on disk nor a stack."""
 PARTS = (*ALONE, "core", "kafka", "engines", "steps", "garbage", "latency", "memory", "scaling")
 """In the order they run: scaling comes last, because its second TaskManager keeps running."""
@@ -137,7 +138,10 @@ def run(options: Options, say: Callable[[str], None], show: Callable[[ResultSect
 
     for part in (part for part in ALONE if part in options.parts):
         say(f"-- {part}")
-        done(codec_speed.measure(options.rounds) if part == "codec" else model_speed.measure(options.rounds, say))
+        if part == "model":
+            done(model_speed.measure(options.rounds, say))
+        else:
+            done((codec_speed if part == "codec" else format_speed).measure(options.rounds))
     parts = [part for part in ON_REQUEST + PARTS if part in options.parts and part not in ALONE]
     if not parts:
         return sections

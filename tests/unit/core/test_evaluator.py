@@ -3,7 +3,7 @@
 import hashlib
 import struct
 import zlib
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ from flink_jobs.core.decision import alert_id
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import WholePayload
-from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, WIRE_FORMATS
+from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES
 from flink_jobs.core.reasons import DeadLetterReason as Why
 from flink_jobs.core.reasons import Disposition, PipelineStage, ReasonCode
 from flink_jobs.core.scoring import Blender, OwnBlend
@@ -275,12 +275,11 @@ def test_a_defect_of_ours_sets_the_event_aside(monkeypatch: pytest.MonkeyPatch) 
     assert stream.states == {"c-1": b"garbage"}
 
 
-def test_a_parser_that_raises_sets_the_event_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_raw: bytes | None, _now_ms: int) -> None:
+def test_a_parser_that_raises_sets_the_event_aside() -> None:
+    def broken(_raw: bytes | None, _now_ms: int) -> NoReturn:
         raise RecursionError
 
-    monkeypatch.setitem(WIRE_FORMATS, "broken", broken)
-    letter = only_letter(Stream(TransactionEvaluator(wire_format="broken")).send(record_of(b"x")))
+    letter = only_letter(Stream(TransactionEvaluator(parse=broken)).send(record_of(b"x")))
     assert (letter["reason"], letter["stage"]) == ("PROCESSING_ERROR", "parse")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.parsing.json_faults import MAX_NESTING
-from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, WIRE_FORMATS, parse_transaction
+from flink_jobs.core.parsing.transactions import MAX_PAYLOAD_BYTES, parse_transaction
 from flink_jobs.core.reasons import DeadLetterReason as Why
 from flink_jobs.core.transaction import Rejection, Transaction
 from tests.strategies import LATEST_MS, NOW_MS
@@ -210,10 +210,6 @@ def test_the_contract_examples_and_counter_examples() -> None:
         refusal = parse_transaction(counter.payload, NOW_MS)
         assert isinstance(refusal, Rejection), counter.name
         assert refusal.reason == counter.reason, counter.name
-
-
-def test_json_is_the_wire_format_by_name() -> None:
-    assert WIRE_FORMATS["json"] is parse_transaction
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ import org.apache.flink.util.Collector;
 final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> {
     /** Beginning of the key of a record without a readable customer id; the offset follows. */
     static final String UNROUTABLE = "unroutable-";
+    /** First byte of an Avro record, whose schema Java does not read. */
+    private static final byte AVRO = 0;
 
     private static final long serialVersionUID = 1L;
     private static final DateTimeFormatter SECOND = DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm:ss.");
@@ -66,12 +68,20 @@ final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> 
     }
 
     /**
-     * The customer id. A record without a readable id uses no state and is routed by its offset, so that invalid records do
+     * The customer id: of a JSON document, or of an Avro record the message key, which the evaluator compares. A record without a readable id uses no state and is routed by its offset, so that invalid records do
      * not all go to one subtask. Line feeds separate packed fields.
      */
     private String routingKey(ConsumerRecord<byte[], byte[]> record) {
         byte[] payload = record.value();
-        String id = payload == null || payload.length > maxBytes ? null : CustomerIds.find(payload);
+        String id = null;
+        if (payload != null && payload.length > 0 && payload.length <= maxBytes) {
+            byte[] key = record.key();
+            if (payload[0] != AVRO) {
+                id = CustomerIds.find(payload);
+            } else if (key != null) {
+                id = new String(key, StandardCharsets.UTF_8);
+            }
+        }
         return id == null ? UNROUTABLE + record.offset() : id.replace('\n', ' ');
     }
 

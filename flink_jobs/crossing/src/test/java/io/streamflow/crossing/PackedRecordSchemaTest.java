@@ -19,9 +19,13 @@ class PackedRecordSchemaTest {
     private static final String HEAD = "2\n7\n2025-11-21 03:46:16.023\n";
 
     private static Row read(PackedRecordSchema schema, byte[] value, RecordHeaders headers) throws Exception {
+        return read(schema, null, value, headers);
+    }
+
+    private static Row read(PackedRecordSchema schema, byte[] key, byte[] value, RecordHeaders headers) throws Exception {
         List<Row> rows = new ArrayList<>();
         schema.deserialize(
-                new ConsumerRecord<>("t", 2, 7L, AT, TimestampType.CREATE_TIME, 0, 0, null, value, headers, Optional.empty()),
+                new ConsumerRecord<>("t", 2, 7L, AT, TimestampType.CREATE_TIME, 0, 0, key, value, headers, Optional.empty()),
                 new Collector<>() {
                     @Override
                     public void collect(Row row) {
@@ -57,6 +61,20 @@ class PackedRecordSchemaTest {
         Row row = read(new byte[] {(byte) 0xff, '\n'});
         assertEquals("unroutable-7", row.getField(0));
         assertEquals(HEAD + "\nunroutable-7\nV\u00ff\n", line(row));
+    }
+
+    @Test
+    void anAvroRecordIsRoutedByItsMessageKey() throws Exception {
+        PackedRecordSchema schema = new PackedRecordSchema(true, false, 30, 4);
+        byte[] avro = {0, 0, 0, 0, 7, '\n', (byte) 0xff};
+        Row row = read(schema, "Zo\u00eb\n1".getBytes(StandardCharsets.UTF_8), avro, new RecordHeaders());
+        assertEquals("Zo\u00eb 1", row.getField(0));
+        assertEquals(HEAD + "\nZo\u00c3\u00ab 1\nV\0\0\0\0\u0007\n\u00ff", line(row));
+        assertEquals("unroutable-7", read(avro).getField(0));
+        byte[] json = "{\"customer_id\":\"c-1\"}".getBytes(StandardCharsets.UTF_8);
+        assertEquals("c-1", read(schema, "c-2".getBytes(StandardCharsets.UTF_8), json, new RecordHeaders()).getField(0));
+        byte[] large = new byte[31];
+        assertEquals("unroutable-7", read(schema, new byte[] {'c'}, large, new RecordHeaders()).getField(0));
     }
 
     @Test

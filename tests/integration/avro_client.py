@@ -1,0 +1,59 @@
+"""A producer of another team: Confluent's Avro serializer, which finds the schema and registers none."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Producer
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.kafka.schema_registry import subject_of
+from tests.avro_samples import our_schema
+
+if TYPE_CHECKING:
+    from flink_jobs.local.stack import Stack
+    from tests.registry_server import RegistryServer
+
+SCHEMA = json.dumps({**our_schema(), "fields": [{"name": "terminal", "type": "string"}, *our_schema()["fields"]]})
+"""The contract's schema with one more field."""
+REASONS = ["INVALID_COUNTRY", "KEY_MISMATCH", "MALFORMED_AVRO", "UNKNOWN_SCHEMA"]
+"""Reasons of the dead letters of ``send``."""
+
+
+def register(registry: RegistryServer, prefix: str) -> None:
+    """Register the schema, as the team's delivery does before its producer runs."""
+    registry.register(subject_of(topic_name(prefix, "transactions")), SCHEMA)
+
+
+def transaction(number: int, **fields: object) -> dict[str, Any]:
+    return {
+        "terminal": "t-1",
+        "transaction_id": f"avro-{number}",
+        "customer_id": f"avro-{number % 3} Zo\u00eb",
+        "amount_minor": 1_000 + number,
+        "currency": "EUR",
+        "event_time_ms": 1_704_067_200_000 + number * 60_000,
+        "location": {"lat": 48.0, "lon": 2.5},
+        **fields,
+    }
+
+
+def send(stack: Stack, url: str, prefix: str, count: int = 20) -> None:
+    """Send ``count`` transactions, then one record for each reason of ``REASONS``."""
+    topic = topic_name(prefix, "transactions")
+    serialize = AvroSerializer(SchemaRegistryClient({"url": url}), SCHEMA, conf={"auto.register.schemas": False})
+    place = SerializationContext(topic, MessageField.VALUE)
+    producer = Producer({"bootstrap.servers": stack.settings().kafka_bootstrap_servers})
+    for number in range(count):
+        document = transaction(number)
+        producer.produce(topic, key=document["customer_id"], value=serialize(document, place))
+    good = serialize(transaction(count), place)
+    producer.produce(topic, key="c", value=serialize(transaction(count, country="Germany"), place))
+    producer.produce(topic, key="another customer", value=good)
+    producer.produce(topic, key="c", value=good[:-1])
+    producer.produce(topic, value=b"\0\xff\xff\xff\xff" + good[5:])
+    assert producer.flush(120) == 0
