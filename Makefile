@@ -30,7 +30,7 @@ FAULTS_FLAGS ?=
 IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
-.PHONY: help setup setup-marts setup-monitoring setup-browser setup-platform setup-lab marts airflow airflow-down airflow-check up down status demo test test-compiled-core test-dags test-python security \
+.PHONY: help setup setup-marts setup-registry setup-monitoring setup-browser setup-platform setup-lab marts airflow airflow-down airflow-check registry-check up down status demo test test-compiled-core test-dags test-python security \
 	lint types check platform-check cluster-check images images-check ci upgrades bench faults soak picture clean
 
 help: ## list the targets
@@ -41,6 +41,9 @@ setup: ## install missing tools: Java, Maven, Postgres, Python packages, jars
 
 demo: setup ## start the stack, send card transactions and watch decisions live (DEMO_FLAGS="--events 3000 --no-tty")
 	@$(STREAMFLOW) demo $(DEMO_FLAGS)
+
+setup-registry: ## setup, plus the schema registry for Avro transactions (140 MB)
+	@flink_jobs/local/bootstrap.sh registry
 
 setup-marts: ## setup, plus dbt and Airflow in their own environment, and the jars of the lake job
 	@flink_jobs/local/bootstrap.sh marts
@@ -59,6 +62,9 @@ airflow: setup-marts ## start Airflow with the DAGs of the marts, on the local s
 
 airflow-down: setup ## stop Airflow
 	@$(STREAMFLOW) airflow down
+
+registry-check: setup-registry ## try Avro transactions with a real schema registry, Apicurio (about two minutes)
+	@$(PYTHON) -m pytest -q --no-header tests/integration/registry_check.py
 
 airflow-check: setup-marts ## test the DAGs in a real Airflow: a day from raw to gold, and failures (about ten minutes)
 	@$(PYTHON) -m pytest -x tests/integration/airflow_check.py

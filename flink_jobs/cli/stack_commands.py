@@ -65,6 +65,9 @@ def up(
             "`--api`, if a redis-server is installed",
         ),
     ] = None,
+    registry: Annotated[
+        bool, typer.Option("--registry", help="also start a schema registry for Avro transactions: docs/schemas.md")
+    ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Start Postgres, Kafka and a Flink cluster on this machine, and create topics and tables.
@@ -77,7 +80,7 @@ def up(
     start = time.monotonic()
     stack = Stack(say=say)
     has_redis = api and find_redis() is not None if redis is None else redis
-    wanted: dict[Component, bool] = {"zookeeper": ha, "redis": has_redis, "api": api}
+    wanted: dict[Component, bool] = {"zookeeper": ha, "redis": has_redis, "registry": registry, "api": api}
     more = [name for name, is_wanted in wanted.items() if is_wanted]
     if stack.is_up():
         say(f"The stack in {stack.home.root} is up; starting only the missing processes.")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes a fresh clone runnable: system programs, Python environment, jars, compiled core. Run it as often as you like:
 # if nothing changed it only compares hashes. It writes only to .venv and .tools. With the argument `marts` it also makes
-# .venv-orchestration with dbt and Airflow, and fetches the jars of the lake job. tests/lab/bootstrap.sh installs the tools that only tests and benchmarks need.
+# .venv-orchestration with dbt and Airflow, and fetches the jars of the lake job; with `registry` it fetches the schema registry
+# (140 MB). tests/lab/bootstrap.sh installs the tools that only tests and benchmarks need.
 set -euo pipefail
 
 # shellcheck source=flink_jobs/local/bootstrap_library.sh
@@ -11,6 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/system_programs.sh"
 
 readonly UV_PIN=0.13.8
 readonly UV_MINIMUM=0.9
+readonly REGISTRY=io.apicurio:apicurio-registry-app:2.6.13.Final:tar.gz:all
 
 install_uv() {
   "$python" -m venv --clear "$tools/uv" &&
@@ -131,6 +133,15 @@ ensure_redis() { # without it the API counts rates per process, so a failure is 
   fi
 }
 
+fetch_registry() { # a new folder replaces the old one only when it is complete
+  local new="$tools/registry.new"
+  rm -rf "$new" && mkdir -p "$new" || return 1
+  mvn -B -q "$DEPENDENCY_PLUGIN:unpack" -Dartifact="$REGISTRY" -DoutputDirectory="$new" </dev/null &&
+    ls "$new"/*-runner.jar >/dev/null && rm -rf "$tools/registry" && mv "$new" "$tools/registry"
+}
+
+ensure_registry() { step registry "$tools/registry/lib" "$(digest "$REGISTRY")" "fetching the schema registry (140 MB)" fetch_registry; }
+
 compile_core() { # the core also runs as Python, so a missing compiler is not an error
   cd "$root" || return 1
   "$root/.venv/bin/python" -P -m flink_jobs.native.build >>"$log" 2>&1 ||
@@ -148,7 +159,7 @@ main() {
   [[ "$(uname -s)-$(uname -m)" == Linux-x86_64 ]] ||
     die "this is $(uname -s) on $(uname -m); Flink's Python thread mode (PEMJA) has wheels for Linux on x86_64 only."
   for part in "$@"; do
-    [[ $part == marts ]] || die "there is no part $part: name marts, or nothing"
+    [[ $part == marts || $part == registry ]] || die "there is no part $part: name marts, registry, or nothing"
   done
   begin
   ensure_system
@@ -161,7 +172,8 @@ main() {
   ensure_crossing
   ensure_native_core
   ensure_redis
-  if (($#)); then # Flink and dbt need different releases of protobuf, so they cannot share an environment
+  if [[ " $* " == *" registry "* ]]; then ensure_registry; fi
+  if [[ " $* " == *" marts "* ]]; then # Flink and dbt need different releases of protobuf, so they cannot share an environment
     ensure_environment marts .venv-orchestration dbt "installing dbt and Airflow (about 370 MB the first time)" \
       --no-default-groups --group orchestration
     ensure_jars lake # for the optional lake job (docs/lake.md), whose files dbt reads with DuckDB

@@ -24,6 +24,7 @@ from flink_jobs.local import (
     postgres,
     process,
     redis,
+    registry,
     toolchain,
     zookeeper,
 )
@@ -40,9 +41,9 @@ from flink_jobs.warehouse.database import set_logins
 from flink_jobs.warehouse.partitions import create_partitions
 from flink_jobs.warehouse.paths import MIGRATIONS
 
-Component = Literal["postgres", "kafka", "flink", "airflow", "api", "redis", "zookeeper"]
+Component = Literal["postgres", "kafka", "flink", "airflow", "api", "redis", "registry", "zookeeper"]
 COMPONENTS: tuple[Component, ...] = ("postgres", "kafka", "flink")
-"""The default components. Airflow, the API, Redis, and a ZooKeeper for JobManager failover start only on request."""
+"""The default components. All others start only on request; ZooKeeper is for JobManager failover."""
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 15.0
 AIRFLOW_STOP_LIMIT_S = 90.0
@@ -79,7 +80,7 @@ class Launcher:
             needed |= {"kafka.internal": None} if self._record.secure else {}
         if "flink" in components and not self._record.alive(flink.JOB_MANAGER):
             needed |= {"flink": wanted.get("flink"), "jobmanager.rpc": None, "jobmanager.prometheus": None}
-        for name in (airflow.NAME, api_server.NAME, redis.NAME, zookeeper.NAME):
+        for name in (airflow.NAME, api_server.NAME, redis.NAME, registry.NAME, zookeeper.NAME):
             if name in components and not self._record.alive(name):
                 needed[name] = wanted.get(name)
         known = WELL_KNOWN_PORTS if self._home.root == REPO_ROOT / ".streamflow" else {}
@@ -120,8 +121,7 @@ class Launcher:
             folder = postgres.data_folder(self._home.postgres, user)
             postgres.initialise(folder, bin_dir, major, login.password, user)
             tls = postgres.install_certificate(folder, certificates.pair(POSTGRES), user) if certificates else {}
-            log = self._home.logs / "postgres.log"
-            self._start(postgres.command(folder, bin_dir, login.port, log, user, tls))
+            self.start(postgres.command(folder, bin_dir, login.port, self._home.logs / "postgres.log", user, tls))
             self.await_ready("postgres", postgres.ready_probe(login))
             postgres.create_database(login)
         owner = login.dsn()
@@ -139,14 +139,14 @@ class Launcher:
         server = airflow.Airflow(port)
         if not self._record.alive(airflow.NAME):
             airflow.create_database(settings)
-            self._start(airflow.command(self._home, port, settings))
+            self.start(airflow.command(self._home, port, settings))
             self.await_ready(airflow.NAME, server.is_healthy, limit_s=AIRFLOW_LIMIT_S)
             server.ensure_pool()
 
     def start_redis(self, address: str) -> None:
         """Start the Redis of an address of ``redis_address``."""
         if not self._record.alive(redis.NAME):
-            self._start(redis.command(self._home, address, self._certificates()))
+            self.start(redis.command(self._home, address, self._certificates()))
             self.await_ready(redis.NAME, lambda: redis.is_ready(address, self._certificates()))
 
     def redis_address(self, components: Sequence[Component], known: Mapping[str, str]) -> str | None:
@@ -158,7 +158,7 @@ class Launcher:
         """Start the HTTP API; Postgres and Kafka must be up."""
         port = self._record.ports[api_server.NAME]
         if not self._record.alive(api_server.NAME):
-            self._start(api_server.command(self._home, port))
+            self.start(api_server.command(self._home, port))
             self.await_ready(api_server.NAME, lambda: api_server.is_ready(port))
         self._say(
             f"The API is ready at http://{HOST}:{port} (`streamflow api keys create NAME` makes a key, "
@@ -173,7 +173,7 @@ class Launcher:
             listening = kafka.Ports(known["kafka"], known["kafka.controller"], known.get("kafka.internal"))
             properties = kafka.prepare(self._home.kafka, listening, java, certificates)
             env = flink.environment(self._home, java, "kafka")
-            self._start(kafka.command(properties, self._home.logs / "kafka.log", java, env))
+            self.start(kafka.command(properties, self._home.logs / "kafka.log", java, env))
             self.await_ready("kafka", lambda: ports.is_open(listening.clients) and topics.is_ready(broker))
         created = topics.create_topics(broker, self._topic_prefix)
         said = [f"{len(created)} topics created"] if created else []
@@ -200,7 +200,7 @@ class Launcher:
         if not self._record.alive(zookeeper.NAME):
             if self._record.alive(flink.JOB_MANAGER) and zookeeper.NAME not in self._record.processes:
                 raise UserError("Flink runs without a ZooKeeper", "run `streamflow down` before `streamflow up --ha`")
-            self._start(zookeeper.command(self._home, java, port))
+            self.start(zookeeper.command(self._home, java, port))
             self.await_ready(zookeeper.NAME, lambda: ports.is_open(port))
 
     def _start_flink(self, java: Path) -> None:
@@ -212,7 +212,7 @@ class Launcher:
                 self.stop([name for name in list(self._record.processes) if name.startswith("taskmanager-")])
             known = self._record.ports
             flink.prepare(self._home, known["flink"], known["jobmanager.rpc"], self._certificates(), keeper)
-            self._start(flink.job_manager_command(self._home, java, self._record.ports["jobmanager.prometheus"]))
+            self.start(flink.job_manager_command(self._home, java, self._record.ports["jobmanager.prometheus"]))
         wanted = range(1, self._record.taskmanagers + 1)
         self.start_taskmanagers(java, [index for index in wanted if not self._record.alive(flink.task_manager(index))])
         self._say(f"Flink is ready at {rest.url} ({len(rest.taskmanagers())} TaskManagers)")
@@ -227,12 +227,13 @@ class Launcher:
             # The id is new at every start: after a SIGKILL the JobManager may still list the old one.
             resources[name] = f"{name}-{uuid.uuid4().hex[:6]}"
             port = self._record.ports[f"{name}.prometheus"]
-            self._start(flink.task_manager_command(self._home, java, index, port, resources[name]))
+            self.start(flink.task_manager_command(self._home, java, index, port, resources[name]))
         self.await_ready(flink.JOB_MANAGER, rest.is_up)
         for name, resource in resources.items():
             self.await_ready(name, functools.partial(_is_registered, rest, resource))
 
-    def _start(self, command: Command) -> None:
+    def start(self, command: Command) -> None:
+        """Start a process and write it to the record."""
         self._record.add(process.spawn(command, self._record.stack_id))
 
     def await_ready(self, name: str, probe: Callable[[], bool], limit_s: float = START_LIMIT_S) -> None:
@@ -283,7 +284,7 @@ class Launcher:
                 "STREAMFLOW_POSTGRES_SSL_MODE": "verify-full",
                 "STREAMFLOW_POSTGRES_CA_FILE": str(certificates.authority),
             }
-        values |= redis.settings(redis_address, certificates)
+        values |= redis.settings(redis_address, certificates) | registry.settings(self._record)
         envfile.write(self._home.env_file, values)
 
     def stop(self, names: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Literal, Self
 from flink_jobs.errors import UserError
 from flink_jobs.flink.rest import FlinkRest
 from flink_jobs.flink.submit import FlinkClient
-from flink_jobs.local import envfile, flink, postgres, process, relocation, toolchain
+from flink_jobs.local import envfile, flink, postgres, process, registry, relocation, toolchain
 from flink_jobs.local.certificates import Certificates
 from flink_jobs.local.home import Home
 from flink_jobs.local.job_state import keep_state
@@ -153,6 +153,8 @@ class Stack:
                 if "redis" in components and address is not None:
                     launcher.start_redis(address)
                 launcher.start_together(components, java, passwords)
+                if "registry" in components:
+                    registry.start(launcher, self.home, record, java)
                 if "airflow" in components:
                     launcher.start_airflow(self.settings())
                 if "api" in components:

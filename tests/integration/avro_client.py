@@ -42,10 +42,10 @@ def transaction(number: int, **fields: object) -> dict[str, Any]:
     }
 
 
-def send(stack: Stack, url: str, prefix: str, count: int = 20) -> None:
+def send(stack: Stack, url: str, prefix: str, count: int = 20, schema: str = SCHEMA) -> None:
     """Send ``count`` transactions, then one record for each reason of ``REASONS``."""
     topic = topic_name(prefix, "transactions")
-    serialize = AvroSerializer(SchemaRegistryClient({"url": url}), SCHEMA, conf={"auto.register.schemas": False})
+    serialize = AvroSerializer(SchemaRegistryClient({"url": url}), schema, conf={"auto.register.schemas": False})
     place = SerializationContext(topic, MessageField.VALUE)
     producer = Producer({"bootstrap.servers": stack.settings().kafka_bootstrap_servers})
     for number in range(count):
