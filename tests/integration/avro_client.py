@@ -12,7 +12,9 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.kafka.schema_registry import subject_of
+from flink_jobs.waiting import wait_for
 from tests.avro_samples import our_schema
+from tests.integration import jobs
 
 if TYPE_CHECKING:
     from flink_jobs.local.stack import Stack
@@ -57,3 +59,13 @@ def send(stack: Stack, url: str, prefix: str, count: int = 20, schema: str = SCH
     producer.produce(topic, key="c", value=good[:-1])
     producer.produce(topic, value=b"\0\xff\xff\xff\xff" + good[5:])
     assert producer.flush(120) == 0
+
+
+def dead_letters(stack: Stack, prefix: str) -> list[str]:
+    """Return the reasons of the dead letters in order, after as many are committed as ``send`` causes."""
+
+    def reasons() -> list[str]:
+        return sorted(item["reason"] for item in jobs.committed(stack, "dlq", prefix))
+
+    wait_for(lambda: len(reasons()) >= len(REASONS), limit_s=240, what="the dead letters")
+    return reasons()

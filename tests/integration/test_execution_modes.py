@@ -78,8 +78,8 @@ def test_both_modes_give_the_same_decisions_and_thread_mode_starts_no_process(
             assert balance.is_as_expected, "\n".join(balance.lines())
             avro_client.send(stack, registry.url, prefix)
             wait_for(lambda: len(jobs.committed(stack, "decisions", prefix)) == EVENTS + AVRO, limit_s=240, what="Avro")  # noqa: B023
-            letters = wait_for(lambda: jobs.committed(stack, "dlq", prefix), limit_s=240, what="the dead letters")  # noqa: B023
-            assert sorted(item["reason"] for item in letters) == avro_client.REASONS
+            letters = avro_client.dead_letters(stack, prefix)
+            assert letters == avro_client.REASONS
             assert stack.rest().failures(job_id) == []
             taskmanagers = [item.pid for item in stack.status() if item.name.startswith("taskmanager")]
             below[mode] = [line for pid in taskmanagers for line in descendants(pid)]
