@@ -49,7 +49,7 @@ def send(stack: Stack, url: str, prefix: str, count: int = 20, schema: str = SCH
     topic = topic_name(prefix, "transactions")
     serialize = AvroSerializer(SchemaRegistryClient({"url": url}), schema, conf={"auto.register.schemas": False})
     place = SerializationContext(topic, MessageField.VALUE)
-    producer = Producer({"bootstrap.servers": stack.settings().kafka_bootstrap_servers})
+    producer = Producer({"bootstrap.servers": stack.settings().kafka_bootstrap_servers, "enable.idempotence": True})
     for number in range(count):
         document = transaction(number)
         producer.produce(topic, key=document["customer_id"], value=serialize(document, place))
