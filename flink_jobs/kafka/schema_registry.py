@@ -18,6 +18,8 @@ from urllib.request import Request, urlopen
 import orjson
 
 TIMEOUT_S: Final = 3.0
+REGISTRATION_S: Final = 30.0
+"""Longest wait for a registration: Apicurio's first one loads its parsers."""
 _MOST_BYTES: Final = 4_000_000
 _NOT_FOUND: Final = 404
 _MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
@@ -93,14 +95,22 @@ def register(access: RegistryAccess, subject: str, schema: str, compatibility: s
         RegistryError: there is no answer, or the schema is not compatible (status 409).
     """
     name = quote(subject, safe="")
-    answer = call(access, f"subjects/{name}/versions", {"schema": schema, "schemaType": "AVRO"})
-    call(access, f"config/{name}", {"compatibility": compatibility}, "PUT")
+    body = {"schema": schema, "schemaType": "AVRO"}
+    answer = call(access, f"subjects/{name}/versions", body, timeout_s=REGISTRATION_S)
+    call(access, f"config/{name}", {"compatibility": compatibility}, "PUT", timeout_s=REGISTRATION_S)
     if not isinstance(answer, dict) or type(answer.get("id")) is not int:
         raise RegistryError("the registry's answer has no id; does it have Confluent's API?")
     return int(answer["id"])
 
 
-def call(access: RegistryAccess, path: str, body: object = None, method: str | None = None) -> Any:  # noqa: ANN401 - JSON
+def call(
+    access: RegistryAccess,
+    path: str,
+    body: object = None,
+    method: str | None = None,
+    *,
+    timeout_s: float = TIMEOUT_S,
+) -> Any:  # noqa: ANN401 - JSON
     """Return the JSON answer of a registry.
 
     Args:
@@ -108,6 +118,7 @@ def call(access: RegistryAccess, path: str, body: object = None, method: str | N
         path: after the URL.
         body: sent as JSON; ``None`` for a request without a body.
         method: the HTTP method; default: GET, or POST with a body.
+        timeout_s: longest wait for each part of the answer.
 
     Raises:
         RegistryError: there is no answer, or an error, or it is not JSON.
@@ -120,7 +131,7 @@ def call(access: RegistryAccess, path: str, body: object = None, method: str | N
         if access.login_file is not None:
             login = Path(access.login_file).read_bytes().strip()
             request.add_header("Authorization", f"Basic {b64encode(login).decode('ascii')}")
-        with urlopen(request, timeout=TIMEOUT_S, context=context) as answer:  # noqa: S310 - same
+        with urlopen(request, timeout=timeout_s, context=context) as answer:  # noqa: S310 - same
             return orjson.loads(answer.read(_MOST_BYTES))
     except HTTPError as error:
         with error:
