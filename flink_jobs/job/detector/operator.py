@@ -94,7 +94,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
                 "set STREAMFLOW_EXECUTION_MODE to the mode that the job can use"
             )
         descriptor = ValueStateDescriptor(uids.CUSTOMER_STATE, Types.PICKLED_BYTE_ARRAY())
-        descriptor.enabletime_to_live(time_to_live(self._settings.state_ttl_days))
+        descriptor.enable_time_to_live(time_to_live(self._settings.state_ttl_days))
         self._state: ValueState = runtime_context.get_state(descriptor)
         self._metrics = DetectorMetrics(runtime_context.get_metrics_group())
         subtask, parallelism, attempt = _task_place(runtime_context, mode)
@@ -110,9 +110,8 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._replies = Replies(self._settings.replies_topic, self._settings.reply_routes)
         if (target := self._settings.traces) is not None:
             self._tracer = DetectorTracer(target, self._metrics, time.time_ns)
-        self._config_is_loaded = False
+        self._config_is_loaded = self._flush_is_set = False
         self._records = 0
-        self._flush_is_set = False
         self._models.start(self._evaluator.config)
         offer_runner(
             self.runner_type(
