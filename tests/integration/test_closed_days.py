@@ -20,6 +20,8 @@ from ml.history.serving import latest_decision
 from tests.integration.decided_cards import DecidedCards, Document, archive, decide
 
 pytestmark = pytest.mark.stack
+LATER_COLUMNS = {"actions": "jsonb", "traceparent": "text"}
+"""Columns of later migrations, which the writer of this release fills."""
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +168,11 @@ def test_an_upgrade_keeps_trusted_days_and_finds_days_that_were_never_checked(
         (old / path.name).write_text(path.read_text())
     apply_migrations(dsn, old)
     first = datetime(2024, 1, 1, 12, tzinfo=UTC)
-    run(
-        dsn, "ALTER TABLE raw.decisions ADD actions jsonb"
-    )  # the writer of this release has columns of later migrations
+    for name, kind in LATER_COLUMNS.items():
+        run(dsn, f"ALTER TABLE raw.decisions ADD {name} {kind}")
     load(dsn, decision, *(first + timedelta(days=number) for number in range(4)))
-    run(dsn, "ALTER TABLE raw.decisions DROP actions")
+    for name in LATER_COLUMNS:
+        run(dsn, f"ALTER TABLE raw.decisions DROP {name}")
     for day, violations in (("2024-01-01", 0), ("2024-01-02", 3)):
         run(dsn, "INSERT INTO ops.quality_results VALUES ('values_out_of_range', %s, 'error', %s)", day, violations)
     apply_migrations(dsn, MIGRATIONS)
