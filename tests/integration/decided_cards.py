@@ -24,6 +24,8 @@ from tests.integration.jobs import CARD_FILE, CARD_MAPPING
 
 TOPIC = "streamflow.transactions"
 Document = dict[str, Any]
+LATER_COLUMNS = {"received_ms": "bigint", "actions": "jsonb", "traceparent": "text"}
+"""Columns that later migrations added to the raw tables, for tests of upgrades: this release's archive fills them."""
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from flink_jobs.warehouse import partitions
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.partitions import create_partitions, expire_rows
 from flink_jobs.warehouse.paths import MIGRATIONS
-from tests.integration.decided_cards import DecidedCards, archive, decide, upsert
+from tests.integration.decided_cards import LATER_COLUMNS, DecidedCards, archive, decide, upsert
 
 pytestmark = pytest.mark.stack
 
@@ -45,7 +45,7 @@ def raw_rows(dsn: str) -> dict[str, list[Any]]:
     """Return every raw row as JSON, without the columns that later migrations added."""
     return {
         topic: sorted(
-            (row[0] for row in query(dsn, f"SELECT to_jsonb(t) - 'received_ms' - 'actions' FROM {table} t")),  # noqa: S608
+            (row[0] for row in query(dsn, f"SELECT to_jsonb(t) - %s FROM {table} t", [*LATER_COLUMNS])),  # noqa: S608
             key=lambda row: json.dumps(row, sort_keys=True),
         )
         for topic, table in TABLES.items()
@@ -65,11 +65,7 @@ def test_an_old_database_keeps_its_rows(fresh_database: Settings, cards: Decided
         connection.execute("CREATE VIEW ml.alarming AS SELECT * FROM raw.decisions WHERE is_alert")
         for topic, key in (("decisions", 2), ("alerts", 1), ("dlq", 1)):
             table = ARCHIVE_OF[topic]
-            columns = {
-                name: kind
-                for name, kind in table.columns.items()
-                if name not in {"received_ms", "actions", "traceparent"}
-            }
+            columns = {name: kind for name, kind in table.columns.items() if name not in LATER_COLUMNS}
             old = replace(table, topic="of an old release", primary_key=table.primary_key[:key], columns=columns)
             upsert(connection, old, getattr(cards, topic))
     before = raw_rows(dsn)
