@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from flink_jobs.kafka.schema_registry import RegistryAccess
+from flink_jobs.kafka.registry_access import RegistryAccess
 
 
 class SchemaRegistrySettings(BaseSettings):

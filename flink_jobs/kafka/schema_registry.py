@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +15,8 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import orjson
+
+from flink_jobs.kafka.registry_access import RegistryAccess
 
 TIMEOUT_S: Final = 3.0
 REGISTRATION_S: Final = 30.0
@@ -32,21 +33,6 @@ class RegistryError(Exception):
         """Keep the HTTP status, ``None`` where there is no answer."""
         super().__init__(message)
         self.status = status
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryAccess:
-    """How to reach a registry; the job graph contains it pickled, so it names a file with the login."""
-
-    place: str
-    """An URL, or a folder."""
-    login_file: str | None = None
-    ca_file: str | None = None
-
-    @property
-    def is_folder(self) -> bool:
-        """Return whether the schemas are files."""
-        return self.place.startswith("/")
 
 
 def subject_of(topic: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flink_jobs.errors import UserError
-from flink_jobs.kafka.schema_registry import RegistryAccess, RegistryError, call
+from flink_jobs.kafka.registry_access import RegistryAccess
+from flink_jobs.kafka.schema_registry import RegistryError, call
 from flink_jobs.local import checkout
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.process import Command

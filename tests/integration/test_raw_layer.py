@@ -45,7 +45,7 @@ def raw_rows(dsn: str) -> dict[str, list[Any]]:
     """Return every raw row as JSON, without the columns that later migrations added."""
     return {
         topic: sorted(
-            (row[0] for row in query(dsn, f"SELECT to_jsonb(t) - %s FROM {table} t", [*LATER_COLUMNS])),  # noqa: S608
+            (row[0] for row in query(dsn, f"SELECT to_jsonb(t) - %s::text[] FROM {table} t", [*LATER_COLUMNS])),  # noqa: S608
             key=lambda row: json.dumps(row, sort_keys=True),
         )
         for topic, table in TABLES.items()

@@ -12,7 +12,8 @@ from flink_jobs.core.parsing.avro_nodes import Node
 from flink_jobs.core.parsing.avro_resolution import resolved
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
 from flink_jobs.job.log import log_event
-from flink_jobs.kafka.schema_registry import RegistryAccess, RegistryError, SchemaReader
+from flink_jobs.kafka.registry_access import RegistryAccess
+from flink_jobs.kafka.schema_registry import RegistryError, SchemaReader
 from flink_jobs.metrics import catalogue
 
 REFRESH_S: Final = 10.0

@@ -15,7 +15,8 @@ from flink_jobs.core.transaction import Rejection, Transaction
 from flink_jobs.job.detector import schemas as schemas_module
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
 from flink_jobs.job.detector.schemas import JobSchemas, SchemaSettings
-from flink_jobs.kafka.schema_registry import RegistryAccess, subject_of
+from flink_jobs.kafka.registry_access import RegistryAccess
+from flink_jobs.kafka.schema_registry import subject_of
 from flink_jobs.metrics import catalogue
 from flink_jobs.waiting import wait_for
 from tests.avro_samples import READER, avro, body, framed, our_schema

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flink_jobs.kafka.schema_registry import RegistryAccess, RegistryError, SchemaReader, call, register, subject_of
+from flink_jobs.kafka.registry_access import RegistryAccess
+from flink_jobs.kafka.schema_registry import RegistryError, SchemaReader, call, register, subject_of
 from tests.registry_server import RegistryServer
 
 SUBJECT = subject_of("streamflow.transactions")
