@@ -124,6 +124,7 @@ def _traffic(plan: DemoPlan, settings: Settings, run: str, session: Session, aud
         seconds = max(board.progress_at - start, 1e-9)
         in_kafka = balance(board.ledger, board.outcomes)
         with session.timings.measure("archive"):
+            session.await_jobs()
             in_postgres = await_archive(settings, board, run, HURRIED_S if interrupted else PATIENCE_S)
     locations = Locations(
         session.stack.home.root, settings.flink_rest_url, settings.postgres_host, settings.postgres_port,

@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from flink_jobs.local.stack import Stack
 
 STOP_LIMIT_S = 20.0
+DETECTOR = "detect"
 DEMO_ACCOUNT = "demo"
 """The account of the console that the demo makes; it has no password, only one-time logins."""
 TASKMANAGERS = 2
@@ -153,6 +154,8 @@ class Session:
         self._training: subprocess.Popen[str] | None = None
         self._settings: Settings | None = None
         self._others: set[str] = set()  # jobs that ran before the demo; the demo does not stop them
+        self._submitted: dict[str, Future[str]] = {}
+        self._submitting = ExitStack()
 
     @property
     def leaves_stack(self) -> bool:
@@ -173,7 +176,9 @@ class Session:
         return f"http://{HOST}:{record.ports[api_server.NAME]}/console/login?token={token}"
 
     def prepare(self, model_dir: Path, data: Path) -> Settings:
-        """Start all missing parts, and return the settings of the running stack.
+        """Start all missing parts, and return the settings of the stack as soon as the detector runs.
+
+        The archive may still start: ``await_jobs`` waits for it. It reads what Kafka has kept until then.
 
         Raises:
             UserError: a part cannot start.
@@ -189,9 +194,22 @@ class Session:
             if version is None and self._training is not None:
                 version = finish_training(self._training)
         self._say(f"Model {version} is ready")
-        with self.timings.measure("jobs"), self.stack.submitting():
+        with self.timings.measure("jobs"):
+            self._submitting.enter_context(self.stack.submitting())
             self._submit(settings, str(version), model_dir)
+            if DETECTOR in self._submitted:
+                self.jobs[DETECTOR] = self._submitted[DETECTOR].result()
         return settings
+
+    def await_jobs(self) -> None:
+        """Wait until all jobs run.
+
+        Raises:
+            UserError: a job did not start.
+        """
+        for name, future in self._submitted.items():
+            self.jobs[name] = future.result()
+        self._submitting.close()
 
     def _submit(self, settings: Settings, version: str, model_dir: Path) -> None:
         rest = FlinkRest(settings.flink_rest_url)
@@ -215,23 +233,19 @@ class Session:
             refuse_lost_histories(start, place_of(settings), settings.broker())
         for line in (line for start in starts.values() for line in start.lines):
             self._say(line)
+        if missing:
+            self._say(f"Submitting {' and '.join(missing)} with `flink run` ...")
         pool = ThreadPoolExecutor(len(JOBS))
-        try:
-            if missing:
-                self._say(f"Submitting {' and '.join(missing)} with `flink run` ...")
-            jobs = {
-                name: pool.submit(
-                    submit,
-                    self.stack.flink_client(),
-                    rest,
-                    Submission(REPO_ROOT / JOBS[name], from_savepoint=starts[name].savepoint, environment=environment),
-                )
-                for name in missing
-            }
-            for name, future in jobs.items():
-                self.jobs[name] = future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._submitting.callback(pool.shutdown, wait=False, cancel_futures=True)
+        self._submitted = {
+            name: pool.submit(
+                submit,
+                self.stack.flink_client(),
+                rest,
+                Submission(REPO_ROOT / JOBS[name], from_savepoint=starts[name].savepoint, environment=environment),
+            )
+            for name in missing
+        }
 
     def close(self) -> None:
         """Stop everything that this session started; with ``keep`` only an unfinished training."""
@@ -240,7 +254,11 @@ class Session:
                 self._training.terminate()
                 self._training.wait(STOP_LIMIT_S)
             if self._keep:
+                self._submitting.close()
                 return
+            # A job that starts while the demo ends would be left running on a stack that was there before.
+            wait(self._submitted.values(), timeout=STOP_LIMIT_S if self.had_stack else 0)
+            self._submitting.close()
             if self._settings is not None:
                 self._stop_jobs(self._settings)
             if not self.had_stack:
