@@ -47,14 +47,15 @@ def transaction(number: int, **fields: object) -> dict[str, Any]:
 def send(stack: Stack, url: str, prefix: str, count: int = 20, schema: str = SCHEMA) -> None:
     """Send ``count`` transactions, then one record for each reason of ``REASONS``."""
     topic = topic_name(prefix, "transactions")
-    serialize = AvroSerializer(SchemaRegistryClient({"url": url}), schema, conf={"auto.register.schemas": False})
     place = SerializationContext(topic, MessageField.VALUE)
     producer = Producer({"bootstrap.servers": stack.settings().kafka_bootstrap_servers, "enable.idempotence": True})
-    for number in range(count):
-        document = transaction(number)
-        producer.produce(topic, key=document["customer_id"], value=serialize(document, place))
-    good = serialize(transaction(count), place)
-    producer.produce(topic, key="c", value=serialize(transaction(count, country="Germany"), place))
+    with SchemaRegistryClient({"url": url}) as registry:
+        serialize = AvroSerializer(registry, schema, conf={"auto.register.schemas": False})
+        for number in range(count):
+            document = transaction(number)
+            producer.produce(topic, key=document["customer_id"], value=serialize(document, place))
+        good = serialize(transaction(count), place)
+        producer.produce(topic, key="c", value=serialize(transaction(count, country="Germany"), place))
     producer.produce(topic, key="another customer", value=good)
     producer.produce(topic, key="c", value=good[:-1])
     producer.produce(topic, value=b"\0\xff\xff\xff\xff" + good[5:])
