@@ -14,11 +14,13 @@ import pytest
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import wait_for
-from tests.integration import jobs
+from tests.integration import avro_client, jobs
+from tests.registry_server import RegistryServer
 from tests.unit.job.samples import write_model
 
 UNASKED = Path(__file__).parent / "process_mode_unasked.py"
 EVENTS = 300
+AVRO = 20
 # Fields that differ by design between two runs: times and coordinates.
 OF_THE_RUN = ("processing_time_ms", "source")
 
@@ -30,8 +32,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings_of(stack: Stack, models: Path, mode: str, prefix: str) -> dict[str, str]:
-    return {
+@pytest.fixture(scope="module")
+def registry() -> Iterator[RegistryServer]:
+    with RegistryServer() as server:
+        yield server
+
+
+def settings_of(stack: Stack, models: Path, mode: str, prefix: str, registry: str | None = None) -> dict[str, str]:
+    schemas = {} if registry is None else {"STREAMFLOW_SCHEMA_REGISTRY": registry}
+    return schemas | {
         "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
         "STREAMFLOW_MODEL_DIR": str(models),
         "STREAMFLOW_MODEL_VERSION": "v1",
@@ -51,16 +60,26 @@ def descendants(pid: int) -> Iterator[str]:
             yield arguments
 
 
-def test_both_modes_give_the_same_decisions_and_thread_mode_starts_no_process(stack: Stack, models: Path) -> None:
-    """Process mode is slower and gives the same decisions. Thread mode runs inside the TaskManager's JVM."""
+def test_both_modes_give_the_same_decisions_and_thread_mode_starts_no_process(
+    stack: Stack, models: Path, registry: RegistryServer
+) -> None:
+    """Process mode is slower and gives the same decisions. Thread mode runs inside the TaskManager's JVM.
+
+    A Confluent client sends Avro beside JSON. Process mode routes it by SQL, thread mode in Java.
+    """
     decided: dict[str, dict[str, dict[str, Any]]] = {}
     below: dict[str, list[str]] = {}
     for mode in ("thread", "process"):
         prefix = f"mode-{mode}"
-        with jobs.running_job(stack, "detect", settings_of(stack, models, mode, prefix)) as job_id:
+        avro_client.register(registry, prefix)
+        with jobs.running_job(stack, "detect", settings_of(stack, models, mode, prefix, registry.url)) as job_id:
             ledger = jobs.send(stack, jobs.card_events("modes", EVENTS), prefix=prefix)
             balance = jobs.account(stack, ledger, prefix)
             assert balance.is_as_expected, "\n".join(balance.lines())
+            avro_client.send(stack, registry.url, prefix)
+            wait_for(lambda: len(jobs.committed(stack, "decisions", prefix)) == EVENTS + AVRO, limit_s=240, what="Avro")  # noqa: B023
+            letters = avro_client.dead_letters(stack, prefix)
+            assert letters == avro_client.REASONS
             assert stack.rest().failures(job_id) == []
             taskmanagers = [item.pid for item in stack.status() if item.name.startswith("taskmanager")]
             below[mode] = [line for pid in taskmanagers for line in descendants(pid)]
@@ -69,7 +88,7 @@ def test_both_modes_give_the_same_decisions_and_thread_mode_starts_no_process(st
             for item in jobs.committed(stack, "decisions", prefix)
         }
 
-    assert len(decided["thread"]) == EVENTS
+    assert len(decided["thread"]) == EVENTS + AVRO
     assert {item["model"] for item in decided["thread"].values()} == {"ok"}
     assert decided["thread"] == decided["process"]
     assert below["thread"] == [], "PyFlink starts a gateway's JVM for some calls"
