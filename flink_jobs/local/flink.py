@@ -67,8 +67,7 @@ def config(
         # A dead TaskManager is detected after 20 s instead of the default 50 s.
         "heartbeat.interval": "2 s",
         "heartbeat.timeout": "20 s",
-        # The TaskManagers start together with the JobManager. By default one that is too early tries again after 10 s.
-        "cluster.registration.error-delay": "500 ms",
+        "cluster.registration.error-delay": "500 ms",  # not 10 s: TaskManagers start together with the JobManager
         "io.tmp.dirs": str(home.flink / "tmp"),
         "state.backend.type": "rocksdb",
         "execution.checkpointing.incremental": "true",
