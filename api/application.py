@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from api import errors
 from api.access import RateLimits
 from api.answers import Answers
+from api.background import repeat
 from api.cases.accounts import Accounts
 from api.cases.opening import Opener
 from api.cases.outbox_watch import OutboxWatch
@@ -23,7 +25,6 @@ from api.console.application import install as install_console
 from api.database import Database
 from api.deciding import Decider
 from api.decisions import Decisions
-from api.errors import ApiError
 from api.identity.oidc import OidcProvider
 from api.identity.settings import JwtSettings, OidcSettings
 from api.identity.tokens import ServiceTokens
@@ -47,6 +48,7 @@ from flink_jobs.settings import Settings
 if TYPE_CHECKING:
     from api.tracing import Tracing
 
+_LOG: Final = logging.getLogger(__name__)
 DELETE_EVERY_S: Final = 3_600.0
 
 
@@ -104,10 +106,8 @@ def _tracing(settings: Settings, metrics: ApiMetrics) -> Tracing | None:
 
 
 async def _delete_old_answers(services: Services) -> None:
-    while True:
-        with contextlib.suppress(ApiError):  # the database does not answer: the next round deletes
-            await services.answers.delete_old(services.settings.answer_days)
-        await asyncio.sleep(DELETE_EVERY_S)
+    step = partial(services.answers.delete_old, services.settings.answer_days)
+    await repeat(step, DELETE_EVERY_S, _LOG, "old answers were not deleted; the next round tries again")
 
 
 def create_app(services: Services) -> FastAPI:

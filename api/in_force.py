@@ -7,9 +7,11 @@ one while Postgres does not answer.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple, cast
 
+from api.background import repeat
 from api.database import Connection, Database
 from api.errors import ApiError
 from flink_jobs.artifacts.finder import find_model
@@ -23,6 +25,7 @@ _AUDIT: Final = """
     SELECT control_id, revision, outcome, issued_by, issued_at_ms, reason, changes FROM ops.control_audit
     WHERE outcome = 'applied' ORDER BY applied_at_ms, revision
 """
+_LOG: Final = logging.getLogger(__name__)
 Finder = Callable[[Settings, DetectionConfig], "TreeModel | None"]
 
 
@@ -63,9 +66,7 @@ class Watch:
 
     async def run(self) -> None:
         """Read the configuration again and again, until cancelled."""
-        while True:
-            await self.refresh()
-            await asyncio.sleep(self._every_s)
+        await repeat(self.refresh, self._every_s, _LOG, "the configuration was not read; the last one stays in use")
 
     async def refresh(self) -> None:
         """Read the configuration once; keep the last one if the database does not answer."""

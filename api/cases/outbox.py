@@ -49,9 +49,9 @@ _FAILED: Final = """
         dead_at = CASE WHEN %(is_dead)s THEN now() END
     WHERE outbox_id = ANY(%(ids)s) AND sent_at IS NULL RETURNING outbox_id
 """
-# A message that was never tried and is not due yet waits for the end of the time in which its verdict can be undone.
 PROPOSAL: Final = "proposal"
 """The kind of an approved proposal that is not sent: it is its own message (``api/rules/sender.py``)."""
+# A message that was never tried and is not due yet waits for the end of the time in which its verdict can be undone.
 _STATE: Final = f"""
     SELECT kind, 0 AS dead, extract(epoch FROM now() - min(created_at))::float8 AS age_s
     FROM cases.outbox WHERE {_WAITING} AND (attempts > 0 OR not_before <= now()) GROUP BY kind

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from api.background import repeat
 from api.cases import outbox
 from api.errors import ApiError
 from flink_jobs.metrics import catalogue
@@ -27,18 +28,14 @@ class OutboxWatch:
 
     async def run(self) -> None:
         """Measure again and again, until cancelled."""
-        while True:
-            await self.measure()
-            await asyncio.sleep(EVERY_S)
+        await repeat(self.measure, EVERY_S, _LOG, "the outbox was not measured; the next round tries again")
 
     async def measure(self) -> None:
         """Measure once. Without an answer of the database no value is reported, because none is known."""
         ages, dead = dict[str, float](), dict[str, float]()
         try:
-            ages, dead = await outbox.state(self._database)
-        except ApiError:
-            pass  # the database does not answer
-        except Exception:  # noqa: BLE001 - the loop must not end
-            _LOG.exception("the outbox was not measured; the next round tries again")
-        self._metrics.set(catalogue.OUTBOX_AGE, ages)
-        self._metrics.set(catalogue.OUTBOX_DEAD, dead)
+            with contextlib.suppress(ApiError):
+                ages, dead = await outbox.state(self._database)
+        finally:
+            self._metrics.set(catalogue.OUTBOX_AGE, ages)
+            self._metrics.set(catalogue.OUTBOX_DEAD, dead)

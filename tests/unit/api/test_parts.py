@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
@@ -15,6 +17,7 @@ from api.cases import opening
 from api.console.accounts import add_account
 from api.console.roles import Role
 from api.identity.settings import JwtSettings, OidcSettings
+from api.in_force import Watch
 from api.policy import Action
 from api.reads import START, row_sha256, verify_chain
 from api.rules import store as proposals
@@ -26,8 +29,9 @@ from flink_jobs.core.transaction import Transaction
 from flink_jobs.dead_letters import redrive_audit
 from flink_jobs.errors import UserError
 from flink_jobs.model_registry import versions
-from flink_jobs.settings import REPO_ROOT
+from flink_jobs.settings import REPO_ROOT, Settings
 from flink_jobs.warehouse import migrations
+from tests.unit.api.service import Memory
 
 PAYMENT = Transaction("t-1", "c-1", 4_999, "USD", 1_700_000_000_000, merchant="Corner Shop")
 
@@ -192,3 +196,26 @@ def test_rows_deleted_at_the_end_are_found_with_the_expected_head() -> None:
 def test_no_two_parts_wait_for_the_same_advisory_lock() -> None:
     keys_of_locks = [part._LOCK for part in (reads, opening, proposals, redrive_audit, versions, migrations)]
     assert len(set(keys_of_locks)) == len(keys_of_locks)
+
+
+def test_an_unexpected_error_does_not_end_the_reading_of_the_configuration() -> None:
+    memory, failures = Memory(), [RuntimeError("a row that cannot be read")]
+
+    def audit(_: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if failures:
+            raise failures.pop()
+        return []
+
+    memory.tables["ops.control_audit"] = audit
+    watch = Watch(memory, cast("Settings", None), 0, lambda _, __: None)
+
+    async def until_read() -> None:
+        running = asyncio.create_task(watch.run())
+        async with asyncio.timeout(60):
+            while not watch.is_read:
+                assert not running.done()
+                await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(until_read())
+    assert failures == []
