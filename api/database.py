@@ -101,8 +101,6 @@ class Database:
         Raises:
             ApiError: the database does not answer in this time (503).
         """
-        if self.is_away:
-            raise unavailable("Postgres")
         task = asyncio.create_task(self._rows(query, parameters))
         try:
             done, _ = await asyncio.wait({task}, timeout=min(limit_s, self._timeout_s + _GRACE_S))
