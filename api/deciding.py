@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from api import policy
@@ -14,6 +13,7 @@ from api.database import LOOK_UP_S
 from api.documents import Answer, Reason
 from api.errors import ApiError
 from api.lane import LostError, Pending, Sender
+from flink_jobs.core.decision import transaction_digest
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.reply_document import ReplyOutcome
@@ -208,8 +208,7 @@ def ticket_of(transaction: Transaction) -> str:
 
     So a retry is answered by the reply to the first attempt, too, and a reply never meets another transaction.
     """
-    identity = f"{transaction.customer_id}\x1f{transaction.transaction_id}"
-    return blake2b(identity.encode(), digest_size=16).hexdigest()
+    return transaction_digest(transaction.customer_id, transaction.transaction_id)
 
 
 def rejected(reason: DeadLetterReason, detail: str) -> ApiError:

@@ -145,7 +145,12 @@ def build_alert(decision: DecisionDocument, contributions: dict[str, float] | No
 
 def alert_id(customer_id: str, transaction_id: str) -> str:
     """Return the id of a transaction's alert; the same transaction always has the same id."""
-    return "al_" + blake2b(f"{customer_id}\x1f{transaction_id}".encode(), digest_size=16).hexdigest()
+    return "al_" + transaction_digest(customer_id, transaction_id)
+
+
+def transaction_digest(customer_id: str, transaction_id: str) -> str:
+    """Return the digest that names a transaction where its ids must not be shown; 32 hexadecimal digits."""
+    return blake2b(f"{customer_id}\x1f{transaction_id}".encode(), digest_size=16).hexdigest()
 
 
 def encode(document: DecisionDocument | AlertDocument) -> str:

@@ -72,6 +72,7 @@ class SpanExporter:
         self._waiting: deque[Span] = deque()
         # Each number is changed by one thread only.
         self._overflown = self._sent = self._failed = 0
+        self._reported = SpanCounts()
         self._pause_s = _POLL_S
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="span-exporter", daemon=True)
@@ -87,6 +88,12 @@ class SpanExporter:
     def counts(self) -> SpanCounts:
         """Return how many spans were sent and dropped."""
         return SpanCounts(self._sent, self._overflown + self._failed)
+
+    def news(self) -> SpanCounts:
+        """Return how many spans were sent and dropped since the last call; for one caller only."""
+        counts, before = self.counts(), self._reported
+        self._reported = counts
+        return SpanCounts(counts.sent - before.sent, counts.dropped - before.dropped)
 
     def close(self, limit_s: float = 2.0) -> None:
         """Send the spans that wait and stop the thread; give up after ``limit_s``."""

@@ -6,14 +6,14 @@ A span has no card data: the customer's and the transaction's id are one digest,
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
+from flink_jobs.core.decision import transaction_digest
 from flink_jobs.metrics import catalogue
 from flink_jobs.tracing.context import TraceContext, new_span_id, new_trace_id, sampled_context
-from flink_jobs.tracing.exporter import SpanCounts, SpanExporter
+from flink_jobs.tracing.exporter import SpanExporter
 from flink_jobs.tracing.spans import Span, SpanKind, Value
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ class DetectorTracer:
         self._exporter = SpanExporter(target, SERVICE)
         self._metrics = metrics
         self._clock_ns = clock_ns
-        self._counted = SpanCounts()
         self._batch: _Batch | None = None
         self._batch_began_ns = 0
         metrics.before_flush(self._count)
@@ -119,16 +118,10 @@ class DetectorTracer:
 
     def _count(self) -> None:
         """Count what the exporter did since the last call."""
-        counts, before = self._exporter.counts(), self._counted
-        if counts != before:
-            self._counted = counts
-            self._metrics.count(catalogue.SPANS, "sent", counts.sent - before.sent)
-            self._metrics.count(catalogue.SPANS, "dropped", counts.dropped - before.dropped)
-
-
-def transaction_digest(customer_id: str, transaction_id: str) -> str:
-    """Return the digest of a transaction's ids: the id of its alert without the prefix."""
-    return blake2b(f"{customer_id}\x1f{transaction_id}".encode(), digest_size=16).hexdigest()
+        news = self._exporter.news()
+        if any(news):
+            self._metrics.count(catalogue.SPANS, "sent", news.sent)
+            self._metrics.count(catalogue.SPANS, "dropped", news.dropped)
 
 
 def _place(record: SourceRecord, began_ns: int) -> dict[str, Value]:
