@@ -1,4 +1,4 @@
-"""``streamflow model import``: makes a model of LightGBM or XGBoost a version that the detector can score with."""
+"""``streamflow model import``: makes a model of another library a version that the detector can score with."""
 
 from __future__ import annotations
 
@@ -27,17 +27,22 @@ if TYPE_CHECKING:
     from ml.importing.importing import ImportedModel, ImportRequest
 
 ModelFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="LightGBM: Booster.save_model('m.txt'); XGBoost: save_model('m.json')")
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="LightGBM: Booster.save_model('m.txt'); XGBoost: save_model('m.json'); ONNX: trees of skl2onnx or "
+        "onnxmltools; scikit-learn: JSON of ml/importing/sklearn_export.py",
+    ),
 ]
-Format = Annotated[ForeignFormat, typer.Option("--format", help="library that saved the file")]
+Format = Annotated[ForeignFormat, typer.Option("--format", help="form of the file")]
 TrainedUntil = Annotated[
     str, typer.Option(help="time of the last training row, ISO 8601 (UTC): the gate measures on later rows only")
 ]
 Parity = Annotated[
     Path | None,
     typer.Option(
-        help="CSV file: one column per input and the column `prediction` of the library; default: the library, if it "
-        "is installed beside StreamFlow, predicts 2,000 rows around the thresholds"
+        help="CSV file: one column per input and the column `prediction` of the library; default: the library (for "
+        "ONNX: ONNX Runtime), if it is installed beside StreamFlow, predicts 2,000 rows around the thresholds"
     ),
 ]
 Names = Annotated[
@@ -67,7 +72,7 @@ def import_model(
     skip_bad_rows: data_options.SkipBadRows = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Import boosted trees of LightGBM or XGBoost, after comparing their scores with the library's.
+    """Import boosted trees of another library, after comparing their scores with the library's.
 
     The inputs of the model must be features of the detector, by name (docs/rules.md). With --data, the labelled rows
     later than --trained-until choose the model's alpha and alert threshold and measure it.

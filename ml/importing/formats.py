@@ -10,3 +10,5 @@ class ForeignFormat(StrEnum):
 
     LIGHTGBM = "lightgbm"
     XGBOOST = "xgboost"
+    ONNX_TREES = "onnx-trees"
+    SKLEARN_JSON = "sklearn-json"

@@ -17,7 +17,9 @@ from ml.dataset import FRAUD, UNKNOWN, split_by_time
 from ml.importing.foreign_trees import convert
 from ml.importing.formats import ForeignFormat
 from ml.importing.lightgbm_text import read_lightgbm
+from ml.importing.onnx_trees import read_onnx_trees
 from ml.importing.parity import ask_library, check_parity, read_expected
+from ml.importing.sklearn_json import read_sklearn
 from ml.importing.xgboost_json import read_xgboost
 from ml.measures import measure_model
 from ml.model_scores import apply_rows, score_rows
@@ -38,7 +40,12 @@ VALIDATION_SHARE: Final = 0.5
 """Share of the later rows, oldest first, on which the blend is chosen; the others measure the model."""
 
 
-READERS: Final = {ForeignFormat.LIGHTGBM: read_lightgbm, ForeignFormat.XGBOOST: read_xgboost}
+READERS: Final = {
+    ForeignFormat.LIGHTGBM: read_lightgbm,
+    ForeignFormat.XGBOOST: read_xgboost,
+    ForeignFormat.ONNX_TREES: read_onnx_trees,
+    ForeignFormat.SKLEARN_JSON: read_sklearn,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +150,11 @@ def _expected(asked: ImportRequest, foreign: ForeignModel, converted: Converted)
     if not converted.unused:
         expected = ask_library(foreign.library, asked.file, converted.names, converted.arrays)
     if expected is None:
-        reason = f"{foreign.library} is not installed" if not converted.unused else "some inputs were left out"
+        reason = "some inputs were left out" if converted.unused else f"{foreign.library} cannot predict here"
         what = f"the scores cannot be compared: {reason}, and no predictions are given"
-        raise UserError(what, "give rows with the predictions of the library: --parity ROWS.csv")
+        raise UserError(
+            what, "give rows with the predictions of the library: --parity ROWS.csv, or install the library"
+        )
     return expected
 
 

@@ -13,7 +13,7 @@ from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -78,22 +78,46 @@ def ask_library(library: str, model_file: Path, names: Sequence[str], arrays: Bo
     """Return rows around the thresholds of the model with the library's predictions; ``None`` if it is not installed.
 
     Args:
-        library: name of the library.
+        library: name of the library: ``lightgbm``, ``xgboost`` or ``onnx``, for which ONNX Runtime predicts. Any other
+            library cannot predict from the file.
         model_file: its model.
         names: inputs of the model, in the order of the file.
         arrays: the converted model.
     """
+    asked = _ASKED.get(library)
+    if asked is None:
+        return None
     try:
-        module = importlib.import_module(library)
+        module = importlib.import_module(asked[0])
     except ImportError:
         return None
     rows = sample_rows(arrays, len(names))
-    booster = module.Booster(model_file=str(model_file))
-    if library == "xgboost":
-        predictions = booster.predict(module.DMatrix(rows, feature_names=booster.feature_names))
-    else:
-        predictions = booster.predict(rows)
-    return Expected(rows, np.asarray(predictions, dtype=np.float64), f"{library} {module.__version__}")
+    predictions = np.asarray(asked[1](module, str(model_file), rows), dtype=np.float64)
+    return Expected(rows, predictions, f"{asked[0]} {module.__version__}")
+
+
+def _ask_lightgbm(module: Any, path: str, rows: NDArray[np.float64]) -> Any:  # noqa: ANN401 - modules without types
+    return module.Booster(model_file=path).predict(rows)
+
+
+def _ask_xgboost(module: Any, path: str, rows: NDArray[np.float64]) -> Any:  # noqa: ANN401 - same
+    booster = module.Booster(model_file=path)
+    return booster.predict(module.DMatrix(rows, feature_names=booster.feature_names))
+
+
+def _ask_onnx(module: Any, path: str, rows: NDArray[np.float64]) -> Any:  # noqa: ANN401 - same
+    """Return the probability of the second class; the second output holds arrays, or one dict per row (ZipMap)."""
+    session = module.InferenceSession(path)
+    answers = session.run(None, {session.get_inputs()[0].name: rows.astype(np.float32)})[1]
+    return [list(answer.values() if isinstance(answer, dict) else answer)[1] for answer in answers]
+
+
+_ASKED: Final[dict[str, tuple[str, Callable[[Any, str, NDArray[np.float64]], Any]]]] = {
+    "lightgbm": ("lightgbm", _ask_lightgbm),
+    "xgboost": ("xgboost", _ask_xgboost),
+    "onnx": ("onnxruntime", _ask_onnx),
+}
+"""For each library the module that predicts, and the function that asks it."""
 
 
 def sample_rows(arrays: BoostingArrays, inputs: int) -> NDArray[np.float64]:

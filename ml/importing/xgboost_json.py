@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import orjson
 
 from flink_jobs.core.models.trees.arrays import LEAF
-from flink_jobs.core.models.trees.linked_trees import float32_boundary
 from flink_jobs.errors import UserError
+from ml.importing.float32 import below
 from ml.importing.foreign_trees import RETRAIN, ForeignModel, ForeignTree
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TOLERANCE: Final = 2e-6
 """XGBoost adds float32 numbers in the order of the trees; the detector adds exactly."""
@@ -85,11 +82,6 @@ def _tree(tree: Mapping[str, Any]) -> ForeignTree:
         weight=weight.tolist(),
         value=condition.astype(np.float64).tolist(),
     )
-
-
-def below(thresholds: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return for each threshold the largest double that is less than it after rounding to float32."""
-    return float32_boundary(np.nextafter(thresholds, np.float32(-np.inf)).astype(np.float64))
 
 
 def _log_odds(probability: float) -> float:

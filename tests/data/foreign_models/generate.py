@@ -14,7 +14,14 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+import onnxmltools
+import onnxruntime
 import xgboost
+from onnxmltools.convert.common.data_types import FloatTensorType
+from sklearn.ensemble import GradientBoostingClassifier
+
+from ml.importing.sklearn_export import rows_beside as rows_beside_trees
+from ml.importing.sklearn_export import to_document
 
 HERE = Path(__file__).parent
 NAMES = ["amount_zscore", "velocity_count", "is_night", "spend_24h", "geo_speed_kmh", "category_share"]
@@ -96,8 +103,43 @@ def make_xgboost(rows: np.ndarray, labels: np.ndarray) -> None:
     write("xgboost_rows.csv", sampled, fresh.predict(xgboost.DMatrix(sampled, feature_names=NAMES)))
 
 
+def make_onnx(rows: np.ndarray, labels: np.ndarray) -> None:
+    """Write two files with both kinds of comparison: ``<=`` of LightGBM and ``<`` of XGBoost."""
+    leaves = lightgbm.LGBMClassifier(n_estimators=10, num_leaves=7, learning_rate=0.2, n_jobs=1, verbose=-1)
+    depth = xgboost.XGBClassifier(n_estimators=10, max_depth=3, n_jobs=1)
+    inputs = [("inputs", FloatTensorType([None, len(NAMES)]))]
+    for name, model in (("lightgbm", leaves), ("xgboost", depth)):
+        model.fit(rows, labels)
+        convert = getattr(onnxmltools, f"convert_{name}")
+        content = convert(model, initial_types=inputs).SerializeToString()
+        (HERE / f"{name}.onnx").write_bytes(content)
+        session = onnxruntime.InferenceSession(content)
+        nodes = onnxmltools.utils.load_model(str(HERE / f"{name}.onnx")).graph.node
+        held = {attribute.name: attribute for attribute in nodes[0].attribute}
+        thresholds: dict[int, list[float]] = {}
+        splits = zip(
+            held["nodes_featureids"].ints, held["nodes_values"].floats, held["nodes_modes"].strings, strict=True
+        )
+        for place, value, mode in splits:
+            if mode != b"LEAF":
+                thresholds.setdefault(place, []).append(float(np.float32(value)))
+        sampled = rows_beside(thresholds, 4)
+        answers = session.run(None, {"inputs": sampled.astype(np.float32)})[1]
+        fraud = [one[1] if isinstance(one, dict) else one[1].item() for one in answers]
+        write(f"{name}_onnx_rows.csv", sampled, np.array(fraud))
+
+
+def make_sklearn(rows: np.ndarray, labels: np.ndarray) -> None:
+    """Write a model that rounds its inputs to float32 and compares with doubles."""
+    model = GradientBoostingClassifier(n_estimators=10, max_depth=3, random_state=0).fit(rows, labels)
+    document = to_document(model, NAMES)
+    (HERE / "sklearn.json").write_text(json.dumps(document))
+    sampled = rows_beside_trees(document)[:ROWS]
+    write("sklearn_rows.csv", sampled, model.predict_proba(sampled)[:, 1])
+
+
 if __name__ == "__main__":
-    for make in (make_lightgbm, make_xgboost):
+    for make in (make_lightgbm, make_xgboost, make_onnx, make_sklearn):
         make(*training_rows())
     versions = f"lightgbm {lightgbm.__version__}, xgboost {xgboost.__version__}, numpy {np.__version__}"
     sys.stdout.write(f"{versions}\n")

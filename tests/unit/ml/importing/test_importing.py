@@ -1,4 +1,4 @@
-"""Models of LightGBM and XGBoost score as in their library, and a model that would not is refused with the reason."""
+"""Models of other libraries score as in their library, and a model that would not is refused with the reason."""
 
 from __future__ import annotations
 
@@ -19,28 +19,36 @@ from flink_jobs.core.models.manifest import parse_manifest
 from flink_jobs.core.models.model import build_model, load_model
 from flink_jobs.errors import UserError
 from ml.artifact_writer import write_artifact
+from ml.importing.float32 import below
 from ml.importing.foreign_trees import convert
 from ml.importing.formats import ForeignFormat
 from ml.importing.importing import READERS, ImportedModel, ImportRequest, import_foreign, measured_on
 from ml.importing.lightgbm_text import read_lightgbm
 from ml.importing.parity import read_expected, sample_rows
-from ml.importing.xgboost_json import below, read_xgboost
+from ml.importing.xgboost_json import read_xgboost
 from ml.model_scores import apply_rows
 from ml.parameters import TrainingParameters
 from tests.unit.ml.synthetic import START_MS, dataset
 
 DATA = Path(__file__).parents[3] / "data" / "foreign_models"
-FILES = {ForeignFormat.LIGHTGBM: "lightgbm.txt", ForeignFormat.XGBOOST: "xgboost.json"}
+FILES = {
+    ForeignFormat.LIGHTGBM: ("lightgbm.txt", "lightgbm_rows.csv"),
+    ForeignFormat.XGBOOST: ("xgboost.json", "xgboost_rows.csv"),
+    ForeignFormat.ONNX_TREES: ("xgboost.onnx", "xgboost_onnx_rows.csv"),
+    ForeignFormat.SKLEARN_JSON: ("sklearn.json", "sklearn_rows.csv"),
+}
+LIBRARIES = {ForeignFormat.ONNX_TREES: "onnx", ForeignFormat.SKLEARN_JSON: "sklearn"}
+NAMES = ("amount_zscore", "velocity_count", "is_night", "spend_24h", "geo_speed_kmh", "category_share")
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def asked(kind: ForeignFormat, **changes: Any) -> ImportRequest:  # noqa: ANN401 - fields of several types
     request = ImportRequest(
-        file=DATA / FILES[kind],
+        file=DATA / FILES[kind][0],
         format=kind,
         trained_until=LONG_AGO,
-        names=(),
-        parity=DATA / f"{kind.value}_rows.csv",
+        names=NAMES if kind is ForeignFormat.ONNX_TREES else (),
+        parity=DATA / FILES[kind][1],
         version=None,
         code_version="1.0",
         created_at=datetime(2026, 11, 27, tzinfo=UTC),
@@ -56,12 +64,12 @@ def imported(kind: ForeignFormat, **changes: Any) -> ImportedModel:  # noqa: ANN
 def test_a_real_model_scores_as_its_library(kind: ForeignFormat, tmp_path: Path) -> None:
     model = imported(kind)
     found = model.manifest.parameters
-    assert found["imported_from"] == kind.value
+    assert found["imported_from"] == LIBRARIES.get(kind, kind.value)
     assert found["parity_rows"] == 60
     assert 0.0 <= float(found["parity_difference"] or 0.0) <= float(found["parity_tolerance"] or 0.0) <= 2e-6
     directory = write_artifact(tmp_path, model.manifest, model.arrays)
     served = load_model(directory, FEATURE_NAMES)
-    expected = read_expected(DATA / f"{kind.value}_rows.csv", served.manifest.feature_names)
+    expected = read_expected(DATA / FILES[kind][1], served.manifest.feature_names)
     assert np.ptp(expected.predictions) > 0.5, "the rows differ enough to compare"
     scores = apply_rows(served.score_row, expected.rows)
     np.testing.assert_allclose(scores, expected.predictions, rtol=0.0, atol=float(found["parity_tolerance"] or 0.0))
@@ -73,7 +81,7 @@ def test_a_real_model_scores_as_its_library(kind: ForeignFormat, tmp_path: Path)
 @pytest.mark.parametrize("kind", ForeignFormat)
 def test_the_parity_check_finds_one_wrong_threshold(kind: ForeignFormat) -> None:
     """Each row lies on or beside thresholds, so a comparison in the other direction shows."""
-    foreign = READERS[kind]((DATA / FILES[kind]).read_bytes())
+    foreign = READERS[kind]((DATA / FILES[kind][0]).read_bytes())
 
     def beside(boundary: float) -> float:
         if kind is ForeignFormat.LIGHTGBM:
@@ -84,11 +92,11 @@ def test_the_parity_check_finds_one_wrong_threshold(kind: ForeignFormat) -> None
         replace(tree, boundary=[beside(one) for one in tree.boundary] if place == 0 else tree.boundary)
         for place, tree in enumerate(foreign.trees)
     )
-    rows = read_expected(DATA / f"{kind.value}_rows.csv", foreign.names)
-    assert foreign.names == convert(foreign).names
+    rows = read_expected(DATA / FILES[kind][1], NAMES)
+    assert foreign.names in {NAMES, ()}
     scores, manifest = [], imported(kind).manifest
     for trees in (foreign.trees, moved):
-        arrays = convert(replace(foreign, trees=trees)).arrays
+        arrays = convert(replace(foreign, trees=trees), NAMES).arrays
         scores.append(apply_rows(build_model(manifest, ModelArrays(arrays)).score_row, rows.rows))
     assert np.abs(scores[0] - rows.predictions).max() < 2e-6 < np.abs(scores[1] - scores[0]).max()
 
@@ -121,7 +129,7 @@ def test_a_file_of_rows_that_cannot_be_compared(tmp_path: Path, change: Callable
 
 def test_without_library_and_predictions_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml.importing.parity.importlib.import_module", _no_module)
-    with pytest.raises(UserError, match=r"lightgbm is not installed, and no predictions are given.*--parity"):
+    with pytest.raises(UserError, match=r"lightgbm cannot predict here, and no predictions are given.*--parity"):
         imported(ForeignFormat.LIGHTGBM, parity=None)
 
 
@@ -234,7 +242,7 @@ def test_xgboost_models_that_would_score_otherwise_are_refused(path: str, value:
 @pytest.mark.parametrize("kind", ForeignFormat)
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff\xfe", b"tree\n", b"null"])
 def test_a_file_that_is_no_model(kind: ForeignFormat, content: bytes) -> None:
-    with pytest.raises(UserError, match="not a model that"):
+    with pytest.raises(UserError, match="the file is not a model"):
         READERS[kind](content)
 
 
