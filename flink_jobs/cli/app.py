@@ -49,6 +49,9 @@ COMMANDS = {
     "sanity": Lazy(
         "flink_jobs.cli.sanity_command", "sanity", "Warn about data that makes a model look too good.", DATA
     ),
+    "features": Lazy(
+        "flink_jobs.cli.features_command", "features", "Write features and labels for a model of your own.", DATA
+    ),
     "train": Lazy("flink_jobs.cli.train_command", "train", "Train a model and write its artifact.", DATA),
     "evaluate": Lazy("flink_jobs.cli.evaluate_command", "evaluate", "Measure models and rules on labelled data.", DATA),
     "backtest": Lazy(
