@@ -9,6 +9,7 @@ from api.cases.documents import CaseAlert, CaseDetail, Status
 from api.cases.viewer import Viewer
 from api.console.drawing import amount_chart, hour_bars
 from api.console.history import Histories, Normal, Purchase, normal_of
+from api.console.hop_map import hop_map
 from api.console.links import hop_of, linked_customers
 from api.console.similar import similar_alerts
 from api.console.words import feature_rows, features_of, reasons_of, shares_of
@@ -46,6 +47,7 @@ async def case_view(services: Services, viewer: Viewer, case_id: int, alert: str
     links = []
     if decision is not None and customer is not None:
         links = await linked_customers(services.database, viewer, decision, customer)
+    hop = None if decision is None else hop_of(decision, purchases)
     return {
         "case": detail.case,
         "account": account,
@@ -66,7 +68,8 @@ async def case_view(services: Services, viewer: Viewer, case_id: int, alert: str
         "actor": viewer.actor,
         "explained": explained,
         "links": links,
-        "hop": None if decision is None else hop_of(decision, purchases),
+        "hop": hop,
+        "map": None if hop is None else hop_map(hop.start or "", hop.end or ""),
     }  # fmt: skip
 
 

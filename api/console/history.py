@@ -17,7 +17,8 @@ MOST_ROWS: Final = 1_000
 _MOST_SHOWN: Final = 3
 _ROWS: Final = """
     SELECT d.transaction_id, d.event_time_ms, d.amount_minor, d.currency, d.merchant, d.category, d.country, d.score,
-        d.is_alert, (SELECT l.label FROM raw.labels l
+        d.is_alert, d.absent ->> 'geo_speed_kmh' IS DISTINCT FROM 'no_location' AS is_located,
+        (SELECT l.label FROM raw.labels l
             WHERE l.customer_id = d.customer_id AND l.transaction_id = d.transaction_id
             ORDER BY l.labelled_at_ms DESC, l.label_id DESC LIMIT 1) AS label
     FROM raw.decisions d
@@ -42,6 +43,8 @@ class Purchase:
     is_alert: bool
     label: str | None
     """``fraud`` or ``genuine``; ``None`` without a label."""
+    is_located: bool = True
+    """Whether the transaction had coordinates; decisions have none, only the reason for an absent speed."""
 
     @property
     def hour(self) -> int:

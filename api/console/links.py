@@ -11,11 +11,14 @@ from api.console.words import features_of
 from api.database import Database
 from api.documents import Decision
 from api.reads import Read, record_read
+from flink_jobs.core.features.table import PLACE_UNCERTAINTY_KM
+from flink_jobs.core.features.vector import MIN_TRAVEL_MS
 
 MINUTE_MS: Final = 60_000
 SHOWN: Final = 20
-NEAR_KM: Final = 50.0
-"""The detector leaves this distance out of the speed, because places within a city are no travel."""
+HOUR_MS: Final = 3_600_000
+FARTHEST_KM: Final = 20_040.0
+"""Half of the Earth's circumference."""
 _LINKED: Final = """
     SELECT d.customer_id, d.event_time_ms, d.amount_minor, d.currency, d.score, d.is_alert,
         (SELECT l.label FROM raw.labels l
@@ -32,10 +35,11 @@ _LINKED: Final = """
 
 
 class Hop(NamedTuple):
-    """The way from the purchase before to this one."""
+    """The way from the last purchase with coordinates to this one."""
 
-    start: str
-    end: str
+    start: str | None
+    """Country (alpha-2); ``None`` for a purchase that names none."""
+    end: str | None
     minutes: float
     speed_kmh: float
     distance_km: float
@@ -66,21 +70,21 @@ async def linked_customers(
 
 
 def hop_of(decision: Decision, purchases: Sequence[Purchase]) -> Hop | None:
-    """Return the hop of a purchase, ``None`` without a speed or an earlier purchase.
+    """Return the hop of a purchase; ``None`` without a speed, or if the last purchase with coordinates is not stored.
 
     Args:
         decision: of the purchase; its feature ``geo_speed_kmh`` is 0 for a place near the last one.
         purchases: of the customer, newest first.
     """
     speed = features_of(decision).get("geo_speed_kmh")
-    before = next((item for item in purchases if item.event_time_ms < decision.event_time_ms), None)
+    earlier = (item for item in purchases if item.event_time_ms < decision.event_time_ms and item.is_located)
+    before = next(earlier, None)
     if not speed or before is None:
         return None
-    hours = (decision.event_time_ms - before.event_time_ms) / 3_600_000
-    return Hop(
-        before.country or "unknown",
-        (decision.model_extra or {}).get("country") or "unknown",
-        hours * 60,
-        speed,
-        speed * hours + NEAR_KM,
-    )
+    elapsed_ms = decision.event_time_ms - before.event_time_ms
+    # The detector's own computation, the other way round.
+    distance_km = speed * max(elapsed_ms, MIN_TRAVEL_MS) / HOUR_MS + PLACE_UNCERTAINTY_KM
+    if distance_km > FARTHEST_KM:
+        return None  # the purchase before is another one, which is not stored
+    end = (decision.model_extra or {}).get("country")
+    return Hop(before.country, end, elapsed_ms / 60_000, speed, distance_km)

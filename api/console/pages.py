@@ -52,6 +52,18 @@ def moment(value: datetime | int | None) -> str:
     return f"{at:%Y-%m-%d %H:%M}"
 
 
+def duration(minutes: float) -> str:
+    """Return a duration for readers.
+
+    >>> duration(42.4), duration(150), duration(4_000)
+    ('42 minutes', '2.5 hours', '2.8 days')
+    """
+    for unit, length in (("days", 1_440), ("hours", 60)):
+        if minutes >= 2 * length:
+            return f"{minutes / length:,.1f} {unit}"
+    return f"{minutes:,.0f} minutes"
+
+
 def _asset(name: str) -> str:
     return f"/console/assets/{name}?v={VERSIONS[name]}"
 
@@ -65,7 +77,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(asset=_asset, Permission=Permission)
-    made.filters.update(money=money, moment=moment)
+    made.filters.update(duration=duration, money=money, moment=moment)
     return made
 
 

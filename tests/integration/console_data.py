@@ -22,17 +22,17 @@ DECISION: Final = """
         amount_minor, currency, merchant, category, country, score, rule_score, ml_score, alpha, threshold, is_alert,
         features, absent, reasons, model, model_version, variant, ruleset_version, config_revision, out_of_order_ms,
         source_topic, source_partition, source_offset)
-    VALUES (%(customer)s, %(id)s, 2, %(at)s, %(at)s, %(amount)s, 'EUR', %(merchant)s, 'groceries', 'DE', %(score)s,
-        %(score)s, %(score)s, 0.5, 0.4, %(is_alert)s, %(features)s, %(absent)s, %(reasons)s, 'ok', 'v1', 'champion',
-        '2', 0, 0, 't', 0, 0)
+    VALUES (%(customer)s, %(id)s, 2, %(at)s, %(at)s, %(amount)s, 'EUR', %(merchant)s, 'groceries', %(country)s,
+        %(score)s, %(score)s, %(score)s, 0.5, 0.4, %(is_alert)s, %(features)s, %(absent)s, %(reasons)s, 'ok', 'v1',
+        'champion', '2', 0, 0, 't', 0, 0)
 """
 ALERT: Final = """
     INSERT INTO raw.alerts (alert_id, schema_version, transaction_id, customer_id, event_time_ms, processing_time_ms,
         amount_minor, currency, merchant, category, country, score, rule_score, ml_score, threshold, reasons, features,
         contributions, model, model_version, variant, ruleset_version, config_revision)
-    VALUES ('a-' || %(id)s, 2, %(id)s, %(customer)s, %(at)s, %(at)s, %(amount)s, 'EUR', %(merchant)s, 'groceries', 'DE',
-        %(score)s, %(score)s, %(score)s, 0.4, %(reasons)s, %(features)s, %(contributions)s, 'ok', 'v1', 'champion', '2',
-        0)
+    VALUES ('a-' || %(id)s, 2, %(id)s, %(customer)s, %(at)s, %(at)s, %(amount)s, 'EUR', %(merchant)s, 'groceries',
+        %(country)s, %(score)s, %(score)s, %(score)s, 0.4, %(reasons)s, %(features)s, %(contributions)s, 'ok', 'v1',
+        'champion', '2', 0)
 """
 CASE: Final = """
     INSERT INTO cases.cases (customer_id, priority, due_at, alert_count, last_alert_at)
@@ -65,10 +65,19 @@ def console_database(server: Settings) -> Iterator[Settings]:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
-def add_customer(connection: psycopg.Connection[Any], customer: str, loss: float, merchant: str = "Corner Shop") -> int:
-    """Add a customer with thirty days of purchases and one alert in an open case; return the number of the case."""
+def add_customer(
+    connection: psycopg.Connection[Any],
+    customer: str,
+    loss: float,
+    merchant: str = "Corner Shop",
+    hop: tuple[str, float] | None = None,
+) -> int:
+    """Add a customer with thirty days of purchases and one alert in an open case; return the number of the case.
+
+    ``hop`` is the country of the alert, and the speed in km/h from Germany, where the purchases were made.
+    """
     purchase = {
-        "customer": customer, "merchant": merchant, "score": 0.05, "is_alert": False, "features": "{}",
+        "customer": customer, "merchant": merchant, "country": "DE", "score": 0.05, "is_alert": False, "features": "{}",
         "absent": "{}", "reasons": "[]",
     }  # fmt: skip
     for day in range(30):
@@ -81,6 +90,12 @@ def add_customer(connection: psycopg.Connection[Any], customer: str, loss: float
         "features": FEATURES, "absent": json.dumps({"geo_speed_kmh": "no_location"}), "reasons": REASONS,
         "contributions": json.dumps({"amount_ratio": 0.31, "velocity_count": 0.12, "time_deviation": -0.04}),
     }  # fmt: skip
+    if hop is not None:
+        alert |= {
+            "country": hop[0],
+            "features": json.dumps({**json.loads(FEATURES), "geo_speed_kmh": hop[1]}),
+            "absent": "{}",
+        }
     connection.execute(DECISION, alert)
     connection.execute(ALERT, alert)
     row = connection.execute(CASE, {"customer": customer, "loss": loss}).fetchone()

@@ -1,4 +1,4 @@
-"""The console in a real Chromium: a day's work by keyboard, and axe-core on every page."""
+"""The console in a real Chromium: the login at an OIDC server, a day's work by keyboard, and axe-core on every page."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
+from pydantic import SecretStr
 
 from api.console.accounts import add_account, create_token
 from api.console.roles import Role
+from api.identity.settings import OidcSettings
 from api.settings import ApiSettings
+from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Settings
 from tests.integration.api_server import serving
 from tests.integration.console_data import add_customer, console_database
+from tests.integration.oidc_server import oidc_server, put_person
 
 CHROMIUM: Final = shutil.which("chromium")
 AXE: Final = REPO_ROOT / ".tools" / "axe" / "package" / "axe.min.js"
@@ -38,7 +43,7 @@ def settings(database: Stack) -> Iterator[Settings]:
     with console_database(database.settings()) as own:
         with psycopg.connect(own.postgres_dsn) as rows:
             for number in range(12):
-                add_customer(rows, f"customer-{number:04}", 1_000.0 + number)
+                add_customer(rows, f"customer-{number:04}", 1_000.0 + number, hop=("JP", 450.0))
         add_account(own.postgres_dsn, "ada", [Role.SENIOR, Role.RULES_EDITOR], by="test")
         add_account(own.postgres_dsn, "bob", [Role.APPROVER], by="test")
         yield own
@@ -54,9 +59,20 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def login(settings: Settings) -> Iterator[str]:
+def provider() -> Iterator[str]:
+    with oidc_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def login(settings: Settings, provider: str) -> Iterator[str]:
     """Yield an address that logs in once; the API serves until the end of the module."""
-    with serving(settings, ApiSettings(secure_cookie=False)) as url:
+    (port,) = free_ports(1)
+    oidc = OidcSettings(
+        issuer=provider, client_id="console", client_secret=SecretStr("not used by the server"),
+        public_url=f"http://{HOST}:{port}", provider_name="Test Bank", roles={"desk": Role.ANALYST},
+    )  # fmt: skip
+    with serving(settings, ApiSettings(secure_cookie=False), oidc, port=port) as url:
         yield f"{url}/console/login?token={create_token(settings.postgres_dsn, 'ada', by='test')}"
 
 
@@ -98,6 +114,8 @@ def test_ten_cases_are_decided_by_keyboard_and_their_labels_are_in_the_outbox(se
         if number == 0:
             page.keyboard.press("e")
             expect(page.locator("#features")).to_have_attribute("open", "")
+            distance = page.get_by_role("img", name="Map: from Germany to Japan, about 9,050 km in 20.0 hours")
+            expect(distance).to_be_visible()
             _keep_screenshot(page)
         page.keyboard.press("fgu"[number % 3])
         page.keyboard.press("n")
@@ -116,6 +134,7 @@ def _keep_screenshot(page: Page) -> None:
         page.screenshot(
             path=Path(folder) / "console.png", clip={"x": 0, "y": 0, "width": 1280, "height": 1080}, full_page=True
         )
+        page.locator("section", has=page.locator("#hop")).screenshot(path=Path(folder) / "console-hop.png")
 
 
 def test_notes_are_added_without_leaving_the_page_and_the_keys_stay_out_of_texts(page: Page, login: str) -> None:
@@ -171,6 +190,40 @@ def test_a_rule_is_proposed_by_keyboard_and_approved_by_another_person(
         other.get_by_label("Reason of the decision").fill("seen on history")
         other.get_by_role("button", name="Approve").press("Enter")
         expect(other.locator("main")).to_contain_text("approved by me: seen on history")
+
+
+def test_a_person_logs_in_at_the_oidc_server_sees_the_page_that_was_asked_for_and_logs_out(
+    browser: Browser, provider: str, login: str
+) -> None:
+    """Chromium also checks that the content security policy lets the logout lead to the OIDC server."""
+    console, problems = login.partition("login")[0], list[str]()
+    put_person(provider, "00u1", preferred_username="grace", name="Grace H.", groups=["desk"])
+    with browser.new_context() as context:
+        context.route(lambda url: urlsplit(url).hostname != HOST, _refused)  # the server's pages load a style of a CDN
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(message.text) if console in str(message.location) else None)
+        page.goto(f"{console}cases/2")
+        page.get_by_role("link", name="Log in with Test Bank").press("Enter")
+        page.get_by_placeholder("sub").fill("00u1")
+        page.get_by_role("button", name="Authorize").press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Case 2")
+        assert {cookie["httpOnly"] for cookie in context.cookies(console)} == {True}
+        page.get_by_role("button", name="Log out Grace H.").press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("End Session")
+        page.get_by_role("button", name="End session").press("Enter")
+        expect(page.get_by_role("link", name="Log in with Test Bank")).to_be_visible()
+        page.goto(f"{console}cases/2")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Log in")
+        put_person(provider, "00u1", preferred_username="grace", name="Grace H.", groups=["other"])
+        page.get_by_role("link", name="Log in with Test Bank").press("Enter")
+        page.get_by_placeholder("sub").fill("00u1")
+        page.keyboard.press("Enter")
+        expect(page.locator("main")).to_contain_text("None of your groups")
+    assert [text for text in problems if "403" not in text] == []
+
+
+def _refused(route: Route, _: Request) -> None:
+    route.abort()
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core: run `tests/lab/bootstrap.sh browser`")

@@ -148,11 +148,14 @@ def test_templates_and_script_need_no_inline_code_and_no_other_server() -> None:
     assert b"eval(" not in own
 
 
-def test_the_copy_of_htmx_is_the_published_one() -> None:
-    (item,) = yaml.safe_load((REPO_ROOT / "api" / "console" / "assets" / "vendored.yaml").read_text())
-    assert hashlib.sha256(ASSETS[item["file"]]).hexdigest() == item["sha256"]
-    assert item["version"] in item["file"]
-    assert len(base64.b64decode(item["integrity"].removeprefix("sha512-"))) == 64
+def test_the_copies_of_other_projects_files_are_the_published_ones() -> None:
+    folder = REPO_ROOT / "api" / "console" / "assets"
+    items = yaml.safe_load((folder / "vendored.yaml").read_text())
+    assert {item["package"] for item in items} == {"htmx.org", "world-atlas"}
+    for item in items:
+        assert hashlib.sha256((folder / item["file"]).read_bytes()).hexdigest() == item["sha256"]
+        assert item["version"] in item["file"]
+        assert len(base64.b64decode(item["integrity"].removeprefix("sha512-"))) == 64
 
 
 def test_a_hop_is_computed_back_from_speed_and_time() -> None:
@@ -161,4 +164,13 @@ def test_a_hop_is_computed_back_from_speed_and_time() -> None:
     assert hop is not None
     assert (hop.start, hop.end, hop.minutes, hop.distance_km) == ("FR", "JP", 60.0, 9_750.0)
     assert hop_of(decision(features={"geo_speed_kmh": None}), before) is None
+    unlocated = [purchase(4, days=1 / 48, country="ES", is_located=False), *before]
+    assert hop_of(decision(country="JP", features={"geo_speed_kmh": 9_700.0}), unlocated) == hop
+    soon = hop_of(decision(features={"geo_speed_kmh": 12_000.0}), [purchase(1, days=1 / 1_440)])
+    assert soon is not None
+    assert (soon.end, soon.minutes, soon.distance_km) == (None, 1.0, 1_050.0), (
+        "the detector counts five minutes at least"
+    )
+    farther_than_possible = [purchase(1, days=30)]
+    assert hop_of(decision(features={"geo_speed_kmh": 900.0}), farther_than_possible) is None
     assert hop_of(decision(features={"geo_speed_kmh": 900.0}), []) is None
