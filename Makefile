@@ -17,6 +17,10 @@ SHELL_SCRIPTS := .ci/run $(shell find .github flink_jobs k8s ml sql tests docs -
 AT_ONCE := -n 3 --dist loadgroup
 # `make test` does not collect these, because their programs take long to build.
 CLUSTER_CHECKS := $(addprefix tests/lab/platform/,cluster_checks.py pod_checks.py upgrade_checks.py operator_checks.py)
+# The short forms of cluster-check and platform-check need no server, no tflint and no checkov. `make test` runs them too.
+CLUSTER_SHORT := $(addprefix tests/lab/platform/test_,manifests.py components.py first_sync.py settings_agree.py collector.py \
+	identity_component.py lake_component.py webhooks_component.py release.py)
+PLATFORM_SHORT := tests/lab/platform/test_terraform.py
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95
 ALL_COVERAGE := 80
@@ -31,7 +35,7 @@ IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
 .PHONY: help setup setup-marts setup-registry setup-monitoring setup-browser setup-platform setup-lab marts airflow airflow-down airflow-check registry-check up down status demo test test-compiled-core test-dags test-python security \
-	lint types check platform-check cluster-check images images-check ci upgrades bench faults soak picture clean
+	lint types check platform-check platform-check-short cluster-check cluster-check-short collector-check images images-check ci upgrades bench faults soak picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -139,7 +143,10 @@ bench: setup ## measure throughput, latency and memory, or compare two reports (
 
 platform-check: setup-platform ## check terraform/ with terraform, tflint and checkov (first build: about six minutes)
 	@tests/lab/bootstrap.sh terraform
-	@$(PYTHON) -m pytest -q --no-header tests/lab/platform/terraform_checks.py
+	@$(PYTHON) -m pytest -q --no-header $(PLATFORM_SHORT) tests/lab/platform/terraform_checks.py
+
+platform-check-short: setup-platform ## the part of platform-check that CI runs: terraform alone
+	@$(PYTHON) -m pytest -q --no-header $(PLATFORM_SHORT)
 
 images: ## build the images, with or without a container engine (IMAGES_FLAGS="--base IMAGE job")
 	@k8s/images/build.sh $(IMAGES_FLAGS)
@@ -150,6 +157,13 @@ images-check: setup ## as root, after `make images`: check the images' content a
 cluster-check: setup-platform ## check k8s/ with a real Kubernetes API server and Flink's operator (first build: 20 minutes)
 	@tests/lab/bootstrap.sh cluster
 	@$(PYTHON) -m pytest -q --no-header $(CLUSTER_CHECKS)
+
+cluster-check-short: setup-platform ## the part of cluster-check that CI runs: schemas, policies, order and quota, without a server
+	@$(PYTHON) -m pytest -q --no-header $(CLUSTER_SHORT)
+
+collector-check: setup-platform ## send logs and one trace of a real stack through OpenTelemetry's collector (first build: five minutes)
+	@tests/lab/bootstrap.sh collector
+	@$(PYTHON) -m pytest -q --no-header -s tests/lab/platform/collector_checks.py
 
 faults: setup ## break a real stack in every way of the fault matrix (FAULTS_FLAGS="--only broker-kill")
 	@$(PYTHON) -m tests.lab.faults $(FAULTS_FLAGS)

@@ -75,7 +75,7 @@ class Receiver:
         self.gate.wait(60)
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        if path == "/v1/logs":
+        if path == "/v1/logs" and self.status == 200:
             self.lines += lines_of(ExportLogsServiceRequest.FromString(body))
         elif self.status == 200:
             assert path == "/v1/traces"

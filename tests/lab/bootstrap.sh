@@ -2,9 +2,11 @@
 # Installs the tools that only tests, benchmarks and deployments need, into .tools. Run `make setup` first. Its parts:
 #   monitoring  Prometheus and promtool, which check alerts and dashboards
 #   browser     Chromium and axe-core, which try the console
-#   platform    kustomize, kubeconform and actionlint, which check k8s/ and the workflows (kustomize also deploys)
-#   terraform   tflint, checkov and a stand-in for the AWS provider, which check terraform/
+#   platform    kustomize, kubeconform and actionlint, which check k8s/ and the workflows (kustomize also deploys); with
+#               terraform on PATH also a stand-in for the AWS provider, which checks terraform/
+#   terraform   tflint and checkov, which check terraform/ further
 #   cluster     a Kubernetes API server and the validator of Flink's operator, which check k8s/
+#   collector   OpenTelemetry's collector, which runs the configuration of k8s/collector
 set -euo pipefail
 
 # shellcheck source=flink_jobs/local/bootstrap_library.sh
@@ -12,6 +14,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../flink_jobs/local/bootstrap_library.
 
 platform="$root/tests/lab/platform"
 
+readonly PARTS="monitoring, browser, platform, terraform, cluster, collector"
 readonly AXE=4.14.1
 readonly AXE_SHA256=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
 readonly GO_MINIMUM=1.24
@@ -32,7 +35,12 @@ readonly CONTROL_PLANE=(
 readonly OLDER_GUAVA=org.apache.flink:flink-shaded-guava:30.1.1-jre-16.1
 
 has_go() { command -v go >/dev/null && version_at_least "$(go env GOVERSION | tr -d go)" "$GO_MINIMUM"; }
-require_go() { has_go || die "Go $GO_MINIMUM or newer is needed to build $1: install it"; }
+require_go() { # require_go WHAT [VERSION]
+  local version=${2:-$GO_MINIMUM}
+  if ! has_go || ! version_at_least "$(go env GOVERSION | tr -d go)" "$version"; then
+    die "Go $version or newer is needed to build $1: install it"
+  fi
+}
 
 fetch_prometheus() { # Debian's package, unpacked and not installed: nothing starts, and no root is needed
   local folder="$tools/prometheus.new"
@@ -90,13 +98,14 @@ ensure_checker() { # ensure_checker NAME MODULE TEXT
 ensure_platform() {
   local module name
   if ! has_go; then
-    say "no Go $GO_MINIMUM or newer found: kustomize, kubeconform and actionlint are left out, and with them the tests of k8s/"
+    say "no Go $GO_MINIMUM or newer found: the tests of k8s/, terraform/ and the workflows are left out with their tools"
     return
   fi
   for module in "${CHECKERS[@]}"; do
     name=${module%@*} name=${name%/v5} name=${name##*/}
     ensure_checker "$name" "$module" "building $name (a minute the first time)"
   done
+  if command -v terraform >/dev/null; then ensure_stand_in; else say "no terraform on PATH: its tests are skipped"; fi
 }
 
 build_stand_in() { # terraform looks for providers in this folder if .tools/terraform.rc names it
@@ -108,12 +117,17 @@ build_stand_in() { # terraform looks for providers in this folder if .tools/terr
       "$tools/terraform" >"$tools/terraform.rc"
 }
 
+ensure_stand_in() {
+  local stand_in="$platform/standin"
+  step terraform "$tools/terraform.rc" "$(digest "$stand_in/main.go" "$stand_in/go.sum" "$stand_in/schema.json" "$root")" \
+    "building the stand-in for Terraform's provider (a minute the first time)" build_stand_in
+}
+
 ensure_terraform() {
-  local stand_in="$platform/standin" uv="$tools/uv/bin/uv" python="$root/.venv/bin/python"
+  local uv="$tools/uv/bin/uv" python="$root/.venv/bin/python"
   command -v terraform >/dev/null || die "terraform 1.11 or newer is needed to check terraform/: install it"
   require_go "the stand-in for Terraform's provider"
-  step terraform "$tools/terraform.rc" "$(digest "$stand_in/main.go" "$stand_in/go.sum" "$stand_in/schema.json" "$root")" \
-    "building the stand-in for Terraform's provider" build_stand_in
+  ensure_stand_in
   ensure_checker tflint "$TFLINT" "building tflint (five minutes the first time)"
   [[ -x "$python" ]] || die "checkov needs Python and uv: run \`make setup\` first"
   [[ -x "$uv" ]] || uv=uv
@@ -147,14 +161,26 @@ ensure_cluster() { # see tests/lab/platform/control_plane.py and operator_checks
     "fetching jars: flink-operator (about 100 MB)" fetch_validator
 }
 
+build_collector() { # its own builder runs `go mod tidy`, which also needs the modules of the parts' tests
+  mkdir -p "$tools/collector" && cd "$platform/otelcol" &&
+    GOFLAGS=-buildvcs=false nice go build -p 2 -trimpath -ldflags '-s -w' -o "$tools/collector/otelcol" .
+}
+
+ensure_collector() { # see tests/lab/platform/collector_checks.py
+  local source="$platform/otelcol"
+  require_go "OpenTelemetry's collector" 1.26
+  step collector "$tools/collector/otelcol" "$(digest "$source/main.go" "$source/go.mod" "$source/go.sum")" \
+    "building OpenTelemetry's collector (about five minutes the first time)" build_collector
+}
+
 main() {
   local part start=$SECONDS
-  (($#)) || die "name at least one part: monitoring, browser, platform, terraform, cluster"
+  (($#)) || die "name at least one part: $PARTS"
   begin
   for part in "$@"; do
     case $part in
-      monitoring | browser | platform | terraform | cluster) "ensure_$part" ;;
-      *) die "there is no part $part: monitoring, browser, platform, terraform, cluster" ;;
+      monitoring | browser | platform | terraform | cluster | collector) "ensure_$part" ;;
+      *) die "there is no part $part: $PARTS" ;;
     esac
   done
   say "lab tools ($*): ready in $((SECONDS - start)) s"

@@ -24,6 +24,7 @@ RULES = slos.plain_rules(
         slos.RULES_FILE.with_name("platform-alerts.yaml"),
         REPO_ROOT / "k8s/base/api/alerts.yaml",
         REPO_ROOT / "k8s/components/lake/alerts.yaml",
+        REPO_ROOT / "k8s/collector/alerts.yaml",
     ]
 )
 ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
@@ -31,9 +32,9 @@ ALERTS = {rule["alert"]: rule for rule in ALL_RULES if "alert" in rule}
 CASES = yaml.safe_load(Path(__file__).with_name("alerts.yaml").read_text())
 OF_THE_PLATFORM = {
     "argocd_app_info", "kafka_server_replicamanager_underreplicatedpartitions", "kubelet_volume_stats_available_bytes",
-    "kubelet_volume_stats_capacity_bytes", "up",
+    "kubelet_volume_stats_capacity_bytes", "otelcol_exporter_queue_capacity", "otelcol_exporter_queue_size", "up",
 }  # fmt: skip
-"""Metrics of Argo CD, Strimzi's reporter, the kubelet and Prometheus itself."""
+"""Metrics of Argo CD, Strimzi's reporter, the kubelet, OpenTelemetry's collector and Prometheus itself."""
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 # Parts of a PromQL expression that are removed, in two steps, until only the names of metrics are left.
 _LABELS = re.compile(r"""\{[^{}]*\}|\[[^][]*\]|"[^"]*"|\b(by|on|without|ignoring)\s*\([^()]*\)""")

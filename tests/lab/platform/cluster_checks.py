@@ -57,14 +57,28 @@ def test_applying_it_again_changes_nothing(applied: Applied) -> None:
         assert _declared(again.body) == _declared(before.body)
 
 
+def _accepted(cluster: Cluster, manifests: list[Manifest]) -> None:
+    """Check that the server takes each object without a warning and stores it as it was sent."""
+    for manifest in manifests:
+        response = cluster.api.apply(manifest)
+        assert not response.error, f"{name_of(manifest)}: {response.error}"
+        assert not response.warnings, f"{name_of(manifest)}: {response.warnings}"
+        assert list(_altered(manifest, cluster.api.get(manifest).body, name_of(manifest))) == []
+
+
 def test_the_server_accepts_the_argocd_applications(cluster: Cluster) -> None:
     manifests = build(K8S / "argocd")
     assert {item["kind"] for item in manifests} == {"Application", "AppProject"}
-    for manifest in manifests:
-        response = cluster.api.apply(manifest)
-        assert not response.error
-        assert not response.warnings
-        assert list(_altered(manifest, cluster.api.get(manifest).body, name_of(manifest))) == []
+    _accepted(cluster, manifests)
+
+
+def test_the_server_accepts_the_collector_and_its_pod(cluster: Cluster) -> None:
+    manifests = build(K8S / "collector")
+    _accepted(cluster, manifests)
+    (daemon,) = of_kind(manifests, "DaemonSet")
+    metadata = {"name": "any", "namespace": "observability"} | daemon["spec"]["template"]["metadata"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": daemon["spec"]["template"]["spec"]}
+    assert not cluster.api.create(pod, dry_run=True).error
 
 
 Plant = Callable[[Manifest], object]

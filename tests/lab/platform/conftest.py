@@ -10,7 +10,16 @@ import pytest
 
 from tests.lab.platform.applied import Applied, applied_to, cluster_in
 from tests.lab.platform.control_plane import Cluster
-from tests.lab.platform.k8s_manifests import BIN, K8S, OVERLAYS, Manifest, build, write_schemas
+from tests.lab.platform.k8s_manifests import (
+    BIN,
+    COMPONENTS,
+    K8S,
+    OVERLAYS,
+    Manifest,
+    build,
+    with_components,
+    write_schemas,
+)
 from tests.lab.platform.unpacked import IMAGES, Image, unpack
 
 if not (BIN / "kustomize").exists() and "CI" not in os.environ:
@@ -45,10 +54,20 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
 
 
-@pytest.fixture(scope="session", params=OVERLAYS)
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """Return the manifests of production with every optional component."""
+    return with_components(tmp_path_factory.mktemp("everything"), "prod", *COMPONENTS)
+
+
+@pytest.fixture(scope="session", params=[*OVERLAYS, "everything"])
 def applied(
-    request: pytest.FixtureRequest, cluster: Cluster, overlays: Mapping[str, list[Manifest]]
+    request: pytest.FixtureRequest,
+    cluster: Cluster,
+    overlays: Mapping[str, list[Manifest]],
+    everything: list[Manifest],
 ) -> Iterator[Applied]:
-    """Yield each overlay in turn, applied to the control plane."""
-    with applied_to(cluster, request.param, overlays[request.param]) as overlay:
+    """Yield each overlay in turn, and production with every optional component, applied to the control plane."""
+    manifests = dict(overlays) | {"everything": everything}
+    with applied_to(cluster, request.param, manifests[request.param]) as overlay:
         yield overlay

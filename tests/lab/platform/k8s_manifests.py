@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sysconfig
 from collections.abc import Iterable
@@ -48,13 +49,26 @@ def build(folder: Path) -> list[Manifest]:
     return [item for item in yaml.load_all(made.stdout, yaml.CSafeLoader) if item]
 
 
-def add_lake(overlay: Path) -> None:
-    """Add the optional component of the lake to a copy of an overlay, as docs/lake.md says."""
+COMPONENTS: Final = ("lake", "webhooks", "identity", "traces")
+"""Optional components, in the order in which they are listed before `platform`."""
+
+
+def add_component(overlay: Path, name: str) -> None:
+    """Add an optional component to a copy of an overlay, as docs/deploy.md says."""
     path, platform = overlay / "kustomization.yaml", "  - ../../components/platform\n"
     text = path.read_text()
-    if "components/lake" in text or platform not in text:
-        raise ValueError(f"{path} has the lake already, or no component `platform`")
-    path.write_text(text.replace(platform, f"  - ../../components/lake\n{platform}"))
+    if f"components/{name}\n" in text or platform not in text:
+        raise ValueError(f"{path} has the component {name} already, or no component `platform`")
+    path.write_text(text.replace(platform, f"  - ../../components/{name}\n{platform}"))
+
+
+def with_components(folder: Path, overlay: str, *names: str) -> list[Manifest]:
+    """Return the manifests of an overlay with optional components, built in the empty folder ``folder``."""
+    shutil.copytree(K8S, folder / "k8s")
+    place = folder / "k8s" / "overlays" / overlay
+    for name in names:
+        add_component(place, name)
+    return build(place)
 
 
 def strict(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON schema

@@ -167,8 +167,32 @@ def keeps_state(manifests: list[Manifest]) -> Complaints:
             yield f"{name_of(item)}: allowNonRestoredState drops state that no operator restores"
 
 
+def canonical(manifests: list[Manifest]) -> Complaints:
+    """Amounts are written as the API server stores them; otherwise Argo CD would correct them forever."""
+    for item in manifests:
+        for at, amount in _amounts(item):
+            unit = amount.lstrip("0123456789")
+            number, larger = amount.removesuffix(unit), {"m": 1000, "Mi": 1024}.get(unit)
+            if larger and number.isdigit() and int(number) % larger == 0:
+                yield f"{name_of(item)}: the server stores {at} {amount} in a larger unit"
+
+
+def _amounts(part: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any part of a manifest
+    """Yield name and value of every amount of CPU and memory."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if isinstance(value, str) and key.rpartition(".")[2] in {"cpu", "memory"}:
+                yield key, value
+            else:
+                yield from _amounts(value)
+    elif isinstance(part, list):
+        for item in part:
+            yield from _amounts(item)
+
+
 POLICIES: Final[tuple[Callable[[list[Manifest]], Complaints], ...]] = (
     restricted, bounded, probed, pinned, no_secrets, disruption, fenced, accounts, mounted, keeps_state,
+    canonical,
 )  # fmt: skip
 
 

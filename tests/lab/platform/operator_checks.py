@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
 from flink_jobs.flink.jobs import JOBS, OPTIONAL_JOBS
-from tests.lab.platform.k8s_manifests import K8S, OVERLAYS, REPO, Manifest, add_lake, build, of_kind
+from tests.lab.platform.k8s_manifests import COMPONENTS, OVERLAYS, REPO, Manifest, of_kind, with_components
 
 JARS = REPO / ".tools" / "jars" / "flink-operator"
 REPLACED_VERSIONS = {"v2_2": "v1_20"}
@@ -51,9 +50,7 @@ def validate() -> Iterator[Validate]:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_operator_accepts_every_job(validate: Validate, overlay: str, tmp_path: Path) -> None:
-    shutil.copytree(K8S, tmp_path / "k8s")
-    add_lake(tmp_path / "k8s" / "overlays" / overlay)
-    deployments = of_kind(build(tmp_path / "k8s" / "overlays" / overlay), "FlinkDeployment")
+    deployments = of_kind(with_components(tmp_path, overlay, *COMPONENTS), "FlinkDeployment")
     assert {item["spec"]["flinkVersion"] for item in deployments} == set(REPLACED_VERSIONS)
     found = {item["metadata"]["name"]: validate(item) for item in deployments}
     assert found == {f"streamflow-{job}": "" for job in (*JOBS, *OPTIONAL_JOBS)}

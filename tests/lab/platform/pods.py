@@ -19,7 +19,7 @@ def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
 
 def _pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
     for item in manifests:
-        if item["kind"] in {"Deployment", "StatefulSet", "Job"}:
+        if item["kind"] in {"DaemonSet", "Deployment", "StatefulSet", "Job"}:
             yield name_of(item), item["spec"]["template"]
         elif item["kind"] == "CronJob":
             yield name_of(item), item["spec"]["jobTemplate"]["spec"]["template"]

@@ -28,9 +28,8 @@ class Canary {
 """
 
 
-def test_flinks_log_lines_have_the_schema_and_no_card_numbers(
-    overlays: Mapping[str, list[Manifest]], tmp_path: Path
-) -> None:
+def flink_lines(overlays: Mapping[str, list[Manifest]], tmp_path: Path) -> str:
+    """Return what the program logs with the configuration of the manifests."""
     configurations = {item["spec"]["logConfiguration"][FILE] for item in of_kind(overlays["prod"], "FlinkDeployment")}
     (text,) = configurations
     (tmp_path / FILE).write_text(text)
@@ -38,13 +37,20 @@ def test_flinks_log_lines_have_the_schema_and_no_card_numbers(
     options = ["-cp", f"{checkout.FLINK_HOME / 'lib'}/*", f"-Dlog4j2.configurationFile={tmp_path / FILE}"]
     done = subprocess.run(["java", *options, "Canary.java"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return done.stdout
+
+
+def test_flinks_log_lines_have_the_schema_and_no_card_numbers(
+    overlays: Mapping[str, list[Manifest]], tmp_path: Path
+) -> None:
+    written = flink_lines(overlays, tmp_path)
+    lines = [json.loads(line) for line in written.splitlines()]
     assert [line["level"] for line in lines] == ["info", "warn", "error"]
     for line in lines:
         assert {"timestamp", "level", "component", "logger", "event"} <= line.keys()
         assert line["timestamp"].endswith("Z")
-    assert CARD not in done.stdout.replace(" ", "").replace("-", "")
-    assert "canary-password" not in done.stdout
+    assert CARD not in written.replace(" ", "").replace("-", "")
+    assert "canary-password" not in written
     assert lines[0]["event"] == "checkpoint 5 of job 00000000000000000000000000000000 at 1700000000000"
     assert lines[1]["event"] == "card [card number], [card number], [card number]"
     assert lines[2]["error"]["type"] == "java.lang.IllegalStateException"

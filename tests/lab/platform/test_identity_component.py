@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from api.settings import load_api_settings
 from flink_jobs.settings import SECRETS_DIR
 from tests.lab.platform.argo_waves import stuck
-from tests.lab.platform.k8s_manifests import K8S, Manifest, build, kubeconform, of_kind
+from tests.lab.platform.k8s_manifests import Manifest, kubeconform, of_kind, with_components
 from tests.lab.platform.manifest_policies import complaints
 from tests.lab.platform.pods import matches, pods
 
@@ -19,11 +18,7 @@ API = "Deployment/streamflow-api"
 
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
-    folder = tmp_path_factory.mktemp("identity")
-    shutil.copytree(K8S, folder / "k8s")
-    path, platform = folder / "k8s/overlays/prod/kustomization.yaml", "  - ../../components/platform\n"
-    path.write_text(path.read_text().replace(platform, f"  - ../../components/identity\n{platform}"))
-    return build(path.parent)
+    return with_components(tmp_path_factory.mktemp("identity"), "prod", "identity")
 
 
 def test_the_manifests_are_valid_and_in_order(manifests: list[Manifest], schemas: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from flink_jobs.contracts.uids import MAX_PARALLELISM
 from flink_jobs.flink.jobs import OPTIONAL_JOBS
 from flink_jobs.settings import ENV_PREFIX, Settings
 from tests.lab.platform.argo_waves import stuck
-from tests.lab.platform.k8s_manifests import K8S, REPO, Manifest, add_lake, build, kubeconform, of_kind
+from tests.lab.platform.k8s_manifests import K8S, REPO, Manifest, kubeconform, of_kind, with_components
 from tests.lab.platform.manifest_policies import complaints
 from tests.lab.platform.pods import pods
 
@@ -24,10 +23,7 @@ POD = "FlinkDeployment/streamflow-lake/taskmanager"
 @pytest.fixture(scope="module")
 def manifests(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
     """Return production with the component, which no overlay has by default."""
-    folder = tmp_path_factory.mktemp("lake") / "k8s"
-    shutil.copytree(K8S, folder)
-    add_lake(folder / "overlays" / "prod")
-    return build(folder / "overlays" / "prod")
+    return with_components(tmp_path_factory.mktemp("lake"), "prod", "lake")
 
 
 def _spec(manifests: list[Manifest]) -> dict[str, Any]:

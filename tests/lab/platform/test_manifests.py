@@ -172,6 +172,9 @@ UNWISE: dict[str, tuple[Plant, str]] = {
     "state that may be dropped": (
         lambda m: _detect(m)["job"].update(allowNonRestoredState=True), "allowNonRestoredState drops state",
     ),
+    "an amount in a unit that the server replaces": (
+        lambda m: _watch(m)["containers"][0]["resources"]["requests"].update(cpu="2000m"), "in a larger unit",
+    ),
     "settings that do not exist": (
         lambda m: _watch(m)["containers"][0]["envFrom"][0]["configMapRef"].update(name="gone"),
         "reads a ConfigMap that does not exist",
@@ -223,7 +226,7 @@ def _amount(text: object) -> float:
     return float(digits) * SIZES[str(text).removeprefix(digits)]
 
 
-def _overspent(manifests: list[Manifest]) -> dict[str, float]:
+def overspent(manifests: list[Manifest]) -> dict[str, float]:
     """Return the amounts of the quota that all pods exceed when every autoscaler is at its upper limit."""
     defaults = of_kind(manifests, "LimitRange")[0]["spec"]["limits"][0]
     counts, used = largest_counts(manifests), dict[str, float]()
@@ -243,10 +246,10 @@ def _overspent(manifests: list[Manifest]) -> dict[str, float]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_all_pods_fit_the_quota_with_every_autoscaler_at_its_limit(overlays: Overlays, overlay: str) -> None:
     """`make cluster-check` has the same question to the controller of the quota."""
-    assert _overspent(overlays[overlay]) == {}
+    assert overspent(overlays[overlay]) == {}
 
 
 def test_a_quota_that_is_too_small_is_found(overlays: Overlays) -> None:
     manifests = copy.deepcopy(overlays["prod"])
     _find(manifests, "HorizontalPodAutoscaler", "streamflow-api")["spec"]["maxReplicas"] = 200
-    assert set(_overspent(manifests)) == {"requests.cpu", "limits.memory"}
+    assert set(overspent(manifests)) == {"requests.cpu", "limits.memory"}

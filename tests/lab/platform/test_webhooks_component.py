@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from api.cases.webhooks import secret_of
 from flink_jobs.settings import SECRETS_DIR
 from tests.lab.platform.argo_waves import stuck
-from tests.lab.platform.k8s_manifests import K8S, OVERLAYS, Manifest, build, kubeconform, of_kind
+from tests.lab.platform.k8s_manifests import OVERLAYS, Manifest, kubeconform, of_kind, with_components
 from tests.lab.platform.manifest_policies import complaints
 from tests.lab.platform.pods import matches, pods
 
@@ -47,10 +46,7 @@ def test_only_the_worker_reaches_receivers_of_webhooks(overlays: Mapping[str, li
 def test_the_component_creates_the_secret_that_the_worker_mounts(
     schemas: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(K8S, tmp_path / "k8s")
-    path, platform = tmp_path / "k8s/overlays/prod/kustomization.yaml", "  - ../../components/platform\n"
-    path.write_text(path.read_text().replace(platform, f"  - ../../components/webhooks\n{platform}"))
-    manifests = build(path.parent)
+    manifests = with_components(tmp_path, "prod", "webhooks")
     assert kubeconform(manifests, schemas) == complaints(manifests) == stuck(manifests) == []
     made = next(item for item in of_kind(manifests, "ExternalSecret") if item["metadata"]["name"] == "webhook-secrets")
     (source,) = made["spec"]["dataFrom"]

@@ -19,7 +19,7 @@ from flink_jobs.flink.jobs import JOBS, OPTIONAL_JOBS
 from flink_jobs.waiting import wait_for
 from tests.lab.platform.applied import NAMESPACE, Applied
 from tests.lab.platform.control_plane import PROGRAMS
-from tests.lab.platform.k8s_manifests import BIN, K8S, REPO, Manifest, add_lake, build, of_kind, tool
+from tests.lab.platform.k8s_manifests import BIN, K8S, REPO, Manifest, add_component, build, of_kind, tool
 
 LIMIT_S = 120.0
 GROUP = "streamflow-deploy"
@@ -36,7 +36,7 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / ".tools").mkdir()
     (tmp_path / ".tools" / "bin").symlink_to(BIN)
     overlay = tmp_path / "k8s" / "overlays" / "staging"
-    add_lake(overlay)
+    add_component(overlay, "lake")
     images = [f"streamflow/{name}=example.org/{name}@sha256:{'a' * 64}" for name in ("job", "tools")]
     subprocess.run([tool("kustomize"), "edit", "set", "image", *images], cwd=overlay, check=True)
     return tmp_path
