@@ -1,5 +1,7 @@
 """The catalogue: name, kind, unit, labels and meaning of every metric of the product.
 
+``warehouse_metrics.py`` has the metrics of the warehouse.
+
 Code creates only metrics of this catalogue. Dashboards and alerts name only metrics of this catalogue and the metrics
 of Flink in ``tests/monitoring/flink_metrics.py``. Flink's reporter adds the prefix
 ``flink_taskmanager_job_task_operator_`` to operator metrics.
@@ -196,49 +198,6 @@ MODEL_WATCH_METRICS: Final = (
     DRIFT_VERDICT, WATCHED_VERSION, LAST_CHECK,
 )  # fmt: skip
 """Metrics of ``streamflow drift --serve``."""
-
-
-WAREHOUSE_PREFIX: Final = "streamflow_warehouse_"
-WAREHOUSE_UP: Final = _gauge(
-    "up", "0 or 1", "1 if the database answered this scrape; if 0, no other warehouse metric is reported"
-)
-TABLE_ROWS: Final = _gauge(
-    "table_rows", "rows", "rows of a table in raw or gold, as estimated by the database", "table"
-)
-TABLE_LOADED: Final = _gauge("table_loaded_time_seconds", "seconds", "load time of the newest row, Unix time", "table")
-QUALITY_ERRORS: Final = _gauge(
-    "quality_errors", "rows", "violations of a check that keeps a day out of gold, on the last day checked", "check"
-)
-QUALITY_WARNINGS: Final = _gauge(
-    "quality_warnings", "rows", "violations of a check that only warns, on the last day checked", "check"
-)
-QUALITY_CHECKED: Final = _gauge("quality_checked_time_seconds", "seconds", "last run of a check, Unix time", "check")
-DBT_NODES: Final = _gauge(
-    "dbt_nodes", "nodes", "dbt models, seeds, snapshots and tests by the status of their last run", "status"
-)
-DBT_FINISHED: Final = _gauge("dbt_finished_time_seconds", "seconds", "end of the last dbt run, Unix time")
-INCIDENTS: Final = _counter(
-    "incidents", "incidents", "Airflow incidents: failed tasks, failed attempts and missed deadlines", "kind"
-)
-BACKUP_VERIFIED: Final = _gauge(
-    "backup_time_seconds", "seconds", "time of the newest backup that was verified by a restore, Unix time"
-)
-KAFKA_WAITING: Final = _gauge(
-    "kafka_waiting_records", "records", "consumer lag: committed records that the consuming job has not read", "topic"
-)
-KAFKA_MISSING: Final = _gauge(
-    "kafka_missing_records", "records", "records that the detector has read and that have no row in raw", "topic"
-)
-KAFKA_OBSERVED: Final = _gauge(
-    "kafka_observed_time_seconds", "seconds", "last comparison of Kafka with raw, Unix time", "topic"
-)
-
-WAREHOUSE_METRICS: Final = (
-    WAREHOUSE_UP, TABLE_ROWS, TABLE_LOADED, QUALITY_ERRORS, QUALITY_WARNINGS, QUALITY_CHECKED, DBT_NODES, DBT_FINISHED,
-    INCIDENTS, BACKUP_VERIFIED, KAFKA_WAITING, KAFKA_MISSING, KAFKA_OBSERVED,
-)  # fmt: skip
-"""Metrics of ``streamflow marts-exporter``. A value that is not recorded yet is not reported."""
-
 
 API_PREFIX: Final = "streamflow_api_"
 API_REQUESTS: Final = _counter("requests", "requests", "HTTP requests by status code", "status")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import urllib.request
+from contextlib import closing
 from datetime import UTC, date, datetime
 
 import psycopg
@@ -15,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flink_jobs.local.ports import free_ports
 from flink_jobs.local.stack import Stack
-from flink_jobs.metrics import catalogue
+from flink_jobs.metrics.catalogue import MetricKind
+from flink_jobs.metrics.warehouse_metrics import WAREHOUSE_METRICS, WAREHOUSE_PREFIX
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.exporter import registry
@@ -23,14 +25,14 @@ from flink_jobs.warehouse.run_log import Incident, check_day, record_dbt_results
 from tests.integration.decided_cards import DecidedCards, archive, decide
 
 pytestmark = pytest.mark.stack
-PREFIX = catalogue.WAREHOUSE_PREFIX
+PREFIX = WAREHOUSE_PREFIX
 Samples = dict[tuple[str, str | None], float]
 
 
 def samples(text: str) -> Samples:
     """Return the samples by metric name and the value of the one label."""
     families = list(text_string_to_metric_families(text))
-    assert {family.name for family in families} <= {PREFIX + metric.name for metric in catalogue.WAREHOUSE_METRICS}
+    assert {family.name for family in families} <= {PREFIX + metric.name for metric in WAREHOUSE_METRICS}
     return {
         (sample.name.removeprefix(PREFIX), next(iter(sample.labels.values()), None)): sample.value
         for family in families
@@ -91,9 +93,9 @@ def test_every_metric_is_scraped_and_equals_the_tables(database: Stack) -> None:
             exporter.terminate()
             with psycopg.connect(dsn, autocommit=True) as connection:
                 connection.execute("DROP TABLE gold.fct_shown")
-    counter = {metric.name for metric in catalogue.WAREHOUSE_METRICS if metric.kind is catalogue.MetricKind.COUNTER}
+    counter = {metric.name for metric in WAREHOUSE_METRICS if metric.kind is MetricKind.COUNTER}
     shown = {name.removesuffix("_total") if name.removesuffix("_total") in counter else name for name, _ in found}
-    assert shown == {metric.name for metric in catalogue.WAREHOUSE_METRICS}
+    assert shown == {metric.name for metric in WAREHOUSE_METRICS}
     rows = {label: value for (name, label), value in found.items() if name == "table_rows"}
     assert rows["raw.decisions"] >= len(cards.decisions)
     assert "partitions.decisions_default" not in rows
@@ -116,3 +118,37 @@ def test_an_unreachable_database_is_reported_and_other_metrics_are_absent() -> N
     (port,) = free_ports(1)
     text = generate_latest(registry(f"host=127.0.0.1 port={port} dbname=none user=none")).decode()
     assert samples(text) == {("up", None): 0.0}
+
+
+def measured(dsn: str) -> Samples:
+    return samples(generate_latest(registry(dsn)).decode())
+
+
+def test_a_query_of_another_role_and_a_wait_for_a_lock_are_measured(database: Stack) -> None:
+    settings = database.settings()
+    dsn, other = settings.postgres_dsn_as("transformer"), settings.postgres_dsn_as("writer")
+
+    def both() -> Samples | None:
+        found = measured(dsn)
+        return found if min(found["longest_query_seconds", None], found["lock_wait_seconds", None]) > 0.5 else None
+
+    # The connections are closed without a commit, which a running query would refuse.
+    with closing(psycopg.connect(other)) as waiting, closing(psycopg.connect(other)) as holder:
+        holder.execute("SELECT pg_advisory_lock(19)")
+        waiting.pgconn.send_query(b"SELECT pg_advisory_lock(19)")
+        found = wait_for(both, limit_s=60, what="a query and a lock of more than half a second")
+        assert 2 <= found["connections", None] < found["connection_limit", None]
+        assert (found["replication_kept_bytes", None], found["replication_lag_seconds", None]) == (0, 0)
+        assert found["database_bytes", None] > 1_000_000
+
+
+def test_without_the_right_to_see_other_roles_their_metrics_are_missing(database: Stack) -> None:
+    settings = database.settings()
+    with psycopg.connect(settings.postgres_dsn, autocommit=True) as owner:
+        owner.execute("REVOKE pg_read_all_stats FROM streamflow_transformer")
+        try:
+            found = measured(settings.postgres_dsn_as("transformer"))
+        finally:
+            owner.execute("GRANT pg_read_all_stats TO streamflow_transformer")
+    assert ("up", None) in found
+    assert not {("longest_query_seconds", None), ("replication_lag_seconds", None)} & found.keys()

@@ -21,8 +21,8 @@ from api.measures import ApiMetrics
 from flink_jobs.local import ports
 from flink_jobs.local.ports import HOST
 from flink_jobs.local.stack import Stack
-from flink_jobs.metrics import catalogue, dashboards, slos
-from flink_jobs.metrics.catalogue import MODEL_WATCH_PREFIX, WAREHOUSE_PREFIX, MetricKind
+from flink_jobs.metrics import catalogue, dashboards, slos, warehouse_metrics
+from flink_jobs.metrics.catalogue import MODEL_WATCH_PREFIX, MetricKind
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.waiting import wait_for
 from tests.integration import jobs
@@ -63,7 +63,7 @@ def serve_other_exporters() -> int:
     api.count(catalogue.API_REQUESTS, "200")
     registry = api.registry
     served = [(MODEL_WATCH_PREFIX, metric) for metric in catalogue.MODEL_WATCH_METRICS]
-    served += [(WAREHOUSE_PREFIX, metric) for metric in catalogue.WAREHOUSE_METRICS]
+    served += [(warehouse_metrics.WAREHOUSE_PREFIX, metric) for metric in warehouse_metrics.WAREHOUSE_METRICS]
     for prefix, metric in served:
         labels = [metric.label] if metric.label else []
         kind = Counter if metric.kind is MetricKind.COUNTER else Gauge

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flink_jobs.metrics import catalogue, dashboards, slos
+from flink_jobs.metrics import catalogue, dashboards, slos, warehouse_metrics
 from flink_jobs.metrics.catalogue import FLINK_OPERATOR_PREFIX, Metric, MetricKind, prometheus_name
 from flink_jobs.settings import REPO_ROOT
 from tests.monitoring.flink_metrics import FLINK_METRICS
@@ -52,7 +52,7 @@ def known() -> set[str]:
     served: list[tuple[str, tuple[Metric, ...]]] = [
         (catalogue.TRAFFIC_PREFIX, catalogue.TRAFFIC_METRICS),
         (catalogue.MODEL_WATCH_PREFIX, catalogue.MODEL_WATCH_METRICS),
-        (catalogue.WAREHOUSE_PREFIX, catalogue.WAREHOUSE_METRICS),
+        (warehouse_metrics.WAREHOUSE_PREFIX, warehouse_metrics.WAREHOUSE_METRICS),
         (catalogue.API_PREFIX, catalogue.API_METRICS),
     ]
     ending = {MetricKind.COUNTER: "_total", MetricKind.GAUGE: "", MetricKind.HISTOGRAM: "_bucket"}
