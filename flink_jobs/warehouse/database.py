@@ -30,6 +30,8 @@ _OUTSIDE_OF_A_DUMP: Final = (
     "ALTER ROLE streamflow_analyst SET statement_timeout = '5min'",
     "ALTER ROLE streamflow_backup CREATEDB",
     "GRANT pg_read_all_data TO streamflow_backup",
+    # The exporter shows the longest query of all roles.
+    "GRANT pg_read_all_stats TO streamflow_transformer",
 )
 
 

@@ -53,6 +53,7 @@ def test_an_empty_database_is_migrated_once(cloud: Settings) -> None:
             connection.execute("CREATE TABLE gold.mine ()")
     with psycopg.connect(cloud.postgres_dsn_as("transformer")) as connection:
         connection.execute("CREATE TABLE gold.ours ()")
+        assert connection.execute("SELECT pg_has_role('pg_read_all_stats', 'USAGE')").fetchone() == (True,)
 
 
 def test_airflow_gets_its_database_and_no_other_permission(
