@@ -182,13 +182,17 @@ class Decider:
         return _answer(transaction, request.request_id, stored.action, stored.reasons, stored)
 
     def _of_job(self, reply: ReplyDocument, transaction: Transaction, request_id: str) -> Answer:
-        score, is_alert = reply["score"] or 0.0, bool(reply["is_alert"])
+        score, is_alert, probability = reply["score"] or 0.0, bool(reply["is_alert"]), reply.get("fraud_probability")
+        action = policy.action_of(
+            score, is_alert=is_alert, settings=self._settings, codes=reply["reasons"], probability=probability
+        )
         return Answer.model_validate(
             {
                 **reply,
                 "transaction_id": transaction.transaction_id,
                 "customer_id": transaction.customer_id,
-                "action": policy.action_of(score, is_alert=is_alert, settings=self._settings, codes=reply["reasons"]),
+                "action": action,
+                "fraud_probability": probability,
                 "decided_by": "job",
                 "reasons": [Reason(code=code, text=policy.in_words(code)) for code in reply["reasons"]],
                 "request_id": request_id,
@@ -231,6 +235,7 @@ def _answer(
         score=decision.score if decision else None,
         threshold=decision.threshold if decision else None,
         is_alert=decision.is_alert if decision else None,
+        fraud_probability=decision.fraud_probability if decision else None,
         reasons=list(reasons),
         model="ok" if decision and decision.model_version else "degraded" if decision else None,
         model_version=decision.model_version if decision else None,

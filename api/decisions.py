@@ -15,7 +15,8 @@ MOST_HISTORY: Final = 200
 _COLUMNS: Final = """
     d.transaction_id, d.customer_id, d.event_time_ms, d.processing_time_ms, d.amount_minor, d.currency, d.merchant,
     d.category, d.channel, d.country, d.score, d.rule_score, d.ml_score, d.threshold, d.is_alert, d.features, d.absent,
-    d.reasons, d.model, d.model_version, d.variant, d.ruleset_version, d.config_revision, d.out_of_order_ms
+    d.reasons, d.model, d.model_version, d.variant, d.ruleset_version, d.config_revision, d.out_of_order_ms,
+    d.fraud_probability, d.expected_loss_minor
 """
 _ONE: Final = f"""
     SELECT {_COLUMNS}, a.contributions FROM raw.decisions d
@@ -108,7 +109,13 @@ class Decisions:
 
     def _decision(self, row: Mapping[str, Any]) -> Decision:
         codes = {reason["code"] for reason in row["reasons"]}
-        action = action_of(row["score"], is_alert=row["is_alert"], settings=self._settings, codes=codes)
+        action = action_of(
+            row["score"],
+            is_alert=row["is_alert"],
+            settings=self._settings,
+            codes=codes,
+            probability=row.get("fraud_probability"),
+        )
         return Decision.model_validate({**row, "action": action, "reasons": reasons_of(row["reasons"])})
 
 

@@ -29,6 +29,9 @@ class Answer(BaseModel):
     score: float | None = Field(description="0 to 1; null for a fallback")
     threshold: float | None = Field(description="alert threshold of the job; null for a fallback")
     is_alert: bool | None
+    fraud_probability: float | None = Field(
+        default=None, description="probability of fraud, of a model with a calibration; null without one"
+    )
     reasons: list[Reason]
     model: Literal["ok", "degraded"] | None
     model_version: str | None
@@ -52,6 +55,12 @@ class Decision(BaseModel):
     score: float
     threshold: float
     is_alert: bool
+    fraud_probability: float | None = Field(
+        default=None, description="probability of fraud, of a model with a calibration; null without one"
+    )
+    expected_loss_minor: int | None = Field(
+        default=None, description="amount times probability, minor units of the currency; null without a probability"
+    )
     action: Action
     reasons: list[Reason]
     contributions: dict[str, float] | None = Field(description="share of each feature in the model score, for alerts")
@@ -95,7 +104,7 @@ class ScoreAnswer(BaseModel):
     """A score without effect."""
 
     action: Action
-    decision: dict[str, Any] = Field(description="contract `decisions` v2; its source is not a real record")
+    decision: dict[str, Any] = Field(description="contract `decisions`; its source is not a real record")
     reasons: list[Reason]
     contributions: dict[str, float] | None
     history_transactions: int = Field(description="transactions of the history that were used")

@@ -51,20 +51,35 @@ def in_words(code: str) -> str:
     return WORDS.get(code, code)
 
 
-def action_of(score: float, *, is_alert: bool, settings: ApiSettings, codes: Container[str] = frozenset()) -> Action:
+def action_of(
+    score: float,
+    *,
+    is_alert: bool,
+    settings: ApiSettings,
+    codes: Container[str] = frozenset(),
+    probability: float | None = None,
+) -> Action:
     """Return the action for a score; an alert is reviewed at least, whatever the thresholds of the API.
 
     An action on the account goes before the score: a block declines, an allow approves, a watch reviews at least.
+
+    Args:
+        score: the blended score.
+        is_alert: whether the score reached the alert threshold.
+        settings: the policy.
+        codes: reason codes of the decision.
+        probability: the decision's probability of fraud; ``None`` without one: the score is compared.
     """
+    value = score if probability is None or settings.thresholds_on == "score" else probability
     if ReasonCode.ACCOUNT_BLOCKED in codes:
         return Action.DECLINE
     if ReasonCode.ACCOUNT_ALLOWED in codes:
         return Action.APPROVE
-    if score >= settings.decline_from:
+    if value >= settings.decline_from:
         return Action.DECLINE
     if ReasonCode.ACCOUNT_WATCHED in codes:
         return Action.REVIEW
-    return Action.REVIEW if is_alert or score >= settings.review_from else Action.APPROVE
+    return Action.REVIEW if is_alert or value >= settings.review_from else Action.APPROVE
 
 
 def fallback(

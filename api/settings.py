@@ -50,8 +50,13 @@ class ApiSettings(BaseSettings):
         default=None, ge=0, description="partition of the replies topic that this replica reads; default: a random one"
     )
     answer_days: int = Field(default=7, ge=1, description="first answers are kept for this time")
-    review_from: float = Field(default=0.4, ge=0, le=1, description="score from which the action is `review`")
-    decline_from: float = Field(default=0.75, ge=0, le=1, description="score from which the action is `decline`")
+    thresholds_on: Literal["score", "probability"] = Field(
+        default="score",
+        description="what the next two settings are compared with: the score, or the probability of fraud (the score "
+        "where a decision has no probability)",
+    )
+    review_from: float = Field(default=0.4, ge=0, le=1, description="value from which the action is `review`")
+    decline_from: float = Field(default=0.75, ge=0, le=1, description="value from which the action is `decline`")
     fallback_approve_below: float | None = Field(
         default=None,
         ge=0,

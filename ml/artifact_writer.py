@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def write_artifact(model_dir: Path, manifest: ModelManifest, arrays: ModelArrays) -> Path:
     """Write one version to a temporary folder, read it back as the stream does, and then give it its name.
 
-    A version never changes. Writing the same arrays and blend again is no error and keeps the first artifact.
+    A version never changes. The same content again is no error and keeps the first artifact.
 
     Returns:
         ``<model_dir>/<version>``.
@@ -86,7 +86,10 @@ def _existing(target: Path, manifest: ModelManifest, arrays: ModelArrays) -> Pat
     except ModelError as error:
         what = f"{target} exists and is not a readable model ({error.detail})"
         raise UserError(what, "remove it or choose another --version") from error
-    if published.digest() != arrays.digest() or description.blend != manifest.blend:
+    if published.digest() != arrays.digest() or (description.blend, description.calibration) != (
+        manifest.blend,
+        manifest.calibration,
+    ):
         what = f"{target} holds another model, and a version never changes"
         raise UserError(what, "choose another --version")
     return target

@@ -8,7 +8,7 @@ change the work of the analysts; with an alert budget, it gives the budget.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from sklearn.metrics import average_precision_score
@@ -42,18 +42,26 @@ MIN_FRAUDS: Final = 30
 """Smallest number of labelled frauds in the validation rows: with fewer, average precision depends on single rows."""
 MIN_ALERTS: Final = 10
 """Smallest number of alerts of the default blend on the validation rows: with fewer, no threshold gives as many."""
-_LIST: Final = next(place for place, rule in enumerate(RULES) if rule.id == "blacklist")
+LIST_RULE: Final = next(place for place, rule in enumerate(RULES) if rule.id == "blacklist")
+"""Column of the lists in ``Dataset.rule_hits``."""
 
 
-def choose_blend(early: Dataset, parameters: TrainingParameters) -> ChosenBlend | None:
-    """Return the blend for a model that is trained on ``early``.
+class Validated(NamedTuple):
+    """Validation rows, and the scores of a model that was trained on the rows before them."""
+
+    rows: Dataset
+    scores: NDArray[np.float64]
+
+
+def validate(early: Dataset, parameters: TrainingParameters) -> Validated | None:
+    """Return the validation rows for a model that is trained on ``early``.
 
     Args:
         early: the training part, with the labels known at its end.
         parameters: parameters of the training.
 
     Returns:
-        The blend, or ``None`` if too few labels are known to choose one: the configured blend then applies.
+        The rows and their scores, or ``None`` if too few labels are known to choose anything.
     """
     fit, check = split_by_time(early, VALIDATION_FRACTION)
     frauds = int((check.labels == FRAUD).sum())
@@ -66,7 +74,7 @@ def choose_blend(early: Dataset, parameters: TrainingParameters) -> ChosenBlend 
     except UserError:  # the earlier rows have no labels to train on
         return None
     score = compile_model(fitted.arrays.trees, fitted.arrays.extras, len(fitted.names)).score
-    return best_blend(check, apply_rows(score, input_rows(fitted.names, fitted.arrays.extras, check)), parameters)
+    return Validated(check, apply_rows(score, input_rows(fitted.names, fitted.arrays.extras, check)))
 
 
 def best_blend(check: Dataset, scores: NDArray[np.float64], parameters: TrainingParameters) -> ChosenBlend | None:
@@ -114,5 +122,5 @@ def blend_rows(
     threshold = config.alert_threshold if config.threshold_is_set else own.threshold
     if 1.0 - own.alpha >= threshold:
         return blended(ml_score, rows.rule_score, own.alpha), threshold
-    alpha = np.where(rows.rule_hits[:, _LIST], weight_beside_list(threshold), own.alpha)
+    alpha = np.where(rows.rule_hits[:, LIST_RULE], weight_beside_list(threshold), own.alpha)
     return blended(ml_score, rows.rule_score, alpha), threshold

@@ -15,15 +15,18 @@ from flink_jobs.core.scoring import OwnBlend
 from ml.blending import blend_rows
 from ml.dataset import FRAUD, UNKNOWN
 from ml.drift.binning import take_reference
+from ml.evaluation.calibration import calibrate
 from ml.model_scores import input_rows
 from ml.thresholds import threshold_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from flink_jobs.core.models.chosen_calibration import ChosenCalibration
     from flink_jobs.core.models.manifest import ChosenBlend
     from flink_jobs.core.models.trees.arrays import Arrays
     from ml.dataset import Dataset
+    from ml.evaluation.calibration import Calibration
     from ml.parameters import TrainingParameters
 
 QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
@@ -31,13 +34,15 @@ TOP_SHARE: Final = 0.01
 
 
 class Measures(NamedTuple):
-    """The manifest fields of the same names, measured on the later part of the data."""
+    """The manifest fields of the same names, and the error of the probability, measured on the later part."""
 
     metrics: dict[str, float]
     score_quantiles: dict[str, float]
     input_quantiles: dict[str, dict[str, float]]
     budget: AlertBudget | None
     reference: Reference
+    reliability: Calibration | None = None
+    """``None`` without a calibration or labelled rows."""
 
 
 def measure_model(
@@ -47,6 +52,8 @@ def measure_model(
     extras: Arrays,
     parameters: TrainingParameters,
     chosen: ChosenBlend | None = None,
+    *,
+    calibration: ChosenCalibration | None = None,
 ) -> Measures:
     """Measure a model, alone and blended with the rules.
 
@@ -58,6 +65,7 @@ def measure_model(
         parameters: training parameters; ``alerts_per_day`` is the alert budget.
         chosen: the blend of the model, whose threshold keeps the budget; ``None``: the default blend, and the threshold
             for the budget is chosen on ``rows``.
+        calibration: the calibration of the blend.
     """
     own = None if chosen is None else OwnBlend(chosen.alpha, chosen.threshold)
     blend, threshold = blend_rows(rows, scores, DetectionConfig(), own)
@@ -71,6 +79,12 @@ def measure_model(
     blended = ranking(blend, rows.labels)
     metrics |= {f"blend_{name}": blended[name] for name in ("roc_auc", "average_precision") if name in blended}
     metrics |= alerting(blend, rows.labels, threshold)
+    reliability = None if calibration is None else reliability_of(rows, blend, calibration)
+    if reliability is not None:
+        metrics |= {
+            "probability_brier": reliability.brier.value or 0.0,
+            "probability_calibration_error": reliability.expected_calibration_error.value or 0.0,
+        }
     bins = {name: take_reference(rows.features[:, place]) for place, name in enumerate(FEATURE_NAMES)}
     return Measures(
         metrics,
@@ -78,6 +92,7 @@ def measure_model(
         {name: quantiles(inputs[:, column]) for column, name in enumerate(names)},
         budget,
         Reference(len(rows), bins | {SCORE: take_reference(scores)}),
+        reliability,
     )
 
 
@@ -112,6 +127,16 @@ def alerting(blend: NDArray[np.float64], labels: NDArray[np.int8], threshold: fl
     if fraud.any():
         metrics["alert_recall"] = float(alert[fraud].mean())
     return metrics
+
+
+def reliability_of(rows: Dataset, blend: NDArray[np.float64], calibration: ChosenCalibration) -> Calibration | None:
+    """Return the error of the probability of fraud on labelled rows, without intervals; ``None`` without such rows."""
+    known = rows.labels != UNKNOWN
+    if not known.any():
+        return None
+    probability = np.interp(blend[known], calibration.scores, calibration.probabilities)
+    everyone = np.zeros(int(known.sum()), dtype=np.int64)
+    return calibrate(probability, rows.labels[known] == FRAUD, everyone, np.ones((1, 1)))
 
 
 def quantiles(values: NDArray[np.float64]) -> dict[str, float]:

@@ -19,15 +19,18 @@ from flink_jobs.core.models.encodings import ENCODING_NEUTRALS
 from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.errors import UserError
-from ml.blending import choose_blend
+from ml.blending import best_blend, validate
+from ml.calibrating import fit_calibration
 from ml.dataset import UNKNOWN, known_at, split_by_time
 from ml.fitting import FITTERS, Fitted
 from ml.measures import measure_model
 from ml.model_scores import score_rows
 
 if TYPE_CHECKING:
+    from flink_jobs.core.models.chosen_calibration import ChosenCalibration
     from flink_jobs.core.models.manifest import ChosenBlend
     from ml.dataset import Dataset
+    from ml.evaluation.calibration import Calibration
     from ml.parameters import TrainingParameters
 
 MIN_TRAINING_ROWS: Final = 2
@@ -45,10 +48,17 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A model with its manifest, not yet published."""
+    """A model with its manifest, not yet published.
+
+    Attributes:
+        manifest: its manifest.
+        arrays: its arrays.
+        reliability: error of its probability of fraud on the rows that measure it; ``None`` without a calibration.
+    """
 
     manifest: ModelManifest
     arrays: ModelArrays
+    reliability: Calibration | None = None
 
 
 def train_model(
@@ -72,11 +82,13 @@ def train_model(
     early, late = training_parts(dataset, parameters, provenance.source)
     fitted = FITTERS[parameters.kind](early, parameters)
     digest = fitted.arrays.digest()
-    chosen = choose_blend(early, parameters)
+    validated = validate(early, parameters)
+    chosen = None if validated is None else best_blend(*validated, parameters)
+    calibration = None if validated is None or chosen is None else fit_calibration(*validated, chosen.alpha)
     last_ms = int(early.event_time_ms.max())
     day = datetime.fromtimestamp(last_ms / 1000, UTC).strftime("%Y%m%d")
     draft = ModelManifest(
-        version=version or f"{day}-{_name(digest, chosen)}",
+        version=version or f"{day}-{_name(digest, chosen, calibration)}",
         created_at=provenance.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         feature_names=fitted.names,
         feature_hash=feature_hash(fitted.names),
@@ -90,11 +102,14 @@ def train_model(
         code_version=provenance.code_version,
         kind=fitted.arrays.trees.KIND,
         blend=chosen,
+        calibration=calibration,
     )
     measured = late if len(late) else early
-    scores = score_rows(build_model(draft, fitted.arrays, OFFLINE_FEATURES), measured)
+    model = build_model(draft, fitted.arrays, OFFLINE_FEATURES)
+    scores = score_rows(model, measured)
     fitted.check_parity(measured, scores)
-    measures = measure_model(measured, scores, fitted.names, fitted.arrays.extras, parameters, draft.blend)
+    extras = fitted.arrays.extras
+    measures = measure_model(measured, scores, fitted.names, extras, parameters, chosen, calibration=calibration)
     manifest = replace(
         draft,
         metrics=measures.metrics if len(late) else {},
@@ -103,14 +118,15 @@ def train_model(
         budget=measures.budget,
         reference=measures.reference,
     )
-    return TrainedModel(manifest, fitted.arrays)
+    return TrainedModel(manifest, fitted.arrays, measures.reliability if len(late) else None)
 
 
-def _name(digest: str, chosen: ChosenBlend | None) -> str:
-    """Return the second part of a version's name: models with the same arrays and another blend have other names."""
+def _name(digest: str, chosen: ChosenBlend | None, calibration: ChosenCalibration | None) -> str:
+    """Return the second part of a version's name; it depends on arrays, blend and calibration."""
     if chosen is None:
         return digest[:10]
-    return hashlib.sha256(f"{digest} {chosen.alpha!r} {chosen.threshold!r}".encode()).hexdigest()[:10]
+    points = "" if calibration is None else f" {calibration.scores!r} {calibration.probabilities!r}"
+    return hashlib.sha256(f"{digest} {chosen.alpha!r} {chosen.threshold!r}{points}".encode()).hexdigest()[:10]
 
 
 def training_parts(dataset: Dataset, parameters: TrainingParameters, source: str) -> tuple[Dataset, Dataset]:

@@ -78,7 +78,7 @@ class Case(BaseModel):
     customer_id: str = Field(description="masked, unless the caller may see it")
     team: str
     status: Status
-    priority: float = Field(description="expected loss: sum of amount x score of the alerts, in main currency units")
+    priority: float = Field(description="expected loss of the alerts, in main currency units")
     assignee: str | None
     opened_at: datetime
     due_at: datetime

@@ -35,7 +35,8 @@ _LOCK: Final = 0x5F31
 _TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(%s) AS is_ours, now() AS now"
 _NEW: Final = """
     WITH scanned AS MATERIALIZED (
-        SELECT alert_id, event_time_ms, customer_id, transaction_id, amount_minor, currency, score, loaded_at
+        SELECT alert_id, event_time_ms, customer_id, transaction_id, amount_minor, currency, score,
+            expected_loss_minor, loaded_at
         FROM raw.alerts
         WHERE loaded_at >= %(at)s AND (loaded_at, alert_id, event_time_ms) > (%(at)s, %(id)s, %(ms)s)
         ORDER BY loaded_at, alert_id, event_time_ms LIMIT %(limit)s),
@@ -258,9 +259,15 @@ class Opener:
 
 
 def expected_loss(alert: Mapping[str, Any]) -> float:
-    """Return amount times score in main currency units; amounts of different currencies are not converted."""
+    """Return the expected loss in main currency units; amounts of different currencies are not converted.
+
+    It is that of the alert, amount times probability of fraud; without one, it is amount times score.
+    """
     if alert["currency"] not in MINOR_UNITS:  # of a newer release
         return 0.0
+    loss_minor = alert.get("expected_loss_minor")
+    if loss_minor is not None:
+        return float(major_amount(loss_minor, alert["currency"]))
     return float(major_amount(alert["amount_minor"], alert["currency"]) * alert["score"])
 
 

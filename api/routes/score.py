@@ -47,7 +47,12 @@ async def score(request: Request, key: Scorer, body: ScoreRequest) -> ScoreAnswe
         raise ApiError(422, "not_scored", result, "a transaction of the history must not have the same id")
     decision = result.decision
     return ScoreAnswer(
-        action=action_of(decision["score"], is_alert=decision["is_alert"], settings=services.settings),
+        action=action_of(
+            decision["score"],
+            is_alert=decision["is_alert"],
+            settings=services.settings,
+            probability=decision.get("fraud_probability"),
+        ),
         decision=dict(decision),
         reasons=reasons_of(decision["reasons"]),
         contributions=result.contributions,

@@ -217,9 +217,11 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 def _print(document: EvaluationDocument, files: Sequence[Path], seconds: float) -> None:
     from ml.evaluation.report.words import (
         BLEND_COLUMNS,
+        PROBABILITY_COLUMNS,
         blend_rows,
         facts,
         group_row,
+        probability_rows,
         resampling,
         score_columns,
         score_row,
@@ -231,6 +233,8 @@ def _print(document: EvaluationDocument, files: Sequence[Path], seconds: float) 
     table(score_columns(judged), rows)
     if document.blends:
         table(BLEND_COLUMNS, blend_rows(document))
+    if probabilities := probability_rows(document):
+        table(PROBABILITY_COLUMNS, probabilities)
     columns = ("rule alone", "alerts", "recall", "precision", "false-positive rate")
     table(columns, [[group_row(one)[place] for place in (0, 4, 6, 7, 8)] for one in judged.rules])
     out.print(f"{resampling(judged)}; {seconds:.0f} s in total", markup=False)

@@ -109,7 +109,8 @@ def train(
     trained, directory = _publish(source, parameters, version, out_dir, make_current=make_current)
     seconds = time.monotonic() - started
     value = {"directory": str(directory), "current": make_current, "seconds": seconds,
-             "data_warnings": as_documents(warnings), **asdict(trained.manifest)}  # fmt: skip
+             "data_warnings": as_documents(warnings), **asdict(trained.manifest),
+             "reliability": None if trained.reliability is None else asdict(trained.reliability)}  # fmt: skip
     emit(output, value, lambda: _print(trained, source.dataset, directory, seconds))
 
 
@@ -169,5 +170,17 @@ def _print(trained: TrainedModel, dataset: Dataset, directory: Path, seconds: fl
     out.print(own_blend_text(cast("BlendDocument | None", blend)), markup=False, soft_wrap=True)
     counts = {"rows", "labelled_rows"}
     measured = [(n.replace("_", " "), f"{v:,.0f}" if n in counts else f"{v:.3f}") for n, v in manifest.metrics.items()]
+    _print_reliability(trained)
     header = ["measured on the later part (blend: model and rules)", "value"]
     table(header, measured or [("nothing: every row was used for training", "")])
+
+
+def _print_reliability(trained: TrainedModel) -> None:
+    from ml.evaluation.report.words import PROBABILITY_COLUMNS, RELIABILITY_COLUMNS, probability_row, reliability_rows
+
+    if trained.manifest.calibration is None:
+        out.print("Its decisions have no probability of fraud: too few labels were known to fit one.")
+    elif (error := trained.reliability) is not None:
+        out.print("Probability of fraud, fitted on the validation rows and measured on the later part:")
+        table(PROBABILITY_COLUMNS[1:], [probability_row(error)])
+        table(RELIABILITY_COLUMNS, reliability_rows(error))

@@ -1,4 +1,4 @@
-"""Builds decisions and alerts (contracts ``decisions`` and ``alerts`` v2)."""
+"""Builds decisions and alerts (contracts ``decisions`` and ``alerts``)."""
 
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -10,6 +10,7 @@ from flink_jobs.core.documents import AlertDocument, DecisionDocument, ShadowDoc
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.features.vector import FeatureVector, absences
 from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.probability import ALERT_WITH_PROBABILITY
 from flink_jobs.core.rules import RuleVerdict
 from flink_jobs.core.scoring import Score
 from flink_jobs.core.transaction import Transaction
@@ -116,7 +117,7 @@ def build_alert(decision: DecisionDocument, contributions: dict[str, float] | No
         decision: the result of ``build_decision``.
         contributions: share of each feature in ``ml_score``; ``None`` without a model score.
     """
-    return {
+    alert: AlertDocument = {
         "schema_version": ALERT_SCHEMA_VERSION,
         "alert_id": alert_id(decision["customer_id"], decision["transaction_id"]),
         "transaction_id": decision["transaction_id"],
@@ -141,6 +142,11 @@ def build_alert(decision: DecisionDocument, contributions: dict[str, float] | No
         "config_revision": decision["config_revision"],
         "contributions": contributions,
     }
+    if "fraud_probability" in decision:
+        alert["schema_version"] = ALERT_WITH_PROBABILITY
+        alert["fraud_probability"] = decision["fraud_probability"]
+        alert["expected_loss_minor"] = decision["expected_loss_minor"]
+    return alert
 
 
 def alert_id(customer_id: str, transaction_id: str) -> str:

@@ -92,10 +92,11 @@ class AppliedActionDocument(TypedDict):
 
 
 class DecisionDocument(TypedDict):
-    """The decision on one transaction (contract ``decisions`` v4)."""
+    """The decision on one transaction (contract ``decisions`` v5)."""
 
-    schema_version: Literal[2, 3, 4]
-    """4 exactly with ``traceparent``, else 3 exactly with ``actions``: any other decision is that of version 2."""
+    schema_version: Literal[2, 3, 4, 5]
+    """5 exactly with ``fraud_probability``, else 4 exactly with ``traceparent``, else 3 exactly with ``actions``: any
+    other decision is that of version 2."""
     transaction_id: str
     customer_id: str
     event_time_ms: int
@@ -129,12 +130,17 @@ class DecisionDocument(TypedDict):
     """The actions on the account that applied, the deciding one first."""
     traceparent: NotRequired[str]
     """The context of the detector's span, of a record that came with a sampled trace."""
+    fraud_probability: NotRequired[float]
+    """Probability of fraud at this score, 0 to 1, of a model with a calibration for the ``alpha`` of the decision."""
+    expected_loss_minor: NotRequired[int]
+    """Amount times probability, minor units of the currency; exactly with ``fraud_probability``."""
 
 
 class AlertDocument(TypedDict):
-    """The alert of a decision at or above the threshold (contract ``alerts`` v2)."""
+    """The alert of a decision at or above the threshold (contract ``alerts`` v3)."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[2, 3]
+    """3 exactly with ``fraud_probability``: any other alert is that of version 2."""
     alert_id: str
     transaction_id: str
     customer_id: str
@@ -158,6 +164,9 @@ class AlertDocument(TypedDict):
     variant: Variant
     ruleset_version: str
     config_revision: int
+    fraud_probability: NotRequired[float]
+    """As in the decision, like ``expected_loss_minor``."""
+    expected_loss_minor: NotRequired[int]
 
 
 class DeadLetterDocument(TypedDict):

@@ -62,6 +62,7 @@ from flink_jobs.core.outcome import ActionOutcome, DeadLetter, Outcome, StoppedE
 from flink_jobs.core.parsing.avro import why_key_differs
 from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload
 from flink_jobs.core.parsing.transactions import Parser, oversize, parse_transaction
+from flink_jobs.core.probability import add_probability
 from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
 from flink_jobs.core.rules import FraudRuleEvaluator, RuleVerdict
 from flink_jobs.core.scoring import Blender
@@ -234,14 +235,14 @@ class TransactionEvaluator:
         )
         if standing is not None:
             add_actions(decision, standing, suppressed)
+        add_probability(decision, slot.probability)
         is_alert = decision["is_alert"]
         alert = None
         if is_alert:
             contributions = None if opinion.ml_score is None else slot.contributions(features, transaction)
             alert = encode(build_alert(decision, contributions))
-        stopped = None
-        if lineup.experiment is not None:
-            stopped = self._guarded(opinion, lineup.experiment, is_trial=is_trial, is_alert=is_alert)
+        trial = lineup.experiment
+        stopped = None if trial is None else self._guarded(opinion, trial, is_trial=is_trial, is_alert=is_alert)
         notices = lineup.take_notices()
         if notices or stopped:
             letters = (*letters, *model_incidents(record, notices, stopped, now_ms))

@@ -20,6 +20,8 @@ from flink_jobs.core.reasons import Disposition
 from flink_jobs.core.reply_document import ReplyDocument, ReplyOutcome
 
 REPLY_SCHEMA_VERSION: Final = 1
+REPLY_WITH_PROBABILITY: Final = 2
+"""Schema version of a reply with a probability; every other reply is written in version 1."""
 REPLY_TO: Final = "streamflow-reply-to"
 """Header: the full name of the replies topic. A record with this header asks for a reply."""
 REQUEST_ID: Final = "streamflow-request-id"
@@ -134,6 +136,9 @@ def answer(request: ReplyRequest, record: SourceRecord, outcome: Outcome, now_ms
         reply["model_version"] = decision["model_version"]
         reply["ruleset_version"] = decision["ruleset_version"]
         reply["config_revision"] = decision["config_revision"]
+        if "fraud_probability" in decision:
+            reply["schema_version"] = REPLY_WITH_PROBABILITY
+            reply["fraud_probability"] = decision["fraud_probability"]
     elif outcome.letters:
         _add_rejection(reply, outcome.letters[-1], record)
     else:

@@ -1,7 +1,7 @@
 """The JSON document of a reply, as a type; ``documents`` has the other types and the rules for readers."""
 
 from enum import StrEnum
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from flink_jobs.core.documents import SourceDocument
 
@@ -16,9 +16,10 @@ class ReplyOutcome(StrEnum):
 
 
 class ReplyDocument(TypedDict):
-    """A compact decision, or the reason of a rejection, for a producer that waits for it (contract ``replies`` v1)."""
+    """A compact decision, or the reason of a rejection, for a producer that waits for it (contract ``replies`` v2)."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
+    """2 exactly with ``fraud_probability``: any other reply is that of version 1."""
     request_id: str
     route: str
     """The message key, which selects the partition."""
@@ -42,3 +43,5 @@ class ReplyDocument(TypedDict):
     config_revision: int | None
     processing_time_ms: int
     source: SourceDocument
+    fraud_probability: NotRequired[float]
+    """As in the decision."""

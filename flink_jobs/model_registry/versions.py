@@ -90,7 +90,9 @@ class Registry:
         """
         present = self.find(manifest.version)
         if present is not None:
-            if present.digest != manifest.arrays_sha256 or present.manifest.get("blend") != document.get("blend"):
+            known = present.manifest
+            is_same = all(known.get(name) == document.get(name) for name in ("blend", "calibration"))
+            if present.digest != manifest.arrays_sha256 or not is_same:
                 raise UserError(f"another model is registered as {manifest.version}", "train it under another version")
             return False
         with self._connection.transaction():

@@ -28,6 +28,7 @@ COMPILED: Final = (
     "parsing.json_faults",
     "parsing.source_record",
     "parsing.transactions",
+    "probability",
     "replay",
     "scoring",
     "state.category_habits",

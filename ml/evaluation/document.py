@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.manifest import ModelManifest
     from flink_jobs.core.scoring import BlendInForce
+    from ml.evaluation.calibration import Calibration
     from ml.evaluation.evaluation import Evaluation
     from ml.sanity.finding import Finding
 
@@ -27,12 +28,14 @@ class JudgedBlend:
         alerts_per_day: mean number of alerts on a day, labelled rows or not.
         precision: share of frauds among the labelled alerts; None without a labelled alert.
         recall: share of the labelled frauds that are alerts; None without a fraud.
+        probability: error of the probability of fraud; None without a calibration for the ``alpha`` in force.
     """
 
     in_force: BlendInForce
     alerts_per_day: float
     precision: float | None
     recall: float | None
+    probability: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the blend with JSON types."""
@@ -41,6 +44,7 @@ class JudgedBlend:
             "alerts_per_day": self.alerts_per_day,
             "precision": self.precision,
             "recall": self.recall,
+            "probability": None if self.probability is None else asdict(self.probability),
         }
 
 

@@ -164,6 +164,13 @@ def judge(
     )
 
 
+def probability_error(rows: JudgedRows, probability: NDArray[np.float64], options: JudgingOptions) -> Calibration:
+    """Return the error of a probability of fraud with the intervals of ``judge``; rows with NaN do not count."""
+    weights = customer_weights(rows.customer_count, options.resamples, options.seed)
+    known = ~np.isnan(probability)
+    return calibrate(probability[known], rows.fraud[known], rows.customers[known], weights)
+
+
 def _report_progress(progress: Callable[[str, int, int], None], name: str, total: int, done: int) -> None:
     progress(name, done, total)
 

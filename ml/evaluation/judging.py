@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,11 +11,12 @@ import numpy as np
 from flink_jobs.core.scoring import blend_in_force
 from flink_jobs.errors import UserError
 from ml.blending import blend_rows
-from ml.dataset import split_by_time
+from ml.calibrating import probabilities
+from ml.dataset import UNKNOWN, split_by_time
 from ml.evaluation.card_precision import days_of
 from ml.evaluation.contenders import RULES_ALONE, judged_rows
 from ml.evaluation.document import EvaluationDocument, JudgedBlend
-from ml.evaluation.evaluation import JudgingOptions, judge
+from ml.evaluation.evaluation import JudgingOptions, judge, probability_error
 from ml.measures import alerting
 from ml.model_scores import score_rows
 
@@ -75,14 +76,20 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
     later = _later(dataset, judged.train_fraction) if judged.later is None else judged.later
     late = dataset.where(later)
     scores: dict[str, NDArray[np.float64]] = {RULES_ALONE: late.rule_score}
-    manifests, blends = {}, {}
+    manifests, blends, chances = {}, {}, {}
     for name, model in judged.models.items():
         scores[name] = score_rows(model, late)
         blend, threshold = blend_rows(late, scores[name], judged.config, model.own_blend)
         scores[BLEND.format(name=name)] = blend
         manifests[name], blends[name] = model.manifest, _judged_blend(late, blend, threshold, model, judged.config)
+        chances[name] = probabilities(late, blend, model, judged.config)
     baseline = list(scores)[min(2, len(scores) - 1)]
     rows = judged_rows(dataset, later, scores, baseline)
+    labelled = late.labels != UNKNOWN
+    for name, chance in chances.items():
+        if chance is not None:
+            error = probability_error(rows, chance[labelled], judged.options)
+            blends[name] = replace(blends[name], probability=error)
     return EvaluationDocument(
         created_at=provenance.created_at.isoformat(timespec="seconds"),
         code_version=provenance.code_version,

@@ -12,7 +12,8 @@ from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
 from flink_jobs.core.models.model import build_model
 from flink_jobs.errors import UserError
-from ml.blending import best_blend
+from ml.blending import MIN_FRAUDS, best_blend
+from ml.calibrating import fit_calibration
 from ml.dataset import FRAUD, UNKNOWN, split_by_time
 from ml.importing.foreign_trees import convert
 from ml.importing.formats import ForeignFormat
@@ -159,7 +160,7 @@ def _expected(asked: ImportRequest, foreign: ForeignModel, converted: Converted)
 
 
 def measured_on(imported: ImportedModel, rows: Dataset, parameters: TrainingParameters) -> ImportedModel:
-    """Return the model with its own blend and its measures, from labelled rows that it was not trained on.
+    """Return the model with own blend, calibration and measures, from labelled rows that it was not trained on.
 
     Args:
         imported: the model.
@@ -177,11 +178,16 @@ def measured_on(imported: ImportedModel, rows: Dataset, parameters: TrainingPara
         raise UserError(what, "give later rows, or correct --trained-until")
     model = build_model(manifest, imported.arrays)
     frauds, known = int((check.labels == FRAUD).sum()), int((check.labels != UNKNOWN).sum())
-    chosen = best_blend(check, score_rows(model, check), parameters) if 0 < frauds < known else None
-    measures = measure_model(late, score_rows(model, late), manifest.feature_names, {}, parameters, chosen)
+    scores = score_rows(model, check)
+    chosen = best_blend(check, scores, parameters) if 0 < frauds < known else None
+    calibration = None if chosen is None or frauds < MIN_FRAUDS else fit_calibration(check, scores, chosen.alpha)
+    names = manifest.feature_names
+    measured = score_rows(model, late)
+    measures = measure_model(late, measured, names, {}, parameters, chosen, calibration=calibration)
     described = replace(
         manifest,
         blend=chosen,
+        calibration=calibration,
         metrics=measures.metrics,
         score_quantiles=measures.score_quantiles,
         feature_quantiles=measures.input_quantiles,

@@ -101,7 +101,7 @@ def test_a_field_that_only_one_requires_is_found() -> None:
 class SomeModel:
     """A model that scores everything 0.9."""
 
-    version, digest, kind, base, own_blend = "if-1", "d" * 64, "fixed", 0.5, None
+    version, digest, kind, base, own_blend, probability = "if-1", "d" * 64, "fixed", 0.5, None, None
 
     @staticmethod
     def score(features: FeatureVector, transaction: Transaction) -> float:  # noqa: ARG004

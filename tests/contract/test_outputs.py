@@ -33,7 +33,7 @@ CONTROL = load_contracts()["control"]
 class SomeModel:
     """A model that finds everything somewhat odd."""
 
-    version, digest, kind, base, own_blend = "if-1", "d" * 64, "fixed", 0.5, None
+    version, digest, kind, base, own_blend, probability = "if-1", "d" * 64, "fixed", 0.5, None, None
 
     @staticmethod
     def score(features: FeatureVector, transaction: Transaction) -> float:  # noqa: ARG004

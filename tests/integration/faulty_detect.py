@@ -32,7 +32,7 @@ def main() -> None:
 class FaultyModel:
     """Returns the score ``answer``, or fails as its version name says."""
 
-    kind, base, own_blend = "faulty", 0.0, None
+    kind, base, own_blend, probability = "faulty", 0.0, None, None
 
     def __init__(self, version: str, digest: str) -> None:
         """Set the fault from the version name."""

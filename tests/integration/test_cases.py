@@ -137,6 +137,18 @@ def test_an_alert_that_the_archive_wrote_again_changes_its_case(settings: Settin
     with_services(settings, OWN, call)
 
 
+def test_the_expected_loss_of_an_alert_ranks_its_case(settings: Settings) -> None:
+    add_alert(settings, "customer-1", 0)
+    rows(settings, "UPDATE raw.alerts SET fraud_probability = 0.1234, expected_loss_minor = 1234")
+
+    async def call(services: Services, opener: Opener) -> None:
+        await opener.round()
+        (case,) = (await services.cases.queue(ADA)).cases
+        assert case.priority == 12.34
+
+    with_services(settings, OWN, call)
+
+
 def test_two_analysts_get_two_cases_while_neither_has_committed(settings: Settings) -> None:
     for number in range(2):
         add_alert(settings, f"customer-{number}", 0, amount=1_000 * (number + 1))

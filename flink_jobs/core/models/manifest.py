@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
+from flink_jobs.core.models.chosen_calibration import ChosenCalibration, parse_calibration
 from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.reference import Reference, parse_reference
 from flink_jobs.core.models.trees.arrays import FAMILIES, ForestArrays
@@ -122,6 +123,7 @@ class ModelManifest:
         reference: distribution of each feature and of the score on the evaluation rows; ``None`` in schema 1.
         blend: the blend that is in force with this model unless a control message set another one; ``None`` for a model
             of an earlier release, and where too few labels were known to choose one.
+        calibration: from the blended score to the probability of fraud; ``None`` without an own blend.
         schema_version: version of this manifest and of the arrays.
     """
 
@@ -141,11 +143,15 @@ class ModelManifest:
     budget: AlertBudget | None = None
     reference: Reference | None = None
     blend: ChosenBlend | None = None
+    calibration: ChosenCalibration | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> bytes:
         """Return the content of ``manifest.json``, a ``ManifestDocument``."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        document = asdict(self)
+        if self.calibration is None:  # the manifest of such a model is the same as before calibrations
+            del document["calibration"]
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def parse_manifest(content: bytes) -> ModelManifest:
@@ -204,6 +210,7 @@ def _manifest(document: dict[str, Any], kind: str, schema_version: int) -> Model
         budget=_budget(_optional(document, "budget", dict)),
         reference=None if document.get("reference") is None else parse_reference(document["reference"]),
         blend=_blend(_optional(document, "blend", dict)),
+        calibration=parse_calibration(document.get("calibration")),
         schema_version=schema_version,
     )
 

@@ -52,10 +52,21 @@ class BlendDocument(TypedDict):
     frauds: float
 
 
+class CalibrationDocument(TypedDict):
+    """``ChosenCalibration`` as JSON."""
+
+    alpha: float
+    scores: list[float]
+    probabilities: list[float]
+    rows: float
+    frauds: float
+
+
 class ManifestDocument(TypedDict):
     """The content of ``manifest.json``, see ``ModelManifest``.
 
-    ``budget`` and ``reference`` are absent in schema 1, and ``blend`` in manifests of earlier releases.
+    ``budget`` and ``reference`` are absent in schema 1, and ``blend`` in manifests of earlier releases. ``calibration``
+    is absent for a model without one.
     """
 
     version: str
@@ -74,4 +85,5 @@ class ManifestDocument(TypedDict):
     budget: NotRequired[BudgetDocument | None]
     reference: NotRequired[ReferenceDocument | None]
     blend: NotRequired[BlendDocument | None]
+    calibration: NotRequired[CalibrationDocument]
     schema_version: int

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.manifest import ModelManifest
     from flink_jobs.core.models.trees.arrays import Arrays
     from flink_jobs.core.models.trees.walk import RowScore
+    from flink_jobs.core.probability import ProbabilityCurve
     from flink_jobs.core.transaction import Transaction
 
 OFFLINE_FEATURES: Final = (*FEATURE_NAMES, *MERCHANT_RISK_NAMES)
@@ -73,6 +74,12 @@ class TreeModel:
         """The ``alpha`` and the threshold that were chosen with it."""
         blend = self.manifest.blend
         return None if blend is None else OwnBlend(blend.alpha, blend.threshold)
+
+    @property
+    def probability(self) -> ProbabilityCurve | None:
+        """The curve from the blended score to the probability of fraud."""
+        calibration = self.manifest.calibration
+        return None if calibration is None else calibration.curve()
 
     @property
     def base(self) -> float:

@@ -10,6 +10,7 @@ from flink_jobs.core.documents import Variant
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.breaker import FaultBreaker
 from flink_jobs.core.models.faults import ModelFault
+from flink_jobs.core.probability import ProbabilityCurve
 from flink_jobs.core.scoring import OwnBlend
 from flink_jobs.core.transaction import Transaction
 
@@ -47,6 +48,10 @@ class Model(Protocol):
     @property
     def own_blend(self) -> OwnBlend | None:
         """The ``alpha`` and the threshold that were chosen with it; ``None`` if it has none."""
+
+    @property
+    def probability(self) -> ProbabilityCurve | None:
+        """The curve from the blended score to the probability of fraud; ``None`` if it has none."""
 
     def score(self, features: FeatureVector, transaction: Transaction) -> float:
         """Return the score of a transaction, 0 to 1; higher is more suspicious. Pure; called for every event."""
@@ -104,6 +109,7 @@ class Slot:
         self.role = role
         self.model = model
         self.own_blend: OwnBlend | None = None if model is None else model.own_blend
+        self.probability: ProbabilityCurve | None = None if model is None else model.probability
         self._variant = Variant.CHALLENGER if role is Role.CHALLENGER else Variant.CHAMPION
         self._notify = notify
         self._clock_ns = clock_ns

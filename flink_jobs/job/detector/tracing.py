@@ -77,7 +77,8 @@ class DetectorTracer:
         if decision is not None:
             document: DecisionDocument = orjson.loads(decision)
             attributes |= _of_decision(document)
-            document["schema_version"] = DECISION_WITH_TRACE
+            if "fraud_probability" not in document:
+                document["schema_version"] = DECISION_WITH_TRACE
             document["traceparent"] = span.text
             decision = orjson.dumps(document).decode()
         elif outcome.letters:

@@ -13,10 +13,14 @@ from flink_jobs.reports.pages import Chart, chart, render
 from ml.evaluation.report.words import (
     BLEND_COLUMNS,
     GROUP_COLUMNS,
+    PROBABILITY_COLUMNS,
+    RELIABILITY_COLUMNS,
     SMALL_GROUP,
     blend_rows,
     facts,
     group_row,
+    probability_rows,
+    reliability_rows,
     resampling,
     score_columns,
     score_row,
@@ -46,6 +50,14 @@ def evaluation_page(document: EvaluationDocument) -> str:
         score_rows=[score_row(report, judged.baseline) for report in judged.scores],
         blend_columns=BLEND_COLUMNS,
         blend_rows=blend_rows(document),
+        probability_columns=PROBABILITY_COLUMNS,
+        probability_rows=probability_rows(document),
+        reliability_columns=RELIABILITY_COLUMNS,
+        reliability=[
+            (name, reliability_rows(blend.probability))
+            for name, blend in document.blends.items()
+            if blend.probability is not None
+        ],
         curves=list(_curves(judged.scores)),
         distributions=[*map(_histogram, judged.scores), _calibration(judged.scores)],
         rules=[

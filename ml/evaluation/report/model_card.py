@@ -15,12 +15,16 @@ from flink_jobs.reports.pages import render
 from ml.evaluation.report.words import (
     BLEND_COLUMNS,
     GROUP_COLUMNS,
+    PROBABILITY_COLUMNS,
+    RELIABILITY_COLUMNS,
     SMALL_GROUP,
     blend_rows,
     day,
     facts,
     group_row,
     number,
+    probability_rows,
+    reliability_rows,
     resampling,
     score_columns,
     score_row,
@@ -38,6 +42,7 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
     judged = document.evaluation
     report = next(report for report in judged.scores if report.name == contender)
     training = manifest.training_data
+    error = document.blends[contender].probability if contender in document.blends else None
     return render(
         "model_card.md.j2",
         document=document,
@@ -54,6 +59,10 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
         score_rows=[score_row(one, judged.baseline) for one in judged.scores],
         blend_columns=BLEND_COLUMNS,
         blend_rows=[row for row in blend_rows(document) if row[0] == contender],
+        probability_columns=PROBABILITY_COLUMNS,
+        probability_rows=[row for row in probability_rows(document) if row[0] == contender],
+        reliability_columns=RELIABILITY_COLUMNS,
+        reliability_rows=[] if error is None else reliability_rows(error),
         group_columns=GROUP_COLUMNS,
         scenarios=[group_row(one) for one in report.scenarios],
         groupings=[

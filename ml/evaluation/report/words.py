@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ml.evaluation.bootstrap import Estimate
+    from ml.evaluation.calibration import Calibration
     from ml.evaluation.document import EvaluationDocument
     from ml.evaluation.evaluation import Evaluation, ScoreReport
     from ml.evaluation.segments import Group
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 BLEND_COLUMNS = (
     "model", "alpha", "set by", "alert threshold", "threshold set by", "alerts a day", "precision", "recall",
 )  # fmt: skip
+PROBABILITY_COLUMNS = ("model", "Brier", "calibration error", "frauds expected", "frauds")
+RELIABILITY_COLUMNS = ("probability of fraud", "rows", "mean probability", "fraud rate")
 GROUP_COLUMNS = (
     "group", "rows", "customers", "frauds", "alerts", "alert rate", "recall", "precision", "false-positive rate",
 )  # fmt: skip
@@ -74,6 +77,37 @@ def blend_rows(document: EvaluationDocument) -> list[tuple[str, ...]]:
             number(blend.recall),
         )
         for name, blend in document.blends.items()
+    ]
+
+
+def probability_rows(document: EvaluationDocument) -> list[tuple[str, ...]]:
+    """Return one row of ``PROBABILITY_COLUMNS`` for each model with a probability of fraud."""
+    return [
+        (name, *probability_row(blend.probability))
+        for name, blend in document.blends.items()
+        if blend.probability is not None
+    ]
+
+
+def probability_row(error: Calibration) -> tuple[str, ...]:
+    """Return the cells of a probability of fraud for ``PROBABILITY_COLUMNS``, without the name of the model."""
+    bins = [one for one in error.reliability if one.rows]
+    expected = sum(one.rows * (one.mean_score or 0.0) for one in bins)
+    frauds = sum(one.rows * (one.fraud_rate.value or 0.0) for one in bins)
+    return (
+        with_interval(error.brier, 4),
+        with_interval(error.expected_calibration_error, 4),
+        f"{expected:,.0f}",
+        f"{frauds:,.0f}",
+    )
+
+
+def reliability_rows(error: Calibration) -> list[tuple[str, ...]]:
+    """Return the rows of ``RELIABILITY_COLUMNS``; bins without rows are left out."""
+    return [
+        (f"{one.low:g} to {one.high:g}", f"{one.rows:,}", number(one.mean_score, 4), with_interval(one.fraud_rate, 4))
+        for one in error.reliability
+        if one.rows
     ]
 
 

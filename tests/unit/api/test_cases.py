@@ -101,6 +101,13 @@ def test_the_expected_loss_is_in_main_currency_units() -> None:
     assert expected_loss({"amount_minor": 10_000, "currency": "OF A NEWER RELEASE", "score": 0.5}) == 0.0
 
 
+def test_the_expected_loss_of_an_alert_with_a_probability_is_its_own() -> None:
+    alert = {"amount_minor": 10_000, "currency": "USD", "score": 0.5, "expected_loss_minor": 1_250}
+    assert expected_loss(alert) == 12.5
+    assert expected_loss(alert | {"expected_loss_minor": 0}) == 0.0
+    assert expected_loss(alert | {"expected_loss_minor": None}) == 50.0
+
+
 def test_the_wait_between_attempts_doubles_up_to_a_limit() -> None:
     assert [wait_after(attempts).total_seconds() for attempts in (1, 2, 5, 100)] == [1, 2, 16, 300]
 

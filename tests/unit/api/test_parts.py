@@ -113,6 +113,28 @@ def test_the_action_follows_the_thresholds_and_an_alert_is_reviewed(
 
 
 @pytest.mark.parametrize(
+    ("probability", "is_alert", "on_score", "on_probability"),
+    [
+        (0.2, False, Action.DECLINE, Action.APPROVE),
+        (0.2, True, Action.DECLINE, Action.REVIEW),
+        (0.4, False, Action.DECLINE, Action.REVIEW),
+        (0.75, False, Action.DECLINE, Action.DECLINE),
+        (None, False, Action.DECLINE, Action.DECLINE),
+    ],
+)
+def test_thresholds_can_be_given_on_the_probability(
+    probability: float | None,
+    is_alert: bool,  # noqa: FBT001
+    on_score: Action,
+    on_probability: Action,
+) -> None:
+    for which, action in (("score", on_score), ("probability", on_probability)):
+        settings = ApiSettings.model_validate({"thresholds_on": which})
+        found = policy.action_of(0.9, is_alert=is_alert, settings=settings, probability=probability)
+        assert found is action
+
+
+@pytest.mark.parametrize(
     ("code", "score", "action"),
     [
         (ReasonCode.ACCOUNT_BLOCKED, 0.0, Action.DECLINE),

@@ -10,6 +10,7 @@ from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
+from flink_jobs.core.probability import ProbabilityCurve
 from flink_jobs.core.scoring import OwnBlend
 from flink_jobs.core.transaction import Transaction
 from tests.packed_records import pack_record
@@ -29,6 +30,7 @@ class FixedModel:
     kind = "fixed"
     base = 0.0
     own_blend: OwnBlend | None = None
+    probability: ProbabilityCurve | None = None
 
     def __init__(self, answer: float | Exception) -> None:
         self.answer = answer

@@ -12,6 +12,7 @@ import pytest
 
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.parsing.source_record import SourceRecord
+from flink_jobs.core.probability import ProbabilityCurve
 from flink_jobs.job.archiver.tracing import ArchiveTracer, context_of
 from flink_jobs.job.detector import batch_runner, operator
 from flink_jobs.job.detector.batch_runner import PROTOCOL, BatchRunner, take_runner
@@ -20,6 +21,7 @@ from flink_jobs.tracing.target import TraceTarget
 from tests.contract.conftest import StrictValidator
 from tests.otlp_receiver import Receiver, receiving
 from tests.packed_batches import pack_batch, read_answer
+from tests.unit.core.evaluation import FixedModel
 from tests.unit.job.fake_runtime import Clock, Operator, Runtime, lines
 from tests.unit.job.samples import record, settings, transaction
 
@@ -92,6 +94,19 @@ def test_a_record_of_a_sampled_trace_has_a_span_and_its_decision_the_context(rec
     assert (attributes["streamflow.model"], attributes["streamflow.model_version"]) == ("degraded", "")
     assert runtime.count("spans", outcome="sent") == 1
     assert runtime.count("spans", outcome="dropped") == 0
+
+
+def test_a_decision_with_a_probability_keeps_its_version_beside_the_context(receiver: Receiver) -> None:
+    detector = opened(receiver.target)
+    model = FixedModel(0.1)
+    model.probability = ProbabilityCurve(0.6, [0.0, 1.0], [0.001, 0.501])
+    detector.function._evaluator.lineup.use_champion(model)
+    (line,) = detector.send(traced(purchase("t-1"))).main
+    detector.function.close()
+    decision = document(line)
+    assert list(StrictValidator(load_contracts()["decisions"].schema(5)).iter_errors(decision)) == []
+    assert decision["schema_version"] == 5
+    assert {"traceparent", "fraud_probability"} <= decision.keys()
 
 
 def test_a_span_contains_no_card_data(receiver: Receiver) -> None:

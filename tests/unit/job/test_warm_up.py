@@ -11,7 +11,7 @@ from tests.unit.job.samples import detector
 class CountingModel:
     """Counts its scores and its contributions."""
 
-    version, digest, kind, base, own_blend = "m-1", "d" * 64, "fixed", 0.5, None
+    version, digest, kind, base, own_blend, probability = "m-1", "d" * 64, "fixed", 0.5, None, None
 
     def __init__(self) -> None:
         self.scores = self.explained = 0

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.models.manifest import ChosenBlend
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES, RuleHit, RuleVerdict
 from flink_jobs.core.scoring import Blender, OwnBlend
-from ml.blending import GRID, MIN_FRAUDS, best_blend, blend_rows, blended, choose_blend
+from ml.blending import GRID, MIN_FRAUDS, best_blend, blend_rows, blended, validate
 from ml.dataset import Dataset, split_by_time
 from ml.parameters import ModelFamily, TrainingParameters
 from ml.train import train_model
@@ -72,6 +73,11 @@ def test_another_blend_is_another_version() -> None:
     assert two.blend is None
     assert one.arrays_sha256 == two.arrays_sha256
     assert one.version != two.version
+
+
+def choose_blend(early: Dataset, parameters: TrainingParameters) -> ChosenBlend | None:
+    validated = validate(early, parameters)
+    return None if validated is None else best_blend(*validated, parameters)
 
 
 def test_equal_weights_keep_the_default_and_its_threshold() -> None:
