@@ -22,6 +22,7 @@ from flink_jobs.errors import UserError
 from ml.dataset import FRAUD, UNKNOWN, known_at, split_by_time
 from ml.fitting import FITTERS
 from ml.model_scores import apply_rows, input_rows
+from ml.threshold_table import cheapest_threshold
 from ml.thresholds import threshold_for, threshold_of_count
 
 if TYPE_CHECKING:
@@ -83,7 +84,10 @@ def best_blend(check: Dataset, scores: NDArray[np.float64], parameters: Training
     Args:
         check: rows with labelled frauds and labelled genuine rows.
         scores: the model's score of each row; the model was not trained on these rows.
-        parameters: ``alerts_per_day`` is the alert budget.
+        parameters: ``alerts_per_day`` is the alert budget, ``review_cost`` the price of a review.
+
+    Raises:
+        UserError: a price of a review, and rows with several currencies.
     """
     known = check.labels != UNKNOWN
     fraud = check.labels[known] == FRAUD
@@ -96,7 +100,9 @@ def best_blend(check: Dataset, scores: NDArray[np.float64], parameters: Training
     best = [alpha for alpha, value in reached.items() if value >= most - TIE]
     alpha = min(best, key=lambda one: abs(one - DEFAULT_ALPHA))
     blend = blended(scores, check.rule_score, alpha)
-    if parameters.alerts_per_day is not None:
+    if parameters.review_cost is not None:
+        threshold = cheapest_threshold(check, blend, parameters)
+    elif parameters.alerts_per_day is not None:
         threshold = threshold_for(blend, check.event_time_ms, parameters.alerts_per_day)
     else:
         usual = int((blended(scores, check.rule_score, DEFAULT_ALPHA) >= DEFAULT_ALERT_THRESHOLD).sum())

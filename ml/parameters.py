@@ -37,6 +37,8 @@ class TrainingParameters:
         label_delay_days: days after its transaction when a label becomes known; labels that are not known at the split
             do not train.
         alerts_per_day: alert budget over all customers, for which a threshold is chosen; None chooses no threshold.
+        review_cost: price of the review of an alert, main currency units: the threshold with the lowest cost is chosen;
+            None: costs do not count.
         merchant_risk: boosting: whether the inputs of merchants are used (``with_merchant_risk``).
     """
 
@@ -53,6 +55,7 @@ class TrainingParameters:
     train_fraction: float = 0.7
     label_delay_days: float = 7.0
     alerts_per_day: float | None = None
+    review_cost: float | None = None
     merchant_risk: bool = False
 
     def relevant(self) -> dict[str, int | float | str | bool | None]:
@@ -61,6 +64,8 @@ class TrainingParameters:
         values = {name: value for name, value in asdict(self).items() if name not in ignored}
         if not self.merchant_risk:  # manifests of models without it stay as they were
             values.pop("merchant_risk", None)
+        if self.review_cost is None:  # likewise
+            del values["review_cost"]
         return values
 
 

@@ -14,8 +14,12 @@ DAY_MS: Final = 86_400_000
 
 def threshold_for(blend: NDArray[np.float64], event_time_ms: NDArray[np.int64], alerts_per_day: float) -> float:
     """Return the lowest threshold with at most ``alerts_per_day`` alerts a day on average; 1 if there is none."""
-    days = max((int(event_time_ms.max()) - int(event_time_ms.min())) / DAY_MS, 1.0 / 24.0)
-    return threshold_of_count(blend, alerts_per_day * days)
+    return threshold_of_count(blend, alerts_per_day * days_in(event_time_ms))
+
+
+def days_in(event_time_ms: NDArray[np.int64]) -> float:
+    """Return the days from the first to the last row; under an hour counts as one hour."""
+    return max((int(event_time_ms.max()) - int(event_time_ms.min())) / DAY_MS, 1.0 / 24.0)
 
 
 def threshold_of_count(blend: NDArray[np.float64], alerts: float) -> float:

@@ -19,8 +19,8 @@ from flink_jobs.core.models.encodings import ENCODING_NEUTRALS
 from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.errors import UserError
-from ml.blending import best_blend, validate
-from ml.calibrating import fit_calibration
+from ml.blending import validate
+from ml.choosing import choose
 from ml.dataset import UNKNOWN, known_at, split_by_time
 from ml.fitting import FITTERS, Fitted
 from ml.measures import measure_model
@@ -82,13 +82,11 @@ def train_model(
     early, late = training_parts(dataset, parameters, provenance.source)
     fitted = FITTERS[parameters.kind](early, parameters)
     digest = fitted.arrays.digest()
-    validated = validate(early, parameters)
-    chosen = None if validated is None else best_blend(*validated, parameters)
-    calibration = None if validated is None or chosen is None else fit_calibration(*validated, chosen.alpha)
+    blend, calibration, choice = choose(validate(early, parameters), parameters)
     last_ms = int(early.event_time_ms.max())
     day = datetime.fromtimestamp(last_ms / 1000, UTC).strftime("%Y%m%d")
     draft = ModelManifest(
-        version=version or f"{day}-{_name(digest, chosen, calibration)}",
+        version=version or f"{day}-{_name(digest, blend, calibration)}",
         created_at=provenance.created_at.astimezone(UTC).isoformat(timespec="seconds"),
         feature_names=fitted.names,
         feature_hash=feature_hash(fitted.names),
@@ -101,15 +99,16 @@ def train_model(
         neutral_values={name: _NEUTRALS[name] for name in fitted.names},
         code_version=provenance.code_version,
         kind=fitted.arrays.trees.KIND,
-        blend=chosen,
+        blend=blend,
         calibration=calibration,
+        threshold_choice=choice,
     )
     measured = late if len(late) else early
     model = build_model(draft, fitted.arrays, OFFLINE_FEATURES)
     scores = score_rows(model, measured)
     fitted.check_parity(measured, scores)
     extras = fitted.arrays.extras
-    measures = measure_model(measured, scores, fitted.names, extras, parameters, chosen, calibration=calibration)
+    measures = measure_model(measured, scores, fitted.names, extras, parameters, blend, calibration=calibration)
     manifest = replace(
         draft,
         metrics=measures.metrics if len(late) else {},

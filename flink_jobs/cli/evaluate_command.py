@@ -72,6 +72,13 @@ MerchantRisk = Annotated[
         "--merchant-risk", help="also evaluate boosted trees with the inputs of merchants (not in the stream)"
     ),
 ]
+ReviewCost = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        help="price of a review, main currency units: thresholds are chosen by cost, and the tables show costs",
+    ),
+]
 Alpha = Annotated[
     float | None,
     typer.Option(min=0.0, max=1.0, help="weight of every model in the blend; default: each model's own, or 0.6"),
@@ -91,6 +98,7 @@ def evaluate(
     label_delay_days: LabelDelay = DEFAULTS.label_delay_days,
     alerts_per_day: AlertsPerDay = 50,
     cards_per_day: CardsPerDay = None,
+    review_cost: ReviewCost = None,
     alpha: Alpha = None,
     resamples: Resamples = 1_000,
     seed: Seed = 7,
@@ -127,6 +135,7 @@ def evaluate(
         train_fraction=train_fraction,
         label_delay_days=label_delay_days,
         alerts_per_day=float(alerts_per_day),
+        review_cost=review_cost,
     )
     judged = Judged(
         models={version: _load(models, version, merchant_risk=merchant_risk) for version in model or ()},
@@ -137,6 +146,7 @@ def evaluate(
         label_delay_days=label_delay_days,
         data_warnings=warnings,
         protocol=days,
+        review_cost=review_cost,
     )
     document, files = _evaluate(source, judged, parameters, out_dir)
     seconds = time.monotonic() - started
@@ -218,6 +228,7 @@ def _print(document: EvaluationDocument, files: Sequence[Path], seconds: float) 
     from ml.evaluation.report.words import (
         BLEND_COLUMNS,
         PROBABILITY_COLUMNS,
+        THRESHOLD_COLUMNS,
         blend_rows,
         facts,
         group_row,
@@ -225,6 +236,7 @@ def _print(document: EvaluationDocument, files: Sequence[Path], seconds: float) 
         resampling,
         score_columns,
         score_row,
+        threshold_rows,
     )
 
     judged = document.evaluation
@@ -233,6 +245,8 @@ def _print(document: EvaluationDocument, files: Sequence[Path], seconds: float) 
     table(score_columns(judged), rows)
     if document.blends:
         table(BLEND_COLUMNS, blend_rows(document))
+    for name, blend in document.blends.items():
+        table((f"{name}: {THRESHOLD_COLUMNS[0]}", *THRESHOLD_COLUMNS[1:]), threshold_rows(blend.thresholds))
     if probabilities := probability_rows(document):
         table(PROBABILITY_COLUMNS, probabilities)
     columns = ("rule alone", "alerts", "recall", "precision", "false-positive rate")

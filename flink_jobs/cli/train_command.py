@@ -24,6 +24,7 @@ from ml.parameters import ModelFamily, TrainingParameters
 
 if TYPE_CHECKING:
     from flink_jobs.core.models.manifest_document import BlendDocument
+    from flink_jobs.core.models.threshold_choice import ThresholdChoice
     from ml.dataset import Dataset
     from ml.train import TrainedModel
 
@@ -50,6 +51,14 @@ LabelDelay = Annotated[
 AlertBudget = Annotated[
     float | None, typer.Option(min=0.1, help="alert budget; the manifest then names the threshold that keeps it")
 ]
+ReviewCost = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01,
+        help="price of the review of an alert, main currency units: chooses the threshold with the lowest cost of "
+        "reviews and missed frauds, within --alerts-per-day if given",
+    ),
+]
 TuneSeconds = Annotated[
     float, typer.Option(min=0.0, help="search better parameters for this time; gradient_boosting only")
 ]
@@ -70,6 +79,7 @@ def train(
     train_fraction: TrainFraction = DEFAULTS.train_fraction,
     label_delay_days: LabelDelay = DEFAULTS.label_delay_days,
     alerts_per_day: AlertBudget = None,
+    review_cost: ReviewCost = None,
     tune_seconds: TuneSeconds = 0.0,
     since: data_options.DecisionsSince = None,
     until: data_options.DecisionsUntil = None,
@@ -103,6 +113,7 @@ def train(
         train_fraction=train_fraction,
         label_delay_days=label_delay_days,
         alerts_per_day=alerts_per_day,
+        review_cost=review_cost,
     )
     if tune_seconds:
         parameters = _tuned(source.dataset, parameters, tune_seconds)
@@ -170,6 +181,7 @@ def _print(trained: TrainedModel, dataset: Dataset, directory: Path, seconds: fl
     out.print(own_blend_text(cast("BlendDocument | None", blend)), markup=False, soft_wrap=True)
     counts = {"rows", "labelled_rows"}
     measured = [(n.replace("_", " "), f"{v:,.0f}" if n in counts else f"{v:.3f}") for n, v in manifest.metrics.items()]
+    _print_thresholds(manifest.threshold_choice)
     _print_reliability(trained)
     header = ["measured on the later part (blend: model and rules)", "value"]
     table(header, measured or [("nothing: every row was used for training", "")])
@@ -184,3 +196,11 @@ def _print_reliability(trained: TrainedModel) -> None:
         out.print("Probability of fraud, fitted on the validation rows and measured on the later part:")
         table(PROBABILITY_COLUMNS[1:], [probability_row(error)])
         table(RELIABILITY_COLUMNS, reliability_rows(error))
+
+
+def _print_thresholds(choice: ThresholdChoice | None) -> None:
+    from ml.evaluation.report.words import THRESHOLD_COLUMNS, rule_in_words, threshold_rows
+
+    if choice is not None:
+        out.print(f"Alert threshold: {rule_in_words(choice)}. On the validation rows:", markup=False, soft_wrap=True)
+        table(THRESHOLD_COLUMNS, threshold_rows(choice.table))

@@ -11,6 +11,7 @@ import orjson
 if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.manifest import ModelManifest
+    from flink_jobs.core.models.threshold_choice import ThresholdRow
     from flink_jobs.core.scoring import BlendInForce
     from ml.evaluation.calibration import Calibration
     from ml.evaluation.evaluation import Evaluation
@@ -28,6 +29,7 @@ class JudgedBlend:
         alerts_per_day: mean number of alerts on a day, labelled rows or not.
         precision: share of frauds among the labelled alerts; None without a labelled alert.
         recall: share of the labelled frauds that are alerts; None without a fraud.
+        thresholds: the threshold in force and others, on the judged rows.
         probability: error of the probability of fraud; None without a calibration for the ``alpha`` in force.
     """
 
@@ -35,6 +37,7 @@ class JudgedBlend:
     alerts_per_day: float
     precision: float | None
     recall: float | None
+    thresholds: tuple[ThresholdRow, ...] = ()
     probability: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -44,6 +47,7 @@ class JudgedBlend:
             "alerts_per_day": self.alerts_per_day,
             "precision": self.precision,
             "recall": self.recall,
+            "thresholds": [asdict(row) for row in self.thresholds],
             "probability": None if self.probability is None else asdict(self.probability),
         }
 

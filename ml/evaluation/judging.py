@@ -19,6 +19,7 @@ from ml.evaluation.document import EvaluationDocument, JudgedBlend
 from ml.evaluation.evaluation import JudgingOptions, judge, probability_error
 from ml.measures import alerting
 from ml.model_scores import score_rows
+from ml.threshold_table import check_currency, threshold_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +48,7 @@ class Judged:
         label_delay_days: see ``EvaluationDocument``.
         data_warnings: see ``EvaluationDocument``.
         protocol: the protocol that chose ``later``, for the report.
+        review_cost: price of a review, main currency units; None: no costs in the tables of thresholds.
         later: true for the rows to judge; None: the rows after ``train_fraction``.
     """
 
@@ -58,6 +60,7 @@ class Judged:
     label_delay_days: float
     data_warnings: tuple[Finding, ...] = ()
     protocol: Protocol | None = None
+    review_cost: float | None = None
     later: NDArray[np.bool_] | None = None
 
 
@@ -71,17 +74,20 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
         progress: called with the contender, the number of finished resamples and their total number.
 
     Raises:
-        UserError: the later part has no rows, or all its labels are fraud or all are genuine.
+        UserError: the later part has no rows, or all its labels are fraud or all are genuine, or there is a price of a
+            review and the rows have several currencies.
     """
     later = _later(dataset, judged.train_fraction) if judged.later is None else judged.later
     late = dataset.where(later)
+    if judged.review_cost is not None:
+        check_currency(late)
     scores: dict[str, NDArray[np.float64]] = {RULES_ALONE: late.rule_score}
     manifests, blends, chances = {}, {}, {}
     for name, model in judged.models.items():
         scores[name] = score_rows(model, late)
         blend, threshold = blend_rows(late, scores[name], judged.config, model.own_blend)
         scores[BLEND.format(name=name)] = blend
-        manifests[name], blends[name] = model.manifest, _judged_blend(late, blend, threshold, model, judged.config)
+        manifests[name], blends[name] = model.manifest, _judged_blend(late, blend, threshold, model, judged)
         chances[name] = probabilities(late, blend, model, judged.config)
     baseline = list(scores)[min(2, len(scores) - 1)]
     rows = judged_rows(dataset, later, scores, baseline)
@@ -107,15 +113,16 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
 
 
 def _judged_blend(
-    late: Dataset, blend: NDArray[np.float64], threshold: float, model: TreeModel, config: DetectionConfig
+    late: Dataset, blend: NDArray[np.float64], threshold: float, model: TreeModel, judged: Judged
 ) -> JudgedBlend:
     measured = alerting(blend, late.labels, threshold)
     days = len(np.unique(days_of(late.event_time_ms)))
     return JudgedBlend(
-        blend_in_force(config, model.own_blend),
+        blend_in_force(judged.config, model.own_blend),
         float((blend >= threshold).sum() / days),
         measured.get("alert_precision"),
         measured.get("alert_recall"),
+        threshold_table(late, blend, threshold, judged.review_cost),
     )
 
 

@@ -12,8 +12,8 @@ from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
 from flink_jobs.core.models.model import build_model
 from flink_jobs.errors import UserError
-from ml.blending import MIN_FRAUDS, best_blend
-from ml.calibrating import fit_calibration
+from ml.blending import Validated
+from ml.choosing import choose
 from ml.dataset import FRAUD, UNKNOWN, split_by_time
 from ml.importing.foreign_trees import convert
 from ml.importing.formats import ForeignFormat
@@ -178,16 +178,16 @@ def measured_on(imported: ImportedModel, rows: Dataset, parameters: TrainingPara
         raise UserError(what, "give later rows, or correct --trained-until")
     model = build_model(manifest, imported.arrays)
     frauds, known = int((check.labels == FRAUD).sum()), int((check.labels != UNKNOWN).sum())
-    scores = score_rows(model, check)
-    chosen = best_blend(check, scores, parameters) if 0 < frauds < known else None
-    calibration = None if chosen is None or frauds < MIN_FRAUDS else fit_calibration(check, scores, chosen.alpha)
+    validated = Validated(check, score_rows(model, check)) if 0 < frauds < known else None
+    blend, calibration, choice = choose(validated, parameters)
     names = manifest.feature_names
     measured = score_rows(model, late)
-    measures = measure_model(late, measured, names, {}, parameters, chosen, calibration=calibration)
+    measures = measure_model(late, measured, names, {}, parameters, blend, calibration=calibration)
     described = replace(
         manifest,
-        blend=chosen,
+        blend=blend,
         calibration=calibration,
+        threshold_choice=choice,
         metrics=measures.metrics,
         score_quantiles=measures.score_quantiles,
         feature_quantiles=measures.input_quantiles,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import psycopg
@@ -168,11 +169,11 @@ def test_an_upgrade_keeps_trusted_days_and_finds_days_that_were_never_checked(
     first = datetime(2024, 1, 1, 12, tzinfo=UTC)
     known = run(dsn, "SELECT column_name FROM information_schema.columns WHERE table_name = 'decisions'")
     missing = [name for name in LATER_COLUMNS if (name,) not in known]
-    for name in missing:
-        run(dsn, f"ALTER TABLE raw.decisions ADD {name} {LATER_COLUMNS[name]}")
+    for name, table in product(missing, ("decisions", "alerts")):
+        run(dsn, f"ALTER TABLE raw.{table} ADD {name} {LATER_COLUMNS[name]}")
     load(dsn, decision, *(first + timedelta(days=number) for number in range(4)))
-    for name in missing:
-        run(dsn, f"ALTER TABLE raw.decisions DROP {name}")
+    for name, table in product(missing, ("decisions", "alerts")):
+        run(dsn, f"ALTER TABLE raw.{table} DROP {name}")
     for day, violations in (("2024-01-01", 0), ("2024-01-02", 3)):
         run(dsn, "INSERT INTO ops.quality_results VALUES ('values_out_of_range', %s, 'error', %s)", day, violations)
     apply_migrations(dsn, MIGRATIONS)

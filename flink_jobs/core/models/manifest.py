@@ -12,6 +12,7 @@ import orjson
 from flink_jobs.core.models.chosen_calibration import ChosenCalibration, parse_calibration
 from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.reference import Reference, parse_reference
+from flink_jobs.core.models.threshold_choice import ThresholdChoice, parse_threshold_choice
 from flink_jobs.core.models.trees.arrays import FAMILIES, ForestArrays
 
 SCHEMA_VERSION: Final = 2
@@ -123,6 +124,7 @@ class ModelManifest:
         reference: distribution of each feature and of the score on the evaluation rows; ``None`` in schema 1.
         blend: the blend that is in force with this model unless a control message set another one; ``None`` for a model
             of an earlier release, and where too few labels were known to choose one.
+        threshold_choice: how the threshold of ``blend`` was chosen; ``None`` without an own blend.
         calibration: from the blended score to the probability of fraud; ``None`` without an own blend.
         schema_version: version of this manifest and of the arrays.
     """
@@ -144,13 +146,15 @@ class ModelManifest:
     reference: Reference | None = None
     blend: ChosenBlend | None = None
     calibration: ChosenCalibration | None = None
+    threshold_choice: ThresholdChoice | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> bytes:
         """Return the content of ``manifest.json``, a ``ManifestDocument``."""
         document = asdict(self)
-        if self.calibration is None:  # the manifest of such a model is the same as before calibrations
-            del document["calibration"]
+        for name in ("calibration", "threshold_choice"):
+            if document[name] is None:  # the manifest of such a model is the same as before these fields
+                del document[name]
         return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -211,6 +215,7 @@ def _manifest(document: dict[str, Any], kind: str, schema_version: int) -> Model
         reference=None if document.get("reference") is None else parse_reference(document["reference"]),
         blend=_blend(_optional(document, "blend", dict)),
         calibration=parse_calibration(document.get("calibration")),
+        threshold_choice=parse_threshold_choice(document.get("threshold_choice")),
         schema_version=schema_version,
     )
 

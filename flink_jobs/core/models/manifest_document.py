@@ -62,11 +62,32 @@ class CalibrationDocument(TypedDict):
     frauds: float
 
 
+class ThresholdRowDocument(TypedDict):
+    """``ThresholdRow`` as JSON."""
+
+    threshold: float
+    alerts_per_day: float
+    precision: float | None
+    recall: float
+    missed_per_day: float
+    cost_per_day: float | None
+    is_chosen: bool
+
+
+class ThresholdChoiceDocument(TypedDict):
+    """``ThresholdChoice`` as JSON."""
+
+    rule: str
+    alerts_per_day: float | None
+    review_cost: float | None
+    table: list[ThresholdRowDocument]
+
+
 class ManifestDocument(TypedDict):
     """The content of ``manifest.json``, see ``ModelManifest``.
 
     ``budget`` and ``reference`` are absent in schema 1, and ``blend`` in manifests of earlier releases. ``calibration``
-    is absent for a model without one.
+    and ``threshold_choice`` are absent for a model without an own blend.
     """
 
     version: str
@@ -86,4 +107,5 @@ class ManifestDocument(TypedDict):
     reference: NotRequired[ReferenceDocument | None]
     blend: NotRequired[BlendDocument | None]
     calibration: NotRequired[CalibrationDocument]
+    threshold_choice: NotRequired[ThresholdChoiceDocument]
     schema_version: int

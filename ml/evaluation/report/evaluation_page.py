@@ -16,6 +16,7 @@ from ml.evaluation.report.words import (
     PROBABILITY_COLUMNS,
     RELIABILITY_COLUMNS,
     SMALL_GROUP,
+    THRESHOLD_COLUMNS,
     blend_rows,
     facts,
     group_row,
@@ -24,6 +25,7 @@ from ml.evaluation.report.words import (
     resampling,
     score_columns,
     score_row,
+    threshold_rows,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def evaluation_page(document: EvaluationDocument) -> str:
         score_rows=[score_row(report, judged.baseline) for report in judged.scores],
         blend_columns=BLEND_COLUMNS,
         blend_rows=blend_rows(document),
+        threshold_columns=THRESHOLD_COLUMNS,
+        threshold_rows=[(name, threshold_rows(blend.thresholds)) for name, blend in document.blends.items()],
         probability_columns=PROBABILITY_COLUMNS,
         probability_rows=probability_rows(document),
         reliability_columns=RELIABILITY_COLUMNS,

@@ -18,6 +18,7 @@ from ml.evaluation.report.words import (
     PROBABILITY_COLUMNS,
     RELIABILITY_COLUMNS,
     SMALL_GROUP,
+    THRESHOLD_COLUMNS,
     blend_rows,
     day,
     facts,
@@ -26,8 +27,10 @@ from ml.evaluation.report.words import (
     probability_rows,
     reliability_rows,
     resampling,
+    rule_in_words,
     score_columns,
     score_row,
+    threshold_rows,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +45,8 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
     judged = document.evaluation
     report = next(report for report in judged.scores if report.name == contender)
     training = manifest.training_data
-    error = document.blends[contender].probability if contender in document.blends else None
+    blend = document.blends.get(contender)
+    error = None if blend is None else blend.probability
     return render(
         "model_card.md.j2",
         document=document,
@@ -59,6 +63,9 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
         score_rows=[score_row(one, judged.baseline) for one in judged.scores],
         blend_columns=BLEND_COLUMNS,
         blend_rows=[row for row in blend_rows(document) if row[0] == contender],
+        threshold_columns=THRESHOLD_COLUMNS,
+        threshold_rows=[] if blend is None else threshold_rows(blend.thresholds),
+        threshold_rule=None if manifest.threshold_choice is None else rule_in_words(manifest.threshold_choice),
         probability_columns=PROBABILITY_COLUMNS,
         probability_rows=[row for row in probability_rows(document) if row[0] == contender],
         reliability_columns=RELIABILITY_COLUMNS,

@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from flink_jobs.core.models.threshold_choice import ThresholdRule
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from flink_jobs.core.models.threshold_choice import ThresholdChoice, ThresholdRow
     from ml.evaluation.bootstrap import Estimate
     from ml.evaluation.calibration import Calibration
     from ml.evaluation.document import EvaluationDocument
@@ -17,6 +22,9 @@ BLEND_COLUMNS = (
 )  # fmt: skip
 PROBABILITY_COLUMNS = ("model", "Brier", "calibration error", "frauds expected", "frauds")
 RELIABILITY_COLUMNS = ("probability of fraud", "rows", "mean probability", "fraud rate")
+THRESHOLD_COLUMNS = (
+    "alert threshold", "alerts a day", "precision", "recall", "missed fraud a day (amount)", "cost a day",
+)  # fmt: skip
 GROUP_COLUMNS = (
     "group", "rows", "customers", "frauds", "alerts", "alert rate", "recall", "precision", "false-positive rate",
 )  # fmt: skip
@@ -109,6 +117,37 @@ def reliability_rows(error: Calibration) -> list[tuple[str, ...]]:
         for one in error.reliability
         if one.rows
     ]
+
+
+def threshold_rows(rows: Iterable[ThresholdRow]) -> list[tuple[str, ...]]:
+    """Return the rows of ``THRESHOLD_COLUMNS``; an arrow marks the threshold that was chosen or is in force."""
+    return [
+        (
+            f"{number(row.threshold)}{' ←' if row.is_chosen else ''}",
+            number(row.alerts_per_day, 1),
+            number(row.precision),
+            number(row.recall),
+            f"{row.missed_per_day:,.0f}",
+            "-" if row.cost_per_day is None else f"{row.cost_per_day:,.0f}",
+        )
+        for row in rows
+    ]
+
+
+def rule_in_words(choice: ThresholdChoice) -> str:
+    """Return the rule that chose a threshold.
+
+    >>> from flink_jobs.core.models.threshold_choice import ThresholdChoice, ThresholdRule
+    >>> rule_in_words(ThresholdChoice(ThresholdRule.REVIEW_COST, 50.0, 12.5, ()))
+    'lowest cost with 12.5 for a review, at most 50 alerts a day'
+    """
+    budget = "" if choice.alerts_per_day is None else f"at most {choice.alerts_per_day:g} alerts a day"
+    if choice.rule == ThresholdRule.SAME_ALERTS:
+        return "as many alerts as the default blend"
+    if choice.rule == ThresholdRule.ALERT_BUDGET:
+        return budget
+    cost = f"lowest cost with {choice.review_cost:g} for a review"
+    return f"{cost}, {budget}" if budget else cost
 
 
 def day(time_ms: int) -> str:

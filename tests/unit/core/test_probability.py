@@ -125,6 +125,8 @@ def test_an_invalid_calibration_is_refused(change: dict[str, Any]) -> None:
 def test_a_calibration_is_parsed() -> None:
     assert parse_calibration(None) is None
     assert parse_calibration(GOOD) == ChosenCalibration(0.6, (0.1, 0.5), (0.01, 0.7), 900.0, 30.0)
-    for broken in ([], "", 0, {name: GOOD[name] for name in GOOD if name != "rows"}):
+    without_rows = {name: value for name, value in GOOD.items() if name != "rows"}
+    wrong: list[object] = [[], "", 0, without_rows]
+    for broken in wrong:
         with pytest.raises(ModelError):
             parse_calibration(broken)
