@@ -131,12 +131,9 @@ def evaluate(
     source = _with_merchants(read_data(choice, config), label_delay_days if merchant_risk else None)
     warnings = warn(source.dataset)
     parameters = TrainingParameters(
-        seed=seed,
-        train_fraction=train_fraction,
-        label_delay_days=label_delay_days,
-        alerts_per_day=float(alerts_per_day),
-        review_cost=review_cost,
-    )
+        seed=seed, train_fraction=train_fraction, label_delay_days=label_delay_days,
+        alerts_per_day=float(alerts_per_day), review_cost=review_cost,
+    )  # fmt: skip
     judged = Judged(
         models={version: _load(models, version, merchant_risk=merchant_risk) for version in model or ()},
         config=config,
