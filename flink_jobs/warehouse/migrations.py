@@ -1,11 +1,14 @@
-"""Applies ``sql/migrations/NNNN_name.sql`` in order, each once, forward only."""
+"""Applies ``sql/migrations/NNNN_name.sql`` in order, each once; ``undo`` is the way back."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -19,9 +22,11 @@ CREATE TABLE IF NOT EXISTS ops.schema_migrations (
     version    integer PRIMARY KEY,
     name       text NOT NULL,
     sha256     text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    undone_at  timestamptz
 )
 """
+_HAS_UNDONE = "SELECT FROM pg_attribute WHERE attrelid = 'ops.schema_migrations'::regclass AND attname = 'undone_at'"
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,21 @@ def read_migrations(folder: Path) -> list[Migration]:
     return migrations
 
 
+@contextmanager
+def locked(connection: psycopg.Connection[Any]) -> Iterator[dict[int, str]]:
+    """Let one process at a time change the schema; yield the digests of the migrations in force, by version.
+
+    Args:
+        connection: of the owner, in autocommit mode. The lock ends with it.
+    """
+    connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    connection.execute(_TABLE)
+    if connection.execute(_HAS_UNDONE).fetchone() is None:  # a release without undo made the table
+        connection.execute("ALTER TABLE ops.schema_migrations ADD COLUMN undone_at timestamptz")
+    found = connection.execute("SELECT version, sha256 FROM ops.schema_migrations WHERE undone_at IS NULL")
+    yield dict(found.fetchall())
+
+
 def apply_migrations(dsn: str, folder: Path) -> list[str]:
     """Apply the missing migrations; return the names of the files applied now.
 
@@ -68,10 +88,7 @@ def apply_migrations(dsn: str, folder: Path) -> list[str]:
     """
     migrations = read_migrations(folder)
     applied_now: list[str] = []
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        connection.execute(_TABLE)
-        done: dict[int, str] = dict(connection.execute("SELECT version, sha256 FROM ops.schema_migrations").fetchall())
+    with psycopg.connect(dsn, autocommit=True) as connection, locked(connection) as done:
         for migration in migrations:
             if migration.version in done:
                 if done[migration.version] != migration.sha256:
@@ -84,7 +101,9 @@ def apply_migrations(dsn: str, folder: Path) -> list[str]:
                 with connection.transaction():
                     connection.execute(migration.sql.encode())
                     connection.execute(
-                        "INSERT INTO ops.schema_migrations (version, name, sha256) VALUES (%s, %s, %s)",
+                        "INSERT INTO ops.schema_migrations (version, name, sha256) VALUES (%s, %s, %s) ON CONFLICT "
+                        "(version) DO UPDATE SET name = excluded.name, sha256 = excluded.sha256, applied_at = now(), "
+                        "undone_at = NULL",
                         (migration.version, migration.name, migration.sha256),
                     )
             except psycopg.Error as error:

@@ -1,0 +1,1 @@
+-- irreversible: the release before deletes rows by event time, so rows of a backfill that arrived a moment ago would be deleted, without a record

@@ -1,0 +1,2 @@
+-- Undo of 0017.
+DROP INDEX raw.alerts_transaction;
