@@ -35,7 +35,7 @@ IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
 .PHONY: help setup setup-marts setup-registry setup-monitoring setup-browser setup-platform setup-lab marts airflow airflow-down airflow-check registry-check up down status demo test test-compiled-core test-dags test-python security \
-	lint types check platform-check platform-check-short cluster-check cluster-check-short collector-check images images-check ci upgrades bench faults soak picture clean
+	lint types check platform-check platform-check-short cluster-check cluster-check-short collector-check chart helm-check images images-check ci upgrades bench faults soak picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -147,6 +147,13 @@ platform-check: setup-platform ## check terraform/ with terraform, tflint and ch
 
 platform-check-short: setup-platform ## the part of platform-check that CI runs: terraform alone
 	@$(PYTHON) -m pytest -q --no-header $(PLATFORM_SHORT)
+
+chart: setup-platform ## write a Helm chart of the overlay of production to .tools/chart/streamflow
+	@$(PYTHON) -m tests.lab.platform.helm_chart
+
+helm-check: setup-platform ## check that chart with helm: equal to Kustomize, object by object (first build: two minutes)
+	@tests/lab/bootstrap.sh helm
+	@$(PYTHON) -m pytest -q --no-header tests/lab/platform/helm_checks.py
 
 images: ## build the images, with or without a container engine (IMAGES_FLAGS="--base IMAGE job")
 	@k8s/images/build.sh $(IMAGES_FLAGS)

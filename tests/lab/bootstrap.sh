@@ -4,6 +4,7 @@
 #   browser     Chromium and axe-core, which try the console
 #   platform    kustomize, kubeconform and actionlint, which check k8s/ and the workflows (kustomize also deploys); with
 #               terraform on PATH also a stand-in for the AWS provider, which checks terraform/
+#   helm        helm, which checks the chart that `make chart` writes
 #   terraform   tflint and checkov, which check terraform/ further
 #   cluster     a Kubernetes API server and the validator of Flink's operator, which check k8s/
 #   collector   OpenTelemetry's collector, which runs the configuration of k8s/collector
@@ -14,7 +15,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../flink_jobs/local/bootstrap_library.
 
 platform="$root/tests/lab/platform"
 
-readonly PARTS="monitoring, browser, platform, terraform, cluster, collector"
+readonly PARTS="monitoring, browser, platform, helm, terraform, cluster, collector"
 readonly AXE=4.14.1
 readonly AXE_SHA256=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
 readonly GO_MINIMUM=1.24
@@ -23,6 +24,7 @@ readonly CHECKERS=(
   github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
   github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 )
+readonly HELM=helm.sh/helm/v3/cmd/helm@v3.19.5
 readonly TFLINT=github.com/terraform-linters/tflint@v0.64.0
 readonly KUBERNETES=1.34.2 # as in tests/lab/platform/controlplane/go.mod
 readonly CONTROL_PLANE=(
@@ -108,6 +110,11 @@ ensure_platform() {
   if command -v terraform >/dev/null; then ensure_stand_in; else say "no terraform on PATH: its tests are skipped"; fi
 }
 
+ensure_helm() {
+  require_go helm
+  ensure_checker helm "$HELM" "building helm (two minutes the first time)"
+}
+
 build_stand_in() { # terraform looks for providers in this folder if .tools/terraform.rc names it
   local folder="$tools/terraform/registry.terraform.io/hashicorp/aws/6.25.0/linux_amd64"
   mkdir -p "$folder" && cd "$platform/standin" &&
@@ -179,7 +186,7 @@ main() {
   begin
   for part in "$@"; do
     case $part in
-      monitoring | browser | platform | terraform | cluster | collector) "ensure_$part" ;;
+      monitoring | browser | platform | helm | terraform | cluster | collector) "ensure_$part" ;;
       *) die "there is no part $part: $PARTS" ;;
     esac
   done
