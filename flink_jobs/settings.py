@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from flink_jobs.canary_settings import CanarySettings
 from flink_jobs.database_logins import DatabaseLogins, DatabaseRole
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.broker import Broker
@@ -36,13 +37,13 @@ GuaranteeText = Annotated[Guarantee, BeforeValidator(lambda text: text.replace("
 ExecutionMode = Literal["thread", "process"]
 Crossing = Literal["auto", "batched", "single"]
 StartFrom = Literal["committed", "earliest", "latest"]
-KafkaRole = Literal["detect", "archive", "lake", "traffic", "tools", "api"]
+KafkaRole = Literal["detect", "canary", "archive", "lake", "traffic", "tools", "api"]
 """A Kafka account; ``flink_jobs/contracts/access.py`` defines its rights."""
 KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
 DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
 
 
-class Settings(DatabaseLogins, LakeSettings, SchemaRegistrySettings, TraceSettings):
+class Settings(CanarySettings, DatabaseLogins, LakeSettings, SchemaRegistrySettings, TraceSettings):
     """Addresses, credentials and job options. The variable is ``STREAMFLOW_`` plus the field's name in capitals."""
 
     model_config = SettingsConfigDict(

@@ -30,6 +30,7 @@ COMMANDS = {
         "flink_jobs.cli.migrate_command", "migrate", "Create or update roles and tables in your own Postgres.", STACK
     ),
     "submit": Lazy("flink_jobs.cli.job_commands", "submit", "Start the detector and the archive job on Flink.", JOB),
+    "canary": Lazy("flink_jobs.cli.canary_commands", "app", "Try a new detector beside the running one.", JOB),
     "jobs": Lazy("flink_jobs.cli.job_commands", "jobs", "List the Flink jobs.", JOB),
     "savepoint": Lazy("flink_jobs.cli.savepoint_commands", "app", "Take, list, inspect and clean savepoints.", JOB),
     "cancel": Lazy("flink_jobs.cli.job_commands", "cancel", "Stop a job without a savepoint.", JOB),

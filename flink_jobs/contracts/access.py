@@ -28,6 +28,12 @@ ACCOUNTS: Final = {
 }
 """Account of each producer and consumer; all other ``streamflow`` commands use ``streamflow-tools``."""
 TOOLS: Final = "streamflow-tools"
+CANARY: Final = "streamflow-canary"
+"""Account of a canary. It has no right to write to a topic of the installation, nor in its groups and transactions."""
+
+
+DETECTOR_OUTPUTS: Final = ("decisions", "alerts", "dlq", "audit", "control", "replies")
+"""Suffixes of the topics that a detector writes to."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,6 +82,7 @@ def grants(contracts: Mapping[str, TopicContract], prefix: str) -> list[Grant]:
         found.add(Grant(account, "cluster", "kafka-cluster", "describe_configs"))  # limit of transactions
         found.add(Grant(account, "transactional_id", f"{prefix}-{job}-", "write", is_prefix=True))
         found.add(Grant(account, "transactional_id", f"{prefix}-{job}-", "describe", is_prefix=True))
+    found |= _canary_grants(prefix)
     for group in (f"{prefix}-lake", f"{prefix}-lake-check"):
         found.add(Grant("streamflow-lake", "group", group, "read"))
     found.add(Grant("streamflow-lake", "cluster", "kafka-cluster", "describe_configs"))  # the check before it starts
@@ -84,3 +91,26 @@ def grants(contracts: Mapping[str, TopicContract], prefix: str) -> list[Grant]:
     found.add(Grant(TOOLS, "cluster", "kafka-cluster", "describe"))
     found.add(Grant(TOOLS, "topic", f"{prefix}.", "describe", is_prefix=True))
     return sorted(found)
+
+
+def canary_prefix(prefix: str) -> str:
+    """Return the topic prefix of an installation's canary.
+
+    >>> canary_prefix("streamflow")
+    'streamflow-canary'
+    """
+    return f"{prefix}-canary"
+
+
+def _canary_grants(prefix: str) -> set[Grant]:
+    """Return the rights of a canary: to read what the detector reads, and to write to topics of its own."""
+    own = canary_prefix(prefix)
+    found = {Grant(CANARY, "topic", f"{prefix}.{name}", "read") for name in ("transactions", "control", "user-actions")}
+    found.add(Grant(CANARY, "topic", f"{own}.", "write", is_prefix=True))
+    found.add(Grant(CANARY, "group", f"{own}-detect", "read"))
+    found.add(Grant(CANARY, "cluster", "kafka-cluster", "describe_configs"))
+    found.add(Grant(CANARY, "transactional_id", f"{own}-detect-", "write", is_prefix=True))
+    found.add(Grant(CANARY, "transactional_id", f"{own}-detect-", "describe", is_prefix=True))
+    # `streamflow canary compare` reads both decisions.
+    found.add(Grant(TOOLS, "topic", f"{own}.", "read", is_prefix=True))
+    return found

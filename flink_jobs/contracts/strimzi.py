@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from flink_jobs.contracts.access import Grant, grants
+from flink_jobs.contracts.access import CANARY, DETECTOR_OUTPUTS, Grant, canary_prefix, grants
 from flink_jobs.contracts.topic_contracts import TopicContract, load_contracts
 
 K8S: Final = Path(__file__).resolve().parents[2] / "k8s"
@@ -37,6 +37,12 @@ def topic(contract: TopicContract) -> Manifest:
         "metadata": {"name": contract.name, "labels": _CLUSTER},
         "spec": {"partitions": contract.partitions, "replicas": REPLICAS, "config": dict(contract.config)},
     }
+
+
+def _namespaced(manifest: Manifest) -> Manifest:
+    """Return a manifest with our namespace, which a component does not add."""
+    manifest["metadata"]["namespace"] = "streamflow"
+    return manifest
 
 
 def user(account: str, rights: Iterable[Grant]) -> Manifest:
@@ -67,11 +73,16 @@ def files() -> dict[Path, str]:
     users = {
         account: user(account, [item for item in rights if item.account == account]) for account in _accounts(rights)
     }
-    traffic = users.pop(TEST_TRAFFIC)
+    traffic, canary = users.pop(TEST_TRAFFIC), users.pop(CANARY)
+    trial = load_contracts(canary_prefix(PREFIX))
     return {
         K8S / "base" / "kafka" / "topics.yaml": _text(topic(contract) for contract in contracts.values()),
         K8S / "base" / "kafka" / "users.yaml": _text(users.values()),
         K8S / "components" / "test-traffic" / "user.yaml": _text([traffic]),
+        K8S / "components" / "canary" / "user.yaml": _text([canary]),
+        K8S / "components" / "canary" / "topics.yaml": _text(
+            _namespaced(topic(trial[suffix])) for suffix in DETECTOR_OUTPUTS
+        ),
     }
 
 

@@ -32,6 +32,34 @@ DETECT_UIDS: Final = (
     ACTIONS_SOURCE,
 )
 
+SINKS: Final = (
+    DECISIONS_SINK,
+    ALERTS_SINK,
+    ALERTS_AT_ONCE_SINK,
+    DEAD_LETTERS_SINK,
+    AUDIT_SINK,
+    CONTROL_SINK,
+    REPLIES_SINK,
+)
+"""The sinks of the detector."""
+
+
+def canary_sink(uid: str) -> str:
+    """Return the uid of a canary's sink.
+
+    With the sink's own uid a canary would restore the open transactions of the running job: Flink would commit some and
+    abort the others, and the running job would fail.
+
+    >>> canary_sink("decisions-sink")
+    'canary-decisions-sink'
+    """
+    return f"canary-{uid}"
+
+
+CANARY_SINKS: Final = tuple(canary_sink(uid) for uid in SINKS)
+CANARY_UIDS: Final = (*DETECT_UIDS, *CANARY_SINKS)
+"""Uids whose state a canary may find: in a snapshot of the detector, and in its own."""
+
 ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels", "user-actions")
 ARCHIVE_LETTERS_SINK: Final = "archive-dead-letters-sink"
 ARCHIVE_UIDS: Final = (*(f"{name}-archive-source" for name in ARCHIVED), ARCHIVE_LETTERS_SINK)

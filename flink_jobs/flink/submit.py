@@ -47,6 +47,7 @@ class Submission:
         from_savepoint: path of the savepoint that the job restores.
         options: Flink settings for this run (``-D``).
         environment: variables that are added to the client's environment.
+        leaves_state: leave behind the state of operators that the job does not have; otherwise Flink refuses the start.
     """
 
     script: Path
@@ -55,6 +56,7 @@ class Submission:
     from_savepoint: str | None = None
     options: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    leaves_state: bool = False
 
 
 def argv(program: Path, submission: Submission, rest_url: str) -> list[str]:
@@ -65,6 +67,8 @@ def argv(program: Path, submission: Submission, rest_url: str) -> list[str]:
         line += ["--parallelism", str(submission.parallelism)]
     if submission.from_savepoint is not None:
         line += ["--fromSavepoint", submission.from_savepoint]
+    if submission.leaves_state:
+        line += ["--allowNonRestoredState"]
     line += [f"-D{name}={value}" for name, value in submission.options.items()]
     return [*line, "-py", str(submission.script), *submission.arguments]
 

@@ -1,5 +1,7 @@
 """Main of the detect job: transactions in; decisions, alerts, dead letters and audit records out.
 
+With ``STREAMFLOW_CANARY_OF`` it is a canary: it reads the topics of a running installation and writes to its own.
+
 ``streamflow submit detect`` runs it, or ``flink run -py flink_jobs/job/detect.py`` with ``STREAMFLOW_*`` set.
 """
 
@@ -7,7 +9,7 @@ import sys
 from typing import Final
 
 from flink_jobs.contracts.avro_schemas import reader_schema
-from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.contracts.topic_contracts import load_contracts, topic_name
 from flink_jobs.core.models.model import ModelError, model_directory
 from flink_jobs.core.state.older_ids import DuplicateWindow
 from flink_jobs.job.detector.batched import is_batched
@@ -21,15 +23,22 @@ from flink_jobs.kafka.schema_registry import RegistryError, SchemaReader, subjec
 from flink_jobs.settings import Settings
 
 JOB_NAME: Final = "streamflow-detect"
+CANARY_NAME: Final = "streamflow-canary"
+
+
+def job_name(settings: Settings) -> str:
+    """Return the name of the job in Flink."""
+    return JOB_NAME if settings.canary_of is None else CANARY_NAME
 
 
 def topics(settings: Settings) -> Topics:
     """Return the topic names of this installation."""
     name = {suffix: contract.name for suffix, contract in load_contracts(settings.topic_prefix).items()}
+    source = settings.canary_of or settings.topic_prefix
     return Topics(
-        transactions=name["transactions"],
-        control=name["control"],
-        actions=name["user-actions"],
+        transactions=topic_name(source, "transactions"),
+        control=topic_name(source, "control"),
+        actions=topic_name(source, "user-actions"),
         outputs={output.topic: name[output.topic] for output in OUTPUTS},
     )
 
@@ -38,7 +47,7 @@ def wiring(settings: Settings) -> Wiring:
     """Return how the graph reads from Kafka and writes to it."""
     return Wiring(
         topics=topics(settings),
-        broker=settings.broker("detect"),
+        broker=settings.broker("canary" if settings.canary_of else "detect"),
         group_id=f"{settings.topic_prefix}-detect",
         start_from=settings.start_from,
         is_batched=is_batched(settings.crossing, settings.execution_mode),
@@ -46,6 +55,7 @@ def wiring(settings: Settings) -> Wiring:
         guarantee=settings.sink_guarantee,
         transaction_timeout_ms=settings.transaction_timeout_ms,
         idle_timeout_ms=settings.idle_timeout_ms,
+        is_canary=settings.canary_of is not None,
     )
 
 
@@ -74,7 +84,8 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         duplicate_window=DuplicateWindow(settings.duplicate_days, settings.duplicate_transactions),
         model_budget_ms=settings.model_budget_ms,
         artifact_store=settings.artifact_store,
-        traces=settings.trace_target(),
+        # A canary's spans would be in the traces of the running job.
+        traces=None if settings.canary_of else settings.trace_target(),
         schemas=schema_settings(settings),
     )
 
@@ -84,26 +95,27 @@ def schema_settings(settings: Settings) -> SchemaSettings | None:
     access = settings.registry()
     if access is None:
         return None
-    contract = load_contracts(settings.topic_prefix)["transactions"]
+    contract = load_contracts(settings.canary_of or settings.topic_prefix)["transactions"]
     subject = subject_of(contract.name)
     known: tuple[tuple[int, str], ...] = ()
     try:
         known = tuple(SchemaReader(access, subject).read().items())
     except RegistryError as problem:
-        sys.stdout.write(f"{JOB_NAME}: {problem}; Avro records become dead letters until the registry answers\n")
+        name = job_name(settings)
+        sys.stdout.write(f"{name}: {problem}; Avro records become dead letters until the registry answers\n")
     return SchemaSettings(access, subject, reader_schema(contract), known)
 
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_broker(settings, settings.broker("detect"), transactional=True)
+    wires, name = wiring(settings), job_name(settings)
+    check_broker(settings, wires.broker, transactional=True)
     env, t_env = stream_environment(settings)
-    check_restore(t_env, "detect", settings)
-    wires = wiring(settings)
+    check_restore(t_env, "canary" if wires.is_canary else "detect", settings)
     crossing = "batched" if wires.is_batched else "single"
-    sys.stdout.write(f"{JOB_NAME}: records cross between Java and Python in the {crossing} crossing\n")
+    sys.stdout.write(f"{name}: records cross between Java and Python in the {crossing} crossing\n")
     build_detector(env, t_env, wires, detector_settings(settings))
-    env.execute_async(JOB_NAME)
+    env.execute_async(name)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -57,13 +57,15 @@ def contracts(prefix: str) -> dict[str, TopicContract]:
     return {contract.name: contract for contract in load_contracts(prefix).values()}
 
 
-def create_topics(broker: Broker, prefix: str, replicas: int = LOCAL_REPLICATION) -> list[str]:
-    """Create the topics that are missing; return their names.
+def create_topics(
+    broker: Broker, prefix: str, replicas: int = LOCAL_REPLICATION, only: Collection[str] | None = None
+) -> list[str]:
+    """Create the topics that are missing; return their names. ``only`` names the suffixes to create; default: all.
 
     Raises:
         UserError: a topic exists with another number of partitions than its contract has.
     """
-    wanted = contracts(prefix)
+    wanted = {name: item for name, item in contracts(prefix).items() if only is None or item.suffix in only}
     with admin(broker) as client:
         present = {topic["name"]: len(topic["partitions"]) for topic in retried(client.describe_topics)}
         for name, contract in wanted.items():

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from flink_jobs.flink.savepoints.metadata import Operator
     from flink_jobs.flink.savepoints.snapshot import Snapshot
 
-UIDS: Final = {"detect": uids.DETECT_UIDS, "archive": uids.ARCHIVE_UIDS, "lake": uids.LAKE_UIDS}
+UIDS: Final = {
+    "detect": uids.DETECT_UIDS,
+    "canary": uids.CANARY_UIDS,
+    "archive": uids.ARCHIVE_UIDS,
+    "lake": uids.LAKE_UIDS,
+}
 SAMPLE: Final = 1_000
 """Number of customers whose state version is read: one release wrote most of them, and reading millions is slow."""
 _COMMITTER: Final = "Sink Committer: "
@@ -40,6 +45,8 @@ class Obstacle:
 def job_of(snapshot: Snapshot) -> str | None:
     """Return the StreamFlow job that wrote a snapshot; ``None`` if another program wrote it."""
     found = {_own_uid(operator) for operator in snapshot.operators}
+    if found & set(uids.CANARY_SINKS):
+        return "canary"  # all its other operators are those of the detector
     return next((job for job, expected in UIDS.items() if found & set(expected)), None)
 
 
@@ -48,18 +55,18 @@ def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
 
     Args:
         snapshot: the open snapshot.
-        job: ``detect``, ``archive`` or ``lake``.
+        job: ``detect``, ``canary``, ``archive`` or ``lake``.
         mode: the execution mode of the new job, ``thread`` or ``process``.
 
     Raises:
         UserError: the snapshot cannot be read.
     """
     writer = job_of(snapshot)
-    if writer != job:
+    if writer != job and (writer, job) != ("detect", "canary"):
         whose = f"the {writer} job" if writer else "another program"
         return [Obstacle(f"{whose} wrote {snapshot.folder}, not the {job} job", "name a savepoint of this job")]
     found = [_unknown_operators(snapshot, job), _other_key_groups(snapshot)]
-    if job == "detect":
+    if job in {"detect", "canary"}:
         found += [_other_mode(snapshot, mode), _newer_config(snapshot)]
         if mode == "thread" and not any(found):
             found.append(_newer_state(snapshot))

@@ -20,7 +20,7 @@ from flink_jobs.flink.savepoints.check import job_of, obstacles
 from flink_jobs.flink.savepoints.snapshot import METADATA, Snapshot, local_path, open_snapshot
 
 Kind = Literal["checkpoint", "savepoint"]
-INPUT: Final = {"detect": "transactions", "archive": "decisions", "lake": "decisions"}
+INPUT: Final = {"detect": "transactions", "canary": "transactions", "archive": "decisions", "lake": "decisions"}
 """The topic, by the end of its name, that shows which installation a job's snapshot belongs to."""
 
 

@@ -58,6 +58,8 @@ class Wiring:
     """Of the outputs without a fixed guarantee."""
     transaction_timeout_ms: int
     idle_timeout_ms: int
+    is_canary: bool = False
+    """The sinks have uids of their own, so that they restore no transaction of the running job."""
     is_batched: bool = False
     """Java's sources, operator and sinks; else PyFlink's operator between SQL sources and sinks."""
     batch_records: int = 256
@@ -100,7 +102,7 @@ def build_detector(
             "control": uids.CONTROL_SOURCE,
             "user_actions": uids.ACTIONS_SOURCE,
         },
-        sinks={_table(item, wiring): item.uid for item in OUTPUTS},
+        sinks={_table(item, wiring): _sink_uid(item, wiring) for item in OUTPUTS},
     )
 
 
@@ -202,6 +204,10 @@ def _table(output: Output, wiring: Wiring) -> str:
     """Return the table name of an output; a topic can have two outputs."""
     name = table_name(wiring.topics.outputs[output.topic])
     return f"{name}_at_once" if output.guarantee == "at_least_once" else name
+
+
+def _sink_uid(output: Output, wiring: Wiring) -> str:
+    return uids.canary_sink(output.uid) if wiring.is_canary else output.uid
 
 
 def _side_output(stream: DataStream, tag: OutputTag) -> DataStream:
