@@ -251,7 +251,7 @@ def stack_home() -> Path:
     return Path(os.environ.get("STREAMFLOW_HOME") or REPO_ROOT / ".streamflow").resolve()
 
 
-def load_settings(home: Path | None = None) -> Settings:
+def load_settings(home: Path | None = None, kind: type[Settings] = Settings) -> Settings:
     """Return the settings from the environment and, with lower precedence, from the local stack's ``stack.env``.
 
     Raises:
@@ -262,7 +262,7 @@ def load_settings(home: Path | None = None) -> Settings:
     try:
         _require_own_file(env_file)
         # The fields come from the environment, or from files with their names in a folder (mounted secrets).
-        return Settings(_env_file=env_file, _secrets_dir=os.environ.get(SECRETS_DIR))  # type: ignore[call-arg]
+        return kind(_env_file=env_file, _secrets_dir=os.environ.get(SECRETS_DIR))  # type: ignore[call-arg]
     except ValidationError as error:
         problems = _explain(error)
         fix = f"run `streamflow up`, or set them in the environment ({env_file} is read too)"

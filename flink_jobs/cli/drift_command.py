@@ -13,7 +13,8 @@ import typer
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.times import moment_ms, shown
 from flink_jobs.errors import ErrorCode, UserError
-from flink_jobs.settings import Settings, load_settings
+from flink_jobs.postgres_settings import load_postgres_settings
+from flink_jobs.settings import Settings
 
 if TYPE_CHECKING:
     from ml.drift.check import DriftCheck
@@ -70,7 +71,7 @@ def drift(
 
     if once and serve is not None:
         raise UserError("--once and --serve exclude each other", "leave one of them out", ErrorCode.USAGE_ERROR)
-    settings, now_ms = load_settings(), time.time_ns() // 1_000_000
+    settings, now_ms = load_postgres_settings(), time.time_ns() // 1_000_000
     watch = Watch(
         model_dir=models or settings.model_dir,
         version=model,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.model import TreeModel
     from ml.evaluation.document import EvaluationDocument
     from ml.evaluation.evaluation import JudgingOptions
+    from ml.evaluation.governance import Governance
     from ml.evaluation.judging import Judged
     from ml.evaluation.protocol import Protocol
 
@@ -72,6 +73,10 @@ MerchantRisk = Annotated[
         "--merchant-risk", help="also evaluate boosted trees with the inputs of merchants (not in the stream)"
     ),
 ]
+GovernanceFile = Annotated[
+    Path | None,
+    typer.Option("--governance", help="YAML file with owner, validator, approver ... for the model cards of --out"),
+]
 ReviewCost = Annotated[
     float | None,
     typer.Option(
@@ -99,6 +104,7 @@ def evaluate(
     alerts_per_day: AlertsPerDay = 50,
     cards_per_day: CardsPerDay = None,
     review_cost: ReviewCost = None,
+    governance: GovernanceFile = None,
     alpha: Alpha = None,
     resamples: Resamples = 1_000,
     seed: Seed = 7,
@@ -124,7 +130,7 @@ def evaluate(
     from ml.evaluation.judging import Judged
 
     started = time.monotonic()
-    days = _protocol(protocol)
+    days, facts = _protocol(protocol), _governance(governance)
     label_delay_days = label_delay_days if days is None else float(days.delay)
     config = DetectionConfig() if alpha is None else DetectionConfig(alpha=alpha, alpha_is_set=True)
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
@@ -142,9 +148,8 @@ def evaluate(
         trained_here=not model,
         label_delay_days=label_delay_days,
         data_warnings=warnings,
-        protocol=days,
-        review_cost=review_cost,
-    )
+        protocol=days, review_cost=review_cost, governance=facts,
+    )  # fmt: skip
     document, files = _evaluate(source, judged, parameters, out_dir)
     seconds = time.monotonic() - started
     value = {**document.to_dict(), "files": [str(path) for path in files], "seconds": seconds}
@@ -180,6 +185,12 @@ def _protocol(text: str | None) -> Protocol | None:
     from ml.evaluation.protocol import parse_protocol
 
     return None if text is None else parse_protocol(text)
+
+
+def _governance(path: Path | None) -> Governance | None:
+    from ml.evaluation.governance import read_governance
+
+    return None if path is None else read_governance(path)
 
 
 def _options(

@@ -14,6 +14,7 @@ from flink_jobs.cli.actor import ByOption, ReasonOption, change_reason
 from flink_jobs.cli.blend_texts import own_blend_text
 from flink_jobs.cli.import_command import import_model
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.postgres_settings import load_postgres_settings
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def register(
     """Check an artifact, publish it to the artifact store and register it as a candidate."""
     from flink_jobs.model_registry.promotion import register_model
 
-    settings = load_settings()
+    settings = load_postgres_settings()
     directory = Path(model) if Path(model).is_dir() else settings.model_dir / model
     registered, is_new = register_model(settings, directory, change_reason(by, reason))
     value = {"version": registered.version, "digest": registered.digest, "artifact_uri": registered.artifact_uri}
@@ -68,7 +69,7 @@ def list_models(*, output: OutputOption = Output.PLAIN) -> None:
     """List the registered versions, newest first."""
     from flink_jobs.model_registry.versions import open_registry
 
-    with open_registry(load_settings().postgres_dsn) as registry:
+    with open_registry(load_postgres_settings().postgres_dsn) as registry:
         found = registry.all()
     rows = [
         [
@@ -90,7 +91,7 @@ def show(version: Version, *, output: OutputOption = Output.PLAIN) -> None:
     """Show one version: stage, kind, digest, artifact, metrics and history."""
     from flink_jobs.model_registry.versions import open_registry
 
-    with open_registry(load_settings().postgres_dsn) as registry:
+    with open_registry(load_postgres_settings().postgres_dsn) as registry:
         item, events = registry.get(version), registry.history(version)
 
     def plain() -> None:
@@ -113,7 +114,7 @@ def history(
     """List the changes of model versions: time, version, change, stage, user and reason."""
     from flink_jobs.model_registry.versions import open_registry
 
-    with open_registry(load_settings().postgres_dsn) as registry:
+    with open_registry(load_postgres_settings().postgres_dsn) as registry:
         events = registry.history(version)
     emit(output, [asdict(event) for event in events], lambda: _print_events(events))
 

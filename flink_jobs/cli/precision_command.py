@@ -11,7 +11,7 @@ import typer
 
 from flink_jobs.cli.output import Output, OutputOption, emit, out, table
 from flink_jobs.cli.times import moment_ms
-from flink_jobs.settings import load_settings
+from flink_jobs.postgres_settings import load_postgres_settings
 
 if TYPE_CHECKING:
     from ml.history.precision import AlertPrecision
@@ -38,7 +38,7 @@ def precision(
     from ml.history.precision import read_precision
 
     now_ms = time.time_ns() // 1_000_000
-    with warehouse(load_settings().postgres_dsn) as connection:
+    with warehouse(load_postgres_settings().postgres_dsn) as connection:
         found = read_precision(connection, _day(since, "--since", now_ms), _day(until, "--until", now_ms))
     value = {"reasons": [_document(one) for one in found.reasons], "models": [_document(one) for one in found.models]}
 

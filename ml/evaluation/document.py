@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from flink_jobs.core.scoring import BlendInForce
     from ml.evaluation.calibration import Calibration
     from ml.evaluation.evaluation import Evaluation
+    from ml.evaluation.governance import Governance
+    from ml.evaluation.importance import InputImportance
+    from ml.evaluation.over_time import Period
     from ml.sanity.finding import Finding
 
 DOCUMENT_SCHEMA_VERSION: Final = 1
@@ -29,6 +32,8 @@ class JudgedBlend:
         alerts_per_day: mean number of alerts on a day, labelled rows or not.
         precision: share of frauds among the labelled alerts; None without a labelled alert.
         recall: share of the labelled frauds that are alerts; None without a fraud.
+        periods: results by day or week at the threshold in force.
+        importance: inputs of the model by falling importance.
         thresholds: the threshold in force and others, on the judged rows.
         probability: error of the probability of fraud; None without a calibration for the ``alpha`` in force.
     """
@@ -38,6 +43,8 @@ class JudgedBlend:
     precision: float | None
     recall: float | None
     thresholds: tuple[ThresholdRow, ...] = ()
+    periods: tuple[Period, ...] = ()
+    importance: tuple[InputImportance, ...] = ()
     probability: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,6 +55,8 @@ class JudgedBlend:
             "precision": self.precision,
             "recall": self.recall,
             "thresholds": [asdict(row) for row in self.thresholds],
+            "periods": [asdict(period) for period in self.periods],
+            "importance": {one.name: one.loss for one in self.importance},
             "probability": None if self.probability is None else asdict(self.probability),
         }
 
@@ -69,6 +78,7 @@ class EvaluationDocument:
         data_warnings: defects of the data that make scores look too good.
         protocol: text of ``--protocol``; None: the split is a share of the rows.
         blends: by contender, the blend of its model.
+        governance: facts that people state; None without a file.
     """
 
     created_at: str
@@ -83,6 +93,7 @@ class EvaluationDocument:
     data_warnings: tuple[Finding, ...] = ()
     protocol: str | None = None
     blends: dict[str, JudgedBlend] = field(default_factory=dict)
+    governance: Governance | None = None
 
     def to_json(self) -> bytes:
         """Return the content of ``evaluation.json``."""
@@ -109,5 +120,6 @@ class EvaluationDocument:
             "config": orjson.loads(self.config.to_json()),
             "models": {name: orjson.loads(manifest.to_json()) for name, manifest in self.models.items()},
             "blends": {name: blend.to_dict() for name, blend in self.blends.items()},
+            "governance": None if self.governance is None else asdict(self.governance),
             "evaluation": evaluation,
         }

@@ -17,6 +17,8 @@ from ml.evaluation.card_precision import days_of
 from ml.evaluation.contenders import RULES_ALONE, judged_rows
 from ml.evaluation.document import EvaluationDocument, JudgedBlend
 from ml.evaluation.evaluation import JudgingOptions, judge, probability_error
+from ml.evaluation.importance import input_importance
+from ml.evaluation.over_time import periods_of
 from ml.measures import alerting
 from ml.model_scores import score_rows
 from ml.threshold_table import check_currency, threshold_table
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.model import TreeModel
     from ml.dataset import Dataset
+    from ml.evaluation.governance import Governance
     from ml.evaluation.protocol import Protocol
     from ml.sanity.finding import Finding
     from ml.train import Provenance
@@ -48,6 +51,7 @@ class Judged:
         label_delay_days: see ``EvaluationDocument``.
         data_warnings: see ``EvaluationDocument``.
         protocol: the protocol that chose ``later``, for the report.
+        governance: facts for the model cards.
         review_cost: price of a review, main currency units; None: no costs in the tables of thresholds.
         later: true for the rows to judge; None: the rows after ``train_fraction``.
     """
@@ -60,6 +64,7 @@ class Judged:
     label_delay_days: float
     data_warnings: tuple[Finding, ...] = ()
     protocol: Protocol | None = None
+    governance: Governance | None = None
     review_cost: float | None = None
     later: NDArray[np.bool_] | None = None
 
@@ -108,6 +113,7 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
         config=judged.config,
         models=manifests,
         blends=blends,
+        governance=judged.governance,
         evaluation=judge(rows, judged.options, progress),
     )
 
@@ -123,6 +129,8 @@ def _judged_blend(
         measured.get("alert_precision"),
         measured.get("alert_recall"),
         threshold_table(late, blend, threshold, judged.review_cost),
+        periods_of(late, blend, threshold),
+        input_importance(model, late, judged.options.seed),
     )
 
 

@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from flink_jobs.reports.charts import Interval, Series, histogram, interval_chart, line_chart
+from flink_jobs.reports.charts import Interval, Series, histogram, interval_chart, line_chart, trend_chart
 from flink_jobs.reports.pages import Chart, chart, render
 from ml.evaluation.report.words import (
     BLEND_COLUMNS,
     GROUP_COLUMNS,
+    IMPORTANCE_COLUMNS,
+    PERIOD_COLUMNS,
     PROBABILITY_COLUMNS,
     RELIABILITY_COLUMNS,
     SMALL_GROUP,
     THRESHOLD_COLUMNS,
     blend_rows,
+    day,
     facts,
     group_row,
+    importance_rows,
+    period_rows,
     probability_rows,
     reliability_rows,
     resampling,
@@ -30,7 +35,7 @@ from ml.evaluation.report.words import (
 
 if TYPE_CHECKING:
     from ml.evaluation.bootstrap import Estimate
-    from ml.evaluation.document import EvaluationDocument
+    from ml.evaluation.document import EvaluationDocument, JudgedBlend
     from ml.evaluation.evaluation import ScoreReport
     from ml.evaluation.segments import Group
 
@@ -52,6 +57,17 @@ def evaluation_page(document: EvaluationDocument) -> str:
         score_rows=[score_row(report, judged.baseline) for report in judged.scores],
         blend_columns=BLEND_COLUMNS,
         blend_rows=blend_rows(document),
+        period_columns=PERIOD_COLUMNS,
+        importance_columns=IMPORTANCE_COLUMNS,
+        over_time=[
+            {
+                "name": name,
+                "periods": period_rows(blend.periods),
+                "importance": importance_rows(blend.importance),
+                "charts": _over_time(name, blend),
+            }
+            for name, blend in document.blends.items()
+        ],
         threshold_columns=THRESHOLD_COLUMNS,
         threshold_rows=[(name, threshold_rows(blend.thresholds)) for name, blend in document.blends.items()],
         probability_columns=PROBABILITY_COLUMNS,
@@ -111,6 +127,19 @@ def _calibration(reports: Sequence[ScoreReport]) -> Chart:
         series.append(Series(report.name, *columns))
     labels = ("mean score of the bin", "fraud rate")
     return chart("Calibration", line_chart("Calibration", labels, series, unit_square=True, diagonal=True))
+
+
+def _over_time(name: str, blend: JudgedBlend) -> list[Chart]:
+    labels = [day(period.first_event_time_ms) for period in blend.periods]
+    if not labels:
+        return []
+    charts = []
+    for title, values in (
+        (f"Alerts of {name}", [period.alerts / period.days for period in blend.periods]),
+        (f"Recall of {name}", [period.recall or 0.0 for period in blend.periods]),
+    ):
+        charts.append(chart(title, trend_chart(title, labels, values)))
+    return charts
 
 
 def _segments(report: ScoreReport) -> dict[str, Any]:

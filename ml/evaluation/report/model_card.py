@@ -12,9 +12,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from flink_jobs.reports.pages import render
+from ml.evaluation.governance import Governance
 from ml.evaluation.report.words import (
     BLEND_COLUMNS,
     GROUP_COLUMNS,
+    IMPORTANCE_COLUMNS,
+    PERIOD_COLUMNS,
     PROBABILITY_COLUMNS,
     RELIABILITY_COLUMNS,
     SMALL_GROUP,
@@ -23,7 +26,9 @@ from ml.evaluation.report.words import (
     day,
     facts,
     group_row,
+    importance_rows,
     number,
+    period_rows,
     probability_rows,
     reliability_rows,
     resampling,
@@ -63,6 +68,13 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
         score_rows=[score_row(one, judged.baseline) for one in judged.scores],
         blend_columns=BLEND_COLUMNS,
         blend_rows=[row for row in blend_rows(document) if row[0] == contender],
+        governance=document.governance or Governance(),
+        governance_problems=(document.governance or Governance()).problems(),
+        others=[one.name for one in judged.scores if one.name != contender],
+        period_columns=PERIOD_COLUMNS,
+        period_rows=[] if blend is None else period_rows(blend.periods),
+        importance_columns=IMPORTANCE_COLUMNS,
+        importance_rows=[] if blend is None else importance_rows(blend.importance),
         threshold_columns=THRESHOLD_COLUMNS,
         threshold_rows=[] if blend is None else threshold_rows(blend.thresholds),
         threshold_rule=None if manifest.threshold_choice is None else rule_in_words(manifest.threshold_choice),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ml.evaluation.calibration import Calibration
     from ml.evaluation.document import EvaluationDocument
     from ml.evaluation.evaluation import Evaluation, ScoreReport
+    from ml.evaluation.importance import InputImportance
+    from ml.evaluation.over_time import Period
     from ml.evaluation.segments import Group
 
 BLEND_COLUMNS = (
@@ -22,6 +24,8 @@ BLEND_COLUMNS = (
 )  # fmt: skip
 PROBABILITY_COLUMNS = ("model", "Brier", "calibration error", "frauds expected", "frauds")
 RELIABILITY_COLUMNS = ("probability of fraud", "rows", "mean probability", "fraud rate")
+PERIOD_COLUMNS = ("from", "days", "rows", "frauds", "alerts", "precision", "recall", "average precision")
+IMPORTANCE_COLUMNS = ("input", "average precision lost")
 THRESHOLD_COLUMNS = (
     "alert threshold", "alerts a day", "precision", "recall", "missed fraud a day (amount)", "cost a day",
 )  # fmt: skip
@@ -132,6 +136,23 @@ def threshold_rows(rows: Iterable[ThresholdRow]) -> list[tuple[str, ...]]:
         )
         for row in rows
     ]
+
+
+def period_rows(periods: Iterable[Period]) -> list[tuple[str, ...]]:
+    """Return the rows of ``PERIOD_COLUMNS``."""
+    return [
+        (
+            day(one.first_event_time_ms),
+            *(f"{count:,}" for count in (one.days, one.rows, one.frauds, one.alerts)),
+            *(number(value) for value in (one.precision, one.recall, one.average_precision)),
+        )
+        for one in periods
+    ]
+
+
+def importance_rows(importance: Iterable[InputImportance]) -> list[tuple[str, ...]]:
+    """Return the rows of ``IMPORTANCE_COLUMNS``."""
+    return [(one.name, number(one.loss)) for one in importance]
 
 
 def rule_in_words(choice: ThresholdChoice) -> str:

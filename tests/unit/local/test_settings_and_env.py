@@ -6,9 +6,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from flink_jobs.cli.app import app
 from flink_jobs.errors import UserError
 from flink_jobs.local import envfile
+from flink_jobs.postgres_settings import load_postgres_settings
 from flink_jobs.settings import ENV_PREFIX, Settings, load_settings, stack_home
 
 VALUES = {
@@ -122,3 +125,22 @@ def test_the_home_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.Monke
     assert stack_home() == tmp_path.resolve()
     monkeypatch.delenv("STREAMFLOW_HOME")
     assert stack_home().name == ".streamflow"
+
+
+def test_commands_of_the_registry_need_the_settings_of_postgres_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    envfile.write(tmp_path / "stack.env", {name: value for name, value in VALUES.items() if "POSTGRES" in name})
+    monkeypatch.setenv("STREAMFLOW_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="KAFKA_BOOTSTRAP_SERVERS"):
+        load_settings()
+    settings = load_postgres_settings()
+    assert (settings.postgres_port, settings.postgres_database) == (5432, "streamflow")
+    assert "dbname=streamflow" in settings.postgres_dsn
+    monkeypatch.setenv("STREAMFLOW_POSTGRES_PORT", "1")
+    result = CliRunner().invoke(app, ["model", "list"])
+    assert "KAFKA" not in result.output
+    assert result.exit_code != 0, "no Postgres listens on this port"
+    envfile.write(tmp_path / "stack.env", {})
+    with pytest.raises(UserError, match="POSTGRES_HOST"):
+        load_postgres_settings()

@@ -154,8 +154,9 @@ def test_the_card_has_every_section_and_says_what_is_wrong(document: EvaluationD
     card = model_card(document, "blind")
     sections = re.findall(r"^## (.*)$", card, flags=re.MULTILINE)
     assert sections == [
-        "Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data",
-        "Quantitative analyses", "Ethical considerations", "Caveats and recommendations",
+        "Model details", "Governance", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data",
+        "Quantitative analyses", "Alternatives", "Monitoring and overrides", "Ethical considerations",
+        "Caveats and recommendations",
     ]  # fmt: skip
     assert "Not shown to be better than `fair`" in card
     assert "5 rows of the same time have no label" in card

@@ -1,0 +1,130 @@
+"""Facts for the second line: governance, results over time, and the inputs that a model needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
+from flink_jobs.core.scoring import blend_in_force
+from flink_jobs.errors import UserError
+from ml.dataset import DAY_MS
+from ml.evaluation.document import EvaluationDocument, JudgedBlend
+from ml.evaluation.evaluation import JudgingOptions, judge
+from ml.evaluation.governance import Governance, read_governance
+from ml.evaluation.importance import input_importance
+from ml.evaluation.over_time import periods_of
+from ml.evaluation.report.evaluation_page import evaluation_page
+from ml.evaluation.report.model_card import model_card
+from ml.model_scores import score_rows
+from ml.threshold_table import threshold_table
+from ml.train import train_model
+from tests.unit.ml.evaluation.samples import judged, manifest_of
+from tests.unit.ml.synthetic import dataset
+from tests.unit.ml.test_blending import BOOSTED
+from tests.unit.ml.test_train import PROVENANCE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FACTS = """
+owner: Payments risk
+developer: Ada
+validator: Bob
+approver: Eve
+approved_on: "2026-11-27"
+next_review: "2027-05-27"
+synthetic_data: all of it
+data_quality: labels are late
+overrides: reviewed each month
+alternatives: [logistic regression]
+limitations: [new customers]
+"""
+
+
+@pytest.mark.parametrize(("days", "length", "count"), [(3, 1, 3), (31, 1, 31), (60, 7, 9)])
+def test_every_row_is_in_one_period(days: int, length: int, count: int) -> None:
+    made = dataset(400, fraud_share=0.2)
+    rows = replace(made, event_time_ms=np.linspace(0, days * DAY_MS - 1, 400).astype(np.int64))
+    blend = np.random.default_rng(2).random(400)
+    found = periods_of(rows, blend, 0.8)
+    assert (len(found), {one.days for one in found}) == (count, {length})
+    assert sum(one.rows for one in found) == 400
+    assert sum(one.alerts for one in found) == (blend >= 0.8).sum()
+    assert sum(one.frauds for one in found) == (rows.labels == 1).sum()
+    first = rows.event_time_ms < length * DAY_MS
+    fraud = rows.labels[first] == 1
+    assert found[0].recall == pytest.approx((blend[first] >= 0.8)[fraud].mean())
+    assert found[0].average_precision == pytest.approx(average_precision_score(fraud, blend[first]))
+
+
+def test_a_period_without_labels_has_no_precision() -> None:
+    rows = dataset(20, labelled=False)
+    (one,) = periods_of(rows, np.linspace(0.0, 1.0, 20), 0.5)
+    assert (one.precision, one.recall, one.average_precision, one.alerts) == (None, None, None, 10)
+
+
+def test_an_input_that_the_trees_use_is_more_important_than_one_that_they_do_not() -> None:
+    rows = dataset(2_000, fraud_share=0.1)
+    features = np.random.default_rng(4).normal(size=(2_000, rows.features.shape[1]))
+    features[:, 2] += 3.0 * (rows.labels == 1)
+    rows = replace(rows, features=features)
+    trained = train_model(rows, BOOSTED, PROVENANCE)
+    model = build_model(trained.manifest, trained.arrays, OFFLINE_FEATURES)
+    found = input_importance(model, rows, seed=1)
+    assert {one.name for one in found} == set(trained.manifest.feature_names)
+    assert found[0].name == trained.manifest.feature_names[2]
+    assert found[0].loss > 0.3
+    assert found[1].loss < 0.1
+    assert input_importance(model, rows, seed=1) == found
+    assert input_importance(model, replace(rows, labels=np.zeros(2_000, dtype=np.int8)), seed=1) == ()
+    assert len(score_rows(model, rows)) == 2_000
+
+
+def test_the_facts_are_read_and_what_is_missing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "governance.yaml"
+    path.write_text(FACTS)
+    facts = read_governance(path)
+    assert (facts.owner, facts.alternatives, facts.problems()) == ("Payments risk", ("logistic regression",), ())
+    assert len(Governance().problems()) == 9
+    assert replace(facts, validator="Ada").problems() == ("the validator is also the developer or the owner",)
+    assert replace(facts, approver="Ada").problems() == ("the approver is also the developer",)
+    for wrong in ("ownr: me\n", "owner: 5\n", "limitations: none\n", "- owner\n"):
+        path.write_text(wrong)
+        with pytest.raises(UserError):
+            read_governance(path)
+
+
+def test_the_card_and_the_page_show_the_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "governance.yaml"
+    path.write_text(FACTS)
+    rows = dataset(400, fraud_share=0.2)
+    blend = np.linspace(0.0, 1.0, 400)
+    trained = train_model(rows, replace(BOOSTED, train_fraction=0.5), PROVENANCE)
+    model = build_model(trained.manifest, trained.arrays, OFFLINE_FEATURES)
+    shown = JudgedBlend(
+        blend_in_force(DetectionConfig(), None), 5.0, 0.5, 0.5, threshold_table(rows, blend, 0.9, 10.0),
+        periods_of(rows, blend, 0.9), input_importance(model, rows, 1),
+    )  # fmt: skip
+    document = EvaluationDocument(
+        created_at="2026-01-02T00:00:00+00:00", code_version="1.0", source="cards.csv", source_sha256=None,
+        trained_here=True, label_delay_days=3.0, config=DetectionConfig(), models={"good": manifest_of("m")},
+        evaluation=judge(judged(), JudgingOptions(5, 2, 10, 3)), blends={"good": shown},
+        governance=read_governance(path),
+    )  # fmt: skip
+    card, page = model_card(document, "good"), evaluation_page(document)
+    for text in ("Owner: Payments risk", "Synthetic data: all of it", "Judged on the same rows: fair, blind",
+                 "- logistic regression", "Limitation: new customers", "### Sensitivity", "### Stability"):  # fmt: skip
+        assert text in card
+    assert "not stated" not in card
+    assert "Results over time" in page
+    unknown = model_card(replace(document, governance=None), "good")
+    assert unknown.count("**not stated**") == 9
+    assert "Governance: `approver` is not stated" in unknown
+    assert document.to_dict()["governance"]["approver"] == "Eve"
+    assert document.to_dict()["blends"]["good"]["periods"][0]["rows"] == 400
