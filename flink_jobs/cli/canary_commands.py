@@ -93,9 +93,9 @@ def start(
         if (other := find_canary(rest, settings.topic_prefix)) is not None:
             raise UserError(f"a canary runs already as job {other.job_id}", "end it first: `streamflow canary end`")
         require_slots(rest, {"canary": parallelism})
-        make_topics(settings.broker(), settings.topic_prefix)
         since_ms = _since(from_savepoint)
         savepoint = from_savepoint or rest.savepoint(real.job_id, settings.savepoint_dir)
+        make_topics(settings.broker(), settings.topic_prefix)
         say(f"Submitting the canary from {savepoint} ...")
         script = REPO_ROOT / JOBS["detect"]
         # The state of the running job's sinks stays behind (contracts/uids.py says why).
