@@ -24,12 +24,22 @@ _FAILURES_PER_S: Final = RateLimitItemPerSecond(10)
 
 
 class RateLimits:
-    """Counts requests per key, and failed keys per address."""
+    """Counts requests per key and route, requests per address, and failed keys per address."""
 
-    def __init__(self, counters: Counters, default_per_s: int) -> None:
-        """Set the rate of keys without a rate of their own."""
+    def __init__(self, counters: Counters, default_per_s: int, address_per_s: int | None = None) -> None:
+        """Set the rate of keys without a rate of their own, and that of addresses (``None``: no limit)."""
         self._default_per_s = default_per_s
+        self._of_address = None if address_per_s is None else RateLimitItemPerSecond(address_per_s)
         self._counters = counters
+
+    async def count_address(self, address: str) -> None:
+        """Count a request of an address.
+
+        Raises:
+            ApiError: the address is over its rate (429).
+        """
+        if self._of_address is not None and not await self._counters.hit_open(self._of_address, "address", address):
+            raise _too_many(f"more than {self._of_address.amount} requests of one address within one second")
 
     async def check_address(self, address: str) -> None:
         """Refuse an address that sent many wrong keys within one second.
@@ -44,15 +54,15 @@ class RateLimits:
         """Count a wrong key."""
         await self._counters.hit_open(_FAILURES_PER_S, "failed", address)
 
-    async def count(self, key: Key) -> None:
-        """Count a request of a key.
+    async def count(self, key: Key, route: str) -> None:
+        """Count a request of a key to a route.
 
         Raises:
             ApiError: the key is over its rate (429).
         """
         rate = RateLimitItemPerSecond(key.rate_per_s or self._default_per_s)
-        if not await self._counters.hit_open(rate, "key", key.prefix):
-            raise _too_many(f"more than {rate.amount} requests within one second")
+        if not await self._counters.hit_open(rate, "key", key.prefix, route):
+            raise _too_many(f"more than {rate.amount} requests to {route} within one second")
 
 
 def _too_many(what: str) -> ApiError:
@@ -80,14 +90,17 @@ def requires(scope: Scope) -> Callable[..., Awaitable[Key]]:
     ) -> Key:
         services = services_of(request)
         address = request.client.host if request.client else ""
-        await services.rates.check_address(address)
+        credential = credentials.credentials if credentials else None
+        await services.rates.count_address(address)
+        if not services.keys.is_cached(credential):  # a key that was verified before is no guess
+            await services.rates.check_address(address)
         try:
-            key = await _caller(services, credentials.credentials if credentials else None)
+            key = await _caller(services, credential)
         except ApiError as error:
             if error.status == HTTPStatus.UNAUTHORIZED:
                 await services.rates.count_failure(address)
             raise
-        await services.rates.count(key)
+        await services.rates.count(key, request.scope["route"].path)
         if scope not in key.scopes:
             raise ApiError(
                 403,

@@ -22,7 +22,7 @@ _KEEP: Final = """
     INSERT INTO api.answers (customer_id, transaction_id, content_sha256, answer, key_prefix)
     VALUES (%(customer)s, %(transaction)s, %(content)s, %(answer)s, %(key)s)
     ON CONFLICT (customer_id, transaction_id) DO NOTHING
-    RETURNING content_sha256, answer
+    RETURNING 1 AS one
 """
 _DELETE: Final = """
     DELETE FROM api.answers WHERE (customer_id, transaction_id) IN (
@@ -68,7 +68,7 @@ class Answers:
         content = content_of(transaction)
         first = Kept(content, answer)
         try:
-            rows = await self._database.rows(
+            kept = await self._database.rows(
                 _KEEP,
                 {
                     **_identity(transaction),
@@ -77,7 +77,8 @@ class Answers:
                     "key": key_prefix,
                 },
                 limit_s,
-            ) or await self._database.rows(_FIND, _identity(transaction), limit_s)
+            )
+            rows = [] if kept else await self._database.rows(_FIND, _identity(transaction), limit_s)
             if rows:
                 first = _kept(rows[0]["content_sha256"], rows[0]["answer"])
         except ApiError:

@@ -84,7 +84,7 @@ def build_services(
         ),
         lane=lane,
         keys=KeyRing(database, own),
-        rates=RateLimits(counters, own.rate_per_s),
+        rates=RateLimits(counters, own.rate_per_s, own.address_rate_per_s),
         counters=counters,
         watch=watch,
         metrics=metrics,

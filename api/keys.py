@@ -115,6 +115,11 @@ class KeyRing:
             writing.add_done_callback(self._writing.discard)
         return cached.key
 
+    def is_cached(self, text: str | None) -> bool:
+        """Return whether a key needs no query: it was verified within ``key_cache_s``."""
+        cached = None if text is None else self._cache.get(digest_of(text))
+        return cached is not None and time.monotonic() - cached.read_at <= self._settings.key_cache_s
+
     async def _note_use(self, cached: _Cached) -> None:
         """Write the time of a key's last use; no request waits for it."""
         try:

@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter, RateLimiter
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from api.errors import unavailable
+from api.windows import MovingWindows
 from flink_jobs.metrics import catalogue
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Counters:
         """Use a Redis server, or the memory of this process; nothing connects before the first request."""
         self._metrics = metrics
         self._clock = clock
-        self._memory: RateLimiter = MovingWindowRateLimiter(MemoryStorage())
+        self._memory = MovingWindows(clock)
         self._shared: RateLimiter | None = None
         self._pool: ConnectionPool | None = None
         self._away_until = float("-inf")
@@ -88,15 +89,19 @@ class Counters:
 
     async def _open(self, action: str, rate: RateLimitItem, name: tuple[str, ...]) -> bool:
         found = await self._ask(action, rate, name, "call")
-        return await _run(self._memory, action, rate, name) if found is None else found
+        return self._in_memory(action, rate, name) if found is None else found
 
     async def _closed(self, action: str, rate: RateLimitItem, name: tuple[str, ...]) -> bool:
         if self._shared is None:
-            return await _run(self._memory, action, rate, name)
+            return self._in_memory(action, rate, name)
         found = await self._ask(action, rate, name, "login")
         if found is None:
             raise unavailable("the store of rate limits")
         return found
+
+    def _in_memory(self, action: str, rate: RateLimitItem, name: tuple[str, ...]) -> bool:
+        count = self._memory.hit if action == "hit" else self._memory.test
+        return count(rate, *name)
 
     async def _ask(self, action: str, rate: RateLimitItem, name: tuple[str, ...], use: str) -> bool | None:
         """Return the answer of Redis; ``None`` without Redis, or while it does not answer."""

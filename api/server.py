@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import uvicorn
 
@@ -11,6 +12,9 @@ from api.identity.settings import JwtSettings, OidcSettings
 from api.settings import load_api_settings, load_group
 from flink_jobs.logs import json_log, log_to
 from flink_jobs.settings import load_settings
+
+SWITCH_S: Final = 0.0005
+"""Longest time in seconds that one thread computes while another one waits."""
 
 
 def serve(host: str | None = None, port: int | None = None) -> None:
@@ -28,6 +32,8 @@ def serve(host: str | None = None, port: int | None = None) -> None:
     log = json_log(sys.stderr, component="api", logger="api")
     log.info("starting", settings={**settings.masked(), **own.masked(), **oidc.masked(), **jwt.masked()})
     log_to(sys.stderr, "api")
+    # Replies and acknowledgements arrive in threads. By default such a thread waits up to 5 ms for a busy event loop.
+    sys.setswitchinterval(SWITCH_S)
     uvicorn.run(
         create_app(build_services(settings, own, oidc, jwt)),
         host=host or own.host,

@@ -26,7 +26,15 @@ class ApiSettings(BaseSettings):
     query_timeout_ms: int = Field(default=2_000, ge=10, description="longest time of one query")
     request_timeout_s: float = Field(default=10.0, gt=0, le=120, description="longest time of one request")
     largest_body_bytes: int = Field(default=1_048_576, ge=65_536, description="a larger request body is refused")
-    rate_per_s: int = Field(default=100, ge=1, description="requests per second of a key without a rate of its own")
+    rate_per_s: int = Field(
+        default=100, ge=1, description="requests per second to each route of a key without a rate of its own"
+    )
+    address_rate_per_s: int | None = Field(
+        default=None,
+        ge=1,
+        description="requests per second of one address, over all keys and routes below `/v1`; leave it out where "
+        "callers share the address of a proxy; default: no limit",
+    )
     redis_url: SecretStr | None = Field(
         default=None,
         description="Redis in which replicas count rates together, `redis://:password@host:port/0` or `rediss://...` "

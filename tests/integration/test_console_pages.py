@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +32,19 @@ DEAD_LETTER = """
     VALUES ('d-1', 2, 'rejected', 'NEGATIVE_AMOUNT', 'parse', 'amount of customer-0002', 't', 0, 7, 0, '[]',
         'secret record', 'utf-8', 13, '', false, %s)
 """
+MODELS = """
+    INSERT INTO ml.model_versions (version, kind, digest, artifact_uri, manifest, metrics, created_at)
+    VALUES ('v2', 'boosting', repeat('0', 64), 'file:///v2', '{}', '{}', now());
+    INSERT INTO ml.model_events (version, event, to_stage, actor, reason, details)
+    VALUES ('v2', 'gate_refused', 'champion', 'ada', 'better',
+        '{"checks": [{"name": "recall", "passed": false, "detail": "0.4 <less> than the champion"}]}');
+    INSERT INTO ops.model_drift (checked_at, model_version, subject, measure, value, act_at, level, detail, rows_seen,
+        window_from, window_until, verdict)
+    VALUES
+        (now() - interval '1 day', 'v1', 'score', 'psi', 0.01, 0.25, 'ok', 'as before', 900, now(), now(), 'stable'),
+        (now(), 'v2', 'score', 'psi', NULL, 0.25, 'ok', 'as in training', 1000, now(), now(), 'retrain'),
+        (now(), 'v2', 'amount_ratio', 'psi', 0.31, 0.25, 'act', 'amount ratio moved', 1000, now(), now(), 'retrain');
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +55,7 @@ def settings(database: Stack) -> Iterator[Settings]:
                 add_customer(rows, f"customer-{number:04}", 1_000.0)
             rows.execute(LABEL)
             rows.execute(DEAD_LETTER, (START_MS,))
+            rows.execute(MODELS)
         for role in (Role.ANALYST, Role.AUDITOR, Role.VIEWER):
             add_account(own.postgres_dsn, role.value, [role], by="test")
         yield own
@@ -143,7 +158,13 @@ def test_pages_of_operations_show_no_customer_data_without_the_role(settings: Se
         rules = http.get("/console/rules").text
         assert "67%" in rules
         assert "high amount" in rules
-        assert "No version is registered" in http.get("/console/models").text
+        models = http.get("/console/models").text
+        assert re.search(r"Newest check of <code>v2</code>.*retrain.*0\.31.*amount ratio moved", models, re.DOTALL)
+        assert "<code>v1</code>" not in models, "an older check"
+        assert models.index("amount ratio moved") < models.index("as in training"), "the worst comes first"
+        assert re.search(
+            r"gate refused \(new to champion\) by ada: better.*refused</span> recall: 0.4 &lt;less&gt;", models
+        )
     with browser(settings, url, "auditor") as http:
         page = http.get("/console/dead-letters?reason=NEGATIVE_AMOUNT").text
         assert "customer-0002" in page

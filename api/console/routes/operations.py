@@ -18,6 +18,7 @@ from api.console.sessions import Session
 from api.services import services_of
 from flink_jobs.core.dead_letters.policies import REDRIVE_POLICIES
 from flink_jobs.core.reasons import DeadLetterReason
+from flink_jobs.metrics.slos import SLOS
 
 router = APIRouter()
 Reader = Annotated[Session, Depends(requires(Permission.OPERATIONS_READ))]
@@ -51,6 +52,10 @@ PROMETHEUS: Final = {
         "time() - max(flink_jobmanager_job_lastCheckpointCompletedTimestamp) / 1000"
     ),
     "Failed checkpoints": "sum(flink_jobmanager_job_numberOfFailedCheckpoints)",
+    **{
+        f"Budget left, {slo.name.replace('_', ' ')} (%)": f'100 * streamflow:slo_budget_left:ratio{{slo="{slo.name}"}}'
+        for slo in SLOS
+    },
     "Alerts that fire": 'count(ALERTS{alertstate="firing"}) or vector(0)',
 }
 

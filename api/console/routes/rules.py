@@ -27,8 +27,17 @@ _VERSIONS: Final = """
     ORDER BY registered_at DESC LIMIT 50
 """
 _EVENTS: Final = """
-    SELECT version, event, from_stage, to_stage, actor, reason, happened_at FROM ml.model_events
+    SELECT version, event, from_stage, to_stage, actor, reason, happened_at, details -> 'checks' AS checks
+    FROM ml.model_events
     ORDER BY event_id DESC LIMIT 50
+"""
+_DRIFT: Final = """
+    SELECT model_version, checked_at, verdict, rows_seen, window_from, window_until, subject, measure, value, watch_at,
+        act_at, level, detail
+    FROM ops.model_drift
+    WHERE (checked_at, model_version) = (
+        SELECT checked_at, model_version FROM ops.model_drift ORDER BY checked_at DESC, model_version LIMIT 1)
+    ORDER BY array_position(ARRAY['act', 'watch', 'unknown', 'ok'], level), subject, measure
 """
 
 
@@ -51,9 +60,9 @@ async def rules(request: Request, session: Reader) -> Response:
 
 @router.get("/models")
 async def models(request: Request, session: Reader) -> Response:
-    """Return the model versions with their stage, and what happened to them."""
+    """Return the model versions with their stage, the newest check of drift, and what happened to the versions."""
     services = services_of(request)
+    versions, drift, events = [await services.database.rows(query, {}) for query in (_VERSIONS, _DRIFT, _EVENTS)]
     return page(
-        request, "models", session, config=services.watch.now.config,
-        versions=await services.database.rows(_VERSIONS, {}), events=await services.database.rows(_EVENTS, {}),
+        request, "models", session, config=services.watch.now.config, versions=versions, drift=drift, events=events
     )  # fmt: skip

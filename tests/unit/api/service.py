@@ -165,7 +165,7 @@ def services(memory: Memory, **changes: Setting) -> Services:
         ),
         lane=None,
         keys=KeyRing(memory, settings),
-        rates=RateLimits(counters, settings.rate_per_s),
+        rates=RateLimits(counters, settings.rate_per_s, settings.address_rate_per_s),
         counters=counters,
         watch=watch,
         metrics=metrics,

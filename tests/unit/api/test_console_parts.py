@@ -16,9 +16,11 @@ from api.console.history import DAY_MS, Purchase, normal_of
 from api.console.links import hop_of
 from api.console.pages import ASSETS, ENVIRONMENT, money
 from api.console.roles import PERMISSIONS, Identity, Permission, Role, known_roles
+from api.console.routes.operations import PROMETHEUS
 from api.console.similar import closest
 from api.console.words import NO_HISTORY, feature_rows, reasons_of, shares_of
 from api.documents import Decision
+from flink_jobs.metrics.slos import SLOS, window_rules
 from flink_jobs.settings import REPO_ROOT
 
 AT = 1_700_000_000_000
@@ -146,6 +148,13 @@ def test_templates_and_script_need_no_inline_code_and_no_other_server() -> None:
     assert b"http://" not in own
     assert b"https://" not in own
     assert b"eval(" not in own
+
+
+def test_the_health_page_asks_for_the_budget_of_each_objective() -> None:
+    asked = [query for name, query in PROMETHEUS.items() if name.startswith("Budget left")]
+    recorded = {rule["record"] for rule in window_rules()}
+    assert "streamflow:slo_budget_left:ratio" in recorded
+    assert asked == [f'100 * streamflow:slo_budget_left:ratio{{slo="{slo.name}"}}' for slo in SLOS]
 
 
 def test_the_copies_of_other_projects_files_are_the_published_ones() -> None:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -16,6 +16,7 @@ from api.keys import Scope
 from flink_jobs.core.reasons import DeadLetterReason
 from tests.unit.api.service import KEY, TRANSACTION, Memory, Setting, app_of, client
 
+T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
 STORED = {
     **TRANSACTION,
@@ -36,12 +37,12 @@ STORED = {
 
 def ask(
     memory: Memory,
-    call: Callable[[httpx.AsyncClient], Awaitable[httpx.Response]],
+    call: Callable[[httpx.AsyncClient], Awaitable[T]],
     *,
     key: str | None = KEY,
     **changes: Setting,
-) -> httpx.Response:
-    async def run() -> httpx.Response:
+) -> T:
+    async def run() -> T:
         async with client(app_of(memory, **changes), key) as http:
             return await call(http)
 
@@ -98,6 +99,36 @@ def test_a_key_over_its_rate_gets_429() -> None:
 
     answer = ask(memory, call)
     assert (answer.status_code, code(answer), answer.headers["retry-after"]) == (429, "rate_limited", "1")
+
+
+def test_a_rate_counts_for_each_route() -> None:
+    memory = Memory()
+    memory.key["rate_per_s"] = 1
+
+    async def call(http: httpx.AsyncClient) -> list[int]:
+        paths = ("/v1/decisions/t-1", "/v1/decisions/t-2", "/v1/decisions?customer_id=c", "/v1/decisions?customer_id=c")
+        return [(await http.get(path)).status_code for path in paths]
+
+    assert ask(memory, call) == [404, 429, 200, 429]
+
+
+def test_an_address_over_its_rate_gets_429_with_any_key() -> None:
+    async def call(http: httpx.AsyncClient) -> list[int]:
+        keys = (KEY, "sfk_9876543210_x", KEY)
+        asked = [http.get("/v1/decisions/t-1", headers={"Authorization": f"Bearer {key}"}) for key in keys]
+        return [(await one).status_code for one in asked]
+
+    assert ask(Memory(), call, address_rate_per_s=2) == [404, 401, 429]
+
+
+def test_a_verified_key_works_beside_many_wrong_keys_from_its_address() -> None:
+    async def call(http: httpx.AsyncClient) -> list[int]:
+        first = await http.get("/v1/decisions/t-1")
+        wrong = {"Authorization": "Bearer sfk_0123456789_wrong"}
+        others = [(await http.get("/v1/decisions/t-1", headers=wrong)).status_code for _ in range(11)]
+        return [first.status_code, others[0], others[-1], (await http.get("/v1/decisions/t-1")).status_code]
+
+    assert ask(Memory(), call) == [404, 401, 429, 404]
 
 
 def test_many_wrong_keys_from_one_address_are_slowed_down() -> None:
