@@ -59,6 +59,8 @@ def _needs(item: Manifest, manifests: list[Manifest]) -> set[Need]:
         needs |= {(source["kind"], source["name"]) for source in sources}
     if kind in {"KafkaTopic", "KafkaUser"}:
         needs.add(("Kafka", item["metadata"]["labels"]["strimzi.io/cluster"]))
+    if password := spec.get("authentication", {}).get("password"):
+        needs.add(("Secret", password["valueFrom"]["secretKeyRef"]["name"]))
     if kind == "Kafka":  # its brokers are those of the pools, on volumes of their class
         pools = [other for other in manifests if other["kind"] == "KafkaNodePool"]
         needs |= {("KafkaNodePool", pool["metadata"]["name"]) for pool in pools}

@@ -168,8 +168,10 @@ def test_the_collector_reads_every_line_of_a_stack_once(
             limit_s=60,
             what="an API without Postgres",
         )
+    api = stack.home.logs / "api.log"
+    wait_for(lambda: "request failed" in api.read_text(), limit_s=60, what="the line, which follows the answer")
     (engine,) = stack.home.logs.glob("flink-taskmanager-1-*.log")
-    sources = {"api-0": stack.home.logs / "api.log", "taskmanager-1": engine}
+    sources = {"api-0": api, "taskmanager-1": engine}
     written = {name: path.read_text().splitlines() for name, path in sources.items()}
     written["detect-0"] = flink_lines(overlays, tmp_path).splitlines()
     for name, lines in written.items():

@@ -49,7 +49,7 @@ def build(folder: Path) -> list[Manifest]:
     return [item for item in yaml.load_all(made.stdout, yaml.CSafeLoader) if item]
 
 
-COMPONENTS: Final = ("lake", "webhooks", "identity", "redis", "traces", "registry", "canary")
+COMPONENTS: Final = ("lake", "webhooks", "identity", "redis", "traces", "registry", "canary", "kafka-ui")
 """Optional components, in the order in which they are listed before `platform`."""
 
 
