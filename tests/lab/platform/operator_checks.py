@@ -53,7 +53,7 @@ def test_the_operator_accepts_every_job(validate: Validate, overlay: str, tmp_pa
     deployments = of_kind(with_components(tmp_path, overlay, *COMPONENTS), "FlinkDeployment")
     assert {item["spec"]["flinkVersion"] for item in deployments} == set(REPLACED_VERSIONS)
     found = {item["metadata"]["name"]: validate(item) for item in deployments}
-    assert found == {f"streamflow-{job}": "" for job in (*JOBS, *OPTIONAL_JOBS)}
+    assert found == {f"streamflow-{job}": "" for job in (*JOBS, *OPTIONAL_JOBS, "canary")}
 
 
 def _options(manifest: Manifest) -> dict[str, Any]:
