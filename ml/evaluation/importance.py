@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.model import TreeModel
     from ml.dataset import Dataset
 
-MOST_FRAUDS: Final = 500
-MOST_GENUINE: Final = 2_500
+MOST_FRAUDS: Final = 300
+MOST_GENUINE: Final = 1_200
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class InputImportance:
 def input_importance(model: TreeModel, rows: Dataset, seed: int) -> tuple[InputImportance, ...]:
     """Return the inputs of a model by falling importance; empty without labelled frauds and genuine rows.
 
-    It is measured on a random sample of at most 500 frauds and 2,500 genuine rows, so its average precision is not that
+    It is measured on a random sample of at most 300 frauds and 1,200 genuine rows, so its average precision is not that
     of the evaluation.
     """
     rng = np.random.default_rng(seed)
