@@ -35,7 +35,7 @@ IMAGES_FLAGS ?=
 SOAK_FLAGS ?=
 
 .PHONY: help setup setup-marts setup-registry setup-monitoring setup-browser setup-platform setup-lab marts airflow airflow-down airflow-check registry-check up down status demo test test-compiled-core test-dags test-python security \
-	lint types check platform-check platform-check-short cluster-check cluster-check-short collector-check chart helm-check images images-check ci upgrades bench faults soak picture clean
+	lint types check platform-check platform-check-short cluster-check cluster-check-short collector-check canary-check chart helm-check images images-check ci upgrades bench faults soak picture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -147,6 +147,9 @@ platform-check: setup-platform ## check terraform/ with terraform, tflint and ch
 
 platform-check-short: setup-platform ## the part of platform-check that CI runs: terraform alone
 	@$(PYTHON) -m pytest -q --no-header $(PLATFORM_SHORT)
+
+canary-check: setup ## try a canary on a real stack: an equal program passes, another is returned (about three minutes)
+	@$(PYTHON) -m pytest -q --no-header tests/integration/canary_check.py
 
 chart: setup-platform ## write a Helm chart of the overlay of production to .tools/chart/streamflow
 	@$(PYTHON) -m tests.lab.platform.helm_chart
