@@ -52,6 +52,7 @@ def settings(database: Stack) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield chromium
@@ -72,7 +73,9 @@ def login(settings: Settings, provider: str) -> Iterator[str]:
         issuer=provider, client_id="console", client_secret=SecretStr("not used by the server"),
         public_url=f"http://{HOST}:{port}", provider_name="Test Bank", roles={"desk": Role.ANALYST},
     )  # fmt: skip
-    with serving(settings, ApiSettings(secure_cookie=False), oidc, port=port) as url:
+    # Long limits: the tests run beside other stacks, and an answer 503 is not what they are about.
+    own = ApiSettings(secure_cookie=False, query_timeout_ms=20_000, request_timeout_s=60)
+    with serving(settings, own, oidc, port=port) as url:
         yield f"{url}/console/login?token={create_token(settings.postgres_dsn, 'ada', by='test')}"
 
 
