@@ -37,7 +37,7 @@ GuaranteeText = Annotated[Guarantee, BeforeValidator(lambda text: text.replace("
 ExecutionMode = Literal["thread", "process"]
 Crossing = Literal["auto", "batched", "single"]
 StartFrom = Literal["committed", "earliest", "latest"]
-KafkaRole = Literal["detect", "canary", "archive", "lake", "traffic", "tools", "api"]
+KafkaRole = Literal["detect", "canary", "archive", "lake", "merchants", "traffic", "tools", "api"]
 """A Kafka account; ``flink_jobs/contracts/access.py`` defines its rights."""
 KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
 DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
@@ -109,6 +109,11 @@ class Settings(CanarySettings, DatabaseLogins, LakeSettings, SchemaRegistrySetti
         pattern=r"^(s3://[^/]+|file:///|/).*",
         description="place where models are published: a folder or s3://bucket/prefix; the job copies missing versions "
         "from it into its model folder; default: the model folder itself",
+    )
+    merchant_risk: bool = Field(
+        default=False,
+        description="true: the detector reads the rows of the job `merchants`, and loads models with inputs of "
+        "merchants; once true, a savepoint needs it to stay true",
     )
     model_budget_ms: int = Field(
         default=5, ge=1, description="longest time for one score; a model that repeatedly takes longer is disabled"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -17,8 +17,11 @@ from flink_jobs.core.label import Label
 SOURCE: Final = "analyst"
 MOST_LABELS: Final = 5_000
 _TRANSACTIONS: Final = """
-    SELECT DISTINCT customer_id, transaction_id FROM cases.alerts WHERE case_id = %(case)s
-    ORDER BY transaction_id LIMIT %(limit)s
+    SELECT DISTINCT ON (a.transaction_id, a.customer_id) a.customer_id, a.transaction_id, r.merchant, r.event_time_ms
+    FROM cases.alerts AS a
+    LEFT JOIN raw.alerts AS r ON r.alert_id = a.alert_id AND r.event_time_ms = a.event_time_ms
+    WHERE a.case_id = %(case)s
+    ORDER BY a.transaction_id, a.customer_id, a.event_time_ms DESC LIMIT %(limit)s
 """
 _ADD: Final = """
     INSERT INTO cases.outbox (outbox_id, kind, case_id, payload, not_before)
@@ -36,19 +39,28 @@ _COUNT: Final = """
 """
 
 
-async def transactions(connection: Connection, case_id: int, wanted: Sequence[str] | None) -> list[tuple[str, str]]:
-    """Return the customer and transaction ids that a verdict labels.
+class Labelled(NamedTuple):
+    """A transaction that a verdict labels."""
+
+    customer_id: str
+    transaction_id: str
+    merchant: str | None = None
+    event_time_ms: int | None = None
+
+
+async def transactions(connection: Connection, case_id: int, wanted: Sequence[str] | None) -> list[Labelled]:
+    """Return the transactions that a verdict labels.
 
     Raises:
         ApiError: a wanted transaction is not in the case, or the case has too many (422).
     """
     cursor = await connection.execute(_TRANSACTIONS, {"case": case_id, "limit": 100_000})
-    known = [(row["customer_id"], row["transaction_id"]) for row in await cursor.fetchall()]
+    known = [Labelled(**row) for row in await cursor.fetchall()]
     if wanted is not None:
-        missing = set(wanted) - {transaction for _, transaction in known}
+        missing = set(wanted) - {item.transaction_id for item in known}
         if missing:
             raise ApiError(422, "not_in_case", "a transaction is not in the case", "name transactions of its alerts")
-        known = [pair for pair in known if pair[1] in set(wanted)]
+        known = [item for item in known if item.transaction_id in set(wanted)]
     if len(known) > MOST_LABELS:
         raise ApiError(
             422, "too_many_labels", f"the case has more than {MOST_LABELS} transactions", "give transaction_ids"
@@ -56,14 +68,21 @@ async def transactions(connection: Connection, case_id: int, wanted: Sequence[st
     return known
 
 
-def labels_of(pairs: Sequence[tuple[str, str]], request: VerdictRequest, actor: str, at: datetime) -> list[Label]:
-    """Return the labels of a verdict; ``unsure`` has none."""
+def labels_of(labelled: Sequence[Labelled], request: VerdictRequest, actor: str, at: datetime) -> list[Label]:
+    """Return the labels of a verdict; ``unsure`` has none.
+
+    A label names merchant and event time where the transaction has a merchant: the job of merchants needs both.
+    """
     if request.verdict is Verdict.UNSURE:
         return []
     finding, at_ms = Finding(request.verdict.value), int(at.timestamp() * 1_000)
     return [
-        Label(transaction, customer, finding, SOURCE, at_ms, actor, request.reason) for customer, transaction in pairs
-    ]
+        Label(
+            item.transaction_id, item.customer_id, finding, SOURCE, at_ms, actor, request.reason, item.merchant,
+            None if item.merchant is None else item.event_time_ms,
+        )
+        for item in labelled
+    ]  # fmt: skip
 
 
 async def add_labels(connection: Connection, row: Mapping[str, Any], labels: Sequence[Label], undo: timedelta) -> None:

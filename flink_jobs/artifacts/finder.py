@@ -4,11 +4,23 @@ from pathlib import Path
 
 from flink_jobs.artifacts.artifact_store import fetch, open_store
 from flink_jobs.core.features.table import FEATURE_NAMES
+from flink_jobs.core.merchants.table import MerchantTable
 from flink_jobs.core.models.lineup import Model
-from flink_jobs.core.models.model import ModelError, ModelFault, load_model, model_directory
+from flink_jobs.core.models.model import OFFLINE_FEATURES, ModelError, ModelFault, load_model, model_directory
 
 
-def find_model(model_dir: str, store: str | None, version: str, digest: str | None) -> Model:
+def merchants_of(*, merchant_risk: bool) -> MerchantTable | None:
+    """Return an empty table of merchants where an installation has their rows, for a check that a model can be loaded.
+
+    Args:
+        merchant_risk: the setting.
+    """
+    return MerchantTable() if merchant_risk else None
+
+
+def find_model(
+    model_dir: str, store: str | None, version: str, digest: str | None, merchants: MerchantTable | None = None
+) -> Model:
     """Load a model version; takes well under a second, plus a download when the local folder lacks it.
 
     Args:
@@ -16,6 +28,7 @@ def find_model(model_dir: str, store: str | None, version: str, digest: str | No
         store: folder or URI of the store, ``None`` when the local folder is the store.
         version: the version to load.
         digest: expected SHA-256 of the arrays, ``None`` to accept any.
+        merchants: the rows of merchants; ``None`` refuses a model that needs them.
 
     Raises:
         ModelError: the model cannot be loaded. No other exception is raised.
@@ -28,7 +41,7 @@ def find_model(model_dir: str, store: str | None, version: str, digest: str | No
             raise
         with open_store(store) as opened:
             directory = fetch(opened, version, folder)
-    model = load_model(directory, FEATURE_NAMES)
+    model = load_model(directory, FEATURE_NAMES if merchants is None else OFFLINE_FEATURES, merchants)
     if digest is not None and model.digest != digest:
         detail = f"{directory} holds {model.digest[:12]}, expected {digest[:12]}"
         raise ModelError(ModelFault.DIGEST_MISMATCH, detail)

@@ -48,11 +48,12 @@ def explain(
 
 
 def _load(settings: Settings, version: str) -> tuple[Model | None, str]:
-    from flink_jobs.artifacts.finder import find_model
+    from flink_jobs.artifacts.finder import find_model, merchants_of
     from flink_jobs.core.models.model import ModelError
 
     try:
-        return find_model(str(settings.model_dir), settings.artifact_store, version, None), ""
+        merchants = merchants_of(merchant_risk=settings.merchant_risk)
+        return find_model(str(settings.model_dir), settings.artifact_store, version, None, merchants), ""
     except ModelError as error:
         return None, f"{version} cannot score the transaction again ({error.detail})"
 

@@ -30,6 +30,7 @@ class JobChoice(StrEnum):
     DETECT = "detect"
     ARCHIVE = "archive"
     LAKE = "lake"
+    MERCHANTS = "merchants"
     ALL = "all"
 
 
@@ -43,7 +44,7 @@ def submit(
         JobChoice,
         typer.Argument(
             help="detect scores transactions; archive copies the results to Postgres; lake writes decisions as "
-            "Parquet (optional: `all` leaves it out)"
+            "Parquet; merchants publishes the history of merchants for models that need it (`all`: the first two)"
         ),
     ] = JobChoice.ALL,
     *,
@@ -139,12 +140,13 @@ def _choose(
 
 def _model_problem(settings: Settings) -> str | None:
     """Return why the detector cannot load the model it will start with, None if it can."""
-    from flink_jobs.artifacts.finder import find_model
+    from flink_jobs.artifacts.finder import find_model, merchants_of
     from flink_jobs.core.models.model import ModelError, model_directory
 
     try:
         version = settings.model_version or model_directory(settings.model_dir).name
-        find_model(str(settings.model_dir), settings.artifact_store, version, None)
+        merchants = merchants_of(merchant_risk=settings.merchant_risk)
+        find_model(str(settings.model_dir), settings.artifact_store, version, None, merchants)
     except ModelError as error:
         return error.detail
     return None

@@ -17,9 +17,15 @@ from flink_jobs.cli.row_reports import SkipList
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.core.documents import Finding
 from flink_jobs.core.label import FUTURE, Label
+from flink_jobs.core.texts import composed
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.label_sender import labels_of, send_labels
 from flink_jobs.settings import load_settings
+
+MerchantOption = Annotated[
+    str | None, typer.Option(help="merchant of the transaction; models with inputs of merchants learn from it")
+]
+EventTimeOption = Annotated[str | None, typer.Option(help="with --merchant: event time of the transaction (see --at)")]
 
 
 def label(
@@ -30,6 +36,8 @@ def label(
     ] = None,
     source: Annotated[str, typer.Option(help="source of the label: chargeback, analyst, cardholder, ...")] = "analyst",
     comment: Annotated[str | None, typer.Option(help="a note for analysts")] = None,
+    merchant: MerchantOption = None,
+    event_time: EventTimeOption = None,
     at: Annotated[
         str, typer.Option(help="time at which the label became known: 15m, 2h, 3d (ago), or an ISO 8601 time (UTC)")
     ] = "0s",
@@ -53,7 +61,6 @@ def label(
     You can label a transaction again: the latest label counts, and all labels are kept.
     """
     settings, who = load_settings(), actor(by)
-    where = settings.broker(), settings.topic_prefix
     if from_file is not None:
         if transaction is not None:
             raise UserError("both a transaction and --from-file are given", "give one of them", ErrorCode.USAGE_ERROR)
@@ -67,19 +74,26 @@ def label(
     if transaction is None or customer is None or finding is None:
         fix = "give all three, or --from-file"
         raise UserError("a label needs a transaction, --customer and --as", fix, ErrorCode.USAGE_ERROR)
-    known_ms = moment_ms(at, "--at", time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    known_ms, place = moment_ms(at, "--at", now_ms), _place(merchant, event_time, now_ms)
     try:
-        one = Label(transaction, customer, finding, source, known_ms, who, comment)
+        one = Label(transaction, customer, finding, source, known_ms, who, comment, *place)
     except ValueError as error:
         raise UserError(f"the label is not valid ({error})", "correct it; nothing was sent") from None
-    if one.is_future(time.time_ns() // 1_000_000):
+    if one.is_future(now_ms):
         raise UserError(f"the label is not valid ({FUTURE})", "give the time at which it became known with --at")
-    send_labels(*where, [one])
+    send_labels(settings.broker(), settings.topic_prefix, [one])
     emit(
         output,
         one.document(),
         lambda: out.print(f"Transaction {transaction} of {customer} is labelled as {finding} ({one.id})"),
     )
+
+
+def _place(merchant: str | None, event_time: str | None, now_ms: int) -> tuple[str | None, int | None]:
+    """Return merchant and event time of a label as their decision has them."""
+    event_ms = None if event_time is None else moment_ms(event_time, "--event-time", now_ms)
+    return None if merchant is None else composed(merchant), event_ms
 
 
 class LabelOrigin(NamedTuple):

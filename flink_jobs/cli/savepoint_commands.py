@@ -34,6 +34,7 @@ class JobName(StrEnum):
     DETECT = "detect"
     ARCHIVE = "archive"
     LAKE = "lake"
+    MERCHANTS = "merchants"
 
 
 class ExecutionMode(StrEnum):

@@ -15,11 +15,12 @@ from flink_jobs.cli import data_options
 from flink_jobs.cli.blend_texts import own_blend_text
 from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
-from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
+from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
 from flink_jobs.cli.sanity_command import as_documents, warn
+from flink_jobs.core.features.merchant_risk import DEFAULT_DELAY_DAYS
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.model import load_model
-from flink_jobs.errors import UserError
+from flink_jobs.errors import ErrorCode, UserError
 from ml.parameters import ModelFamily, TrainingParameters
 
 if TYPE_CHECKING:
@@ -62,6 +63,13 @@ ReviewCost = Annotated[
 TuneSeconds = Annotated[
     float, typer.Option(min=0.0, help="search better parameters for this time; gradient_boosting only")
 ]
+MerchantRisk = Annotated[
+    bool,
+    typer.Option(
+        "--merchant-risk",
+        help="add the history of merchants; gradient_boosting only, jobs need STREAMFLOW_MERCHANT_RISK",
+    ),
+]
 MakeCurrent = Annotated[
     bool, typer.Option("--current/--no-current", help="make it the `current` version, which jobs load when they start")
 ]
@@ -85,6 +93,7 @@ def train(
     until: data_options.DecisionsUntil = None,
     labels_until: data_options.LabelsUntil = None,
     *,
+    merchant_risk: MerchantRisk = False,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
     make_current: MakeCurrent = True,
@@ -103,7 +112,9 @@ def train(
     """
     started = time.monotonic()
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
-    source = read_data(choice)
+    if merchant_risk:
+        _check_merchants(kind, label_delay_days)
+    source = _with_merchants(read_data(choice)) if merchant_risk else read_data(choice)
     warnings = warn(source.dataset)
     parameters = TrainingParameters(
         kind=kind.value,
@@ -114,6 +125,7 @@ def train(
         label_delay_days=label_delay_days,
         alerts_per_day=alerts_per_day,
         review_cost=review_cost,
+        merchant_risk=merchant_risk,
     )
     if tune_seconds:
         parameters = _tuned(source.dataset, parameters, tune_seconds)
@@ -123,6 +135,29 @@ def train(
              "data_warnings": as_documents(warnings), **asdict(trained.manifest),
              "reliability": None if trained.reliability is None else asdict(trained.reliability)}  # fmt: skip
     emit(output, value, lambda: _print(trained, source.dataset, directory, seconds))
+
+
+def _check_merchants(kind: ModelFamily, label_delay_days: float) -> None:
+    """Refuse options with which the stream would compute other inputs of merchants than the training.
+
+    Raises:
+        UserError: the family has no such inputs, or the stream has another delay of labels.
+    """
+    if kind is not ModelFamily.GRADIENT_BOOSTING:
+        raise UserError("--merchant-risk needs boosted trees", "add --kind gradient_boosting", ErrorCode.USAGE_ERROR)
+    if label_delay_days != DEFAULT_DELAY_DAYS:
+        raise UserError(
+            f"--merchant-risk needs a delay of labels of {DEFAULT_DELAY_DAYS} days, that of the job `merchants`",
+            f"use --label-delay-days {DEFAULT_DELAY_DAYS}",
+            ErrorCode.USAGE_ERROR,
+        )
+
+
+def _with_merchants(source: SourcedDataset) -> SourcedDataset:
+    from ml.merchant_risk import with_merchant_risk
+
+    say("Replaying the merchants ...")
+    return source._replace(dataset=with_merchant_risk(source.dataset))
 
 
 def _publish(

@@ -18,6 +18,7 @@ ACCOUNTS: Final = {
     "fraud detector job": "streamflow-detect",
     "archive job": "streamflow-archive",
     "lake job": "streamflow-lake",
+    "job of merchants": "streamflow-merchants",
     "card processor": "card-processor",
     "case management": "case-management",
     "decision API": "streamflow-api",
@@ -31,6 +32,8 @@ TOOLS: Final = "streamflow-tools"
 CANARY: Final = "streamflow-canary"
 """Account of a canary. It has no right to write to a topic of the installation, nor in its groups and transactions."""
 
+
+_CANARY_READS: Final = ("transactions", "control", "user-actions", "merchant-risk")
 
 DETECTOR_OUTPUTS: Final = ("decisions", "alerts", "dlq", "audit", "control", "replies")
 """Suffixes of the topics that a detector writes to."""
@@ -76,7 +79,7 @@ def grants(contracts: Mapping[str, TopicContract], prefix: str) -> list[Grant]:
         # Reading and writing include describing.
         found |= {Grant(account_of(name), "topic", contract.name, "write") for name in contract.producers}
         found |= {Grant(account_of(name), "topic", contract.name, "read") for name in contract.consumers}
-    for job in ("detect", "archive"):
+    for job in ("detect", "archive", "merchants"):
         account = f"streamflow-{job}"
         found.add(Grant(account, "group", f"{prefix}-{job}", "read"))
         found.add(Grant(account, "cluster", "kafka-cluster", "describe_configs"))  # limit of transactions
@@ -105,7 +108,7 @@ def canary_prefix(prefix: str) -> str:
 def _canary_grants(prefix: str) -> set[Grant]:
     """Return the rights of a canary: to read what the detector reads, and to write to topics of its own."""
     own = canary_prefix(prefix)
-    found = {Grant(CANARY, "topic", f"{prefix}.{name}", "read") for name in ("transactions", "control", "user-actions")}
+    found = {Grant(CANARY, "topic", f"{prefix}.{name}", "read") for name in _CANARY_READS}
     found.add(Grant(CANARY, "topic", f"{own}.", "write", is_prefix=True))
     found.add(Grant(CANARY, "group", f"{own}-detect", "read"))
     found.add(Grant(CANARY, "cluster", "kafka-cluster", "describe_configs"))

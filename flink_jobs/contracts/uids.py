@@ -64,6 +64,16 @@ ARCHIVED: Final = ("decisions", "alerts", "dlq", "audit", "labels", "user-action
 ARCHIVE_LETTERS_SINK: Final = "archive-dead-letters-sink"
 ARCHIVE_UIDS: Final = (*(f"{name}-archive-source" for name in ARCHIVED), ARCHIVE_LETTERS_SINK)
 
+MERCHANT_RISK_SOURCE: Final = "merchant-risk-source"
+"""A source of the detector, only where ``STREAMFLOW_MERCHANT_RISK`` is set."""
+OPTIONAL_DETECT_UIDS: Final = (MERCHANT_RISK_SOURCE,)
+
+MERCHANTS_DECISIONS_SOURCE: Final = "decisions-merchants-source"
+MERCHANTS_LABELS_SOURCE: Final = "labels-merchants-source"
+MERCHANTS: Final = "merchants"
+MERCHANTS_SINK: Final = "merchant-risk-sink"
+MERCHANTS_UIDS: Final = (MERCHANTS_DECISIONS_SOURCE, MERCHANTS_LABELS_SOURCE, MERCHANTS, MERCHANTS_SINK)
+
 LAKE_SOURCE: Final = "decisions-lake-source"
 LAKE_CHECK_SOURCE: Final = "decisions-lake-check-source"
 LAKE_WRITER: Final = "lake-decisions-writer"
@@ -85,5 +95,9 @@ RETIRED: Final = tuple(f"{name}-archive-sink" for name in ("decisions", "alerts"
 CUSTOMER_STATE: Final = "customer-fraud-state"
 CONFIG_STATE: Final = "detection-config"
 CONFIG_KEY: Final = "current"
+MERCHANT_ROWS: Final = "merchant-risk-rows"
+"""Broadcast state of the detector: the newest row of each merchant."""
+MERCHANT_STATE: Final = "merchant-history"
+MERCHANT_PROGRESS: Final = "merchant-progress"
 MAX_PARALLELISM: Final = 128
 """Number of key groups. A savepoint fixes it, so it never depends on the parallelism."""

@@ -286,9 +286,10 @@ class AuditDocument(TypedDict):
 
 
 class LabelDocument(TypedDict):
-    """What a person found out about one transaction (contract ``labels`` v1)."""
+    """What a person found out about one transaction (contract ``labels`` v2)."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
+    """2 exactly with ``merchant`` and ``event_time_ms``."""
     label_id: str
     transaction_id: str
     customer_id: str
@@ -297,3 +298,5 @@ class LabelDocument(TypedDict):
     labelled_at_ms: int
     labelled_by: str
     comment: str | None
+    merchant: NotRequired[str]
+    event_time_ms: NotRequired[int]

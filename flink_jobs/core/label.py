@@ -1,4 +1,4 @@
-"""Labels: findings about transactions (contract ``labels`` v1), and the check of bytes that should be one.
+"""Labels: findings about transactions (contract ``labels``), and the check of bytes that should be one.
 
 Other programs write to ``.labels`` too, and models are trained on these labels: every field is checked against the
 contract.
@@ -10,14 +10,17 @@ from typing import Any, Final
 
 from flink_jobs.core.documents import Finding, LabelDocument
 from flink_jobs.core.parsing.contract_object import contract_object
-from flink_jobs.core.parsing.transactions import MAX_CLOCK_SKEW_MS, MIN_EVENT_TIME_MS
-from flink_jobs.core.texts import has_no_control
+from flink_jobs.core.parsing.transactions import MAX_CLOCK_SKEW_MS, MAX_MERCHANT_CHARS, MIN_EVENT_TIME_MS
+from flink_jobs.core.texts import composed_within, has_no_control
 
 LABEL_SCHEMA_VERSION: Final = 1
+LABEL_OF_MERCHANT_VERSION: Final = 2
+"""Version 2 has the merchant and the event time of the transaction; a label without them stays in version 1."""
 _MAX_TIME_MS: Final = 253_402_300_799_999
 _LIMITS: Final = {"transaction_id": 64, "customer_id": 64, "source": 64, "labelled_by": 256, "comment": 1_000}
 _FIELDS: Final = (
-    "transaction_id", "customer_id", "label", "source", "labelled_at_ms", "labelled_by", "comment",
+    "transaction_id", "customer_id", "label", "source", "labelled_at_ms", "labelled_by", "comment", "merchant",
+    "event_time_ms",
 )  # fmt: skip
 _LONGEST_ID: Final = 128
 FUTURE: Final = "labelled_at_ms is more than a day in the future"
@@ -38,6 +41,9 @@ class Label:
     labelled_at_ms: int
     labelled_by: str
     comment: str | None = None
+    merchant: str | None = None
+    """Merchant of the transaction, in Unicode normal form C as in its decision; only together with its event time."""
+    event_time_ms: int | None = None
 
     def __post_init__(self) -> None:
         """Check every field against the contract: a label is not checked again before training."""
@@ -51,6 +57,19 @@ class Label:
             raise ValueError("labelled_at_ms must be milliseconds since the epoch, up to the year 9999")
         if self.labelled_at_ms < MIN_EVENT_TIME_MS:
             raise ValueError("labelled_at_ms is before 2000-01-01; is it in seconds instead of milliseconds?")
+        if (self.merchant is None) != (self.event_time_ms is None):
+            raise ValueError("merchant and event_time_ms must be given together")
+        if self.merchant is not None:
+            self._check_merchant(self.merchant)
+
+    def _check_merchant(self, merchant: str) -> None:
+        limit, time_ms = MAX_MERCHANT_CHARS, self.event_time_ms
+        if type(merchant) is not str or not 0 < len(merchant) <= limit or not has_no_control(merchant):
+            raise ValueError(f"merchant must be 1 to {limit} characters without control characters")
+        if composed_within(merchant, limit) != merchant:
+            raise ValueError("merchant must be in Unicode normal form C, as in the decision")
+        if type(time_ms) is not int or not MIN_EVENT_TIME_MS <= time_ms <= _MAX_TIME_MS:
+            raise ValueError("event_time_ms must be milliseconds since the epoch, from 2000 to the year 9999")
 
     @property
     def id(self) -> str:
@@ -64,6 +83,14 @@ class Label:
 
     def document(self) -> LabelDocument:
         """Return the message for the topic."""
+        document = self._document()
+        if self.merchant is not None and self.event_time_ms is not None:
+            document["schema_version"] = LABEL_OF_MERCHANT_VERSION
+            document["merchant"] = self.merchant
+            document["event_time_ms"] = self.event_time_ms
+        return document
+
+    def _document(self) -> LabelDocument:
         return {
             "schema_version": LABEL_SCHEMA_VERSION,
             "label_id": self.id,
@@ -88,9 +115,11 @@ def label_problem(payload: bytes | None, now_ms: int | None = None) -> str | Non
     A producer can choose its own ``label_id``. The field is required: without it, a redelivered label would count as
     two labels.
     """
-    document = contract_object(payload, LABEL_SCHEMA_VERSION)
+    document = contract_object(payload, LABEL_SCHEMA_VERSION, LABEL_OF_MERCHANT_VERSION)
     if isinstance(document, str):
         return document
+    if (document["schema_version"] == LABEL_OF_MERCHANT_VERSION) != ("merchant" in document):
+        return "merchant and event_time_ms are fields of schema_version 2, which requires them"
     label_id = document.get("label_id")
     if type(label_id) is not str or not 0 < len(label_id) <= _LONGEST_ID or not has_no_control(label_id):
         return f"label_id must be 1 to {_LONGEST_ID} characters without control characters"

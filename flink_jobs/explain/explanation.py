@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from flink_jobs.core.features.table import FEATURES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.encodings import ENCODINGS
+from flink_jobs.core.models.faults import InputsNotReady
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES
 from flink_jobs.core.transaction import Transaction
@@ -116,7 +117,10 @@ def _scored_again(
         channel=decision["channel"],
         country=decision["country"],
     )
-    again = model.score(features, transaction)
+    try:
+        again = model.score(features, transaction)
+    except InputsNotReady:
+        return None, f"{model.version} has inputs of merchants, which decisions do not record; alerts have the shares"
     recorded = decision["ml_score"] or 0.0
     if not isclose(again, recorded, abs_tol=SAME_SCORE):
         differs = f"{model.version} scores {again:.4f} now, but {recorded:.4f} is recorded"

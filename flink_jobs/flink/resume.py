@@ -22,7 +22,7 @@ class Start:
     """Where a job begins.
 
     Attributes:
-        job: ``detect``, ``archive`` or ``lake``.
+        job: ``detect``, ``archive``, ``lake`` or ``merchants``.
         savepoint: URI of the snapshot that the job restores, offsets included; ``None`` for no state.
         lines: what to report to the user before the job starts.
         found: the snapshot that was chosen, or the one that ``fresh`` leaves behind.
@@ -54,7 +54,7 @@ def choose_start(job: str, place: Place, *, fresh: bool = False, savepoint: str 
     """Return where a job begins.
 
     Args:
-        job: ``detect``, ``archive`` or ``lake``.
+        job: ``detect``, ``archive``, ``lake`` or ``merchants``.
         place: where its snapshots are.
         fresh: start without state.
         savepoint: path of the snapshot to restore; the job's main checks it.

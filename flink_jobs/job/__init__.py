@@ -1,4 +1,5 @@
 """The Flink jobs: ``detect`` scores transactions, ``archive`` writes the results to Postgres.
 
-Only this package imports PyFlink. ``detector.topology`` builds the graph in the order in which the data flows.
+``lake`` and ``merchants`` are optional. Only this package imports PyFlink. ``detector.topology`` builds the graph in
+the order in which the data flows.
 """

@@ -10,6 +10,8 @@ from kafka.errors import KafkaError
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.documents import Finding
 from flink_jobs.core.label import Label
+from flink_jobs.core.parsing.transactions import MAX_MERCHANT_CHARS
+from flink_jobs.core.texts import composed_within
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.producer import CONNECT_LIMIT_S, connect
@@ -40,6 +42,7 @@ def labels_of(
         if event.label is None:
             continue
         row = event.transaction
+        merchant = _merchant(row.get("merchant"))
         if row["event_time_ms"] + delay_days * DAY_MS > now_ms:
             not_yet_known()
             continue
@@ -50,7 +53,14 @@ def labels_of(
             source,
             int(row["event_time_ms"] + delay_days * DAY_MS),
             labelled_by,
+            merchant=merchant,
+            event_time_ms=None if merchant is None else row["event_time_ms"],
         )
+
+
+def _merchant(text: Any) -> str | None:  # noqa: ANN401 - a value of a card file
+    """Return a merchant as decisions spell it; ``None`` where the transaction has none that its decision would have."""
+    return composed_within(text, MAX_MERCHANT_CHARS) if type(text) is str and text else None
 
 
 def send_labels(

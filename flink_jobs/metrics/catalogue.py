@@ -102,6 +102,8 @@ CONTROL_MESSAGES: Final = _counter(
 ACCOUNT_ACTIONS: Final = _counter(
     "account_actions", "actions", "actions on accounts by outcome", "outcome", ("applied", "outdated", "rejected")
 )
+MERCHANT_ROWS_READ: Final = _counter("merchant_rows_read", "rows", "rows read", "outcome", ("applied", "rejected"))
+MERCHANT_OTHER_SLOTS: Final = _counter("merchant_other_slots", "look-ups", "look-ups that found a row of another slot")
 CONFIG_REVISION: Final = _gauge("config_revision", "revision", "revision of the configuration in force")
 SCORE: Final = _histogram("score", "score 0-1", "scores of decisions", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
 PROCESSING_TIME_US: Final = _histogram(
@@ -147,6 +149,7 @@ DETECTOR_METRICS: Final = (
     MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
     CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, REPLIES,
     REPLY_FAULTS, REPLY_LATENCY_MS, STATE_BYTES, ACCOUNT_ACTIONS, SPANS, WRITER_SCHEMAS, SCHEMA_REGISTRY_FAULTS,
+    MERCHANT_ROWS_READ, MERCHANT_OTHER_SLOTS,
 )  # fmt: skip
 """Metrics of the detector job."""
 
@@ -155,6 +158,18 @@ ARCHIVED_ROWS: Final = _counter(
     "archived_rows", "rows", "rows the archive wrote to Postgres, redelivered rows included"
 )
 REFUSED_ROWS: Final = _counter("refused_rows", "rows", "records that break their contract or that Postgres refuses")
+
+MERCHANT_ROWS: Final = _counter("merchant_rows", "rows", "rows that the job of merchants published")
+MERCHANT_LABELS: Final = _counter(
+    "merchant_labels", "labels", "labels that the job of merchants read, by what became of them",
+    "outcome", ("learned", "known", "waiting", "too_old", "no_merchant", "unreadable"),
+)  # fmt: skip
+MERCHANT_UNREADABLE: Final = _counter(
+    "merchant_unreadable", "records", "decisions that cannot be read, and states of merchants that were damaged"
+)
+
+MERCHANT_METRICS: Final = (MERCHANT_ROWS, MERCHANT_LABELS, MERCHANT_UNREADABLE)
+"""Metrics of the job of merchants."""
 
 
 TRAFFIC_PREFIX: Final = "streamflow_traffic_"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
-from flink_jobs.artifacts.finder import find_model
+from flink_jobs.artifacts.finder import find_model, merchants_of
 from flink_jobs.cards.card_files import mapping_for, read_events
 from flink_jobs.cards.time_order import oldest_first
+from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.faults import ModelError
@@ -17,9 +18,15 @@ from ml.gate import NO_CHAMPION, Check, check_speed, compare
 if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.lineup import Model
+    from flink_jobs.core.models.model import TreeModel
     from flink_jobs.model_registry.promotion import PromotionRequest
     from flink_jobs.model_registry.versions import RegisteredModel, Registry
     from flink_jobs.settings import Settings
+
+_NO_MERCHANTS: Final = (
+    "the gate does not replay merchants: compare the model with `streamflow evaluate --merchant-risk`, then put it in "
+    "force with `streamflow control model`"
+)
 
 
 def run_gate(
@@ -70,7 +77,10 @@ def _load_registered(settings: Settings, item: RegisteredModel) -> tuple[Model |
     """Load a version from its store, as the job does, and compare its digest with the digest in the registry."""
     name, store = "artifact", item.artifact_uri.rpartition("/")[0]
     try:
-        model = find_model(str(settings.model_dir), store, item.version, item.digest)
+        merchants = merchants_of(merchant_risk=settings.merchant_risk)
+        model = find_model(str(settings.model_dir), store, item.version, item.digest, merchants)
     except ModelError as error:
         return None, Check(name, passed=False, detail=error.detail)
+    if any(input_name in MERCHANT_RISK_NAMES for input_name in cast("TreeModel", model).manifest.feature_names):
+        return None, Check(name, passed=False, detail=_NO_MERCHANTS)
     return model, Check(name, passed=True, detail=f"loads, digest {item.digest[:12]}, known features")

@@ -24,6 +24,7 @@ def test_only_the_detector_writes_decisions_and_each_job_has_transactions_of_its
         ("streamflow-detect", "bank-detect-"),
         ("streamflow-archive", "bank-archive-"),
         ("streamflow-canary", "bank-canary-detect-"),
+        ("streamflow-merchants", "bank-merchants-"),
     }
 
 

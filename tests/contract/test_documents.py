@@ -27,6 +27,7 @@ from flink_jobs.core.documents import (
 )
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.label import Label
+from flink_jobs.core.merchants.row import MerchantRowDocument
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.core.reply_document import ReplyDocument
@@ -48,6 +49,7 @@ TYPES = {
     "audit": AuditDocument,
     "control": ControlDocument,
     "labels": LabelDocument,
+    "merchant-risk": MerchantRowDocument,
     "replies": ReplyDocument,
     "user-actions": UserActionDocument,
 }

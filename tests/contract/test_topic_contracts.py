@@ -20,11 +20,21 @@ if TYPE_CHECKING:
 
     from flink_jobs.contracts.topic_contracts import TopicContract
 
-TOPICS = ("alerts", "audit", "control", "decisions", "dlq", "labels", "replies", "transactions", "user-actions")
+TOPICS = (
+    "alerts", "audit", "control", "decisions", "dlq", "labels", "merchant-risk", "replies", "transactions",
+    "user-actions",
+)  # fmt: skip
 RELEASED = Path(__file__).parent / "released_schemas.yaml"
 DAY_MS = 24 * 3600 * 1000
 # The topic configs that a contract may set: a misspelt one would be refused by the broker only at creation.
-KNOWN_CONFIGS = {"cleanup.policy", "retention.ms", "retention.bytes", "message.timestamp.type", "max.message.bytes"}
+KNOWN_CONFIGS = {
+    "cleanup.policy",
+    "retention.ms",
+    "retention.bytes",
+    "message.timestamp.type",
+    "max.message.bytes",
+    "segment.ms",
+}
 COMMENTS = {"description", "title", "$comment", "examples"}
 
 

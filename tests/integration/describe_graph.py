@@ -10,7 +10,7 @@ import orjson
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 
-from flink_jobs.job import archive, detect, lake
+from flink_jobs.job import archive, detect, lake, merchants
 from flink_jobs.job.detector.topology import build_detector
 from flink_jobs.job.environment import stream_environment
 from flink_jobs.job.pin import transformations
@@ -18,16 +18,20 @@ from flink_jobs.settings import Settings, load_settings
 
 
 def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
-    """Return an environment with the graph of ``archive``, ``lake`` or ``detect``, also in another mode or crossing."""
+    """Return an environment with the graph of a job; ``detect`` also in another mode or crossing, or with merchants."""
     if job.endswith("process mode"):
         settings = settings.model_copy(update={"execution_mode": "process"})
     if job.endswith("single crossing"):
         settings = settings.model_copy(update={"crossing": "single"})
+    if job.endswith("with merchants"):
+        settings = settings.model_copy(update={"merchant_risk": True})
     env, t_env = stream_environment(settings, jars=lake.lake_jars(settings.lake_jars) if job == "lake" else ())
     if job.startswith("detect"):
         build_detector(env, t_env, detect.wiring(settings), detect.detector_settings(settings))
     elif job == "lake":
         lake.build_lake(env, t_env, settings)
+    elif job == "merchants":
+        merchants.build_merchants(env, t_env, settings)
     else:
         archive.build_archive(env, t_env, settings)
     return env

@@ -31,6 +31,7 @@ SETTINGS = {
 }
 IN_PROCESS = "detect in process mode"
 SINGLE = "detect in the single crossing"
+WITH_MERCHANTS = "detect with merchants"
 ENDS = {"SourceTransformation", "SinkTransformation"}
 EDGES = {"PartitionTransformation", "SideOutputTransformation", "UnionTransformation"}
 DETECTOR_KINDS = {"PythonKeyedBroadcastStateTransformation", "TwoInputTransformation"}
@@ -45,7 +46,17 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
     flink.prepare(home, rest_port=9, rpc_port=9)
     env = flink.environment(home, toolchain.find_java(), "graph")
     env |= {f"STREAMFLOW_{name}": value for name, value in SETTINGS.items()}
-    command = [sys.executable, str(SCRIPT), "detect", SINGLE, IN_PROCESS, "archive", "lake"]
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        "detect",
+        SINGLE,
+        IN_PROCESS,
+        WITH_MERCHANTS,
+        "archive",
+        "lake",
+        "merchants",
+    ]
     done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Graph] = orjson.loads(done.stdout.splitlines()[-1])
@@ -60,10 +71,11 @@ def of_ours(graph: Graph) -> set[str]:
 
 def test_operators_with_state_have_the_uids_of_the_list(graphs: dict[str, Graph]) -> None:
     assert of_ours(graphs["detect"]) == of_ours(graphs[SINGLE]) == set(uids.DETECT_UIDS)
+    assert of_ours(graphs[WITH_MERCHANTS]) == {*uids.DETECT_UIDS, *uids.OPTIONAL_DETECT_UIDS}
     assert of_ours(graphs["archive"]) == set(uids.ARCHIVE_UIDS)
 
 
-@pytest.mark.parametrize("job", ["detect", SINGLE, "archive", "lake"])
+@pytest.mark.parametrize("job", ["detect", SINGLE, WITH_MERCHANTS, "archive", "lake", "merchants"])
 def test_every_operator_has_a_unique_uid(job: str, graphs: dict[str, Graph]) -> None:
     graph = graphs[job]
     given = [item for item in graph["given"] if item["kind"] not in EDGES]
@@ -97,6 +109,12 @@ def test_the_lake_has_no_python_operator_and_reads_the_topic_once_per_format(gra
     assert [item["kind"] for item in graphs["lake"]["operators"] if "Python" in item["kind"]] == []
     assert {item["uid"] for item in given} >= set(uids.LAKE_UIDS)
     assert sum(item["kind"] == "SourceTransformation" for item in given) == 2
+
+
+def test_the_job_of_merchants_has_one_python_operator(graphs: dict[str, Graph]) -> None:
+    python = [(item["uid"], item["kind"]) for item in graphs["merchants"]["operators"] if "Python" in item["kind"]]
+    assert python == [(uids.MERCHANTS, "EmbeddedPythonKeyedProcessOperator")]
+    assert {item["uid"] for item in graphs["merchants"]["given"]} >= set(uids.MERCHANTS_UIDS)
 
 
 def test_process_mode_changes_the_detector_but_no_uid(graphs: dict[str, Graph]) -> None:

@@ -25,6 +25,7 @@ RULES = slos.plain_rules(
         REPO_ROOT / "k8s/base/api/alerts.yaml",
         REPO_ROOT / "k8s/components/lake/alerts.yaml",
         REPO_ROOT / "k8s/collector/alerts.yaml",
+        REPO_ROOT / "k8s/components/merchants/alerts.yaml",
     ]
 )
 ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
@@ -48,7 +49,7 @@ def names(expr: str) -> set[str]:
 
 def known() -> set[str]:
     archive = (catalogue.ARCHIVED_ROWS, catalogue.REFUSED_ROWS)
-    ours = {prometheus_name(metric) for metric in (*catalogue.DETECTOR_METRICS, *archive)}
+    ours = {prometheus_name(metric) for metric in (*catalogue.DETECTOR_METRICS, *archive, *catalogue.MERCHANT_METRICS)}
     served: list[tuple[str, tuple[Metric, ...]]] = [
         (catalogue.TRAFFIC_PREFIX, catalogue.TRAFFIC_METRICS),
         (catalogue.MODEL_WATCH_PREFIX, catalogue.MODEL_WATCH_METRICS),
@@ -122,6 +123,7 @@ def promtool_tests() -> Iterator[dict[str, Any]]:
         "$detect": 'job_name="streamflow-detect"',
         "$archive": 'job_name="streamflow-archive"',
         "$lake": 'job_name="streamflow-lake"',
+        "$merchants": 'job_name="streamflow-merchants"',
         "'": '"',
     }
 

@@ -51,3 +51,7 @@ class ModelError(Exception):
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class InputsNotReady(Exception):  # noqa: N818 - a state that passes, no error
+    """A model's inputs are not there yet: the transaction is scored by rules alone, and no fault is counted."""

@@ -1,8 +1,9 @@
 """Builds the row of a model's inputs from the features of a transaction."""
 
 from collections.abc import Callable
+from typing import Protocol
 
-from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
+from flink_jobs.core.features.merchant_risk import MERCHANT_RISK, MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.encodings import compile_encoding
@@ -14,21 +15,53 @@ Row = tuple[float, ...]
 Inputs = Callable[[FeatureVector, Transaction], Row]
 
 
-def compile_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
-    """Build the function from features and transaction to the row: first the features, then the encodings.
+class Merchants(Protocol):
+    """The history of merchants that the job has."""
 
-    A model with inputs of merchants scores whole rows only (``TreeModel.score_row``): its function raises
-    ``ModelError``, because a transaction alone does not hold the history of its merchant.
+    def inputs(self, transaction: Transaction) -> tuple[float | None, ...]:
+        """Return the inputs of a transaction in the order of ``MERCHANT_RISK``; ``None`` where a value is absent."""
+
+
+def compile_inputs(names: tuple[str, ...], extras: Arrays, merchants: Merchants | None = None) -> Inputs:
+    """Build the function from features and transaction to the row: features, encodings, inputs of merchants.
+
+    Without ``merchants``, a model with inputs of merchants scores whole rows only (``TreeModel.score_row``): its
+    function raises ``ModelError``, because a transaction alone does not hold the history of its merchant.
 
     Args:
         names: the inputs of the model, in order.
         extras: the optional arrays of the artifact; the encodings use them.
+        merchants: the history of merchants.
 
     Raises:
-        ModelError: the names list an encoding before a feature, or an encoding lacks its arrays.
+        ModelError: the names are in another order, or an encoding lacks its arrays.
     """
-    if any(name in MERCHANT_RISK_NAMES for name in names):
+    of_merchants = tuple([name for name in names if name in MERCHANT_RISK_NAMES])
+    if not of_merchants:
+        return _own_inputs(names, extras)
+    if merchants is None:
         return _no_row
+    first = len(names) - len(of_merchants)
+    if names[first:] != of_merchants:
+        raise ModelError(ModelFault.FEATURE_MISMATCH, "feature_names must list inputs of merchants last")
+    own = _own_inputs(names[:first], extras)
+    places = [MERCHANT_RISK_NAMES.index(name) for name in of_merchants]
+    neutral = [MERCHANT_RISK[place].neutral for place in places]
+    history = merchants
+
+    def row_of(vector: FeatureVector, transaction: Transaction) -> Row:
+        row = list(own(vector, transaction))
+        values = history.inputs(transaction)
+        for number in range(len(places)):
+            value: float | None = values[places[number]]
+            row.append(neutral[number] if value is None else value)
+        return tuple(row)
+
+    return row_of
+
+
+def _own_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
+    """Build the function to the inputs that need no merchant."""
     features = tuple([name for name in names if name in FEATURE_NAMES])
     if names[: len(features)] != features:
         raise ModelError(ModelFault.FEATURE_MISMATCH, "feature_names must list features before encodings")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flink_jobs.core.features.vector import FeatureVector
     from flink_jobs.core.models.artifact import ModelArrays
-    from flink_jobs.core.models.inputs import Inputs
+    from flink_jobs.core.models.inputs import Inputs, Merchants
     from flink_jobs.core.models.manifest import ModelManifest
     from flink_jobs.core.models.trees.arrays import Arrays
     from flink_jobs.core.models.trees.walk import RowScore
@@ -109,12 +109,13 @@ class TreeModel:
         return dict(zip(self.manifest.feature_names, shares, strict=True))
 
 
-def load_model(directory: Path, known_features: tuple[str, ...]) -> TreeModel:
+def load_model(directory: Path, known_features: tuple[str, ...], merchants: Merchants | None = None) -> TreeModel:
     """Load one model version; takes well under a second for 100 trees.
 
     Args:
         directory: ``<model_dir>/<version>``, see ``model_directory``.
         known_features: the features this program computes, in order; a model can use a part of them.
+        merchants: the history of merchants, for a caller that scores transactions with inputs of merchants.
 
     Raises:
         ModelError: the model cannot be used. No other exception is raised. The caller then scores by rules alone.
@@ -125,19 +126,24 @@ def load_model(directory: Path, known_features: tuple[str, ...]) -> TreeModel:
     if manifest.version != directory.name:
         detail = f"{directory} holds model {manifest.version!r}; the directory of a version must have its name"
         raise ModelError(ModelFault.BAD_MANIFEST, detail)
-    return build_model(manifest, arrays, known_features)
+    return build_model(manifest, arrays, known_features, merchants)
 
 
 def build_model(
-    manifest: ModelManifest, arrays: ModelArrays, known_features: tuple[str, ...] = FEATURE_NAMES
+    manifest: ModelManifest,
+    arrays: ModelArrays,
+    known_features: tuple[str, ...] = FEATURE_NAMES,
+    merchants: Merchants | None = None,
 ) -> TreeModel:
     """Check and compile the content of an artifact.
 
     Args:
         manifest: its manifest.
         arrays: its arrays.
-        known_features: the features that the caller computes. Only an evaluation on history computes
-            ``MERCHANT_RISK_NAMES``; the stream refuses a model that takes one of them.
+        known_features: the features that the caller computes. An evaluation on history computes
+            ``MERCHANT_RISK_NAMES``, and so does a stream that reads the rows of merchants; any other one refuses a
+            model that takes one of them.
+        merchants: the history of merchants, for a caller that scores transactions with inputs of merchants.
 
     Raises:
         ModelError: the model cannot be used.
@@ -147,7 +153,7 @@ def build_model(
     if of_merchants:
         detail = (
             f"model {manifest.version!r} takes {', '.join(of_merchants)}; the stream does not compute these inputs of "
-            "merchants yet; use a model without them"
+            "merchants; set STREAMFLOW_MERCHANT_RISK=true and run the job `merchants`, or use a model without them"
         )
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     unknown = [name for name in names if name not in known_features and name not in ENCODING_NAMES]
@@ -158,5 +164,5 @@ def build_model(
         )
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     check_trees(arrays.trees, len(names))
-    inputs = compile_inputs(names, arrays.extras)
+    inputs = compile_inputs(names, arrays.extras, merchants)
     return TreeModel(manifest, inputs, compile_model(arrays.trees, arrays.extras, len(names)), arrays.extras)

@@ -9,7 +9,7 @@ from flink_jobs.core.decision import Opinion
 from flink_jobs.core.documents import Variant
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.breaker import FaultBreaker
-from flink_jobs.core.models.faults import ModelFault
+from flink_jobs.core.models.faults import InputsNotReady, ModelFault
 from flink_jobs.core.probability import ProbabilityCurve
 from flink_jobs.core.scoring import OwnBlend
 from flink_jobs.core.transaction import Transaction
@@ -133,6 +133,8 @@ class Slot:
         ask: Callable[[FeatureVector, Transaction], Any] = model.score
         try:
             score = float(ask(features, transaction))
+        except InputsNotReady:
+            return None
         except Exception as error:  # noqa: BLE001 - no exception of a model may lose an event
             self._fault(model, ModelFault.RAISED, f"scoring raised {type(error).__name__}")
             return None

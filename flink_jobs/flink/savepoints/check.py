@@ -21,15 +21,17 @@ if TYPE_CHECKING:
     from flink_jobs.flink.savepoints.snapshot import Snapshot
 
 UIDS: Final = {
-    "detect": uids.DETECT_UIDS,
-    "canary": uids.CANARY_UIDS,
+    "detect": (*uids.DETECT_UIDS, *uids.OPTIONAL_DETECT_UIDS),
+    "canary": (*uids.CANARY_UIDS, *uids.OPTIONAL_DETECT_UIDS),
     "archive": uids.ARCHIVE_UIDS,
     "lake": uids.LAKE_UIDS,
+    "merchants": uids.MERCHANTS_UIDS,
 }
 SAMPLE: Final = 1_000
 """Number of customers whose state version is read: one release wrote most of them, and reading millions is slow."""
 _COMMITTER: Final = "Sink Committer: "
 """Prefix that Flink adds to a sink's uid for the operator that commits the sink's transactions."""
+_MERCHANTS_FIX: Final = "set STREAMFLOW_MERCHANT_RISK=true, as the job that wrote it"
 _PROCESS_MODE: Final = "python-state-"
 """Prefix that PyFlink adds to a state's name in process mode."""
 
@@ -55,7 +57,7 @@ def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
 
     Args:
         snapshot: the open snapshot.
-        job: ``detect``, ``canary``, ``archive`` or ``lake``.
+        job: ``detect``, ``canary``, ``archive``, ``lake`` or ``merchants``.
         mode: the execution mode of the new job, ``thread`` or ``process``.
 
     Raises:
@@ -70,10 +72,12 @@ def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
         found += [_other_mode(snapshot, mode), _newer_config(snapshot)]
         if mode == "thread" and not any(found):
             found.append(_newer_state(snapshot))
+    if job == "merchants":
+        found.append(_other_mode(snapshot, mode, uids.MERCHANTS))
     return [obstacle for obstacle in found if obstacle is not None]
 
 
-def check_savepoint(path: str, job: str, mode: str) -> None:
+def check_savepoint(path: str, job: str, mode: str, *, merchant_risk: bool = True) -> None:
     """Check that a job can restore a savepoint. Flink alone checks a savepoint that this machine cannot read.
 
     Raises:
@@ -88,6 +92,8 @@ def check_savepoint(path: str, job: str, mode: str) -> None:
     with open_snapshot(path) as snapshot:
         snapshot.check_files()
         found = obstacles(snapshot, job, mode)
+        if not merchant_risk and any(item.uid == uids.MERCHANT_RISK_SOURCE for item in snapshot.operators):
+            found.append(Obstacle(f"{snapshot.folder} was written with rows of merchants", _MERCHANTS_FIX))
     if found:
         raise UserError("; ".join(item.what for item in found), found[0].fix)
 
@@ -116,8 +122,8 @@ def _other_key_groups(snapshot: Snapshot) -> Obstacle | None:
     )
 
 
-def _other_mode(snapshot: Snapshot, mode: str) -> Obstacle | None:
-    names = snapshot.keyed_state_names(uids.DETECTOR)
+def _other_mode(snapshot: Snapshot, mode: str, operator: str = uids.DETECTOR) -> Obstacle | None:
+    names = snapshot.keyed_state_names(operator)
     if not names:
         return None
     written_in = "process" if any(name.startswith(_PROCESS_MODE) for name in names) else "thread"

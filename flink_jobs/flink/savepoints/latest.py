@@ -20,7 +20,10 @@ from flink_jobs.flink.savepoints.check import job_of, obstacles
 from flink_jobs.flink.savepoints.snapshot import METADATA, Snapshot, local_path, open_snapshot
 
 Kind = Literal["checkpoint", "savepoint"]
-INPUT: Final = {"detect": "transactions", "canary": "transactions", "archive": "decisions", "lake": "decisions"}
+INPUT: Final = {
+    "detect": "transactions", "canary": "transactions", "archive": "decisions", "lake": "decisions",
+    "merchants": "decisions",
+}  # fmt: skip
 """The topic, by the end of its name, that shows which installation a job's snapshot belongs to."""
 
 
@@ -107,7 +110,7 @@ def newest(job: str, place: Place) -> Found | None:
     """Return the newest completed snapshot of a job that this release can restore; ``None`` if the job has none.
 
     Args:
-        job: ``detect``, ``archive`` or ``lake``.
+        job: ``detect``, ``archive``, ``lake`` or ``merchants``.
         place: where to look.
 
     Raises:

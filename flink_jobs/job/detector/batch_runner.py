@@ -17,13 +17,14 @@ from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
+from flink_jobs.job.detector.merchant_rows import MerchantRows
 from flink_jobs.job.detector.outputs import DEAD_LETTERS, OUTPUTS, Message
 
 MODULE: Final = __name__
 SIDE_OUTPUTS: Final = tuple(output.tag.tag_id for output in OUTPUTS if output.tag is not None)
 """Ids of the side outputs. The tag of an output is its place here plus 1; tag 0 is the main output."""
 _TAGS: Final = {name: place for place, name in enumerate(SIDE_OUTPUTS, start=1)}
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Version of what Java and Python hand to each other; ``JobParts.PROTOCOL`` is the same number.
 
 A jar of another version could leave states out of a checkpoint. Increase both numbers with each change of a batch, an
@@ -57,7 +58,7 @@ class BatchTracer(Protocol):
 class BatchRunner:
     """Scores the records of a batch in order."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of an open function
         self,
         topic: str,
         evaluator: TransactionEvaluator,
@@ -68,6 +69,7 @@ class BatchRunner:
         *,
         actions_topic: str = "",
         tracer: BatchTracer | None = None,
+        merchants: MerchantRows | None = None,
     ) -> None:
         """Use the parts of an open function.
 
@@ -80,6 +82,7 @@ class BatchRunner:
             restore: uses the configuration of a restored savepoint.
             actions_topic: the topic of actions on accounts, likewise.
             tracer: makes the span of each batch; ``None`` without traces.
+            merchants: the rows of merchants, where the detector reads them.
         """
         self._topic = topic
         self._actions_topic = actions_topic
@@ -89,6 +92,12 @@ class BatchRunner:
         self._messages = messages
         self.restore = restore
         self._tracer = tracer
+        self._merchants = merchants
+
+    def restore_merchant(self, stored: str) -> None:
+        """Use the row of a merchant of a restored savepoint; Java calls it before the first record."""
+        if self._merchants is not None:
+            self._merchants.restore(stored)
 
     def start(self, states: StoredStates) -> None:
         """Begin to score batches: from now on the cache of decoded states has the newest state of its customers."""

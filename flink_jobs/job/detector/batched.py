@@ -1,6 +1,6 @@
 """The batched job graph: Java's sources, operator and sinks, which carry bytes (``flink_jobs/crossing``, ADR 27)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from py4j.java_gateway import JavaObject
@@ -62,11 +62,11 @@ def byte_source(  # noqa: PLR0913 - the options of a source
     idle_timeout_ms: int,
     bounded: bool,
     is_keyed: bool,
-    has_actions: bool,
+    is_marked: bool,
 ) -> JavaObject:
     """Return the Java stream of a topic's packed records: key and bytes, or without a key one string.
 
-    Records of a topic that ``has_actions`` are marked as actions on accounts.
+    Records of a topic that ``is_marked`` have a flag in small letters: actions on accounts and rows of merchants.
     """
     properties = {
         "group.id": group_id,
@@ -82,13 +82,19 @@ def byte_source(  # noqa: PLR0913 - the options of a source
         bounded,
         idle_timeout_ms,
         is_keyed,
-        has_actions,
+        is_marked,
         MAX_PAYLOAD_BYTES,
         MAX_PAYLOAD_KEPT_BYTES,
     )
 
 
-def batched_detector(
+def united(streams: Sequence[JavaObject]) -> JavaObject:
+    """Return one Java stream with the elements of several."""
+    first, *others = [DataStream(stream) for stream in streams]
+    return (first.union(*others) if others else first)._j_data_stream  # noqa: SLF001
+
+
+def batched_detector(  # noqa: PLR0913 - the parts and options of an operator
     env: StreamExecutionEnvironment,
     transactions: JavaObject,
     actions: JavaObject,
@@ -98,6 +104,7 @@ def batched_detector(
     records: int,
     delay_ms: int,
     decoded_states: int,
+    has_merchants: bool,
 ) -> DataStream:
     """Return the decisions of the batched operator; side outputs are those of the function.
 
@@ -105,11 +112,12 @@ def batched_detector(
         env: the stream environment.
         transactions: keyed packed records.
         actions: keyed packed records of actions on accounts.
-        control: packed control messages.
+        control: packed control messages, and packed rows of merchants where the detector reads them.
         function: the detector.
         records: number of records that end a batch.
         delay_ms: age of the first record that ends a batch.
         decoded_states: number of customers whose decoded state Python keeps.
+        has_merchants: whether rows of merchants come with the control messages.
     """
     gateway = get_gateway()
     side_outputs = gateway.jvm.java.util.ArrayList()
@@ -119,6 +127,7 @@ def batched_detector(
         uids.CUSTOMER_STATE,
         uids.CONFIG_STATE,
         uids.CONFIG_KEY,
+        uids.MERCHANT_ROWS if has_merchants else "",
         batch_runner.MODULE,
         side_outputs,
         records,

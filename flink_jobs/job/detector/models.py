@@ -10,6 +10,7 @@ from flink_jobs.core.models.lineup import Lineup, Model, Role
 from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.scoring import blend_in_force
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
+from flink_jobs.job.detector.merchant_rows import MerchantRows
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.job.log import log_event
 from flink_jobs.metrics import catalogue
@@ -23,8 +24,15 @@ def keyed(key: str, value: str) -> str:
 class JobModels:
     """Loads models into the lineup; logs and counts every model fault once."""
 
-    def __init__(self, settings: DetectorSettings, metrics: DetectorMetrics, lineup: Lineup) -> None:
-        """Keep the parts; no model is loaded yet."""
+    def __init__(
+        self,
+        settings: DetectorSettings,
+        metrics: DetectorMetrics,
+        lineup: Lineup,
+        merchants: MerchantRows | None = None,
+    ) -> None:
+        """Keep the parts; no model is loaded yet. Without ``merchants``, a model that needs them is refused."""
+        self._with_merchants = {} if merchants is None else {"merchants": merchants.table}
         self._settings = settings
         self._metrics = metrics
         self._lineup = lineup
@@ -66,7 +74,9 @@ class JobModels:
             problem = f"no model version is configured, and {settings.model_dir} has no current model"
         else:
             try:
-                model = settings.find_model(settings.model_dir, settings.artifact_store, version, digest)
+                model = settings.find_model(
+                    settings.model_dir, settings.artifact_store, version, digest, **self._with_merchants
+                )
             except ModelError as error:
                 problem = str(error)
         if role is Role.CHAMPION:

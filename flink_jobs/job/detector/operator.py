@@ -10,11 +10,7 @@ from typing import Final, cast
 
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedBroadcastProcessFunction, RuntimeContext
-from pyflink.datastream.state import (
-    MapStateDescriptor,
-    ValueState,
-    ValueStateDescriptor,
-)
+from pyflink.datastream.state import MapStateDescriptor, ValueState, ValueStateDescriptor
 
 from flink_jobs.contracts import uids
 from flink_jobs.core.batch_scorer import TIMED_MASK
@@ -39,6 +35,7 @@ from flink_jobs.core.replies import Replies, RequestFault, answer
 from flink_jobs.core.state.recent import RecentStates
 from flink_jobs.job.detector.batch_runner import BatchRunner, offer_runner
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS, DetectorMetrics
+from flink_jobs.job.detector.merchant_rows import MerchantRows
 from flink_jobs.job.detector.models import JobModels, keyed
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.job.detector.outputs import (
@@ -51,10 +48,10 @@ from flink_jobs.job.detector.outputs import (
     Message,
 )
 from flink_jobs.job.detector.schemas import JobSchemas
-from flink_jobs.job.detector.time_to_live import time_to_live
 from flink_jobs.job.detector.tracing import DetectorTracer
 from flink_jobs.job.detector.warm_up import calm_garbage_collection, warm_up
 from flink_jobs.job.log import log_event
+from flink_jobs.job.time_to_live import time_to_live
 from flink_jobs.metrics import catalogue
 from flink_jobs.native.loader import core_in_use
 
@@ -93,14 +90,13 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
                 f"the detector runs in {mode} mode, not in {self._settings.execution_mode} mode as configured; "
                 "set STREAMFLOW_EXECUTION_MODE to the mode that the job can use"
             )
-        descriptor = ValueStateDescriptor(uids.CUSTOMER_STATE, Types.PICKLED_BYTE_ARRAY())
-        descriptor.enable_time_to_live(time_to_live(self._settings.state_ttl_days))
-        self._state: ValueState = runtime_context.get_state(descriptor)
+        self._state: ValueState = runtime_context.get_state(_customer_state(self._settings.state_ttl_days))
         self._metrics = DetectorMetrics(runtime_context.get_metrics_group())
         subtask, parallelism, attempt = _task_place(runtime_context, mode)
         self._is_first_subtask = subtask == 0
         lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
-        self._models = JobModels(self._settings, self._metrics, lineup)
+        self._merchants = MerchantRows(self._metrics) if self._settings.merchants_topic else None
+        self._models = JobModels(self._settings, self._metrics, lineup, self._merchants)
         # Created for every attempt: the cache of states must not survive a restore.
         recent = RecentStates(self._settings.state_cache_customers, self._settings.state_ttl_days * DAY_MS)
         self._schemas = schemas = JobSchemas(self._settings.schemas, self._metrics).open()
@@ -123,6 +119,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
                 self._restore_config,
                 actions_topic=self._settings.actions_topic,
                 tracer=self._tracer,
+                merchants=self._merchants,
             )
         )
         champion = lineup.champion.model
@@ -218,11 +215,17 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         return ()
 
     def process_broadcast_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator[Message]:
-        """Apply a control message. Every subtask applies it; the first subtask also reports it."""
+        """Apply a control message or a row of a merchant. Every subtask applies it; the first one also reports it."""
+        record = unpack_record(value[0], self._settings.control_topic, self._settings.merchants_topic)
+        if self._merchants is not None:
+            if not self._config_is_loaded:
+                self._merchants.restore_all(ctx)
+            if record.whole is not None:  # marked: not a control message
+                self._merchants.use(record.payload, ctx, is_reported=self._is_first_subtask)
+                return
         state = ctx.get_broadcast_state(CONFIG_STATE)
         stored = state.get(uids.CONFIG_KEY)
         config = DetectionConfig() if stored is None else DetectionConfig.from_json(stored)
-        record = unpack_record(value[0], self._settings.control_topic)
         now_ms = time.time_ns() // 1_000_000
         message = parse_control(record.payload)
         answer = apply_control(config, message) if isinstance(message, ControlMessage) else message
@@ -254,7 +257,9 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         yield AUDIT, keyed(audit["control_id"], encode_audit_record(audit))
 
     def _load_config(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
-        """Use the configuration of a restored savepoint, at the first record after ``open``."""
+        """Use the configuration and the rows of a restored savepoint, at the first record after ``open``."""
+        if self._merchants is not None:
+            self._merchants.restore_all(ctx)
         self._restore_config(ctx.get_broadcast_state(CONFIG_STATE).get(uids.CONFIG_KEY))
 
     def _restore_config(self, stored: str | None) -> None:
@@ -271,6 +276,12 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._evaluator.configure(config)
         self._metrics.gauge(catalogue.CONFIG_REVISION, config.revision)
         return problems
+
+
+def _customer_state(days: int) -> ValueStateDescriptor:
+    descriptor = ValueStateDescriptor(uids.CUSTOMER_STATE, Types.PICKLED_BYTE_ARRAY())
+    descriptor.enable_time_to_live(time_to_live(days))
+    return descriptor
 
 
 def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:

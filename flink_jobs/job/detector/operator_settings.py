@@ -9,7 +9,8 @@ from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
 from flink_jobs.job.detector.schemas import SchemaSettings
 from flink_jobs.tracing.target import TraceTarget
 
-ModelFinder = Callable[[str, str | None, str, str | None], Model]
+ModelFinder = Callable[..., Model]
+"""``find_model``, or a function with its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class DetectorSettings:
     """How long transaction ids are remembered to recognise duplicates."""
     schemas: SchemaSettings | None = None
     """Where the schemas of Avro records come from; ``None``: every Avro record becomes a dead letter."""
+    merchants_topic: str = ""
+    """Topic of the rows of merchants; empty: the detector has no such rows."""
     artifact_store: str | None = None
     """Store of published models, for models that ``model_dir`` does not have."""
     traces: TraceTarget | None = None

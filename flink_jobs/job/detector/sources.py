@@ -47,6 +47,8 @@ _PACKED_OR_CUT: Final = f"""{_PACKED_HEAD}
 
 _PACKED_ACTION: Final = _PACKED_OR_CUT.replace("'N'", "'n'").replace("'V' ||", "'v' ||").replace("ELSE 'L'", "ELSE 'l'")
 
+_PACKED_ROW_OF_MERCHANT: Final = _PACKED.replace("'N'", "'n'").replace("'V' ||", "'v' ||")
+
 # The routing key is the customer id of a JSON document, or the message key of an Avro record, which begins with byte 0;
 # the detector compares it with the id that it reads. A record without a readable customer id is routed by its offset:
 # it uses no state, and invalid records must not all go to one subtask. Line feeds separate packed fields.
@@ -71,17 +73,21 @@ def kafka_table(  # noqa: PLR0913 - the options of a source
     idle_timeout_ms: int,
     bounded: bool = False,
     has_key: bool = False,
+    event_time: str | None = None,
 ) -> None:
     """Declare the source table of a topic: payload, coordinates, and a watermark on Kafka's timestamp.
 
     It reads committed records only, because the detector itself writes to the control topic in the transactions of its
     checkpoints. A partition without records holds back the watermark for at most ``idle_timeout_ms``. With ``has_key``
     the table also has the message key, as ``message_key``.
+    ``event_time`` is an expression that gives the watermark in place of Kafka's timestamp, as column ``event_time``.
     """
     column = "message_key BYTES, " if has_key else ""
     key = (
         ", 'key.format' = 'raw', 'key.fields' = 'message_key', 'value.fields-include' = 'EXCEPT_KEY'" if has_key else ""
     )
+    computed = "" if event_time is None else f"event_time AS {event_time},"
+    time_column = "record_time" if event_time is None else "event_time"
     bound = ", 'scan.bounded.mode' = 'latest-offset'" if bounded else ""
     t_env.execute_sql(f"""
         CREATE TEMPORARY TABLE {name} (
@@ -90,7 +96,8 @@ def kafka_table(  # noqa: PLR0913 - the options of a source
             `offset` BIGINT METADATA VIRTUAL,
             record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
             headers MAP<STRING, BYTES> METADATA VIRTUAL,
-            WATERMARK FOR record_time AS record_time - INTERVAL '5' SECOND
+            {computed}
+            WATERMARK FOR {time_column} AS {time_column} - INTERVAL '5' SECOND
         ) WITH (
             'connector' = 'kafka', 'topic' = '{topic}', 'format' = 'raw',
             {sql_options(broker.connector())}, 'properties.group.id' = '{group_id}',
@@ -108,7 +115,11 @@ def keyed_records(t_env: StreamTableEnvironment, transactions: str, actions: str
     value_type = Types.STRING()
     row_type = Types.ROW([Types.STRING(), value_type])
     stream = _routed(t_env, transactions, _PACKED_OR_CUT, row_type)
-    stream = stream.union(_routed(t_env, actions, _PACKED_ACTION, row_type))
+    return keyed_rows(stream.union(_routed(t_env, actions, _PACKED_ACTION, row_type)), value_type)
+
+
+def keyed_rows(stream: DataStream, value_type: TypeInformation) -> KeyedStream:
+    """Return a stream of keys and values, keyed without a Python operator; Python gets the values."""
     j_keyed = stream._j_data_stream.keyBy(  # noqa: SLF001 - PyFlink offers no JVM key selector
         get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.STRING()]).get_java_type_info()
     )
@@ -118,12 +129,13 @@ def keyed_records(t_env: StreamTableEnvironment, transactions: str, actions: str
 def _routed(t_env: StreamTableEnvironment, table: str, packed: str, row_type: TypeInformation) -> DataStream:
     """Return the routing key and the packed record of each record of a source table."""
     columns = {"k": "routing_key", "v": packed}
-    return _stream(t_env, columns, f"(SELECT *, {_ROUTING_KEY} AS routing_key FROM {table})", row_type)  # noqa: S608
+    return routed_stream(t_env, columns, f"(SELECT *, {_ROUTING_KEY} AS routing_key FROM {table})", row_type)  # noqa: S608
 
 
-def packed_records(t_env: StreamTableEnvironment, table: str) -> DataStream:
-    """Return the packed records of a source table as rows of one string."""
-    return _stream(t_env, {"v": _PACKED}, _unrouted(table), Types.ROW([Types.STRING()]))
+def packed_records(t_env: StreamTableEnvironment, table: str, *, has_merchants: bool = False) -> DataStream:
+    """Return the packed records of a source table as rows of one string; those of merchants are marked."""
+    packed = _PACKED_ROW_OF_MERCHANT if has_merchants else _PACKED
+    return routed_stream(t_env, {"v": packed}, _unrouted(table), Types.ROW([Types.STRING()]))
 
 
 def packed_sql(table: str) -> str:
@@ -135,15 +147,19 @@ def _unrouted(table: str) -> str:
     return f"(SELECT *, '' AS routing_key FROM {table})"  # noqa: S608 - our own names
 
 
-def _stream(
-    t_env: StreamTableEnvironment, columns: dict[str, str], origin: str, row_type: TypeInformation
+def routed_stream(
+    t_env: StreamTableEnvironment,
+    columns: dict[str, str],
+    origin: str,
+    row_type: TypeInformation,
+    time_column: str = "record_time",
 ) -> DataStream:
     """Return string columns of a query as a stream of rows, with its timestamps and watermarks.
 
     The conversion to a stream drops watermarks unless the query has a rowtime column, which it removes from the row.
     """
     selected = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
-    table = t_env.sql_query(f"SELECT {selected}, record_time AS rowtime FROM {origin}")  # noqa: S608 - our own names
+    table = t_env.sql_query(f"SELECT {selected}, {time_column} AS rowtime FROM {origin}")  # noqa: S608 - our own names
     schema = Schema.new_builder()
     for name in columns:
         schema.column(name, DataTypes.STRING())

@@ -3,6 +3,7 @@
     transactions --(key: customer id)--+--> fraud detector --+--> decisions
     user-actions --(key: customer id)--+                     +--> alerts
     control -------(broadcast)---------+                     +--> replies
+    merchant-risk -(broadcast, optional)
        ^                                                     |
        |                                                     +--> dead letters
        |                                                     +--> audit
@@ -21,7 +22,8 @@ from pyflink.datastream import DataStream, OutputTag, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.contracts import uids
-from flink_jobs.job.detector.batched import batched_detector, byte_sink, byte_source
+from flink_jobs.job.detector.batched import batched_detector, byte_sink, byte_source, united
+from flink_jobs.job.detector.merchant_rows import MERCHANT_ROWS
 from flink_jobs.job.detector.operator import CONFIG_STATE, FraudDetectorFunction
 from flink_jobs.job.detector.operator_settings import DetectorSettings
 from flink_jobs.job.detector.outputs import OUTPUTS, Output
@@ -33,6 +35,7 @@ from flink_jobs.kafka.guarantee import Guarantee
 
 _START: Final = "earliest"
 """No control message and no action may be missed: without a savepoint these topics are read from their beginning."""
+_MERCHANTS: Final = "merchant_risk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Topics:
     transactions: str
     control: str
     actions: str
+    merchants: str | None
+    """The rows of merchants; ``None``: the detector does not read them."""
     outputs: Mapping[str, str]
     """Full name of each topic of ``OUTPUTS``, by suffix."""
 
@@ -101,6 +106,7 @@ def build_detector(
             "transactions": uids.TRANSACTIONS_SOURCE,
             "control": uids.CONTROL_SOURCE,
             "user_actions": uids.ACTIONS_SOURCE,
+            **({} if wiring.topics.merchants is None else {_MERCHANTS: uids.MERCHANT_RISK_SOURCE}),
         },
         sinks={_table(item, wiring): _sink_uid(item, wiring) for item in OUTPUTS},
     )
@@ -112,7 +118,11 @@ def _single_detector(t_env: StreamTableEnvironment, wiring: Wiring, settings: De
     _add_source(t_env, "transactions", topics.transactions, wiring, wiring.start_from)
     _add_source(t_env, "control", topics.control, wiring, _START)
     _add_source(t_env, "user_actions", topics.actions, wiring, _START)
-    control = packed_records(t_env, "control").broadcast(CONFIG_STATE)
+    broadcast = packed_records(t_env, "control")
+    if topics.merchants is not None:
+        _add_source(t_env, _MERCHANTS, topics.merchants, wiring, _START)
+        broadcast = broadcast.union(packed_records(t_env, _MERCHANTS, has_merchants=True))
+    control = broadcast.broadcast(CONFIG_STATE, *([] if topics.merchants is None else [MERCHANT_ROWS]))
     return (
         keyed_records(t_env, "transactions", "user_actions")
         .connect(control)
@@ -123,7 +133,7 @@ def _single_detector(t_env: StreamTableEnvironment, wiring: Wiring, settings: De
 def _batched_detector(env: StreamExecutionEnvironment, wiring: Wiring, settings: DetectorSettings) -> DataStream:
     """Return the decisions of Java's operator, which hands over batches of records."""
     topics = wiring.topics
-    transactions, actions, control = [
+    transactions, actions, control, *merchants = [
         byte_source(
             env,
             name,
@@ -133,24 +143,27 @@ def _batched_detector(env: StreamExecutionEnvironment, wiring: Wiring, settings:
             start_from=start_from,
             idle_timeout_ms=wiring.idle_timeout_ms,
             bounded=wiring.bounded,
-            is_keyed=name != "control",
-            has_actions=name == "user_actions",
+            is_keyed=name in {"transactions", "user_actions"},
+            is_marked=name in {"user_actions", _MERCHANTS},
         )
         for name, topic, start_from in (
             ("transactions", topics.transactions, wiring.start_from),
             ("user_actions", topics.actions, _START),
             ("control", topics.control, _START),
+            (_MERCHANTS, topics.merchants, _START),
         )
+        if topic is not None
     ]
     return batched_detector(
         env,
         transactions,
         actions,
-        control,
+        united([control, *merchants]),
         FraudDetectorFunction(settings),
         records=wiring.batch_records,
         delay_ms=wiring.batch_delay_ms,
         decoded_states=settings.state_cache_customers,
+        has_merchants=topics.merchants is not None,
     )
 
 

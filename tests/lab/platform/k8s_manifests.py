@@ -49,7 +49,9 @@ def build(folder: Path) -> list[Manifest]:
     return [item for item in yaml.load_all(made.stdout, yaml.CSafeLoader) if item]
 
 
-COMPONENTS: Final = ("lake", "webhooks", "identity", "redis", "traces", "registry", "canary", "kafka-ui")
+COMPONENTS: Final = (
+    "lake", "merchants", "webhooks", "identity", "redis", "traces", "registry", "canary", "kafka-ui",
+)  # fmt: skip
 """Optional components, in the order in which they are listed before `platform`."""
 
 

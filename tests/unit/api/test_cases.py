@@ -16,7 +16,7 @@ from api.cases.opening import Opener, expected_loss
 from api.cases.outbox import wait_after
 from api.cases.outbox_watch import OutboxWatch
 from api.cases.relay import KafkaTopic, Relay
-from api.cases.verdicts import labels_of
+from api.cases.verdicts import Labelled, labels_of
 from api.cases.viewer import Viewer, masked
 from api.cases.webhooks import WebhookSender, secret_of, signature
 from api.errors import ApiError
@@ -68,7 +68,7 @@ def test_a_change_that_contradicts_itself_is_refused(change: dict[str, Any]) -> 
 
 
 def test_a_verdict_becomes_a_label_per_transaction_always_with_the_same_id() -> None:
-    pairs = [("c-1", "t-1"), ("c-1", "t-2")]
+    pairs = [Labelled("c-1", "t-1"), Labelled("c-1", "t-2", "m-1", 1_767_225_600_000)]
     fraud = VerdictRequest(verdict=Verdict.FRAUD, reason="denied")
     labels = labels_of(pairs, fraud, "user:ada", AT)
     assert [label.id for label in labels] == [label.id for label in labels_of(pairs, fraud, "user:ada", AT)]
@@ -76,6 +76,8 @@ def test_a_verdict_becomes_a_label_per_transaction_always_with_the_same_id() -> 
         ("fraud", "user:ada", "denied")
     }
     assert len({label.id for label in labels}) == 2
+    assert [(label.merchant, label.event_time_ms) for label in labels] == [(None, None), ("m-1", 1_767_225_600_000)]
+    assert [label.document()["schema_version"] for label in labels] == [1, 2]
     assert labels_of(pairs, VerdictRequest(verdict=Verdict.UNSURE, reason="?"), "user:ada", AT) == []
 
 

@@ -50,6 +50,20 @@ def test_the_default_name_depends_on_nothing_but_data_and_options(card_file: Pat
     assert run(*options, tmp_path / "a", "--seed", 8)["version"] != names[0]
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ((), "needs boosted trees"),
+        (("--kind", "gradient_boosting", "--label-delay-days", "3"), "needs a delay of labels of 7 days"),
+    ],
+)
+def test_inputs_of_merchants_that_the_stream_would_not_compute_are_refused(
+    card_file: Path, options: tuple[str, ...], problem: str
+) -> None:
+    with pytest.raises(UserError, match=problem):
+        run("--data", card_file, "--merchant-risk", *options)
+
+
 def test_current_can_stay_where_it_is(card_file: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     run("--data", card_file, "--out", models, "--version", "one", "--trees", 5)

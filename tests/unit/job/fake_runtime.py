@@ -44,6 +44,9 @@ class ValueState:
         self.writes += 1
         self.values[self._backend.key()] = value
 
+    def clear(self) -> None:
+        self.values.pop(self._backend.key(), None)
+
 
 class Backend:
     """Keyed state by descriptor name."""
@@ -67,6 +70,9 @@ class ReadOnlyBroadcastState:
     def get(self, key: str) -> str | None:
         return self._content.get(key)
 
+    def items(self) -> list[tuple[str, str]]:
+        return list(self._content.items())
+
 
 class BroadcastState(ReadOnlyBroadcastState):
     """What it may do while it processes a broadcast element: write too."""
@@ -75,13 +81,26 @@ class BroadcastState(ReadOnlyBroadcastState):
         assert isinstance(value, str), "the declared type is a string"
         self._content[key] = value
 
+    def remove(self, key: str) -> None:
+        self._content.pop(key, None)
+
 
 class TimerService:
-    """Keeps processing-time timers; each belongs to the key at hand."""
+    """Keeps timers; each belongs to the key at hand. Of event time there is one per key and time, as in Flink."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.timers: list[tuple[int, str]] = []
+        self.event_timers: set[tuple[int, str]] = set()
+        self.watermark = -(2**63)
+        """Flink's watermark of a task that has not read anything since its start."""
+
+    def current_watermark(self) -> int:
+        return self.watermark
+
+    def register_event_time_timer(self, timestamp: int) -> None:
+        assert isinstance(timestamp, int)
+        self.event_timers.add((timestamp, self._backend.key()))
 
     def register_processing_time_timer(self, timestamp: int) -> None:
         assert isinstance(timestamp, int)

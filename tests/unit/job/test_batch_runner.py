@@ -258,7 +258,7 @@ def test_the_counts_of_a_batch_are_those_of_the_function(clock: Clock) -> None:
 def test_the_jar_of_another_release_is_refused() -> None:
     """Such a jar would not ask for the states before a barrier: a checkpoint would be without customers."""
     detector()
-    with pytest.raises(RuntimeError, match=r"of another release \(protocol 1, not 3\): run `make setup`"):
+    with pytest.raises(RuntimeError, match=r"of another release \(protocol 1, not 4\): run `make setup`"):
         take_runner(Backend())
 
 

@@ -29,6 +29,7 @@ RELEASED_ARCHIVE = (
     "labels-archive-sink",
 )
 STATES = ("customer-fraud-state", "detection-config", "current")
+STATES_OF_MERCHANTS = ("merchant-risk-rows", "merchant-history", "merchant-progress")
 
 
 def test_released_uids_with_state_are_still_there_in_their_order() -> None:
@@ -39,17 +40,23 @@ def test_released_uids_with_state_are_still_there_in_their_order() -> None:
 
 
 def test_uids_are_unique() -> None:
-    for names in (uids.DETECT_UIDS, uids.LAKE_UIDS, (*uids.ARCHIVE_UIDS, *uids.RETIRED)):
+    detect = (*uids.DETECT_UIDS, *uids.OPTIONAL_DETECT_UIDS)
+    for names in (detect, uids.LAKE_UIDS, uids.MERCHANTS_UIDS, (*uids.ARCHIVE_UIDS, *uids.RETIRED)):
         assert len(set(names)) == len(names)
 
 
 def test_released_states_keep_their_names_and_key_groups() -> None:
     """Renaming one starts every customer anew, without an error."""
     assert (uids.CUSTOMER_STATE, uids.CONFIG_STATE, uids.CONFIG_KEY) == STATES
+    assert (uids.MERCHANT_ROWS, uids.MERCHANT_STATE, uids.MERCHANT_PROGRESS) == STATES_OF_MERCHANTS
     assert uids.MAX_PARALLELISM == 128
 
 
 def test_every_constant_is_in_the_list_of_its_job() -> None:
-    constants = {value for name, value in vars(uids).items() if name.isupper() and isinstance(value, str)} - set(STATES)
-    assert constants == {*uids.DETECT_UIDS, *uids.LAKE_UIDS, uids.ARCHIVE_LETTERS_SINK}
+    constants = {value for name, value in vars(uids).items() if name.isupper() and isinstance(value, str)} - {
+        *STATES,
+        *STATES_OF_MERCHANTS,
+    }
+    jobs = {*uids.DETECT_UIDS, *uids.OPTIONAL_DETECT_UIDS, *uids.LAKE_UIDS, *uids.MERCHANTS_UIDS}
+    assert constants == {*jobs, uids.ARCHIVE_LETTERS_SINK}
     assert {archive.topic for archive in ARCHIVES} == set(uids.ARCHIVED)

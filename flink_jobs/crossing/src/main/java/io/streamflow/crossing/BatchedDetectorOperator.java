@@ -1,6 +1,7 @@
 package io.streamflow.crossing;
 
 import java.util.HashSet;
+import java.util.Map;
 import java.util.Set;
 
 import org.apache.flink.api.common.state.MapStateDescriptor;
@@ -94,6 +95,13 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
         ReadOnlyBroadcastState<String, String> configuration = getOperatorStateBackend()
                 .getBroadcastState(new MapStateDescriptor<>(plan.configState, Types.STRING, Types.STRING));
         interpreter.invokeMethod("batch_runner", "restore", configuration.get(plan.configKey));
+        if (!plan.merchantState.isEmpty()) {
+            ReadOnlyBroadcastState<String, String> merchants = getOperatorStateBackend()
+                    .getBroadcastState(new MapStateDescriptor<>(plan.merchantState, Types.STRING, Types.STRING));
+            for (Map.Entry<String, String> row : merchants.immutableEntries()) {
+                interpreter.invokeMethod("batch_runner", "restore_merchant", row.getValue());
+            }
+        }
     }
 
     @Override
@@ -243,8 +251,19 @@ public final class BatchedDetectorOperator extends EmbeddedPythonKeyedCoProcessO
 
     @Override
     public void processElement2(StreamRecord<Row> element) throws Exception {
-        crossOver(); // records before a control message are scored under the configuration before it
+        if (!isMarked((String) element.getValue().getField(0))) {
+            crossOver(); // records before a control message are scored under the configuration before it
+        }
         super.processElement2(element);
+    }
+
+    /** Whether a packed record is the row of a merchant: its flag, after five fields, is a small letter. */
+    private static boolean isMarked(String packed) {
+        int flag = 0;
+        for (int fields = 0; fields < 5; fields++) {
+            flag = packed.indexOf('\n', flag) + 1;
+        }
+        return Character.isLowerCase(packed.charAt(flag));
     }
 
     @Override

@@ -28,7 +28,7 @@ public final class JobParts {
      * Version of what Java and Python hand to each other; {@code flink_jobs/job/detector/batch_runner.py} has the same
      * number and refuses another one.
      */
-    public static final int PROTOCOL = 3;
+    public static final int PROTOCOL = 4;
 
     private static final Duration LATENESS = Duration.ofSeconds(5);
 
@@ -38,7 +38,7 @@ public final class JobParts {
      * Reads a topic as packed records.
      *
      * @param startFrom {@code committed}, {@code earliest} or {@code latest}; a restored job continues at its own offsets
-     * @param hasActions whether the records are actions on accounts; they are marked as such
+     * @param isMarked whether the flags are small letters: actions on accounts, and rows of merchants
      * @param isKeyed whether the rows have a routing key, and payloads above {@code maxBytes} are cut to {@code keptBytes}
      */
     public static DataStream<Row> source(
@@ -50,14 +50,14 @@ public final class JobParts {
             boolean isBounded,
             long idleMs,
             boolean isKeyed,
-            boolean hasActions,
+            boolean isMarked,
             int maxBytes,
             int keptBytes) {
         KafkaSourceBuilder<Row> builder = KafkaSource.<Row>builder()
                 .setProperties(asProperties(properties))
                 .setTopics(topic)
                 .setStartingOffsets(offsets(startFrom))
-                .setDeserializer(new PackedRecordSchema(isKeyed, hasActions, maxBytes, keptBytes));
+                .setDeserializer(new PackedRecordSchema(isKeyed, isMarked, maxBytes, keptBytes));
         if (isBounded) {
             builder.setBounded(OffsetsInitializer.latest());
         }

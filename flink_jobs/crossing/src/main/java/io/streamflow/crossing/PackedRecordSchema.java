@@ -11,6 +11,7 @@ import java.time.format.DateTimeFormatter;
 import java.util.Base64;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 
 import org.apache.flink.api.common.typeinfo.TypeInformation;
@@ -36,19 +37,19 @@ final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> 
     private static final DateTimeFormatter SECOND = DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm:ss.");
     private static final ObjectMapper JSON = new ObjectMapper();
 
-    /** Whether rows hold the routing key and bytes, or one string of ISO 8859-1 without a key (control messages). */
+    /** Whether rows hold the routing key and bytes, or one string of ISO 8859-1 without a key (control messages, rows of merchants). */
     private final boolean isKeyed;
-    /** Whether the records are actions on accounts: then their flags are small letters. */
-    private final boolean hasActions;
+    /** Whether the flags are small letters: records that are actions on accounts or rows of merchants. */
+    private final boolean isMarked;
     /** A longer payload is replaced by its length, its digest and its first bytes. */
     private final int maxBytes;
     private final int keptBytes;
     private transient long second;
     private transient byte[] secondText;
 
-    PackedRecordSchema(boolean isKeyed, boolean hasActions, int maxBytes, int keptBytes) {
+    PackedRecordSchema(boolean isKeyed, boolean isMarked, int maxBytes, int keptBytes) {
         this.isKeyed = isKeyed;
-        this.hasActions = hasActions;
+        this.isMarked = isMarked;
         this.maxBytes = maxBytes;
         this.keptBytes = keptBytes;
     }
@@ -62,8 +63,10 @@ final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> 
             value(line, payload);
             out.collect(Row.of(key, line.toByteArray()));
         } else {
-            String value = payload == null ? "N" : "V" + new String(payload, StandardCharsets.ISO_8859_1);
-            out.collect(Row.of(head(record, "").toString(StandardCharsets.UTF_8) + value));
+            String flag = payload == null ? "N" : "V";
+            String value = payload == null ? "" : new String(payload, StandardCharsets.ISO_8859_1);
+            String head = head(record, "").toString(StandardCharsets.UTF_8);
+            out.collect(Row.of(head + (isMarked ? flag.toLowerCase(Locale.ROOT) : flag) + value));
         }
     }
 
@@ -99,12 +102,12 @@ final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> 
 
     private void value(ByteArrayOutputStream line, byte[] payload) {
         if (payload == null) {
-            line.write(hasActions ? 'n' : 'N');
+            line.write(isMarked ? 'n' : 'N');
         } else if (payload.length <= maxBytes) {
-            line.write(hasActions ? 'v' : 'V');
+            line.write(isMarked ? 'v' : 'V');
             line.write(payload, 0, payload.length);
         } else {
-            line.write(hasActions ? 'l' : 'L');
+            line.write(isMarked ? 'l' : 'L');
             text(line, Integer.toString(payload.length));
             text(line, sha256(payload));
             line.write(payload, 0, keptBytes);

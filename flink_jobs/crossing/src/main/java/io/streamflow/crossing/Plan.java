@@ -9,6 +9,8 @@ public final class Plan implements Serializable {
     final String stateName;
     final String configState;
     final String configKey;
+    /** Broadcast state of the rows of merchants; empty where the detector does not read them. */
+    final String merchantState;
     final String runnerModule;
     /** Ids of the side outputs in the order of Python's tags; tag 0 is the main output. */
     final String[] sideOutputs;
@@ -23,6 +25,7 @@ public final class Plan implements Serializable {
             String stateName,
             String configState,
             String configKey,
+            String merchantState,
             String runnerModule,
             List<String> sideOutputs,
             int batchRecords,
@@ -31,6 +34,7 @@ public final class Plan implements Serializable {
         this.stateName = stateName;
         this.configState = configState;
         this.configKey = configKey;
+        this.merchantState = merchantState;
         this.runnerModule = runnerModule;
         this.sideOutputs = sideOutputs.toArray(new String[0]);
         this.batchRecords = batchRecords;

@@ -57,7 +57,7 @@ final class Detector implements AutoCloseable {
                         Files.readAllBytes(INPUT.resolve(pickle)), new PythonEnv(PythonEnv.ExecType.PROCESS)),
                 Integer.getInteger("streamflow.functionType"));
         TypeInformation<Row> control = Types.ROW(Types.STRING);
-        Plan plan = new Plan("customer-fraud-state", "detection-config", "current", "flink_jobs.job.detector.batch_runner",
+        Plan plan = new Plan("customer-fraud-state", "detection-config", "current", "merchant-risk-rows", "flink_jobs.job.detector.batch_runner",
                 TAGS, batchRecords, DELAY_MS, decodedStates);
         operator = isBatched
                 ? new BatchedDetectorOperator(

@@ -116,4 +116,10 @@ class PackedRecordSchemaTest {
         assertEquals(1, row.getArity());
         assertEquals(HEAD + "\n\nV\u00e9" + "\0".repeat(63), row.getField(0));
     }
+
+    @Test
+    void rowsOfMerchantsAreControlRecordsWithASmallFlag() throws Exception {
+        Row row = read(new PackedRecordSchema(false, true, 30, 4), new byte[] {'{'}, new RecordHeaders());
+        assertEquals(HEAD + "\n\nv{", row.getField(0));
+    }
 }

@@ -1,4 +1,4 @@
-"""How long Flink keeps the state of a customer without transactions."""
+"""The time to live of keyed state."""
 
 from pyflink.common import Time
 from pyflink.datastream.state import StateTtlConfig

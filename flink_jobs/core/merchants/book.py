@@ -1,0 +1,166 @@
+"""The step of one merchant: purchases, labels and time in; the rows to publish and the states to store out.
+
+It holds two states: the merchant's history (``state.merchant``), and the progress: the slot whose row was published
+last, and labels of frauds that arrived before their transaction. The stored progress is
+``version (u8) | crc32 (u32) | published slot (i32) | labels (u16) | fingerprints (u64) | event times (i64)``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from enum import StrEnum
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from flink_jobs.core.features.merchant_risk import DEFAULT_DELAY_DAYS
+from flink_jobs.core.merchants.row import row_of
+from flink_jobs.core.state.codec import StateCorrupt, StateVersionUnsupported
+from flink_jobs.core.state.merchant import SLOT_MS, SLOTS_PER_DAY, MerchantState, kept_slots
+
+if TYPE_CHECKING:
+    from flink_jobs.core.merchants.events import MerchantLabel
+    from flink_jobs.core.merchants.row import MerchantRow
+
+PROGRESS_VERSION: Final = 1
+MOST_WAITING: Final = 256
+"""Frauds of one merchant whose label waits for the transaction; the oldest is dropped for a further one."""
+_HEADER: Final = Struct("<BI")
+_HEAD: Final = Struct("<iH")
+_LABEL_BYTES: Final = 16
+_NONE: Final = -1
+
+
+class LabelOutcome(StrEnum):
+    """What became of a label in the job of merchants."""
+
+    LEARNED = "learned"
+    KNOWN = "known"
+    """It changes nothing: the same label again, or the finding genuine for a transaction that was not called fraud."""
+    WAITING = "waiting"
+    """The merchant has no transaction of this time yet."""
+    TOO_OLD = "too_old"
+    NO_MERCHANT = "no_merchant"
+    UNREADABLE = "unreadable"
+
+
+class MerchantBook:
+    """One merchant between two reads of its states."""
+
+    def __init__(self, merchant: str, history: bytes | None, progress: bytes | None) -> None:
+        """Decode the stored states.
+
+        Raises:
+            StateCorrupt: the bytes are damaged.
+            StateVersionUnsupported: a newer release wrote them.
+        """
+        self.merchant = merchant
+        self.history = MerchantState(history)
+        self.published: int | None = None
+        """Slot of the row that was published last."""
+        self.has_new_progress = False
+        """Whether the progress differs from the stored one."""
+        self._waiting: list[tuple[int, int]] = []
+        if progress is not None:
+            self._decode(progress)
+
+    def buy(self, time_ms: int, amount: float) -> MerchantRow | None:
+        """Add a purchase; return a new row of the published slot if it changes that row: the purchase is late."""
+        if not self.history.update(time_ms, amount, DEFAULT_DELAY_DAYS):
+            return None
+        is_due = self._retry_waiting()
+        return self._row_again(is_changed=is_due or self._is_published(time_ms // SLOT_MS))
+
+    def learn(self, label: MerchantLabel) -> tuple[LabelOutcome, MerchantRow | None]:
+        """Learn a label; return what became of it, and a new row of the published slot if it changes that row."""
+        slot, slots = label.time_ms // SLOT_MS, self.history.slots
+        waiting = label.fingerprint, label.time_ms
+        if self.history.learn(label.fingerprint, label.time_ms, is_fraud=label.is_fraud):
+            return LabelOutcome.LEARNED, self._row_again(is_changed=self._is_due(slot))
+        if slots and slot <= slots[-1] - kept_slots(DEFAULT_DELAY_DAYS):
+            return LabelOutcome.TOO_OLD, None
+        if not label.is_fraud and waiting in self._waiting:
+            self._waiting.remove(waiting)
+            return LabelOutcome.LEARNED, None
+        if not label.is_fraud or waiting in self._waiting or (slots and slots[0] <= slot <= slots[-1]):
+            return LabelOutcome.KNOWN, None
+        self._waiting = [*self._waiting, waiting][-MOST_WAITING:]
+        return LabelOutcome.WAITING, None
+
+    def advance(self, slot: int) -> MerchantRow | None:
+        """Publish the row of a slot that has begun; ``None`` if a later one is published already."""
+        if self.published is not None and slot <= self.published:
+            return None
+        self.published = slot
+        return row_of(self.merchant, self.history, slot)
+
+    def next_slot(self) -> int | None:
+        """Return the next slot whose row must be published; ``None`` once the merchant has no history left."""
+        published = _NONE if self.published is None else self.published
+        if published >= 0 and not row_of(self.merchant, self.history, published).is_empty:
+            return published + 1
+        return next((slot + 1 for slot in self.history.slots if slot >= published), None)
+
+    def forget(self) -> bytes | None:
+        """Drop a history that no window covers any more; return the progress if labels still wait, else ``None``."""
+        oldest = (_NONE if self.published is None else self.published) - kept_slots(DEFAULT_DELAY_DAYS)
+        self._waiting = [item for item in self._waiting if item[1] // SLOT_MS > oldest]
+        self.history, self.published = MerchantState(), None
+        return self.progress_bytes() if self._waiting else None
+
+    def progress_bytes(self) -> bytes:
+        """Return the stored form of the progress."""
+        published = _NONE if self.published is None else self.published
+        fingerprints = array("Q", [fingerprint for fingerprint, _ in self._waiting])
+        times = array("q", [time_ms for _, time_ms in self._waiting])
+        body = _HEAD.pack(published, len(self._waiting)) + fingerprints.tobytes() + times.tobytes()
+        version = bytes((PROGRESS_VERSION,))
+        return _HEADER.pack(PROGRESS_VERSION, zlib.crc32(body, zlib.crc32(version))) + body
+
+    def _decode(self, blob: bytes) -> None:
+        if len(blob) < _HEADER.size + _HEAD.size:
+            raise StateCorrupt(f"{len(blob)} bytes are no progress of a merchant")
+        version, checksum = _HEADER.unpack_from(blob)
+        body = blob[_HEADER.size :]
+        if zlib.crc32(body, zlib.crc32(blob[:1])) != checksum:
+            raise StateCorrupt("the checksum of a merchant's progress does not match")
+        if version != PROGRESS_VERSION:
+            raise StateVersionUnsupported(f"version {version} of a merchant's progress; this release reads version 1")
+        published, count = _HEAD.unpack_from(body)
+        if len(body) != _HEAD.size + count * _LABEL_BYTES:
+            raise StateCorrupt("a merchant's progress has another length than its head says")
+        self.published = None if published == _NONE else published
+        fingerprints, times = array("Q"), array("q")
+        middle = _HEAD.size + count * fingerprints.itemsize
+        fingerprints.frombytes(body[_HEAD.size : middle])
+        times.frombytes(body[middle:])
+        self._waiting = list(zip(fingerprints, times, strict=True))
+
+    def _retry_waiting(self) -> bool:
+        """Learn labels whose transactions may be there now; return whether one of them changes the published row."""
+        if not self._waiting:
+            return False
+        waiting, self._waiting = self._waiting, []
+        self.has_new_progress = True
+        changes = False
+        slots = self.history.slots
+        oldest = slots[-1] - kept_slots(DEFAULT_DELAY_DAYS)
+        for fingerprint, time_ms in waiting:
+            slot = time_ms // SLOT_MS
+            if self.history.learn(fingerprint, time_ms, is_fraud=True):
+                changes = changes or self._is_due(slot)
+            elif slot > oldest and not slots[0] <= slot <= slots[-1]:
+                self._waiting.append((fingerprint, time_ms))
+        return changes
+
+    def _is_published(self, slot: int) -> bool:
+        return self.published is not None and slot < self.published
+
+    def _is_due(self, slot: int) -> bool:
+        """Return whether a label of a slot counts in the published row, because its delay is over."""
+        return self._is_published(slot + DEFAULT_DELAY_DAYS * SLOTS_PER_DAY)
+
+    def _row_again(self, *, is_changed: bool) -> MerchantRow | None:
+        if not is_changed or self.published is None:
+            return None
+        return row_of(self.merchant, self.history, self.published)

@@ -1,0 +1,143 @@
+"""The Flink operator around the step of one merchant: keyed state in, rows and new states out.
+
+The state of a merchant changes with each decision and label. A timer at the start of each slot of six hours publishes
+the row of the slot. Flink fires it when the watermark passes it: the watermark is the event time of the newest decision
+less ``LATENESS_MIN``, so a replay of history publishes the same rows as the stream did.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pyflink.common import Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import ValueState, ValueStateDescriptor
+from pyflink.metrics import Counter
+
+from flink_jobs.contracts import uids
+from flink_jobs.core.merchants.book import LabelOutcome, MerchantBook
+from flink_jobs.core.merchants.events import NO_MERCHANT, UNREADABLE, Purchase, read_merchant_label, read_purchase
+from flink_jobs.core.merchants.row import MerchantRow
+from flink_jobs.core.state.codec import StateCorrupt
+from flink_jobs.core.state.merchant import SLOT_MS
+from flink_jobs.job.log import log_event
+from flink_jobs.job.time_to_live import time_to_live
+from flink_jobs.metrics import catalogue
+
+LATENESS_MIN: Final = 5
+"""Minutes that a decision may be late and still count in the row of the next slot when that row is first published."""
+DECISION, LABEL = "D", "L"
+_COMPONENT: Final = "merchants"
+"""The first character of an element: where it comes from."""
+
+
+class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
+    """Keeps the history of each merchant, and publishes its row of each slot."""
+
+    def __init__(self, state_ttl_days: int) -> None:
+        """Keep the settings; ``open`` creates everything else on the TaskManager."""
+        self._state_ttl_days = state_ttl_days
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Set up states and metrics."""
+        states: list[ValueState] = []
+        for name in (uids.MERCHANT_STATE, uids.MERCHANT_PROGRESS):
+            descriptor = ValueStateDescriptor(name, Types.PICKLED_BYTE_ARRAY())
+            descriptor.enable_time_to_live(time_to_live(self._state_ttl_days))
+            states.append(runtime_context.get_state(descriptor))
+        self._history, self._progress = states
+        group = runtime_context.get_metrics_group()
+        self._rows: Counter = group.counter(catalogue.MERCHANT_ROWS.name)
+        self._labels: dict[str, Counter] = {
+            outcome: group.add_group("outcome", outcome).counter(catalogue.MERCHANT_LABELS.name)
+            for outcome in catalogue.MERCHANT_LABELS.values
+        }
+        self._logged: set[str] = set()
+        self._unreadable: Counter = group.counter(catalogue.MERCHANT_UNREADABLE.name)
+
+    def process_element(self, value: str, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
+        """Add a decision or a label to its merchant; yield the row that it changes after its publication."""
+        payload = value[1:].encode("latin-1")
+        if value[:1] == DECISION:
+            purchase = read_purchase(payload)
+            if isinstance(purchase, Purchase):
+                yield from self._buy(purchase, ctx)
+            else:
+                self._unreadable.inc()
+            return
+        label = read_merchant_label(payload)
+        if isinstance(label, str):
+            self._count_label(label)
+            return
+        book = self._book(label.merchant)
+        outcome, row = book.learn(label)
+        self._count_label(outcome)
+        if outcome is LabelOutcome.LEARNED:
+            self._history.update(book.history.to_bytes())
+        if outcome in {LabelOutcome.LEARNED, LabelOutcome.WAITING}:
+            self._progress.update(book.progress_bytes())
+        yield from self._emit(row)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[str]:
+        """Publish the row of the slot that begins at the timer; forget a merchant without history."""
+        key = ctx.get_current_key()  # thread mode hands over the text, process mode a row
+        yield from self._publish(self._book(key if isinstance(key, str) else key[0]), timestamp // SLOT_MS, ctx)
+
+    def _publish(self, book: MerchantBook, slot: int, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
+        has_rows = book.published is not None
+        row = book.advance(slot)
+        if row is None:
+            return
+        if has_rows or not row.is_empty:
+            yield from self._emit(row)
+        following = book.next_slot()
+        if following is None:
+            self._history.clear()
+            waiting = book.forget()
+            if waiting is None:
+                self._progress.clear()
+            else:
+                self._progress.update(waiting)
+            return
+        self._progress.update(book.progress_bytes())
+        ctx.timer_service().register_event_time_timer(following * SLOT_MS)
+
+    def _buy(self, purchase: Purchase, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
+        book = self._book(purchase.merchant)
+        slot = purchase.time_ms // SLOT_MS
+        is_new_slot = slot not in book.history.slots
+        row = book.buy(purchase.time_ms, purchase.amount)
+        self._history.update(book.history.to_bytes())
+        if book.has_new_progress:
+            self._progress.update(book.progress_bytes())
+        yield from self._emit(row)
+        present = ctx.timer_service().current_watermark() // SLOT_MS
+        if book.published is None and slot < present:
+            # A timer in the past fires with the next watermark: at the end of a backlog, that can be hours later.
+            yield from self._publish(book, present, ctx)
+        elif is_new_slot and (book.published is None or slot >= book.published):
+            ctx.timer_service().register_event_time_timer((slot + 1) * SLOT_MS)
+
+    def _book(self, merchant: str) -> MerchantBook:
+        """Return the merchant at hand; one with damaged states starts again without history, which is reported."""
+        try:
+            return MerchantBook(merchant, self._history.value(), self._progress.value())
+        except StateCorrupt as damage:
+            self._unreadable.inc()
+            log_event("merchant_state_corrupt", component=_COMPONENT, detail=str(damage))
+            fresh = MerchantBook(merchant, None, None)
+            fresh.has_new_progress = True
+            return fresh
+
+    def _emit(self, row: MerchantRow | None) -> Iterator[str]:
+        if row is not None:
+            self._rows.inc()
+            yield f"{row.merchant}\n{row.to_json()}"
+
+    def _count_label(self, outcome: str) -> None:
+        """Count a label; the first one of an attempt that cannot be learned is logged, too."""
+        self._labels[outcome].inc()
+        if outcome in {NO_MERCHANT, UNREADABLE} and outcome not in self._logged:
+            self._logged.add(outcome)
+            log_event(
+                "label_not_learned", component=_COMPONENT, detail=f"{outcome}; the metric merchant_labels counts all"
+            )

@@ -1,0 +1,108 @@
+"""Main of the job of merchants: decisions and labels in; one row per merchant and slot of six hours out.
+
+It is optional: only models with inputs of merchants need it (docs/model.md). Decisions are the transactions that were
+accepted, each once, so a redelivered transaction does not count twice.
+
+    decisions --(key: merchant)--+--> history of each merchant ---> merchant-risk
+    labels -----(key: merchant)--+
+
+``streamflow submit merchants`` runs it, or ``flink run -py flink_jobs/job/merchants.py`` with ``STREAMFLOW_*`` set.
+"""
+
+from typing import Final
+
+from pyflink.common import Duration, Types, WatermarkStrategy
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from flink_jobs.contracts import uids
+from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.job.detector.sinks import SinkTable, kafka_sink, table_name
+from flink_jobs.job.detector.sources import kafka_table, keyed_rows, routed_stream
+from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
+from flink_jobs.job.merchant_operator import DECISION, LABEL, LATENESS_MIN, MerchantFunction
+from flink_jobs.job.pin import pin_uids
+from flink_jobs.settings import Settings
+
+JOB_NAME: Final = "streamflow-merchants"
+_DECISIONS, _LABELS = "decisions_topic", "labels_topic"
+_MERCHANT: Final = "JSON_VALUE(DECODE(payload, 'UTF-8'), '$.merchant' NULL ON EMPTY NULL ON ERROR)"
+# CAST, because Flink's generated code of a watermark cannot throw the exception that DECODE declares.
+_TIME_MS: Final = "JSON_VALUE(CAST(payload AS STRING), '$.event_time_ms' NULL ON EMPTY NULL ON ERROR)"
+# A transaction may be dated up to a day ahead of the clock; it must not begin a slot before its time.
+_EVENT_TIME: Final = f"COALESCE(LEAST(record_time, TO_TIMESTAMP_LTZ(TRY_CAST({_TIME_MS} AS BIGINT), 3)), record_time)"
+# A label is dated 1970: it must not bring time forward.
+_LONG_AGO: Final = "LEAST(record_time, TO_TIMESTAMP_LTZ(0, 3))"
+
+
+def build_merchants(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment, settings: Settings) -> None:
+    """Add the flow from decisions and labels to rows of merchants; ``env.execute()`` then runs it."""
+    topic = topic_name(settings.topic_prefix, "merchant-risk")
+    broker, group = settings.broker("merchants"), f"{settings.topic_prefix}-merchants"
+    for table, suffix, event_time in ((_DECISIONS, "decisions", _EVENT_TIME), (_LABELS, "labels", _LONG_AGO)):
+        kafka_table(
+            t_env,
+            table,
+            topic_name(settings.topic_prefix, suffix),
+            broker=broker,
+            group_id=group,
+            start_from="earliest",  # without a savepoint it learns the history that the topics still hold
+            idle_timeout_ms=settings.idle_timeout_ms,
+            event_time=event_time,
+        )
+    row_type = Types.ROW([Types.STRING(), Types.STRING()])
+    decisions = routed_stream(
+        t_env,
+        {"k": "merchant", "v": f"'{DECISION}' || DECODE(payload, 'ISO-8859-1')"},
+        f"(SELECT *, {_MERCHANT} AS merchant FROM {_DECISIONS}) WHERE merchant IS NOT NULL",  # noqa: S608 - our names
+        row_type,
+        "event_time",
+    )
+    labels = routed_stream(
+        t_env,
+        {"k": f"COALESCE({_MERCHANT}, '')", "v": f"'{LABEL}' || COALESCE(DECODE(payload, 'ISO-8859-1'), '')"},
+        _LABELS,
+        row_type,
+        "event_time",
+    )
+    # One watermark for both: the sources' own would let labels, which have no event time here, stop time or set it.
+    events = decisions.union(labels).assign_timestamps_and_watermarks(
+        WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_minutes(LATENESS_MIN)).with_idleness(
+            Duration.of_millis(settings.idle_timeout_ms)
+        )
+    )
+    rows = (
+        keyed_rows(events, Types.STRING())
+        .process(MerchantFunction(settings.state_ttl_days), output_type=Types.STRING())
+        .uid(uids.MERCHANTS)
+        .name("merchants")
+    )
+    statements = t_env.create_statement_set()
+    kafka_sink(
+        t_env,
+        statements,
+        rows,
+        SinkTable(table_name(topic), topic, "exactly_once"),
+        broker=broker,
+        transactional_id_prefix=f"{group}-{topic}",
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+    )
+    statements.attach_as_datastream()
+    pin_uids(
+        env,
+        sources={_DECISIONS: uids.MERCHANTS_DECISIONS_SOURCE, _LABELS: uids.MERCHANTS_LABELS_SOURCE},
+        sinks={table_name(topic): uids.MERCHANTS_SINK},
+    )
+
+
+def main(settings: Settings) -> None:
+    """Build and submit the job."""
+    check_broker(settings, settings.broker("merchants"), transactional=True)
+    env, t_env = stream_environment(settings)
+    check_restore(t_env, "merchants", settings)
+    build_merchants(env, t_env, settings)
+    env.execute_async(JOB_NAME)
+
+
+if __name__ == "__main__":
+    run(main, JOB_NAME)

@@ -1,0 +1,165 @@
+"""Models with inputs of merchants on the real jobs: rows and scores equal the replay, in both crossings."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from flink_jobs.cards.card_files import SourceEvent
+from flink_jobs.core.merchants.row import MerchantRow, parse_row, row_of
+from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
+from flink_jobs.core.state.customer import transaction_fingerprint
+from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
+from flink_jobs.errors import UserError
+from flink_jobs.flink.savepoints.check import check_savepoint
+from flink_jobs.kafka.label_sender import labels_of, send_labels
+from flink_jobs.waiting import wait_for
+from ml.artifact_writer import set_current, write_artifact
+from ml.dataset import build_dataset
+from ml.merchant_risk import with_merchant_risk
+from ml.model_scores import score_rows
+from ml.parameters import ModelFamily, TrainingParameters
+from ml.terminal_fraud import World, generate
+from ml.train import Provenance, train_model
+from tests.integration import jobs
+from tests.unit.ml.terminal_events import NOW_MS, events_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flink_jobs.local.stack import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+PREFIX = "merchants"
+WAIT_S = 400
+MINUTE_MS = 60_000
+PARAMETERS = TrainingParameters(kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, merchant_risk=True)
+
+
+def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoint(stack: Stack, tmp_path: Path) -> None:
+    jobs.own_topics(stack, PREFIX)
+    history, later, slot = history_and_later()
+    version, expected = trained(tmp_path, [*history, *later])
+    settings, rest = stack.settings(), stack.rest()
+    environment = {
+        "STREAMFLOW_TOPIC_PREFIX": PREFIX,
+        "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "300",
+        "STREAMFLOW_IDLE_TIMEOUT_MS": "1000",
+        "STREAMFLOW_MODEL_DIR": str(tmp_path),
+        "STREAMFLOW_MERCHANT_RISK": "true",
+        "STREAMFLOW_CROSSING": "batched",
+        "STREAMFLOW_MODEL_BUDGET_MS": "10000",
+    }
+    started = [jobs.start_job(stack, "detect", environment)]
+    try:
+        known = list(labels_of(history, "chargeback", "desk", 7.0, NOW_MS, lambda: None))
+        send_labels(settings.broker(), PREFIX, known)
+        assert jobs.account(stack, jobs.send(stack, history, prefix=PREFIX), PREFIX).is_as_expected
+        started.append(jobs.start_job(stack, "merchants", environment))
+        rows = rows_by_hand(history, slot)
+        wait_for(lambda: newest_rows(stack) == rows, limit_s=WAIT_S, what="the rows of the replay")
+        wait_for(
+            lambda: applied(stack, started[0]) == len(jobs.committed(stack, "merchant-risk", PREFIX)),
+            limit_s=WAIT_S,
+            what="the detector to read every row",
+        )
+        middle = len(later) // 2
+        compare(stack, later[:middle], expected, version)
+        savepoint = rest.stop_with_savepoint(started[0], settings.savepoint_dir)
+        with pytest.raises(UserError, match="was written with rows of merchants"):
+            check_savepoint(savepoint, "detect", "thread", merchant_risk=False)
+        started.append(
+            jobs.start_job(stack, "detect", {**environment, "STREAMFLOW_CROSSING": "single"}, savepoint=savepoint)
+        )
+        compare(stack, later[middle:], expected, version)
+    finally:
+        active = {item.job_id for item in rest.active_jobs()}
+        for job in started:
+            if job in active:
+                rest.cancel(job)
+
+
+def history_and_later() -> tuple[list[SourceEvent], list[SourceEvent], int]:
+    """Return purchases up to the beginning of a slot, those that use the row of this slot, and the slot.
+
+    The history ends with purchases six minutes into the slot: they use the row before, and bring time forward.
+    """
+    events = list(events_of(generate(World(60, 200, 45, 3))))
+    slot = events[-1].transaction["event_time_ms"] // SLOT_MS - 1
+    begin = slot * SLOT_MS
+    ticks = [
+        SourceEvent(
+            {
+                "transaction_id": f"tick-{number}", "customer_id": f"tick-{number}", "amount_minor": 1_000,
+                "currency": "EUR", "event_time_ms": begin + 6 * MINUTE_MS, "merchant": "tick",
+            },
+            label=False,
+        )
+        for number in range(12)
+    ]  # fmt: skip
+    history = [event for event in events if event.transaction["event_time_ms"] < begin]
+    later = [
+        event for event in events if begin + 10 * MINUTE_MS <= event.transaction["event_time_ms"] < begin + SLOT_MS
+    ]
+    assert len(later) > 10, "a slot with too few purchases"
+    return [*history, *ticks], later, slot
+
+
+def trained(folder: Path, events: list[SourceEvent]) -> tuple[str, dict[str, float]]:
+    """Publish a model with inputs of merchants as the current one; return its version and its scores by transaction."""
+    whole = with_merchant_risk(build_dataset(iter(events), NOW_MS))
+    provenance = Provenance("terminals.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
+    model = train_model(whole, PARAMETERS, provenance)
+    write_artifact(folder, model.manifest, model.arrays)
+    set_current(folder, model.manifest.version)
+    scores = score_rows(build_model(model.manifest, model.arrays, OFFLINE_FEATURES), whole)
+    return model.manifest.version, dict(zip(whole.transaction_ids, scores.tolist(), strict=True))
+
+
+def rows_by_hand(events: list[SourceEvent], slot: int) -> dict[str, MerchantRow]:
+    """Return the row of each merchant from states that never became bytes."""
+    states: defaultdict[str, MerchantState] = defaultdict(MerchantState)
+    for event in events:
+        row = event.transaction
+        time_ms = row["event_time_ms"]
+        states[row["merchant"]].update(time_ms, row["amount_minor"] / 100, 7)
+        if event.label:
+            fingerprint = transaction_fingerprint(f"{row['customer_id']}\x1f{row['transaction_id']}")
+            states[row["merchant"]].learn(fingerprint, time_ms, is_fraud=True)
+    rows = {name: row_of(name, state, slot) for name, state in states.items()}
+    assert sum(row.windows[-1].frauds for row in rows.values()) > 0
+    return {name: row for name, row in rows.items() if not row.is_empty}
+
+
+def newest_rows(stack: Stack) -> dict[str, MerchantRow]:
+    """Return the newest committed row of each merchant that has history."""
+    rows = [parse_row(orjson.dumps(item)) for item in jobs.committed(stack, "merchant-risk", PREFIX)]
+    newest = {row.merchant: row for row in rows if not isinstance(row, str)}
+    return {name: row for name, row in newest.items() if not row.is_empty}
+
+
+def applied(stack: Stack, job: str) -> int:
+    """Return the number of rows that a detector has read, from its metrics."""
+    total = 0
+    for port in [port for item in stack.status() for name, port in item.ports.items() if name.endswith("prometheus")]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        for line in text.splitlines():
+            if "outcome_merchant_rows_read{" in line and f'job_id="{job}"' in line and 'outcome="applied"' in line:
+                total += int(float(line.rpartition(" ")[2]))
+    return total
+
+
+def compare(stack: Stack, events: list[SourceEvent], expected: dict[str, float], version: str) -> None:
+    """Send purchases and compare the score of each with that of the replay."""
+    assert jobs.account(stack, jobs.send(stack, events, prefix=PREFIX), PREFIX).is_as_expected
+    decided: dict[str, Any] = {item["transaction_id"]: item for item in jobs.committed(stack, "decisions", PREFIX)}
+    names = [event.transaction["transaction_id"] for event in events]
+    assert {decided[name]["model_version"] for name in names} == {version}
+    assert [decided[name]["ml_score"] for name in names] == [expected[name] for name in names]
