@@ -1,10 +1,9 @@
 """The JSON documents that the system writes to Kafka, as types: decision, alert, dead letter, audit, control, label.
 
 Each type has the fields of the latest JSON Schema of its topic (``flink_jobs/contracts/schemas``); a test compares the
-two field by field. The types are in the core because the core builds these documents, and the core may import nothing
-above it. They are one module of plain ``TypedDict`` classes, apart from the modules that build them, because those
-are compiled, and a compiled ``TypedDict`` loses its annotations. A ``TypedDict`` is an ordinary ``dict`` at run time,
-so a type costs nothing per event.
+two. The types are in the core because the core builds these documents, and the core may import nothing above it. They
+are one module of plain ``TypedDict`` classes, apart from the modules that build them, because those are compiled, and a
+compiled ``TypedDict`` loses its annotations. At run time it is an ordinary ``dict``: a type costs nothing per event.
 
 Two rules for readers of decoded documents:
 
@@ -286,10 +285,9 @@ class AuditDocument(TypedDict):
 
 
 class LabelDocument(TypedDict):
-    """What a person found out about one transaction (contract ``labels`` v2)."""
+    """What a person found out about one transaction (contract ``labels`` v2; v1 has no merchant and event time)."""
 
     schema_version: Literal[1, 2]
-    """2 exactly with ``merchant`` and ``event_time_ms``."""
     label_id: str
     transaction_id: str
     customer_id: str
