@@ -24,9 +24,15 @@ from tests.integration.jobs import CARD_FILE, CARD_MAPPING
 
 TOPIC = "streamflow.transactions"
 Document = dict[str, Any]
-LATER_COLUMNS = {"received_ms": "bigint", "actions": "jsonb", "traceparent": "text",
+_OF_DECISIONS = {"received_ms": "bigint", "actions": "jsonb", "traceparent": "text",
                  "fraud_probability": "double precision", "expected_loss_minor": "bigint"}  # fmt: skip
-"""Columns that later migrations added to the raw tables, for tests of upgrades: this release's archive fills them."""
+LATER_COLUMNS = {
+    "decisions": _OF_DECISIONS,
+    "alerts": _OF_DECISIONS,
+    "dlq": _OF_DECISIONS,
+    "labels": {"merchant": "text", "event_time_ms": "bigint"},
+}
+"""Columns that later migrations added to the raw table of each topic, for tests of upgrades: the archive fills them."""
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from typing import Any
 
 import psycopg
@@ -167,12 +166,17 @@ def test_an_upgrade_keeps_trusted_days_and_finds_days_that_were_never_checked(
         (old / path.name).write_text(path.read_text())
     apply_migrations(dsn, old)
     first = datetime(2024, 1, 1, 12, tzinfo=UTC)
-    known = run(dsn, "SELECT column_name FROM information_schema.columns WHERE table_name = 'decisions'")
-    missing = [name for name in LATER_COLUMNS if (name,) not in known]
-    for name, table in product(missing, ("decisions", "alerts")):
-        run(dsn, f"ALTER TABLE raw.{table} ADD {name} {LATER_COLUMNS[name]}")
+    known = set(run(dsn, "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'raw'"))
+    missing = [
+        (table, name, kind)
+        for table in ("decisions", "alerts", "labels")
+        for name, kind in LATER_COLUMNS[table].items()
+        if (table, name) not in known
+    ]
+    for table, name, kind in missing:
+        run(dsn, f"ALTER TABLE raw.{table} ADD {name} {kind}")
     load(dsn, decision, *(first + timedelta(days=number) for number in range(4)))
-    for name, table in product(missing, ("decisions", "alerts")):
+    for table, name, _ in missing:
         run(dsn, f"ALTER TABLE raw.{table} DROP {name}")
     for day, violations in (("2024-01-01", 0), ("2024-01-02", 3)):
         run(dsn, "INSERT INTO ops.quality_results VALUES ('values_out_of_range', %s, 'error', %s)", day, violations)
