@@ -63,7 +63,8 @@ def settings(secured: Stack) -> Settings:
 def write(broker: Broker, suffix: str) -> None:
     producer = connect(broker)
     try:
-        producer.send(topic_name("streamflow", suffix), value=b"{}").get(timeout=120)
+        topic = topic_name("streamflow", suffix)
+        producer.send(topic, key=b"k", value=b"{}").get(timeout=120)  # a compacted topic needs a key
     finally:
         producer.close(timeout=1)
 
