@@ -246,10 +246,7 @@ data "aws_iam_policy_document" "state" {
   }
   statement {
     actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
-    resources = [
-      "${var.bucket_arn}/detect/*", "${var.bucket_arn}/archive/*", "${var.bucket_arn}/lake/*",
-      "${var.bucket_arn}/merchants/*"
-    ]
+    resources = ["${var.bucket_arn}/detect/*", "${var.bucket_arn}/archive/*", "${var.bucket_arn}/lake/*", "${var.bucket_arn}/merchants/*"]
   }
   statement {
     actions   = ["s3:GetObject"]
