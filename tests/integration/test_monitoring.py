@@ -58,7 +58,10 @@ class Prometheus:
 
 
 def serve_other_exporters() -> int:
-    """Serve the metrics of ``streamflow drift --serve``, ``streamflow marts-exporter`` and the API, without values."""
+    """Serve the metrics of programs that do not run here, without values.
+
+    They are ``streamflow drift --serve``, ``streamflow marts-exporter``, the API and the optional job of merchants.
+    """
     api = ApiMetrics()
     api.count(catalogue.API_REQUESTS, "200")
     registry = api.registry
@@ -69,6 +72,10 @@ def serve_other_exporters() -> int:
         kind = Counter if metric.kind is MetricKind.COUNTER else Gauge
         shown = kind(prefix + metric.name, metric.meaning, labels, registry=registry)
         (shown.labels("x") if metric.label else shown).inc(0)
+    for metric in catalogue.MERCHANT_METRICS:  # a gauge, because Flink's reporter adds no suffix to counters
+        labels = [metric.label] if metric.label else []
+        gauge = Gauge(catalogue.prometheus_name(metric), metric.meaning, labels, registry=registry)
+        (gauge.labels("x") if metric.label else gauge).set(0)
     port = ports.choose({"exporters": None}, {})["exporters"]
     start_http_server(port, HOST, registry)
     return port

@@ -44,5 +44,5 @@ def test_a_process_that_leaves_no_error_object_is_reported_with_its_last_line(li
 
 def test_training_that_is_asked_for_needs_no_check() -> None:
     assert retraining.judge("always", 90)["train"]
-    with pytest.raises(UserError, match="not set: STREAMFLOW_KAFKA_BOOTSTRAP_SERVERS"):
+    with pytest.raises(UserError, match="not set: STREAMFLOW_POSTGRES_HOST"):
         retraining.judge("needed", 90)
