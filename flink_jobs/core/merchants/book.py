@@ -7,7 +7,6 @@ last, and labels of frauds that arrived before their transaction. The stored pro
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from enum import StrEnum
 from struct import Struct
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from flink_jobs.core.features.merchant_risk import DEFAULT_DELAY_DAYS
 from flink_jobs.core.merchants.row import row_of
-from flink_jobs.core.state.codec import StateCorrupt, StateVersionUnsupported
+from flink_jobs.core.state.codec import StateCorrupt
 from flink_jobs.core.state.merchant import SLOT_MS, SLOTS_PER_DAY, MerchantState, kept_slots
+from flink_jobs.core.state.sealed import seal, unseal
 
 if TYPE_CHECKING:
     from flink_jobs.core.merchants.events import MerchantLabel
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 PROGRESS_VERSION: Final = 1
 MOST_WAITING: Final = 256
 """Frauds of one merchant whose label waits for the transaction; the oldest is dropped for a further one."""
-_HEADER: Final = Struct("<BI")
 _HEAD: Final = Struct("<iH")
 _LABEL_BYTES: Final = 16
 _NONE: Final = -1
@@ -114,18 +113,10 @@ class MerchantBook:
         fingerprints = array("Q", [fingerprint for fingerprint, _ in self._waiting])
         times = array("q", [time_ms for _, time_ms in self._waiting])
         body = _HEAD.pack(published, len(self._waiting)) + fingerprints.tobytes() + times.tobytes()
-        version = bytes((PROGRESS_VERSION,))
-        return _HEADER.pack(PROGRESS_VERSION, zlib.crc32(body, zlib.crc32(version))) + body
+        return seal(PROGRESS_VERSION, body)
 
     def _decode(self, blob: bytes) -> None:
-        if len(blob) < _HEADER.size + _HEAD.size:
-            raise StateCorrupt(f"{len(blob)} bytes are no progress of a merchant")
-        version, checksum = _HEADER.unpack_from(blob)
-        body = blob[_HEADER.size :]
-        if zlib.crc32(body, zlib.crc32(blob[:1])) != checksum:
-            raise StateCorrupt("the checksum of a merchant's progress does not match")
-        if version != PROGRESS_VERSION:
-            raise StateVersionUnsupported(f"version {version} of a merchant's progress; this release reads version 1")
+        body = unseal(blob, PROGRESS_VERSION, _HEAD.size, "progress")
         published, count = _HEAD.unpack_from(body)
         if len(body) != _HEAD.size + count * _LABEL_BYTES:
             raise StateCorrupt("a merchant's progress has another length than its head says")

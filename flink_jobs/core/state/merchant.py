@@ -5,13 +5,13 @@ stored form is ``version (u8) | crc32 (u32) | newest slot and lengths | arrays``
 """
 
 import struct
-import zlib
 from array import array
 from dataclasses import dataclass
 from math import log1p
 from typing import Final
 
-from flink_jobs.core.state.codec import StateCorrupt, StateVersionUnsupported
+from flink_jobs.core.state.codec import StateCorrupt
+from flink_jobs.core.state.sealed import HEADER_BYTES, seal, unseal
 
 MERCHANT_VERSION: Final = 1
 SLOT_MS: Final = 21_600_000
@@ -27,7 +27,6 @@ MAX_FRAUD_IDS: Final = 256
 LOG_UNIT: Final = 1024
 """Logarithms of amounts are added up as multiples of 1/1024."""
 _MOST: Final = 0xFFFF_FFFF
-_HEADER: Final = struct.Struct("<BI")
 _HEAD: Final = struct.Struct("<HH")
 _SLOT, _COUNT, _SUM, _ID = "i", "I", "q", "Q"
 _SLOT_BYTES: Final = 4 + 4 + 4 + 8
@@ -41,7 +40,7 @@ def kept_slots(delay_days: int) -> int:
 
 def max_merchant_bytes(delay_days: int) -> int:
     """Return the largest size of a state in bytes; 6,201 for a delay of 7 days."""
-    return _HEADER.size + _HEAD.size + kept_slots(delay_days) * _SLOT_BYTES + MAX_FRAUD_IDS * _ID_BYTES
+    return HEADER_BYTES + _HEAD.size + kept_slots(delay_days) * _SLOT_BYTES + MAX_FRAUD_IDS * _ID_BYTES
 
 
 def log_units(amount: float) -> int:
@@ -148,23 +147,14 @@ class MerchantState:
 
     def to_bytes(self) -> bytes:
         """Return the stored form, at most ``max_merchant_bytes`` long."""
-        body = b"".join((
+        return seal(MERCHANT_VERSION, b"".join((
             _HEAD.pack(len(self.slots), len(self.fraud_ids)),
             self.slots.tobytes(), self.counts.tobytes(), self.log_sums.tobytes(), self.frauds.tobytes(),
             self.fraud_ids.tobytes(), self.fraud_slots.tobytes(),
-        ))  # fmt: skip
-        version = bytes((MERCHANT_VERSION,))
-        return _HEADER.pack(MERCHANT_VERSION, zlib.crc32(body, zlib.crc32(version))) + body
+        )))  # fmt: skip
 
     def _decode(self, blob: bytes) -> None:
-        if len(blob) < _HEADER.size + _HEAD.size:
-            raise StateCorrupt(f"{len(blob)} bytes are no state of a merchant")
-        version, checksum = _HEADER.unpack_from(blob)
-        body = blob[_HEADER.size :]
-        if zlib.crc32(body, zlib.crc32(blob[:1])) != checksum:
-            raise StateCorrupt("the checksum of a merchant's state does not match")
-        if version != MERCHANT_VERSION:
-            raise StateVersionUnsupported(f"version {version} of a merchant's state; this release reads version 1")
+        body = unseal(blob, MERCHANT_VERSION, _HEAD.size, "state")
         slots, ids = _HEAD.unpack_from(body)
         if len(body) != _HEAD.size + slots * _SLOT_BYTES + ids * _ID_BYTES:
             raise StateCorrupt("a merchant's state has another length than its head says")
