@@ -15,13 +15,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from locust import FastHttpUser, constant_throughput, events, task
+from locust import FastHttpUser, events, task
 
 PLAN: Final[dict[str, Any]] = json.loads(os.environ["API_LOAD_PLAN"])
 """``call``, ``path``, ``key``, ``run``, ``warm_up_s`` and ``answers``, the file for the answers."""
 CUSTOMERS: Final = 5_000
 HISTORY: Final = 20
 HOUR_MS: Final = 3_600_000
+EVERY_S: Final = 1.0
 NUMBERS: Final = count()
 STARTED: Final = time.monotonic()
 TIMES_MS: Final[list[float]] = []
@@ -58,12 +59,24 @@ def body(number: int) -> str:
 class Caller(FastHttpUser):
     """A caller with one request per second."""
 
-    wait_time = constant_throughput(1)
     headers: Final = {"Authorization": f"Bearer {PLAN['key']}", "Content-Type": "application/json"}
+    due = 0.0
+    """When the next request is due, on ``time.monotonic()``."""
 
     def on_start(self) -> None:
         """Wait for a place within the second: Locust starts all users of a second at once."""
-        time.sleep(random.random())  # noqa: S311 - no secret; Locust replaces this function, other users run on
+        place = random.random()  # noqa: S311 - no secret
+        self.due = time.monotonic() + place
+        time.sleep(place)  # Locust replaces this function: other users run on
+
+    def wait_time(self) -> float:
+        """Return the seconds until the next request.
+
+        Locust's ``constant_throughput`` counts from the start of the user, before ``on_start``: all users of a second
+        would send at the same moment.
+        """
+        self.due += EVERY_S
+        return max(0.0, self.due - time.monotonic())
 
     @task
     def call(self) -> None:
