@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple
 
 import orjson
-from psycopg.types.json import Jsonb
 
+from api.batches import Batches
 from api.database import Database
 from api.documents import Answer
-from api.errors import ApiError
+from api.errors import ApiError, unavailable
 from flink_jobs.core.transaction import Transaction
 
+# One look-up of the primary key per transaction, whatever the planner knows of the table.
 _FIND: Final = """
-    SELECT content_sha256, answer FROM api.answers
-    WHERE customer_id = %(customer)s AND transaction_id = %(transaction)s
+    SELECT customer_id, transaction_id, found.content_sha256, found.answer
+    FROM unnest(%(customers)s::text[], %(transactions)s::text[]) AS asked (customer_id, transaction_id)
+    CROSS JOIN LATERAL (
+        SELECT content_sha256, answer FROM api.answers AS kept
+        WHERE kept.customer_id = asked.customer_id AND kept.transaction_id = asked.transaction_id LIMIT 1) AS found
 """
 _KEEP: Final = """
     INSERT INTO api.answers (customer_id, transaction_id, content_sha256, answer, key_prefix)
-    VALUES (%(customer)s, %(transaction)s, %(content)s, %(answer)s, %(key)s)
+    SELECT customer_id, transaction_id, content, answer::jsonb, key
+    FROM unnest(
+        %(customers)s::text[], %(transactions)s::text[], %(contents)s::text[], %(answers)s::text[], %(keys)s::text[]
+    ) AS new (customer_id, transaction_id, content, answer, key)
+    ORDER BY customer_id, transaction_id
     ON CONFLICT (customer_id, transaction_id) DO NOTHING
-    RETURNING 1 AS one
+    RETURNING customer_id, transaction_id
 """
 _DELETE: Final = """
     DELETE FROM api.answers WHERE (customer_id, transaction_id) IN (
@@ -31,6 +40,8 @@ _DELETE: Final = """
     RETURNING 1 AS one
 """
 _MOST_RECENT: Final = 10_000
+_Identity = tuple[str, str]
+"""The ids of a customer and of a transaction."""
 
 
 class Kept(NamedTuple):
@@ -40,13 +51,26 @@ class Kept(NamedTuple):
     answer: Answer
 
 
+class _New(NamedTuple):
+    """An answer to keep."""
+
+    identity: _Identity
+    kept: Kept
+    key_prefix: str
+
+
 class Answers:
-    """The answers in ``api.answers``, and the latest of this process in memory."""
+    """The answers in ``api.answers``, and the latest of this process in memory.
+
+    Look-ups that wait at the same time are one query, and so are answers to keep.
+    """
 
     def __init__(self, database: Database) -> None:
         """Start without answers in memory."""
         self._database = database
-        self._recent: OrderedDict[tuple[str, str], Kept] = OrderedDict()
+        self._recent: OrderedDict[_Identity, Kept] = OrderedDict()
+        self._finding = Batches(self._find_all)
+        self._keeping = Batches(self._keep_all)
 
     async def find(self, transaction: Transaction, limit_s: float) -> Kept | None:
         """Return the first answer on a transaction, ``None`` if there is none.
@@ -54,39 +78,55 @@ class Answers:
         Raises:
             ApiError: it is not in memory, and the database does not answer within ``limit_s`` (503).
         """
-        known = self._recent.get((transaction.customer_id, transaction.transaction_id))
+        identity = transaction.customer_id, transaction.transaction_id
+        known = self._recent.get(identity)
         if known is not None:
             return known
-        rows = await self._database.rows(_FIND, _identity(transaction), limit_s)
-        return _kept(rows[0]["content_sha256"], rows[0]["answer"]) if rows else None
+        try:
+            return await self._finding.result(identity, limit_s)
+        except TimeoutError:
+            raise unavailable("Postgres") from None
 
     async def keep(self, transaction: Transaction, answer: Answer, key_prefix: str, limit_s: float) -> Kept:
         """Keep an answer unless another process kept one before; return the first one.
 
         If the database does not answer within ``limit_s``, the answer is kept in memory only, and says so.
         """
-        content = content_of(transaction)
-        first = Kept(content, answer)
+        identity = transaction.customer_id, transaction.transaction_id
+        first = Kept(content_of(transaction), answer)
         try:
-            kept = await self._database.rows(
-                _KEEP,
-                {
-                    **_identity(transaction),
-                    "content": content,
-                    "answer": Jsonb(answer.model_dump(mode="json")),
-                    "key": key_prefix,
-                },
-                limit_s,
-            )
-            rows = [] if kept else await self._database.rows(_FIND, _identity(transaction), limit_s)
-            if rows:
-                first = _kept(rows[0]["content_sha256"], rows[0]["answer"])
-        except ApiError:
-            first = Kept(content, answer.model_copy(update={"is_kept": False}))
-        self._recent[transaction.customer_id, transaction.transaction_id] = first
+            first = await self._keeping.result(_New(identity, first, key_prefix), limit_s)
+        except (ApiError, TimeoutError):
+            first = Kept(first.content_sha256, answer.model_copy(update={"is_kept": False}))
+        self._recent[identity] = first
         if len(self._recent) > _MOST_RECENT:
             self._recent.popitem(last=False)
         return first
+
+    async def _find_all(self, identities: Sequence[_Identity], limit_s: float) -> list[Kept | None]:
+        customers, transactions = zip(*identities, strict=True)
+        names = {"customers": list(customers), "transactions": list(transactions)}
+        found = {
+            (row["customer_id"], row["transaction_id"]): Kept(
+                row["content_sha256"], Answer.model_validate(row["answer"])
+            )
+            for row in await self._database.rows(_FIND, names, limit_s)
+        }
+        return [found.get(identity) for identity in identities]
+
+    async def _keep_all(self, new: Sequence[_New], limit_s: float) -> list[Kept]:
+        columns = {
+            "customers": [item.identity[0] for item in new],
+            "transactions": [item.identity[1] for item in new],
+            "contents": [item.kept.content_sha256 for item in new],
+            "answers": [item.kept.answer.model_dump_json() for item in new],
+            "keys": [item.key_prefix for item in new],
+        }
+        rows = await self._database.rows(_KEEP, columns, limit_s)
+        kept = {(row["customer_id"], row["transaction_id"]) for row in rows}
+        others = [item.identity for item in new if item.identity not in kept]
+        known = dict(zip(others, await self._find_all(others, limit_s), strict=True)) if others else {}
+        return [known.get(item.identity) or item.kept for item in new]
 
     async def delete_old(self, days: int) -> None:
         """Delete answers that are older than some days, in small steps."""
@@ -97,11 +137,3 @@ class Answers:
 def content_of(transaction: Transaction) -> str:
     """Return a digest of what a transaction says; the order and spacing of its JSON do not matter."""
     return sha256(orjson.dumps(list(transaction))).hexdigest()
-
-
-def _identity(transaction: Transaction) -> dict[str, str]:
-    return {"customer": transaction.customer_id, "transaction": transaction.transaction_id}
-
-
-def _kept(content: str, answer: object) -> Kept:
-    return Kept(content, Answer.model_validate(answer))

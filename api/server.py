@@ -39,7 +39,7 @@ def serve(host: str | None = None, port: int | None = None) -> None:
         host=host or own.host,
         port=port or own.port,
         http="httptools",
-        loop="asyncio",
+        loop="uvloop",
         access_log=False,
         log_config=None,
         server_header=False,

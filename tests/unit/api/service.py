@@ -96,6 +96,10 @@ class Memory(Database):
         }
         self.tables: dict[str, Callable[[Mapping[str, Any]], list[dict[str, Any]]]] = {
             "api.keys WHERE": lambda _: [self.key],
+            "INSERT INTO api.answers": lambda new: [
+                {"customer_id": customer, "transaction_id": transaction}
+                for customer, transaction in zip(new["customers"], new["transactions"], strict=True)
+            ],
         }
 
     @property

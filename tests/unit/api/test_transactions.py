@@ -59,7 +59,7 @@ def test_the_reply_of_the_job_is_the_answer_and_the_bytes_are_sent_unchanged() -
     assert isinstance(transaction, Transaction)
     assert (payload.decode(), customer, ticket) == (spaced, "c-1", ticket_of(transaction))
     (kept,) = [parameters for query, parameters in memory.asked if "INSERT INTO api.answers" in query]
-    assert (kept["customer"], kept["transaction"], kept["key"]) == ("c-1", "t-1", "0123456789")
+    assert (kept["customers"], kept["transactions"], kept["keys"]) == (["c-1"], ["t-1"], ["0123456789"])
 
 
 def test_after_the_deadline_the_fallback_policy_answers() -> None:
@@ -178,7 +178,12 @@ def test_the_answer_of_another_process_that_was_first_is_returned() -> None:
     (kept,) = [parameters for query, parameters in memory.asked if "INSERT INTO api.answers" in query]
     other = Memory()
     other.tables["FROM api.answers"] = lambda _: [
-        {"content_sha256": kept["content"], "answer": {**first, "request_id": "first"}}
+        {
+            "customer_id": "c-1",
+            "transaction_id": "t-1",
+            "content_sha256": kept["contents"][0],
+            "answer": {**first, "request_id": "first"},
+        }
     ]
     answer = send(other)
     assert (answer.json()["request_id"], other.kafka.sent) == ("first", [])
