@@ -108,6 +108,7 @@ class Lane:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._producer: Producer | None = None
+        self._delivered_now: list[tuple[asyncio.Future[None], KafkaError | None]] = []
 
     @property
     def is_ready(self) -> bool:
@@ -189,7 +190,7 @@ class Lane:
         def note(error: KafkaError | None, _: Message) -> None:
             if pending.spans is not None:
                 pending.spans.acknowledged(None if error is None else error.name())
-            self._loop.call_soon_threadsafe(_settle, pending.acknowledged, error)
+            self._delivered_now.append((pending.acknowledged, error))
 
         return note
 
@@ -200,6 +201,13 @@ class Lane:
                 self._stop.wait(_POLL_S)
             else:
                 producer.poll(_POLL_S)
+                self._pass_on_deliveries()
+
+    def _pass_on_deliveries(self) -> None:
+        """Wake the event loop once for all deliveries that the last poll reported."""
+        if self._delivered_now:
+            delivered, self._delivered_now = self._delivered_now, []
+            self._loop.call_soon_threadsafe(_settle_all, delivered)
 
     def _note(self, error: KafkaError) -> None:
         """Replace a producer that can never send again."""
@@ -258,10 +266,11 @@ class Lane:
                     pending.spans.replied(self._replies)
 
 
-def _settle(acknowledged: asyncio.Future[None], error: KafkaError | None) -> None:
-    if acknowledged.done():
-        return
-    if error is None:
-        acknowledged.set_result(None)
-    else:
-        acknowledged.set_exception(LostError(error.name()))
+def _settle_all(delivered: list[tuple[asyncio.Future[None], KafkaError | None]]) -> None:
+    for acknowledged, error in delivered:
+        if acknowledged.done():
+            continue
+        if error is None:
+            acknowledged.set_result(None)
+        else:
+            acknowledged.set_exception(LostError(error.name()))
