@@ -88,7 +88,9 @@ def test_a_large_queue_is_several_batches() -> None:
         doubled = Doubled()
         doubled.is_open.set()
         batches = Batches(doubled)
-        assert await asyncio.gather(*(batches.result(item, 5.0) for item in range(100, 550))) == list(range(200, 1_100, 2))
+        assert await asyncio.gather(*(batches.result(item, 5.0) for item in range(100, 550))) == list(
+            range(200, 1_100, 2)
+        )
         assert [len(batch) for batch in doubled.asked] == [200, 200, 50]
 
     asyncio.run(check())
