@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import orjson
+
 from api import policy
 from api.answers import Answers, Kept, content_of
 from api.database import LOOK_UP_S
@@ -121,7 +123,8 @@ class Decider:
         if known is not None:
             return known, True
         ticket = ticket_of(transaction)
-        pending = self._sender.send(request.payload, transaction.customer_id, ticket)
+        payload = without_card_number(request.payload, transaction)
+        pending = self._sender.send(payload, transaction.customer_id, ticket)
         try:
             reply = await self._reply(pending, started, request.deadline_ms, ticket)
         finally:
@@ -213,6 +216,13 @@ def ticket_of(transaction: Transaction) -> str:
     So a retry is answered by the reply to the first attempt, too, and a reply never meets another transaction.
     """
     return transaction_digest(transaction.customer_id, transaction.transaction_id)
+
+
+def without_card_number(payload: bytes, transaction: Transaction) -> bytes:
+    """Return a payload in which the token of the card stands for a card number in the clear; else the same bytes."""
+    if transaction.card is None or not transaction.card.startswith("****"):
+        return payload
+    return orjson.dumps({**orjson.loads(payload), "card": transaction.card})
 
 
 def rejected(reason: DeadLetterReason, detail: str) -> ApiError:

@@ -16,7 +16,7 @@ _COLUMNS: Final = """
     d.transaction_id, d.customer_id, d.event_time_ms, d.processing_time_ms, d.amount_minor, d.currency, d.merchant,
     d.category, d.channel, d.country, d.score, d.rule_score, d.ml_score, d.threshold, d.is_alert, d.features, d.absent,
     d.reasons, d.model, d.model_version, d.variant, d.ruleset_version, d.config_revision, d.out_of_order_ms,
-    d.fraud_probability, d.expected_loss_minor
+    d.fraud_probability, d.expected_loss_minor, d.terminal, d.device, d.card, d.ip
 """
 _ONE: Final = f"""
     SELECT {_COLUMNS}, a.contributions FROM raw.decisions d
@@ -32,7 +32,8 @@ _LIST: Final = f"""
     ORDER BY d.event_time_ms DESC, d.transaction_id DESC LIMIT %(limit)s
 """  # noqa: S608 - constant column names
 _HISTORY: Final = """
-    SELECT transaction_id, customer_id, amount_minor, currency, event_time_ms, merchant, category, channel, country
+    SELECT transaction_id, customer_id, amount_minor, currency, event_time_ms, merchant, category, channel, country,
+        terminal, device, card, ip
     FROM raw.decisions WHERE customer_id = %(customer)s AND transaction_id <> %(transaction)s
         AND event_time_ms <= %(until_ms)s
     ORDER BY event_time_ms DESC LIMIT %(limit)s

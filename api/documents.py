@@ -61,6 +61,12 @@ class Decision(BaseModel):
     expected_loss_minor: int | None = Field(
         default=None, description="amount times probability, minor units of the currency; null without a probability"
     )
+    terminal: str | None = Field(default=None, description="id of the terminal; null where the transaction has none")
+    device: str | None = Field(default=None, description="id of the cardholder's device; null as for terminal")
+    card: str | None = Field(
+        default=None, description="token of the card, or **** and the last four digits; null as for terminal"
+    )
+    ip: str | None = Field(default=None, description="IP address of the cardholder's device; null as for terminal")
     action: Action
     reasons: list[Reason]
     contributions: dict[str, float] | None = Field(description="share of each feature in the model score, for alerts")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.reasons import ReasonCode
     from flink_jobs.core.transaction import Transaction
 
-COLUMNS: Final = "action_id, action, scope, merchant, rule, issued_at_ms, expires_at_ms, reason, case_id, actor"
+COLUMNS: Final = "action_id, action, scope, merchant, rule, issued_at_ms, expires_at_ms, reason, case_id, actor, card"
 _QUERY: Final = f"SELECT {COLUMNS} FROM raw.user_actions WHERE customer_id = %(customer)s"  # noqa: S608 - constant names
 
 
@@ -37,6 +37,7 @@ def stored_action(customer_id: str, row: Mapping[str, Any]) -> UserAction:
         row["case_id"],
         row["actor"],
         row["action_id"],
+        row["card"],
     )
 
 

@@ -24,7 +24,11 @@ def action(kind: str = "block", customer: str = "c-1", **fields: Any) -> UserAct
     defaults: dict[str, Any] = {
         "customer_id": customer,
         "action": AccountAction(kind),
-        "scope": ActionScope.MERCHANT if fields.get("merchant") else ActionScope.CUSTOMER,
+        "scope": ActionScope.CARD
+        if fields.get("card")
+        else ActionScope.MERCHANT
+        if fields.get("merchant")
+        else ActionScope.CUSTOMER,
         "merchant": None,
         "rule": None,
         "issued_at_ms": NOW_MS - 3_600_000,
@@ -51,9 +55,12 @@ def action_record(
 
 @st.composite
 def actions(draw: st.DrawFn, customer: str = "c-1") -> UserAction:
-    """Draw an action on one customer, so that actions often meet in kind, merchant, rule or time."""
+    """Draw an action on one customer, so that actions often meet in kind, merchant, card, rule or time."""
     kind = draw(st.sampled_from(AccountAction))
-    merchant = draw(st.sampled_from([None, None, "m-1", "m-2"]))
+    # A card and a merchant of the same name are two subjects.
+    subject = draw(
+        st.sampled_from([{}, {}, {"merchant": "m-1"}, {"merchant": "m-2"}, {"card": "m-1"}, {"card": "tok"}])
+    )
     issued = NOW_MS - draw(st.integers(0, 5)) * 3_600_000
     rules = st.sampled_from(sorted(RULE_BY_ID))
     rule = draw(rules) if kind is AccountAction.SUPPRESS else None
@@ -61,6 +68,4 @@ def actions(draw: st.DrawFn, customer: str = "c-1") -> UserAction:
         rule = draw(st.none() | rules)
     ends = None if kind is AccountAction.CLEAR else issued + draw(st.integers(1, 12)) * 3_600_000
     who = draw(st.sampled_from(["ann", "bob"]))
-    return action(
-        kind.value, customer, merchant=merchant, rule=rule, issued_at_ms=issued, expires_at_ms=ends, actor=who
-    )
+    return action(kind.value, customer, **subject, rule=rule, issued_at_ms=issued, expires_at_ms=ends, actor=who)

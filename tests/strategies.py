@@ -1,5 +1,6 @@
 """Hypothesis strategies: everything the tests generate, in one place."""
 
+from ipaddress import ip_address
 from typing import Any
 from unicodedata import normalize
 
@@ -11,6 +12,7 @@ from flink_jobs.core.control.blacklist import Blacklist
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.control.experiment import Experiment, GuardBand, ModelRef
 from flink_jobs.core.currencies import MINOR_UNITS
+from flink_jobs.core.parsing.purchase_ids import MAX_DEVICE_CHARS, MAX_TERMINAL_CHARS
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.parsing.transactions import (
     MAX_AMOUNT_MINOR,
@@ -23,6 +25,7 @@ from flink_jobs.core.parsing.transactions import (
 )
 from flink_jobs.core.rules import RULES, RuleSetting
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
+from flink_jobs.core.texts import has_no_control
 from flink_jobs.core.transaction import Transaction
 
 NOW_MS = 1_767_225_600_000
@@ -75,13 +78,19 @@ documents: st.SearchStrategy[Document] = st.fixed_dictionaries(
         "channel": st.none() | printable(MAX_CHANNEL_CHARS),
         "country": st.none() | countries,
         "location": st.none() | locations,
+        "schema_version": st.none() | st.just(2),
+        "terminal": st.none() | printable(MAX_TERMINAL_CHARS),
+        "device": st.none() | printable(MAX_DEVICE_CHARS),
+        # One token has no more than twelve digits in a row, so none is a card number.
+        "card": st.none() | st.from_regex(r"tok_[a-z0-9]{1,12}", fullmatch=True),
+        "ip": st.none() | st.ip_addresses().map(str),
     },
 )
-"""Valid wire documents (contract ``transactions`` v1)."""
+"""Valid wire documents (contract ``transactions`` v2)."""
 
 KNOWN_FIELDS = (
     "transaction_id", "customer_id", "amount_minor", "currency", "event_time_ms",
-    "merchant", "category", "channel", "country", "location",
+    "merchant", "category", "channel", "country", "location", "schema_version", "terminal", "device", "card", "ip",
 )  # fmt: skip
 
 unknown_fields: st.SearchStrategy[Document] = st.dictionaries(
@@ -103,17 +112,42 @@ def mutated_documents(draw: st.DrawFn) -> Document:
     return document
 
 
+def _address(value: object) -> str | None:
+    """Return an IP address in normal form, ``None`` for any other value."""
+    try:
+        address = ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        address = None
+    return None if address is None else str(getattr(address, "ipv4_mapped", None) or address)
+
+
 def as_transaction(document: Document) -> Transaction:
     """Return what a valid document means, by an independent reading of the contract."""
     location = document.get("location") or {}
     if not (location.get("lat") or location.get("lon")):
         location = {}  # 0, 0 means no location
-    texts = {
-        name: text if text is None or len(normalize("NFC", text)) > limit else normalize("NFC", text)
-        for name, limit in (("merchant", 128), ("category", 64), ("channel", 32))
-        for text in [document.get(name)]
+    limits = {"merchant": 128, "category": 64, "channel": 32, "terminal": 64, "device": 128, "card": 64}
+    ids = {name: text for name, text in document.items() if name in {"terminal", "device", "card"}}
+    # Version 1 allows additional fields of any form: such a value counts as unknown.
+    ids = {
+        name: text
+        for name, text in ids.items()
+        if isinstance(text, str) and 0 < len(text) <= limits[name] and text.strip() and has_no_control(text)
     }
-    values = {**document, **texts, "latitude": location.get("lat"), "longitude": location.get("lon")}
+    named = {name: document.get(name) for name in ("merchant", "category", "channel")} | ids
+    texts = {
+        name: text if text is None or len(normalize("NFC", text)) > limits[name] else normalize("NFC", text)
+        for name, text in named.items()
+    }
+    unknown = dict.fromkeys(("terminal", "device", "card"))
+    values = {
+        **document,
+        **unknown,
+        **texts,
+        "ip": _address(document.get("ip")),
+        "latitude": location.get("lat"),
+        "longitude": location.get("lon"),
+    }
     return Transaction._make(values.get(name) for name in Transaction._fields)
 
 
@@ -135,8 +169,11 @@ def histories(draw: st.DrawFn, max_size: int = 60) -> list[Transaction]:
         amount = draw(st.sampled_from([0, 1, 999, 100_000, MAX_AMOUNT_MINOR]) | st.integers(0, 10_000))
         merchant = draw(st.sampled_from([None, "m-1", "m-2"]))
         category = draw(st.sampled_from([None, *[f"k-{number}" for number in range(20)]]))
+        ids = draw(st.sampled_from([(), (), ("term-1", None, "tok-1", None), (None, "d-1", "****1111", "192.0.2.1")]))
         history.append(
-            Transaction(name, "c-1", amount, draw(codes), time_ms, merchant, category, latitude, longitude, "pos", "US")
+            Transaction(
+                name, "c-1", amount, draw(codes), time_ms, merchant, category, latitude, longitude, "pos", "US", *ids
+            )
         )
     return history
 

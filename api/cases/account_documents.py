@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from api.cases.documents import Line
 from flink_jobs.core.accounts.document import AccountAction, ActionScope
 from flink_jobs.core.accounts.standing import MAX_DAYS
+from flink_jobs.core.parsing.purchase_ids import MAX_CARD_CHARS
 from flink_jobs.core.parsing.transactions import MAX_MERCHANT_CHARS
 from flink_jobs.core.rules import RULE_BY_ID
 from flink_jobs.core.texts import has_no_control
@@ -30,6 +31,7 @@ def _rule(text: str) -> str:
 
 
 Merchant = Annotated[str, Field(min_length=1, max_length=MAX_MERCHANT_CHARS), AfterValidator(_merchant)]
+Card = Annotated[str, Field(min_length=1, max_length=MAX_CARD_CHARS), AfterValidator(_merchant)]
 RuleId = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_rule)]
 
 
@@ -41,6 +43,7 @@ class ActionRequest(BaseModel):
     action: AccountAction
     reason: Line
     merchant: Merchant | None = Field(default=None, description="only transactions with this merchant; default: all")
+    card: Card | None = Field(default=None, description="only transactions with this card; default: all")
     rule: RuleId | None = Field(default=None, description="with suppress, and with a clear of one rule")
     days: float | None = Field(default=None, ge=0.001, le=MAX_DAYS, description="length in days; not with expires_at")
     expires_at: AwareDatetime | None = Field(default=None, description="end, by the event time of transactions")
@@ -56,7 +59,16 @@ class ActionRequest(BaseModel):
             raise ValueError("suppress needs a rule")
         if self.rule is not None and self.action not in {AccountAction.SUPPRESS, AccountAction.CLEAR}:
             raise ValueError("rule is possible with suppress and clear only")
+        if self.merchant is not None and self.card is not None:
+            raise ValueError("give merchant or card, not both")
         return self
+
+    @property
+    def scope(self) -> ActionScope:
+        """The transactions that the action concerns."""
+        if self.card is not None:
+            return ActionScope.CARD
+        return ActionScope.CUSTOMER if self.merchant is None else ActionScope.MERCHANT
 
 
 class TakenAction(BaseModel):
@@ -66,6 +78,7 @@ class TakenAction(BaseModel):
     action: AccountAction
     scope: ActionScope
     merchant: str | None
+    card: str | None
     rule: str | None
     issued_at: datetime
     expires_at: datetime | None

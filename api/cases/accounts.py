@@ -15,18 +15,19 @@ import orjson
 from api.cases import store
 from api.cases.account_documents import Account, ActionRequest, TakenAction
 from api.cases.service import NOT_FOUND
-from api.cases.viewer import Viewer
+from api.cases.viewer import Viewer, masked
 from api.database import Connection, Database
 from api.errors import ApiError
 from api.reads import Read, add_read
 from api.standing import COLUMNS, stored_action
 from flink_jobs.core.accounts.action import UserAction
-from flink_jobs.core.accounts.document import AccountAction, ActionScope
+from flink_jobs.core.accounts.document import AccountAction
 from flink_jobs.core.accounts.standing import RISKS, AccountActions
+from flink_jobs.core.parsing.purchase_ids import card_token
 
 MOST_ACTIONS: Final = 100
-_NOT_LOGGED: Final = frozenset({"customer_id", "schema_version"})
-"""Fields that the log of a case leaves out; the customer may be masked for its readers."""
+_NOT_LOGGED: Final = frozenset({"customer_id", "card", "schema_version"})
+"""Fields that the log of a case leaves out; customer and card may be masked for its readers."""
 _ADD: Final = """
     INSERT INTO cases.outbox (outbox_id, kind, case_id, payload, not_before)
     VALUES (%(id)s, 'action', %(case)s, %(payload)s::jsonb, now()) ON CONFLICT (outbox_id) DO NOTHING
@@ -37,7 +38,7 @@ _ACTIONS: Final = f"""
     UNION ALL
     SELECT o.outbox_id, o.payload ->> 'action', o.payload ->> 'scope', o.payload ->> 'merchant', o.payload ->> 'rule',
         (o.payload ->> 'issued_at_ms')::bigint, (o.payload ->> 'expires_at_ms')::bigint, o.payload ->> 'reason',
-        o.payload ->> 'case_id', o.payload ->> 'actor', o.sent_at IS NOT NULL
+        o.payload ->> 'case_id', o.payload ->> 'actor', o.payload ->> 'card', o.sent_at IS NOT NULL
     FROM cases.outbox o
     WHERE o.case_id IN (SELECT c.case_id FROM cases.cases c WHERE c.customer_id = %(customer)s) AND o.kind = 'action'
         AND NOT EXISTS (SELECT FROM raw.user_actions a WHERE a.action_id = o.outbox_id)
@@ -71,7 +72,7 @@ class Accounts:
             await store.add_event(connection, viewer, case_id, f"account_{action.action}", None, after)
             detail = f"{case_id} {action.id}"
             audit = Read(viewer.actor, f"cases.account.{action.action}", row["customer_id"], viewer.request_id, detail)
-            account = await _account(connection, row["customer_id"], row["now"])
+            account = await _account(connection, viewer, row)
             await add_read(connection, audit)
         return account
 
@@ -79,7 +80,7 @@ class Accounts:
         """Return the account of the customer of a case."""
         async with self._database.connection() as connection, connection.transaction():
             row = await _visible(connection, viewer, case_id)
-            account = await _account(connection, row["customer_id"], row["now"])
+            account = await _account(connection, viewer, row)
             read = Read(viewer.actor, "cases.account", row["customer_id"], viewer.request_id, str(case_id))
             await add_read(connection, read)
         return account
@@ -99,7 +100,7 @@ def _action(request: ActionRequest, row: Mapping[str, Any], viewer: Viewer, case
         return UserAction(
             row["customer_id"],
             request.action,
-            ActionScope.CUSTOMER if request.merchant is None else ActionScope.MERCHANT,
+            request.scope,
             request.merchant,
             request.rule,
             _ms(now),
@@ -107,15 +108,17 @@ def _action(request: ActionRequest, row: Mapping[str, Any], viewer: Viewer, case
             request.reason,
             str(case_id),
             viewer.actor,
+            card=card_token(request.card),
         )
     except ValueError as error:
         raise ApiError(422, "invalid_request", str(error), "correct the action; nothing was sent") from None
 
 
-async def _account(connection: Connection, customer_id: str, now: datetime) -> Account:
-    """Return an account by the detector's own rules, with the actions that are still in the outbox."""
+async def _account(connection: Connection, viewer: Viewer, case: Mapping[str, Any]) -> Account:
+    """Return the account of a case's customer by the detector's own rules, with the actions still in the outbox."""
+    customer_id = case["customer_id"]
     rows = await (await connection.execute(_ACTIONS, {"customer": customer_id})).fetchall()
-    actions, now_ms = AccountActions(), _ms(now)
+    actions, now_ms = AccountActions(), _ms(case["now"])
     by_id = {row["action_id"]: row for row in rows}
     for row in rows:
         actions, _ = actions.with_action(stored_action(customer_id, row).entry(), now_ms)
@@ -129,7 +132,8 @@ async def _account(connection: Connection, customer_id: str, now: datetime) -> A
         why=None if cause is None else cause["reason"],
         actions=[
             TakenAction(
-                **{name: value for name, value in row.items() if not name.endswith("_ms")},
+                **{name: value for name, value in row.items() if name != "card" and not name.endswith("_ms")},
+                card=row["card"] if row["card"] is None or viewer.shows_customer(case) else masked(row["card"]),
                 issued_at=_time(row["issued_at_ms"]),
                 expires_at=_time(row["expires_at_ms"]),
                 is_in_force=row["action_id"] in in_force,

@@ -23,7 +23,7 @@ from api.cases.documents import (
     VerdictRequest,
 )
 from api.cases.store import Place, QueueFilter
-from api.cases.viewer import Viewer
+from api.cases.viewer import Viewer, masked_ids
 from api.database import Connection, Database
 from api.decisions import Decisions
 from api.errors import ApiError
@@ -84,7 +84,11 @@ class Cases:
             notes = await store.notes(connection, case_id)
         decisions = await self._decisions.of_case(case_id, store.MOST_ALERTS)
         customer = viewer.customer_of(row)
-        shown = {place: found.model_copy(update={"customer_id": customer}) for place, found in decisions.items()}
+        hides = not viewer.shows_customer(row)
+        shown = {
+            place: found.model_copy(update={"customer_id": customer, **(masked_ids(found) if hides else {})})
+            for place, found in decisions.items()
+        }
         return CaseDetail(
             case=_case(row, viewer),
             alerts=[

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from api.documents import Decision
 
 _SHOWN: Final = 2
 _SHORTEST: Final = 8
@@ -37,8 +40,14 @@ class Viewer:
         return customer if self.shows_customer(case) else masked(customer)
 
 
+def masked_ids(decision: Decision) -> dict[str, str | None]:
+    """Return the ids of the cardholder's things in a decision, masked like the customer id."""
+    ids = {"device": decision.device, "card": decision.card, "ip": decision.ip}
+    return {name: None if value is None else masked(value) for name, value in ids.items()}
+
+
 def masked(customer_id: str) -> str:
-    """Return a customer id of which only the ends are readable; of a short one, nothing.
+    """Return an id of which only the ends are readable; of a short one, nothing.
 
     >>> masked("customer-0017"), masked("c-17")
     ('cu***17', '***')

@@ -12,7 +12,7 @@ from api.console.history import Histories, Normal, Purchase, normal_of
 from api.console.hop_map import hop_map
 from api.console.links import hop_of, linked_customers
 from api.console.similar import similar_alerts
-from api.console.words import feature_rows, features_of, reasons_of, shares_of
+from api.console.words import feature_rows, features_of, ids_of, reasons_of, shares_of
 from api.documents import Decision
 from api.services import Services
 from flink_jobs.core.rules import RULE_BY_ID
@@ -67,6 +67,7 @@ async def case_view(services: Services, viewer: Viewer, case_id: int, alert: str
         "is_closed": detail.case.status is Status.CLOSED,
         "actor": viewer.actor,
         "explained": explained,
+        "ids": {} if decision is None else ids_of(decision),
         "links": links,
         "hop": hop,
         "map": None if hop is None else hop_map(hop.start or "", hop.end or ""),

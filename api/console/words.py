@@ -51,6 +51,12 @@ def features_of(decision: Decision) -> Mapping[str, float | None]:
     return found
 
 
+def ids_of(decision: Decision) -> dict[str, str]:
+    """Return the known terminal, card, device and address of a decision, by the name on the page."""
+    ids = {"Card": decision.card, "Device": decision.device, "Address": decision.ip, "Terminal": decision.terminal}
+    return {name: value for name, value in ids.items() if value is not None}
+
+
 def _said(reason: Reason, decision: Decision, features: Mapping[str, float | None], normal: Normal | None) -> Said:
     text, usual = reason.text[:1].upper() + reason.text[1:], ""
     amount = money(decision.amount_minor, decision.currency)

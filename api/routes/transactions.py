@@ -19,7 +19,7 @@ Sender = Annotated[Key, Depends(requires(Scope.TRANSACTIONS_WRITE))]
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"type": "object", "title": "contract `transactions` v1"}}},
+        "content": {"application/json": {"schema": {"type": "object", "title": "contract `transactions` v2"}}},
     }
 }
 

@@ -43,6 +43,7 @@ from flink_jobs.cards.mapping_keys import (
 from flink_jobs.cards.row_errors import CellError, RowReason
 from flink_jobs.cards.sources import ROW_NUMBER, Source
 from flink_jobs.contracts.document import DocumentError, read_document
+from flink_jobs.core.parsing.purchase_ids import VERSION_OF_IDS
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.transaction import Rejection
 from flink_jobs.errors import UserError
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 _LAYOUT = re.compile(r"[\t\r\n]+")
 ASSUMED_CURRENCY = "USD"
 TEXT_FIELDS = ("merchant", "category", "channel", "country")
+ID_FIELDS = ("terminal", "device", "card", "ip")
+"""Fields of version 2 of the contract; a document with one of them declares it."""
 PRESETS = Path(__file__).parent / "mappings"
 PRESET = "preset:"
 
@@ -115,6 +118,8 @@ class ColumnMapping:
             if text is not None:
                 # Exports put tabs and line breaks inside names; the detector rejects control characters.
                 document[field] = text if text.isprintable() else _LAYOUT.sub(" ", text)
+                if field in ID_FIELDS:
+                    document["schema_version"] = VERSION_OF_IDS
         if self.location is not None:
             lat, lon = self.location[0].cell(row), self.location[1].cell(row)
             if lat is not None and lon is not None:
@@ -248,7 +253,9 @@ def load_mapping(path: Path) -> ColumnMapping:
         event_time=event_time,
         time_format=time_format,
         millis=millis,
-        texts=tuple((name, source) for name in TEXT_FIELDS if (source := read_optional(fields, name)) is not None),
+        texts=tuple(
+            (name, source) for name in (*TEXT_FIELDS, *ID_FIELDS) if (source := read_optional(fields, name)) is not None
+        ),
         location=read_location(fields),
         label_source=label,
         label_values=label_values,
@@ -272,8 +279,9 @@ def _check_constants(mapping: ColumnMapping) -> None:
         if source.constant is None:
             continue
         value = alphabetic(source.constant) if field == "currency" else source.constant
-        sample = {"transaction_id": "t", "customer_id": "c", "amount_minor": 1, "currency": "USD"}
-        answer = parse_transaction(orjson.dumps({**sample, "event_time_ms": 10**12, field: value}), 10**12)
+        sample: dict[str, Any] = {"transaction_id": "t", "customer_id": "c", "amount_minor": 1, "currency": "USD"}
+        sample |= {"schema_version": VERSION_OF_IDS, "event_time_ms": 10**12, field: value}
+        answer = parse_transaction(orjson.dumps(sample), 10**12)
         if isinstance(answer, Rejection):
             problem = f"is {source.constant!r}, which the detector rejects ({answer.detail})"
             raise DocumentError(mapping.path, source.key, problem, "correct the constant")

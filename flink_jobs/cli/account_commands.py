@@ -13,6 +13,7 @@ from flink_jobs.cli.times import moment_ms, shown
 from flink_jobs.core.accounts.action import FUTURE, UserAction
 from flink_jobs.core.accounts.document import AccountAction, ActionScope
 from flink_jobs.core.accounts.standing import DAY_MS, MAX_DAYS
+from flink_jobs.core.parsing.purchase_ids import card_token
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.action_client import read_account, send_action
 from flink_jobs.settings import load_settings
@@ -28,12 +29,29 @@ _MEANING = {
 }
 CustomerArgument = Annotated[str, typer.Argument(help="customer id")]
 MerchantOption = Annotated[str | None, typer.Option(help="only transactions with this merchant; default: all")]
+CardOption = Annotated[
+    str | None, typer.Option(help="only transactions with this card of the customer, by its token; default: all")
+]
 CaseOption = Annotated[str | None, typer.Option("--case", help="id of the case in which this was decided")]
 UntilOption = Annotated[
     str | None, typer.Option(help=f"end, an ISO 8601 time (UTC), at most {MAX_DAYS} days from now; by event time")
 ]
 DaysOption = Annotated[float | None, typer.Option(min=0.001, max=MAX_DAYS, help="length in days; not with --until")]
 RuleOption = Annotated[str | None, typer.Option(help="end only the suppression of this rule")]
+
+
+class Subject(NamedTuple):
+    """The transactions of the customer that an action concerns: all, or those with one merchant or one card."""
+
+    merchant: str | None
+    card: str | None
+
+    @property
+    def scope(self) -> ActionScope:
+        """The scope; with both, the contract refuses the action."""
+        if self.card is not None:
+            return ActionScope.CARD
+        return ActionScope.CUSTOMER if self.merchant is None else ActionScope.MERCHANT
 
 
 class Answerable(NamedTuple):
@@ -51,6 +69,7 @@ def block(
     until: UntilOption = None,
     days: DaysOption = None,
     merchant: MerchantOption = None,
+    card: CardOption = None,
     case: CaseOption = None,
     by: ByOption = None,
     *,
@@ -59,9 +78,10 @@ def block(
     """Have a customer's transactions declined, for 90 days by default. Scores and alerts stay.
 
     Example: streamflow account block c-17 --reason "card data found on a market" --case 42
+    One card: streamflow account block c-17 --card tok_5c0f1e9a --reason "the card was stolen"
     """
     end = (until, days if days or until else 90.0)
-    _send(AccountAction.BLOCK, customer, merchant, None, end, Answerable(reason, by, case), output)
+    _send(AccountAction.BLOCK, customer, (merchant, card), None, end, Answerable(reason, by, case), output)
 
 
 @app.command("allow")
@@ -71,6 +91,7 @@ def allow(
     until: UntilOption = None,
     days: DaysOption = None,
     merchant: MerchantOption = None,
+    card: CardOption = None,
     case: CaseOption = None,
     by: ByOption = None,
     *,
@@ -80,7 +101,15 @@ def allow(
 
     Example: streamflow account allow c-17 --merchant "Hotel Astoria" --days 14 --reason "wedding, confirmed by phone"
     """
-    _send(AccountAction.ALLOW, customer, merchant, None, (until, days), Answerable(reason, by, case), output)
+    _send(
+        AccountAction.ALLOW,
+        customer,
+        Subject(merchant, card),
+        None,
+        (until, days),
+        Answerable(reason, by, case),
+        output,
+    )
 
 
 @app.command("watch")
@@ -90,6 +119,7 @@ def watch(
     until: UntilOption = None,
     days: DaysOption = None,
     merchant: MerchantOption = None,
+    card: CardOption = None,
     case: CaseOption = None,
     by: ByOption = None,
     *,
@@ -97,7 +127,7 @@ def watch(
 ) -> None:
     """Have a customer's transactions reviewed at least, for 90 days by default. Block and allow are stronger."""
     end = (until, days if days or until else 90.0)
-    _send(AccountAction.WATCH, customer, merchant, None, end, Answerable(reason, by, case), output)
+    _send(AccountAction.WATCH, customer, (merchant, card), None, end, Answerable(reason, by, case), output)
 
 
 @app.command("suppress")
@@ -108,6 +138,7 @@ def suppress(
     until: UntilOption = None,
     days: DaysOption = None,
     merchant: MerchantOption = None,
+    card: CardOption = None,
     case: CaseOption = None,
     by: ByOption = None,
     *,
@@ -117,7 +148,15 @@ def suppress(
 
     Example: streamflow account suppress c-17 impossible_travel --until 2026-12-24 --reason "flies to Japan and back"
     """
-    _send(AccountAction.SUPPRESS, customer, merchant, rule, (until, days), Answerable(reason, by, case), output)
+    _send(
+        AccountAction.SUPPRESS,
+        customer,
+        Subject(merchant, card),
+        rule,
+        (until, days),
+        Answerable(reason, by, case),
+        output,
+    )
 
 
 @app.command("clear")
@@ -126,13 +165,14 @@ def clear(
     reason: ReasonOption,
     rule: RuleOption = None,
     merchant: MerchantOption = None,
+    card: CardOption = None,
     case: CaseOption = None,
     by: ByOption = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """End all earlier actions on a customer, or those on one merchant or rule."""
-    _send(AccountAction.CLEAR, customer, merchant, rule, (None, None), Answerable(reason, by, case), output)
+    """End all earlier actions on a customer, or those on one merchant, card or rule."""
+    _send(AccountAction.CLEAR, customer, (merchant, card), rule, (None, None), Answerable(reason, by, case), output)
 
 
 @app.command("show")
@@ -148,7 +188,7 @@ def show(customer: CustomerArgument, *, output: OutputOption = Output.PLAIN) -> 
             [
                 "yes" if action.id in ids else "no",
                 action.action,
-                action.rule or action.merchant or "all",
+                action.rule or action.merchant or action.card or "all",
                 shown(action.issued_at_ms),
                 shown(action.expires_at_ms),
                 action.actor,
@@ -170,7 +210,7 @@ def show(customer: CustomerArgument, *, output: OutputOption = Output.PLAIN) -> 
 def _send(
     kind: AccountAction,
     customer: str,
-    merchant: str | None,
+    only: tuple[str | None, str | None],
     rule: str | None,
     end: tuple[str | None, float | None],
     answerable: Answerable,
@@ -179,23 +219,32 @@ def _send(
     """Send an action and report it."""
     settings, now_ms = load_settings(), time.time_ns() // 1_000_000
     ends_ms = None if kind is AccountAction.CLEAR else _end_ms(end, now_ms)
-    scope = ActionScope.CUSTOMER if merchant is None else ActionScope.MERCHANT
-    who = actor(answerable.by)
+    subject = Subject(only[0], card_token(only[1]))
     try:
         action = UserAction(
-            customer, kind, scope, merchant, rule, now_ms, ends_ms, answerable.reason, answerable.case_id, who
+            customer,
+            kind,
+            subject.scope,
+            subject.merchant,
+            rule,
+            now_ms,
+            ends_ms,
+            answerable.reason,
+            answerable.case_id,
+            actor(answerable.by),
+            card=subject.card,
         )
     except ValueError as error:
         raise UserError(f"the action is not valid ({error})", "correct it; nothing was sent") from None
     if action.is_future(now_ms):  # pragma: no cover - the time of issue is the clock
         raise UserError(f"the action is not valid ({FUTURE})", "check the clock of this machine")
     send_action(settings.broker(), settings.topic_prefix, action)
-    subject = f"Customer {customer}" + ("" if merchant is None else f" at {merchant}")
-    subject += "" if rule is None else f", rule {rule},"
+    whom = f"Customer {customer}" + ("" if subject.merchant is None else f" at {subject.merchant}")
+    whom += ("" if subject.card is None else f", card {subject.card},") + ("" if rule is None else f", rule {rule},")
     if kind is AccountAction.CLEAR:
-        text = f"{subject}: earlier actions end ({action.id})"
+        text = f"{whom}: earlier actions end ({action.id})"
     else:
-        text = f"{subject} {_MEANING[kind]} until {shown(ends_ms)} ({action.id})"
+        text = f"{whom} {_MEANING[kind]} until {shown(ends_ms)} ({action.id})"
     emit(output, action.document(), lambda: out.print(text))
 
 

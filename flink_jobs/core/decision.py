@@ -16,6 +16,8 @@ from flink_jobs.core.scoring import Score
 from flink_jobs.core.transaction import Transaction
 
 DECISION_SCHEMA_VERSION: Final = 2
+DECISION_WITH_IDS: Final = 6
+"""Schema version of a decision on a transaction with a terminal, device, card or IP address."""
 ALERT_SCHEMA_VERSION: Final = 2
 
 
@@ -67,10 +69,9 @@ def build_decision(  # noqa: PLR0913, PLR0917 - one argument for each part of a 
         now_ms: the job's clock, ms since the epoch.
     """
     ml_score, model_version, variant, shadow = opinion
-    transaction_id, customer_id, amount_minor, currency, time_ms, merchant, category, _, _, channel, country = (
-        transaction
-    )
-    return {
+    (transaction_id, customer_id, amount_minor, currency, time_ms, merchant, category, _, _, channel, country,
+     terminal, device, card, ip) = transaction  # fmt: skip
+    decision: DecisionDocument = {
         "schema_version": DECISION_SCHEMA_VERSION,
         "transaction_id": transaction_id,
         "customer_id": customer_id,
@@ -100,6 +101,20 @@ def build_decision(  # noqa: PLR0913, PLR0917 - one argument for each part of a 
         "out_of_order_ms": out_of_order_ms,
         "source": {"topic": source.topic, "partition": source.partition, "offset": source.offset},
     }
+    return _with_ids(decision, terminal, device, card, ip)
+
+
+def _with_ids(
+    decision: DecisionDocument, terminal: str | None, device: str | None, card: str | None, ip: str | None
+) -> DecisionDocument:
+    """Return a decision with the four ids if one of them is known, else as it is."""
+    if terminal is not None or device is not None or card is not None or ip is not None:
+        decision["schema_version"] = DECISION_WITH_IDS
+        decision["terminal"] = terminal
+        decision["device"] = device
+        decision["card"] = card
+        decision["ip"] = ip
+    return decision
 
 
 def _named(features: FeatureVector) -> dict[str, float | None]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal, NotRequired, TypedDict
 
-from flink_jobs.core.accounts.document import AccountAction, ActionScope
+from flink_jobs.core.accounts.document import AppliedActionDocument
 from flink_jobs.core.reasons import Disposition, PipelineStage
 
 
@@ -80,22 +80,12 @@ class SourceDocument(TypedDict):
     offset: int
 
 
-class AppliedActionDocument(TypedDict):
-    """An action on the account that applied to a decision."""
-
-    action_id: str
-    action: AccountAction
-    scope: ActionScope
-    rule: str | None
-    expires_at_ms: int
-
-
 class DecisionDocument(TypedDict):
-    """The decision on one transaction (contract ``decisions`` v5)."""
+    """The decision on one transaction (contract ``decisions`` v6)."""
 
-    schema_version: Literal[2, 3, 4, 5]
-    """5 exactly with ``fraud_probability``, else 4 exactly with ``traceparent``, else 3 exactly with ``actions``: any
-    other decision is that of version 2."""
+    schema_version: Literal[2, 3, 4, 5, 6]
+    """6 exactly with ``terminal``, else 5 exactly with ``fraud_probability``, else 4 exactly with ``traceparent``, else
+    3 exactly with ``actions``: any other decision is that of version 2."""
     transaction_id: str
     customer_id: str
     event_time_ms: int
@@ -133,6 +123,11 @@ class DecisionDocument(TypedDict):
     """Probability of fraud at this score, 0 to 1, of a model with a calibration for the ``alpha`` of the decision."""
     expected_loss_minor: NotRequired[int]
     """Amount times probability, minor units of the currency; exactly with ``fraud_probability``."""
+    terminal: NotRequired[str | None]
+    """As in the transaction, like ``device``, ``card`` and ``ip``: all four exactly where one of them is known."""
+    device: NotRequired[str | None]
+    card: NotRequired[str | None]
+    ip: NotRequired[str | None]
 
 
 class AlertDocument(TypedDict):

@@ -50,6 +50,7 @@ def add_probability(decision: DecisionDocument, curve: ProbabilityCurve | None) 
     if curve is None or decision["alpha"] != curve.alpha:
         return
     probability = curve.at(decision["score"])
-    decision["schema_version"] = DECISION_WITH_PROBABILITY
+    if "terminal" not in decision:
+        decision["schema_version"] = DECISION_WITH_PROBABILITY
     decision["fraud_probability"] = probability
     decision["expected_loss_minor"] = int(decision["amount_minor"] * probability + 0.5)

@@ -100,6 +100,8 @@ class DeadLetterReason(StrEnum):
     MALFORMED_AVRO = "MALFORMED_AVRO"
     UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
     INCOMPATIBLE_SCHEMA = "INCOMPATIBLE_SCHEMA"
+    # stage parse, the fields of version 2
+    INVALID_IP = "INVALID_IP"
 
 
 class AbsenceReason(StrEnum):

@@ -6,7 +6,7 @@ from flink_jobs.core.reasons import DeadLetterReason
 
 
 class Transaction(NamedTuple):
-    """One valid card transaction (wire contract ``transactions`` v1).
+    """One valid card transaction (wire contract ``transactions`` v2).
 
     This is a named tuple, not a frozen dataclass: both are immutable, and a named tuple is built four times faster. One
     is built per record.
@@ -31,6 +31,14 @@ class Transaction(NamedTuple):
     channel: str | None = None
     country: str | None = None
     """ISO 3166-1 alpha-2, upper case."""
+    terminal: str | None = None
+    """Id of the point of sale, like the fields below since version 2 of the contract."""
+    device: str | None = None
+    """Id of the cardholder's device."""
+    card: str | None = None
+    """Token of the card, or ``****`` and the last four digits of a number that came in the clear."""
+    ip: str | None = None
+    """IP address in the form of ``ipaddress``."""
 
 
 class Rejection(NamedTuple):

@@ -116,6 +116,10 @@ def _scored_again(
         decision["category"],
         channel=decision["channel"],
         country=decision["country"],
+        terminal=decision.get("terminal"),
+        device=decision.get("device"),
+        card=decision.get("card"),
+        ip=decision.get("ip"),
     )
     try:
         again = model.score(features, transaction)

@@ -32,6 +32,8 @@ OPTIONAL: Final = {
     "merchant": "STRING", "category": "STRING", "channel": "STRING", "country": "STRING", "ml_score": "DOUBLE",
     "model_version": "STRING", "variant": "STRING",
     "shadow": "ROW<`model_version` STRING, `ml_score` DOUBLE, `score` DOUBLE, `is_alert` BOOLEAN>",
+    # Since version 6 of decisions.
+    "terminal": "STRING", "device": "STRING", "card": "STRING", "ip": "STRING",
     # Since version 5 of decisions.
     "fraud_probability": "DOUBLE", "expected_loss_minor": "BIGINT",
     # Since version 3 of decisions; files of older releases have no such column.

@@ -17,11 +17,13 @@ from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.contracts import uids
 from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.errors import UserError
 from flink_jobs.job.detector.sinks import SinkTable, kafka_sink, table_name
 from flink_jobs.job.detector.sources import kafka_table, keyed_rows, routed_stream
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
 from flink_jobs.job.merchant_operator import DECISION, LABEL, LATENESS_MIN, MerchantFunction
 from flink_jobs.job.pin import pin_uids
+from flink_jobs.kafka.topics import partition_count
 from flink_jobs.settings import Settings
 
 JOB_NAME: Final = "streamflow-merchants"
@@ -95,10 +97,27 @@ def build_merchants(env: StreamExecutionEnvironment, t_env: StreamTableEnvironme
     )
 
 
+def check_parallelism(parallelism: int, partitions: int, topic: str) -> None:
+    """Check that each subtask can read decisions: one that reads only labels would hold back the time of all.
+
+    Raises:
+        UserError: the job has more subtasks than the topic of decisions has partitions.
+    """
+    if parallelism > partitions:
+        raise UserError(
+            f"the job of merchants has the parallelism {parallelism}, but {topic} has {partitions} partitions: "
+            "a subtask without decisions would hold back the rows of all merchants",
+            f"submit it with a parallelism of at most {partitions}",
+        )
+
+
 def main(settings: Settings) -> None:
     """Build and submit the job."""
-    check_broker(settings, settings.broker("merchants"), transactional=True)
+    broker = settings.broker("merchants")
+    check_broker(settings, broker, transactional=True)
     env, t_env = stream_environment(settings)
+    decisions = topic_name(settings.topic_prefix, "decisions")
+    check_parallelism(env.get_parallelism(), partition_count(broker, decisions), decisions)
     check_restore(t_env, "merchants", settings)
     build_merchants(env, t_env, settings)
     env.execute_async(JOB_NAME)

@@ -86,3 +86,19 @@ def create_topics(
         if missing:
             client.create_topics(missing, wait_for_metadata=True)
     return sorted(missing)
+
+
+def partition_count(broker: Broker, topic: str) -> int:
+    """Return the number of partitions of a topic.
+
+    Raises:
+        UserError: no broker answers, or there is no such topic.
+    """
+    with admin(broker) as client:
+        try:
+            present = {item["name"]: len(item["partitions"]) for item in retried(client.describe_topics)}
+        except KafkaError as error:
+            raise connection_error(broker, error) from None
+    if not present.get(topic):
+        raise UserError(f"there is no topic {topic}", "run `streamflow up`, which creates the topics")
+    return present[topic]

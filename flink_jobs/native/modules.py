@@ -26,6 +26,7 @@ COMPILED: Final = (
     "parsing.avro",
     "parsing.avro_nodes",
     "parsing.json_faults",
+    "parsing.purchase_ids",
     "parsing.source_record",
     "parsing.transactions",
     "probability",

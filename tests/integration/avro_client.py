@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flink_jobs.local.stack import Stack
     from tests.registry_server import RegistryServer
 
-SCHEMA = json.dumps({**our_schema(), "fields": [{"name": "terminal", "type": "string"}, *our_schema()["fields"]]})
+SCHEMA = json.dumps({**our_schema(), "fields": [{"name": "shelf", "type": "string"}, *our_schema()["fields"]]})
 """The contract's schema with one more field."""
 REASONS = ["INVALID_COUNTRY", "KEY_MISMATCH", "MALFORMED_AVRO", "UNKNOWN_SCHEMA"]
 """Reasons of the dead letters of ``send``."""
@@ -33,7 +33,7 @@ def register(registry: RegistryServer, prefix: str) -> None:
 
 def transaction(number: int, **fields: object) -> dict[str, Any]:
     return {
-        "terminal": "t-1",
+        "shelf": "t-1",
         "transaction_id": f"avro-{number}",
         "customer_id": f"avro-{number % 3} Zo\u00eb",
         "amount_minor": 1_000 + number,

@@ -27,10 +27,11 @@ Document = dict[str, Any]
 _OF_DECISIONS = {"received_ms": "bigint", "actions": "jsonb", "traceparent": "text",
                  "fraud_probability": "double precision", "expected_loss_minor": "bigint"}  # fmt: skip
 LATER_COLUMNS = {
-    "decisions": _OF_DECISIONS,
+    "decisions": {**_OF_DECISIONS, "terminal": "text", "device": "text", "card": "text", "ip": "text"},
     "alerts": _OF_DECISIONS,
     "dlq": _OF_DECISIONS,
     "labels": {"merchant": "text", "event_time_ms": "bigint"},
+    "user-actions": {"card": "text"},
 }
 """Columns that later migrations added to the raw table of each topic, for tests of upgrades: the archive fills them."""
 

@@ -49,11 +49,11 @@ def test_schemas_are_registered_and_a_confluent_client_uses_them(stack: Stack, t
     assert call(access, f"subjects/{SUBJECT}/versions") == [1], "registering twice changes nothing"
 
     breaking = our_schema()
-    breaking["fields"].append({"name": "terminal", "type": "string"})
+    breaking["fields"].append({"name": "shelf", "type": "string"})
     with pytest.raises(RegistryError) as refused:
         register(access, SUBJECT, json.dumps(breaking), "FULL_TRANSITIVE")
     assert refused.value.status == 409
-    breaking["fields"][-1] = {"name": "terminal", "type": ["null", "string"], "default": None}
+    breaking["fields"][-1] = {"name": "shelf", "type": ["null", "string"], "default": None}
     newer = json.dumps(breaking)
     register(access, SUBJECT, newer, "FULL_TRANSITIVE")
 

@@ -34,7 +34,7 @@ HOUR_MS = 3_600_000
 
 
 def random_actions(customers: int, count: int, now_ms: int) -> dict[str, list[UserAction]]:
-    """Return actions that often meet in kind, merchant, rule or time; some have ended."""
+    """Return actions that often meet in kind, merchant, card, rule or time; some have ended."""
     chance = random.Random(7)  # noqa: S311 - a test
     found = defaultdict[str, list[UserAction]](list)
     for number in range(count):
@@ -48,7 +48,7 @@ def random_actions(customers: int, count: int, now_ms: int) -> dict[str, list[Us
             action(
                 kind.value,
                 customer,
-                merchant=chance.choice([None, None, "m-1"]),
+                **chance.choice([{}, {}, {}, {"merchant": "m-1"}, {"card": "m-1"}]),
                 rule=rule,
                 issued_at_ms=issued,
                 expires_at_ms=None if kind is AccountAction.CLEAR else issued + chance.randint(2, 20) * HOUR_MS // 2,

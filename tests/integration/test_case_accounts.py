@@ -128,6 +128,14 @@ def test_a_key_needs_its_own_scope_for_more_than_watching(settings: Settings, ur
             {**BLOCK, "scope": "card"},
         ):  # fmt: skip
             assert senior.post("/v1/cases/2/account", json=wrong).status_code == 422
+        one_card = {"action": "allow", "days": 7, "reason": "new card", "card": "4111 1111 1111 1111"}
+        assert senior.post("/v1/cases/2/account", json={**one_card, "merchant": "Shop"}).status_code == 422
+        allowed = senior.post("/v1/cases/2/account", json=one_card).json()
+        assert allowed["risk"] == "blocked"
+        assert [allowed["actions"][0][name] for name in ("scope", "card", "is_in_force")] == ["card", "*****11", True]
+    (sent,) = rows(settings, "SELECT payload FROM cases.outbox WHERE payload ->> 'scope' = 'card'")
+    assert isinstance(parse_action(orjson.dumps(sent["payload"]), sent["payload"]["issued_at_ms"]), UserAction)
+    assert sent["payload"]["card"] == "****1111"
 
 
 def test_the_case_page_offers_what_the_role_may_do(settings: Settings, url: str) -> None:

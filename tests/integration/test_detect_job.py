@@ -171,7 +171,16 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
 
     assert disturbed.is_as_expected, "\n".join(disturbed.lines())
     _assert_same_in_kafka(stack, count)
-    assert jobs.decision_on(stack, "acted")["actions"][0]["action_id"] == block.id, "the action outlives the kill"
+    newer: dict[str, Any] = {
+        "schema_version": 2,
+        "terminal": "term-1",
+        "card": "4111 1111 1111 1111",
+        "ip": "2001:DB8::1",
+    }
+    decision = jobs.decision_on(stack, "acted", **newer)
+    assert decision["actions"][0]["action_id"] == block.id, "the action outlives the kill"
+    kept = {"terminal": "term-1", "device": None, "card": "****1111", "ip": "2001:db8::1"}
+    assert {"schema_version": 6, **kept}.items() <= decision.items(), "messages of both versions share the topic"
 
     def archived() -> bool:
         query = "SELECT count(*) AS n FROM raw.decisions WHERE customer_id LIKE %s"
@@ -189,6 +198,8 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
     wait_for(lambda: jobs.rows(stack, query) == [{"risk": "blocked", "why": "a test"}], limit_s=400, what="the risk")
     query = "SELECT actions FROM raw.decisions WHERE customer_id = 'acted' AND actions IS NOT NULL"
     wait_for(lambda: len(jobs.rows(stack, query)) == 2, limit_s=400, what="both decisions with the action")
+    query = "SELECT terminal, device, card, ip FROM raw.decisions WHERE customer_id = 'acted' AND card IS NOT NULL"
+    assert jobs.rows(stack, query) == [kept]
 
 
 def test_an_upgrade_from_a_savepoint_keeps_every_customer(

@@ -18,7 +18,7 @@ router = APIRouter()
 async def act(request: Request, session: Writer, case_id: CaseId) -> Response:
     """Take the action of the form; an analyst may watch, a senior analyst may do everything."""
     form = await form_of(request)
-    given = {name: form[name] for name in ("action", "reason", "merchant", "rule", "days") if form.get(name)}
+    given = {name: form[name] for name in ("action", "reason", "merchant", "card", "rule", "days") if form.get(name)}
     if given.get("action") == "clear":
         given.pop("days", None)
     if given.get("action") not in {"suppress", "clear"}:

@@ -24,11 +24,13 @@ followed as (
                 (
                     actions.action = newer.action
                     and actions.merchant_name is not distinct from newer.merchant_name
+                    and actions.card_token is not distinct from newer.card_token
                     and actions.rule_id is not distinct from newer.rule_id
                 )
                 or (
                     newer.action = 'clear'
                     and (newer.merchant_name is null or actions.merchant_name = newer.merchant_name)
+                    and (newer.card_token is null or actions.card_token = newer.card_token)
                     and (newer.rule_id is null or actions.rule_id = newer.rule_id)
                 )
             )
@@ -41,6 +43,7 @@ select
     actions.action,
     actions.scope,
     actions.merchant_name,
+    actions.card_token,
     actions.rule_id,
     actions.reason,
     actions.case_id,

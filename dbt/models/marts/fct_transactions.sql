@@ -47,5 +47,9 @@ select
     ruleset_version,
     config_revision,
     merchant_name,
-    loaded_at
+    loaded_at,
+    terminal_id,
+    device_id,
+    card_token,
+    ip_address
 from transactions

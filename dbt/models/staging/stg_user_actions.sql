@@ -10,6 +10,7 @@ select
     action,
     scope,
     merchant as merchant_name,
+    card as card_token,
     rule as rule_id,
     issued_at_ms,
     issued_at,

@@ -1,4 +1,4 @@
-"""Actions on accounts (contract ``user-actions`` v1), and the check of bytes that should be one.
+"""Actions on accounts (contract ``user-actions`` v1 and v2), and the check of bytes that should be one.
 
 Payment systems write to ``.user-actions`` too, and an action changes what happens to a customer's payments: every field
 is checked against the contract.
@@ -10,15 +10,21 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from flink_jobs.core.accounts.document import AccountAction, ActionScope, UserActionDocument
-from flink_jobs.core.accounts.standing import DAY_MS, MAX_DAYS, Entry, Kind, fingerprint
+from flink_jobs.core.accounts.standing import DAY_MS, MAX_DAYS, Entry, Kind, card_fingerprint, fingerprint
 from flink_jobs.core.parsing.contract_object import contract_object
+from flink_jobs.core.parsing.purchase_ids import MAX_CARD_CHARS, card_token
 from flink_jobs.core.parsing.transactions import MAX_CLOCK_SKEW_MS, MAX_MERCHANT_CHARS, MIN_EVENT_TIME_MS
 from flink_jobs.core.rules import RULE_BY_ID
 from flink_jobs.core.texts import composed_within, has_no_control
 
 ACTION_SCHEMA_VERSION: Final = 1
-_LIMITS: Final = {"customer_id": 64, "merchant": MAX_MERCHANT_CHARS, "reason": 1_000, "case_id": 64, "actor": 256}
-_OPTIONAL: Final = {"merchant", "case_id"}
+ACTION_WITH_CARD: Final = 2
+"""Schema version of an action with scope ``card``; every other action is written in version 1."""
+_LIMITS: Final = {
+    "customer_id": 64, "merchant": MAX_MERCHANT_CHARS, "reason": 1_000, "case_id": 64, "actor": 256,
+    "card": MAX_CARD_CHARS,
+}  # fmt: skip
+_OPTIONAL: Final = {"merchant", "case_id", "card"}
 _FIELDS: Final = (
     "customer_id", "action", "scope", "merchant", "rule", "issued_at_ms", "expires_at_ms", "reason", "case_id", "actor",
 )  # fmt: skip
@@ -46,6 +52,7 @@ class UserAction:
     actor: str
     given_id: str | None = None
     """The id of a received action; ``None`` computes it."""
+    card: str | None = None
 
     def __post_init__(self) -> None:
         """Check every field against the contract; texts first, then what belongs together."""
@@ -57,12 +64,14 @@ class UserAction:
                 raise ValueError(f"{name} must be 1 to {limit} characters without control characters")
         if self.action not in list(AccountAction):
             raise ValueError(f"action must be one of {', '.join(AccountAction)}")
-        if self.scope == "card":
-            raise ValueError("scope card is not possible: a transaction has no card field; use customer or merchant")
         if self.scope not in list(ActionScope):
             raise ValueError(f"scope must be one of {', '.join(ActionScope)}")
         if (self.scope == ActionScope.MERCHANT) != (self.merchant is not None):
             raise ValueError("merchant must be set with scope merchant, and only then")
+        if (self.scope == ActionScope.CARD) != (self.card is not None):
+            raise ValueError("card must be set with scope card, and only then")
+        if self.card is not None and card_token(self.card) != self.card:
+            raise ValueError("card is a card number in the clear; give its token, or **** and its last four digits")
         self._check_rule()
         self._check_times()
 
@@ -89,10 +98,12 @@ class UserAction:
         """Id of the action; the same action always has the same id."""
         if self.given_id is not None:
             return self.given_id
-        parts = (
+        parts: tuple[str, ...] = (
             self.customer_id, self.action, self.scope, self.merchant or "", self.rule or "", str(self.issued_at_ms),
             str(self.expires_at_ms or ""), self.actor, self.case_id or "",
         )  # fmt: skip
+        if self.card is not None:  # the ids of other actions stay as they are
+            parts = (*parts, self.card)
         return "ac_" + blake2b("\x1f".join(parts).encode(), digest_size=16).hexdigest()
 
     def is_future(self, now_ms: int) -> bool:
@@ -101,11 +112,14 @@ class UserAction:
 
     def entry(self) -> Entry:
         """Return the action as a customer's state holds it."""
-        merchant = self.merchant
-        ends = self.expires_at_ms
+        subject, ends = 0, self.expires_at_ms
+        if self.merchant is not None:
+            subject = fingerprint(composed_within(self.merchant, MAX_MERCHANT_CHARS))
+        elif self.card is not None:
+            subject = card_fingerprint(composed_within(self.card, MAX_CARD_CHARS))
         return Entry(
             Kind[self.action.upper()],
-            0 if merchant is None else fingerprint(composed_within(merchant, MAX_MERCHANT_CHARS)),
+            subject,
             0 if self.rule is None else fingerprint(self.rule),
             self.issued_at_ms,
             # A clear is kept while an older action can be in force.
@@ -115,7 +129,7 @@ class UserAction:
 
     def document(self) -> UserActionDocument:
         """Return the message for the topic."""
-        return {
+        document: UserActionDocument = {
             "schema_version": ACTION_SCHEMA_VERSION,
             "action_id": self.id,
             "customer_id": self.customer_id,
@@ -129,6 +143,10 @@ class UserAction:
             "case_id": self.case_id,
             "actor": self.actor,
         }
+        if self.card is not None:
+            document["schema_version"] = ACTION_WITH_CARD
+            document["card"] = self.card
+        return document
 
 
 def parse_action(payload: bytes | None, now_ms: int) -> UserAction | str:
@@ -138,20 +156,24 @@ def parse_action(payload: bytes | None, now_ms: int) -> UserAction | str:
         payload: the bytes.
         now_ms: the caller's clock, ms since the epoch: an action of the future would be the newest one until then.
     """
-    document = contract_object(payload, ACTION_SCHEMA_VERSION)
+    document = contract_object(payload, ACTION_SCHEMA_VERSION, ACTION_WITH_CARD)
     if isinstance(document, str):
         return document
-    unknown = document.keys() - {*_FIELDS, "schema_version", "action_id"}
-    missing = [name for name in (*_FIELDS, "action_id") if name not in document]
+    has_card = document["schema_version"] == ACTION_WITH_CARD
+    known = (*_FIELDS, "card") if has_card else _FIELDS
+    unknown = document.keys() - {*known, "schema_version", "action_id"}
+    missing = [name for name in (*known, "action_id") if name not in document]
     if unknown or missing:
         return f"fields are missing: {', '.join(missing)}" if missing else f"{len(unknown)} fields are unknown"
     action_id = document["action_id"]
     if type(action_id) is not str or not _ID.fullmatch(action_id):
         return "action_id must be ac_ and 32 hexadecimal digits in small letters"
     try:
-        fields: Any = {name: document[name] for name in _FIELDS}
+        fields: Any = {name: document[name] for name in known}
         action = UserAction(**fields, given_id=action_id)
         action = replace(action, action=AccountAction(action.action), scope=ActionScope(action.scope))
     except (ValueError, TypeError) as problem:
         return str(problem) if isinstance(problem, ValueError) else "a field has the wrong type"
+    if has_card != (action.scope is ActionScope.CARD):
+        return f"schema_version must be {ACTION_WITH_CARD} with scope card, and only then"
     return FUTURE if action.is_future(now_ms) else action

@@ -1,7 +1,7 @@
 """The JSON document of an action on an account, as a type; ``documents`` has the rules for readers."""
 
 from enum import StrEnum
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 
 class AccountAction(StrEnum):
@@ -26,12 +26,15 @@ class ActionScope(StrEnum):
     """All of them."""
     MERCHANT = "merchant"
     """Those with one merchant."""
+    CARD = "card"
+    """Those with one card of the customer (version 2)."""
 
 
 class UserActionDocument(TypedDict):
-    """An action on an account (contract ``user-actions`` v1)."""
+    """An action on an account (contract ``user-actions`` v2)."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2]
+    """2 exactly with scope ``card``: any other action is that of version 1."""
     action_id: str
     customer_id: str
     action: AccountAction
@@ -47,3 +50,15 @@ class UserActionDocument(TypedDict):
     case_id: str | None
     actor: str
     """Person or system responsible for the action."""
+    card: NotRequired[str]
+    """Token of the card; set exactly with scope ``card``."""
+
+
+class AppliedActionDocument(TypedDict):
+    """An action on the account that applied to a decision."""
+
+    action_id: str
+    action: AccountAction
+    scope: ActionScope
+    rule: str | None
+    expires_at_ms: int

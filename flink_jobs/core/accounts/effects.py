@@ -7,9 +7,9 @@ from which a payment system derives its action (decline, or review at least).
 
 from typing import Final
 
-from flink_jobs.core.accounts.document import ActionScope
+from flink_jobs.core.accounts.document import ActionScope, AppliedActionDocument
 from flink_jobs.core.accounts.standing import Entry, Kind, Standing, fingerprint
-from flink_jobs.core.documents import AppliedActionDocument, DecisionDocument
+from flink_jobs.core.documents import DecisionDocument
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES, RuleHit, RuleVerdict
 
@@ -41,19 +41,23 @@ def add_actions(decision: DecisionDocument, standing: Standing, suppressed: tupl
     applied = suppressed if leading is None else (leading, *suppressed)
     if not applied:
         return
-    decision["schema_version"] = DECISION_WITH_ACTIONS
-    decision["actions"] = [_applied(entry) for entry in applied]
+    if "terminal" not in decision:
+        decision["schema_version"] = DECISION_WITH_ACTIONS
+    decision["actions"] = [_applied(entry, standing.card) for entry in applied]
     if leading is not None:
         decision["reasons"].append({"code": CODES[leading.kind], "contribution": 0.0})
         if leading.kind is Kind.ALLOW:
             decision["is_alert"] = False
 
 
-def _applied(entry: Entry) -> AppliedActionDocument:
+def _applied(entry: Entry, card: int) -> AppliedActionDocument:
+    scope = ActionScope.CUSTOMER
+    if entry.subject:
+        scope = ActionScope.CARD if entry.subject == card else ActionScope.MERCHANT
     return {
         "action_id": entry.action_id,
         "action": entry.kind.action,
-        "scope": ActionScope.MERCHANT if entry.merchant else ActionScope.CUSTOMER,
+        "scope": scope,
         "rule": _RULES[entry.rule].id if entry.rule else None,
         "expires_at_ms": entry.expires_at_ms,
     }

@@ -1,13 +1,14 @@
 """The actions on one customer's account: which are kept, which apply to a transaction, and their bytes.
 
 The result does not depend on the order in which actions arrive, and an action that arrives twice counts once. Of the
-actions of one kind on the same merchant and rule, the newest one counts, by time of issue and then by id. A ``clear``
-ends every older action that it covers, also one that arrives after it. So a ``clear`` is kept like any other action,
-until no older action can be in force.
+actions of one kind on the same merchant or card and rule, the newest one counts, by time of issue and then by id. A
+``clear`` ends every older action that it covers, also one that arrives after it. So a ``clear`` is kept like any other
+action, until no older action can be in force.
 
-    number of actions (u8) | for each: kind (u8), merchant, rule (u64), time of issue, end (i64), id (16 bytes)
+    number of actions (u8) | for each: kind (u8), subject, rule (u64), time of issue, end (i64), id (16 bytes)
 
-Merchant and rule are fingerprints, 0 for none; an entry has a fixed size.
+Subject and rule are fingerprints, 0 for none; an entry has a fixed size. The subject is the merchant or the card of an
+action that does not concern all transactions of the customer.
 """
 
 import struct
@@ -51,8 +52,8 @@ class Entry(NamedTuple):
     """One stored action."""
 
     kind: Kind
-    merchant: int
-    """Fingerprint of the merchant; 0 for all transactions of the customer."""
+    subject: int
+    """Fingerprint of the merchant or of the card; 0 for all transactions of the customer."""
     rule: int
     """Fingerprint of the rule id; 0 for none."""
     issued_at_ms: int
@@ -74,7 +75,7 @@ class Entry(NamedTuple):
         """Return whether this is a ``clear`` that ends another action."""
         return (
             self.kind is Kind.CLEAR
-            and self.merchant in {0, other.merchant}
+            and self.subject in {0, other.subject}
             and self.rule in {0, other.rule}
             and self.is_newer(other)
         )
@@ -91,6 +92,8 @@ class Standing(NamedTuple):
     """The block, else the allow, else the watch; ``None`` without one."""
     suppressed: tuple[Entry, ...]
     """The suppressions of rules."""
+    card: int = 0
+    """Fingerprint of the transaction's card, by which an action on the card is told from one on the merchant."""
 
 
 class ActionChange(IntEnum):
@@ -119,25 +122,27 @@ class AccountActions:
         if any(entry.ends(new) or (entry[:3] == new[:3] and not new.is_newer(entry)) for entry in kept):
             return self, ActionChange.OUTDATED
         kept = [entry for entry in kept if not new.ends(entry) and entry[:3] != new[:3]]
-        is_always_taken = not new.merchant and not new.rule and new.kind in {Kind.BLOCK, Kind.CLEAR}
+        is_always_taken = not new.subject and not new.rule and new.kind in {Kind.BLOCK, Kind.CLEAR}
         if len(kept) >= MAX_ENTRIES and not is_always_taken:
             return self, ActionChange.TOO_MANY
         return AccountActions(tuple(sorted([*kept, new]))), ActionChange.APPLIED
 
     def at(self, transaction: Transaction) -> Standing | None:
-        """Return the actions that apply to a transaction, by its event time and merchant; ``None`` without any."""
+        """Return the actions that apply to a transaction, by event time, merchant and card; ``None`` without any."""
         time_ms = transaction.event_time_ms
         merchant = 0 if transaction.merchant is None else fingerprint(transaction.merchant)
+        card = 0 if transaction.card is None else card_fingerprint(transaction.card)
+        subjects = {0, merchant, card}
         found = [
             entry
             for entry in self.entries
-            if time_ms < entry.expires_at_ms and entry.merchant in {0, merchant} and entry.kind is not Kind.CLEAR
+            if time_ms < entry.expires_at_ms and entry.subject in subjects and entry.kind is not Kind.CLEAR
         ]
         if not found:
             return None
         suppressed = tuple(entry for entry in found if entry.kind is Kind.SUPPRESS)
         leading = None if len(suppressed) == len(found) else found[0]  # entries are sorted by kind
-        return Standing(leading, suppressed)
+        return Standing(leading, suppressed, card)
 
     def in_force(self, now_ms: int) -> tuple[Entry, ...]:
         """Return the actions that have not ended at a time in ms since the epoch, the deciding one first."""
@@ -146,7 +151,7 @@ class AccountActions:
     def deciding(self, now_ms: int) -> Entry | None:
         """Return the block or watch of the whole customer that makes the account's risk; ``None`` without one."""
         live = self.in_force(now_ms)
-        return next((item for item in live if not item.merchant and item.kind in RISKS), None)
+        return next((item for item in live if not item.subject and item.kind in RISKS), None)
 
     def to_bytes(self) -> bytes:
         """Encode, in at most ``MAX_ACTION_BYTES``."""
@@ -173,3 +178,8 @@ def fingerprint(text: str) -> int:
     Two of the at most 26 merchants of a customer's actions have equal fingerprints with a probability below 10^-16.
     """
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") or 1
+
+
+def card_fingerprint(card: str) -> int:
+    """Return the fingerprint of a card; another one than that of a merchant with the same name."""
+    return fingerprint(f"card\x1f{card}")

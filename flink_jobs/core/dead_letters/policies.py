@@ -84,6 +84,7 @@ REDRIVE_POLICIES: Final[dict[Reason, RedrivePolicy]] = {
         RedriveMethod.IF_VALID, "register the schema and configure the registry: the same bytes are accepted then"
     ),
     Reason.INCOMPATIBLE_SCHEMA: _BYTES,
+    Reason.INVALID_IP: _BYTES,
 }
 """Every reason of this release. A dead letter with any other reason comes from a newer release and is not redriven."""
 

@@ -30,6 +30,8 @@ _READABLE_AS: Final = {
     "string": frozenset({"string", "bytes"}),
 }
 """By type of the reader: the writer's types that it reads."""
+FIELDS_OF_VERSION_2: Final = frozenset({"schema_version", "terminal", "device", "card", "ip"})
+"""Fields that version 2 of the transactions added."""
 _MANY: Final = {"array": (avro_nodes.ARRAY, "items"), "map": (avro_nodes.MAP, "values")}
 _EXPECTED: Final = {"null": "null", "long": "an integer", "double": "a number", "string": "a string"}
 
@@ -197,7 +199,7 @@ class _Resolution:
         for item in written["fields"]:
             own = ours.get(item["name"])
             node.labels.append(item["name"])
-            if own is None or own["name"] in read:
+            if own is None or own["name"] in read or self._is_of_version_1(item, space, own, wanted_space):
                 node.names.append(None)
                 node.parts.append(self.skipped(item["type"], space))
                 continue
@@ -211,6 +213,20 @@ class _Resolution:
                 if own["default"] is not None:
                     node.defaults[own["name"]] = own["default"]
         return node
+
+    def _is_of_version_1(self, item: dict[str, Any], space: str, own: dict[str, Any], wanted_space: str) -> bool:
+        """Return whether a writer's field only has the name of one that version 2 added: it has another type.
+
+        Version 1 lets a producer send additional fields of any type; such a field is skipped, as in version 1.
+        """
+        if self._is_strict or own["name"] not in FIELDS_OF_VERSION_2:
+            return False
+        strict = _Resolution(self._writer, self.reader, is_strict=True)
+        try:
+            strict.readable(item["type"], space, own["type"], wanted_space, own["name"])
+        except IncompatibleSchemaError:
+            return True
+        return False
 
     def skipped(self, written: object, space: str) -> Node:
         """Return the node of a value that the reader does not have. A type that contains itself has one node."""

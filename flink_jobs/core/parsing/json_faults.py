@@ -21,6 +21,19 @@ _NOT_STRICT: Final = Rejection(DeadLetterReason.MALFORMED_JSON, "not strict JSON
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 
+def json_type(value: object) -> str:
+    """Return the name of the JSON type of a decoded value."""
+    if value is None:
+        return "null"
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    return names[type(value)]
+
+
+def wrong_type(field: str, expected: str, value: object) -> Rejection:
+    """Return the rejection of a field whose value has another type."""
+    return Rejection(DeadLetterReason.WRONG_TYPE, f"{field} must be {expected}, not a JSON {json_type(value)}")
+
+
 def why_not_json(raw: bytes) -> Rejection:
     """Return why bytes are not JSON: the encoding, the depth, a non-finite number or the syntax."""
     try:

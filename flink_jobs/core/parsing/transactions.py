@@ -10,7 +10,8 @@ from typing import Any, Final
 import orjson
 
 from flink_jobs.core.currencies import MINOR_UNITS
-from flink_jobs.core.parsing.json_faults import TOO_DEEP, is_too_deep, why_not_json
+from flink_jobs.core.parsing.json_faults import TOO_DEEP, is_too_deep, json_type, why_not_json, wrong_type
+from flink_jobs.core.parsing.purchase_ids import with_purchase_ids
 from flink_jobs.core.reasons import DeadLetterReason
 from flink_jobs.core.texts import composed_within, has_no_control
 from flink_jobs.core.transaction import Rejection, Transaction
@@ -46,7 +47,7 @@ def oversize(length: int) -> Rejection:
 
 
 def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection:
-    """Parse one JSON transaction (contract ``transactions`` v1).
+    """Parse one JSON transaction (contract ``transactions`` v2, which reads messages of v1 too).
 
     Args:
         raw: the Kafka record's value, ``None`` for a tombstone.
@@ -66,9 +67,7 @@ def parse_transaction(raw: bytes | None, now_ms: int) -> Transaction | Rejection
     if is_too_deep(raw):
         return TOO_DEEP
     if type(document) is not dict:
-        return Rejection(
-            DeadLetterReason.NOT_AN_OBJECT, f"the document is a JSON {_json_type(document)}, not an object"
-        )
+        return Rejection(DeadLetterReason.NOT_AN_OBJECT, f"the document is a JSON {json_type(document)}, not an object")
     return checked_transaction(document, now_ms)
 
 
@@ -116,7 +115,7 @@ def checked_transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, r
     location = get("location")
     if location is not None:
         if type(location) is not dict:
-            return _wrong_type("location", "an object with lat and lon", location)
+            return wrong_type("location", "an object with lat and lon", location)
         lat, lon = location.get("lat"), location.get("lon")
         if type(lat) is not float or type(lon) is not float:
             problem = _bad_coordinate_type(lat, lon)
@@ -127,10 +126,11 @@ def checked_transaction(  # noqa: C901, PLR0911, PLR0912 - one list of checks, r
             return _OUT_OF_RANGE
         if lat != 0.0 or lon != 0.0:  # 0, 0 is the place that many systems write for "no location"
             latitude, longitude = lat, lon
-    return Transaction(
+    fields = (
         transaction_id, customer_id, amount_minor, currency, event_time_ms, _normal(merchant, MAX_MERCHANT_CHARS),
         _normal(category, MAX_CATEGORY_CHARS), latitude, longitude, _normal(channel, MAX_CHANNEL_CHARS), country,
     )  # fmt: skip
+    return with_purchase_ids(fields, document)
 
 
 def _is_identifier(text: str) -> bool:
@@ -168,26 +168,15 @@ _OUT_OF_RANGE: Final = Rejection(
 )
 
 
-def _json_type(value: object) -> str:
-    if value is None:
-        return "null"
-    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-    return names[type(value)]
-
-
-def _wrong_type(field: str, expected: str, value: object) -> Rejection:
-    return Rejection(DeadLetterReason.WRONG_TYPE, f"{field} must be {expected}, not a JSON {_json_type(value)}")
-
-
 def _wrong_required_type(document: dict[str, Any]) -> Rejection:
     for field in ("transaction_id", "customer_id", "currency"):
         if type(document[field]) is not str:
-            return _wrong_type(field, "a string", document[field])
+            return wrong_type(field, "a string", document[field])
     field = "amount_minor" if type(document["amount_minor"]) is not int else "event_time_ms"
     value = document[field]
     if type(value) is float and abs(value) >= _BEYOND_INT64:  # orjson reads larger integers as floats
         return _bad_amount(int(value)) if field == "amount_minor" else _bad_event_time(int(value))
-    return _wrong_type(field, "an integer", value)
+    return wrong_type(field, "an integer", value)
 
 
 def _bad_amount(amount_minor: int) -> Rejection:
@@ -218,7 +207,7 @@ def _bad_text(document: dict[str, Any]) -> Rejection:
     field, limit = next((f, n) for f, n in _TEXT_LIMITS.items() if not _is_absent_or_text(document.get(f), n))
     value = document[field]
     if type(value) is not str:
-        return _wrong_type(field, "a string", value)
+        return wrong_type(field, "a string", value)
     return Rejection(
         DeadLetterReason.INVALID_TEXT, f"{field} must be 1 to {limit} characters without control characters"
     )
@@ -226,7 +215,7 @@ def _bad_text(document: dict[str, Any]) -> Rejection:
 
 def _bad_country(value: object) -> Rejection:
     if type(value) is not str:
-        return _wrong_type("country", "a string", value)
+        return wrong_type("country", "a string", value)
     return Rejection(DeadLetterReason.INVALID_COUNTRY, "country must be two capital letters (ISO 3166-1 alpha-2)")
 
 
@@ -236,5 +225,5 @@ def _bad_coordinate_type(latitude: object, longitude: object) -> Rejection | Non
         if value is None:
             return Rejection(DeadLetterReason.MISSING_FIELD, f"location.{name} is absent; give both or no location")
         if type(value) not in (int, float):
-            return _wrong_type(f"location.{name}", "a number of degrees", value)
+            return wrong_type(f"location.{name}", "a number of degrees", value)
     return None

@@ -77,8 +77,7 @@ class DetectorTracer:
         if decision is not None:
             document: DecisionDocument = orjson.loads(decision)
             attributes |= _of_decision(document)
-            if "fraud_probability" not in document:
-                document["schema_version"] = DECISION_WITH_TRACE
+            document["schema_version"] = max(document["schema_version"], DECISION_WITH_TRACE)
             document["traceparent"] = span.text
             decision = orjson.dumps(document).decode()
         elif outcome.letters:

@@ -36,10 +36,10 @@ def measure(rounds: int) -> list[ResultSection]:
     )
     events = [event.transaction for event in itertools.islice(simulate(SimulationPlan(customers=500)), RECORDS)]
     other = our_schema()
-    other["fields"] = [{"name": "terminal", "type": "string"}, *reversed(other["fields"])]
+    other["fields"] = [{"name": "shelf", "type": "string"}, *reversed(other["fields"])]
     ours, now_ms = fastavro.parse_schema(our_schema()), time.time_ns() // 1_000_000
     json, records = [wire(event) for event in events], [avro(event) for event in events]
-    others = [avro({**event, "terminal": "t-17"}, other) for event in events]
+    others = [avro({**event, "shelf": "t-17"}, other) for event in events]
     parse, parse_other = knowing(our_schema()).parse, knowing(other).parse
     work: dict[str, tuple[Sequence[bytes], Callable[[bytes], Any]]] = {
         "parse JSON": (json, lambda raw: parse(raw, now_ms)),

@@ -6,11 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
+from api.answers import content_of
 from api.database import LOOK_UP_S
 from api.deciding import ticket_of
 from api.errors import unavailable
@@ -60,6 +63,22 @@ def test_the_reply_of_the_job_is_the_answer_and_the_bytes_are_sent_unchanged() -
     assert (payload.decode(), customer, ticket) == (spaced, "c-1", ticket_of(transaction))
     (kept,) = [parameters for query, parameters in memory.asked if "INSERT INTO api.answers" in query]
     assert (kept["customers"], kept["transactions"], kept["keys"]) == (["c-1"], ["t-1"], ["0123456789"])
+
+
+def test_a_card_number_in_the_clear_is_not_sent_to_kafka() -> None:
+    memory = Memory()
+    memory.kafka.reply = DECIDED
+    assert send(memory, json.dumps({**TRANSACTION, "card": "4111 1111 1111 1111"}), deadline_ms=1_000).is_success
+    ((payload, _, _),) = memory.kafka.sent
+    assert json.loads(payload) == {**TRANSACTION, "card": "****1111"}
+
+
+def test_an_answer_that_an_earlier_release_kept_is_found_again() -> None:
+    plain = parse_transaction(BODY.encode(), 2 * TRANSACTION["event_time_ms"])  # type: ignore[operator]
+    assert isinstance(plain, Transaction)
+    of_version_1 = sha256(orjson.dumps(list(plain)[: Transaction._fields.index("terminal")])).hexdigest()
+    assert content_of(plain) == of_version_1
+    assert len({content_of(plain), content_of(plain._replace(card="a")), content_of(plain._replace(ip="a"))}) == 3
 
 
 def test_after_the_deadline_the_fallback_policy_answers() -> None:

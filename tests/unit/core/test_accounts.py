@@ -73,27 +73,33 @@ def test_the_order_of_arrival_and_repetition_change_nothing(items: list[UserActi
     assert taken(shuffled) == taken(items)
 
 
-@given(st.lists(actions(), max_size=12), st.sampled_from([None, "m-1", "m-2", "m-3"]), st.integers(-8, 15))
+@given(
+    st.lists(actions(), max_size=12),
+    st.sampled_from([None, "m-1", "m-2", "m-3"]),
+    st.sampled_from([None, "m-1", "tok", "tik"]),
+    st.integers(-8, 15),
+)
 def test_the_actions_in_force_are_those_of_a_direct_definition(
-    items: list[UserAction], merchant: str | None, hours: int
+    items: list[UserAction], merchant: str | None, card: str | None, hours: int
 ) -> None:
-    """Every action by itself: not expired, on this merchant, not cleared later, and the newest of its kind."""
+    """Every action by itself: not expired, on this merchant or card, not cleared later, and the newest of its kind."""
     time_ms = NOW_MS + hours * HOUR_MS
     order = {item.id: (item.issued_at_ms, item.id) for item in items}
     clears = [item for item in items if item.action is AccountAction.CLEAR]
 
     def in_force(item: UserAction) -> bool:
-        slot = (item.action, item.merchant, item.rule)
+        slot = (item.action, item.merchant, item.card, item.rule)
         newer = [
             other
             for other in items
-            if (other.action, other.merchant, other.rule) == slot and order[other.id] > order[item.id]
+            if (other.action, other.merchant, other.card, other.rule) == slot and order[other.id] > order[item.id]
         ]
         cleared = [
             clear
             for clear in clears
             if order[clear.id] > order[item.id]
             and clear.merchant in {None, item.merchant}
+            and clear.card in {None, item.card}
             and clear.rule in {None, item.rule}
         ]
         return (
@@ -101,11 +107,12 @@ def test_the_actions_in_force_are_those_of_a_direct_definition(
             and not newer
             and not cleared
             and item.merchant in {None, merchant}
+            and item.card in {None, card}
             and time_ms < (item.expires_at_ms or 0)
         )
 
     expected = {item.id for item in items if in_force(item)}
-    standing = taken(items).at(Transaction("t", "c-1", 1, "USD", time_ms, merchant=merchant))
+    standing = taken(items).at(Transaction("t", "c-1", 1, "USD", time_ms, merchant=merchant, card=card))
     found = () if standing is None else tuple(filter(None, (standing.leading, *standing.suppressed)))
     kinds = {item.action for item in items if item.id in expected}
     assert {entry.action_id for entry in found if entry.kind is Kind.SUPPRESS} == {
@@ -167,8 +174,11 @@ def test_a_customer_has_a_limited_number_of_actions_but_can_always_be_blocked_an
 @pytest.mark.parametrize(
     ("kind", "fields", "problem"),
     [
-        ("block", {"scope": "card"}, "no card field"),
-        ("block", {"scope": "terminal"}, "scope must be one of customer, merchant"),
+        ("block", {"scope": "card"}, "card must be set with scope card"),
+        ("block", {"scope": "customer", "card": "tok"}, "card must be set with scope card"),
+        ("block", {"card": "tok", "merchant": "m-1"}, "merchant must be set with scope merchant"),
+        ("block", {"card": "4111 1111 1111 1111"}, "card is a card number in the clear"),
+        ("block", {"scope": "terminal"}, "scope must be one of customer, merchant, card"),
         ("block", {"expires_at_ms": NOW_MS - 3_600_000}, "after issued_at_ms"),
         ("block", {"expires_at_ms": NOW_MS + 170 * DAY_MS}, "at most 170 days later"),
         ("block", {"expires_at_ms": None}, "at most 170 days later"),
@@ -199,7 +209,7 @@ def test_an_action_survives_its_topic(item: UserAction) -> None:
     [
         (b"{", None, None, "not a JSON object"),
         (None, None, None, "not a JSON object"),
-        (b'{"schema_version": 2}', "c-1", None, "schema_version must be 1"),
+        (b'{"schema_version": 3}', "c-1", None, "schema_version must be 1 or 2"),
         (b'{"schema_version": 1}', "c-1", None, "fields are missing: customer_id"),
         (orjson.dumps(action().document()), "c-2", None, "routed by a key"),
         (orjson.dumps(action().document() | {"rule": []}), "c-1", None, "rule is possible"),

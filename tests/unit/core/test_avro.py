@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[bytes, Why, str]] = {
     "half an id": (b"\0\0\0\0", Why.MALFORMED_AVRO, "ends before the id of its schema"),
     "another schema": (framed(b"x", 99), Why.UNKNOWN_SCHEMA, "schema 99, which the job does not have"),
     "no body": (framed(b""), Why.MALFORMED_AVRO, "cut off, in the field transaction_id of schema 7"),
-    "cut": (avro(FULL)[:-1], Why.MALFORMED_AVRO, "cut off, in the field country of schema 7"),
+    "cut": (avro(FULL)[:-1], Why.MALFORMED_AVRO, "cut off, in the field schema_version of schema 7"),
     "bytes after it": (avro(VALID) + b"\0", Why.MALFORMED_AVRO, "1 bytes follow the record"),
     "negative length": (framed(b"\x01"), Why.MALFORMED_AVRO, "a length is negative, in the field transaction_id"),
     "huge length": (framed(b"\xfe\xff\xff\xff\x0f"), Why.MALFORMED_AVRO, "cut off, in the field transaction_id"),
@@ -124,7 +124,7 @@ EVOLVED: dict[str, Schema] = {
     "logical type": with_field("event_time_ms", {"type": "long", "logicalType": "timestamp-millis"}),
     "string that may be null": with_field("customer_id", ["null", "string"]),
     "required merchant": with_field("merchant", "string"),
-    "added text": with_field("terminal", ["null", "string"], default=None),
+    "added text": with_field("shelf", ["null", "string"], default=None),
     "added everything": with_field(
         "extra",
         {
@@ -146,7 +146,7 @@ INNER = {
     "flag": True, "many": [None, 1.5, 2.5], "by_name": {"a": b"x", "b": b""}, "kind": "B", "hash": b"1234",
     "other": b"5678", "next": None,
 }  # fmt: skip
-MORE: dict[str, Any] = {"terminal": "t-9", "extra": {**INNER, "next": INNER}, "currency": b"USD"}
+MORE: dict[str, Any] = {"shelf": "t-9", "extra": {**INNER, "next": INNER}, "currency": b"USD"}
 
 
 @pytest.mark.parametrize("name", EVOLVED)

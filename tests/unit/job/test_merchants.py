@@ -17,8 +17,10 @@ from flink_jobs.core.features.merchant_risk import SETTLE_MS
 from flink_jobs.core.label import Label
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.core.state.merchant import SLOT_MS
+from flink_jobs.errors import UserError
 from flink_jobs.job.detector.operator import FraudDetectorFunction
 from flink_jobs.job.merchant_operator import LATENESS_MIN
+from flink_jobs.job.merchants import check_parallelism
 from ml.artifact_writer import write_artifact
 from ml.dataset import DAY_MS, build_dataset
 from ml.merchant_risk import with_merchant_risk
@@ -277,3 +279,9 @@ def test_without_current_rows_rules_score_alone_and_the_model_stays(trained: Tra
     detector.control(row_record(b'{"schema_version": 2}'))
     assert detector.runtime.count("merchant_rows_read", outcome="rejected") == 1
     assert detector.runtime.count("model_faults") == 0
+
+
+def test_a_subtask_without_decisions_is_refused_at_the_start() -> None:
+    check_parallelism(4, 4, "streamflow.decisions")
+    with pytest.raises(UserError, match=r"parallelism 5, but streamflow\.decisions has 4 partitions"):
+        check_parallelism(5, 4, "streamflow.decisions")
