@@ -34,6 +34,8 @@ OPTIONAL: Final = {
     "shadow": "ROW<`model_version` STRING, `ml_score` DOUBLE, `score` DOUBLE, `is_alert` BOOLEAN>",
     # Since version 6 of decisions.
     "terminal": "STRING", "device": "STRING", "card": "STRING", "ip": "STRING",
+    # Since version 4 of decisions, only of traced ones.
+    "traceparent": "STRING",
     # Since version 5 of decisions.
     "fraud_probability": "DOUBLE", "expected_loss_minor": "BIGINT",
     # Since version 3 of decisions; files of older releases have no such column.

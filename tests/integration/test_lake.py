@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 COUNT = 3_000
 ACTION = {"action_id": "ac_1", "action": "watch", "scope": "customer", "rule": None, "expires_at_ms": 1_700_000_000_000}
 
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
+
 
 def bad_messages(good: Document) -> list[bytes | None]:
     """Return messages that cannot become a row, each for another reason."""
@@ -56,6 +58,7 @@ def test_a_killed_taskmanager_leaves_every_decision_once_and_no_bad_message_unse
     topic = topic_name(prefix, "decisions")
     documents = decide(COUNT).decisions
     documents[1] = {**documents[1], "schema_version": 3, "actions": [ACTION]}
+    documents[2] = {**documents[2], "schema_version": 4, "traceparent": TRACE}
     bad = bad_messages(documents[0])
     environment = {
         "STREAMFLOW_TOPIC_PREFIX": prefix,
@@ -87,6 +90,7 @@ def test_a_killed_taskmanager_leaves_every_decision_once_and_no_bad_message_unse
     assert len(rejected) == len(bad)
     at = {(record.partition, record.offset): record.value for record in records}
     assert [row["actions"] for row in found if row["actions"]] == [[ACTION]]
+    assert [row["traceparent"] for row in found if row["traceparent"]] == [TRACE]
     for row in found:
         _assert_equal(row, orjson.loads(at[row["decision_partition"], row["decision_offset"]] or b""))
     assert {rejected[place]["detail"] for place in rejected} >= {
