@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -60,6 +60,11 @@ class Cases:
         shown = rows[:limit]
         more = _cursor(shown[-1], chosen.order) if len(rows) > limit else None
         return CaseList(cases=[_case(row, viewer) for row in shown], next_cursor=more)
+
+    async def probabilities(self, cases: Sequence[Case]) -> dict[int, float]:
+        """Return the highest probability of fraud in each case; without cases whose stored alerts have none."""
+        async with self._database.connection() as connection:
+            return await store.probabilities(connection, [case.case_id for case in cases])
 
     async def claim_next(self, viewer: Viewer) -> Case | None:
         """Claim the open case with the highest priority for the viewer; ``None`` if the queue is empty."""

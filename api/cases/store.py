@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -36,6 +36,15 @@ _ALERTS: Final = """
          WHERE l.customer_id = a.customer_id AND l.transaction_id = a.transaction_id
          ORDER BY l.labelled_at_ms DESC, l.label_id DESC LIMIT 1) AS label
     FROM cases.alerts a WHERE a.case_id = %(case)s ORDER BY a.event_time_ms DESC, a.alert_id LIMIT %(limit)s
+"""
+_PROBABILITIES: Final = """
+    SELECT c.case_id, max(r.fraud_probability) AS probability
+    FROM unnest(%(cases)s::bigint[]) AS c (case_id)
+    CROSS JOIN LATERAL (
+        SELECT alert_id, event_time_ms FROM cases.alerts WHERE case_id = c.case_id
+        ORDER BY event_time_ms DESC LIMIT %(limit)s) AS a
+    JOIN raw.alerts r USING (alert_id, event_time_ms)
+    WHERE r.fraud_probability IS NOT NULL GROUP BY c.case_id
 """
 _EVENTS: Final = """
     SELECT event_id, happened_at, actor, action, before, after FROM cases.events
@@ -135,6 +144,12 @@ async def next_open(connection: Connection, viewer: Viewer) -> DictRow | None:
 async def alerts(connection: Connection, case_id: int, limit: int = MOST_ALERTS) -> list[DictRow]:
     """Return the newest alerts of a case."""
     return await _rows(connection, _ALERTS, {"case": case_id, "limit": limit})
+
+
+async def probabilities(connection: Connection, cases: Sequence[int]) -> dict[int, float]:
+    """Return the highest probability of fraud of the newest alerts of each case; a case without one is left out."""
+    rows = await _rows(connection, _PROBABILITIES, {"cases": list(cases), "limit": MOST_ALERTS})
+    return {row["case_id"]: row["probability"] for row in rows}
 
 
 async def events(connection: Connection, case_id: int) -> list[DictRow]:

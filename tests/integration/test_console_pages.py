@@ -25,6 +25,11 @@ LABEL = """
     SELECT alert_id, 1, transaction_id, customer_id,
         CASE customer_id WHEN 'customer-0001' THEN 'genuine' ELSE 'fraud' END, 'test', 1, 'test' FROM raw.alerts
 """
+PROBABILITY = """
+    UPDATE raw.alerts SET fraud_probability = 0.643, expected_loss_minor = 79382 WHERE customer_id = 'customer-0001';
+    UPDATE raw.decisions SET fraud_probability = 0.643, expected_loss_minor = 79382
+    WHERE customer_id = 'customer-0001' AND is_alert
+"""
 DEAD_LETTER = """
     INSERT INTO raw.dead_letters (dlq_id, schema_version, disposition, reason, stage, detail, source_topic,
         source_partition, source_offset, received_ms, headers, payload, payload_encoding, payload_length,
@@ -54,6 +59,7 @@ def settings(database: Stack) -> Iterator[Settings]:
             for number in range(3):
                 add_customer(rows, f"customer-{number:04}", 1_000.0)
             rows.execute(LABEL)
+            rows.execute(PROBABILITY)
             rows.execute(DEAD_LETTER, (START_MS,))
             rows.execute(MODELS)
         for role in (Role.ANALYST, Role.AUDITOR, Role.VIEWER):
@@ -101,6 +107,17 @@ def test_a_customer_exists_only_for_those_who_may_see_it(settings: Settings, url
 def test_a_case_shows_how_many_similar_alerts_were_fraud(settings: Settings, url: str) -> None:
     with browser(settings, url, "auditor") as http:
         assert "<strong>1 of 2</strong> were fraud" in http.get("/console/cases/1").text
+
+
+def test_queue_and_case_show_the_probability_of_fraud_where_the_model_gave_one(settings: Settings, url: str) -> None:
+    with browser(settings, url, "auditor") as http:
+        queue = http.get("/console/").text
+        shown = dict(zip(re.findall(r'id="case-(\d+)"', queue), re.findall(r'"n wide">(.*)</td>', queue), strict=True))
+        assert (shown["1"], shown["2"]) == ("–", "64.3%")
+        case = http.get("/console/cases/2").text
+        assert "Probability of fraud <strong>64.3%</strong>, expected loss <strong>793.82 EUR</strong>." in case
+        assert '<td class="n">64.3%</td>' in case
+        assert "Probability of fraud" not in http.get("/console/cases/1").text
 
 
 def test_a_case_links_to_customers_at_the_same_merchant_and_minute(settings: Settings, url: str) -> None:

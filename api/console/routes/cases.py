@@ -54,12 +54,13 @@ async def queue(
         assignee=viewer.actor if shown == "mine" else None,
         order=order,
     )
-    found = await services_of(request).cases.queue(viewer, chosen, cursor or None, PAGE_ROWS)
+    cases = services_of(request).cases
+    found = await cases.queue(viewer, chosen, cursor or None, PAGE_ROWS)
     return page(
         request, "queue", session,
         cases=found.cases, next_cursor=found.next_cursor, lists=_LISTS, shown=shown, order=order, cursor=cursor,
         now=datetime.now(UTC), actor=viewer.actor, is_empty="empty" in request.query_params,
-        done=done_of(request),
+        done=done_of(request), probabilities=await cases.probabilities(found.cases),
     )  # fmt: skip
 
 
