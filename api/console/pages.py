@@ -14,14 +14,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from api.console.roles import Permission
 from api.console.sessions import Session
 from flink_jobs.core.currencies import MINOR_UNITS
+from flink_jobs.reports.styles import SHARED
 
 _FOLDER: Final = Path(__file__).parent
 ASSETS: Final = {
     path.name: path.read_bytes()
     for path in sorted((_FOLDER / "assets").iterdir())
     if path.suffix in {".css", ".js", ".svg"}
-}
-"""The files that pages load, by name."""
+} | {"shared.css": SHARED.encode()}
+"""The files that pages load, by name; the reports have ``shared.css``, too."""
 VERSIONS: Final = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in ASSETS.items()}
 """The start of each file's digest; it is in the address, so that a browser never uses the file of another release."""
 _MOST_DECIMALS: Final = 4

@@ -1,12 +1,13 @@
 """Charts as SVG text that is placed inside an HTML page: no file, no script, no network.
 
 matplotlib draws them. Text stays text, so that a chart is small, and browsers can search it and read it aloud. The same
-values give the same SVG.
+values give the same SVG. The colours are those of ``shared.css``, so a chart follows the light or dark scheme of its page.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d3b", "#777777")
 """Okabe and Ito's palette: colour-blind readers can tell these colours apart."""
+_LINES: Final = {"#000000": "quiet", "#8b95a1": "quiet", "#d9dee5": "rule"}
+_VARIABLES: Final = _LINES | {colour: f"series-{number}" for number, colour in enumerate(COLOURS, 1)}
+"""The variable of ``shared.css`` for each colour that matplotlib draws; without the sheet the colour itself is shown."""
 SQUARE: Final = (5.6, 4.2)
 """Width and height of a curve's figure, in inches."""
 WIDE: Final = (7.2, 2.8)
@@ -30,6 +34,7 @@ SHOWN_LABELS: Final = 12
 """Labels under the bars of one chart; of more bars every second or third is labelled."""
 LONGEST_NAME: Final = 34
 """Characters of a row's name; a longer name is cut."""
+_COLOUR: Final = re.compile(r"#[0-9a-f]{6}\b")
 _STYLE: Final[dict[Any, Any]] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#8b95a1",
@@ -163,6 +168,11 @@ def _labelled(labels: Sequence[str], values: Sequence[float]) -> tuple[Figure, A
     return figure, axes
 
 
+def _variable(found: re.Match[str]) -> str:
+    name = _VARIABLES.get(found[0])
+    return found[0] if name is None else f"var(--{name}, {found[0]})"
+
+
 def _svg(figure: Figure, title: str) -> str:
     """Return the figure as an ``<svg>`` element for an HTML page."""
     text = io.StringIO()
@@ -176,6 +186,8 @@ def _svg(figure: Figure, title: str) -> str:
         figure.savefig(text, format="svg", transparent=True, metadata=no_metadata)
     root = ET.fromstring(text.getvalue())  # noqa: S314 - matplotlib's own text
     for element in root.iter():
+        if "style" in element.attrib:
+            element.set("style", _COLOUR.sub(_variable, element.attrib["style"]).replace("'DejaVu Sans'", "system-ui"))
         element.tag = element.tag.partition("}")[2]  # HTML needs no namespaces
         if element.tag == "g":
             element.attrib.pop("id", None)  # the same in every chart of a page

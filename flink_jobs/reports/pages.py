@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from flink_jobs.reports.styles import SHARED
+
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
@@ -62,7 +64,8 @@ def render(template: str, *folders: Path, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals["style"] = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our file
+    own = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    environment.globals["style"] = Markup(SHARED + own)  # noqa: S704 - our files
     environment.filters |= {"cell": cell, "is_number": is_number, "table_text": table_text}
     return environment.get_template(template).render(values)
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import psycopg
 import pytest
@@ -20,6 +20,8 @@ from api.identity.settings import OidcSettings
 from api.settings import ApiSettings
 from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.local.stack import Stack
+from flink_jobs.reports.charts import Series, line_chart, trend_chart
+from flink_jobs.reports.pages import Section, answers_page, chart
 from flink_jobs.settings import REPO_ROOT, Settings
 from tests.integration.api_server import serving
 from tests.integration.console_data import add_customer, console_database
@@ -77,6 +79,18 @@ def login(settings: Settings, provider: str) -> Iterator[str]:
     own = ApiSettings(secure_cookie=False, query_timeout_ms=20_000, request_timeout_s=60)
     with serving(settings, own, oidc, port=port) as url:
         yield f"{url}/console/login?token={create_token(settings.postgres_dsn, 'ada', by='test')}"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of a report with charts and a wide table, which has the style of the console."""
+    columns, days = [f"column {number}" for number in range(20)], [f"{day} Sep" for day in range(1, 29)]
+    curve = line_chart("Recall", ("x", "y"), [Series("a", [0.0, 1.0], [0.0, 1.0]), Series("b", [0.0, 1.0], [1.0, 0.0])])
+    charts = [chart("Alerts by day", trend_chart("Alerts by day", days, [1.0] * 28)), chart("Recall", curve)]
+    sections = [Section("By day?", columns, [range(20)], charts), Section("By hour?", columns, [range(20)], (), "gold")]
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(answers_page("Card fraud", "A note.", sections), encoding="utf-8")
+    return path.as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -231,13 +245,13 @@ def _refused(route: Route, _: Request) -> None:
 
 @pytest.mark.skipif(not AXE.exists(), reason="no axe-core: run `tests/lab/bootstrap.sh browser`")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_problem_on_any_page(page: Page, login: str, scheme: str) -> None:
+def test_axe_finds_no_problem_on_any_page(page: Page, login: str, report: str, scheme: str) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": 1280 if scheme == "light" else 390, "height": 844})
     axe = AXE.read_text(encoding="utf-8")
     found = []
-    for path in PAGES:
-        page.goto(login.partition("login")[0] + path)
+    for path in (*PAGES, report):
+        page.goto(urljoin(login.partition("login")[0], path))
         result = page.evaluate(f"{axe}; axe.run(document, {{resultTypes: ['violations']}})")
         found += [(path, item["id"], item["nodes"][0]["html"]) for item in result["violations"]]
         width = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")

@@ -41,6 +41,6 @@ def test_charts_of_days_and_hours_have_their_numbers_in_a_table() -> None:
         )
     )
     assert text.count("<svg") == 3
-    assert "<th>alert percent</th>" in text
+    assert '<th scope="col">alert percent</th>' in text
     assert '<td>2024-01-15</td><td class="n">1,200</td><td class="n">3</td><td class="n">0.25</td>' in text
     assert text.count('<td class="n">50</td>') == 24
