@@ -197,7 +197,7 @@ class Decider:
                 "action": action,
                 "fraud_probability": probability,
                 "decided_by": "job",
-                "reasons": [Reason(code=code, text=policy.in_words(code)) for code in reply["reasons"]],
+                "reasons": _reasons(reply),
                 "request_id": request_id,
                 "is_kept": True,
             }
@@ -230,6 +230,16 @@ def rejected(reason: DeadLetterReason, detail: str) -> ApiError:
     return ApiError(422, reason.value, detail, "correct the transaction; docs/api.md lists the fields")
 
 
+def _reasons(reply: ReplyDocument) -> list[Reason]:
+    """Return the reasons of a reply in words; only that of a detector of this release has contributions."""
+    codes = reply["reasons"]
+    adds = reply.get("reason_contributions") or [None] * len(codes)
+    return [
+        Reason(code=code, text=policy.in_words(code), contribution=share)
+        for code, share in zip(codes, adds, strict=True)
+    ]
+
+
 def _answer(
     transaction: Transaction,
     request_id: str,
@@ -247,6 +257,7 @@ def _answer(
         is_alert=decision.is_alert if decision else None,
         fraud_probability=decision.fraud_probability if decision else None,
         reasons=list(reasons),
+        contributions=decision.contributions if decision else None,
         model="ok" if decision and decision.model_version else "degraded" if decision else None,
         model_version=decision.model_version if decision else None,
         ruleset_version=decision.ruleset_version if decision else None,

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.policy import Action
+
+
+def _largest_first(shares: dict[str, float]) -> dict[str, float]:
+    """Return shares in the order of their size, without a minus at 0: Postgres keeps neither in a JSON object."""
+    ordered = sorted(shares.items(), key=lambda share: (-abs(share[1]), share[0]))
+    return {name: share + 0.0 for name, share in ordered}
+
+
+Shares = Annotated[dict[str, float], AfterValidator(_largest_first)]
 
 
 class Reason(BaseModel):
@@ -32,7 +41,12 @@ class Answer(BaseModel):
     fraud_probability: float | None = Field(
         default=None, description="probability of fraud, of a model with a calibration; null without one"
     )
-    reasons: list[Reason]
+    reasons: list[Reason] = Field(description="largest contribution first; each has its contribution for an alert")
+    contributions: Shares | None = Field(
+        default=None,
+        description="share of each feature in the model score, for alerts; null without a model, and in answers of a "
+        "release or of a detector without them",
+    )
     model: Literal["ok", "degraded"] | None
     model_version: str | None
     ruleset_version: str | None
@@ -69,7 +83,7 @@ class Decision(BaseModel):
     ip: str | None = Field(default=None, description="IP address of the cardholder's device; null as for terminal")
     action: Action
     reasons: list[Reason]
-    contributions: dict[str, float] | None = Field(description="share of each feature in the model score, for alerts")
+    contributions: Shares | None = Field(description="share of each feature in the model score, for alerts")
     model_version: str | None
     ruleset_version: str
     config_revision: int
@@ -112,7 +126,7 @@ class ScoreAnswer(BaseModel):
     action: Action
     decision: dict[str, Any] = Field(description="contract `decisions`; its source is not a real record")
     reasons: list[Reason]
-    contributions: dict[str, float] | None
+    contributions: Shares | None
     history_transactions: int = Field(description="transactions of the history that were used")
     history_source: Literal["given", "stored", "none"]
 

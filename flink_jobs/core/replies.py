@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from flink_jobs.core.documents import DeadLetterDocument, DecisionDocument
+from flink_jobs.core.documents import AlertDocument, DeadLetterDocument, DecisionDocument
 from flink_jobs.core.outcome import DeadLetter, Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import Disposition
@@ -21,7 +21,9 @@ from flink_jobs.core.reply_document import ReplyDocument, ReplyOutcome
 
 REPLY_SCHEMA_VERSION: Final = 1
 REPLY_WITH_PROBABILITY: Final = 2
-"""Schema version of a reply with a probability; every other reply is written in version 1."""
+"""Schema version of a reply with a probability and without an alert."""
+REPLY_TO_ALERT: Final = 3
+"""Schema version of the reply to an alert, with the contributions; every other reply is written as before."""
 REPLY_TO: Final = "streamflow-reply-to"
 """Header: the full name of the replies topic. A record with this header asks for a reply."""
 REQUEST_ID: Final = "streamflow-request-id"
@@ -139,6 +141,11 @@ def answer(request: ReplyRequest, record: SourceRecord, outcome: Outcome, now_ms
         if "fraud_probability" in decision:
             reply["schema_version"] = REPLY_WITH_PROBABILITY
             reply["fraud_probability"] = decision["fraud_probability"]
+        if outcome.alert is not None:
+            alert: AlertDocument = orjson.loads(outcome.alert)
+            reply["schema_version"] = REPLY_TO_ALERT
+            reply["reason_contributions"] = [reason["contribution"] for reason in alert["reasons"]]
+            reply["contributions"] = alert["contributions"]
     elif outcome.letters:
         _add_rejection(reply, outcome.letters[-1], record)
     else:

@@ -16,10 +16,10 @@ class ReplyOutcome(StrEnum):
 
 
 class ReplyDocument(TypedDict):
-    """A compact decision, or the reason of a rejection, for a producer that waits for it (contract ``replies`` v2)."""
+    """A compact decision, or the reason of a rejection, for a producer that waits for it (contract ``replies`` v3)."""
 
-    schema_version: Literal[1, 2]
-    """2 exactly with ``fraud_probability``: any other reply is that of version 1."""
+    schema_version: Literal[1, 2, 3]
+    """3 for an alert; otherwise 2 exactly with ``fraud_probability``, and 1 without."""
     request_id: str
     route: str
     """The message key, which selects the partition."""
@@ -45,3 +45,7 @@ class ReplyDocument(TypedDict):
     source: SourceDocument
     fraud_probability: NotRequired[float]
     """As in the decision."""
+    reason_contributions: NotRequired[list[float]]
+    """Of an alert: score points of each reason, in the order of ``reasons``."""
+    contributions: NotRequired[dict[str, float] | None]
+    """Of an alert: share of each feature in the model score, as in the alert."""

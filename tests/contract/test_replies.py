@@ -9,12 +9,14 @@ import orjson
 import pytest
 
 from flink_jobs.contracts.topic_contracts import load_contracts
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.replies import REPLY_PARTITION, REPLY_TO, REQUEST_ID, Replies, ReplyRequest, RequestFault, answer
 from flink_jobs.core.reply_document import ReplyOutcome
 from flink_jobs.kafka.partition_keys import keys_of_partitions, partition_of_key
+from tests.unit.core.evaluation import FixedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +81,25 @@ def test_a_reply_holds_the_decision_in_short(problems: Callable[[str, object], l
     same = ("transaction_id", "customer_id", "score", "threshold", "is_alert", "model", "model_version", "source")
     assert {name: reply[name] for name in same} == {name: decision[name] for name in same}
     assert reply["reasons"] == [item["code"] for item in decision["reasons"]]
+    assert (reply["is_alert"], reply["schema_version"], "contributions" in reply) == (False, 1, False)
+
+
+@pytest.mark.parametrize("explains", [True, False])
+def test_the_reply_to_an_alert_has_the_contributions_of_the_alert(
+    problems: Callable[[str, object], list[str]],
+    *,
+    explains: bool,
+) -> None:
+    evaluator = TransactionEvaluator(DetectionConfig(alert_threshold=0.0), FixedModel(0.9) if explains else None)
+    outcome, reply = replied(orjson.dumps(TRANSACTION), evaluator)
+    alert = orjson.loads(outcome.alert or "")
+    assert problems("replies", reply) == []
+    assert reply["schema_version"] == 3
+    assert (reply["contributions"] is not None) is explains
+    assert reply["contributions"] == alert["contributions"]
+    assert list(zip(reply["reasons"], reply["reason_contributions"], strict=True)) == [
+        (item["code"], item["contribution"]) for item in alert["reasons"]
+    ]
 
 
 def test_a_rejected_record_and_a_redelivered_one_are_answered(problems: Callable[[str, object], list[str]]) -> None:

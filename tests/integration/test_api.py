@@ -92,6 +92,35 @@ def first_of_job(http: httpx.Client) -> tuple[dict[str, Any], dict[str, Any]]:
     return wait_for(decided, limit_s=PATIENCE_S, what="an answer of the job")
 
 
+def check_alert(stack: Stack, prefix: str, http: httpx.Client, other: httpx.Client) -> None:
+    """Send purchases until one is an alert; check that each place has the contributions of the alert itself."""
+    numbers = iter(range(4_000, 5_000))
+
+    def alerted() -> tuple[dict[str, Any], dict[str, Any]] | None:
+        sent = transaction(next(numbers))
+        answer = http.post(SLOWLY, json=sent).json()
+        assert answer["is_alert"] or answer["contributions"] is None
+        return (sent, answer) if answer["is_alert"] else None
+
+    sent, answer = wait_for(alerted, limit_s=PATIENCE_S, what="an alert")
+
+    def own() -> dict[str, Any] | None:
+        found = jobs.committed(stack, "alerts", prefix)
+        return next((item for item in found if item["transaction_id"] == sent["transaction_id"]), None)
+
+    alert = wait_for(own, limit_s=PATIENCE_S, what="the alert")
+    assert answer["contributions"] == alert["contributions"]
+    assert {item["code"]: item["contribution"] for item in answer["reasons"]} == {
+        item["code"]: item["contribution"] for item in alert["reasons"]
+    }
+    # The other replica reads the first answer from Postgres.
+    assert other.post(SLOWLY, json=sent).text == http.post(SLOWLY, json=sent).text
+    known = wait_for(lambda: stored(other, sent), limit_s=PATIENCE_S, what="the decision of the alert")
+    assert known["first_answer"]["contributions"] == alert["contributions"]
+    same = ("contributions", "reasons", "score", "action", "fraud_probability")
+    assert {name: known["decision"][name] for name in same} == {name: answer[name] for name in same}
+
+
 def trace_of(sent: dict[str, Any]) -> str:
     """Return the id of the trace of a transaction."""
     return blake2b(sent["transaction_id"].encode(), digest_size=16).hexdigest()
@@ -161,6 +190,8 @@ def test_the_job_decides_and_while_it_is_away_the_fallback_answers_and_the_decis
             refused = http.post(SLOWLY, content=bad)
             assert refused.status_code == 422
             assert refused.json()["error"]["code"] == reason_of_job(stack, prefix, bad)
+
+            check_alert(stack, prefix, http, other)
 
             # Stored means checkpointed: the job that starts later does not decide it again.
             known = wait_for(lambda: stored(other, first), limit_s=PATIENCE_S, what="the first decision")

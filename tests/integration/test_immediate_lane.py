@@ -121,6 +121,11 @@ def test_alerts_and_replies_leave_before_the_checkpoint_and_old_transactions_are
             what="the alerts of the running job",
         )
         assert len(jobs.committed(stack, "decisions", PREFIX)) == len(half), "decisions wait for the checkpoint"
+        made = {item["transaction_id"]: item for item in jobs.committed(stack, "alerts", PREFIX)}
+        for reply in (item for item in answered.values() if item["is_alert"]):
+            alert = made[reply["transaction_id"]]
+            assert reply["contributions"] == alert["contributions"]
+            assert reply["reason_contributions"] == [item["contribution"] for item in alert["reasons"]]
         assert answered["bad"]["rejection"] == "MALFORMED_JSON"
         assert {answered[name]["outcome"] for name in half} == {"duplicate"}
         assert {answered[name]["outcome"] for name in payloads.keys() - half.keys()} == {"decided"}

@@ -81,6 +81,38 @@ def test_an_answer_that_an_earlier_release_kept_is_found_again() -> None:
     assert len({content_of(plain), content_of(plain._replace(card="a")), content_of(plain._replace(ip="a"))}) == 3
 
 
+def test_the_answer_on_an_alert_has_its_contributions_and_so_has_the_answer_that_is_kept() -> None:
+    memory, shares = Memory(), {"hour": -0.0, "velocity_count": -0.05, "amount_ratio": 0.3}
+    memory.kafka.reply = {
+        **DECIDED, "schema_version": 3, "reason_contributions": [0.4, 0.1], "contributions": shares,
+    }  # fmt: skip
+    first = send(memory, deadline_ms=1_000)
+    body = first.json()
+    assert [reason["contribution"] for reason in body["reasons"]] == [0.4, 0.1]
+    assert list(body["contributions"].items()) == [("amount_ratio", 0.3), ("velocity_count", -0.05), ("hour", 0.0)]
+    (kept,) = [parameters for query, parameters in memory.asked if "INSERT INTO api.answers" in query]
+    assert kept["answer"].obj == body
+    # Postgres orders the keys of an object by their length.
+    assert str(body["contributions"]["hour"]) == "0.0"
+    stored = {**body, "contributions": dict(sorted(shares.items(), key=lambda item: (len(item[0]), item[0])))}
+    other = Memory()
+    other.tables["FROM api.answers"] = lambda _: [{"content_sha256": kept["content"], "answer": stored}]
+    assert send(other).text == first.text
+
+
+def test_the_reply_of_an_older_detector_and_the_answer_of_an_older_release_have_no_contributions() -> None:
+    memory = Memory()
+    memory.kafka.reply = DECIDED | {"schema_version": 2, "fraud_probability": 0.5}
+    body = send(memory, deadline_ms=1_000).json()
+    assert (body["is_alert"], body["contributions"]) == (True, None)
+    assert [reason["contribution"] for reason in body["reasons"]] == [None, None]
+    (kept,) = [parameters for query, parameters in memory.asked if "INSERT INTO api.answers" in query]
+    before = {name: value for name, value in body.items() if name != "contributions"}
+    other = Memory()
+    other.tables["FROM api.answers"] = lambda _: [{"content_sha256": kept["content"], "answer": before}]
+    assert send(other).json() == body
+
+
 def test_after_the_deadline_the_fallback_policy_answers() -> None:
     answer = send(Memory())
     body = answer.json()
@@ -227,13 +259,14 @@ def test_a_duplicate_gets_its_stored_decision_or_the_fallback() -> None:
     assert send(memory, deadline_ms=1_000).json()["decided_by"] == "fallback"
     stored = {
         **TRANSACTION, "processing_time_ms": 1, "score": 0.9, "threshold": 0.4, "is_alert": True, "reasons": [],
-        "contributions": None, "model_version": None, "ruleset_version": "2", "config_revision": 0,
+        "contributions": {"amount_ratio": 0.2}, "model_version": None, "ruleset_version": "2", "config_revision": 0,
     }  # fmt: skip
     memory = Memory()
     memory.kafka.reply = {**DECIDED, "outcome": "duplicate", "rejection": "DUPLICATE_TRANSACTION"}
     memory.tables["raw.decisions"] = lambda _: [stored]
     body = send(memory, deadline_ms=1_000).json()
     assert (body["decided_by"], body["action"], body["model"]) == ("job", "decline", "degraded")
+    assert body["contributions"] == {"amount_ratio": 0.2}
 
 
 @pytest.mark.parametrize(

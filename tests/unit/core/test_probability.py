@@ -64,7 +64,19 @@ def test_a_decision_its_alert_and_its_reply_have_the_probability_of_the_score(am
     reply = answer(ReplyRequest("r-1", "r-1"), record, outcome, NOW_MS)
     assert reply is not None
     body = orjson.loads(reply.body)
-    assert (body["schema_version"], body["fraud_probability"]) == (2, probability)
+    assert (body["schema_version"], body["fraud_probability"]) == (3, probability)
+
+
+def test_the_reply_to_a_decision_without_an_alert_has_its_probability_only() -> None:
+    record, calm = record_of(wire(document())), model()
+    calm.answer = 0.1
+    outcome = Stream(TransactionEvaluator(model=calm)).send(record)
+    assert outcome.alert is None
+    reply = answer(ReplyRequest("r-1", "r-1"), record, outcome, NOW_MS)
+    assert reply is not None
+    body = orjson.loads(reply.body)
+    assert body["schema_version"] == 2
+    assert body.keys() & {"contributions", "reason_contributions"} == set()
 
 
 @pytest.mark.parametrize(
