@@ -104,6 +104,9 @@ class CaseAlert(BaseModel):
     currency: str
     score: float
     expected_loss: float
+    fraud_probability: float | None = Field(
+        default=None, description="probability of fraud, of a model with a calibration; null without one"
+    )
     joined_at: datetime
     label: str | None = Field(description="the valid label of the transaction, as far as it is archived")
     decision: Decision | None = Field(description="null after retention deleted it")

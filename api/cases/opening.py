@@ -36,7 +36,7 @@ _TRY_LOCK: Final = "SELECT pg_try_advisory_xact_lock(%s) AS is_ours, now() AS no
 _NEW: Final = """
     WITH scanned AS MATERIALIZED (
         SELECT alert_id, event_time_ms, customer_id, transaction_id, amount_minor, currency, score,
-            expected_loss_minor, loaded_at
+            expected_loss_minor, fraud_probability, loaded_at
         FROM raw.alerts
         WHERE loaded_at >= %(at)s AND (loaded_at, alert_id, event_time_ms) > (%(at)s, %(id)s, %(ms)s)
         ORDER BY loaded_at, alert_id, event_time_ms LIMIT %(limit)s),
@@ -47,8 +47,8 @@ _NEW: Final = """
             SELECT * FROM cases.alerts WHERE (alert_id, event_time_ms) = (s.alert_id, s.event_time_ms) OFFSET 0
         ) AS known ON true
         WHERE (known.alert_id IS NULL
-                OR (known.amount_minor, known.currency, known.score)
-                    IS DISTINCT FROM (s.amount_minor, s.currency, s.score))
+                OR (known.amount_minor, known.currency, known.score, known.fraud_probability)
+                    IS DISTINCT FROM (s.amount_minor, s.currency, s.score, s.fraud_probability))
             AND (
                 SELECT count(*) FROM cases.cases c
                 WHERE c.customer_id = s.customer_id AND c.undo_until > now()) = 0)
@@ -70,12 +70,13 @@ _OPEN: Final = """
 """
 _JOIN: Final = """
     INSERT INTO cases.alerts (alert_id, event_time_ms, case_id, customer_id, transaction_id, amount_minor, currency,
-                              score, expected_loss)
+                              score, expected_loss, fraud_probability)
     SELECT * FROM unnest(%(alert_id)s::text[], %(event_time_ms)s::bigint[], %(case_id)s::bigint[],
         %(customer_id)s::text[], %(transaction_id)s::text[], %(amount_minor)s::bigint[], %(currency)s::text[],
-        %(score)s::float8[], %(expected_loss)s::float8[])
+        %(score)s::float8[], %(expected_loss)s::float8[], %(fraud_probability)s::float8[])
     ON CONFLICT (alert_id, event_time_ms) DO UPDATE SET amount_minor = EXCLUDED.amount_minor,
-        currency = EXCLUDED.currency, score = EXCLUDED.score, expected_loss = EXCLUDED.expected_loss
+        currency = EXCLUDED.currency, score = EXCLUDED.score, expected_loss = EXCLUDED.expected_loss,
+        fraud_probability = EXCLUDED.fraud_probability
     RETURNING case_id
 """
 _SUM_UP: Final = """
@@ -223,6 +224,7 @@ class Opener:
             name: [alert[name] for alert in alerts]
             for name in (
                 "alert_id", "event_time_ms", "customer_id", "transaction_id", "amount_minor", "currency", "score",
+                "fraud_probability",
             )
         }  # fmt: skip
         # A known alert without an open case gets any case id: the conflict keeps its own.

@@ -62,7 +62,7 @@ class Cases:
         return CaseList(cases=[_case(row, viewer) for row in shown], next_cursor=more)
 
     async def probabilities(self, cases: Sequence[Case]) -> dict[int, float]:
-        """Return the highest probability of fraud in each case; without cases whose stored alerts have none."""
+        """Return the highest probability of fraud in each case; without cases whose alerts have none."""
         async with self._database.connection() as connection:
             return await store.probabilities(connection, [case.case_id for case in cases])
 

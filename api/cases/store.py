@@ -31,20 +31,19 @@ _NEXT: Final = f"""
 """  # noqa: S608 - constant column names
 _ALERTS: Final = """
     SELECT a.alert_id, a.customer_id, a.transaction_id, a.event_time_ms, a.amount_minor, a.currency, a.score,
-        a.expected_loss, a.joined_at,
+        a.expected_loss, a.fraud_probability, a.joined_at,
         (SELECT l.label FROM raw.labels l
          WHERE l.customer_id = a.customer_id AND l.transaction_id = a.transaction_id
          ORDER BY l.labelled_at_ms DESC, l.label_id DESC LIMIT 1) AS label
     FROM cases.alerts a WHERE a.case_id = %(case)s ORDER BY a.event_time_ms DESC, a.alert_id LIMIT %(limit)s
 """
 _PROBABILITIES: Final = """
-    SELECT c.case_id, max(r.fraud_probability) AS probability
+    SELECT c.case_id, max(a.fraud_probability) AS probability
     FROM unnest(%(cases)s::bigint[]) AS c (case_id)
     CROSS JOIN LATERAL (
-        SELECT alert_id, event_time_ms FROM cases.alerts WHERE case_id = c.case_id
+        SELECT fraud_probability FROM cases.alerts WHERE case_id = c.case_id
         ORDER BY event_time_ms DESC LIMIT %(limit)s) AS a
-    JOIN raw.alerts r USING (alert_id, event_time_ms)
-    WHERE r.fraud_probability IS NOT NULL GROUP BY c.case_id
+    WHERE a.fraud_probability IS NOT NULL GROUP BY c.case_id
 """
 _EVENTS: Final = """
     SELECT event_id, happened_at, actor, action, before, after FROM cases.events

@@ -145,6 +145,12 @@ def test_the_expected_loss_of_an_alert_ranks_its_case(settings: Settings) -> Non
         await opener.round()
         (case,) = (await services.cases.queue(ADA)).cases
         assert case.priority == 12.34
+        assert await services.cases.probabilities([case]) == {case.case_id: 0.1234}
+        rows(settings, "UPDATE raw.alerts SET fraud_probability = 0.5, expected_loss_minor = 5000")
+        assert await opener.round() == 1
+        (case,) = (await services.cases.queue(ADA)).cases
+        assert (case.priority, await services.cases.probabilities([case])) == (50.0, {case.case_id: 0.5})
+        assert (await services.cases.get(ADA, case.case_id)).alerts[0].fraud_probability == 0.5
 
     with_services(settings, OWN, call)
 

@@ -28,7 +28,8 @@ LABEL = """
 PROBABILITY = """
     UPDATE raw.alerts SET fraud_probability = 0.643, expected_loss_minor = 79382 WHERE customer_id = 'customer-0001';
     UPDATE raw.decisions SET fraud_probability = 0.643, expected_loss_minor = 79382
-    WHERE customer_id = 'customer-0001' AND is_alert
+    WHERE customer_id = 'customer-0001' AND is_alert;
+    UPDATE cases.alerts SET fraud_probability = 0.643 WHERE customer_id = 'customer-0001'
 """
 DEAD_LETTER = """
     INSERT INTO raw.dead_letters (dlq_id, schema_version, disposition, reason, stage, detail, source_topic,
