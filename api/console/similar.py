@@ -12,12 +12,24 @@ from api.database import Database
 from flink_jobs.core.features.table import FEATURES
 
 CONSIDERED: Final = 500
-"""Newest labelled alerts that are compared."""
+"""Newest labelled alerts that are compared, of those that were labelled last and of the newest alerts."""
+LABELS: Final = 2_000
+"""Latest labels of which the alert is looked up: a backlog of alerts without a label costs nothing."""
+NEWEST: Final = 1_000
+"""Newest alerts of which the label is looked up: the latest labels may be of transactions without an alert."""
 SHOWN: Final = 10
 _ALERTS: Final = """
+    WITH candidates AS MATERIALIZED (
+        (SELECT alert_id, event_time_ms FROM raw.alerts ORDER BY event_time DESC LIMIT %(newest)s)
+        UNION
+        SELECT c.alert_id, c.event_time_ms
+        FROM (SELECT customer_id, transaction_id FROM raw.labels ORDER BY labelled_at DESC LIMIT %(labels)s) AS latest
+        CROSS JOIN LATERAL ( -- with OFFSET, so that each label is looked up: the whole table is never read
+            SELECT alert_id, event_time_ms FROM cases.alerts
+            WHERE customer_id = latest.customer_id AND transaction_id = latest.transaction_id OFFSET 0) AS c)
     SELECT a.transaction_id, a.customer_id, a.event_time_ms, a.amount_minor, a.currency, a.merchant, a.category,
         a.score, a.reasons, a.features, l.label
-    FROM raw.alerts a CROSS JOIN LATERAL (
+    FROM candidates JOIN raw.alerts a USING (alert_id, event_time_ms) CROSS JOIN LATERAL (
         SELECT label FROM raw.labels
         WHERE customer_id = a.customer_id AND transaction_id = a.transaction_id
         ORDER BY labelled_at_ms DESC, label_id DESC LIMIT 1) AS l
@@ -43,7 +55,9 @@ async def similar_alerts(
     database: Database, customer: str, transaction: str, features: Mapping[str, float | None]
 ) -> Similar:
     """Return the labelled alerts whose features are closest to these, without the alert of the transaction itself."""
-    parameters = {"customer": customer, "transaction": transaction, "limit": CONSIDERED}
+    parameters = {
+        "customer": customer, "transaction": transaction, "limit": CONSIDERED, "labels": LABELS, "newest": NEWEST,
+    }  # fmt: skip
     found = closest(features, await database.rows(_ALERTS, parameters))
     return Similar(found, sum(row["label"] == "fraud" for row in found))
 

@@ -1,7 +1,7 @@
 """Charts as SVG text that is placed inside an HTML page: no file, no script, no network.
 
 matplotlib draws them. Text stays text, so that a chart is small, and browsers can search it and read it aloud. The same
-values give the same SVG. The colours are those of ``shared.css``, so a chart follows the light or dark scheme of its page.
+values give the same SVG. The colours are those of ``shared.css``: a chart follows the scheme of its page, light or dark.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e
 """Okabe and Ito's palette: colour-blind readers can tell these colours apart."""
 _LINES: Final = {"#000000": "quiet", "#8b95a1": "quiet", "#d9dee5": "rule"}
 _VARIABLES: Final = _LINES | {colour: f"series-{number}" for number, colour in enumerate(COLOURS, 1)}
-"""The variable of ``shared.css`` for each colour that matplotlib draws; without the sheet the colour itself is shown."""
+"""The variable of ``shared.css`` for each colour that matplotlib draws; without the sheet that colour is shown."""
 SQUARE: Final = (5.6, 4.2)
 """Width and height of a curve's figure, in inches."""
 WIDE: Final = (7.2, 2.8)

@@ -114,7 +114,7 @@ def test_queue_and_case_show_the_probability_of_fraud_where_the_model_gave_one(s
     with browser(settings, url, "auditor") as http:
         queue = http.get("/console/").text
         shown = dict(zip(re.findall(r'id="case-(\d+)"', queue), re.findall(r'"n wide">(.*)</td>', queue), strict=True))
-        assert (shown["1"], shown["2"]) == ("–", "64.3%")
+        assert (shown["1"], shown["2"]) == ("\u2013", "64.3%")
         case = http.get("/console/cases/2").text
         assert "Probability of fraud <strong>64.3%</strong>, expected loss <strong>793.82 EUR</strong>." in case
         assert '<td class="n">64.3%</td>' in case
