@@ -1,7 +1,7 @@
 """Charts as SVG text that is placed inside an HTML page: no file, no script, no network.
 
 matplotlib draws them. Text stays text, so that a chart is small, and browsers can search it and read it aloud. The same
-values give the same SVG. The colours are those of ``shared.css``: a chart follows the scheme of its page, light or dark.
+values give the same SVG. The colours are those of ``shared.css``: a chart follows its page, light or dark.
 """
 
 from __future__ import annotations
