@@ -233,7 +233,7 @@ def rejected(reason: DeadLetterReason, detail: str) -> ApiError:
 def _reasons(reply: ReplyDocument) -> list[Reason]:
     """Return the reasons of a reply in words; only that of a detector of this release has contributions."""
     codes = reply["reasons"]
-    adds = reply.get("reason_contributions") or [None] * len(codes)
+    adds: Sequence[float | None] = reply.get("reason_contributions") or [None] * len(codes)
     return [
         Reason(code=code, text=policy.in_words(code), contribution=share)
         for code, share in zip(codes, adds, strict=True)
