@@ -81,6 +81,13 @@ def test_an_answer_that_an_earlier_release_kept_is_found_again() -> None:
     assert len({content_of(plain), content_of(plain._replace(card="a")), content_of(plain._replace(ip="a"))}) == 3
 
 
+def row_of(kept: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of an answer that another process kept."""
+    return {
+        "customer_id": "c-1", "transaction_id": "t-1", "content_sha256": kept["contents"][0], "answer": answer,
+    }  # fmt: skip
+
+
 def test_the_answer_on_an_alert_has_its_contributions_and_so_has_the_answer_that_is_kept() -> None:
     memory, shares = Memory(), {"hour": -0.0, "velocity_count": -0.05, "amount_ratio": 0.3}
     memory.kafka.reply = {
@@ -91,12 +98,12 @@ def test_the_answer_on_an_alert_has_its_contributions_and_so_has_the_answer_that
     assert [reason["contribution"] for reason in body["reasons"]] == [0.4, 0.1]
     assert list(body["contributions"].items()) == [("amount_ratio", 0.3), ("velocity_count", -0.05), ("hour", 0.0)]
     (kept,) = [parameters for query, parameters in memory.asked if "INSERT INTO api.answers" in query]
-    assert kept["answer"].obj == body
+    assert json.loads(kept["answers"][0]) == body
     # Postgres orders the keys of an object by their length.
     assert str(body["contributions"]["hour"]) == "0.0"
     stored = {**body, "contributions": dict(sorted(shares.items(), key=lambda item: (len(item[0]), item[0])))}
     other = Memory()
-    other.tables["FROM api.answers"] = lambda _: [{"content_sha256": kept["content"], "answer": stored}]
+    other.tables["FROM api.answers"] = lambda _: [row_of(kept, stored)]
     assert send(other).text == first.text
 
 
@@ -109,7 +116,7 @@ def test_the_reply_of_an_older_detector_and_the_answer_of_an_older_release_have_
     (kept,) = [parameters for query, parameters in memory.asked if "INSERT INTO api.answers" in query]
     before = {name: value for name, value in body.items() if name != "contributions"}
     other = Memory()
-    other.tables["FROM api.answers"] = lambda _: [{"content_sha256": kept["content"], "answer": before}]
+    other.tables["FROM api.answers"] = lambda _: [row_of(kept, before)]
     assert send(other).json() == body
 
 
@@ -228,14 +235,7 @@ def test_the_answer_of_another_process_that_was_first_is_returned() -> None:
     first = send(memory).json()
     (kept,) = [parameters for query, parameters in memory.asked if "INSERT INTO api.answers" in query]
     other = Memory()
-    other.tables["FROM api.answers"] = lambda _: [
-        {
-            "customer_id": "c-1",
-            "transaction_id": "t-1",
-            "content_sha256": kept["contents"][0],
-            "answer": {**first, "request_id": "first"},
-        }
-    ]
+    other.tables["FROM api.answers"] = lambda _: [row_of(kept, {**first, "request_id": "first"})]
     answer = send(other)
     assert (answer.json()["request_id"], other.kafka.sent) == ("first", [])
     assert answer.headers["idempotent-replayed"] == "true"
