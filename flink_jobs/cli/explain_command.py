@@ -75,6 +75,9 @@ def _print(found: Explanation, found_in: str) -> None:
         markup=False,
         soft_wrap=True,
     )
+    ids = [f"{name} {decision[name]}" for name in ("terminal", "device", "card", "ip") if decision.get(name)]
+    if ids:
+        out.print(", ".join(ids), markup=False, soft_wrap=True)
     if decision["ml_score"] is None:
         out.print(f"score = rules {decision['rule_score']:.3f}; without a model score (degraded)")
     else:

@@ -83,6 +83,10 @@ class _DecisionRow(TypedDict):
     category: str | None
     channel: str | None
     country: str | None
+    terminal: str | None
+    device: str | None
+    card: str | None
+    ip: str | None
     features: Mapping[str, float | None]
     score: float
     rule_score: float
@@ -136,6 +140,7 @@ def _decision(row: _DecisionRow) -> RecordedDecision:
         transaction=Transaction(
             row["transaction_id"], row["customer_id"], row["amount_minor"], row["currency"], row["event_time_ms"],
             merchant=row["merchant"], category=row["category"], channel=row["channel"], country=row["country"],
+            terminal=row["terminal"], device=row["device"], card=row["card"], ip=row["ip"],
         ),
         # A feature that an older release did not record is absent. Postgres returns whole numbers as int.
         features=FeatureVector(*[_number(served.get(name)) for name in FEATURE_NAMES]),

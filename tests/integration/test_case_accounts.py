@@ -139,11 +139,15 @@ def test_a_key_needs_its_own_scope_for_more_than_watching(settings: Settings, ur
 
 
 def test_the_case_page_offers_what_the_role_may_do(settings: Settings, url: str) -> None:
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        connection.execute("UPDATE raw.decisions SET terminal = 'term-0017', card = 'tok_5c0f1e9a', ip = '192.0.2.17'")
     for name, text in (("analyst", "watch"), ("senior", "suppress")):
         with httpx.Client(base_url=url, follow_redirects=True) as http:
             http.post("/console/login", data={"token": create_token(settings.postgres_dsn, name, by="test")})
             page = http.get("/console/cases/3").text
             assert ("<option>block</option>" in page) == (name == "senior")
+            shown = ("tok_5c0f1e9a" in page, "192.0.2.17" in page, "to***9a" in page, "term-0017" in page)
+            assert shown == ((True, True, False, True) if name == "senior" else (False, False, True, True))
             csrf = re.search(r'name="csrf" value="([^"]+)"', page)
             assert csrf is not None
             form = {"csrf": csrf[1], "action": text, "reason": f"by {name}", "days": "14", "merchant": ""}

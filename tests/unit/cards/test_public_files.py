@@ -76,7 +76,7 @@ FIRST: dict[str, dict[str, Any]] = {
     "ieee-cis": {"transaction_id": "ieee-2987000", "amount_minor": 6_850, "event_time_ms": 1_512_172_800_000},
     "paysim": {"transaction_id": "paysim-2", "customer_id": "C1231006815", "event_time_ms": 1_483_232_400_000},
     "banksim": {"customer_id": "C1093826151", "category": "es_transportation", "event_time_ms": 1_351_728_000_000},
-    "handbook": {"transaction_id": "handbook-0", "customer_id": "handbook-596", "merchant": "3156",
+    "handbook": {"transaction_id": "handbook-0", "customer_id": "handbook-596", "merchant": "3156", "terminal": "3156",
                  "event_time_ms": 1_522_540_831_000},
     "tabformer": {"customer_id": "tabformer-0-0", "amount_minor": 13_409, "event_time_ms": 1_030_861_260_000,
                   "merchant": "3527213246127876953", "category": "5300", "channel": "Swipe Transaction"},
