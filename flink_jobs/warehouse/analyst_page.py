@@ -43,8 +43,9 @@ def find(dsn: str, day: date | None = None) -> Findings:
             if day is None:
                 raise UserError("the marts are empty", "score some transactions first: `make demo`")
             answers = {name: (query, ask(connection, query, day)) for name, query in read_sql_files(ANALYSES).items()}
-    except psycopg.errors.UndefinedTable as error:
-        raise UserError(f"the marts are not built ({error.diag.message_primary})", "run `make marts`") from None
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        what = f"the marts of this release are not built ({error.diag.message_primary})"
+        raise UserError(what, "run `make marts`") from None
     findings = Findings(day, answers)
     if not findings.answer("fraud_by_category").rows:
         raise UserError(

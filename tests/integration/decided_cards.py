@@ -46,10 +46,18 @@ class DecidedCards:
     labels: list[Document] = field(default_factory=list)
 
 
-def decide(count: int, *, skip: int = 0, now_ms: int = 1_767_225_600_000, model: Model | None = None) -> DecidedCards:
+def decide(
+    count: int,
+    *,
+    skip: int = 0,
+    now_ms: int = 1_767_225_600_000,
+    model: Model | None = None,
+    has_devices: bool = False,
+) -> DecidedCards:
     """Score the first transactions of the card file; every 50th record is duplicated, every 40th is malformed.
 
-    Without a model, the rules alone score.
+    Without a model, the rules alone score. With devices, every fifth transaction is of version 2, and customers share
+    three devices.
 
     Every labelled transaction that raised an alert, and every labelled fraud, gets its label.
     """
@@ -57,7 +65,8 @@ def decide(count: int, *, skip: int = 0, now_ms: int = 1_767_225_600_000, model:
     events = islice(read_events(CARD_FILE, load_mapping(CARD_MAPPING)), count)
     offset = 0
     for number, event in enumerate(events):
-        payload = orjson.dumps(event.transaction)
+        newer = {"schema_version": 2, "device": f"device-{number % 3}"} if has_devices and number % 5 == 0 else {}
+        payload = orjson.dumps({**event.transaction, **newer})
         copies = 2 if number % 50 == 0 else 1
         records = [payload] * copies + ([payload[:-9]] if number % 40 == 0 else [])
         decision = None

@@ -39,7 +39,7 @@ EVERY_ROW = """
 
 @pytest.fixture(scope="module")
 def cards() -> DecidedCards:
-    return decide(EVENTS)
+    return decide(EVENTS, has_devices=True)
 
 
 @pytest.fixture(scope="module")
