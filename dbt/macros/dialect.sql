@@ -24,6 +24,13 @@
         {%- if replaced %}
         where {{ name_in_lake('filename') }} not in ('{{ replaced | join("', '") }}')
         {%- endif %}
+        union all by name
+        select
+            null::varchar as terminal,
+            null::varchar as device,
+            null::varchar as card,
+            null::varchar as ip
+        where false -- files of earlier releases have no such columns
     ) as lake_decisions
 {%- endmacro %}
 

@@ -42,8 +42,13 @@ def rows_of(documents: Iterable[dict[str, Any]], loaded_at: str) -> Iterable[dic
         yield {name: cells.get(name) for name in COLUMNS}
 
 
-def write_lake(documents: Iterable[dict[str, Any]], lake: Path, loaded_at: str = "2026-01-01 00:00:00") -> None:
-    """Write the files of one checkpoint."""
+def write_lake(
+    documents: Iterable[dict[str, Any]],
+    lake: Path,
+    loaded_at: str = "2026-01-01 00:00:00",
+    without: tuple[str, ...] = (),
+) -> None:
+    """Write the files of one checkpoint, without the columns that an earlier release did not have."""
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
         lines = Path(folder) / "rows.jsonl"
         lines.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows_of(documents, loaded_at)))
@@ -53,5 +58,5 @@ def write_lake(documents: Iterable[dict[str, Any]], lake: Path, loaded_at: str =
         number = len(list(target.iterdir()))
         rows = f"read_json('{lines}', format = 'newline_delimited', columns = {{{columns}}})"
         connection.execute(f"""
-            COPY (SELECT * EXCLUDE ({PARTITION}) FROM {rows})
+            COPY (SELECT * EXCLUDE ({", ".join((PARTITION, *without))}) FROM {rows})
             TO '{target}/part-{number}' (FORMAT parquet, COMPRESSION zstd)""")  # noqa: S608 - our own names
