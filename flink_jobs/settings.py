@@ -21,6 +21,7 @@ from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.guarantee import Guarantee
 from flink_jobs.lake_settings import LakeSettings
 from flink_jobs.libpq import connection_string
+from flink_jobs.own_feature_settings import OwnFeatureSettings
 from flink_jobs.registry_settings import SchemaRegistrySettings
 from flink_jobs.trace_settings import TraceSettings
 
@@ -43,7 +44,7 @@ KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
 DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
 
 
-class Settings(CanarySettings, DatabaseLogins, LakeSettings, SchemaRegistrySettings, TraceSettings):
+class Settings(CanarySettings, DatabaseLogins, LakeSettings, OwnFeatureSettings, SchemaRegistrySettings, TraceSettings):
     """Addresses, credentials and job options. The variable is ``STREAMFLOW_`` plus the field's name in capitals."""
 
     model_config = SettingsConfigDict(
@@ -169,10 +170,7 @@ class Settings(CanarySettings, DatabaseLogins, LakeSettings, SchemaRegistrySetti
         description="a transaction id is remembered while the customer's newest event time is at most this much later",
     )
     duplicate_transactions: int = Field(
-        default=5_000,
-        ge=32,
-        le=50_000,
-        description="number of transaction ids remembered per customer, 8 bytes of state each",
+        default=5_000, ge=32, le=50_000, description="transaction ids remembered per customer, 8 bytes of state each"
     )
     replay_limit: int = Field(
         default=3,

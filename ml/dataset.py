@@ -23,14 +23,16 @@ from flink_jobs.core.replay import replay_features
 from flink_jobs.core.rules import RULES, FraudRuleEvaluator
 from flink_jobs.core.transaction import Rejection, Transaction
 from ml.columns import Coded, Coder, Grower
+from ml.own_columns import OwnColumns, OwnRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from flink_jobs.cards.card_files import SourceEvent
     from flink_jobs.core.features.vector import FeatureVector
+    from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.core.rules import RuleVerdict
 
 DAY_MS = 86_400_000
@@ -60,6 +62,7 @@ class Dataset:
         rule_hits: rows x ``RULE_CODES``, true where the rule fired.
         rejected: number of events that the stream would reject as unreadable; they are not rows.
         merchant_risk: rows x ``MERCHANT_RISK_NAMES``, NaN where absent; None unless ``with_merchant_risk`` added them.
+        own: own features; None for a data set without any.
     """
 
     features: NDArray[np.float64]
@@ -77,6 +80,7 @@ class Dataset:
     rule_hits: NDArray[np.bool_]
     rejected: int = 0
     merchant_risk: NDArray[np.float64] | None = None
+    own: OwnColumns | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -121,6 +125,8 @@ class Dataset:
         if self.merchant_risk is not None:
             digest.update(orjson.dumps(MERCHANT_RISK_NAMES))
             digest.update(np.ascontiguousarray(self.merchant_risk, dtype="<f8").tobytes())
+        if self.own is not None:
+            self.own.update(digest)
         return digest.hexdigest()
 
 
@@ -141,6 +147,7 @@ class DatasetRows:
     merchant: Coder = field(default_factory=Coder)
     scenario: Coder = field(default_factory=Coder)
     segment: Coder = field(default_factory=Coder)
+    own: OwnRows | None = None
 
     def add(
         self,
@@ -151,6 +158,7 @@ class DatasetRows:
         *,
         scenario: str | None = None,
         segment: str | None = None,
+        own: Sequence[float | None] = (),
     ) -> None:
         """Add one row.
 
@@ -161,7 +169,10 @@ class DatasetRows:
             label: ``FRAUD``, ``GENUINE`` or ``UNKNOWN``.
             scenario: see ``Dataset``.
             segment: see ``Dataset``.
+            own: the own features, for rows with some.
         """
+        if self.own is not None:
+            self.own.append(own)
         codes = {code for code, _ in verdict.hits}
         self.features.append([np.nan if value is None else value for value in features])
         self.rule_hits.append([code in codes for code in RULE_CODES])
@@ -181,9 +192,8 @@ class DatasetRows:
         """Return the rows so far; ``rejected`` is the number of events that did not become rows."""
         ids = np.empty(len(self.transaction_ids), dtype=np.object_)
         ids[:] = self.transaction_ids
-        parts: dict[str, Any] = {
-            item.name: getattr(self, item.name).array() for item in fields(self) if item.name != "transaction_ids"
-        }
+        columns = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "transaction_ids"}
+        parts: dict[str, Any] = {name: None if part is None else part.array() for name, part in columns.items()}
         return Dataset(**parts, transaction_ids=ids, rejected=rejected)
 
 
@@ -230,6 +240,7 @@ def build_dataset(
     now_ms: int,
     config: DetectionConfig | None = None,
     on_rejected: Callable[[SourceEvent, Rejection], None] | None = None,
+    own: OwnValues | None = None,
 ) -> Dataset:
     """Replay history into rows.
 
@@ -239,13 +250,14 @@ def build_dataset(
         config: configuration for the blacklist, ``rule_score`` and ``rule_hits``; default: the configuration that a
             job starts with.
         on_rejected: called for each event that the parser rejects.
+        own: the own features to compute, if any.
     """
     config = config or DetectionConfig()
-    feed, rows = Feed(events, now_ms, on_rejected), DatasetRows()
+    feed, rows = Feed(events, now_ms, on_rejected), DatasetRows(own=None if own is None else OwnRows(own.features))
     rules = FraudRuleEvaluator(config.rules)
-    for transaction, features in replay_features(feed, config):
-        verdict = rules.evaluate(features)
-        rows.add(transaction, features, verdict, feed.label, scenario=feed.scenario, segment=feed.segment)
+    for transaction, features in replay_features(feed, config, own=own):
+        verdict, more = rules.evaluate(features), () if own is None else own.of(transaction)
+        rows.add(transaction, features, verdict, feed.label, scenario=feed.scenario, segment=feed.segment, own=more)
     return rows.dataset(feed.rejected)
 
 

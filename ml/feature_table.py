@@ -11,6 +11,7 @@ from flink_jobs.errors import UserError
 from ml.columns import NOTHING
 from ml.dataset import FRAUD, UNKNOWN
 from ml.model_scores import score_rows
+from ml.own_columns import own_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ def feature_table(dataset: Dataset, models: Sequence[TreeModel] = (), *, keep_ab
 
     Columns: ``transaction_id``, ``customer_id``, ``event_time`` (UTC, milliseconds), ``amount`` (major units),
     ``currency``, ``category``, ``merchant``, ``is_fraud`` (null: not known), ``segment``, ``scenario``, ``rule_score``,
-    one column for each feature, and ``score_VERSION`` for each model.
+    one column for each feature and each own feature, and ``score_VERSION`` for each model.
 
     Args:
         dataset: the rows.
@@ -55,6 +56,9 @@ def feature_table(dataset: Dataset, models: Sequence[TreeModel] = (), *, keep_ab
     }
     for place, name in enumerate(FEATURE_NAMES):
         columns[name] = pa.array(features[:, place], mask=np.isnan(features[:, place]))
+    for name in own_names(dataset.own):
+        own = dataset.own.column(name, keep_absent=keep_absent) if dataset.own is not None else None
+        columns[name] = pa.array(own, mask=np.isnan(own))
     for model in models:
         columns[SCORE_COLUMN.format(version=model.version)] = pa.array(score_rows(model, dataset))
     return pa.table(columns)

@@ -20,6 +20,7 @@ from ml.encodings import fit_categories, fit_population
 from ml.gradient_boosting import export_boosting
 from ml.isolation_forest import export_forest
 from ml.model_scores import apply_rows, input_rows
+from ml.own_columns import own_names
 from ml.parameters import ModelFamily
 
 if TYPE_CHECKING:
@@ -127,12 +128,15 @@ def fit_boosting(early: Dataset, parameters: TrainingParameters) -> Fitted:
 def boosting_tables(early: Dataset, parameters: TrainingParameters) -> tuple[tuple[str, ...], Arrays]:
     """Return the inputs of boosted trees and the tables of these inputs.
 
-    The rank of the category is an input where the rows have categories. The inputs of merchants are the last ones.
+    The rank of the category is an input where the rows have categories. Own features and inputs of merchants come last.
     """
     categories = fit_categories(early)
     names = (*BOOSTING_INPUTS, "category_rank") if categories else BOOSTING_INPUTS
     of_merchants = MERCHANT_RISK_NAMES if parameters.merchant_risk else ()
-    return (*names, *of_merchants), {**fit_population(early), **categories}
+    return (*names, *own_names(early.own if parameters.own_features else None), *of_merchants), {
+        **fit_population(early),
+        **categories,
+    }
 
 
 def fit_trees(

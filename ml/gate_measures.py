@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.features.vector import FeatureVector
     from flink_jobs.core.models.lineup import Model
+    from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.core.transaction import Transaction
+    from ml.merchant_risk import MerchantReplay
 
 TIMED_ROUNDS: Final = 200
 
@@ -40,7 +42,12 @@ class Contender:
 
 
 def measure_together(
-    events: Iterable[SourceEvent], contenders: Sequence[Contender], config: DetectionConfig, now_ms: int
+    events: Iterable[SourceEvent],
+    contenders: Sequence[Contender],
+    config: DetectionConfig,
+    now_ms: int,
+    merchants: MerchantReplay | None = None,
+    own: OwnValues | None = None,
 ) -> list[Measured]:
     """Measure every contender on the later rows of a history.
 
@@ -50,22 +57,27 @@ def measure_together(
         config: the configuration in force: rules, alpha, alert threshold, blacklists. Each contender has its own
             blend where the job would use it.
         now_ms: wall clock for the parser's check of event times, UTC milliseconds.
+        merchants: the history of merchants that the models read; replayed here from its beginning.
+        own: the own features that the models read.
     """
+    if merchants is not None:
+        merchants.clear()
     cut_ms = max(contender.trained_until_ms for contender in contenders)
     rules, blender = FraudRuleEvaluator(config.rules), Blender(config)
     feed, labels = Feed(events, now_ms), []
     scores: list[list[float]] = [[] for _ in contenders]
     alerts = [0] * len(contenders)
-    for transaction, features in replay_features(feed, config):
-        if transaction.event_time_ms <= cut_ms or feed.label == UNKNOWN:
-            continue
-        verdict = rules.evaluate(features)
-        labels.append(feed.label == FRAUD)
-        for place, contender in enumerate(contenders):
-            model = contender.model
-            score, threshold = blender.score(verdict, model.score(features, transaction), model.own_blend)
-            scores[place].append(score.score)
-            alerts[place] += score.score >= threshold
+    for transaction, features in replay_features(feed, config, own=own):
+        if transaction.event_time_ms > cut_ms and feed.label != UNKNOWN:
+            verdict = rules.evaluate(features)
+            labels.append(feed.label == FRAUD)
+            for place, contender in enumerate(contenders):
+                model = contender.model
+                score, threshold = blender.score(verdict, model.score(features, transaction), model.own_blend)
+                scores[place].append(score.score)
+                alerts[place] += score.score >= threshold
+        if merchants is not None:
+            merchants.add(transaction, is_fraud=feed.label == FRAUD)
     truth = np.array(labels, dtype=np.bool_)
     return [_measured(truth, np.array(mine), count) for mine, count in zip(scores, alerts, strict=True)]
 

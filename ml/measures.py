@@ -11,6 +11,7 @@ from flink_jobs.core.control.config import DEFAULT_ALPHA, DetectionConfig
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.manifest import AlertBudget
 from flink_jobs.core.models.reference import SCORE, Reference
+from flink_jobs.core.own_features.declaration import is_own
 from flink_jobs.core.scoring import OwnBlend
 from ml.blending import blend_rows
 from ml.dataset import FRAUD, UNKNOWN
@@ -86,6 +87,8 @@ def measure_model(
             "probability_calibration_error": reliability.expected_calibration_error.value or 0.0,
         }
     bins = {name: take_reference(rows.features[:, place]) for place, name in enumerate(FEATURE_NAMES)}
+    if rows.own is not None:
+        bins |= {name: take_reference(rows.own.column(name, keep_absent=True)) for name in names if is_own(name)}
     return Measures(
         metrics,
         quantiles(scores),

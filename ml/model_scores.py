@@ -9,6 +9,7 @@ import numpy as np
 from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.encodings import ENCODING_NAMES, compile_encoding
+from flink_jobs.core.own_features.declaration import is_own
 from ml.merchant_risk import risk_column
 
 if TYPE_CHECKING:
@@ -33,18 +34,25 @@ def apply_rows(score: Callable[[Row], float], rows: NDArray[np.float64]) -> NDAr
 
 
 def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArray[np.float64]:
-    """Return a model's inputs: rows x ``names``: features, encodings and inputs of merchants.
+    """Return a model's inputs: rows x ``names``: features, encodings, own features and inputs of merchants.
 
     Args:
         names: inputs in the order of the model.
         extras: the artifact's optional arrays, which hold the tables of the encodings.
         dataset: the rows.
+
+    Raises:
+        ValueError: the data set was built without own features or inputs of merchants that the model takes.
     """
     inputs = dataset.inputs
 
     def column(name: str) -> NDArray[np.float64]:
         if name in ENCODING_NAMES:
             return _encoded(name, extras, dataset)
+        if is_own(name):
+            if dataset.own is None:
+                raise ValueError(f"input {name!r} needs a data set with own features")
+            return dataset.own.column(name)
         if name in MERCHANT_RISK_NAMES:
             return risk_column(dataset, name)
         return inputs[:, FEATURE_NAMES.index(name)]

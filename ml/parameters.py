@@ -40,6 +40,10 @@ class TrainingParameters:
         review_cost: price of the review of an alert, main currency units: the threshold with the lowest cost is chosen;
             None: costs do not count.
         merchant_risk: boosting: whether the inputs of merchants are used (``with_merchant_risk``).
+        own_features: boosting: whether the own features of the data set are used.
+        train_since_ms: event time of the first row that trains or measures, UTC milliseconds; None: the first row.
+        excluded_customers: number of customers of the list whose rows neither train nor measure; None: no list.
+        excluded_sha256: digest of this list.
     """
 
     kind: str = ModelFamily.ISOLATION_FOREST.value
@@ -57,19 +61,26 @@ class TrainingParameters:
     alerts_per_day: float | None = None
     review_cost: float | None = None
     merchant_risk: bool = False
+    own_features: bool = False
+    train_since_ms: int | None = None
+    excluded_customers: int | None = None
+    excluded_sha256: str | None = None
 
     def relevant(self) -> dict[str, int | float | str | bool | None]:
         """Return the parameters that this family uses, by name, for the manifest."""
         ignored = _BOOSTING_ONLY if self.kind == ModelFamily.ISOLATION_FOREST else _FOREST_ONLY
         values = {name: value for name, value in asdict(self).items() if name not in ignored}
-        if not self.merchant_risk:  # manifests of models without it stay as they were
-            values.pop("merchant_risk", None)
-        if self.review_cost is None:  # likewise
-            del values["review_cost"]
-        return values
+        # Manifests of models without these stay as they were.
+        unused = [name for name in _LATER if values.get(name) is None or values[name] is False]
+        return {name: value for name, value in values.items() if name not in unused}
 
 
 _FOREST_ONLY: Final = frozenset({"max_samples", "max_features", "bootstrap"})
 _BOOSTING_ONLY: Final = frozenset(
-    {"learning_rate", "max_leaf_nodes", "min_samples_leaf", "l2_regularization", "label_delay_days", "merchant_risk"}
+    {"learning_rate", "max_leaf_nodes", "min_samples_leaf", "l2_regularization", "label_delay_days", "merchant_risk",
+     "own_features"}
+)  # fmt: skip
+_LATER: Final = frozenset(
+    {"review_cost", "merchant_risk", "own_features", "train_since_ms", "excluded_customers", "excluded_sha256"}
 )
+"""Parameters that came with later releases; the manifest has them only where they were used."""

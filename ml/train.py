@@ -18,6 +18,7 @@ from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.encodings import ENCODING_NEUTRALS
 from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
+from flink_jobs.core.models.own_use import used_modules
 from flink_jobs.errors import UserError
 from ml.blending import validate
 from ml.choosing import choose
@@ -25,12 +26,16 @@ from ml.dataset import UNKNOWN, known_at, split_by_time
 from ml.fitting import FITTERS, Fitted
 from ml.measures import measure_model
 from ml.model_scores import score_rows
+from ml.own_columns import own_names
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flink_jobs.core.models.chosen_calibration import ChosenCalibration
     from flink_jobs.core.models.manifest import ChosenBlend
     from ml.dataset import Dataset
     from ml.evaluation.calibration import Calibration
+    from ml.own_columns import OwnColumns
     from ml.parameters import TrainingParameters
 
 MIN_TRAINING_ROWS: Final = 2
@@ -96,15 +101,16 @@ def train_model(
         metrics={},
         score_quantiles={},
         feature_quantiles={},
-        neutral_values={name: _NEUTRALS[name] for name in fitted.names},
+        neutral_values=neutral_values(fitted.names, early.own),
         code_version=provenance.code_version,
         kind=fitted.arrays.trees.KIND,
         blend=blend,
         calibration=calibration,
         threshold_choice=choice,
+        own_features=used_modules(None if early.own is None else early.own.features, fitted.names),
     )
     measured = late if len(late) else early
-    model = build_model(draft, fitted.arrays, OFFLINE_FEATURES)
+    model = build_model(draft, fitted.arrays, (*OFFLINE_FEATURES, *own_names(early.own)))
     scores = score_rows(model, measured)
     fitted.check_parity(measured, scores)
     extras = fitted.arrays.extras
@@ -155,6 +161,12 @@ def _training_data(early: Dataset, fitted: Fitted, provenance: Provenance) -> Tr
         labelled_rows=labelled,
         labels_sha256=early.labels_digest() if fitted.learns_labels else None,
     )
+
+
+def neutral_values(names: Sequence[str], own: OwnColumns | None) -> dict[str, float]:
+    """Return the neutral value of each input."""
+    known = _NEUTRALS | {spec.name: spec.neutral for spec in (() if own is None else own.specs)}
+    return {name: known[name] for name in names}
 
 
 _NEUTRALS: Final = dict(zip(FEATURE_NAMES, NEUTRAL_VALUES, strict=True)) | ENCODING_NEUTRALS | MERCHANT_RISK_NEUTRALS

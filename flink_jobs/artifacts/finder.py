@@ -5,8 +5,10 @@ from pathlib import Path
 from flink_jobs.artifacts.artifact_store import fetch, open_store
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.merchants.table import MerchantTable
+from flink_jobs.core.models.inputs import Merchants
 from flink_jobs.core.models.lineup import Model
 from flink_jobs.core.models.model import OFFLINE_FEATURES, ModelError, ModelFault, load_model, model_directory
+from flink_jobs.core.own_features.values import OwnValues
 
 
 def merchants_of(*, merchant_risk: bool) -> MerchantTable | None:
@@ -19,7 +21,12 @@ def merchants_of(*, merchant_risk: bool) -> MerchantTable | None:
 
 
 def find_model(
-    model_dir: str, store: str | None, version: str, digest: str | None, merchants: MerchantTable | None = None
+    model_dir: str,
+    store: str | None,
+    version: str,
+    digest: str | None,
+    merchants: Merchants | None = None,
+    own: OwnValues | None = None,
 ) -> Model:
     """Load a model version; takes well under a second, plus a download when the local folder lacks it.
 
@@ -28,7 +35,8 @@ def find_model(
         store: folder or URI of the store, ``None`` when the local folder is the store.
         version: the version to load.
         digest: expected SHA-256 of the arrays, ``None`` to accept any.
-        merchants: the rows of merchants; ``None`` refuses a model that needs them.
+        merchants: the history of merchants; ``None`` refuses a model that needs it.
+        own: the own features; ``None`` refuses a model that needs some.
 
     Raises:
         ModelError: the model cannot be loaded. No other exception is raised.
@@ -41,7 +49,7 @@ def find_model(
             raise
         with open_store(store) as opened:
             directory = fetch(opened, version, folder)
-    model = load_model(directory, FEATURE_NAMES if merchants is None else OFFLINE_FEATURES, merchants)
+    model = load_model(directory, FEATURE_NAMES if merchants is None else OFFLINE_FEATURES, merchants, own)
     if digest is not None and model.digest != digest:
         detail = f"{directory} holds {model.digest[:12]}, expected {digest[:12]}"
         raise ModelError(ModelFault.DIGEST_MISMATCH, detail)

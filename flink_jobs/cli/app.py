@@ -53,6 +53,9 @@ COMMANDS = {
     "features": Lazy(
         "flink_jobs.cli.features_command", "features", "Write features and labels for a model of your own.", DATA
     ),
+    "own-features": Lazy(
+        "flink_jobs.cli.own_features_commands", "app", "Show and check your own features for models.", DATA
+    ),
     "train": Lazy("flink_jobs.cli.train_command", "train", "Train a model and write its artifact.", DATA),
     "evaluate": Lazy("flink_jobs.cli.evaluate_command", "evaluate", "Measure models and rules on labelled data.", DATA),
     "backtest": Lazy(

@@ -12,6 +12,7 @@ import typer
 from flink_jobs.cli import data_options
 from flink_jobs.cli.data_source import check_one_source, period_of, use_file
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.cli.own_features import own_values_if_set
 from flink_jobs.cli.progress import counted
 from flink_jobs.cli.times import shown
 from flink_jobs.core.features.table import FEATURE_NAMES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from flink_jobs.cards.card_files import SourceEvent
     from flink_jobs.cli.row_reports import RejectedRows
     from flink_jobs.core.models.lineup import Model
+    from flink_jobs.core.own_features.values import OwnValues
     from ml.backtest.backtest import Setup
     from ml.backtest.comparison import AlertCount, Comparison, Example
     from ml.backtest.rule_set import RuleSetChanges
@@ -75,22 +77,22 @@ def backtest(
       streamflow backtest --data tests/data/card_transactions.csv.gz --rules stricter.yaml
     """
     check_one_source(data, from_decisions=from_decisions)
-    started = time.monotonic()
+    started, own = time.monotonic(), own_values_if_set()
     if data is None:
         if mapping or skip_bad_rows or against_rules or against_model:
             fix = "leave out --mapping, --skip-bad-rows, --against-rules and --against-model"
             raise UserError("--from-decisions compares with the recorded decisions", fix, ErrorCode.USAGE_ERROR)
-        plan = _plan(rules, None if model is None else _model(models, model))
-        comparison = _recorded(plan, since, until)
+        plan = _plan(rules, None if model is None else _model(models, model, own))
+        comparison = _recorded(plan, since, until, own)
         sides = ("as recorded", "backtest")
     else:
         if since or until:
             what = "--since and --until choose recorded decisions"
             raise UserError(what, "leave them out with --data", ErrorCode.USAGE_ERROR)
-        other = _other_model(models, against_model)
+        other = _other_model(models, against_model, own)
         before = _plan(against_rules, other)
-        after = _plan(rules, other if model is None else _model(models, model))
-        comparison = _file(data, mapping, before, after, skip_bad_rows=skip_bad_rows)
+        after = _plan(rules, other if model is None else _model(models, model, own))
+        comparison = _file(data, mapping, before, after, own, skip_bad_rows=skip_bad_rows)
         sides = ("before", "after")
     if not comparison.decisions:
         fix = "choose another period, or start the archive job, which records decisions"
@@ -111,14 +113,14 @@ def _settings(path: Path) -> RuleSetChanges:
     return read_rule_set(path)
 
 
-def _model(models: Path, version: str | None) -> Model:
+def _model(models: Path, version: str | None, own: OwnValues | None) -> Model:
     try:
-        return load_model(model_directory(models, version), FEATURE_NAMES)
+        return load_model(model_directory(models, version), FEATURE_NAMES, own=own)
     except ModelError as error:
         raise UserError(f"the model cannot be used ({error.detail})", "choose another version or --models") from error
 
 
-def _other_model(models: Path, version: str | None) -> Model | None:
+def _other_model(models: Path, version: str | None, own: OwnValues | None) -> Model | None:
     """Return the model that a job would start with, None if the folder has none: the rules alone then decide."""
     if version == NO_MODEL:
         return None
@@ -128,10 +130,10 @@ def _other_model(models: Path, version: str | None) -> Model | None:
         if version is None and error.reason is ModelFault.MISSING:
             say(f"{models} has no current model: the rules alone decide.")
             return None
-    return _model(models, version)
+    return _model(models, version, own)
 
 
-def _recorded(plan: Setup, since: str | None, until: str | None) -> Comparison:
+def _recorded(plan: Setup, since: str | None, until: str | None, own: OwnValues | None) -> Comparison:
     from ml.backtest.backtest import backtest_decisions
     from ml.history.configurations import read_configurations
     from ml.history.connection import warehouse
@@ -141,17 +143,19 @@ def _recorded(plan: Setup, since: str | None, until: str | None) -> Comparison:
     with warehouse(load_settings().postgres_dsn) as connection:
         extent = measure_period(connection, period)
         decisions = counted(read_decisions(connection, period), "decisions scored again", extent.decisions)
-        return backtest_decisions(decisions, read_configurations(connection), plan)
+        return backtest_decisions(decisions, read_configurations(connection), plan, own)
 
 
-def _file(data: Path, mapping: Path | None, before: Setup, after: Setup, *, skip_bad_rows: bool) -> Comparison:
+def _file(
+    data: Path, mapping: Path | None, before: Setup, after: Setup, own: OwnValues | None, *, skip_bad_rows: bool
+) -> Comparison:
     from ml.backtest.backtest import backtest_events
     from ml.dataset import Feed
 
     now_ms = time.time_ns() // 1_000_000
 
     def compare(events: Iterable[SourceEvent], rejected: RejectedRows) -> Comparison:
-        return backtest_events(Feed(events, now_ms, rejected.add), before, after)
+        return backtest_events(Feed(events, now_ms, rejected.add), before, after, own)
 
     return use_file(data, mapping, compare, skip_bad_rows=skip_bad_rows)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from flink_jobs.cards.card_files import SourceEvent
     from flink_jobs.core.control.config import DetectionConfig
+    from flink_jobs.core.own_features.values import OwnValues
     from ml.dataset import Dataset
     from ml.history.decisions import Period
 
@@ -50,12 +51,15 @@ class SourcedDataset(NamedTuple):
     """Digest of the file, hex; None for recorded decisions."""
 
 
-def read_data(choice: DataChoice, config: DetectionConfig | None = None) -> SourcedDataset:
+def read_data(
+    choice: DataChoice, config: DetectionConfig | None = None, own: OwnValues | None = None
+) -> SourcedDataset:
     """Read a card file or recorded decisions.
 
     Args:
         choice: the options of the command.
         config: the rules that score the rows; None: the rules that a job starts with.
+        own: the own features to compute, or to read from recorded decisions.
 
     Raises:
         UserError: options contradict each other, or the data cannot be read.
@@ -65,11 +69,11 @@ def read_data(choice: DataChoice, config: DetectionConfig | None = None) -> Sour
         if choice.mapping or choice.skip_bad_rows:
             fix = "leave them out with --from-decisions"
             raise UserError("--mapping and --skip-bad-rows are for a file", fix, ErrorCode.USAGE_ERROR)
-        return SourcedDataset(_read_recorded(choice, config), RECORDED, None)
+        return SourcedDataset(_read_recorded(choice, config, own), RECORDED, None)
     if choice.since or choice.until or choice.labels_until:
         what = "--since, --until and --labels-until choose recorded decisions"
         raise UserError(what, "leave them out with --data", ErrorCode.USAGE_ERROR)
-    return SourcedDataset(_read_file(choice.data, choice, config), choice.data.name, _file_sha256(choice.data))
+    return SourcedDataset(_read_file(choice.data, choice, config, own), choice.data.name, _file_sha256(choice.data))
 
 
 def check_one_source(data: Path | None, *, from_decisions: bool) -> None:
@@ -138,18 +142,18 @@ def use_file(
         rejected.report()
 
 
-def _read_file(path: Path, choice: DataChoice, config: DetectionConfig | None) -> Dataset:
+def _read_file(path: Path, choice: DataChoice, config: DetectionConfig | None, own: OwnValues | None) -> Dataset:
     from ml.dataset import build_dataset
 
     now_ms = time.time_ns() // 1_000_000
 
     def build(events: Iterable[SourceEvent], rejected: RejectedRows) -> Dataset:
-        return build_dataset(events, now_ms, config, rejected.add)
+        return build_dataset(events, now_ms, config, rejected.add, own)
 
     return use_file(path, choice.mapping, build, skip_bad_rows=choice.skip_bad_rows)
 
 
-def _read_recorded(choice: DataChoice, config: DetectionConfig | None) -> Dataset:
+def _read_recorded(choice: DataChoice, config: DetectionConfig | None, own: OwnValues | None) -> Dataset:
     from ml.history.connection import warehouse
     from ml.history.decisions import measure_period, read_decisions
     from ml.history.recorded_dataset import recorded_dataset
@@ -161,7 +165,7 @@ def _read_recorded(choice: DataChoice, config: DetectionConfig | None) -> Datase
             fix = "choose another period, or start the archive job, which records decisions"
             raise UserError("no decision is recorded in this period", fix)
         decisions = counted(read_decisions(connection, period), "reading decisions", extent.decisions)
-        return recorded_dataset(decisions, config)
+        return recorded_dataset(decisions, config, None if own is None else own.features)
 
 
 def _file_sha256(path: Path) -> str:

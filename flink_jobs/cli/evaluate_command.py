@@ -18,6 +18,8 @@ from flink_jobs.cli import data_options
 from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
+from flink_jobs.cli.own_features import OwnFeaturesOption, own_values
+from flink_jobs.cli.row_options import ExcludeCustomers, RowChoice
 from flink_jobs.cli.sanity_command import warn
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.features.table import FEATURE_NAMES
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from flink_jobs.core.models.model import TreeModel
+    from flink_jobs.core.own_features.values import OwnValues
     from ml.evaluation.document import EvaluationDocument
     from ml.evaluation.evaluation import JudgingOptions
     from ml.evaluation.governance import Governance
@@ -114,8 +117,10 @@ def evaluate(
     until: data_options.DecisionsUntil = None,
     labels_until: data_options.LabelsUntil = None,
     protocol: ProtocolText = None,
+    exclude_customers: ExcludeCustomers = None,
     *,
     merchant_risk: MerchantRisk = False,
+    own_features: OwnFeaturesOption = False,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
     output: OutputOption = Output.PLAIN,
@@ -134,14 +139,16 @@ def evaluate(
     label_delay_days = label_delay_days if days is None else float(days.delay)
     config = DetectionConfig() if alpha is None else DetectionConfig(alpha=alpha, alpha_is_set=True)
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
-    source = _with_merchants(read_data(choice, config), label_delay_days if merchant_risk else None)
+    own = own_values() if own_features else None
+    source = _with_merchants(read_data(choice, config, own), label_delay_days if merchant_risk else None)
+    source = RowChoice.of(None, exclude_customers).applied(source)
     warnings = warn(source.dataset)
     parameters = TrainingParameters(
         seed=seed, train_fraction=train_fraction, label_delay_days=label_delay_days,
         alerts_per_day=float(alerts_per_day), review_cost=review_cost,
     )  # fmt: skip
     judged = Judged(
-        models={version: _load(models, version, merchant_risk=merchant_risk) for version in model or ()},
+        models={version: _load(models, version, own, merchant_risk=merchant_risk) for version in model or ()},
         config=config,
         train_fraction=train_fraction,
         options=_options(alerts_per_day, cards_per_day, resamples, seed, days),
@@ -211,9 +218,10 @@ def _with_merchants(source: SourcedDataset, label_delay_days: float | None) -> S
     return source._replace(dataset=with_merchant_risk(source.dataset, ceil(label_delay_days)))
 
 
-def _load(models: Path, version: str, *, merchant_risk: bool) -> TreeModel:
+def _load(models: Path, version: str, own: OwnValues | None, *, merchant_risk: bool) -> TreeModel:
+    known = OFFLINE_FEATURES if merchant_risk else FEATURE_NAMES
     try:
-        return load_model(model_directory(models, version), OFFLINE_FEATURES if merchant_risk else FEATURE_NAMES)
+        return load_model(model_directory(models, version), known, own=own)
     except ModelError as error:
         raise UserError(
             f"the model cannot be evaluated ({error.detail})", "choose another version or --models"

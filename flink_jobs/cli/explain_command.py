@@ -15,6 +15,7 @@ from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
     from flink_jobs.core.models.lineup import Model
+    from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.explain.explanation import Explanation, FeatureShare
     from flink_jobs.settings import Settings
 
@@ -40,20 +41,20 @@ def explain(
     at_ms = None if at is None else moment_ms(at, "--at", time.time_ns() // 1_000_000)
     recorded = find_recorded(*where, Asked(transaction, customer, at_ms))
     decision = recorded.decision
-    model, problem = None, ""
+    model, problem, own = None, "", settings.own_values()
     if recorded.contributions is None and decision["model_version"] is not None:
-        model, problem = _load(settings, decision["model_version"])
-    found = explained(decision, recorded.contributions, recorded.config, model, problem)
+        model, problem = _load(settings, decision["model_version"], own)
+    found = explained(decision, recorded.contributions, recorded.config, model, problem, own)
     emit(output, {**asdict(found), "found_in": recorded.found_in}, lambda: _print(found, recorded.found_in))
 
 
-def _load(settings: Settings, version: str) -> tuple[Model | None, str]:
+def _load(settings: Settings, version: str, own: OwnValues | None) -> tuple[Model | None, str]:
     from flink_jobs.artifacts.finder import find_model, merchants_of
     from flink_jobs.core.models.model import ModelError
 
     try:
         merchants = merchants_of(merchant_risk=settings.merchant_risk)
-        return find_model(str(settings.model_dir), settings.artifact_store, version, None, merchants), ""
+        return find_model(str(settings.model_dir), settings.artifact_store, version, None, merchants, own), ""
     except ModelError as error:
         return None, f"{version} cannot score the transaction again ({error.detail})"
 

@@ -10,6 +10,7 @@ import typer
 from flink_jobs.cli import data_options
 from flink_jobs.cli.data_source import DataChoice, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, out
+from flink_jobs.cli.own_features import own_values_if_set
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.errors import UserError
@@ -38,7 +39,7 @@ def features(
     keep_absent: KeepAbsent = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Write one row per transaction with its label and the features that the detector computes.
+    """Write one row per transaction with its label and the features that the detector computes, own features included.
 
     Train a model on these columns with any library of boosted trees, and import it: `streamflow model import`.
     A file that exists is not replaced.
@@ -49,11 +50,12 @@ def features(
     from ml.feature_table import check_target, feature_table, write_table
 
     check_target(file)
+    own = own_values_if_set()
     try:
-        scoring = [load_model(model_directory(models, version), FEATURE_NAMES) for version in score or ()]
+        scoring = [load_model(model_directory(models, version), FEATURE_NAMES, own=own) for version in score or ()]
     except ModelError as error:
         raise UserError(error.detail, "choose a version with --score and its folder with --models") from error
-    source = read_data(DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until))
+    source = read_data(DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until), own=own)
     table = feature_table(source.dataset, scoring, keep_absent=keep_absent)
     write_table(table, file)
     value = {"file": str(file), "source": source.source, "rows": table.num_rows, "columns": table.column_names}

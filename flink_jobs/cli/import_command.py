@@ -15,6 +15,7 @@ from flink_jobs.cli.blend_texts import own_blend_text
 from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, out, table
+from flink_jobs.cli.own_features import own_values_if_set
 from flink_jobs.cli.sanity_command import warn
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.core.models.faults import ModelError
@@ -24,6 +25,7 @@ from ml.parameters import TrainingParameters
 
 if TYPE_CHECKING:
     from flink_jobs.core.models.manifest_document import BlendDocument
+    from flink_jobs.core.own_features.values import OwnValues
     from ml.importing.importing import ImportedModel, ImportRequest
 
 ModelFile = Annotated[
@@ -74,13 +76,13 @@ def import_model(
 ) -> None:
     """Import boosted trees of another library, after comparing their scores with the library's.
 
-    The inputs of the model must be features of the detector, by name (docs/rules.md). With --data, the labelled rows
-    later than --trained-until choose the model's alpha and alert threshold and measure it.
+    The inputs of the model must be features of the detector (docs/rules.md) or own features, by name. With --data, the
+    labelled rows later than --trained-until choose the model's alpha and alert threshold and measure it.
     Then continue as with a trained model: `streamflow model register`, `streamflow model promote`.
     """
     from ml.importing.importing import ImportRequest
 
-    now = datetime.now(UTC)
+    now, own = datetime.now(UTC), own_values_if_set()
     until_ms = moment_ms(trained_until, "--trained-until", time.time_ns() // 1_000_000)
     asked = ImportRequest(
         file=file,
@@ -91,15 +93,20 @@ def import_model(
         version=version,
         code_version=code_version(),
         created_at=now,
+        own=None if own is None else own.features,
     )
     choice = None if data is None else DataChoice(data, mapping, skip_bad_rows, False, None, None, None)  # noqa: FBT003
-    imported, directory = _publish(asked, choice, alerts_per_day, out_dir)
+    imported, directory = _publish(asked, choice, own, alerts_per_day, out_dir)
     value = {"directory": str(directory), "unused_inputs": imported.unused, **asdict(imported.manifest)}
     emit(output, value, lambda: _print(imported, directory))
 
 
 def _publish(
-    asked: ImportRequest, choice: DataChoice | None, alerts_per_day: float | None, folder: Path
+    asked: ImportRequest,
+    choice: DataChoice | None,
+    own: OwnValues | None,
+    alerts_per_day: float | None,
+    folder: Path,
 ) -> tuple[ImportedModel, Path]:
     # scikit-learn takes three seconds to import, and the help does not need it.
     from ml.artifact_writer import write_artifact
@@ -108,7 +115,7 @@ def _publish(
     try:
         imported = import_foreign(asked)
         if choice is not None:
-            rows = read_data(choice).dataset
+            rows = read_data(choice, own=own).dataset
             warn(rows)
             imported = measured_on(imported, rows, TrainingParameters(alerts_per_day=alerts_per_day))
         return imported, write_artifact(folder, imported.manifest, imported.arrays)

@@ -146,7 +146,8 @@ def _model_problem(settings: Settings) -> str | None:
     try:
         version = settings.model_version or model_directory(settings.model_dir).name
         merchants = merchants_of(merchant_risk=settings.merchant_risk)
-        find_model(str(settings.model_dir), settings.artifact_store, version, None, merchants)
+        own = settings.own_values()
+        find_model(str(settings.model_dir), settings.artifact_store, version, None, merchants, own)
     except ModelError as error:
         return error.detail
     return None

@@ -57,6 +57,7 @@ def register(
     settings = load_postgres_settings()
     directory = Path(model) if Path(model).is_dir() else settings.model_dir / model
     registered, is_new = register_model(settings, directory, change_reason(by, reason))
+    _draft_card(directory)
     value = {"version": registered.version, "digest": registered.digest, "artifact_uri": registered.artifact_uri}
     state = "is registered as a candidate" if is_new else f"is already registered; its stage is {registered.stage}"
     emit(
@@ -195,6 +196,17 @@ def archive(version: Version, reason: ReasonOption, by: ByOption = None, wait: W
 
     archive_model(load_settings(), version, change_reason(by, reason), _now_ms(), wait)
     say(f"{version} is archived.")
+
+
+def _draft_card(directory: Path) -> None:
+    """Write the draft of a model card beside the manifest, unless there is one."""
+    from flink_jobs.core.models.artifact import MAX_MANIFEST_BYTES, read_bounded
+    from flink_jobs.core.models.manifest import MANIFEST_FILE, parse_manifest
+    from ml.evaluation.report.card_draft import write_card_draft
+
+    manifest = parse_manifest(read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES))
+    if (path := write_card_draft(directory, manifest)) is not None:
+        say(f"{path} is the draft of its model card.")
 
 
 def _now_ms() -> int:

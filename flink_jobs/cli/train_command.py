@@ -16,6 +16,8 @@ from flink_jobs.cli.blend_texts import own_blend_text
 from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
+from flink_jobs.cli.own_features import OwnFeaturesOption, own_values
+from flink_jobs.cli.row_options import ExcludeCustomers, RowChoice, TrainSince
 from flink_jobs.cli.sanity_command import as_documents, warn
 from flink_jobs.core.features.merchant_risk import DEFAULT_DELAY_DAYS
 from flink_jobs.core.models.faults import ModelError
@@ -92,8 +94,11 @@ def train(
     since: data_options.DecisionsSince = None,
     until: data_options.DecisionsUntil = None,
     labels_until: data_options.LabelsUntil = None,
+    train_since: TrainSince = None,
+    exclude_customers: ExcludeCustomers = None,
     *,
     merchant_risk: MerchantRisk = False,
+    own_features: OwnFeaturesOption = False,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
     make_current: MakeCurrent = True,
@@ -112,9 +117,10 @@ def train(
     """
     started = time.monotonic()
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
-    if merchant_risk:
-        _check_merchants(kind, label_delay_days)
-    source = _with_merchants(read_data(choice)) if merchant_risk else read_data(choice)
+    _check_inputs(kind, label_delay_days, merchant_risk=merchant_risk, own_features=own_features)
+    rows = RowChoice.of(train_since, exclude_customers)
+    source = read_data(choice, own=own_values() if own_features else None)
+    source = rows.applied(_with_merchants(source) if merchant_risk else source)
     warnings = warn(source.dataset)
     parameters = TrainingParameters(
         kind=kind.value,
@@ -126,6 +132,8 @@ def train(
         alerts_per_day=alerts_per_day,
         review_cost=review_cost,
         merchant_risk=merchant_risk,
+        own_features=own_features,
+        **rows.parameters(),
     )
     if tune_seconds:
         parameters = _tuned(source.dataset, parameters, tune_seconds)
@@ -137,15 +145,16 @@ def train(
     emit(output, value, lambda: _print(trained, source.dataset, directory, seconds))
 
 
-def _check_merchants(kind: ModelFamily, label_delay_days: float) -> None:
-    """Refuse options with which the stream would compute other inputs of merchants than the training.
+def _check_inputs(kind: ModelFamily, label_delay_days: float, *, merchant_risk: bool, own_features: bool) -> None:
+    """Refuse options with which the stream would compute other inputs than the training.
 
     Raises:
         UserError: the family has no such inputs, or the stream has another delay of labels.
     """
-    if kind is not ModelFamily.GRADIENT_BOOSTING:
-        raise UserError("--merchant-risk needs boosted trees", "add --kind gradient_boosting", ErrorCode.USAGE_ERROR)
-    if label_delay_days != DEFAULT_DELAY_DAYS:
+    for option, is_given in (("--merchant-risk", merchant_risk), ("--own-features", own_features)):
+        if is_given and kind is not ModelFamily.GRADIENT_BOOSTING:
+            raise UserError(f"{option} needs boosted trees", "add --kind gradient_boosting", ErrorCode.USAGE_ERROR)
+    if merchant_risk and label_delay_days != DEFAULT_DELAY_DAYS:
         raise UserError(
             f"--merchant-risk needs a delay of labels of {DEFAULT_DELAY_DAYS} days, that of the job `merchants`",
             f"use --label-delay-days {DEFAULT_DELAY_DAYS}",
@@ -166,6 +175,7 @@ def _publish(
     """Train, write the artifact and load it as a job would; return the model and the artifact's directory."""
     # scikit-learn takes three seconds to import, and `streamflow train --help` does not need it.
     from ml.artifact_writer import set_current, write_artifact
+    from ml.evaluation.report.card_draft import write_card_draft
     from ml.train import Provenance, train_model
 
     provenance = Provenance(source.source, source.sha256, code_version(), datetime.now(UTC))
@@ -177,6 +187,7 @@ def _publish(
         raise UserError(f"a job cannot load the trained model ({error.detail})", "train with other options") from error
     except PermissionError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror})", "choose another folder with --out") from error
+    write_card_draft(directory, served.manifest)
     if make_current:
         set_current(folder, trained.manifest.version)
     # An existing version keeps the manifest it was published with.

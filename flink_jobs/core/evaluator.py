@@ -59,6 +59,7 @@ from flink_jobs.core.features.vector import FeatureVector, extract_features, sur
 from flink_jobs.core.models.lineup import Lineup, Model
 from flink_jobs.core.models.slot import NO_OPINION
 from flink_jobs.core.outcome import ActionOutcome, DeadLetter, Outcome, StoppedExperiment
+from flink_jobs.core.own_features.values import OwnValues
 from flink_jobs.core.parsing.avro import why_key_differs
 from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload
 from flink_jobs.core.parsing.transactions import Parser, oversize, parse_transaction
@@ -84,6 +85,8 @@ class TransactionEvaluator:
         lineup: Lineup | None = None,
         recent: RecentStates | None = None,
         window: DuplicateWindow = DEFAULT_WINDOW,
+        *,
+        own: OwnValues | None = None,
     ) -> None:
         """Compile the configuration. Without a model the rules score alone and decisions are marked degraded.
 
@@ -95,7 +98,9 @@ class TransactionEvaluator:
             recent: decoded states that need not be read again. Only for a caller that stores every state it is given,
                 or stops; without it, every state is read. If it is deferred, its caller collects the states.
             window: how long transaction ids are remembered.
+            own: computes the own features of an installation that has some.
         """
+        self._own = own
         self._parse = parse
         self.lineup = lineup or Lineup()
         self.lineup.use_champion(model)
@@ -219,6 +224,9 @@ class TransactionEvaluator:
         """Score a transaction against its customer's state, then add it to that state."""
         amount = major_amount(transaction.amount_minor, transaction.currency)
         features = extract_features(state, transaction, amount, self._is_blacklisted)
+        own = self._own
+        if own is not None:
+            own.compute(state, transaction)
         verdict = self._rules.evaluate(features)
         standing = None if state.actions is None else state.actions.at(transaction)
         suppressed: tuple[Entry, ...] = ()
@@ -229,10 +237,12 @@ class TransactionEvaluator:
         score, threshold = self._blender.score(verdict, opinion.ml_score, slot.own_blend)
         if lineup.shadow is not None:
             opinion = opinion._replace(shadow=self._shadow_score(features, transaction, verdict))
-        behind = _out_of_order_ms(state, transaction)
+        behind = state.behind_ms(transaction.event_time_ms)
         decision = build_decision(
             transaction, features, verdict, opinion, score, threshold, self.config, record, behind, now_ms
         )
+        if own is not None:
+            own.write(decision)
         if standing is not None:
             add_actions(decision, standing, suppressed)
         add_probability(decision, slot.probability)
@@ -282,18 +292,9 @@ class TransactionEvaluator:
     def _guarded(
         self, opinion: Opinion, experiment: Experiment, *, is_trial: bool, is_alert: bool
     ) -> StoppedExperiment | None:
-        """Report a decision to the experiment's guard.
-
-        Returns:
-            The experiment if the guard stops it: from the next record on, the champion scores again. Else ``None``.
-        """
+        """Report a decision to the guard; return the experiment if it must end: the champion then scores again."""
         why = self.lineup.decided(opinion, is_trial=is_trial, is_alert=is_alert)
         if why is None:
             return None
         self.lineup.use_challenger(None, None)
         return StoppedExperiment(experiment, why)
-
-
-def _out_of_order_ms(state: CustomerFraudState, transaction: Transaction) -> int:
-    latest = state.last_event_time_ms
-    return 0 if latest is None else max(0, latest - transaction.event_time_ms)

@@ -111,3 +111,9 @@ class AbsenceReason(StrEnum):
     NO_LOCATION = "no_location"
     NO_PREVIOUS_LOCATION = "no_previous_location"
     NO_CATEGORY = "no_category"
+    # own features only
+    NO_VALUE = "no_value"
+    """The user's function returned none."""
+    FUNCTION_RAISED = "function_raised"
+    VALUE_INVALID = "value_invalid"
+    """The user's function returned no finite number within the range of the feature."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.documents import DecisionDocument
     from flink_jobs.core.models.lineup import Model
+    from flink_jobs.core.own_features.values import OwnValues
 
 SAME_SCORE: Final = 1e-9
 """Largest difference between the recorded model score and the score of the same model today."""
@@ -80,6 +81,7 @@ def explain(
     config: DetectionConfig,
     model: Model | None,
     why_no_model: str,
+    own: OwnValues | None = None,
 ) -> Explanation:
     """Explain a recorded decision.
 
@@ -89,18 +91,19 @@ def explain(
         config: the configuration in force at that time.
         model: the model that gave the score; it scores again where ``contributions`` is ``None``.
         why_no_model: why ``model`` is ``None``, if it is.
+        own: the own features of the installation, with which ``model`` was loaded.
     """
     why, ml_score = "", decision["ml_score"]
     if ml_score is None:
         contributions, why = None, "no model gave a score: the rules decided alone"
     elif contributions is None:
-        contributions, why = _scored_again(decision, model, why_no_model)
+        contributions, why = _scored_again(decision, model, why_no_model, own)
     base = None if contributions is None or ml_score is None else ml_score - sum(contributions.values())
-    return Explanation(decision, _fired(decision, config), base, _shares(decision, contributions or {}), why)
+    return Explanation(decision, _fired(decision, config), base, _shares(decision, contributions or {}, own), why)
 
 
 def _scored_again(
-    decision: DecisionDocument, model: Model | None, why_no_model: str
+    decision: DecisionDocument, model: Model | None, why_no_model: str, own: OwnValues | None
 ) -> tuple[dict[str, float] | None, str]:
     """Return the contributions of a new score, or ``None`` and why there are none."""
     if model is None:
@@ -121,6 +124,8 @@ def _scored_again(
         card=decision.get("card"),
         ip=decision.get("ip"),
     )
+    if own is not None:
+        own.use(decision["features"], transaction)
     try:
         again = model.score(features, transaction)
     except InputsNotReady:
@@ -151,10 +156,13 @@ def _fired(decision: DecisionDocument, config: DetectionConfig) -> list[FiredRul
     return fired
 
 
-def _shares(decision: DecisionDocument, contributions: Mapping[str, float]) -> list[FeatureShare]:
-    shares = []
+def _shares(
+    decision: DecisionDocument, contributions: Mapping[str, float], own: OwnValues | None
+) -> list[FeatureShare]:
+    shares, specs = [], dict(_SPECS)
+    specs |= {item.spec.name: item.spec for item in (() if own is None else own.features.features)}
     for name, adds in sorted(contributions.items(), key=lambda item: -abs(item[1])):
-        spec = _SPECS.get(name)
+        spec = specs.get(name)
         unit, meaning = ("", "") if spec is None else (spec.unit, spec.meaning)
         absent = decision["absent"].get(name)
         shares.append(FeatureShare(name, decision["features"].get(name), absent, unit, meaning, adds))

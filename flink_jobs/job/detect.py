@@ -89,6 +89,7 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         # A canary's spans would be in the traces of the running job.
         traces=None if settings.canary_of else settings.trace_target(),
         schemas=schema_settings(settings),
+        own_features=settings.own_feature_sources(),
     )
 
 

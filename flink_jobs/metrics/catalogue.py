@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from flink_jobs.core.models.slot import Role
-from flink_jobs.core.reasons import ACCOUNT_REASONS, DeadLetterReason, ReasonCode
+from flink_jobs.core.reasons import ACCOUNT_REASONS, AbsenceReason, DeadLetterReason, ReasonCode
 
 FLINK_OPERATOR_PREFIX: Final = "flink_taskmanager_job_task_operator_"
 
@@ -104,6 +104,10 @@ ACCOUNT_ACTIONS: Final = _counter(
 )
 MERCHANT_ROWS_READ: Final = _counter("merchant_rows_read", "rows", "rows read", "outcome", ("applied", "rejected"))
 MERCHANT_OTHER_SLOTS: Final = _counter("merchant_other_slots", "look-ups", "look-ups that found a row of another slot")
+OWN_FEATURE_FAULTS: Final = _counter(
+    "own_feature_faults", "calls", "calls of own features without a valid value, by what was wrong",
+    "fault", (AbsenceReason.FUNCTION_RAISED, AbsenceReason.VALUE_INVALID),
+)  # fmt: skip
 CONFIG_REVISION: Final = _gauge("config_revision", "revision", "revision of the configuration in force")
 SCORE: Final = _histogram("score", "score 0-1", "scores of decisions", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
 PROCESSING_TIME_US: Final = _histogram(
@@ -149,7 +153,7 @@ DETECTOR_METRICS: Final = (
     MODEL_CUT_OFFS, SHADOW_DECISIONS, SHADOW_ALERTS, CHALLENGER_DECISIONS, CHALLENGER_ALERTS, EXPERIMENT_STOPS,
     CONTROL_MESSAGES, CONFIG_REVISION, SCORE, PROCESSING_TIME_US, LATENCY_MS, ALERT_LATENCY_MS, REPLIES,
     REPLY_FAULTS, REPLY_LATENCY_MS, STATE_BYTES, ACCOUNT_ACTIONS, SPANS, WRITER_SCHEMAS, SCHEMA_REGISTRY_FAULTS,
-    MERCHANT_ROWS_READ, MERCHANT_OTHER_SLOTS,
+    MERCHANT_ROWS_READ, MERCHANT_OTHER_SLOTS, OWN_FEATURE_FAULTS,
 )  # fmt: skip
 """Metrics of the detector job."""
 

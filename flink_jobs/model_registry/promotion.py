@@ -88,7 +88,8 @@ def register_model(settings: Settings, directory: Path, why: ChangeReason) -> tu
         UserError: the artifact cannot be loaded or published, or another model is registered under its version.
     """
     try:
-        load_model(directory, OFFLINE_FEATURES if settings.merchant_risk else FEATURE_NAMES)
+        known = OFFLINE_FEATURES if settings.merchant_risk else FEATURE_NAMES
+        load_model(directory, known, own=settings.own_values())
         document = read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES)
         manifest = parse_manifest(document)
         with open_store(settings.artifact_store or str(settings.model_dir)) as store:

@@ -15,6 +15,7 @@ from ml.dataset import FRAUD, UNKNOWN
 
 if TYPE_CHECKING:
     from flink_jobs.core.models.lineup import Model
+    from flink_jobs.core.own_features.values import OwnValues
     from ml.backtest.rule_set import RuleSetChanges
     from ml.dataset import Feed
     from ml.history.configurations import Configurations
@@ -40,11 +41,15 @@ class Setup:
 
 
 def backtest_decisions(
-    decisions: Iterable[RecordedDecision], configurations: Configurations, setup: Setup
+    decisions: Iterable[RecordedDecision],
+    configurations: Configurations,
+    setup: Setup,
+    own: OwnValues | None = None,
 ) -> Comparison:
     """Score recorded transactions again, each under the configuration in force at that time with the setup's changes.
 
-    With an empty setup every score equals the recorded score exactly.
+    With an empty setup every score equals the recorded score exactly. A model that was loaded with ``own`` gets the own
+    features as served.
 
     Raises:
         UserError: the control audit lacks the configuration of a decision.
@@ -54,6 +59,8 @@ def backtest_decisions(
     changed: dict[int, tuple[DetectionConfig, DetectionConfig]] = {}
     comparison = Comparison()
     for one in decisions:
+        if own is not None:
+            own.use(one.own, one.transaction)
         before = Scored(one.score, one.is_alert, one.rule_score, one.ml_score, one.reasons)
         in_force = configurations.at(one.config_revision, one.processing_time_ms)
         known = changed.get(id(in_force))
@@ -71,15 +78,16 @@ def _own_blend(one: RecordedDecision, in_force: DetectionConfig) -> OwnBlend | N
     return OwnBlend(one.alpha, one.threshold)
 
 
-def backtest_events(feed: Feed, before: Setup, after: Setup) -> Comparison:
+def backtest_events(feed: Feed, before: Setup, after: Setup, own: OwnValues | None = None) -> Comparison:
     """Score the transactions of a file under two setups, both based on the configuration that a job starts with.
 
-    Features are computed as in the stream. Both setups see the same features, except for their blacklists.
+    Features are computed as in the stream, own features by ``own``, with which the models were loaded. Both
+    setups see the same features, except for their blacklists.
     """
     configs = before.on(DetectionConfig()), after.on(DetectionConfig())
     rescorers = Rescorer(before.model, retest_blacklist=True), Rescorer(after.model, retest_blacklist=True)
     comparison = Comparison()
-    for transaction, features in replay_features(feed):
+    for transaction, features in replay_features(feed, own=own):
         first, second = (
             rescorer.score(transaction, features, None, config)
             for rescorer, config in zip(rescorers, configs, strict=True)

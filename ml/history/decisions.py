@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, cast
 
 from flink_jobs.core.documents import Finding
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.features.vector import FeatureVector
+from flink_jobs.core.own_features.declaration import is_own
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.transaction import Transaction
 
@@ -117,6 +119,8 @@ class RecordedDecision(NamedTuple):
     config_revision: int
     processing_time_ms: int
     is_fraud: bool | None
+    own: Mapping[str, float | None] = MappingProxyType({})
+    """Own features as served, by name."""
 
 
 def measure_period(connection: Connection, period: Period) -> Extent:
@@ -155,6 +159,7 @@ def _decision(row: _DecisionRow) -> RecordedDecision:
         config_revision=row["config_revision"],
         processing_time_ms=row["processing_time_ms"],
         is_fraud=None if row["label"] is None else row["label"] == Finding.FRAUD,
+        own={name: _number(value) for name, value in served.items() if is_own(name)},
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.trees.arrays import ARRAY_DTYPES, LEAF, BoostingArrays
 from flink_jobs.core.models.trees.checks import check_trees
+from flink_jobs.core.own_features.declaration import is_own
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,29 +79,36 @@ class Converted:
     unused: tuple[str, ...]
 
 
-def convert(model: ForeignModel, given: Sequence[str] = ()) -> Converted:
+def convert(model: ForeignModel, given: Sequence[str] = (), own: Sequence[str] = ()) -> Converted:
     """Return a model in the detector's form.
 
     Args:
         model: the model.
         given: names of its inputs in order, for a model whose file has none; they replace the names of the file.
+        own: names of the own features of the installation.
 
     Raises:
-        UserError: the names are unknown, missing or given twice.
+        UserError: the names are unknown, missing or given twice, or an own feature precedes a feature.
         ModelError: the trees exceed a limit of the detector.
     """
     names = tuple(given) or model.names
     used = {split for tree in model.trees for split in tree.feature if split != LEAF}
-    _check_names(names, used, len(model.names), given)
-    kept = [place for place, name in enumerate(names) if name in FEATURE_NAMES]
+    known = (*FEATURE_NAMES, *own)
+    _check_names(names, used, len(model.names), given, known)
+    kept = [place for place, name in enumerate(names) if name in known]
+    if [is_own(names[place]) for place in kept] != sorted(is_own(names[place]) for place in kept):
+        fix = "train on the columns in the order in which `streamflow features` writes them"
+        raise UserError("an own feature precedes a feature of StreamFlow among the inputs of the model", fix)
     place_of = {place: number for number, place in enumerate(kept)}
     arrays = _arrays(model, place_of)
     check_trees(arrays, max(1, len(kept)))
-    unused = tuple(name for name in names if name not in FEATURE_NAMES)
+    unused = tuple(name for name in names if name not in known)
     return Converted(tuple(names[place] for place in kept), arrays, unused)
 
 
-def _check_names(names: tuple[str, ...], used: set[int], in_file: int, given: Sequence[str]) -> None:
+def _check_names(
+    names: tuple[str, ...], used: set[int], in_file: int, given: Sequence[str], known: Sequence[str]
+) -> None:
     if not names:
         what = "the file does not name the inputs of the model"
         raise UserError(what, "name them in order with --names, or train on a table with column names")
@@ -111,9 +119,9 @@ def _check_names(names: tuple[str, ...], used: set[int], in_file: int, given: Se
         raise UserError(f"the model takes {', '.join(twice)} twice", "give each input its own name")
     if used and max(used) >= len(names):
         raise UserError(f"the model splits on input {max(used) + 1}, and {len(names)} are named", "name each input")
-    unknown = [names[place] for place in sorted(used) if names[place] not in FEATURE_NAMES]
+    unknown = [names[place] for place in sorted(used) if names[place] not in known]
     if unknown:
-        fix = f"train on these inputs only: {', '.join(FEATURE_NAMES)}; or rename them in order with --names"
+        fix = f"train on these inputs only: {', '.join(known)}; or rename them in order with --names"
         raise UserError(f"the detector does not compute these inputs of the model: {', '.join(unknown)}", fix)
 
 

@@ -11,6 +11,7 @@ from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.manifest import ModelManifest, TrainingData, feature_hash
 from flink_jobs.core.models.model import build_model
+from flink_jobs.core.models.own_use import used_modules
 from flink_jobs.errors import UserError
 from ml.blending import Validated
 from ml.choosing import choose
@@ -24,12 +25,14 @@ from ml.importing.sklearn_json import read_sklearn
 from ml.importing.xgboost_json import read_xgboost
 from ml.measures import measure_model
 from ml.model_scores import apply_rows, score_rows
+from ml.own_columns import own_names
 from ml.parameters import ModelFamily
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from flink_jobs.core.own_features.loading import OwnFeatures
     from ml.dataset import Dataset
     from ml.importing.foreign_trees import Converted, ForeignModel
     from ml.importing.parity import Expected
@@ -62,6 +65,7 @@ class ImportRequest:
         version: version name; None: the day of ``trained_until`` and the start of the arrays' digest.
         code_version: version of this program.
         created_at: time of the import.
+        own: the own features of the installation, which can be inputs too.
     """
 
     file: Path
@@ -72,6 +76,7 @@ class ImportRequest:
     version: str | None
     code_version: str
     created_at: datetime
+    own: OwnFeatures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +107,12 @@ def import_foreign(asked: ImportRequest) -> ImportedModel:
     except OSError as error:
         raise UserError(f"{asked.file} cannot be read ({error.strerror})", "check the path") from None
     foreign = READERS[asked.format](content)
-    converted = convert(foreign, asked.names)
+    own = () if asked.own is None else asked.own.names
+    converted = convert(foreign, asked.names, own)
     arrays = ModelArrays(converted.arrays)
     draft = _manifest(asked, converted, arrays.digest(), hashlib.sha256(content).hexdigest())
     expected = _expected(asked, foreign, converted)
-    scores = apply_rows(build_model(draft, arrays).score_row, expected.rows)
+    scores = apply_rows(build_model(draft, arrays, (*FEATURE_NAMES, *own)).score_row, expected.rows)
     difference = check_parity(scores, expected, foreign.tolerance)
     manifest = replace(
         draft,
@@ -127,6 +133,7 @@ def _manifest(asked: ImportRequest, converted: Converted, digest: str, file_sha2
     until = asked.trained_until.astimezone(UTC)
     until_ms = int(until.timestamp() * 1_000)
     neutral = dict(zip(FEATURE_NAMES, NEUTRAL_VALUES, strict=True))
+    neutral |= {item.spec.name: item.spec.neutral for item in (() if asked.own is None else asked.own.features)}
     return ModelManifest(
         version=asked.version or f"{until:%Y%m%d}-{digest[:10]}",
         created_at=asked.created_at.astimezone(UTC).isoformat(timespec="seconds"),
@@ -141,6 +148,7 @@ def _manifest(asked: ImportRequest, converted: Converted, digest: str, file_sha2
         neutral_values={name: neutral[name] for name in converted.names},
         code_version=asked.code_version,
         kind=ModelFamily.GRADIENT_BOOSTING.value,
+        own_features=used_modules(asked.own, converted.names),
     )
 
 
@@ -176,7 +184,7 @@ def measured_on(imported: ImportedModel, rows: Dataset, parameters: TrainingPara
     if not len(check) or not len(late):
         what = "no rows are later than the training data of the model"
         raise UserError(what, "give later rows, or correct --trained-until")
-    model = build_model(manifest, imported.arrays)
+    model = build_model(manifest, imported.arrays, (*FEATURE_NAMES, *own_names(rows.own)))
     frauds, known = int((check.labels == FRAUD).sum()), int((check.labels != UNKNOWN).sum())
     validated = Validated(check, score_rows(model, check)) if 0 < frauds < known else None
     blend, calibration, choice = choose(validated, parameters)

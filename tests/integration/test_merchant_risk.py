@@ -1,4 +1,4 @@
-"""Models with inputs of merchants on the real jobs: rows and scores equal the replay, in both crossings."""
+"""A model with inputs of merchants and own features on the real jobs: scores equal the replay, in both crossings."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ import pytest
 from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.merchants.row import MerchantRow, parse_row, row_of
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
+from flink_jobs.core.own_features.loading import load_features
+from flink_jobs.core.own_features.source import read_sources
+from flink_jobs.core.own_features.values import OwnValues
 from flink_jobs.core.state.customer import transaction_fingerprint
 from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 from flink_jobs.errors import UserError
@@ -27,6 +30,7 @@ from ml.parameters import ModelFamily, TrainingParameters
 from ml.terminal_fraud import World, generate
 from ml.train import Provenance, train_model
 from tests.integration import jobs
+from tests.own_features import EXAMPLE, FOLDER
 from tests.unit.ml.terminal_events import NOW_MS, events_of
 
 if TYPE_CHECKING:
@@ -39,7 +43,10 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 PREFIX = "merchants"
 WAIT_S = 400
 MINUTE_MS = 60_000
-PARAMETERS = TrainingParameters(kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, merchant_risk=True)
+PARAMETERS = TrainingParameters(
+    kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, merchant_risk=True, own_features=True
+)
+OWN = OwnValues(load_features(read_sources([EXAMPLE], FOLDER)))
 
 
 def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoint(stack: Stack, tmp_path: Path) -> None:
@@ -53,6 +60,8 @@ def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoin
         "STREAMFLOW_IDLE_TIMEOUT_MS": "1000",
         "STREAMFLOW_MODEL_DIR": str(tmp_path),
         "STREAMFLOW_MERCHANT_RISK": "true",
+        "STREAMFLOW_FEATURES": EXAMPLE,
+        "STREAMFLOW_FEATURES_DIR": str(FOLDER),
         "STREAMFLOW_CROSSING": "batched",
         "STREAMFLOW_MODEL_BUDGET_MS": "10000",
     }
@@ -113,12 +122,13 @@ def history_and_later() -> tuple[list[SourceEvent], list[SourceEvent], int]:
 
 def trained(folder: Path, events: list[SourceEvent]) -> tuple[str, dict[str, float]]:
     """Publish a model with inputs of merchants as the current one; return its version and its scores by transaction."""
-    whole = with_merchant_risk(build_dataset(iter(events), NOW_MS))
+    whole = with_merchant_risk(build_dataset(iter(events), NOW_MS, own=OWN))
     provenance = Provenance("terminals.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
     model = train_model(whole, PARAMETERS, provenance)
     write_artifact(folder, model.manifest, model.arrays)
     set_current(folder, model.manifest.version)
-    scores = score_rows(build_model(model.manifest, model.arrays, OFFLINE_FEATURES), whole)
+    assert model.manifest.own_features is not None
+    scores = score_rows(build_model(model.manifest, model.arrays, OFFLINE_FEATURES, own=OWN), whole)
     return model.manifest.version, dict(zip(whole.transaction_ids, scores.tolist(), strict=True))
 
 
@@ -163,3 +173,4 @@ def compare(stack: Stack, events: list[SourceEvent], expected: dict[str, float],
     names = [event.transaction["transaction_id"] for event in events]
     assert {decided[name]["model_version"] for name in names} == {version}
     assert [decided[name]["ml_score"] for name in names] == [expected[name] for name in names]
+    assert all("own_quiet_days" in decided[name]["features"] for name in names)

@@ -1,6 +1,6 @@
 """Builds the row of a model's inputs from the features of a transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flink_jobs.core.features.merchant_risk import MERCHANT_RISK, MERCHANT_RISK_NAMES
@@ -9,6 +9,7 @@ from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.encodings import compile_encoding
 from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.trees.arrays import Arrays
+from flink_jobs.core.own_features.declaration import is_own
 from flink_jobs.core.transaction import Transaction
 
 Row = tuple[float, ...]
@@ -22,36 +23,61 @@ class Merchants(Protocol):
         """Return the inputs of a transaction in the order of ``MERCHANT_RISK``; ``None`` where a value is absent."""
 
 
-def compile_inputs(names: tuple[str, ...], extras: Arrays, merchants: Merchants | None = None) -> Inputs:
-    """Build the function from features and transaction to the row: features, encodings, inputs of merchants.
+class Own(Protocol):
+    """The own features of an installation (``own_features.values``)."""
 
-    Without ``merchants``, a model with inputs of merchants scores whole rows only (``TreeModel.score_row``): its
-    function raises ``ModelError``, because a transaction alone does not hold the history of its merchant.
+    def of(self, transaction: Transaction) -> tuple[float | None, ...]:
+        """Return the values of the transaction that is being scored; ``None`` where a value is absent."""
+
+    def places(self, names: Sequence[str]) -> tuple[list[int], list[float]]:
+        """Return place among these values, and neutral value, of some features."""
+
+
+def compile_inputs(
+    names: tuple[str, ...], extras: Arrays, merchants: Merchants | None = None, own: Own | None = None
+) -> Inputs:
+    """Build the function from features and transaction to the row.
+
+    The order is: features, encodings, own features, inputs of merchants. Without ``own`` or ``merchants``, a model with
+    such inputs scores whole rows only (``TreeModel.score_row``): its function raises ``ModelError``, because a
+    transaction alone does not hold the history of its customer and merchant.
 
     Args:
         names: the inputs of the model, in order.
         extras: the optional arrays of the artifact; the encodings use them.
         merchants: the history of merchants.
+        own: the own features.
 
     Raises:
         ModelError: the names are in another order, or an encoding lacks its arrays.
     """
     of_merchants = tuple([name for name in names if name in MERCHANT_RISK_NAMES])
-    if not of_merchants:
-        return _own_inputs(names, extras)
-    if merchants is None:
+    owned = tuple([name for name in names if is_own(name)])
+    if (of_merchants and merchants is None) or (owned and own is None):
         return _no_row
-    first = len(names) - len(of_merchants)
-    if names[first:] != of_merchants:
-        raise ModelError(ModelFault.FEATURE_MISMATCH, "feature_names must list inputs of merchants last")
-    own = _own_inputs(names[:first], extras)
-    places = [MERCHANT_RISK_NAMES.index(name) for name in of_merchants]
-    neutral = [MERCHANT_RISK[place].neutral for place in places]
-    history = merchants
+    last = len(names) - len(of_merchants)
+    first = last - len(owned)
+    if names[first:] != owned + of_merchants:
+        detail = "feature_names must list own features and then inputs of merchants last"
+        raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
+    row_of = _plain_inputs(names[:first], extras)
+    if owned and own is not None:
+        places, neutral = own.places(owned)
+        row_of = _further(row_of, own.of, places, neutral)
+    if of_merchants and merchants is not None:
+        places = [MERCHANT_RISK_NAMES.index(name) for name in of_merchants]
+        row_of = _further(row_of, merchants.inputs, places, [MERCHANT_RISK[place].neutral for place in places])
+    return row_of
+
+
+def _further(
+    first: Inputs, values_of: Callable[[Transaction], tuple[float | None, ...]], places: list[int], neutral: list[float]
+) -> Inputs:
+    """Build the function to a row and some values of the transaction behind it, absent ones as their neutral value."""
 
     def row_of(vector: FeatureVector, transaction: Transaction) -> Row:
-        row = list(own(vector, transaction))
-        values = history.inputs(transaction)
+        row = list(first(vector, transaction))
+        values = values_of(transaction)
         for number in range(len(places)):
             value: float | None = values[places[number]]
             row.append(neutral[number] if value is None else value)
@@ -60,8 +86,8 @@ def compile_inputs(names: tuple[str, ...], extras: Arrays, merchants: Merchants 
     return row_of
 
 
-def _own_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
-    """Build the function to the inputs that need no merchant."""
+def _plain_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
+    """Build the function to the inputs that need neither own features nor a merchant."""
     features = tuple([name for name in names if name in FEATURE_NAMES])
     if names[: len(features)] != features:
         raise ModelError(ModelFault.FEATURE_MISMATCH, "feature_names must list features before encodings")
@@ -82,9 +108,9 @@ def _own_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
 
 
 def _no_row(_vector: FeatureVector, _transaction: Transaction) -> Row:
-    """Refuse to score: the inputs of merchants must never be replaced by zeros.
+    """Refuse to score: own features and inputs of merchants must never be replaced by zeros.
 
     Raises:
         ModelError: always.
     """
-    raise ModelError(ModelFault.FEATURE_MISMATCH, "inputs of merchants are computed for rows of a data set only")
+    raise ModelError(ModelFault.FEATURE_MISMATCH, "own features and inputs of merchants are known for rows only")

@@ -11,6 +11,7 @@ import orjson
 
 from flink_jobs.core.models.chosen_calibration import ChosenCalibration, parse_calibration
 from flink_jobs.core.models.faults import ModelError, ModelFault
+from flink_jobs.core.models.own_use import UsedModule, parse_used
 from flink_jobs.core.models.reference import Reference, parse_reference
 from flink_jobs.core.models.threshold_choice import ThresholdChoice, parse_threshold_choice
 from flink_jobs.core.models.trees.arrays import FAMILIES, ForestArrays
@@ -126,6 +127,7 @@ class ModelManifest:
             of an earlier release, and where too few labels were known to choose one.
         threshold_choice: how the threshold of ``blend`` was chosen; ``None`` without an own blend.
         calibration: from the blended score to the probability of fraud; ``None`` without an own blend.
+        own_features: the modules of its own features, with their versions; ``None`` without any.
         schema_version: version of this manifest and of the arrays.
     """
 
@@ -147,12 +149,13 @@ class ModelManifest:
     blend: ChosenBlend | None = None
     calibration: ChosenCalibration | None = None
     threshold_choice: ThresholdChoice | None = None
+    own_features: tuple[UsedModule, ...] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> bytes:
         """Return the content of ``manifest.json``, a ``ManifestDocument``."""
         document = asdict(self)
-        for name in ("calibration", "threshold_choice"):
+        for name in ("calibration", "threshold_choice", "own_features"):
             if document[name] is None:  # the manifest of such a model is the same as before these fields
                 del document[name]
         return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -216,6 +219,7 @@ def _manifest(document: dict[str, Any], kind: str, schema_version: int) -> Model
         blend=_blend(_optional(document, "blend", dict)),
         calibration=parse_calibration(document.get("calibration")),
         threshold_choice=parse_threshold_choice(document.get("threshold_choice")),
+        own_features=parse_used(document.get("own_features")),
         schema_version=schema_version,
     )
 

@@ -83,11 +83,31 @@ class ThresholdChoiceDocument(TypedDict):
     table: list[ThresholdRowDocument]
 
 
+class UsedFeatureDocument(TypedDict):
+    """``UsedFeature`` as JSON."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    neutral: float
+    absent: str
+    meaning: str
+
+
+class UsedModuleDocument(TypedDict):
+    """``UsedModule`` as JSON."""
+
+    module: str
+    sha256: str
+    features: list[UsedFeatureDocument]
+
+
 class ManifestDocument(TypedDict):
     """The content of ``manifest.json``, see ``ModelManifest``.
 
     ``budget`` and ``reference`` are absent in schema 1, and ``blend`` in manifests of earlier releases. ``calibration``
-    and ``threshold_choice`` are absent for a model without an own blend.
+    and ``threshold_choice`` are absent for a model without an own blend, ``own_features`` for one without any.
     """
 
     version: str
@@ -108,4 +128,5 @@ class ManifestDocument(TypedDict):
     blend: NotRequired[BlendDocument | None]
     calibration: NotRequired[CalibrationDocument]
     threshold_choice: NotRequired[ThresholdChoiceDocument]
+    own_features: NotRequired[list[UsedModuleDocument]]
     schema_version: int

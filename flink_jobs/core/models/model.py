@@ -17,7 +17,9 @@ from flink_jobs.core.models.families import Compiled, compile_model
 from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.inputs import compile_inputs
 from flink_jobs.core.models.manifest import feature_hash, is_model_version
+from flink_jobs.core.models.own_use import check_used
 from flink_jobs.core.models.trees.checks import check_trees
+from flink_jobs.core.own_features.declaration import is_own
 from flink_jobs.core.scoring import OwnBlend
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.manifest import ModelManifest
     from flink_jobs.core.models.trees.arrays import Arrays
     from flink_jobs.core.models.trees.walk import RowScore
+    from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.core.probability import ProbabilityCurve
     from flink_jobs.core.transaction import Transaction
 
@@ -109,13 +112,19 @@ class TreeModel:
         return dict(zip(self.manifest.feature_names, shares, strict=True))
 
 
-def load_model(directory: Path, known_features: tuple[str, ...], merchants: Merchants | None = None) -> TreeModel:
+def load_model(
+    directory: Path,
+    known_features: tuple[str, ...],
+    merchants: Merchants | None = None,
+    own: OwnValues | None = None,
+) -> TreeModel:
     """Load one model version; takes well under a second for 100 trees.
 
     Args:
         directory: ``<model_dir>/<version>``, see ``model_directory``.
         known_features: the features this program computes, in order; a model can use a part of them.
         merchants: the history of merchants, for a caller that scores transactions with inputs of merchants.
+        own: the own features of the installation, which are known features too.
 
     Raises:
         ModelError: the model cannot be used. No other exception is raised. The caller then scores by rules alone.
@@ -126,7 +135,7 @@ def load_model(directory: Path, known_features: tuple[str, ...], merchants: Merc
     if manifest.version != directory.name:
         detail = f"{directory} holds model {manifest.version!r}; the directory of a version must have its name"
         raise ModelError(ModelFault.BAD_MANIFEST, detail)
-    return build_model(manifest, arrays, known_features, merchants)
+    return build_model(manifest, arrays, known_features, merchants, own)
 
 
 def build_model(
@@ -134,6 +143,7 @@ def build_model(
     arrays: ModelArrays,
     known_features: tuple[str, ...] = FEATURE_NAMES,
     merchants: Merchants | None = None,
+    own: OwnValues | None = None,
 ) -> TreeModel:
     """Check and compile the content of an artifact.
 
@@ -144,11 +154,18 @@ def build_model(
             ``MERCHANT_RISK_NAMES``, and so does a stream that reads the rows of merchants; any other one refuses a
             model that takes one of them.
         merchants: the history of merchants, for a caller that scores transactions with inputs of merchants.
+        own: the own features of the installation, which are known features too. A model with own features needs their
+            modules in the version that it was trained with, unless ``known_features`` names the features themselves.
 
     Raises:
         ModelError: the model cannot be used.
     """
     names = manifest.feature_names
+    owned = [name for name in names if is_own(name)]
+    if owned and (own is not None or not set(owned) <= set(known_features)):
+        check_used(manifest.version, owned, manifest.own_features, None if own is None else own.features)
+    if own is not None:
+        known_features = (*known_features, *own.features.names)
     of_merchants = [name for name in names if name in MERCHANT_RISK_NAMES and name not in known_features]
     if of_merchants:
         detail = (
@@ -164,5 +181,5 @@ def build_model(
         )
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     check_trees(arrays.trees, len(names))
-    inputs = compile_inputs(names, arrays.extras, merchants)
+    inputs = compile_inputs(names, arrays.extras, merchants, own)
     return TreeModel(manifest, inputs, compile_model(arrays.trees, arrays.extras, len(names)), arrays.extras)

@@ -46,6 +46,11 @@ class CustomerFraudState(StateFields):
         """The latest event time, ``None`` for a new customer."""
         return self.recent_times_ms[-1] if self.recent_times_ms else None
 
+    def behind_ms(self, event_time_ms: int) -> int:
+        """Return the time from an event to the customer's latest event; 0 when in order."""
+        latest = self.last_event_time_ms
+        return 0 if latest is None else max(0, latest - event_time_ms)
+
     def has_seen(self, fingerprint: int) -> bool:
         """Return whether an id is among the remembered ids: the transaction is then a duplicate."""
         if fingerprint in self.recent_ids:

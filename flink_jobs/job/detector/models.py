@@ -8,6 +8,7 @@ from flink_jobs.core.control.messages import end_of_experiment
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.lineup import Lineup, Model, Role
 from flink_jobs.core.outcome import Outcome
+from flink_jobs.core.own_features.values import OwnValues
 from flink_jobs.core.scoring import blend_in_force
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
 from flink_jobs.job.detector.merchant_rows import MerchantRows
@@ -30,9 +31,11 @@ class JobModels:
         metrics: DetectorMetrics,
         lineup: Lineup,
         merchants: MerchantRows | None = None,
+        own: OwnValues | None = None,
     ) -> None:
-        """Keep the parts; no model is loaded yet. Without ``merchants``, a model that needs them is refused."""
-        self._with_merchants = {} if merchants is None else {"merchants": merchants.table}
+        """Keep the parts; no model is loaded yet. A model that needs ``merchants`` or ``own`` is refused without."""
+        parts = {"merchants": None if merchants is None else merchants.table, "own": own}
+        self._inputs = {name: part for name, part in parts.items() if part is not None}
         self._settings = settings
         self._metrics = metrics
         self._lineup = lineup
@@ -75,7 +78,7 @@ class JobModels:
         else:
             try:
                 model = settings.find_model(
-                    settings.model_dir, settings.artifact_store, version, digest, **self._with_merchants
+                    settings.model_dir, settings.artifact_store, version, digest, **self._inputs
                 )
             except ModelError as error:
                 problem = str(error)

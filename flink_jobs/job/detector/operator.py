@@ -47,7 +47,9 @@ from flink_jobs.job.detector.outputs import (
     REPLIES,
     Message,
 )
+from flink_jobs.job.detector.own_features import open_own_features
 from flink_jobs.job.detector.schemas import JobSchemas
+from flink_jobs.job.detector.task_place import task_place
 from flink_jobs.job.detector.tracing import DetectorTracer
 from flink_jobs.job.detector.warm_up import calm_garbage_collection, warm_up
 from flink_jobs.job.log import log_event
@@ -92,16 +94,19 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             )
         self._state: ValueState = runtime_context.get_state(_customer_state(self._settings.state_ttl_days))
         self._metrics = DetectorMetrics(runtime_context.get_metrics_group())
-        subtask, parallelism, attempt = _task_place(runtime_context, mode)
+        subtask, parallelism, attempt = task_place(runtime_context, mode)
         self._is_first_subtask = subtask == 0
         lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
         self._merchants = MerchantRows(self._metrics) if self._settings.merchants_topic else None
-        self._models = JobModels(self._settings, self._metrics, lineup, self._merchants)
+        own = open_own_features(self._settings.own_features, self._metrics)
+        self._models = JobModels(self._settings, self._metrics, lineup, self._merchants, own)
         # Created for every attempt: the cache of states must not survive a restore.
         recent = RecentStates(self._settings.state_cache_customers, self._settings.state_ttl_days * DAY_MS)
         self._schemas = schemas = JobSchemas(self._settings.schemas, self._metrics).open()
         window = self._settings.duplicate_window
-        self._evaluator = TransactionEvaluator(lineup=lineup, recent=recent, window=window, parse=schemas.parse)
+        self._evaluator = TransactionEvaluator(
+            lineup=lineup, recent=recent, window=window, parse=schemas.parse, own=own
+        )
         self._alerts = ALERTS_AT_ONCE if self._settings.are_alerts_at_once else ALERTS_WITH_CHECKPOINT
         self._replies = Replies(self._settings.replies_topic, self._settings.reply_routes)
         if (target := self._settings.traces) is not None:
@@ -124,7 +129,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         )
         champion = lineup.champion.model
         started_ns = time.perf_counter_ns()
-        warmed = warm_up(champion)
+        warmed = warm_up(champion, own)
         calm_garbage_collection()
         log_event(
             "detector_open",
@@ -282,18 +287,3 @@ def _customer_state(days: int) -> ValueStateDescriptor:
     descriptor = ValueStateDescriptor(uids.CUSTOMER_STATE, Types.PICKLED_BYTE_ARRAY())
     descriptor.enable_time_to_live(time_to_live(days))
     return descriptor
-
-
-def _task_place(context: RuntimeContext, mode: str) -> tuple[int, int, int]:
-    """Return index, parallelism and attempt of this subtask.
-
-    PyFlink 2.2 calls methods of the Java context that Flink 2.0 removed, so thread mode reads the task info itself.
-    """
-    task = context._runtime_context.getTaskInfo() if mode == "thread" else None  # noqa: SLF001
-    if task is None:
-        return (
-            context.get_index_of_this_subtask(),
-            context.get_number_of_parallel_subtasks(),
-            context.get_attempt_number(),
-        )
-    return task.getIndexOfThisSubtask(), task.getNumberOfParallelSubtasks(), task.getAttemptNumber()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.core.models.lineup import Model
+from flink_jobs.core.own_features.source import FeatureSource
 from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
 from flink_jobs.job.detector.schemas import SchemaSettings
 from flink_jobs.tracing.target import TraceTarget
@@ -41,6 +42,8 @@ class DetectorSettings:
     """Where the schemas of Avro records come from; ``None``: every Avro record becomes a dead letter."""
     merchants_topic: str = ""
     """Topic of the rows of merchants; empty: the detector has no such rows."""
+    own_features: tuple[FeatureSource, ...] = ()
+    """Source texts of the modules of own features; the TaskManagers need no copy of the files."""
     artifact_store: str | None = None
     """Store of published models, for models that ``model_dir`` does not have."""
     traces: TraceTarget | None = None

@@ -13,6 +13,7 @@ import orjson
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.models.lineup import Model
+from flink_jobs.core.own_features.values import OwnValues
 from flink_jobs.core.parsing.source_record import SourceRecord
 
 EVALUATIONS: Final = 3_000
@@ -24,24 +25,29 @@ _STEP_MS: Final = 900_000
 _START_MS: Final = 1_704_067_200_000
 
 
-def warm_up(model: Model | None) -> int:
+def warm_up(model: Model | None, own: OwnValues | None = None) -> int:
     """Evaluate synthetic transactions, for at most ``LIMIT_S`` seconds; return their number.
 
     Args:
         model: the champion, in a lineup of its own: its faults are noticed at the first real transaction.
+        own: the own features; their faults here are not counted.
     """
     # Every transaction is an alert, so that the contributions of a model are computed too.
-    evaluator = TransactionEvaluator(DetectionConfig(alert_threshold=0.0, threshold_is_set=True), model)
+    evaluator = TransactionEvaluator(DetectionConfig(alert_threshold=0.0, threshold_is_set=True), model, own=own)
     states: dict[str, bytes] = {}
     end = time.monotonic() + LIMIT_S
+    evaluated = 0
     for number in range(EVALUATIONS):
         if time.monotonic() > end:
-            return number
+            break
         customer = f"warm-up-{number % _CUSTOMERS}"
         outcome = evaluator.evaluate(_record(number, customer), lambda key=customer: states.get(key), _START_MS * 2)  # type: ignore[misc]
         if outcome.state is not None:
             states[customer] = outcome.state
-    return EVALUATIONS
+        evaluated += 1
+    if own is not None:
+        own.take_faults()
+    return evaluated
 
 
 def calm_garbage_collection() -> None:

@@ -14,6 +14,7 @@ from flink_jobs.cli.app import app
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.errors import UserError
+from tests.own_features import FOLDER
 from tests.unit.ml.synthetic import events
 
 
@@ -116,3 +117,57 @@ def test_help_does_not_wait_for_scikit_learn() -> None:
     )
     root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+def test_own_features_and_rows_that_are_left_out_are_recorded(
+    card_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (
+        "--data",
+        card_file,
+        "--kind",
+        "gradient_boosting",
+        "--trees",
+        5,
+        "--label-delay-days",
+        0,
+        "--own-features",
+    )
+    with pytest.raises(UserError, match="there are no own features"):
+        run(*options, "--out", tmp_path)
+    monkeypatch.setenv("STREAMFLOW_FEATURES", "my_bank.features")
+    monkeypatch.setenv("STREAMFLOW_FEATURES_DIR", str(FOLDER))
+    listed = tmp_path / "customers.txt"
+    listed.write_text("c1\n")
+    chosen = ("--train-since", "2025-06-15T16:00:00", "--exclude-customers", listed)
+    document = run(*options, *chosen, "--out", tmp_path / "models")
+    parameters = document["parameters"]
+    assert isinstance(parameters, dict)
+    assert (parameters["excluded_customers"], parameters["own_features"]) == (1, True)
+    assert parameters["train_since_ms"] == 1_750_003_200_000
+    card = Path(str(document["directory"])) / "model_card.md"
+    assert "The rows of 1 listed customers were left out" in card.read_text()
+    with pytest.raises(UserError, match="--own-features needs boosted trees"):
+        run("--data", card_file, "--own-features", "--out", tmp_path)
+
+
+def test_own_features_are_shown_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(app, ["own-features", *arguments], catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result.stdout
+
+    monkeypatch.delenv("STREAMFLOW_FEATURES", raising=False)
+    assert "own_quiet_days" in asked("show", "my_bank.features", "--dir", str(FOLDER))
+    (tmp_path / "bad.py").write_text(
+        "from flink_jobs.core.own_features import feature\n"
+        '@feature(unit="u", low=0, high=1, neutral=0, absent="a", meaning="m")\n'
+        "def f(customer, transaction):\n    return 2\n"
+    )
+    (found,) = json.loads(asked("check", "bad", "--dir", str(tmp_path), "--output", "json", code=1))
+    assert "no number from 0 to 1" in found["problems"][0]
+    assert "FAILED" in asked("check", "bad", "--dir", str(tmp_path), code=1)
+    with pytest.raises(UserError, match="no module is named"):
+        asked("check")
+    with pytest.raises(UserError, match="there is no module nothing"):
+        asked("show", "nothing", "--dir", str(tmp_path))
