@@ -11,7 +11,6 @@ from flink_jobs.errors import UserError
 from ml.columns import NOTHING
 from ml.dataset import FRAUD, UNKNOWN
 from ml.model_scores import score_rows
-from ml.own_columns import own_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,9 +55,10 @@ def feature_table(dataset: Dataset, models: Sequence[TreeModel] = (), *, keep_ab
     }
     for place, name in enumerate(FEATURE_NAMES):
         columns[name] = pa.array(features[:, place], mask=np.isnan(features[:, place]))
-    for name in own_names(dataset.own):
-        own = dataset.own.column(name, keep_absent=keep_absent) if dataset.own is not None else None
-        columns[name] = pa.array(own, mask=np.isnan(own))
+    if dataset.own is not None:
+        for spec in dataset.own.specs:
+            values = dataset.own.column(spec.name, keep_absent=keep_absent)
+            columns[spec.name] = pa.array(values, mask=np.isnan(values))
     for model in models:
         columns[SCORE_COLUMN.format(version=model.version)] = pa.array(score_rows(model, dataset))
     return pa.table(columns)

@@ -134,8 +134,7 @@ def evaluate(
     """
     from ml.evaluation.judging import Judged
 
-    started = time.monotonic()
-    days, facts = _protocol(protocol), _governance(governance)
+    started, days, facts = time.monotonic(), _protocol(protocol), _governance(governance)
     label_delay_days = label_delay_days if days is None else float(days.delay)
     config = DetectionConfig() if alpha is None else DetectionConfig(alpha=alpha, alpha_is_set=True)
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
@@ -150,11 +149,9 @@ def evaluate(
     judged = Judged(
         models={version: _load(models, version, own, merchant_risk=merchant_risk) for version in model or ()},
         config=config,
-        train_fraction=train_fraction,
+        train_fraction=train_fraction, trained_here=not model,
         options=_options(alerts_per_day, cards_per_day, resamples, seed, days),
-        trained_here=not model,
-        label_delay_days=label_delay_days,
-        data_warnings=warnings,
+        label_delay_days=label_delay_days, data_warnings=warnings,
         protocol=days, review_cost=review_cost, governance=facts,
     )  # fmt: skip
     document, files = _evaluate(source, judged, parameters, out_dir)

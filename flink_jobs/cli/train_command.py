@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -26,9 +26,12 @@ from flink_jobs.errors import ErrorCode, UserError
 from ml.parameters import ModelFamily, TrainingParameters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flink_jobs.core.models.manifest_document import BlendDocument
     from flink_jobs.core.models.threshold_choice import ThresholdChoice
     from ml.dataset import Dataset
+    from ml.sanity.finding import Finding
     from ml.train import TrainedModel
 
 DEFAULTS = TrainingParameters()
@@ -123,26 +126,21 @@ def train(
     source = rows.applied(_with_merchants(source) if merchant_risk else source)
     warnings = warn(source.dataset)
     parameters = TrainingParameters(
-        kind=kind.value,
-        n_estimators=trees,
-        max_samples=max_samples,
-        seed=seed,
-        train_fraction=train_fraction,
-        label_delay_days=label_delay_days,
-        alerts_per_day=alerts_per_day,
-        review_cost=review_cost,
-        merchant_risk=merchant_risk,
-        own_features=own_features,
-        **rows.parameters(),
-    )
+        kind=kind.value, n_estimators=trees, max_samples=max_samples, seed=seed, train_fraction=train_fraction,
+        label_delay_days=label_delay_days, alerts_per_day=alerts_per_day, review_cost=review_cost,
+        merchant_risk=merchant_risk, own_features=own_features, **rows.parameters(),
+    )  # fmt: skip
     if tune_seconds:
         parameters = _tuned(source.dataset, parameters, tune_seconds)
     trained, directory = _publish(source, parameters, version, out_dir, make_current=make_current)
     seconds = time.monotonic() - started
-    value = {"directory": str(directory), "current": make_current, "seconds": seconds,
-             "data_warnings": as_documents(warnings), **asdict(trained.manifest),
-             "reliability": None if trained.reliability is None else asdict(trained.reliability)}  # fmt: skip
+    value = {"directory": str(directory), "current": make_current, "seconds": seconds, **_document(trained, warnings)}
     emit(output, value, lambda: _print(trained, source.dataset, directory, seconds))
+
+
+def _document(trained: TrainedModel, warnings: Sequence[Finding]) -> dict[str, Any]:
+    reliability = None if trained.reliability is None else asdict(trained.reliability)
+    return {"data_warnings": as_documents(warnings), **asdict(trained.manifest), "reliability": reliability}
 
 
 def _check_inputs(kind: ModelFamily, label_delay_days: float, *, merchant_risk: bool, own_features: bool) -> None:

@@ -51,7 +51,6 @@ from flink_jobs.core.accounts.effects import add_actions, without_suppressed
 from flink_jobs.core.accounts.records import TOO_MANY_ACTIONS, readable_action, refused_action
 from flink_jobs.core.accounts.standing import AccountActions, ActionChange, Entry
 from flink_jobs.core.control.config import DetectionConfig
-from flink_jobs.core.control.experiment import Experiment
 from flink_jobs.core.currencies import major_amount
 from flink_jobs.core.dead_letters.rejections import duplicate, incident, model_incidents, rejected, rejected_by_error
 from flink_jobs.core.decision import Opinion, ShadowScore, build_alert, build_decision, encode
@@ -155,6 +154,8 @@ class TransactionEvaluator:
                 self._give_back(transaction.customer_id, known)
                 return duplicate(record, now_ms)
             stage = PipelineStage.SCORE
+            if self._own is not None:
+                self._own.compute(state, transaction)
             return self._score(transaction, state, fingerprint, record, letters, now_ms)
         except StateVersionUnsupported as problem:
             return rejected(record, DeadLetterReason.STATE_VERSION_UNSUPPORTED, stage, str(problem), now_ms)
@@ -224,9 +225,6 @@ class TransactionEvaluator:
         """Score a transaction against its customer's state, then add it to that state."""
         amount = major_amount(transaction.amount_minor, transaction.currency)
         features = extract_features(state, transaction, amount, self._is_blacklisted)
-        own = self._own
-        if own is not None:
-            own.compute(state, transaction)
         verdict = self._rules.evaluate(features)
         standing = None if state.actions is None else state.actions.at(transaction)
         suppressed: tuple[Entry, ...] = ()
@@ -241,18 +239,16 @@ class TransactionEvaluator:
         decision = build_decision(
             transaction, features, verdict, opinion, score, threshold, self.config, record, behind, now_ms
         )
-        if own is not None:
-            own.write(decision)
+        if self._own is not None:
+            self._own.write(decision)
         if standing is not None:
             add_actions(decision, standing, suppressed)
         add_probability(decision, slot.probability)
-        is_alert = decision["is_alert"]
         alert = None
-        if is_alert:
+        if decision["is_alert"]:
             contributions = None if opinion.ml_score is None else slot.contributions(features, transaction)
             alert = encode(build_alert(decision, contributions))
-        trial = lineup.experiment
-        stopped = None if trial is None else self._guarded(opinion, trial, is_trial=is_trial, is_alert=is_alert)
+        stopped = self._guarded(opinion, is_trial=is_trial, is_alert=decision["is_alert"])
         notices = lineup.take_notices()
         if notices or stopped:
             letters = (*letters, *model_incidents(record, notices, stopped, now_ms))
@@ -289,10 +285,11 @@ class TransactionEvaluator:
         blended, threshold = self._blender.score(verdict, opinion.ml_score, shadow.own_blend)
         return ShadowScore(opinion.model_version, opinion.ml_score, blended.score, blended.score >= threshold)
 
-    def _guarded(
-        self, opinion: Opinion, experiment: Experiment, *, is_trial: bool, is_alert: bool
-    ) -> StoppedExperiment | None:
+    def _guarded(self, opinion: Opinion, *, is_trial: bool, is_alert: bool) -> StoppedExperiment | None:
         """Report a decision to the guard; return the experiment if it must end: the champion then scores again."""
+        experiment = self.lineup.experiment
+        if experiment is None:
+            return None
         why = self.lineup.decided(opinion, is_trial=is_trial, is_alert=is_alert)
         if why is None:
             return None

@@ -120,7 +120,8 @@ def _feature(document: Any) -> UsedFeature:  # noqa: ANN401 - as above
         type(number) in {int, float} and isfinite(number) for number in numbers.values()
     ):
         raise _bad("holds a feature with a part of the wrong type")
-    return UsedFeature(**texts, **{name: float(number) for name, number in numbers.items()})
+    parts: dict[str, Any] = {**texts, **{name: float(number) for name, number in numbers.items()}}
+    return UsedFeature(**parts)
 
 
 def _bad(problem: str) -> ModelError:

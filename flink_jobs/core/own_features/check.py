@@ -129,7 +129,7 @@ def _checked(
 
 def _ask(feature: OwnFeature, customer: Customer, sample: Sample) -> Answer:
     try:
-        value = feature.function(customer, sample.transaction)
+        value: object = feature.function(customer, sample.transaction)
     except Exception as error:  # noqa: BLE001 - the check reports it
         return f"{type(error).__name__}: {error}"
     if value is None or isinstance(value, int | float):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Amounts(NamedTuple):
     """The amounts of a customer in one currency, in major units; logarithms are ``math.log1p`` of the amount."""
 
-    count: int
+    number: int
+    """Transactions with such an amount."""
     mean: float
     std: float | None
     """Sample standard deviation; ``None`` below two amounts, like ``log_std``."""
@@ -25,7 +26,7 @@ class Amounts(NamedTuple):
 class Habit(NamedTuple):
     """The amounts of a customer in one category and currency; old purchases lose weight."""
 
-    count: int
+    number: int
     """Purchases, at most 200."""
     log_mean: float
     """Mean of ``math.log1p`` of the amount in major units."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flink_jobs.core.features.table import FeatureSpec
 
@@ -77,7 +77,7 @@ def feature(
     return declare
 
 
-def _problem(name: str, texts: dict[str, str], low: float, high: float, neutral: float) -> str | None:
+def _problem(name: str, texts: dict[str, Any], low: Any, high: Any, neutral: Any) -> str | None:  # noqa: ANN401 - the user's
     if not _NAME.fullmatch(name):
         return "the name must have 1 to 60 lower-case letters, digits and underscores, a letter first"
     for which, text in texts.items():

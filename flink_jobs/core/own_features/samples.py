@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
 from flink_jobs.core.features.vector import DAY_MS, extract_features, surprise_of
@@ -51,8 +51,9 @@ def _transaction(
 ) -> Transaction:
     amount = random.choice((0, 1, _LARGEST, int(random.lognormvariate(8.0, 1.5)), int(random.lognormvariate(8.0, 1.5))))
     place = random.choice(((None, None), (0.0, 0.0), (90.0, 180.0), (-90.0, -180.0), (48.1, 11.6)))
-    later = {field: random.choice((None, f"{field}-1", "Zoë")) for field in Transaction._fields[_KNOWN:]}
-    return Transaction(
+    names: list[str] = list(Transaction._fields)[_KNOWN:]
+    later: Any = {field: random.choice((None, f"{field}-1", "Zoë")) for field in names}
+    known = Transaction(
         name,
         customer,
         min(amount, _LARGEST),
@@ -63,5 +64,5 @@ def _transaction(
         *place,
         random.choice((None, "online", "pos")),
         random.choice((None, "DE", "US", "JP")),
-        **later,  # type: ignore[arg-type]
     )
+    return known._replace(**later)

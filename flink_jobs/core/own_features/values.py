@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flink_jobs.core.models.faults import InputsNotReady
 from flink_jobs.core.own_features.customer_view import Customer
 from flink_jobs.core.reasons import AbsenceReason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from flink_jobs.core.documents import DecisionDocument
     from flink_jobs.core.own_features.loading import OwnFeatures
@@ -26,7 +26,9 @@ class OwnValues:
         self.features = features
         self.faults = {AbsenceReason.FUNCTION_RAISED: 0, AbsenceReason.VALUE_INVALID: 0}
         """Calls without a valid value since the count was last taken, by what was wrong."""
-        self._rows = [(item.spec.name, item.function, item.spec.low, item.spec.high) for item in features.features]
+        self._rows: list[tuple[str, Callable[[Customer, Transaction], Any], float, float]] = [
+            (item.spec.name, item.function, item.spec.low, item.spec.high) for item in features.features
+        ]
         self._transaction: Transaction | None = None
         self._values: tuple[float | None, ...] = ()
         self._absent: dict[str, str] = {}

@@ -27,7 +27,7 @@ from flink_jobs.core.dead_letters.rejections import incident
 from flink_jobs.core.documents import ControlOutcome
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.vector import DAY_MS
-from flink_jobs.core.models.lineup import Lineup, Role
+from flink_jobs.core.models.lineup import Lineup, Model, Role
 from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord, unpack_record
 from flink_jobs.core.reasons import DeadLetterReason, PipelineStage
@@ -131,17 +131,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         started_ns = time.perf_counter_ns()
         warmed = warm_up(champion, own)
         calm_garbage_collection()
-        log_event(
-            "detector_open",
-            execution_mode=mode,
-            core=core_in_use(),
-            subtask=subtask,
-            parallelism=parallelism,
-            attempt=attempt,
-            model=champion.version if champion else None,
-            warm_up_evaluations=warmed,
-            warm_up_ms=(time.perf_counter_ns() - started_ns) // 1_000_000,
-        )
+        _log_open(mode, (subtask, parallelism, attempt), champion, warmed, started_ns)
 
     def close(self) -> None:
         """Send the last spans, and end the thread that loads schemas."""
@@ -281,6 +271,20 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         self._evaluator.configure(config)
         self._metrics.gauge(catalogue.CONFIG_REVISION, config.revision)
         return problems
+
+
+def _log_open(mode: str, place: tuple[int, int, int], champion: Model | None, warmed: int, started_ns: int) -> None:
+    log_event(
+        "detector_open",
+        execution_mode=mode,
+        core=core_in_use(),
+        subtask=place[0],
+        parallelism=place[1],
+        attempt=place[2],
+        model=champion.version if champion else None,
+        warm_up_evaluations=warmed,
+        warm_up_ms=(time.perf_counter_ns() - started_ns) // 1_000_000,
+    )
 
 
 def _customer_state(days: int) -> ValueStateDescriptor:

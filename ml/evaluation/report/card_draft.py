@@ -47,5 +47,7 @@ def card_draft(manifest: ModelManifest) -> str:
         training=training,
         training_span=f"{day(training.first_event_time_ms)} to {day(training.last_event_time_ms)}",
         since=datetime.fromtimestamp(since_ms / 1000, UTC).isoformat() if isinstance(since_ms, int) else None,
+        excluded=parameters.get("excluded_customers"),
+        excluded_sha256=parameters.get("excluded_sha256"),
         problems=Governance().problems(),
     )

@@ -32,7 +32,7 @@ def quiet_days(customer: Customer, transaction: Transaction) -> float | None:
 )
 def roundness(customer: Customer, transaction: Transaction) -> float | None:
     amounts = customer.amounts(transaction.currency)
-    if amounts is None or amounts.count < 5:
+    if amounts is None or amounts.number < 5:
         return None
     amount = major_amount(transaction.amount_minor, transaction.currency)
     return 1.0 if amount % 100 == 0 else 0.5 if amount % 1 == 0 else 0.0

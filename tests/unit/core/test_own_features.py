@@ -13,7 +13,7 @@ from hypothesis import given
 
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.models.faults import InputsNotReady
-from flink_jobs.core.own_features import Customer, OwnFeature, OwnFeatureError, feature
+from flink_jobs.core.own_features import Customer, Location, OwnFeature, OwnFeatureError, feature
 from flink_jobs.core.own_features.check import CheckedFeature, check_features
 from flink_jobs.core.own_features.loading import load_features
 from flink_jobs.core.own_features.source import FeatureSource, read_sources
@@ -160,7 +160,7 @@ def test_the_check_finds_a_slow_function() -> None:
 )
 def test_a_value_that_is_not_valid_is_absent_and_counted(value: object) -> None:
     own = OwnValues(load_features([returning("1")]))
-    own._rows = [("own_f", lambda customer, transaction: value, 0.0, 10.0)]  # type: ignore[list-item,return-value,arg-type]  # noqa: ARG005
+    own._rows = [("own_f", lambda customer, transaction: value, 0.0, 10.0)]  # noqa: ARG005
     own.compute(CustomerFraudState(), TRANSACTION)
     assert own.of(TRANSACTION) == (None,)
     assert sum(own.take_faults().values()) == 1
@@ -226,18 +226,20 @@ def test_a_function_sees_statistics_and_cannot_change_them() -> None:
     state = CustomerFraudState()
     customer = Customer(state)
     assert (customer.transactions, customer.first_time_ms, customer.last_time_ms) == (0, None, None)
-    assert customer.amounts("USD") is customer.location is customer.habit("food", "USD") is customer.habit(None, "USD")
+    assert (customer.amounts("USD"), customer.location, customer.habit("food", "USD")) == (None, None, None)
+    assert customer.habit(None, "USD") is None
     for number, amount in enumerate((10.0, 20.0, 60.0)):
         bought = TRANSACTION._replace(event_time_ms=NOW_MS + number, latitude=1.0, longitude=2.0)
         state.observe(bought, amount, transaction_fingerprint(str(number)))
     amounts, habit = customer.amounts("USD"), customer.habit("food", "USD")
     assert amounts is not None
     assert habit is not None
-    assert (amounts.count, amounts.mean, habit.count, customer.categorised, customer.categories) == (3, 30.0, 3, 3, 1)
+    assert (amounts.number, amounts.mean, habit.number, customer.categorised, customer.categories) == (3, 30.0, 3, 3, 1)
     assert amounts.std == pytest.approx(26.4575, abs=1e-4)
     assert amounts.log_std == pytest.approx(habit.log_std or 0.0, rel=1e-5)
     assert customer.recent_times_ms == (NOW_MS, NOW_MS + 1, NOW_MS + 2)
-    assert (sum(customer.hour_counts), customer.currencies, customer.location) == (3, ("USD",), (NOW_MS + 2, 1.0, 2.0))
+    assert (sum(customer.hour_counts), customer.currencies) == (3, ("USD",))
+    assert customer.location == Location(NOW_MS + 2, 1.0, 2.0)
     assert len(customer.recent_multiples) == len(customer.recent_surprises) == 3
     with pytest.raises(AttributeError):
         customer.transactions = 5  # type: ignore[misc]

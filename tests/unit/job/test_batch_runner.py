@@ -25,7 +25,7 @@ from tests.unit.job.samples import control, detector, record, transaction, write
 def same_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the runner use the clock of the function, and open functions without a warm-up."""
     monkeypatch.setattr(batch_runner, "time", clock)
-    monkeypatch.setattr(operator, "warm_up", lambda _: 0)
+    monkeypatch.setattr(operator, "warm_up", lambda *_: 0)
 
 
 class Backend:

@@ -46,7 +46,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(autouse=True)
 def same_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_runner, "time", clock)
-    monkeypatch.setattr(operator, "warm_up", lambda _: 0)
+    monkeypatch.setattr(operator, "warm_up", lambda *_: 0)
 
 
 def traced(item: SourceRecord, flags: str = "01") -> SourceRecord:

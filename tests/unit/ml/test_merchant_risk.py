@@ -118,5 +118,5 @@ def test_the_stream_refuses_a_model_with_inputs_of_merchants(model: TrainedModel
 def test_such_a_model_never_scores_a_transaction_with_zeros(model: TrainedModel) -> None:
     built = build_model(model.manifest, model.arrays, OFFLINE_FEATURES)
     vector = FeatureVector(*[0.0] * len(FEATURE_NAMES))
-    with pytest.raises(ModelError, match="rows of a data set only"):
+    with pytest.raises(ModelError, match="known for rows only"):
         built.score(vector, Transaction("t", "c", 100, "EUR", 1_750_000_000_000, "shop"))
