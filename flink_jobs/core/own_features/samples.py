@@ -50,7 +50,7 @@ def _transaction(
     random: Random, name: str, customer: str, time_ms: int, currency: str, categories: list[str]
 ) -> Transaction:
     amount = random.choice((0, 1, _LARGEST, int(random.lognormvariate(8.0, 1.5)), int(random.lognormvariate(8.0, 1.5))))
-    place = random.choice(((None, None), (0.0, 0.0), (90.0, 180.0), (-90.0, -180.0), (48.1, 11.6)))
+    latitude, longitude = random.choice(((None, None), (0.0, 0.0), (90.0, 180.0), (-90.0, -180.0), (48.1, 11.6)))
     names: list[str] = list(Transaction._fields)[_KNOWN:]
     later: Any = {field: random.choice((None, f"{field}-1", "Zoë")) for field in names}
     known = Transaction(
@@ -61,7 +61,8 @@ def _transaction(
         time_ms,
         random.choice((None, "shop-1", "shop-2", "Zoë's Café")),
         random.choice((None, *categories)),
-        *place,
+        latitude,
+        longitude,
         random.choice((None, "online", "pos")),
         random.choice((None, "DE", "US", "JP")),
     )
