@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flink_jobs.errors import UserError
 
@@ -51,6 +51,26 @@ def edited_payload(before: bytes, edit: Edit) -> bytes:
     except UnicodeDecodeError:
         raise UserError("the record is not UTF-8 text", "give the new payload with --from-file") from None
     return _in_editor(text).rstrip("\n").encode()
+
+
+def recorded_changes(before: bytes, after: bytes) -> list[dict[str, Any]]:
+    """Return the differences of two payloads for the audit, which keeps no card number of the field ``card``."""
+    from flink_jobs.core.dead_letters.payload_edit import changes_between
+
+    return [
+        {name: _token(value) if name in {"from", "to"} else value for name, value in change.items()}
+        if change["path"] == "card"
+        else change
+        for change in changes_between(before, after)
+    ]
+
+
+def _token(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value, or the last four digits of a card number in the clear; producers send it as a number, too."""
+    from flink_jobs.core.parsing.purchase_ids import card_token
+
+    token = card_token(str(value))
+    return value if token == str(value) else token
 
 
 def _in_editor(text: str) -> str:

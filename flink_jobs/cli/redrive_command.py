@@ -23,7 +23,7 @@ from flink_jobs.cli.dead_letter_options import (
     letter_filter,
 )
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
-from flink_jobs.cli.payload_editing import Edit, edited_payload
+from flink_jobs.cli.payload_editing import Edit, edited_payload, recorded_changes
 from flink_jobs.cli.times import shown_at
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.settings import Settings, load_settings
@@ -201,7 +201,6 @@ def _edited_plan(
     request: Request, store: RedriveStore, kafka: RedriveSettings, letter: DeadLetterDocument, now_ms: int
 ) -> RedrivePlan:
     """Return the plan for one dead letter with an edited payload; the dead letter keeps the original."""
-    from flink_jobs.core.dead_letters.payload_edit import changes_between
     from flink_jobs.core.dead_letters.redrive import judge
     from flink_jobs.dead_letters.letters import whole_payloads
     from flink_jobs.dead_letters.redrive_audit import RedriveItem
@@ -209,7 +208,7 @@ def _edited_plan(
 
     before = whole_payloads([letter], kafka.broker)[letter["dlq_id"]] or b""
     payload = edited_payload(before, request.edit)
-    changes = changes_between(before, payload)
+    changes = recorded_changes(before, payload)
     if not changes:
         raise UserError("the edit changes nothing", "redrive the record without an edit")
     plan, past = RedrivePlan(), store.histories().of(letter)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 from typer.testing import CliRunner
 
 from flink_jobs.cli.app import app
 from flink_jobs.cli.dead_letter_options import letter_filter
-from flink_jobs.cli.payload_editing import Edit, edited_payload
+from flink_jobs.cli.payload_editing import Edit, edited_payload, recorded_changes
 from flink_jobs.errors import UserError
 
 IN_EDITOR = Edit([], None, in_editor=True)
@@ -53,3 +54,12 @@ def test_an_editor_changes_the_record(tmp_path: Path, monkeypatch: pytest.Monkey
         edited_payload(b"{}", Edit([], tmp_path / "none", in_editor=False))
     with pytest.raises(UserError, match="--set cannot edit the record: the payload is not a JSON object"):
         edited_payload(b"[", Edit(["a=1"], None, in_editor=False))
+
+
+@pytest.mark.parametrize("number", [4111111111111111, "4111 1111 1111 1111"])
+def test_the_audit_of_an_edit_keeps_no_card_number(number: object) -> None:
+    before, after = ({"card": card, "amount_minor": amount} for card, amount in ((number, 1), ("tok-1", 2)))
+    assert recorded_changes(orjson.dumps(before), orjson.dumps(after)) == [
+        {"path": "amount_minor", "from": 1, "to": 2},
+        {"path": "card", "from": "****1111", "to": "tok-1"},
+    ]
