@@ -30,7 +30,7 @@ def test_export_and_check_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert stale.exit_code == 1
     assert "differs from its contract" in json.loads(stale.stdout)[0]
     done = RUNNER.invoke(schema_commands.app, ["export", str(tmp_path), "--output", "json"])
-    assert json.loads(done.stdout) == [str(tmp_path / "transactions.v1.avsc")]
+    assert json.loads(done.stdout) == [str(tmp_path / f"transactions.v{number}.avsc") for number in (1, 2)]
     assert RUNNER.invoke(schema_commands.app, ["check"]).exit_code == 0
 
 
@@ -39,7 +39,9 @@ def test_register_sends_every_version_once(monkeypatch: pytest.MonkeyPatch) -> N
         use(monkeypatch, server.url)
         for _ in range(2):
             done = RUNNER.invoke(schema_commands.app, ["register", "--output", "json"])
-            assert json.loads(done.stdout) == [{"subject": "streamflow.transactions-value", "version": 1, "id": 1}]
+            assert json.loads(done.stdout) == [
+                {"subject": "streamflow.transactions-value", "version": number, "id": number} for number in (1, 2)
+            ]
         assert server.compatibility == {"streamflow.transactions-value": "FULL_TRANSITIVE"}
 
 
