@@ -34,6 +34,7 @@ from api.keys import KeyRing
 from api.lane import Lane
 from api.measures import ApiMetrics
 from api.middleware import RequestLimits
+from api.model_requests.worker import ModelWorker
 from api.rates import Counters
 from api.routes import case_accounts, health, reference, score, transactions
 from api.routes import cases as case_routes
@@ -72,6 +73,8 @@ def build_services(
         relay = Relay(database, labels, WebhookSender(), note_round, actions=actions)
         control = control_topic(settings.broker("api"), settings.topic_prefix)
         workers += (Opener(database, own, note_round), relay, ProposalSender(database, control), JobWorker(database))
+    if own.model_work:
+        workers += (ModelWorker(database),)
     return Services(
         settings=own,
         database=database,

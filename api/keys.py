@@ -22,6 +22,7 @@ from psycopg.rows import dict_row
 
 from api.database import LOOK_UP_S, Database
 from api.errors import ApiError
+from api.reads import add_change
 from api.settings import ApiSettings
 from flink_jobs.errors import UserError
 
@@ -204,6 +205,10 @@ def create_key(
                 None if teams is None else sorted(teams),
             ),
         )
+        until = "none" if expires is None else f"{expires:%Y-%m-%dT%H:%M:%SZ}"
+        seen = "all" if teams is None else ",".join(sorted(teams))
+        detail = f"{prefix} name={name} scopes={','.join(sorted(scopes))} teams={seen} until={until}"
+        add_change(connection, created_by, "api.key.created", detail)
     return text
 
 
@@ -230,3 +235,4 @@ def revoke_key(dsn: str, prefix: str, by: str) -> None:
         )
         if changed.rowcount == 0:
             raise UserError(f"there is no API key with the prefix {prefix}", "see `streamflow api keys list`")
+        add_change(connection, by, "api.key.revoked", prefix)

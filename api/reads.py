@@ -1,4 +1,4 @@
-"""The audit of reads of customer data: append-only, each row with the hash of the row before it.
+"""The audit of reads of customer data and of changes by people: append-only, each row with the hash of the one before.
 
 ``streamflow audit verify`` recomputes the chain. A changed, inserted or deleted row breaks it. Rows deleted at its end
 leave a valid shorter chain, so compare the printed head with one that was noted before.
@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, dict_row, tuple_row
 
 from api.database import Database
 
@@ -30,12 +30,14 @@ _INSERT: Final = """
     VALUES (%(read_id)s, %(happened_at_ms)s, %(actor)s, %(action)s, %(customer_id)s, %(request_id)s, %(detail)s,
             %(previous_sha256)s, %(row_sha256)s)
 """
+COMMAND_LINE: Final = "cli"
+"""Stands for the request id where a command made a change."""
 _HASHED: Final = ("read_id", "happened_at_ms", "actor", "action", "customer_id", "request_id", "detail")
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One read of customer data."""
+    """One read of customer data, or one change by a person."""
 
     actor: str
     action: str
@@ -78,9 +80,36 @@ async def add_read(connection: AsyncConnection[DictRow], read: Read) -> None:
     """
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     last = await (await connection.execute(_LAST)).fetchone()
-    previous = START if last is None else last["row_sha256"]
+    await connection.execute(_INSERT, _next_row(read, None if last is None else (last["read_id"], last["row_sha256"])))
+
+
+def add_change(connection: psycopg.Connection[Any], actor: str, action: str, detail: str) -> None:
+    """Add a change that a command makes to the chain, in the transaction of the change.
+
+    Make it the last statement of the transaction, see ``add_read``.
+
+    Args:
+        connection: of the owner, or of a role that may add to the chain.
+        actor: the user who runs the command; the row has ``cli:`` and this name.
+        action: such as ``console.account.disabled``.
+        detail: what changed; never a secret.
+    """
+    append(connection, Read(f"{COMMAND_LINE}:{actor}", action, None, COMMAND_LINE, detail))
+
+
+def append(connection: psycopg.Connection[Any], read: Read) -> None:
+    """Add a row to the chain like ``add_read``, over a connection that waits."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        last = cursor.execute(_LAST).fetchone()
+    connection.execute(_INSERT, _next_row(read, last))
+
+
+def _next_row(read: Read, last: tuple[Any, ...] | None) -> dict[str, Any]:
+    """Return the row after ``last``, which is the number and the hash of the newest row."""
+    number, previous = (0, START) if last is None else last
     row = {
-        "read_id": 1 if last is None else last["read_id"] + 1,
+        "read_id": number + 1,
         "happened_at_ms": time.time_ns() // 1_000_000,
         "actor": read.actor,
         "action": read.action,
@@ -89,8 +118,7 @@ async def add_read(connection: AsyncConnection[DictRow], read: Read) -> None:
         "detail": read.detail,
         "previous_sha256": previous,
     }
-    row["row_sha256"] = row_sha256(row, previous)
-    await connection.execute(_INSERT, row)
+    return {**row, "row_sha256": row_sha256(row, previous)}
 
 
 def verify_chain(rows: Iterable[Mapping[str, Any]], expect: str | None = None) -> ChainReport:

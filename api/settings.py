@@ -90,6 +90,11 @@ class ApiSettings(BaseSettings):
         description="this process opens cases and sends labels, webhooks and approved changes of the rules, "
         "and runs jobs of the console; false: another process does",
     )
+    model_work: bool = Field(
+        default=True,
+        description="this process starts `streamflow model carry-out` when a request about a model waits; false: "
+        "another process runs it",
+    )
     case_days: int = Field(default=30, ge=1, description="alerts that were loaded in this time become cases")
     case_every_s: float = Field(default=2.0, gt=0, description="time between two searches for new alerts")
     case_sla_minutes: int = Field(default=240, ge=1, description="time until a case is due")

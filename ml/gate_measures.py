@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.lineup import Model
     from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.core.transaction import Transaction
+    from ml.history.decisions import RecordedDecision
     from ml.merchant_risk import MerchantReplay
 
 TIMED_ROUNDS: Final = 200
@@ -63,33 +64,71 @@ def measure_together(
     if merchants is not None:
         merchants.clear()
     cut_ms = max(contender.trained_until_ms for contender in contenders)
-    rules, blender = FraudRuleEvaluator(config.rules), Blender(config)
-    feed, labels = Feed(events, now_ms), []
-    scores: list[list[float]] = [[] for _ in contenders]
-    alerts = [0] * len(contenders)
+    feed, tally = Feed(events, now_ms), _Tally(contenders, config)
     for transaction, features in replay_features(feed, config, own=own):
         if transaction.event_time_ms > cut_ms and feed.label != UNKNOWN:
-            verdict = rules.evaluate(features)
-            labels.append(feed.label == FRAUD)
-            for place, contender in enumerate(contenders):
-                model = contender.model
-                score, threshold = blender.score(verdict, model.score(features, transaction), model.own_blend)
-                scores[place].append(score.score)
-                alerts[place] += score.score >= threshold
+            tally.add(transaction, features, is_fraud=feed.label == FRAUD)
         if merchants is not None:
             merchants.add(transaction, is_fraud=feed.label == FRAUD)
-    truth = np.array(labels, dtype=np.bool_)
-    return [_measured(truth, np.array(mine), count) for mine, count in zip(scores, alerts, strict=True)]
+    return tally.measured()
 
 
-def _measured(truth: Any, scores: Any, alerts: int) -> Measured:  # noqa: ANN401 - numpy arrays
+def measure_recorded(
+    decisions: Iterable[RecordedDecision], contenders: Sequence[Contender], config: DetectionConfig
+) -> list[Measured]:
+    """Measure every contender on recorded decisions, with the features as served.
+
+    Labels exist mostly for alerts, so the alert rate is that of all decisions, with and without a label.
+
+    Args:
+        decisions: later than the last training row of every contender.
+        contenders: see ``measure_together``.
+        config: see ``measure_together``.
+    """
+    tally = _Tally(contenders, config)
+    for one in decisions:
+        tally.add(one.transaction, one.features, is_fraud=one.is_fraud)
+    return tally.measured()
+
+
+class _Tally:
+    """Scores rows with every contender and keeps what the measures need."""
+
+    def __init__(self, contenders: Sequence[Contender], config: DetectionConfig) -> None:
+        self._models = [contender.model for contender in contenders]
+        self._rules, self._blender = FraudRuleEvaluator(config.rules), Blender(config)
+        self._rows = 0
+        self._truth: list[bool] = []
+        self._scores: list[list[float]] = [[] for _ in contenders]
+        self._alerts = [0] * len(contenders)
+
+    def add(self, transaction: Transaction, features: FeatureVector, *, is_fraud: bool | None) -> None:
+        """Score a row; without a label it counts for the alert rate only."""
+        verdict = self._rules.evaluate(features)
+        self._rows += 1
+        if is_fraud is not None:
+            self._truth.append(is_fraud)
+        for place, model in enumerate(self._models):
+            score, threshold = self._blender.score(verdict, model.score(features, transaction), model.own_blend)
+            self._alerts[place] += score.score >= threshold
+            if is_fraud is not None:
+                self._scores[place].append(score.score)
+
+    def measured(self) -> list[Measured]:
+        """Return the measures of each contender."""
+        truth = np.array(self._truth, dtype=np.bool_)
+        rates = [count / max(self._rows, 1) for count in self._alerts]
+        return [_measured(truth, np.array(mine), rate) for mine, rate in zip(self._scores, rates, strict=True)]
+
+
+def _measured(truth: Any, scores: Any, alert_rate: float) -> Measured:  # noqa: ANN401 - numpy arrays
     rows, frauds = len(truth), int(truth.sum()) if len(truth) else 0
     if not 0 < frauds < rows:
         return Measured(0.0, 0.0, 0.0, rows, frauds)
     return Measured(
         float(roc_auc_score(truth, scores)),
         float(average_precision_score(truth, scores)),
-        alerts / rows,
+        alert_rate,
         rows,
         frauds,
     )

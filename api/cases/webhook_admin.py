@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from api.cases.webhooks import EVENTS, SECRET_NAME
+from api.reads import add_change
 from flink_jobs.errors import UserError
 
 _ADD: Final = """
@@ -43,6 +44,8 @@ def add_webhook(dsn: str, name: str, url: str, secret_name: str, events: Collect
         raise UserError(f"{secret_name} is no name of a secret", "use letters, digits and underscores")
     with psycopg.connect(dsn) as connection:
         connection.execute(_ADD, (name, url, secret_name, sorted(set(events)), by))
+        detail = f"{name} host={parts.hostname} events={','.join(sorted(set(events)))}"
+        add_change(connection, by, "api.webhook.set", detail)
 
 
 def list_webhooks(dsn: str) -> list[dict[str, Any]]:
@@ -52,7 +55,7 @@ def list_webhooks(dsn: str) -> list[dict[str, Any]]:
         return connection.execute(query).fetchall()
 
 
-def disable_webhook(dsn: str, name: str) -> None:
+def disable_webhook(dsn: str, name: str, by: str) -> None:
     """Send no new events to a receiver; messages in the outbox are still sent.
 
     Raises:
@@ -64,6 +67,7 @@ def disable_webhook(dsn: str, name: str) -> None:
         )
         if changed.rowcount == 0:
             raise UserError(f"there is no webhook {name}", "see `streamflow api webhooks list`")
+        add_change(connection, by, "api.webhook.disabled", name)
 
 
 def dead_messages(dsn: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from psycopg.rows import dict_row
 
 from api.console.roles import Role
+from api.reads import add_change
 from flink_jobs.errors import UserError
 
 SHORTEST_PASSWORD: Final = 12
@@ -64,15 +65,19 @@ def add_account(
         raise UserError(
             f"the password has {len(password)} characters", f"use {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
         )
+    names = sorted(roles)
     row = {
         "name": name,
         "display_name": display_name or name,
-        "roles": sorted(roles),
+        "roles": names,
         "password_hash": None if password is None else HASHER.hash(password),
         "by": by,
     }
     with psycopg.connect(dsn) as connection:
-        return connection.execute(_ADD, row).rowcount == 1
+        is_new = connection.execute(_ADD, row).rowcount == 1
+        if is_new:
+            add_change(connection, by, "console.account.created", f"{name} roles={','.join(names)}")
+        return is_new
 
 
 def create_token(dsn: str, name: str, *, by: str, minutes: int = TOKEN_MINUTES) -> str:
@@ -88,6 +93,7 @@ def create_token(dsn: str, name: str, *, by: str, minutes: int = TOKEN_MINUTES) 
             raise _unknown(name)
         expires = datetime.now(UTC) + timedelta(minutes=minutes)
         connection.execute(_ADD_LOGIN, (digest_of(token), name, by, expires))
+        add_change(connection, by, "console.login.created", f"{name} until {expires:%Y-%m-%dT%H:%M:%SZ}")
     return token
 
 
@@ -101,17 +107,18 @@ def list_accounts(dsn: str) -> list[dict[str, Any]]:
         ).fetchall()
 
 
-def revoke_sessions(dsn: str, name: str) -> int:
-    """End all sessions and one-time tokens of an account at once; return the number of sessions that were open."""
+def revoke_sessions(dsn: str, name: str, *, by: str) -> int:
+    """End all sessions and one-time tokens of an account at once; return the number of sessions that were open.
+
+    Raises:
+        UserError: there is no such account.
+    """
     with psycopg.connect(dsn) as connection:
-        connection.execute(
-            "UPDATE api.login_tokens SET used_at = now() WHERE account_name = %s AND used_at IS NULL", (name,)
-        )
-        return connection.execute(
-            "UPDATE api.sessions SET revoked_at = now() "
-            "WHERE account_name = %s AND revoked_at IS NULL AND expires_at > now()",
-            (name,),
-        ).rowcount
+        if connection.execute("SELECT FROM api.accounts WHERE name = %s", (name,)).rowcount == 0:
+            raise _unknown(name)
+        ended = _end_sessions(connection, name)
+        add_change(connection, by, "console.sessions.revoked", f"{name} sessions={ended}")
+        return ended
 
 
 def disable_account(dsn: str, name: str, *, by: str) -> None:
@@ -123,7 +130,19 @@ def disable_account(dsn: str, name: str, *, by: str) -> None:
     with psycopg.connect(dsn) as connection:
         if connection.execute(_DISABLE, (by, name)).rowcount == 0:
             raise _unknown(name)
-    revoke_sessions(dsn, name)
+        ended = _end_sessions(connection, name)
+        add_change(connection, by, "console.account.disabled", f"{name} sessions={ended}")
+
+
+def _end_sessions(connection: psycopg.Connection[Any], name: str) -> int:
+    connection.execute(
+        "UPDATE api.login_tokens SET used_at = now() WHERE account_name = %s AND used_at IS NULL", (name,)
+    )
+    return connection.execute(
+        "UPDATE api.sessions SET revoked_at = now() "
+        "WHERE account_name = %s AND revoked_at IS NULL AND expires_at > now()",
+        (name,),
+    ).rowcount
 
 
 def _unknown(name: str) -> UserError:

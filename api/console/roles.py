@@ -43,6 +43,12 @@ class Permission(StrEnum):
     """Send the records of dead letters again."""
     RULES_APPROVE = "rules:approve"
     """Approve or refuse a change that another person proposed."""
+    MODELS_REQUEST = "models:request"
+    """Request a promotion of a model."""
+    MODELS_ROLL_BACK = "models:roll-back"
+    """Request a rollback of the champion."""
+    MODELS_APPROVE = "models:approve"
+    """Approve or refuse a request about models of another person; roll back alone where it is urgent."""
 
 
 _READS: Final = frozenset({Permission.CASES_READ, Permission.RULES_READ, Permission.OPERATIONS_READ})
@@ -57,10 +63,24 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
         Permission.DEAD_LETTERS_REDRIVE,
     },
     Role.RULES_EDITOR: frozenset(
-        {Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_PROPOSE, Permission.RULES_TEST}
+        {
+            Permission.RULES_READ,
+            Permission.OPERATIONS_READ,
+            Permission.RULES_PROPOSE,
+            Permission.RULES_TEST,
+            Permission.MODELS_REQUEST,
+            Permission.MODELS_ROLL_BACK,
+        }
     ),
     Role.APPROVER: frozenset(
-        {Permission.RULES_READ, Permission.OPERATIONS_READ, Permission.RULES_APPROVE, Permission.RULES_TEST}
+        {
+            Permission.RULES_READ,
+            Permission.OPERATIONS_READ,
+            Permission.RULES_APPROVE,
+            Permission.RULES_TEST,
+            Permission.MODELS_ROLL_BACK,
+            Permission.MODELS_APPROVE,
+        }
     ),
     Role.AUDITOR: _READS | {Permission.CUSTOMERS_READ},
     Role.ADMIN: frozenset({Permission.OPERATIONS_READ, Permission.RULES_READ, Permission.DEAD_LETTERS_REDRIVE}),

@@ -87,11 +87,11 @@ def accounts(*, output: OutputOption = Output.PLAIN) -> None:
 
 
 @app.command()
-def revoke(name: Name) -> None:
+def revoke(name: Name, by: ByOption = None) -> None:
     """End all sessions and unused one-time logins of an account at once."""
     from api.console.accounts import revoke_sessions
 
-    ended = revoke_sessions(load_settings().postgres_dsn, name)
+    ended = revoke_sessions(load_settings().postgres_dsn, name, by=actor(by))
     say(f"Ended {ended} sessions of {name}.")
 
 

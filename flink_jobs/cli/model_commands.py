@@ -14,6 +14,7 @@ from flink_jobs.cli.actor import ByOption, ReasonOption, change_reason
 from flink_jobs.cli.blend_texts import own_blend_text
 from flink_jobs.cli.import_command import import_model
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.errors import UserError
 from flink_jobs.postgres_settings import load_postgres_settings
 from flink_jobs.settings import load_settings
 
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command("import")(import_model)
 WAIT_S = 60.0
 REFUSED = 1
+SERVE_EVERY_S, SERVE_PAUSE_S = 2.0, 10.0
 Wait = Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="longest wait for the answer of the running job")]
 Version = Annotated[str, typer.Argument(help="name of the model version")]
 
@@ -134,6 +136,10 @@ def promote(
         ),
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="column mapping of the file (see `replay`)")] = None,
+    days: Annotated[
+        int | None,
+        typer.Option("--from-decisions", metavar="DAYS", min=1, help="without --data: compare on recorded decisions"),
+    ] = None,
     tolerance: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="gate: largest permitted shortfall of a metric below the champion's")
     ] = 0.005,
@@ -159,7 +165,7 @@ def promote(
     settings = load_settings()
     bounds = GateBounds(tolerance=tolerance, max_score_us=max_score_us)
     asked = PromotionRequest(
-        version, ModelStage(to.value), change_reason(by, reason), bounds, data, mapping, wait, force
+        version, ModelStage(to.value), change_reason(by, reason), bounds, data, mapping, wait, force, days
     )
     done = promote_model(settings, asked, _now_ms(), say)
     value = {"version": version, "stage": to.value, "promoted": done.promoted, "forced": done.forced,
@@ -187,6 +193,29 @@ def rollback(
     before, after, control_id = roll_back(load_settings(), change_reason(by, reason), _now_ms(), wait)
     value = {"from": before, "to": after, "control_id": control_id}
     emit(output, value, lambda: out.print(f"{after} is champion again; {before} is archived ({control_id})"))
+
+
+@app.command("carry-out")
+def carry_out(
+    *,
+    serve: Annotated[bool, typer.Option("--serve", help="do not end; look for requests every two seconds")] = False,
+) -> None:
+    """Run the gate of promotions that people request in the console, and carry out approved requests."""
+    from api.model_requests.carrying import carry_out_next
+
+    settings = load_settings()
+    while True:
+        try:
+            if carry_out_next(settings, say):
+                continue
+        except UserError as error:
+            if not serve:
+                raise
+            say(f"{error.what}: {error.fix}")
+            time.sleep(SERVE_PAUSE_S)
+        if not serve:
+            return
+        time.sleep(SERVE_EVERY_S)
 
 
 @app.command()

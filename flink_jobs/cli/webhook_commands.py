@@ -47,11 +47,11 @@ def list_all(*, output: OutputOption = Output.PLAIN) -> None:
 
 
 @app.command("disable")
-def disable(name: NameArgument) -> None:
+def disable(name: NameArgument, by: ByOption = None) -> None:
     """Send no new events to a receiver."""
     from api.cases.webhook_admin import disable_webhook
 
-    disable_webhook(load_settings().postgres_dsn, name)
+    disable_webhook(load_settings().postgres_dsn, name, actor(by))
     say(f"Webhook {name} is disabled.")
 
 

@@ -44,6 +44,7 @@ class PromotionRequest:
         mapping: mapping of its columns to fields.
         wait_s: maximum time to wait for the job, seconds.
         force: whether to promote although the gate refuses.
+        days: without ``data``, compare on the recorded decisions of so many days; ``None``: do not.
     """
 
     version: str
@@ -54,6 +55,7 @@ class PromotionRequest:
     mapping: Path | None
     wait_s: float
     force: bool
+    days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,16 @@ def register_model(settings: Settings, directory: Path, why: ChangeReason) -> tu
         return registry.get(manifest.version), is_new
 
 
+def check_model(settings: Settings, asked: PromotionRequest, now_ms: int) -> list[Check]:
+    """Return the checks of the gate for a promotion, without a change of the job or the registry.
+
+    Raises:
+        UserError: the version is not registered, or Kafka or Postgres does not answer.
+    """
+    with open_registry(settings.postgres_dsn) as registry:
+        return run_gate(settings, registry, asked, _in_force(settings), now_ms)
+
+
 def promote_model(settings: Settings, asked: PromotionRequest, now_ms: int, say: Say) -> PromotionResult:
     """Promote a version.
 
@@ -136,19 +148,33 @@ def promote_model(settings: Settings, asked: PromotionRequest, now_ms: int, say:
         return PromotionResult(promoted=True, forced=forced, checks=checks, control_id=control_id)
 
 
-def roll_back(settings: Settings, why: ChangeReason, now_ms: int, wait_s: float) -> tuple[str, str, str]:
+def roll_back(
+    settings: Settings, why: ChangeReason, now_ms: int, wait_s: float, *, expected: str | None = None
+) -> tuple[str, str, str]:
     """Make the previous champion champion again.
+
+    Args:
+        settings: the addresses of Postgres, broker and Flink.
+        why: actor and reason.
+        now_ms: the wall clock, UTC milliseconds.
+        wait_s: maximum time to wait for the job, seconds.
+        expected: the version that must be the previous champion; ``None``: any.
 
     Returns:
         The version that was champion, the version that is champion now, and the control id.
 
     Raises:
-        UserError: there is no previous champion, no job runs, or the job did not load it.
+        UserError: there is no previous champion, or another one than expected, no job runs, or the job did not load it.
     """
     with open_registry(settings.postgres_dsn, alone=True) as registry:
         present, previous = registry.at(ModelStage.CHAMPION), registry.previous_champion()
         if present is None or previous is None:
             raise UserError("there is no champion before this one", "promote a version with `streamflow model promote`")
+        if expected not in {None, previous.version}:
+            raise UserError(
+                f"the previous champion is {previous.version}, not {expected}: another change came first",
+                "see `streamflow model list`",
+            )
         config = _in_force(settings)
         changes: ControlChanges = {**champion_change(previous), **end_other_roles(previous.version, config)}
         sender = ChangeSender(settings, registry, config, why, now_ms, wait_s)

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.cards.card_files import mapping_for, read_events
 from flink_jobs.cards.time_order import oldest_first
+from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
 from flink_jobs.core.features.table import NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.faults import ModelError
+from flink_jobs.core.own_features.declaration import is_own
 from flink_jobs.core.state.customer import CustomerFraudState
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.model_registry.stages import ModelStage
 from ml.gate import NO_CHAMPION, Check, check_speed, compare
+from ml.history.connection import warehouse
+from ml.history.decisions import Period, measure_period, read_decisions
 
 if TYPE_CHECKING:
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.lineup import Model
+    from flink_jobs.core.models.model import TreeModel
     from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.model_registry.promotion import PromotionRequest
     from flink_jobs.model_registry.versions import RegisteredModel, Registry
     from flink_jobs.settings import Settings
     from ml.merchant_risk import MerchantReplay
+
+MOST_DECISIONS: Final = 1_000_000
+"""Each recorded decision is scored twice; this takes some minutes for as many."""
+_DAY_MS: Final = 86_400_000
 
 
 class _Inputs(NamedTuple):
@@ -57,11 +66,10 @@ def run_gate(
     if champion is None:
         detail = f"the champion cannot be loaded to compare with ({check.detail})"
         return [*checks, Check("comparison", passed=True, detail=detail)]
-    if asked.data is None:
-        detail = f"give --data: labelled cards to compare with {present.version}"
-        return [*checks, Check("comparison", passed=False, detail=detail)]
     pair = [(candidate, registry.get(asked.version)), (champion, present)]
-    return [*checks, *_compare_on_cards(asked, pair, inputs, config, now_ms)]
+    if asked.data is not None:
+        return [*checks, *_compare_on_cards(asked, pair, inputs, config, now_ms)]
+    return [*checks, *_compare_on_decisions(settings, asked, pair, config)]
 
 
 def _compare_on_cards(
@@ -74,7 +82,7 @@ def _compare_on_cards(
     from ml.gate_measures import Contender, measure_together  # noqa: PLC0415 - as above
 
     assert asked.data is not None  # noqa: S101 - the caller has checked it
-    contenders = [Contender(model, item.manifest["training_data"]["last_event_time_ms"]) for model, item in pair]
+    contenders = [Contender(model, _trained_until_ms(item)) for model, item in pair]
     data, columns = asked.data, mapping_for(asked.data, asked.mapping)
     candidate, champion = oldest_first(
         lambda: read_events(data, columns),
@@ -82,6 +90,38 @@ def _compare_on_cards(
         lambda _number: None,
     )
     return compare(candidate, champion, asked.bounds)
+
+
+def _compare_on_decisions(
+    settings: Settings, asked: PromotionRequest, pair: list[tuple[Model, RegisteredModel]], config: DetectionConfig
+) -> list[Check]:
+    """Compare on the decisions of the days before the newest one, as far as they are later than both trainings."""
+    from ml.gate_measures import Contender, measure_recorded  # noqa: PLC0415 - as above
+
+    if asked.days is None:
+        detail = f"give --data (labelled cards) or --from-decisions to compare with {pair[1][1].version}"
+        return [Check("comparison", passed=False, detail=detail)]
+    for name in (name for model, _ in pair for name in cast("TreeModel", model).manifest.feature_names):
+        if name in MERCHANT_RISK_NAMES or is_own(name):
+            detail = f"recorded decisions cannot give {name} to a model: compare with --data"
+            return [Check("comparison", passed=False, detail=detail)]
+    contenders = [Contender(model, _trained_until_ms(item)) for model, item in pair]
+    with warehouse(settings.postgres_dsn) as connection:
+        row = connection.execute("SELECT max(event_time_ms) AS newest FROM raw.decisions").fetchone()
+        if row is None or row["newest"] is None:
+            return [Check("evaluation", passed=False, detail="no decision is stored")]
+        first_ms = max(contender.trained_until_ms for contender in contenders) + 1
+        period = Period(since_ms=max(first_ms, row["newest"] - asked.days * _DAY_MS), until_ms=row["newest"] + 1)
+        count = measure_period(connection, period).decisions
+        if count > MOST_DECISIONS:
+            detail = f"{count:,} decisions, at most {MOST_DECISIONS:,}: choose fewer days"
+            return [Check("evaluation", passed=False, detail=detail)]
+        candidate, champion = measure_recorded(read_decisions(connection, period), contenders, config)
+    return compare(candidate, champion, asked.bounds)
+
+
+def _trained_until_ms(item: RegisteredModel) -> int:
+    return item.manifest["training_data"]["last_event_time_ms"]
 
 
 def _load_registered(settings: Settings, item: RegisteredModel, inputs: _Inputs) -> tuple[Model | None, Check]:

@@ -21,6 +21,7 @@ from api.keys import Scope
 from api.settings import ApiSettings
 from flink_jobs.cli.api_commands import app as api_cli
 from flink_jobs.cli.audit_commands import app as audit_cli
+from flink_jobs.cli.console_commands import app as console_cli
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.migrations import apply_migrations
@@ -116,6 +117,37 @@ def test_a_score_uses_the_stored_decisions_of_the_customer(url: str, key: str) -
         answer = http.post("/v1/score", json={"transaction": transaction, "stored_history": True}).json()
     assert (answer["history_source"], answer["history_transactions"]) == ("stored", 5)
     assert answer["decision"]["features"]["velocity_count"] == 6.0
+
+
+def test_changes_of_keys_accounts_and_webhooks_by_the_command_line_are_in_the_chain(
+    run: Run, settings: Settings
+) -> None:
+    by = ("--by", "ada")
+    key = run(api_cli, "keys", "create", "gate", "--scope", "score", "--days", "1", *by)
+    prefix = key.split("_")[1]
+    run(api_cli, "keys", "revoke", prefix, *by)
+    hook = ("webhooks", "add", "desk", "https://desk.example.org/hook?token=1", "--secret", "desk", "--event", "opened")
+    run(api_cli, *hook, *by)
+    run(api_cli, "webhooks", "disable", "desk", *by)
+    run(console_cli, "add", "eve", "--role", "approver", "--role", "auditor", *by)
+    address = run(console_cli, "login", "eve", *by)
+    run(console_cli, "revoke", "eve", *by)
+    run(console_cli, "disable", "eve", *by)
+    run(audit_cli, "verify")
+    with psycopg.connect(settings.postgres_dsn) as owner:
+        query = "SELECT action, request_id, detail FROM api.reads WHERE actor = 'cli:ada' ORDER BY read_id"
+        rows = owner.execute(query).fetchall()
+    assert [action for action, _, _ in rows] == [
+        "api.key.created", "api.key.revoked", "api.webhook.set", "api.webhook.disabled", "console.account.created",
+        "console.login.created", "console.sessions.revoked", "console.account.disabled",
+    ]  # fmt: skip
+    details = [detail for _, _, detail in rows]
+    assert details[0].startswith(f"{prefix} name=gate scopes=score teams=all until=2")
+    assert details[1:3] == [prefix, "desk host=desk.example.org events=opened"]
+    assert details[4] == "eve roles=approver,auditor"
+    assert {request for _, request, _ in rows} == {"cli"}
+    secrets_of = (key.split("_")[2], address.rpartition("=")[2], "token=1")
+    assert not [detail for detail in details for secret in secrets_of if secret in detail]
 
 
 def test_the_api_cannot_change_the_record_of_reads_and_a_change_by_the_owner_is_found(

@@ -375,7 +375,7 @@ def test_webhooks_are_signed_tried_again_and_end_as_dead_letters(
     hook = f"http://127.0.0.1:{receiver.server_port}/hook"
     add_webhook(settings.postgres_dsn, "desk", hook, "desk", ["opened", "claimed"], "pytest")
     add_webhook(settings.postgres_dsn, "off", hook, "desk", ["opened"], "pytest")
-    disable_webhook(settings.postgres_dsn, "off")
+    disable_webhook(settings.postgres_dsn, "off", "pytest")
     add_alert(settings, "customer-1", 0)
 
     async def call(services: Services, opener: Opener) -> None:

@@ -145,7 +145,7 @@ def test_a_session_ends_by_logout_by_revocation_by_age_and_when_the_account_is_d
     assert not is_open(http)
 
     http = person("analyst")
-    assert revoke_sessions(settings.postgres_dsn, "analyst") >= 1
+    assert revoke_sessions(settings.postgres_dsn, "analyst", by="test") >= 1
     assert not is_open(http)
 
     for change in ("expires_at = now()", "last_seen_at = now() - interval '61 minutes'"):

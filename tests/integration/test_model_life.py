@@ -8,7 +8,9 @@ from __future__ import annotations
 import csv
 import gzip
 import itertools
+import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from api.console.accounts import add_account, create_token
+from api.console.roles import Role
 from api.keys import Scope, create_key
 from api.settings import ApiSettings
 from flink_jobs.cards.card_files import read_events
@@ -32,6 +36,7 @@ from flink_jobs.core.models.model import load_model
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
+from flink_jobs.settings import Settings
 from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse import retraining
 from ml.dataset import FRAUD, GENUINE, Dataset
@@ -188,6 +193,66 @@ def test_a_forced_promotion_records_its_user_and_one_command_rolls_back(life: Li
     assert (back["from"], back["to"]) == ("poor", life.good)
     assert life.stages() == {life.good: "champion", "poor": "archived"}
     assert {item["model_version"] for item in life.decisions()} == {life.good}
+
+
+def test_two_persons_change_the_models_in_the_console(life: Life) -> None:
+    """The gate and the changes run in the process that the API starts; the job takes each model without a restart."""
+    settings = life.stack.settings().model_copy(update={"topic_prefix": PREFIX})
+    for name, role in (("life-asks", Role.RULES_EDITOR), ("life-approves", Role.APPROVER)):
+        add_account(settings.postgres_dsn, name, [role], by="pytest")
+    own = ApiSettings(secure_cookie=False, case_work=False)
+    with serving(settings, own) as url, ExitStack() as stack:
+        asks, approves = [
+            Person(settings, stack.enter_context(httpx.Client(base_url=url, follow_redirects=True, timeout=60)), name)
+            for name in ("life-asks", "life-approves")
+        ]
+        shadow = asks.send("promotions", version="poor", stage="shadow", days="1", reason="again")
+        asks.wait(shadow, "waits for approval")
+        assert life.stages()["poor"] == "archived"
+        approves.send(f"requests/{shadow}/approve", reason="it may watch")
+        asks.wait(shadow, "done")
+        back = asks.send("rollbacks", version="poor", reason="a drill")
+        assert asks.post(f"requests/{back}/approve", reason="mine").status_code == 403
+        approves.send(f"requests/{back}/approve", reason="a drill")
+        approves.wait(back, "done")
+        assert life.stages() == {life.good: "archived", "poor": "champion"}
+        decided = life.decisions()
+        assert {(item["model_version"], item["shadow"]) for item in decided} == {("poor", None)}
+        urgent = approves.send("rollbacks", version=life.good, reason="the drill is over", urgent="yes")
+        approves.wait(urgent, "done")
+    assert life.stages() == {life.good: "champion", "poor": "archived"}
+    changes = [
+        (event["actor"], event["to_stage"]) for event in life.run("model", "history", "poor") if event["control_id"]
+    ]
+    both = "user:life-asks, approved by user:life-approves"
+    assert changes[-3:] == [(both, "shadow"), (both, "champion"), ("user:life-approves, alone (urgent)", "archived")]
+
+
+class Person:
+    """A person at the page of the models."""
+
+    def __init__(self, settings: Settings, http: httpx.Client, name: str) -> None:
+        self._http = http
+        http.post("/console/login", data={"token": create_token(settings.postgres_dsn, name, by="pytest")})
+
+    def post(self, path: str, **values: str) -> httpx.Response:
+        csrf = re.search(r'name="csrf" value="([0-9a-f]{64})"', self._http.get("/console/models").text)
+        assert csrf is not None
+        return self._http.post(f"/console/models/{path}", data={"csrf": csrf[1], **values})
+
+    def send(self, path: str, **values: str) -> str:
+        """Send a form; return the number of the request."""
+        answer = self.post(path, **values)
+        assert answer.status_code == 200, answer.text
+        return answer.url.path.rpartition("/")[2]
+
+    def wait(self, number: str, state: str) -> None:
+        def is_there() -> bool:
+            page = self._http.get(f"/console/models/requests/{number}").text
+            assert 'class="problem"' not in page, page
+            return f'<span class="tag">{state}</span>' in page
+
+        wait_for(is_there, limit_s=PATIENCE_S, what=f"a request that is {state}")
 
 
 def test_a_model_that_the_job_refuses_is_not_recorded_as_promoted(life: Life) -> None:

@@ -12,11 +12,12 @@ from api.console.routes import (
     feed,
     jobs,
     login,
+    models,
     oidc,
     operations,
     proposals,
     rules,
 )
 
-_PAGES: Final = (assets, login, oidc, cases, case_accounts, customers, feed, operations, rules, proposals, jobs)
+_PAGES: Final = (assets, login, oidc, cases, case_accounts, customers, feed, operations, rules, models, proposals, jobs)
 ROUTERS: Final = tuple(module.router for module in _PAGES)

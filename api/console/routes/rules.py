@@ -1,4 +1,4 @@
-"""The rules in force with their precision, the proposed changes, and the models."""
+"""The rules in force with their precision, and the proposed changes."""
 
 from __future__ import annotations
 
@@ -22,23 +22,6 @@ _CHANGES: Final = """
     SELECT applied_at, revision, outcome, issued_by, reason, detail FROM ops.control_audit
     ORDER BY applied_at_ms DESC, revision DESC LIMIT 20
 """
-_VERSIONS: Final = """
-    SELECT version, kind, stage, created_at, registered_at, metrics FROM ml.model_versions
-    ORDER BY registered_at DESC LIMIT 50
-"""
-_EVENTS: Final = """
-    SELECT version, event, from_stage, to_stage, actor, reason, happened_at, details -> 'checks' AS checks
-    FROM ml.model_events
-    ORDER BY event_id DESC LIMIT 50
-"""
-_DRIFT: Final = """
-    SELECT model_version, checked_at, verdict, rows_seen, window_from, window_until, subject, measure, value, watch_at,
-        act_at, level, detail
-    FROM ops.model_drift
-    WHERE (checked_at, model_version) = (
-        SELECT checked_at, model_version FROM ops.model_drift ORDER BY checked_at DESC, model_version LIMIT 1)
-    ORDER BY array_position(ARRAY['act', 'watch', 'unknown', 'ok'], level), subject, measure
-"""
 
 
 @router.get("/rules")
@@ -55,14 +38,4 @@ async def rules(request: Request, session: Reader) -> Response:
     return page(
         request, "rules", session, rules=shown, config=config, changes=changes, considered=CONSIDERED,
         is_read=services.watch.is_read, proposals=proposals,
-    )  # fmt: skip
-
-
-@router.get("/models")
-async def models(request: Request, session: Reader) -> Response:
-    """Return the model versions with their stage, the newest check of drift, and what happened to the versions."""
-    services = services_of(request)
-    versions, drift, events = [await services.database.rows(query, {}) for query in (_VERSIONS, _DRIFT, _EVENTS)]
-    return page(
-        request, "models", session, config=services.watch.now.config, versions=versions, drift=drift, events=events
     )  # fmt: skip
