@@ -10,7 +10,7 @@ import gzip
 import itertools
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 from api.console.accounts import add_account, create_token
 from api.console.roles import Role
 from api.keys import Scope, create_key
+from api.model_requests.carrying import carry_out_next
 from api.settings import ApiSettings
 from flink_jobs.cards.card_files import read_events
 from flink_jobs.cards.mapping import load_mapping
@@ -36,7 +37,7 @@ from flink_jobs.core.models.model import load_model
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
-from flink_jobs.settings import Settings
+from flink_jobs.settings import Settings, load_settings
 from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse import retraining
 from ml.dataset import FRAUD, GENUINE, Dataset
@@ -196,28 +197,26 @@ def test_a_forced_promotion_records_its_user_and_one_command_rolls_back(life: Li
 
 
 def test_two_persons_change_the_models_in_the_console(life: Life) -> None:
-    """The gate and the changes run in the process that the API starts; the job takes each model without a restart."""
+    """The job takes each model without a restart; for the urgent rollback the API itself starts the process."""
     settings = life.stack.settings().model_copy(update={"topic_prefix": PREFIX})
     for name, role in (("life-asks", Role.RULES_EDITOR), ("life-approves", Role.APPROVER)):
         add_account(settings.postgres_dsn, name, [role], by="pytest")
-    own = ApiSettings(secure_cookie=False, case_work=False)
-    with serving(settings, own) as url, ExitStack() as stack:
-        asks, approves = [
-            Person(settings, stack.enter_context(httpx.Client(base_url=url, follow_redirects=True, timeout=60)), name)
-            for name in ("life-asks", "life-approves")
-        ]
+    with people(settings, starts=False) as (asks, approves):
         shadow = asks.send("promotions", version="poor", stage="shadow", days="1", reason="again")
+        assert carry_out_next(load_settings(), print)
         asks.wait(shadow, "waits for approval")
         assert life.stages()["poor"] == "archived"
         approves.send(f"requests/{shadow}/approve", reason="it may watch")
+        assert carry_out_next(load_settings(), print)
         asks.wait(shadow, "done")
         back = asks.send("rollbacks", version="poor", reason="a drill")
         assert asks.post(f"requests/{back}/approve", reason="mine").status_code == 403
         approves.send(f"requests/{back}/approve", reason="a drill")
+        assert carry_out_next(load_settings(), print)
         approves.wait(back, "done")
-        assert life.stages() == {life.good: "archived", "poor": "champion"}
-        decided = life.decisions()
-        assert {(item["model_version"], item["shadow"]) for item in decided} == {("poor", None)}
+    assert life.stages() == {life.good: "archived", "poor": "champion"}
+    assert {(item["model_version"], item["shadow"]) for item in life.decisions()} == {("poor", None)}
+    with people(settings, starts=True) as (_, approves):
         urgent = approves.send("rollbacks", version=life.good, reason="the drill is over", urgent="yes")
         approves.wait(urgent, "done")
     assert life.stages() == {life.good: "champion", "poor": "archived"}
@@ -226,6 +225,17 @@ def test_two_persons_change_the_models_in_the_console(life: Life) -> None:
     ]
     both = "user:life-asks, approved by user:life-approves"
     assert changes[-3:] == [(both, "shadow"), (both, "champion"), ("user:life-approves, alone (urgent)", "archived")]
+
+
+@contextmanager
+def people(settings: Settings, *, starts: bool) -> Iterator[list[Person]]:
+    """Yield a person who asks and one who approves; ``starts``: the API starts the process that does the work."""
+    own = ApiSettings(secure_cookie=False, case_work=False, model_work=starts)
+    with serving(settings, own) as url, ExitStack() as stack:
+        yield [
+            Person(settings, stack.enter_context(httpx.Client(base_url=url, follow_redirects=True, timeout=60)), name)
+            for name in ("life-asks", "life-approves")
+        ]
 
 
 class Person:
