@@ -1,4 +1,4 @@
--- Undo of 0028.
+-- Undo of 0030.
 -- lock: api.model_requests
 -- lost: requests about models: SELECT count(*) FROM api.model_requests
 DROP TABLE api.model_requests;
