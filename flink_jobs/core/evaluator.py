@@ -248,7 +248,7 @@ class TransactionEvaluator:
         if decision["is_alert"]:
             contributions = None if opinion.ml_score is None else slot.contributions(features, transaction)
             alert = encode(build_alert(decision, contributions))
-        stopped = self._guarded(opinion, is_trial=is_trial, is_alert=decision["is_alert"])
+        stopped = None if lineup.experiment is None else self._guarded(opinion, trial=is_trial, alert=bool(alert))
         notices = lineup.take_notices()
         if notices or stopped:
             letters = (*letters, *model_incidents(record, notices, stopped, now_ms))
@@ -285,12 +285,12 @@ class TransactionEvaluator:
         blended, threshold = self._blender.score(verdict, opinion.ml_score, shadow.own_blend)
         return ShadowScore(opinion.model_version, opinion.ml_score, blended.score, blended.score >= threshold)
 
-    def _guarded(self, opinion: Opinion, *, is_trial: bool, is_alert: bool) -> StoppedExperiment | None:
+    def _guarded(self, opinion: Opinion, *, trial: bool, alert: bool) -> StoppedExperiment | None:
         """Report a decision to the guard; return the experiment if it must end: the champion then scores again."""
         experiment = self.lineup.experiment
         if experiment is None:
             return None
-        why = self.lineup.decided(opinion, is_trial=is_trial, is_alert=is_alert)
+        why = self.lineup.decided(opinion, is_trial=trial, is_alert=alert)
         if why is None:
             return None
         self.lineup.use_challenger(None, None)
