@@ -13,9 +13,9 @@ from flink_jobs.core.features.table import FEATURES
 
 CONSIDERED: Final = 500
 """Newest labelled alerts that are compared, of those that were labelled last and of the newest alerts."""
-LABELS: Final = 2_000
+LABELS: Final = 1_000
 """Latest labels of which the alert is looked up: a backlog of alerts without a label costs nothing."""
-NEWEST: Final = 1_000
+NEWEST: Final = 500
 """Newest alerts of which the label is looked up: the latest labels may be of transactions without an alert."""
 SHOWN: Final = 10
 _ALERTS: Final = """
@@ -27,8 +27,7 @@ _ALERTS: Final = """
         CROSS JOIN LATERAL ( -- with OFFSET, so that each label is looked up: the whole table is never read
             SELECT alert_id, event_time_ms FROM cases.alerts
             WHERE customer_id = latest.customer_id AND transaction_id = latest.transaction_id OFFSET 0) AS c)
-    SELECT a.transaction_id, a.customer_id, a.event_time_ms, a.amount_minor, a.currency, a.merchant, a.category,
-        a.score, a.reasons, a.features, l.label
+    SELECT a.transaction_id, a.event_time_ms, a.amount_minor, a.currency, a.merchant, a.score, a.features, l.label
     FROM candidates JOIN raw.alerts a USING (alert_id, event_time_ms) CROSS JOIN LATERAL (
         SELECT label FROM raw.labels
         WHERE customer_id = a.customer_id AND transaction_id = a.transaction_id
