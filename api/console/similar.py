@@ -18,12 +18,13 @@ LABELS: Final = 1_000
 NEWEST: Final = 500
 """Newest alerts of which the label is looked up: the latest labels may be of transactions without an alert."""
 SHOWN: Final = 10
-_ALERTS: Final = """
+# The limits are constants, not parameters: the planner must know that the steps have few rows.
+_ALERTS: Final = f"""
     WITH candidates AS MATERIALIZED (
-        (SELECT alert_id, event_time_ms FROM raw.alerts ORDER BY event_time DESC LIMIT %(newest)s)
+        (SELECT alert_id, event_time_ms FROM raw.alerts ORDER BY event_time DESC LIMIT {NEWEST})
         UNION
         SELECT c.alert_id, c.event_time_ms
-        FROM (SELECT customer_id, transaction_id FROM raw.labels ORDER BY labelled_at DESC LIMIT %(labels)s) AS latest
+        FROM (SELECT customer_id, transaction_id FROM raw.labels ORDER BY labelled_at DESC LIMIT {LABELS}) AS latest
         CROSS JOIN LATERAL ( -- with OFFSET, so that each label is looked up: the whole table is never read
             SELECT alert_id, event_time_ms FROM cases.alerts
             WHERE customer_id = latest.customer_id AND transaction_id = latest.transaction_id OFFSET 0) AS c)
@@ -33,8 +34,8 @@ _ALERTS: Final = """
         WHERE customer_id = a.customer_id AND transaction_id = a.transaction_id
         ORDER BY labelled_at_ms DESC, label_id DESC LIMIT 1) AS l
     WHERE a.features IS NOT NULL AND NOT (a.customer_id = %(customer)s AND a.transaction_id = %(transaction)s)
-    ORDER BY a.event_time DESC LIMIT %(limit)s
-"""
+    ORDER BY a.event_time DESC LIMIT {CONSIDERED}
+"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,7 @@ async def similar_alerts(
     database: Database, customer: str, transaction: str, features: Mapping[str, float | None]
 ) -> Similar:
     """Return the labelled alerts whose features are closest to these, without the alert of the transaction itself."""
-    parameters = {
-        "customer": customer, "transaction": transaction, "limit": CONSIDERED, "labels": LABELS, "newest": NEWEST,
-    }  # fmt: skip
+    parameters = {"customer": customer, "transaction": transaction}
     found = closest(features, await database.rows(_ALERTS, parameters))
     return Similar(found, sum(row["label"] == "fraud" for row in found))
 
