@@ -64,8 +64,11 @@ def run_gate(
         return [*checks, Check("comparison", passed=True, detail=NO_CHAMPION)]
     champion, check = _load_registered(settings, present, inputs)
     if champion is None:
-        detail = f"the champion cannot be loaded to compare with ({check.detail})"
-        return [*checks, Check("comparison", passed=True, detail=detail)]
+        detail = (
+            f"the champion {present.version} cannot be loaded to compare with ({check.detail}); restore its artifact, "
+            "or promote without a comparison with --force"
+        )
+        return [*checks, Check("comparison", passed=False, detail=detail)]
     pair = [(candidate, registry.get(asked.version)), (champion, present)]
     if asked.data is not None:
         return [*checks, *_compare_on_cards(asked, pair, inputs, config, now_ms)]
