@@ -44,9 +44,9 @@ def test_schemas_are_registered_and_a_confluent_client_uses_them(stack: Stack, t
     env = {**os.environ, "STREAMFLOW_HOME": str(stack.home.root)}
     for _ in range(2):
         done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, check=True)
-    (registered,) = json.loads(done.stdout)
-    assert registered["subject"] == SUBJECT
-    assert call(access, f"subjects/{SUBJECT}/versions") == [1], "registering twice changes nothing"
+    registered = json.loads(done.stdout)
+    assert [item["subject"] for item in registered] == [SUBJECT, SUBJECT], "versions 1 and 2 of the contract"
+    assert call(access, f"subjects/{SUBJECT}/versions") == [1, 2], "registering twice changes nothing"
 
     breaking = our_schema()
     breaking["fields"].append({"name": "shelf", "type": "string"})
