@@ -7,13 +7,12 @@ from typing import Any, Final
 
 import psycopg
 
-from api.cases.card_numbers import has_card_number
 from api.database import Connection, Database
 from api.errors import ApiError
 from api.model_requests import store
 from api.reads import Read, add_read
+from api.reasons import checked_reason, invalid, not_allowed
 
-LONGEST_REASON: Final = 256
 STAGES: Final = ("shadow", "champion")
 NOT_FOUND: Final = ApiError(404, "not_found", "there is no such request", "see the page of the models")
 
@@ -43,13 +42,13 @@ class ModelRequests:
                 person has no role for it (403).
         """
         if to_stage not in STAGES:
-            raise _invalid("the stage is missing", "choose shadow or champion")
+            raise invalid("the stage is missing", "choose shadow or champion")
         async with self._database.connection() as connection, connection.transaction():
             stage = await store.stage_of(connection, version)
             if stage is None:
-                raise _invalid(f"the version {version!r} is not registered", "choose a version of the list")
+                raise invalid(f"the version {version!r} is not registered", "choose a version of the list")
             if stage == to_stage or (to_stage == "shadow" and stage == "champion"):
-                raise _invalid(f"{version} is {stage} already", "choose another version")
+                raise invalid(f"{version} is {stage} already", "choose another version")
             values = {
                 "kind": "promotion", "version": version, "to_stage": to_stage, "is_urgent": False,
                 "days": days if to_stage == "champion" else None,
@@ -129,13 +128,13 @@ class ModelRequests:
             if row is None:
                 return
             if row["requested_by"] != actor:
-                raise _not_allowed()
+                raise not_allowed()
             await store.decide(connection, number, "withdrawn", actor, "withdrawn")
             await _audit(connection, actor, "models.withdrawn", request_id, _detail(number, row))
 
     async def review(self, actor: str, request_id: str, number: int, reason: str) -> None:
         """Review an urgent rollback of another approver afterwards."""
-        reason = _reason(reason)
+        reason = checked_reason(reason)
         async with self._database.connection() as connection, connection.transaction():
             row = await store.one(connection, number, lock=True)
             if row is None:
@@ -150,7 +149,7 @@ class ModelRequests:
                 async with connection.transaction():
                     await store.review(connection, number, actor, reason)
             except psycopg.errors.InsufficientPrivilege:
-                raise _not_allowed() from None
+                raise not_allowed() from None
             await _audit(connection, actor, "models.reviewed", request_id, _detail(number, row))
 
 
@@ -167,12 +166,12 @@ def state_of(row: Mapping[str, Any]) -> str:
 
 
 async def _add(connection: Connection, values: dict[str, Any], actor: str, request_id: str, reason: str) -> int:
-    values |= {"reason": _reason(reason), "by": actor, "champion": await store.champion(connection)}
+    values |= {"reason": checked_reason(reason), "by": actor, "champion": await store.champion(connection)}
     try:
         async with connection.transaction():
             number = await store.add(connection, values)
     except psycopg.errors.InsufficientPrivilege:
-        raise _not_allowed() from None
+        raise not_allowed() from None
     if number is None:  # the form was sent twice, or another person was faster
         other = await store.open_like(connection, values)
         if other is not None and other["requested_by"] == actor:
@@ -203,12 +202,12 @@ async def _open(connection: Connection, number: int, actor: str, status: str) ->
 async def _decide(connection: Connection, row: Mapping[str, Any], status: str, actor: str, reason: str) -> None:
     if row["requested_by"] == actor:
         raise ApiError(403, "own_request", "you made this request", "another approver must decide about it")
-    reason = _reason(reason)
+    reason = checked_reason(reason)
     try:
         async with connection.transaction():
             await store.decide(connection, row["request_id"], status, actor, reason)
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.CheckViolation):
-        raise _not_allowed() from None
+        raise not_allowed() from None
 
 
 async def _audit(connection: Connection, actor: str, action: str, request_id: str, detail: str) -> None:
@@ -217,20 +216,3 @@ async def _audit(connection: Connection, actor: str, action: str, request_id: st
 
 def _detail(number: int, row: Mapping[str, Any]) -> str:
     return f"{number} {row['kind']} {row['version']} to {row['to_stage']}, champion {row['champion'] or 'none'}"
-
-
-def _reason(text: str) -> str:
-    text = " ".join(text.split())
-    if not 0 < len(text) <= LONGEST_REASON:
-        raise _invalid(f"reason: must have 1 to {LONGEST_REASON} characters", "give a reason")
-    if has_card_number(text):
-        raise _invalid("reason: contains a card number", "remove it")
-    return text
-
-
-def _invalid(message: str, hint: str) -> ApiError:
-    return ApiError(422, "invalid_request", message, hint)
-
-
-def _not_allowed() -> ApiError:
-    return ApiError(403, "not_allowed", "your roles do not allow this", "ask an administrator for a role")

@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 import orjson
 import psycopg
 
-from api.cases.card_numbers import has_card_number
 from api.database import Connection, Database
 from api.errors import ApiError
 from api.in_force import config_in_force
 from api.reads import Read, add_read
+from api.reasons import checked_reason, invalid, not_allowed
 from api.rules import store
 from api.rules.forms import values_before
 from flink_jobs.core.control.blacklist import not_listed
@@ -30,7 +30,6 @@ from flink_jobs.core.documents import ControlChanges, ControlDocument
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.control_client import encode_checked
 
-LONGEST_REASON: Final = 256
 NOT_FOUND: Final = ApiError(404, "not_found", "there is no such proposal", "see the page of the rules")
 _ALLOWED: Final = frozenset({"alpha", "alert_threshold", "rules", "blacklist"})
 """Models are changed by promotion, not by a proposal."""
@@ -49,7 +48,7 @@ class Proposals:
         Raises:
             ApiError: the detector would reject the changes, or they change nothing (422); no rules editor (403).
         """
-        reason = _reason(reason)
+        reason = checked_reason(reason)
         async with self._database.connection() as connection, connection.transaction():
             config = await config_in_force(connection)
             check_changes(config, changes, reason)
@@ -63,7 +62,7 @@ class Proposals:
             try:
                 number = await store.add(connection, values)
             except psycopg.errors.InsufficientPrivilege:
-                raise _not_allowed() from None
+                raise not_allowed() from None
             await _audit(connection, actor, "rules.proposed", request_id, f"{number} revision={config.revision}")
         return number
 
@@ -120,7 +119,7 @@ class Proposals:
         async with self._database.connection() as connection, connection.transaction():
             row = await _open(connection, proposal_id)
             if row["proposed_by"] != actor:
-                raise _not_allowed()
+                raise not_allowed()
             values = {"id": proposal_id, "by": actor, "reason": "withdrawn", "status": "withdrawn"}
             await store.decide(connection, values)
             await _audit(connection, actor, "rules.withdrawn", request_id, str(proposal_id))
@@ -131,9 +130,11 @@ class Proposals:
         if row["proposed_by"] == actor:
             raise ApiError(403, "own_proposal", "you proposed this change", "another approver must decide about it")
         try:
-            await store.decide(connection, {**values, "id": row["proposal_id"], "by": actor, "reason": _reason(reason)})
+            await store.decide(
+                connection, {**values, "id": row["proposal_id"], "by": actor, "reason": checked_reason(reason)}
+            )
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.CheckViolation):
-            raise _not_allowed() from None
+            raise not_allowed() from None
 
 
 def check_changes(config: DetectionConfig, changes: ControlChanges, reason: str) -> None:
@@ -144,22 +145,22 @@ def check_changes(config: DetectionConfig, changes: ControlChanges, reason: str)
     """
     wrong = sorted(set(changes) - _ALLOWED)
     if wrong:
-        raise _invalid(f"{wrong[0]} is no setting of the rules", "use the forms of the page")
+        raise invalid(f"{wrong[0]} is no setting of the rules", "use the forms of the page")
     document = _document(changes, "check", "check", reason, config.revision, 0)
     try:
         message = parse_control(encode_checked(document))
     except UserError as error:
-        raise _invalid(error.what, error.fix) from None
+        raise invalid(error.what, error.fix) from None
     assert isinstance(message, ControlMessage)  # noqa: S101 - it was checked
     changed = apply_control(config, message)
     if isinstance(changed, ControlRefusal):
-        raise _invalid(changed.detail, "correct the form")
+        raise invalid(changed.detail, "correct the form")
     absent = not_listed(config.blacklist, changes.get("blacklist", {}))
     if absent:
-        raise _invalid(absent, "remove only entries that are listed")
+        raise invalid(absent, "remove only entries that are listed")
     names = ("alpha", "alpha_is_set", "alert_threshold", "threshold_is_set", "rules", "blacklist")
     if all(getattr(changed, name) == getattr(config, name) for name in names):
-        raise _invalid("these values are in force already", "change at least one value")
+        raise invalid("these values are in force already", "change at least one value")
 
 
 def message_of(row: Mapping[str, Any], approver: str) -> ControlDocument:
@@ -221,20 +222,3 @@ async def _open(connection: Connection, proposal_id: int) -> Mapping[str, Any]:
 
 async def _audit(connection: Connection, actor: str, action: str, request_id: str, detail: str) -> None:
     await add_read(connection, Read(actor, action, None, request_id, detail))
-
-
-def _reason(text: str) -> str:
-    text = " ".join(text.split())
-    if not 0 < len(text) <= LONGEST_REASON:
-        raise _invalid(f"reason: must have 1 to {LONGEST_REASON} characters", "give a reason")
-    if has_card_number(text):
-        raise _invalid("reason: contains a card number", "remove it")
-    return text
-
-
-def _invalid(message: str, hint: str) -> ApiError:
-    return ApiError(422, "invalid_request", message, hint)
-
-
-def _not_allowed() -> ApiError:
-    return ApiError(403, "not_allowed", "your roles do not allow this", "ask an administrator for a role")

@@ -18,7 +18,8 @@ from api.errors import ApiError
 from api.jobs import store
 from api.jobs.store import Kind
 from api.reads import Read, add_read
-from api.rules.service import LONGEST_REASON, Proposals
+from api.reasons import LONGEST_REASON
+from api.rules.service import Proposals
 from api.services import request_id_of, services_of
 from flink_jobs.core.reasons import DeadLetterReason
 
