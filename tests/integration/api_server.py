@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
+import httpx
 import uvicorn
 
 from api.application import build_services, create_app
+from api.console.accounts import create_token
 from api.identity.settings import JwtSettings, OidcSettings
 from api.settings import ApiSettings
 from flink_jobs.local.ports import HOST, free_ports
@@ -36,3 +38,24 @@ def serving(
     finally:
         server.should_exit = True
         thread.join(30)
+
+
+Person = Callable[[str], httpx.Client]
+"""Returns the browser of an account, logged in; always the same one."""
+
+
+@contextmanager
+def people(settings: Settings, own: ApiSettings) -> Iterator[Person]:
+    """Run the API; yield a function that logs an account in."""
+    known: dict[str, httpx.Client] = {}
+    with ExitStack() as stack:
+        url = stack.enter_context(serving(settings, own))
+
+        def logged_in(name: str) -> httpx.Client:
+            if name not in known:
+                known[name] = stack.enter_context(httpx.Client(base_url=url, follow_redirects=True))
+                token = create_token(settings.postgres_dsn, name, by="test")
+                known[name].post("/console/login", data={"token": token})
+            return known[name]
+
+        yield logged_in

@@ -6,15 +6,14 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx
 import psycopg
 import pytest
 
-from api.console.accounts import add_account, create_token
+from api.console.accounts import add_account
 from api.console.roles import Role
 from api.database import Database
 from api.model_requests import worker
@@ -31,7 +30,7 @@ from flink_jobs.model_registry.handshake import ChangeSender
 from flink_jobs.model_registry.stages import ModelStage
 from flink_jobs.model_registry.versions import ChangeReason, open_registry
 from flink_jobs.settings import Settings
-from tests.integration.api_server import serving
+from tests.integration.api_server import Person, people
 from tests.integration.console_data import DECISION, START_MS, console_database
 from tests.unit.job.samples import write_model
 
@@ -49,7 +48,6 @@ LABEL: Final = """
     INSERT INTO raw.labels (label_id, schema_version, transaction_id, customer_id, label, source, labelled_at_ms,
         labelled_by) VALUES (%(id)s, 1, %(id)s, 'c', %(label)s, 'test', 1, 'test')
 """
-Person = Callable[[str], httpx.Client]
 WHY = ChangeReason("test", "test")
 
 
@@ -88,18 +86,7 @@ def add_decisions(rows: psycopg.Connection[Any]) -> None:
 @pytest.fixture(scope="module")
 def person(settings: Settings) -> Iterator[Person]:
     """Yield a function that returns a browser in which an account is logged in; the API starts no command itself."""
-    known: dict[str, httpx.Client] = {}
-    with ExitStack() as stack:
-        own = ApiSettings(secure_cookie=False, case_work=False, model_work=False)
-        url = stack.enter_context(serving(settings, own))
-
-        def logged_in(name: str) -> httpx.Client:
-            if name not in known:
-                known[name] = stack.enter_context(httpx.Client(base_url=url, follow_redirects=True))
-                token = create_token(settings.postgres_dsn, name, by="test")
-                known[name].post("/console/login", data={"token": token})
-            return known[name]
-
+    with people(settings, ApiSettings(secure_cookie=False, case_work=False, model_work=False)) as logged_in:
         yield logged_in
 
 

@@ -7,7 +7,6 @@ import json
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -16,7 +15,7 @@ import pytest
 
 from api.cases import outbox
 from api.cases.outbox import Message
-from api.console.accounts import add_account, create_token
+from api.console.accounts import add_account
 from api.console.roles import Role
 from api.database import Database
 from api.jobs import store, worker
@@ -27,7 +26,7 @@ from flink_jobs.core.control.messages import ControlMessage, parse_control
 from flink_jobs.core.features.table import FEATURES
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from tests.integration.api_server import serving
+from tests.integration.api_server import Person, people
 from tests.integration.console_data import add_customer, console_database
 
 pytestmark = pytest.mark.stack
@@ -39,7 +38,6 @@ APPLIED: Final = """
     SELECT %(id)s, 1, 1 + coalesce(max(revision), 0), 'applied', '', 'user:x', 1, 'r', 1000 + count(*), %(changes)s
     FROM ops.control_audit
 """
-Person = Callable[[str], httpx.Client]
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +52,7 @@ def settings(database: Stack) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def person(settings: Settings) -> Iterator[Person]:
     """Yield a function that returns a browser in which an account is logged in; the API sends nothing itself."""
-    known: dict[str, httpx.Client] = {}
-    with ExitStack() as stack:
-        url = stack.enter_context(serving(settings, ApiSettings(secure_cookie=False, case_work=False)))
-
-        def logged_in(name: str) -> httpx.Client:
-            if name not in known:
-                known[name] = stack.enter_context(httpx.Client(base_url=url, follow_redirects=True))
-                token = create_token(settings.postgres_dsn, name, by="test")
-                known[name].post("/console/login", data={"token": token})
-            return known[name]
-
+    with people(settings, ApiSettings(secure_cookie=False, case_work=False)) as logged_in:
         yield logged_in
 
 
