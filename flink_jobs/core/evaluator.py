@@ -51,6 +51,7 @@ from flink_jobs.core.accounts.effects import add_actions, without_suppressed
 from flink_jobs.core.accounts.records import TOO_MANY_ACTIONS, readable_action, refused_action
 from flink_jobs.core.accounts.standing import AccountActions, ActionChange, Entry
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.control.experiment import Experiment
 from flink_jobs.core.currencies import major_amount
 from flink_jobs.core.dead_letters.rejections import duplicate, incident, model_incidents, rejected, rejected_by_error
 from flink_jobs.core.decision import Opinion, ShadowScore, build_alert, build_decision, encode
@@ -248,9 +249,9 @@ class TransactionEvaluator:
         if decision["is_alert"]:
             contributions = None if opinion.ml_score is None else slot.contributions(features, transaction)
             alert = encode(build_alert(decision, contributions))
-        stopped = None if lineup.experiment is None else self._guarded(opinion, trial=is_trial, alert=bool(alert))
-        notices = lineup.take_notices()
-        if notices or stopped:
+        trial = lineup.experiment
+        stopped = None if trial is None else self._guarded(opinion, trial, is_trial=is_trial, is_alert=bool(alert))
+        if (notices := lineup.take_notices()) or stopped:
             letters = (*letters, *model_incidents(record, notices, stopped, now_ms))
         text = encode(decision)
         self._is_changing = True
@@ -285,12 +286,11 @@ class TransactionEvaluator:
         blended, threshold = self._blender.score(verdict, opinion.ml_score, shadow.own_blend)
         return ShadowScore(opinion.model_version, opinion.ml_score, blended.score, blended.score >= threshold)
 
-    def _guarded(self, opinion: Opinion, *, trial: bool, alert: bool) -> StoppedExperiment | None:
+    def _guarded(
+        self, opinion: Opinion, experiment: Experiment, *, is_trial: bool, is_alert: bool
+    ) -> StoppedExperiment | None:
         """Report a decision to the guard; return the experiment if it must end: the champion then scores again."""
-        experiment = self.lineup.experiment
-        if experiment is None:
-            return None
-        why = self.lineup.decided(opinion, is_trial=trial, is_alert=alert)
+        why = self.lineup.decided(opinion, is_trial=is_trial, is_alert=is_alert)
         if why is None:
             return None
         self.lineup.use_challenger(None, None)
