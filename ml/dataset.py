@@ -15,7 +15,7 @@ import orjson
 
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
-from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
+from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.reasons import ReasonCode
@@ -61,7 +61,7 @@ class Dataset:
         rule_score: score of the rules under the configuration of ``build_dataset``, 0 to 1.
         rule_hits: rows x ``RULE_CODES``, true where the rule fired.
         rejected: number of events that the stream would reject as unreadable; they are not rows.
-        merchant_risk: rows x ``MERCHANT_RISK_NAMES``, NaN where absent; None unless ``with_merchant_risk`` added them.
+        merchant_risk: rows x inputs of merchants, NaN where absent; None unless ``with_merchant_risk`` added them.
         own: own features; None for a data set without any.
     """
 
@@ -123,7 +123,7 @@ class Dataset:
         for column in (self.currency, self.category, self.merchant):
             column.update(digest)
         if self.merchant_risk is not None:
-            digest.update(orjson.dumps(MERCHANT_RISK_NAMES))
+            digest.update(orjson.dumps(RISK_NAMES[Entity.MERCHANT]))
             digest.update(np.ascontiguousarray(self.merchant_risk, dtype="<f8").tobytes())
         if self.own is not None:
             self.own.update(digest)

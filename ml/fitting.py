@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from threadpoolctl import threadpool_limits
 
-from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
+from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.calibration import compile_curve, rarity_curve
@@ -132,7 +132,7 @@ def boosting_tables(early: Dataset, parameters: TrainingParameters) -> tuple[tup
     """
     categories = fit_categories(early)
     names = (*BOOSTING_INPUTS, "category_rank") if categories else BOOSTING_INPUTS
-    of_merchants = MERCHANT_RISK_NAMES if parameters.merchant_risk else ()
+    of_merchants = RISK_NAMES[Entity.MERCHANT] if parameters.merchant_risk else ()
     return (*names, *own_names(early.own if parameters.own_features else None), *of_merchants), {
         **fit_population(early),
         **categories,

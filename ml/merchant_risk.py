@@ -1,4 +1,4 @@
-"""Replays the inputs of merchants (``core.features.merchant_risk``) over the rows of a data set."""
+"""Replays the inputs of merchants (``core.features.entity_risk``) over the rows of a data set."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from flink_jobs.core.currencies import major_amount
-from flink_jobs.core.features.merchant_risk import (
+from flink_jobs.core.features.entity_risk import (
     DEFAULT_DELAY_DAYS,
-    MERCHANT_RISK,
-    MERCHANT_RISK_NAMES,
+    RISK_NAMES,
+    RISK_SPECS,
+    Entity,
     risk_at,
     risk_inputs,
     slot_of,
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from flink_jobs.core.transaction import Transaction
     from ml.dataset import Dataset
 
-NEUTRALS: Final = np.array([spec.neutral for spec in MERCHANT_RISK])
+NAMES: Final = RISK_NAMES[Entity.MERCHANT]
+NEUTRALS: Final = np.array([spec.neutral for spec in RISK_SPECS[Entity.MERCHANT]])
 
 
 class MerchantReplay:
@@ -51,9 +53,9 @@ class MerchantReplay:
         self._states.clear()
 
     def inputs(self, transaction: Transaction) -> tuple[float | None, ...]:
-        """Return the inputs of a transaction in the order of ``MERCHANT_RISK``; ``None`` where a value is absent."""
+        """Return the inputs of a transaction in the order of ``RISK_SPECS``; ``None`` where a value is absent."""
         if transaction.merchant is None:
-            return (None,) * len(MERCHANT_RISK_NAMES)
+            return (None,) * len(NAMES)
         amount = major_amount(transaction.amount_minor, transaction.currency)
         return self.at(transaction.merchant, transaction.event_time_ms, amount)
 
@@ -87,7 +89,7 @@ def with_merchant_risk(dataset: Dataset, delay_days: int = DEFAULT_DELAY_DAYS) -
         dataset: the whole history; rows that are left out do not count for their merchant.
         delay_days: days until a label is known.
     """
-    values = np.full((len(dataset), len(MERCHANT_RISK_NAMES)), np.nan)
+    values = np.full((len(dataset), len(NAMES)), np.nan)
     replay, names, customers = MerchantReplay(delay_days), dataset.merchant.names, dataset.customer.names
     columns = (dataset.merchant.codes, dataset.event_time_ms, dataset.amount, dataset.labels, dataset.customer.codes)
     rows = zip(*(column.tolist() for column in columns), dataset.transaction_ids, strict=True)
@@ -109,6 +111,6 @@ def risk_column(dataset: Dataset, name: str) -> NDArray[np.float64]:
     """
     if dataset.merchant_risk is None:
         raise ValueError(f"input {name!r} needs a data set from with_merchant_risk")
-    place = MERCHANT_RISK_NAMES.index(name)
+    place = NAMES.index(name)
     column = dataset.merchant_risk[:, place]
     return np.where(np.isnan(column), NEUTRALS[place], column)

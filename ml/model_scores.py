@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
+from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.encodings import ENCODING_NAMES, compile_encoding
 from flink_jobs.core.own_features.declaration import is_own
@@ -53,7 +53,7 @@ def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArra
             if dataset.own is None:
                 raise ValueError(f"input {name!r} needs a data set with own features")
             return dataset.own.column(name)
-        if name in MERCHANT_RISK_NAMES:
+        if name in RISK_NAMES[Entity.MERCHANT]:
             return risk_column(dataset, name)
         return inputs[:, FEATURE_NAMES.index(name)]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NEUTRALS
+from flink_jobs.core.features.entity_risk import RISK_NEUTRALS
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.encodings import ENCODING_NEUTRALS
@@ -169,4 +169,4 @@ def neutral_values(names: Sequence[str], own: OwnColumns | None) -> dict[str, fl
     return {name: known[name] for name in names}
 
 
-_NEUTRALS: Final = dict(zip(FEATURE_NAMES, NEUTRAL_VALUES, strict=True)) | ENCODING_NEUTRALS | MERCHANT_RISK_NEUTRALS
+_NEUTRALS: Final = dict(zip(FEATURE_NAMES, NEUTRAL_VALUES, strict=True)) | ENCODING_NEUTRALS | RISK_NEUTRALS

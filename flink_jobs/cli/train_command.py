@@ -19,7 +19,7 @@ from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, tab
 from flink_jobs.cli.own_features import OwnFeaturesOption, own_values
 from flink_jobs.cli.row_options import ExcludeCustomers, RowChoice, TrainSince
 from flink_jobs.cli.sanity_command import as_documents, warn
-from flink_jobs.core.features.merchant_risk import DEFAULT_DELAY_DAYS
+from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.model import load_model
 from flink_jobs.errors import ErrorCode, UserError

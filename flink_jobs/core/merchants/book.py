@@ -12,7 +12,7 @@ from enum import StrEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from flink_jobs.core.features.merchant_risk import DEFAULT_DELAY_DAYS
+from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS
 from flink_jobs.core.merchants.row import row_of
 from flink_jobs.core.state.codec import StateCorrupt
 from flink_jobs.core.state.merchant import SLOT_MS, SLOTS_PER_DAY, MerchantState, kept_slots

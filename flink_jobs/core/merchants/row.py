@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 import orjson
 
-from flink_jobs.core.features.merchant_risk import DEFAULT_DELAY_DAYS, WINDOW_DAYS, WindowRisk, risk_at
+from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, WINDOW_DAYS, WindowRisk, risk_at
 from flink_jobs.core.parsing.contract_object import contract_object
 from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 

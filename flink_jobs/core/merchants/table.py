@@ -6,7 +6,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from flink_jobs.core.currencies import major_amount
-from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES, WINDOW_DAYS, WindowRisk, risk_inputs, slot_of
+from flink_jobs.core.features.entity_risk import RISK_NAMES, WINDOW_DAYS, Entity, WindowRisk, risk_inputs, slot_of
 from flink_jobs.core.merchants.row import NO_HISTORY
 from flink_jobs.core.models.faults import InputsNotReady
 from flink_jobs.core.state.merchant import SLOTS_PER_DAY
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_SLOTS_BEHIND: Final = SLOTS_PER_DAY
 """Slots between the newest row and a transaction from which no transaction is scored with the rows: a day."""
-_NOTHING: Final = (None,) * len(MERCHANT_RISK_NAMES)
+_NOTHING: Final = (None,) * len(RISK_NAMES[Entity.MERCHANT])
 _FIELDS: Final = 4
 _PACKED: Final = Struct(f"<i{2 * _FIELDS * len(WINDOW_DAYS)}q")
 """A row takes 196 bytes in memory; as tuples it would take ten times as much."""
@@ -47,7 +47,7 @@ class MerchantTable:
         self._rows[row.merchant] = _PACKED.pack(row.slot, *numbers)
 
     def inputs(self, transaction: Transaction) -> tuple[float | None, ...]:
-        """Return the inputs of a transaction in the order of ``MERCHANT_RISK``; ``None`` where a value is absent.
+        """Return the inputs of a transaction in the order of ``RISK_SPECS``; ``None`` where a value is absent.
 
         Raises:
             InputsNotReady: there is no row at all, or every row is older than a day: without rows each merchant would

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from flink_jobs.core.features.merchant_risk import MERCHANT_RISK, MERCHANT_RISK_NAMES
+from flink_jobs.core.features.entity_risk import RISK_NAMES, RISK_SPECS, Entity
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.encodings import compile_encoding
@@ -14,13 +14,14 @@ from flink_jobs.core.transaction import Transaction
 
 Row = tuple[float, ...]
 Inputs = Callable[[FeatureVector, Transaction], Row]
+_NAMES, _SPECS = RISK_NAMES[Entity.MERCHANT], RISK_SPECS[Entity.MERCHANT]
 
 
 class Merchants(Protocol):
     """The history of merchants that the job has."""
 
     def inputs(self, transaction: Transaction) -> tuple[float | None, ...]:
-        """Return the inputs of a transaction in the order of ``MERCHANT_RISK``; ``None`` where a value is absent."""
+        """Return the inputs of a transaction in the order of ``RISK_SPECS``; ``None`` where a value is absent."""
 
 
 class Own(Protocol):
@@ -51,7 +52,7 @@ def compile_inputs(
     Raises:
         ModelError: the names are in another order, or an encoding lacks its arrays.
     """
-    of_merchants = tuple([name for name in names if name in MERCHANT_RISK_NAMES])
+    of_merchants = tuple([name for name in names if name in _NAMES])
     owned = tuple([name for name in names if is_own(name)])
     if (of_merchants and merchants is None) or (owned and own is None):
         return _no_row
@@ -65,8 +66,8 @@ def compile_inputs(
         places, neutral = own.places(owned)
         row_of = _further(row_of, own.of, places, neutral)
     if of_merchants and merchants is not None:
-        places = [MERCHANT_RISK_NAMES.index(name) for name in of_merchants]
-        row_of = _further(row_of, merchants.inputs, places, [MERCHANT_RISK[place].neutral for place in places])
+        places = [_NAMES.index(name) for name in of_merchants]
+        row_of = _further(row_of, merchants.inputs, places, [_SPECS[place].neutral for place in places])
     return row_of
 
 

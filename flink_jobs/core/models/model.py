@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES
+from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import model_directory, read_artifact
 from flink_jobs.core.models.encodings import ENCODING_NAMES
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.probability import ProbabilityCurve
     from flink_jobs.core.transaction import Transaction
 
-OFFLINE_FEATURES: Final = (*FEATURE_NAMES, *MERCHANT_RISK_NAMES)
+OFFLINE_FEATURES: Final = (*FEATURE_NAMES, *RISK_NAMES[Entity.MERCHANT])
 """The inputs that a replay of history computes."""
 __all__ = ["OFFLINE_FEATURES", "ModelError", "ModelFault", "TreeModel", "build_model", "load_model", "model_directory"]
 
@@ -151,7 +151,7 @@ def build_model(
         manifest: its manifest.
         arrays: its arrays.
         known_features: the features that the caller computes. An evaluation on history computes
-            ``MERCHANT_RISK_NAMES``, and so does a stream that reads the rows of merchants; any other one refuses a
+            ``RISK_NAMES``, and so does a stream that reads the rows of merchants; any other one refuses a
             model that takes one of them.
         merchants: the history of merchants, for a caller that scores transactions with inputs of merchants.
         own: the own features of the installation, which are known features too. A model with own features needs their
@@ -166,7 +166,7 @@ def build_model(
         check_used(manifest.version, owned, manifest.own_features, None if own is None else own.features)
     if own is not None:
         known_features = (*known_features, *own.features.names)
-    of_merchants = [name for name in names if name in MERCHANT_RISK_NAMES and name not in known_features]
+    of_merchants = [name for name in names if name in RISK_NAMES[Entity.MERCHANT] and name not in known_features]
     if of_merchants:
         detail = (
             f"model {manifest.version!r} takes {', '.join(of_merchants)}; the stream does not compute these inputs of "

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from flink_jobs.core.features.merchant_risk import DEFAULT_DELAY_DAYS
+from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS
 from flink_jobs.core.merchants.row import row_of
 from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 from flink_jobs.job.detector.batch_runner import PROTOCOL, take_runner

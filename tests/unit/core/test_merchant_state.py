@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flink_jobs.core.features.merchant_risk import (
+from flink_jobs.core.features.entity_risk import (
     DEFAULT_DELAY_DAYS,
     MAX_LOG_RATIO,
-    MERCHANT_RISK,
+    RISK_SPECS,
     SETTLE_MS,
     WINDOW_DAYS,
+    Entity,
     risk_at,
     risk_inputs,
     slot_of,
@@ -167,7 +168,7 @@ def test_the_inputs_are_in_their_range_and_an_absent_amount_is_no_number() -> No
         state.update(START_MS + hour * 3_600_000, 1e10, 7)
         state.learn(hour, START_MS + hour * 3_600_000, is_fraud=True)
     inputs = risk_inputs(risk_at(state, slot_of(START_MS + 40 * DAY_MS), 7), 0.0)
-    for spec, value in zip(MERCHANT_RISK, inputs, strict=True):
+    for spec, value in zip(RISK_SPECS[Entity.MERCHANT], inputs, strict=True):
         assert value is not None
         assert spec.low <= value <= spec.high
     assert inputs[1] == -MAX_LOG_RATIO

@@ -13,7 +13,7 @@ import pytest
 
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.documents import Finding
-from flink_jobs.core.features.merchant_risk import SETTLE_MS
+from flink_jobs.core.features.entity_risk import SETTLE_MS
 from flink_jobs.core.label import Label
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.core.state.merchant import SLOT_MS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from flink_jobs.core.features.merchant_risk import MERCHANT_RISK_NAMES, SETTLE_MS, risk_at, risk_inputs, slot_of
+from flink_jobs.core.features.entity_risk import RISK_NAMES, SETTLE_MS, Entity, risk_at, risk_inputs, slot_of
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.faults import ModelError, ModelFault
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BOOSTING = TrainingParameters(kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, merchant_risk=True)
-INPUTS = (*BOOSTING_INPUTS, *MERCHANT_RISK_NAMES)
+NAMES = RISK_NAMES[Entity.MERCHANT]
+INPUTS = (*BOOSTING_INPUTS, *NAMES)
 PROVENANCE = Provenance("cards.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -67,7 +68,7 @@ def test_the_inputs_are_those_of_states_that_never_become_bytes(rows: Dataset, w
         assert served == list(expected)
         state.update(time_ms, amount, 7)
         state.learn(row, time_ms, is_fraud=bool(rows.labels[row] == FRAUD))
-    assert (values_of(whole)[:, MERCHANT_RISK_NAMES.index("merchant_fraud_share_30d")] > 0).any()
+    assert (values_of(whole)[:, NAMES.index("merchant_fraud_share_30d")] > 0).any()
 
 
 def test_labels_that_are_younger_than_the_delay_change_nothing(rows: Dataset, whole: Dataset) -> None:
@@ -100,7 +101,7 @@ def test_a_model_takes_the_inputs_of_merchants_and_the_digest_of_the_rows_covers
 ) -> None:
     assert model.manifest.feature_names == INPUTS
     assert model.manifest.parameters["merchant_risk"] is True
-    assert set(MERCHANT_RISK_NAMES) <= set(model.manifest.neutral_values)
+    assert set(NAMES) <= set(model.manifest.neutral_values)
     scores = score_rows(build_model(model.manifest, model.arrays, OFFLINE_FEATURES), whole)
     assert (scores[whole.labels == FRAUD].mean()) > scores[whole.labels == GENUINE].mean()
     assert rows.digest() != whole.digest()
