@@ -56,10 +56,14 @@ DELETE_EVERY_S: Final = 3_600.0
 def build_services(
     settings: Settings, own: ApiSettings, oidc: OidcSettings | None = None, jwt: JwtSettings | None = None
 ) -> Services:
-    """Return the services of a process; nothing connects before the application starts."""
+    """Return the services of a process; nothing connects before the application starts.
+
+    Raises:
+        UserError: a module of own features cannot be used.
+    """
     database = Database(settings.postgres_dsn_as("api"), own)
     answers, decisions, metrics = Answers(database), Decisions(database, own), ApiMetrics()
-    watch = Watch(database, settings, own.refresh_s)
+    watch = Watch(database, settings, own.refresh_s, own=settings.own_values())
     tracing = _tracing(settings, metrics)
     lane = Lane(settings.broker("api"), settings.topic_prefix, own.acknowledge_ms, own.reply_partition, tracing)
     url = None if own.redis_url is None else own.redis_url.get_secret_value()

@@ -129,6 +129,9 @@ class ScoreAnswer(BaseModel):
     contributions: Shares | None
     history_transactions: int = Field(description="transactions of the history that were used")
     history_source: Literal["given", "stored", "none"]
+    model_problem: str | None = Field(
+        default=None, description="why the champion cannot be loaded, such as feature_mismatch; rules scored alone"
+    )
 
 
 class Health(BaseModel):

@@ -77,7 +77,7 @@ def score(payload: bytes, transaction: Transaction, history: Sequence[Transactio
     Returns:
         The decision, or why there is none, such as a transaction that the history has already.
     """
-    evaluator = TransactionEvaluator(in_force.config, in_force.model)
+    evaluator = TransactionEvaluator(in_force.config, in_force.model, own=in_force.own)
     record = SourceRecord(payload, 0, 0, "", "", transaction.customer_id, SOURCE)
     blob = state_of(history, in_force).to_bytes() if history else None
     # The clock only limits event times, and the transaction was parsed with the real one.

@@ -17,16 +17,21 @@ from schemathesis.core.result import Ok
 from typer import Typer
 from typer.testing import CliRunner
 
+from api.application import build_services
 from api.keys import Scope
 from api.settings import ApiSettings
 from flink_jobs.cli.api_commands import app as api_cli
 from flink_jobs.cli.audit_commands import app as audit_cli
 from flink_jobs.cli.console_commands import app as console_cli
+from flink_jobs.errors import UserError
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
+from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration.api_server import serving
+from tests.own_features import EXAMPLE, FOLDER
+from tests.own_features.example_model import train_example
 
 pytestmark = pytest.mark.stack
 ROW = """
@@ -119,6 +124,38 @@ def test_a_score_uses_the_stored_decisions_of_the_customer(url: str, key: str) -
         answer = http.post("/v1/score", json={"transaction": transaction, "stored_history": True}).json()
     assert (answer["history_source"], answer["history_transactions"]) == ("stored", 5)
     assert answer["decision"]["features"]["velocity_count"] == 6.0
+
+
+def test_a_score_has_the_own_features_of_the_installation(
+    settings: Settings, key: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    trained = train_example(tmp_path_factory.mktemp("models"))
+    chosen = {"features": EXAMPLE, "features_dir": FOLDER, "model_dir": trained.folder}
+    transaction = {
+        "transaction_id": "new", "customer_id": "api-c", "amount_minor": 1999, "currency": "USD",
+        "event_time_ms": START_MS + 60_000,
+    }  # fmt: skip
+    answer: dict[str, Any] = {}
+    with (
+        serving(settings.model_copy(update={**chosen, "model_version": trained.version}), ApiSettings()) as url,
+        httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http,
+    ):
+
+        def is_read() -> bool:
+            answer.update(http.post("/v1/score", json={"transaction": transaction, "stored_history": True}).json())
+            return bool(answer["model_problem"] != "not_read")
+
+        wait_for(is_read, limit_s=60, what="the champion")
+    assert (answer["model_problem"], answer["decision"]["model"]) == (None, "ok")
+    assert answer["decision"]["model_version"] == trained.version
+    assert answer["decision"]["features"]["own_quiet_days"] == 58_000 / 86_400_000
+    assert answer["decision"]["ml_score"] is not None
+
+
+def test_modules_that_cannot_be_used_stop_the_api_at_its_start(settings: Settings) -> None:
+    wrong = settings.model_copy(update={"features": "no_such_module", "features_dir": FOLDER})
+    with pytest.raises(UserError, match="there is no module no_such_module"):
+        build_services(wrong, ApiSettings())
 
 
 def test_changes_of_keys_accounts_and_webhooks_by_the_command_line_are_in_the_chain(

@@ -30,6 +30,7 @@ from api.services import Services
 from api.settings import ApiSettings
 from api.standing import StandingActions
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.models.model import ModelError, ModelFault, TreeModel
 from flink_jobs.core.reply_document import ReplyDocument
 from flink_jobs.settings import Settings
 
@@ -145,9 +146,14 @@ class _Connection:
         return None
 
 
+def no_model(_settings: Settings, _config: DetectionConfig, _own: object) -> TreeModel:
+    """Stand for an installation without a model."""
+    raise ModelError(ModelFault.MISSING, "no model in this test")
+
+
 def services(memory: Memory, **changes: Setting) -> Services:
     settings = ApiSettings.model_validate(changes)
-    watch = Watch(memory, cast("Settings", None), 60, lambda _, __: None)
+    watch = Watch(memory, cast("Settings", None), 60, no_model)
     watch.now = InForce(DetectionConfig(), None)
     answers, decisions, metrics = Answers(memory), Decisions(memory, settings), ApiMetrics()
     counters = Counters(metrics)

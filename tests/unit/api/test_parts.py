@@ -31,7 +31,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.model_registry import versions
 from flink_jobs.settings import REPO_ROOT, Settings
 from flink_jobs.warehouse import migrations
-from tests.unit.api.service import Memory
+from tests.unit.api.service import Memory, no_model
 
 PAYMENT = Transaction("t-1", "c-1", 4_999, "USD", 1_700_000_000_000, merchant="Corner Shop")
 
@@ -229,7 +229,7 @@ def test_an_unexpected_error_does_not_end_the_reading_of_the_configuration() -> 
         return []
 
     memory.tables["ops.control_audit"] = audit
-    watch = Watch(memory, cast("Settings", None), 0, lambda _, __: None)
+    watch = Watch(memory, cast("Settings", None), 0, no_model)
 
     async def until_read() -> None:
         running = asyncio.create_task(watch.run())

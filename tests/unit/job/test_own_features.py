@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 
-from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
-from flink_jobs.core.own_features.loading import load_features
-from flink_jobs.core.own_features.source import FeatureSource, read_sources
-from flink_jobs.core.own_features.values import OwnValues
+from flink_jobs.core.own_features.source import FeatureSource
 from flink_jobs.job.detector.operator import FraudDetectorFunction
-from ml.artifact_writer import write_artifact
-from ml.dataset import Dataset, build_dataset
-from ml.model_scores import score_rows
-from ml.parameters import ModelFamily, TrainingParameters
-from ml.train import Provenance, TrainedModel, train_model
-from tests.own_features import EXAMPLE, FOLDER
+from tests.own_features import EXAMPLE
+from tests.own_features.example_model import SOURCE, Trained, train_example
 from tests.unit.job.fake_runtime import Operator, lines
 from tests.unit.job.samples import control, record, settings, transaction
-from tests.unit.ml.synthetic import NOW_MS, events
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from flink_jobs.cards.card_files import SourceEvent
-
-(SOURCE,) = read_sources([EXAMPLE], FOLDER)
-BOOSTING = TrainingParameters(
-    kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, own_features=True, label_delay_days=0.0
-)
-PROVENANCE = Provenance("cards.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
 BROKEN = """
 from flink_jobs.core.own_features import feature
 
@@ -47,26 +31,9 @@ def wide(customer, transaction):
 """
 
 
-class Trained(NamedTuple):
-    """A model with own features, and the history that it was trained on."""
-
-    folder: Path
-    model: TrainedModel
-    events: list[SourceEvent]
-    rows: Dataset
-
-    @property
-    def version(self) -> str:
-        return self.model.manifest.version
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder, history = tmp_path_factory.mktemp("models"), events(500)
-    rows = build_dataset(history, NOW_MS, own=OwnValues(load_features([SOURCE])))
-    model = train_model(rows, BOOSTING, PROVENANCE)
-    write_artifact(folder, model.manifest, model.arrays)
-    return Trained(folder, model, history, rows)
+    return train_example(tmp_path_factory.mktemp("models"))
 
 
 def detector(*sources: FeatureSource, folder: Path | str = "/nowhere", version: str | None = None) -> Operator:
@@ -80,13 +47,10 @@ def decided(operator: Operator, payload: dict[str, Any]) -> dict[str, Any] | Non
 
 
 def test_the_stream_scores_as_the_replay_does(trained: Trained) -> None:
-    names = OwnValues(load_features([SOURCE])).features.names
-    model = build_model(trained.model.manifest, trained.model.arrays, (*OFFLINE_FEATURES, *names))
-    expected = dict(zip(trained.rows.transaction_ids, score_rows(model, trained.rows).tolist(), strict=True))
     operator = detector(SOURCE, folder=trained.folder, version=trained.version)
     found = [decided(operator, event.transaction) for event in trained.events]
     scores = {item["transaction_id"]: item["ml_score"] for item in found if item is not None}
-    assert scores == expected
+    assert scores == trained.scores()
     assert len(set(scores.values())) > 20
     assert operator.runtime.count("model_faults") == 0
 
