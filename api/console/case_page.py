@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from api.cases.documents import CaseAlert, CaseDetail, Status
 from api.cases.viewer import Viewer
+from api.console.declared import specs_of
 from api.console.drawing import amount_chart, hour_bars
 from api.console.history import Histories, Normal, Purchase, normal_of
 from api.console.hop_map import hop_map
@@ -77,7 +78,8 @@ async def case_view(services: Services, viewer: Viewer, case_id: int, alert: str
 async def _explained(
     services: Services, decision: Decision, normal: Normal | None, customer: str | None
 ) -> dict[str, Any]:
-    shares = shares_of(decision)
+    specs = await specs_of(services.database, decision, services.watch.now.own)
+    shares = shares_of(decision, specs)
     features = features_of(decision)
     similar = await similar_alerts(services.database, customer or "", decision.transaction_id, features)
     return {
@@ -85,7 +87,7 @@ async def _explained(
         "reasons": reasons_of(decision, normal),
         "shares": shares[:SHOWN_SHARES],
         "largest": max((abs(share.adds) for share in shares), default=1.0) or 1.0,
-        "features": feature_rows(decision),
+        "features": feature_rows(decision, specs),
         "similar": similar,
     }
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from api.console.declared import SPECS, Specs, range_of
 from api.console.history import Normal
 from api.console.pages import money
 from api.documents import Decision, Reason
-from flink_jobs.core.features.table import FEATURES, FeatureSpec
+from flink_jobs.core.features.table import FeatureSpec
 from flink_jobs.core.reasons import ReasonCode
 
-_SPECS: Final = {spec.name: spec for spec in FEATURES}
 _NO_UNIT: Final = {"ratio", "0 or 1"}
 NO_HISTORY: Final = "no earlier purchase of this customer is stored"
 
@@ -109,25 +109,27 @@ def _countries(normal: Normal | None) -> str:
     return "usual: " + ", ".join(f"{name} {share:.0%}" for name, share in normal.countries)
 
 
-def shares_of(decision: Decision) -> list[Share]:
+def shares_of(decision: Decision, specs: Specs = SPECS) -> list[Share]:
     """Return the shares of all features in the model's score, largest first; none without a model's explanation."""
     features = features_of(decision)
     shares = []
     for name, adds in (decision.contributions or {}).items():
-        spec = _SPECS.get(name)
+        spec = specs.get(name)
         meaning = spec.meaning if spec else "computed by the model"
-        shares.append(Share(name.replace("_", " "), meaning, value_of(spec, features.get(name)), adds))
+        value = value_of(spec, features[name]) if name in features else "not recorded"
+        shares.append(Share(name.replace("_", " "), meaning, value, adds))
     return sorted(shares, key=lambda share: -abs(share.adds))
 
 
-def feature_rows(decision: Decision) -> list[dict[str, Any]]:
-    """Return name, value, meaning, and the reason for an absent value, of every feature of a decision."""
+def feature_rows(decision: Decision, specs: Specs = SPECS) -> list[dict[str, Any]]:
+    """Return name, value, range, meaning, and the reason for an absent value, of every feature of a decision."""
     absent = (decision.model_extra or {}).get("absent") or {}
     return [
         {
             "name": name.replace("_", " "),
-            "value": value_of(_SPECS.get(name), value),
-            "meaning": _SPECS[name].meaning if name in _SPECS else "",
+            "value": value_of(specs.get(name), value),
+            "range": range_of(specs[name].low, specs[name].high) if name in specs else "",
+            "meaning": specs[name].meaning if name in specs else "",
             "absent": str(absent.get(name, "")).replace("_", " "),
         }
         for name, value in features_of(decision).items()

@@ -21,7 +21,7 @@ from flink_jobs.settings import load_settings
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from flink_jobs.core.models.manifest_document import BlendDocument
+    from flink_jobs.core.models.manifest_document import BlendDocument, ManifestDocument
     from flink_jobs.model_registry.versions import ModelEvent
     from ml.gate import Check
 
@@ -103,6 +103,7 @@ def show(version: Version, *, output: OutputOption = Output.PLAIN) -> None:
         out.print(f"trained {_moment(item.created_at)} on {item.manifest['training_data']['source']}", soft_wrap=True)
         out.print(own_blend_text(item.manifest.get("blend")), soft_wrap=True)
         table(["metric", "value"], [[name, f"{value:g}"] for name, value in item.metrics.items()])
+        _print_own_features(item.manifest)
         _print_events(events)
 
     emit(output, {**asdict(item), "history": [asdict(event) for event in events]}, plain)
@@ -249,6 +250,18 @@ def _moment(value: datetime) -> str:
 def _own_blend(blend: BlendDocument | None) -> list[str]:
     """Return the own alpha and threshold of a version, for the list; a dash: the configuration's values apply."""
     return ["-", "-"] if blend is None else [f"{blend['alpha']:g}", f"{blend['threshold']:.3f}"]
+
+
+def _print_own_features(manifest: ManifestDocument) -> None:
+    from flink_jobs.core.models.own_use import parse_used
+
+    rows = [
+        [one.name, one.unit, f"{one.low:g} to {one.high:g}", one.meaning, f"{module.module} {module.sha256[:12]}"]
+        for module in parse_used(manifest.get("own_features")) or ()
+        for one in module.features
+    ]
+    if rows:
+        table(["own feature", "unit", "range", "meaning", "module and version"], rows)
 
 
 def _metrics(metrics: dict[str, float]) -> str:

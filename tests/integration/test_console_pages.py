@@ -9,10 +9,12 @@ from contextlib import contextmanager
 import httpx
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from api.console.accounts import add_account, create_token
 from api.console.roles import Role
 from api.settings import ApiSettings
+from flink_jobs.cli.model_commands import app as model_cli
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from tests.integration.api_server import serving
@@ -50,6 +52,19 @@ MODELS = """
         (now() - interval '1 day', 'v1', 'score', 'psi', 0.01, 0.25, 'ok', 'as before', 900, now(), now(), 'stable'),
         (now(), 'v2', 'score', 'psi', NULL, 0.25, 'ok', 'as in training', 1000, now(), now(), 'retrain'),
         (now(), 'v2', 'amount_ratio', 'psi', 0.31, 0.25, 'act', 'amount ratio moved', 1000, now(), now(), 'retrain');
+"""
+OWN_FEATURE = """
+    INSERT INTO ml.model_versions (version, kind, digest, artifact_uri, manifest, metrics, created_at)
+    VALUES ('with-own', 'boosting', repeat('0', 64), 'file:///with-own', jsonb_build_object('training_data',
+        jsonb_build_object('source', 'cards.csv'), 'own_features',
+        jsonb_build_array(jsonb_build_object('module', 'bank.features', 'sha256', repeat('a', 64), 'features',
+            '[{"name": "own_quiet_days", "unit": "days", "low": 0, "high": 3650, "neutral": 30,
+               "absent": "new customer", "meaning": "time since the last one"}]'::jsonb))), '{}', now());
+    UPDATE raw.decisions SET model_version = 'with-own',
+        features = features || '{"own_quiet_days": 12.5, "own_of_no_module": 3}'
+    WHERE customer_id = 'customer-0002' AND is_alert;
+    UPDATE raw.alerts SET contributions = contributions || '{"own_quiet_days": 0.2}'
+    WHERE customer_id = 'customer-0002'
 """
 
 
@@ -119,6 +134,27 @@ def test_queue_and_case_show_the_probability_of_fraud_where_the_model_gave_one(s
         assert "Probability of fraud <strong>64.3%</strong>, expected loss <strong>793.82 EUR</strong>." in case
         assert '<td class="n">64.3%</td>' in case
         assert "Probability of fraud" not in http.get("/console/cases/1").text
+
+
+def test_pages_and_command_show_the_declaration_of_own_features(database: Stack, settings: Settings, url: str) -> None:
+    with psycopg.connect(settings.postgres_dsn) as rows:
+        rows.execute(OWN_FEATURE)
+    with browser(settings, url, "auditor") as http:
+        case, models = http.get("/console/cases/3").text, http.get("/console/models").text
+        assert "<td>own quiet days</td><td>12.5 days</td><td>0 to 3,650</td><td>time since the last one</td>" in case
+        assert "<td>own of no module</td><td>3</td><td></td><td></td>" in case
+        assert 'title="time since the last one">own quiet days <span class="note">12.5 days</span>' in case
+        assert (
+            "<td><code>own_quiet_days</code></td><td>days</td><td>0 to 3,650</td><td>time since the last one</td>"
+            '<td>new customer</td><td class="wide"><code>bank.features aaaaaaaaaaaa</code></td>'
+        ) in models
+    where = {"STREAMFLOW_HOME": str(database.home.root), "STREAMFLOW_POSTGRES_DATABASE": settings.postgres_database}
+    shown = CliRunner(env={**where, "COLUMNS": "200"}).invoke(model_cli, ["show", "with-own"])
+    assert shown.exit_code == 0, shown.output
+    (line,) = [line for line in shown.output.splitlines() if "own_quiet_days" in line]
+    assert line.split("  ")[0] == "own_quiet_days"
+    assert "0 to 3650" in line
+    assert "bank.features aaaaaaaaaaaa" in line
 
 
 def test_a_case_links_to_customers_at_the_same_merchant_and_minute(settings: Settings, url: str) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import RedirectResponse
 
+from api.console.declared import own_inputs
 from api.console.guard import form_of, requires
 from api.console.pages import page
 from api.console.roles import Permission
@@ -24,7 +25,8 @@ RollBacker = Annotated[Session, Depends(requires(Permission.MODELS_ROLL_BACK))]
 Approver = Annotated[Session, Depends(requires(Permission.MODELS_APPROVE))]
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 _VERSIONS: Final = """
-    SELECT version, kind, stage, created_at, registered_at, metrics FROM ml.model_versions
+    SELECT version, kind, stage, created_at, registered_at, metrics, manifest -> 'own_features' AS modules
+    FROM ml.model_versions
     ORDER BY registered_at DESC LIMIT 50
 """
 _EVENTS: Final = """
@@ -51,6 +53,7 @@ async def models(request: Request, session: Reader) -> Response:
     return page(
         request, "models", session, config=services.watch.now.config, versions=versions, drift=drift, events=events,
         requests=requests, actor=session.identity.actor, stages=STAGES, days=DAYS,
+        own_inputs=own_inputs(versions),
         previous=await store.previous_champion(services.database),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from ml.evaluation.report.words import (
     BLEND_COLUMNS,
     GROUP_COLUMNS,
     IMPORTANCE_COLUMNS,
+    OWN_COLUMNS,
     PERIOD_COLUMNS,
     PROBABILITY_COLUMNS,
     RELIABILITY_COLUMNS,
@@ -24,6 +25,7 @@ from ml.evaluation.report.words import (
     facts,
     group_row,
     importance_rows,
+    own_rows,
     period_rows,
     probability_rows,
     reliability_rows,
@@ -59,11 +61,13 @@ def evaluation_page(document: EvaluationDocument) -> str:
         blend_rows=blend_rows(document),
         period_columns=PERIOD_COLUMNS,
         importance_columns=IMPORTANCE_COLUMNS,
+        own_columns=OWN_COLUMNS,
         over_time=[
             {
                 "name": name,
                 "periods": period_rows(blend.periods),
                 "importance": importance_rows(blend.importance),
+                "own": own_rows(document.models[name]),
                 "charts": _over_time(name, blend),
             }
             for name, blend in document.blends.items()

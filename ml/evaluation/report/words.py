@@ -10,6 +10,7 @@ from flink_jobs.core.models.threshold_choice import ThresholdRule
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from flink_jobs.core.models.manifest import ModelManifest
     from flink_jobs.core.models.threshold_choice import ThresholdChoice, ThresholdRow
     from ml.evaluation.bootstrap import Estimate
     from ml.evaluation.calibration import Calibration
@@ -26,6 +27,7 @@ PROBABILITY_COLUMNS = ("model", "Brier", "calibration error", "frauds expected",
 RELIABILITY_COLUMNS = ("probability of fraud", "rows", "mean probability", "fraud rate")
 PERIOD_COLUMNS = ("from", "days", "rows", "frauds", "alerts", "precision", "recall", "average precision")
 IMPORTANCE_COLUMNS = ("input", "average precision lost")
+OWN_COLUMNS = ("own feature", "unit", "range", "meaning", "absent", "module and version")
 THRESHOLD_COLUMNS = (
     "alert threshold", "alerts a day", "precision", "recall", "missed fraud a day (amount)", "cost a day",
 )  # fmt: skip
@@ -153,6 +155,22 @@ def period_rows(periods: Iterable[Period]) -> list[tuple[str, ...]]:
 def importance_rows(importance: Iterable[InputImportance]) -> list[tuple[str, ...]]:
     """Return the rows of ``IMPORTANCE_COLUMNS``."""
     return [(one.name, number(one.loss)) for one in importance]
+
+
+def own_rows(manifest: ModelManifest) -> list[tuple[str, ...]]:
+    """Return the rows of ``OWN_COLUMNS``: the own features that a model takes; empty without any."""
+    return [
+        (
+            one.name,
+            one.unit,
+            f"{one.low:,.10g} to {one.high:,.10g}",
+            one.meaning,
+            one.absent,
+            f"{module.module} {module.sha256[:12]}",
+        )
+        for module in manifest.own_features or ()
+        for one in module.features
+    ]
 
 
 def rule_in_words(choice: ThresholdChoice) -> str:

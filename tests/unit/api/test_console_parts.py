@@ -105,7 +105,7 @@ def test_shares_come_largest_first_and_absent_features_say_why() -> None:
         absent={"geo_speed_kmh": "no_location"},
     )
     assert [(share.name, share.value) for share in shares_of(found)] == [
-        ("velocity count", "6 transactions"), ("of the model", "absent"), ("amount ratio", "8"),
+        ("velocity count", "6 transactions"), ("of the model", "not recorded"), ("amount ratio", "8"),
     ]  # fmt: skip
     assert [(row["value"], row["absent"]) for row in feature_rows(found)][-1] == ("absent", "no location")
 

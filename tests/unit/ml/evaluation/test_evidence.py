@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
+from flink_jobs.core.models.own_use import UsedFeature, UsedModule
 from flink_jobs.core.scoring import blend_in_force
 from flink_jobs.errors import UserError
 from ml.dataset import DAY_MS
@@ -100,7 +101,8 @@ def test_the_facts_are_read_and_what_is_missing_is_named(tmp_path: Path) -> None
             read_governance(path)
 
 
-def test_the_card_and_the_page_show_the_evidence(tmp_path: Path) -> None:
+@pytest.fixture
+def document(tmp_path: Path) -> EvaluationDocument:
     path = tmp_path / "governance.yaml"
     path.write_text(FACTS)
     rows = dataset(400, fraud_share=0.2)
@@ -111,20 +113,35 @@ def test_the_card_and_the_page_show_the_evidence(tmp_path: Path) -> None:
         blend_in_force(DetectionConfig(), None), 5.0, 0.5, 0.5, threshold_table(rows, blend, 0.9, 10.0),
         periods_of(rows, blend, 0.9), input_importance(model, rows, 1),
     )  # fmt: skip
-    document = EvaluationDocument(
+    return EvaluationDocument(
         created_at="2026-01-02T00:00:00+00:00", code_version="1.0", source="cards.csv", source_sha256=None,
         trained_here=True, label_delay_days=3.0, config=DetectionConfig(), models={"good": manifest_of("m")},
         evaluation=judge(judged(), JudgingOptions(5, 2, 10, 3)), blends={"good": shown},
         governance=read_governance(path),
     )  # fmt: skip
+
+
+def test_the_card_and_the_page_show_the_evidence(document: EvaluationDocument) -> None:
     card, page = model_card(document, "good"), evaluation_page(document)
     for text in ("Owner: Payments risk", "Synthetic data: all of it", "Judged on the same rows: fair, blind",
                  "- logistic regression", "Limitation: new customers", "### Sensitivity", "### Stability"):  # fmt: skip
         assert text in card
     assert "not stated" not in card
     assert "Results over time" in page
+    assert "Own features" not in card + page
     unknown = model_card(replace(document, governance=None), "good")
     assert unknown.count("**not stated**") == 9
     assert "Governance: `approver` is not stated" in unknown
     assert document.to_dict()["governance"]["approver"] == "Eve"
     assert document.to_dict()["blends"]["good"]["periods"][0]["rows"] == 400
+
+
+def test_the_card_and_the_page_show_what_own_features_declare(document: EvaluationDocument) -> None:
+    one = UsedFeature("own_quiet_days", "days", 0.0, 3_650.0, 30.0, "for a new customer", "time since the last one")
+    manifest = replace(document.models["good"], own_features=(UsedModule("bank.features", "a" * 64, (one,)),))
+    document = replace(document, models={"good": manifest})
+    cells = ("own_quiet_days", "days", "0 to 3,650", "time since the last one", "for a new customer")
+    assert f"| {' | '.join(cells)} | bank.features aaaaaaaaaaaa |" in model_card(document, "good")
+    page = evaluation_page(document)
+    assert "Own features of good" in page
+    assert all(f">{cell}</t" in page for cell in cells)
