@@ -23,6 +23,7 @@ from flink_jobs.lake_settings import LakeSettings
 from flink_jobs.libpq import connection_string
 from flink_jobs.own_feature_settings import OwnFeatureSettings
 from flink_jobs.registry_settings import SchemaRegistrySettings
+from flink_jobs.risk_settings import RiskSettings
 from flink_jobs.trace_settings import TraceSettings
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +45,10 @@ KafkaSecurity = Literal["PLAINTEXT", "SASL_SSL"]
 DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
 
 
-class Settings(CanarySettings, DatabaseLogins, LakeSettings, OwnFeatureSettings, SchemaRegistrySettings, TraceSettings):
+class Settings(
+    CanarySettings, DatabaseLogins, LakeSettings, OwnFeatureSettings, RiskSettings,
+    SchemaRegistrySettings, TraceSettings,
+):  # fmt: skip
     """Addresses, credentials and job options. The variable is ``STREAMFLOW_`` plus the field's name in capitals."""
 
     model_config = SettingsConfigDict(
@@ -110,11 +114,6 @@ class Settings(CanarySettings, DatabaseLogins, LakeSettings, OwnFeatureSettings,
         pattern=r"^(s3://[^/]+|file:///|/).*",
         description="place where models are published: a folder or s3://bucket/prefix; the job copies missing versions "
         "from it into its model folder; default: the model folder itself",
-    )
-    merchant_risk: bool = Field(
-        default=False,
-        description="true: the detector reads the rows of the job `merchants`, and loads models with inputs of "
-        "merchants; once true, a savepoint needs it to stay true",
     )
     model_budget_ms: int = Field(
         default=5, ge=1, description="longest time for one score; a model that repeatedly takes longer is disabled"

@@ -48,11 +48,16 @@ class MerchantReplay:
         self._delay_days = delay_days
         self._states: dict[str, bytes] = {}
 
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """The entities that it replays."""
+        return (Entity.MERCHANT,)
+
     def clear(self) -> None:
         """Forget everything."""
         self._states.clear()
 
-    def inputs(self, transaction: Transaction) -> tuple[float | None, ...]:
+    def inputs(self, entity: Entity, transaction: Transaction) -> tuple[float | None, ...]:  # noqa: ARG002 - one entity
         """Return the inputs of a transaction in the order of ``RISK_SPECS``; ``None`` where a value is absent."""
         if transaction.merchant is None:
             return (None,) * len(NAMES)

@@ -3,21 +3,27 @@
 from pathlib import Path
 
 from flink_jobs.artifacts.artifact_store import fetch, open_store
+from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
 from flink_jobs.core.features.table import FEATURE_NAMES
-from flink_jobs.core.merchants.table import MerchantTable
-from flink_jobs.core.models.inputs import Merchants
+from flink_jobs.core.merchants.table import EntityTable
+from flink_jobs.core.models.inputs import Histories
 from flink_jobs.core.models.lineup import Model
-from flink_jobs.core.models.model import OFFLINE_FEATURES, ModelError, ModelFault, load_model, model_directory
+from flink_jobs.core.models.model import ModelError, ModelFault, load_model, model_directory
 from flink_jobs.core.own_features.values import OwnValues
 
 
-def merchants_of(*, merchant_risk: bool) -> MerchantTable | None:
-    """Return an empty table of merchants where an installation has their rows, for a check that a model can be loaded.
+def histories_of(entities: tuple[Entity, ...]) -> EntityTable | None:
+    """Return an empty table where an installation has histories, for a check that a model can be loaded.
 
     Args:
-        merchant_risk: the setting.
+        entities: the setting.
     """
-    return MerchantTable() if merchant_risk else None
+    return EntityTable(entities) if entities else None
+
+
+def known_features(entities: tuple[Entity, ...]) -> tuple[str, ...]:
+    """Return the inputs that an installation computes, own features and encodings left out."""
+    return (*FEATURE_NAMES, *(name for entity in entities for name in RISK_NAMES[entity]))
 
 
 def find_model(
@@ -25,7 +31,7 @@ def find_model(
     store: str | None,
     version: str,
     digest: str | None,
-    merchants: Merchants | None = None,
+    histories: Histories | None = None,
     own: OwnValues | None = None,
 ) -> Model:
     """Load a model version; takes well under a second, plus a download when the local folder lacks it.
@@ -35,7 +41,7 @@ def find_model(
         store: folder or URI of the store, ``None`` when the local folder is the store.
         version: the version to load.
         digest: expected SHA-256 of the arrays, ``None`` to accept any.
-        merchants: the history of merchants; ``None`` refuses a model that needs it.
+        histories: the history of merchants and other entities; ``None`` refuses a model that needs one.
         own: the own features; ``None`` refuses a model that needs some.
 
     Raises:
@@ -49,7 +55,7 @@ def find_model(
             raise
         with open_store(store) as opened:
             directory = fetch(opened, version, folder)
-    model = load_model(directory, FEATURE_NAMES if merchants is None else OFFLINE_FEATURES, merchants, own)
+    model = load_model(directory, known_features(() if histories is None else histories.entities), histories, own)
     if digest is not None and model.digest != digest:
         detail = f"{directory} holds {model.digest[:12]}, expected {digest[:12]}"
         raise ModelError(ModelFault.DIGEST_MISMATCH, detail)

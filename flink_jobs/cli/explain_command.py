@@ -49,12 +49,12 @@ def explain(
 
 
 def _load(settings: Settings, version: str, own: OwnValues | None) -> tuple[Model | None, str]:
-    from flink_jobs.artifacts.finder import find_model, merchants_of
+    from flink_jobs.artifacts.finder import find_model, histories_of
     from flink_jobs.core.models.model import ModelError
 
     try:
-        merchants = merchants_of(merchant_risk=settings.merchant_risk)
-        return find_model(str(settings.model_dir), settings.artifact_store, version, None, merchants, own), ""
+        histories = histories_of(settings.entities)
+        return find_model(str(settings.model_dir), settings.artifact_store, version, None, histories, own), ""
     except ModelError as error:
         return None, f"{version} cannot score the transaction again ({error.detail})"
 

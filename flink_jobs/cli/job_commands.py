@@ -140,14 +140,14 @@ def _choose(
 
 def _model_problem(settings: Settings) -> str | None:
     """Return why the detector cannot load the model it will start with, None if it can."""
-    from flink_jobs.artifacts.finder import find_model, merchants_of
+    from flink_jobs.artifacts.finder import find_model, histories_of
     from flink_jobs.core.models.model import ModelError, model_directory
 
     try:
         version = settings.model_version or model_directory(settings.model_dir).name
-        merchants = merchants_of(merchant_risk=settings.merchant_risk)
+        histories = histories_of(settings.entities)
         own = settings.own_values()
-        find_model(str(settings.model_dir), settings.artifact_store, version, None, merchants, own)
+        find_model(str(settings.model_dir), settings.artifact_store, version, None, histories, own)
     except ModelError as error:
         return error.detail
     return None

@@ -72,7 +72,7 @@ MerchantRisk = Annotated[
     bool,
     typer.Option(
         "--merchant-risk",
-        help="add the history of merchants; gradient_boosting only, jobs need STREAMFLOW_MERCHANT_RISK",
+        help="add the history of merchants; gradient_boosting only, jobs need STREAMFLOW_RISK_ENTITIES",
     ),
 ]
 MakeCurrent = Annotated[

@@ -65,7 +65,7 @@ ARCHIVE_LETTERS_SINK: Final = "archive-dead-letters-sink"
 ARCHIVE_UIDS: Final = (*(f"{name}-archive-source" for name in ARCHIVED), ARCHIVE_LETTERS_SINK)
 
 MERCHANT_RISK_SOURCE: Final = "merchant-risk-source"
-"""A source of the detector, only where ``STREAMFLOW_MERCHANT_RISK`` is set."""
+"""A source of the detector, only where ``STREAMFLOW_RISK_ENTITIES`` is set."""
 OPTIONAL_DETECT_UIDS: Final = (MERCHANT_RISK_SOURCE,)
 
 MERCHANTS_DECISIONS_SOURCE: Final = "decisions-merchants-source"
@@ -96,7 +96,7 @@ CUSTOMER_STATE: Final = "customer-fraud-state"
 CONFIG_STATE: Final = "detection-config"
 CONFIG_KEY: Final = "current"
 MERCHANT_ROWS: Final = "merchant-risk-rows"
-"""Broadcast state of the detector: the newest row of each merchant."""
+"""Broadcast state of the detector: the newest row of each merchant or other entity."""
 MERCHANT_STATE: Final = "merchant-history"
 MERCHANT_PROGRESS: Final = "merchant-progress"
 MAX_PARALLELISM: Final = 128

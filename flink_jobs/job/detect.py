@@ -39,7 +39,7 @@ def topics(settings: Settings) -> Topics:
         transactions=topic_name(source, "transactions"),
         control=topic_name(source, "control"),
         actions=topic_name(source, "user-actions"),
-        merchants=topic_name(source, "merchant-risk") if settings.merchant_risk else None,
+        merchants=topic_name(source, "merchant-risk") if settings.entities else None,
         outputs={output.topic: name[output.topic] for output in OUTPUTS},
     )
 
@@ -75,6 +75,7 @@ def detector_settings(settings: Settings) -> DetectorSettings:
         control_topic=names.control,
         actions_topic=names.actions,
         merchants_topic=names.merchants or "",
+        risk_entities=settings.entities,
         replies_topic=replies.name,
         reply_routes=keys_of_partitions(replies.partitions),
         model_dir=str(settings.model_dir.resolve()),

@@ -101,7 +101,7 @@ def check_restore(t_env: StreamTableEnvironment, job: str, settings: Settings) -
     """
     path = t_env.get_config().get(_RESTORE_PATH, "")
     if path:
-        check_savepoint(path, job, settings.execution_mode, merchant_risk=settings.merchant_risk)
+        check_savepoint(path, job, settings.execution_mode, entities=settings.entities)
 
 
 def run(main: Callable[[Settings], None], job: str) -> None:

@@ -1,6 +1,6 @@
-"""The Flink operator around the step of one merchant: keyed state in, rows and new states out.
+"""The Flink operator around the step of one merchant or other entity: keyed state in, rows and new states out.
 
-The state of a merchant changes with each decision and label. A timer at the start of each slot of six hours publishes
+The state of an entity changes with each decision and label. A timer at the start of each slot of six hours publishes
 the row of the slot. Flink fires it when the watermark passes it: the watermark is the event time of the newest decision
 less ``LATENESS_MIN``, so a replay of history publishes the same rows as the stream did.
 """
@@ -14,9 +14,11 @@ from pyflink.datastream.state import ValueState, ValueStateDescriptor
 from pyflink.metrics import Counter
 
 from flink_jobs.contracts import uids
-from flink_jobs.core.merchants.book import LabelOutcome, MerchantBook
-from flink_jobs.core.merchants.events import NO_MERCHANT, UNREADABLE, Purchase, read_merchant_label, read_purchase
-from flink_jobs.core.merchants.row import MerchantRow
+from flink_jobs.core.features.entity_risk import Entity
+from flink_jobs.core.merchants.book import EntityBook, LabelOutcome
+from flink_jobs.core.merchants.events import NOT_NAMED, UNREADABLE, Purchase, read_entity_label, read_purchase
+from flink_jobs.core.merchants.keys import split_key
+from flink_jobs.core.merchants.row import EntityRow
 from flink_jobs.core.state.codec import StateCorrupt
 from flink_jobs.core.state.merchant import SLOT_MS
 from flink_jobs.job.log import log_event
@@ -26,16 +28,21 @@ from flink_jobs.metrics import catalogue
 LATENESS_MIN: Final = 5
 """Minutes that a decision may be late and still count in the row of the next slot when that row is first published."""
 DECISION, LABEL = "D", "L"
-_COMPONENT: Final = "merchants"
 """The first character of an element: where it comes from."""
+CODES: Final = {entity: entity.value[0] for entity in Entity}
+"""The second character of an element: whose event it is."""
+_COMPONENT: Final = "merchants"
+_ENTITIES: Final = {code: entity for entity, code in CODES.items()}
+_NEVER_LEARNED: Final = frozenset({UNREADABLE, *NOT_NAMED.values()})
 
 
 class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
-    """Keeps the history of each merchant, and publishes its row of each slot."""
+    """Keeps the history of each merchant or other entity, and publishes its row of each slot."""
 
-    def __init__(self, state_ttl_days: int) -> None:
+    def __init__(self, state_ttl_days: int, entities: tuple[Entity, ...]) -> None:
         """Keep the settings; ``open`` creates everything else on the TaskManager."""
         self._state_ttl_days = state_ttl_days
+        self._entities = entities
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Set up states and metrics."""
@@ -55,20 +62,20 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
         self._unreadable: Counter = group.counter(catalogue.MERCHANT_UNREADABLE.name)
 
     def process_element(self, value: str, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
-        """Add a decision or a label to its merchant; yield the row that it changes after its publication."""
-        payload = value[1:].encode("latin-1")
+        """Add a decision or a label to one of its entities; yield the row that it changes after its publication."""
+        payload, entity = value[2:].encode("latin-1"), _ENTITIES[value[1]]
         if value[:1] == DECISION:
-            purchase = read_purchase(payload)
+            purchase = read_purchase(payload, entity)
             if isinstance(purchase, Purchase):
-                yield from self._buy(purchase, ctx)
+                yield from self._buy(entity, purchase, ctx)
             else:
                 self._unreadable.inc()
             return
-        label = read_merchant_label(payload)
+        label = read_entity_label(payload, entity)
         if isinstance(label, str):
             self._count_label(label)
             return
-        book = self._book(label.merchant)
+        book = self._book(entity, label.name)
         outcome, row = book.learn(label)
         self._count_label(outcome)
         if outcome is LabelOutcome.LEARNED:
@@ -78,11 +85,20 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
         yield from self._emit(row)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[str]:
-        """Publish the row of the slot that begins at the timer; forget a merchant without history."""
-        key = ctx.get_current_key()  # thread mode hands over the text, process mode a row
-        yield from self._publish(self._book(key if isinstance(key, str) else key[0]), timestamp // SLOT_MS, ctx)
+        """Publish the row of the slot that begins at the timer; forget an entity without history.
 
-    def _publish(self, book: MerchantBook, slot: int, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
+        An entity that the settings no longer name is forgotten without a further row: rows without its newest purchases
+        would be wrong, and a detector that still needs them gets no score a day later.
+        """
+        key = ctx.get_current_key()  # thread mode hands over the text, process mode a row
+        entity, name = split_key(key if isinstance(key, str) else key[0])
+        if entity in self._entities:
+            yield from self._publish(self._book(entity, name), timestamp // SLOT_MS, ctx)
+        else:
+            self._history.clear()
+            self._progress.clear()
+
+    def _publish(self, book: EntityBook, slot: int, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
         has_rows = book.published is not None
         row = book.advance(slot)
         if row is None:
@@ -101,8 +117,8 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
         self._progress.update(book.progress_bytes())
         ctx.timer_service().register_event_time_timer(following * SLOT_MS)
 
-    def _buy(self, purchase: Purchase, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
-        book = self._book(purchase.merchant)
+    def _buy(self, entity: Entity, purchase: Purchase, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
+        book = self._book(entity, purchase.name)
         slot = purchase.time_ms // SLOT_MS
         is_new_slot = slot not in book.history.slots
         row = book.buy(purchase.time_ms, purchase.amount)
@@ -117,26 +133,26 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
         elif is_new_slot and (book.published is None or slot >= book.published):
             ctx.timer_service().register_event_time_timer((slot + 1) * SLOT_MS)
 
-    def _book(self, merchant: str) -> MerchantBook:
-        """Return the merchant at hand; one with damaged states starts again without history, which is reported."""
+    def _book(self, entity: Entity, name: str) -> EntityBook:
+        """Return the entity at hand; one with damaged states starts again without history, which is reported."""
         try:
-            return MerchantBook(merchant, self._history.value(), self._progress.value())
+            return EntityBook(name, self._history.value(), self._progress.value(), entity)
         except StateCorrupt as damage:
             self._unreadable.inc()
             log_event("merchant_state_corrupt", component=_COMPONENT, detail=str(damage))
-            fresh = MerchantBook(merchant, None, None)
+            fresh = EntityBook(name, None, None, entity)
             fresh.has_new_progress = True
             return fresh
 
-    def _emit(self, row: MerchantRow | None) -> Iterator[str]:
+    def _emit(self, row: EntityRow | None) -> Iterator[str]:
         if row is not None:
             self._rows.inc()
-            yield f"{row.merchant}\n{row.to_json()}"
+            yield f"{row.key}\n{row.to_json()}"
 
     def _count_label(self, outcome: str) -> None:
         """Count a label; the first one of an attempt that cannot be learned is logged, too."""
         self._labels[outcome].inc()
-        if outcome in {NO_MERCHANT, UNREADABLE} and outcome not in self._logged:
+        if outcome in _NEVER_LEARNED and outcome not in self._logged:
             self._logged.add(outcome)
             log_event(
                 "label_not_learned", component=_COMPONENT, detail=f"{outcome}; the metric merchant_labels counts all"

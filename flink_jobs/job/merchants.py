@@ -1,10 +1,11 @@
-"""Main of the job of merchants: decisions and labels in; one row per merchant and slot of six hours out.
+"""Main of the job of merchants: decisions and labels in; one row per entity and slot of six hours out.
 
-It is optional: only models with inputs of merchants need it (docs/model.md). Decisions are the transactions that were
-accepted, each once, so a redelivered transaction does not count twice.
+It is optional: only models with inputs of merchants, terminals, devices or cards need it (docs/model.md).
+``STREAMFLOW_RISK_ENTITIES`` names whose history it keeps. Decisions are the transactions that were accepted, each once,
+so a redelivered transaction does not count twice.
 
-    decisions --(key: merchant)--+--> history of each merchant ---> merchant-risk
-    labels -----(key: merchant)--+
+    decisions --(key: entity)--+--> history of each entity ---> merchant-risk
+    labels -----(key: entity)--+
 
 ``streamflow submit merchants`` runs it, or ``flink run -py flink_jobs/job/merchants.py`` with ``STREAMFLOW_*`` set.
 """
@@ -12,23 +13,24 @@ accepted, each once, so a redelivered transaction does not count twice.
 from typing import Final
 
 from pyflink.common import Duration, Types, WatermarkStrategy
-from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.contracts import uids
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.errors import UserError
+from flink_jobs.core.features.entity_risk import Entity
+from flink_jobs.core.merchants.keys import SEPARATOR
+from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.job.detector.sinks import SinkTable, kafka_sink, table_name
 from flink_jobs.job.detector.sources import kafka_table, keyed_rows, routed_stream
 from flink_jobs.job.environment import check_broker, check_restore, run, stream_environment
-from flink_jobs.job.merchant_operator import DECISION, LABEL, LATENESS_MIN, MerchantFunction
+from flink_jobs.job.merchant_operator import CODES, DECISION, LABEL, LATENESS_MIN, MerchantFunction
 from flink_jobs.job.pin import pin_uids
 from flink_jobs.kafka.topics import partition_count
 from flink_jobs.settings import Settings
 
 JOB_NAME: Final = "streamflow-merchants"
 _DECISIONS, _LABELS = "decisions_topic", "labels_topic"
-_MERCHANT: Final = "JSON_VALUE(DECODE(payload, 'UTF-8'), '$.merchant' NULL ON EMPTY NULL ON ERROR)"
 # CAST, because Flink's generated code of a watermark cannot throw the exception that DECODE declares.
 _TIME_MS: Final = "JSON_VALUE(CAST(payload AS STRING), '$.event_time_ms' NULL ON EMPTY NULL ON ERROR)"
 # A transaction may be dated up to a day ahead of the clock; it must not begin a slot before its time.
@@ -38,7 +40,7 @@ _LONG_AGO: Final = "LEAST(record_time, TO_TIMESTAMP_LTZ(0, 3))"
 
 
 def build_merchants(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment, settings: Settings) -> None:
-    """Add the flow from decisions and labels to rows of merchants; ``env.execute()`` then runs it."""
+    """Add the flow from decisions and labels to rows of entities; ``env.execute()`` then runs it."""
     topic = topic_name(settings.topic_prefix, "merchant-risk")
     broker, group = settings.broker("merchants"), f"{settings.topic_prefix}-merchants"
     for table, suffix, event_time in ((_DECISIONS, "decisions", _EVENT_TIME), (_LABELS, "labels", _LONG_AGO)):
@@ -52,21 +54,8 @@ def build_merchants(env: StreamExecutionEnvironment, t_env: StreamTableEnvironme
             idle_timeout_ms=settings.idle_timeout_ms,
             event_time=event_time,
         )
-    row_type = Types.ROW([Types.STRING(), Types.STRING()])
-    decisions = routed_stream(
-        t_env,
-        {"k": "merchant", "v": f"'{DECISION}' || DECODE(payload, 'ISO-8859-1')"},
-        f"(SELECT *, {_MERCHANT} AS merchant FROM {_DECISIONS}) WHERE merchant IS NOT NULL",  # noqa: S608 - our names
-        row_type,
-        "event_time",
-    )
-    labels = routed_stream(
-        t_env,
-        {"k": f"COALESCE({_MERCHANT}, '')", "v": f"'{LABEL}' || COALESCE(DECODE(payload, 'ISO-8859-1'), '')"},
-        _LABELS,
-        row_type,
-        "event_time",
-    )
+    decisions = _elements(t_env, _DECISIONS, DECISION, settings.entities)
+    labels = _elements(t_env, _LABELS, LABEL, settings.entities)
     # One watermark for both: the sources' own would let labels, which have no event time here, stop time or set it.
     events = decisions.union(labels).assign_timestamps_and_watermarks(
         WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_minutes(LATENESS_MIN)).with_idleness(
@@ -75,7 +64,7 @@ def build_merchants(env: StreamExecutionEnvironment, t_env: StreamTableEnvironme
     )
     rows = (
         keyed_rows(events, Types.STRING())
-        .process(MerchantFunction(settings.state_ttl_days), output_type=Types.STRING())
+        .process(MerchantFunction(settings.state_ttl_days, settings.entities), output_type=Types.STRING())
         .uid(uids.MERCHANTS)
         .name("merchants")
     )
@@ -97,6 +86,37 @@ def build_merchants(env: StreamExecutionEnvironment, t_env: StreamTableEnvironme
     )
 
 
+def _elements(t_env: StreamTableEnvironment, table: str, origin: str, entities: tuple[Entity, ...]) -> DataStream:
+    """Return the elements of the records of a table: one for each entity, with its key.
+
+    A decision has none for an entity that it does not name. A label has one, under the key of an entity without id: it
+    is counted there.
+    """
+    pairs = ", ".join(
+        f"ROW('{origin}{CODES[entity]}', {_key(entity, may_be_absent=origin == LABEL)})" for entity in entities
+    )
+    if len(entities) == 1:
+        head, key = f"'{origin}{CODES[entities[0]]}'", _key(entities[0], may_be_absent=origin == LABEL)
+        rows = f"(SELECT payload, event_time, {head} AS head, {key} AS entity_key FROM {table})"  # noqa: S608 - our names
+    else:
+        rows = f"{table} CROSS JOIN UNNEST(ARRAY[{pairs}]) AS event (head, entity_key)"
+    return routed_stream(
+        t_env,
+        {"k": "entity_key", "v": "head || COALESCE(DECODE(payload, 'ISO-8859-1'), '')"},
+        f"{rows} WHERE entity_key IS NOT NULL",
+        Types.ROW([Types.STRING(), Types.STRING()]),
+        "event_time",
+    )
+
+
+def _key(entity: Entity, *, may_be_absent: bool) -> str:
+    """Return the SQL expression of an entity's key (``entity_key``); without its id the key is NULL, or has no id."""
+    name = f"JSON_VALUE(DECODE(payload, 'UTF-8'), '$.{entity}' NULL ON EMPTY NULL ON ERROR)"
+    if may_be_absent:
+        name = f"COALESCE({name}, '')"
+    return name if entity is Entity.MERCHANT else f"'{entity}' || U&'\\{ord(SEPARATOR):04X}' || {name}"
+
+
 def check_parallelism(parallelism: int, partitions: int, topic: str) -> None:
     """Check that each subtask can read decisions: one that reads only labels would hold back the time of all.
 
@@ -113,6 +133,12 @@ def check_parallelism(parallelism: int, partitions: int, topic: str) -> None:
 
 def main(settings: Settings) -> None:
     """Build and submit the job."""
+    if not settings.entities:
+        raise UserError(
+            "the job `merchants` has nothing to keep: STREAMFLOW_RISK_ENTITIES is empty",
+            "set it to merchant, or to several of merchant,terminal,device,card, for this job and for the detector",
+            ErrorCode.SETTINGS_INVALID,
+        )
     broker = settings.broker("merchants")
     check_broker(settings, broker, transactional=True)
     env, t_env = stream_environment(settings)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import orjson
 
 from flink_jobs.artifacts.artifact_store import open_store
-from flink_jobs.core.features.table import FEATURE_NAMES
+from flink_jobs.artifacts.finder import known_features
 from flink_jobs.core.models.artifact import MAX_MANIFEST_BYTES, read_bounded
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.manifest import MANIFEST_FILE, parse_manifest
-from flink_jobs.core.models.model import OFFLINE_FEATURES, load_model
+from flink_jobs.core.models.model import load_model
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.control_client import read_control_state
 from flink_jobs.model_registry.handshake import ChangeSender, champion_change, end_other_roles, shadow_change
@@ -90,8 +90,7 @@ def register_model(settings: Settings, directory: Path, why: ChangeReason) -> tu
         UserError: the artifact cannot be loaded or published, or another model is registered under its version.
     """
     try:
-        known = OFFLINE_FEATURES if settings.merchant_risk else FEATURE_NAMES
-        load_model(directory, known, own=settings.own_values())
+        load_model(directory, known_features(settings.entities), own=settings.own_values())
         document = read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES)
         manifest = parse_manifest(document)
         with open_store(settings.artifact_store or str(settings.model_dir)) as store:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.cards.card_files import mapping_for, read_events
 from flink_jobs.cards.time_order import oldest_first
-from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
+from flink_jobs.core.features.entity_risk import ENTITY_OF
 from flink_jobs.core.features.table import NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.faults import ModelError
@@ -48,7 +48,7 @@ def run_gate(
     from ml.gate_measures import median_score_us  # noqa: PLC0415 - scikit-learn takes seconds to import
     from ml.merchant_risk import MerchantReplay  # noqa: PLC0415 - numpy
 
-    inputs = _Inputs(MerchantReplay() if settings.merchant_risk else None, settings.own_values())
+    inputs = _Inputs(MerchantReplay() if settings.entities else None, settings.own_values())
     candidate, check = _load_registered(settings, registry.get(asked.version), inputs)
     checks = [check]
     if candidate is None:
@@ -105,7 +105,7 @@ def _compare_on_decisions(
         detail = f"give --data (labelled cards) or --from-decisions to compare with {pair[1][1].version}"
         return [Check("comparison", passed=False, detail=detail)]
     for name in (name for model, _ in pair for name in cast("TreeModel", model).manifest.feature_names):
-        if name in RISK_NAMES[Entity.MERCHANT] or is_own(name):
+        if name in ENTITY_OF or is_own(name):
             detail = f"recorded decisions cannot give {name} to a model: compare with --data"
             return [Check("comparison", passed=False, detail=detail)]
     contenders = [Contender(model, _trained_until_ms(item)) for model, item in pair]

@@ -27,7 +27,7 @@ from flink_jobs.core.documents import (
 )
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.label import Label
-from flink_jobs.core.merchants.row import MerchantRowDocument
+from flink_jobs.core.merchants.row import EntityRowDocument, MerchantRowDocument
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.core.reply_document import ReplyDocument
@@ -49,7 +49,7 @@ TYPES = {
     "audit": AuditDocument,
     "control": ControlDocument,
     "labels": LabelDocument,
-    "merchant-risk": MerchantRowDocument,
+    "merchant-risk": EntityRowDocument,
     "replies": ReplyDocument,
     "user-actions": UserActionDocument,
 }
@@ -58,6 +58,10 @@ TYPES = {
 @pytest.mark.parametrize("suffix", TYPES)
 def test_each_type_is_its_schema(suffix: str, contracts: dict[str, TopicContract]) -> None:
     assert disagreements(TYPES[suffix], contracts[suffix].schema(), suffix) == []
+
+
+def test_the_row_of_a_merchant_is_version_1(contracts: dict[str, TopicContract]) -> None:
+    assert disagreements(MerchantRowDocument, contracts["merchant-risk"].schema(1), "merchant-risk") == []
 
 
 def test_every_topic_that_the_core_writes_has_a_type(contracts: dict[str, TopicContract]) -> None:

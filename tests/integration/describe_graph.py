@@ -24,7 +24,7 @@ def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
     if job.endswith("single crossing"):
         settings = settings.model_copy(update={"crossing": "single"})
     if job.endswith("with merchants"):
-        settings = settings.model_copy(update={"merchant_risk": True})
+        settings = settings.model_copy(update={"risk_entities": "merchant"})
     env, t_env = stream_environment(settings, jars=lake.lake_jars(settings.lake_jars) if job == "lake" else ())
     if job.startswith("detect"):
         build_detector(env, t_env, detect.wiring(settings), detect.detector_settings(settings))

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from flink_jobs.cards.card_files import SourceEvent
-from flink_jobs.core.merchants.row import MerchantRow, parse_row, row_of
+from flink_jobs.core.merchants.row import EntityRow, parse_row, row_of
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.core.own_features.loading import load_features
 from flink_jobs.core.own_features.source import read_sources
@@ -59,7 +59,7 @@ def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoin
         "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "300",
         "STREAMFLOW_IDLE_TIMEOUT_MS": "1000",
         "STREAMFLOW_MODEL_DIR": str(tmp_path),
-        "STREAMFLOW_MERCHANT_RISK": "true",
+        "STREAMFLOW_RISK_ENTITIES": "merchant",
         "STREAMFLOW_FEATURES": EXAMPLE,
         "STREAMFLOW_FEATURES_DIR": str(FOLDER),
         "STREAMFLOW_CROSSING": "batched",
@@ -82,7 +82,7 @@ def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoin
         compare(stack, later[:middle], expected, version)
         savepoint = rest.stop_with_savepoint(started[0], settings.savepoint_dir)
         with pytest.raises(UserError, match="was written with rows of merchants"):
-            check_savepoint(savepoint, "detect", "thread", merchant_risk=False)
+            check_savepoint(savepoint, "detect", "thread", entities=())
         started.append(
             jobs.start_job(stack, "detect", {**environment, "STREAMFLOW_CROSSING": "single"}, savepoint=savepoint)
         )
@@ -132,7 +132,7 @@ def trained(folder: Path, events: list[SourceEvent]) -> tuple[str, dict[str, flo
     return model.manifest.version, dict(zip(whole.transaction_ids, scores.tolist(), strict=True))
 
 
-def rows_by_hand(events: list[SourceEvent], slot: int) -> dict[str, MerchantRow]:
+def rows_by_hand(events: list[SourceEvent], slot: int) -> dict[str, EntityRow]:
     """Return the row of each merchant from states that never became bytes."""
     states: defaultdict[str, MerchantState] = defaultdict(MerchantState)
     for event in events:
@@ -147,10 +147,10 @@ def rows_by_hand(events: list[SourceEvent], slot: int) -> dict[str, MerchantRow]
     return {name: row for name, row in rows.items() if not row.is_empty}
 
 
-def newest_rows(stack: Stack) -> dict[str, MerchantRow]:
+def newest_rows(stack: Stack) -> dict[str, EntityRow]:
     """Return the newest committed row of each merchant that has history."""
     rows = [parse_row(orjson.dumps(item)) for item in jobs.committed(stack, "merchant-risk", PREFIX)]
-    newest = {row.merchant: row for row in rows if not isinstance(row, str)}
+    newest = {row.key: row for row in rows if not isinstance(row, str)}
     return {name: row for name, row in newest.items() if not row.is_empty}
 
 

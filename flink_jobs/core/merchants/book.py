@@ -1,6 +1,6 @@
-"""The step of one merchant: purchases, labels and time in; the rows to publish and the states to store out.
+"""The step of one merchant, terminal, device or card: events and time in; rows to publish and states to store out.
 
-It holds two states: the merchant's history (``state.merchant``), and the progress: the slot whose row was published
+It holds two states: the entity's history (``state.merchant``), and the progress: the slot whose row was published
 last, and labels of frauds that arrived before their transaction. The stored progress is
 ``version (u8) | crc32 (u32) | published slot (i32) | labels (u16) | fingerprints (u64) | event times (i64)``.
 """
@@ -12,19 +12,19 @@ from enum import StrEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS
+from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, Entity
 from flink_jobs.core.merchants.row import row_of
 from flink_jobs.core.state.codec import StateCorrupt
 from flink_jobs.core.state.merchant import SLOT_MS, SLOTS_PER_DAY, MerchantState, kept_slots
 from flink_jobs.core.state.sealed import seal, unseal
 
 if TYPE_CHECKING:
-    from flink_jobs.core.merchants.events import MerchantLabel
-    from flink_jobs.core.merchants.row import MerchantRow
+    from flink_jobs.core.merchants.events import EntityLabel
+    from flink_jobs.core.merchants.row import EntityRow
 
 PROGRESS_VERSION: Final = 1
 MOST_WAITING: Final = 256
-"""Frauds of one merchant whose label waits for the transaction; the oldest is dropped for a further one."""
+"""Frauds of one entity whose label waits for the transaction; the oldest is dropped for a further one."""
 _HEAD: Final = Struct("<iH")
 _LABEL_BYTES: Final = 16
 _NONE: Final = -1
@@ -37,23 +37,29 @@ class LabelOutcome(StrEnum):
     KNOWN = "known"
     """It changes nothing: the same label again, or the finding genuine for a transaction that was not called fraud."""
     WAITING = "waiting"
-    """The merchant has no transaction of this time yet."""
+    """The entity has no transaction of this time yet."""
     TOO_OLD = "too_old"
     NO_MERCHANT = "no_merchant"
+    """It does not name the merchant, like the following three."""
+    NO_TERMINAL = "no_terminal"
+    NO_DEVICE = "no_device"
+    NO_CARD = "no_card"
     UNREADABLE = "unreadable"
 
 
-class MerchantBook:
-    """One merchant between two reads of its states."""
+class EntityBook:
+    """One entity between two reads of its states."""
 
-    def __init__(self, merchant: str, history: bytes | None, progress: bytes | None) -> None:
+    def __init__(
+        self, name: str, history: bytes | None, progress: bytes | None, entity: Entity = Entity.MERCHANT
+    ) -> None:
         """Decode the stored states.
 
         Raises:
             StateCorrupt: the bytes are damaged.
             StateVersionUnsupported: a newer release wrote them.
         """
-        self.merchant = merchant
+        self.name, self.entity = name, entity
         self.history = MerchantState(history)
         self.published: int | None = None
         """Slot of the row that was published last."""
@@ -63,14 +69,14 @@ class MerchantBook:
         if progress is not None:
             self._decode(progress)
 
-    def buy(self, time_ms: int, amount: float) -> MerchantRow | None:
+    def buy(self, time_ms: int, amount: float) -> EntityRow | None:
         """Add a purchase; return a new row of the published slot if it changes that row: the purchase is late."""
         if not self.history.update(time_ms, amount, DEFAULT_DELAY_DAYS):
             return None
         is_due = self._retry_waiting()
         return self._row_again(is_changed=is_due or self._is_published(time_ms // SLOT_MS))
 
-    def learn(self, label: MerchantLabel) -> tuple[LabelOutcome, MerchantRow | None]:
+    def learn(self, label: EntityLabel) -> tuple[LabelOutcome, EntityRow | None]:
         """Learn a label; return what became of it, and a new row of the published slot if it changes that row."""
         slot, slots = label.time_ms // SLOT_MS, self.history.slots
         waiting = label.fingerprint, label.time_ms
@@ -86,17 +92,17 @@ class MerchantBook:
         self._waiting = [*self._waiting, waiting][-MOST_WAITING:]
         return LabelOutcome.WAITING, None
 
-    def advance(self, slot: int) -> MerchantRow | None:
+    def advance(self, slot: int) -> EntityRow | None:
         """Publish the row of a slot that has begun; ``None`` if a later one is published already."""
         if self.published is not None and slot <= self.published:
             return None
         self.published = slot
-        return row_of(self.merchant, self.history, slot)
+        return row_of(self.name, self.history, slot, self.entity)
 
     def next_slot(self) -> int | None:
-        """Return the next slot whose row must be published; ``None`` once the merchant has no history left."""
+        """Return the next slot whose row must be published; ``None`` once the entity has no history left."""
         published = _NONE if self.published is None else self.published
-        if published >= 0 and not row_of(self.merchant, self.history, published).is_empty:
+        if published >= 0 and not row_of(self.name, self.history, published, self.entity).is_empty:
             return published + 1
         return next((slot + 1 for slot in self.history.slots if slot >= published), None)
 
@@ -119,7 +125,7 @@ class MerchantBook:
         body = unseal(blob, PROGRESS_VERSION, _HEAD.size, "progress")
         published, count = _HEAD.unpack_from(body)
         if len(body) != _HEAD.size + count * _LABEL_BYTES:
-            raise StateCorrupt("a merchant's progress has another length than its head says")
+            raise StateCorrupt("a stored progress has another length than its head says")
         self.published = None if published == _NONE else published
         fingerprints, times = array("Q"), array("q")
         middle = _HEAD.size + count * fingerprints.itemsize
@@ -151,7 +157,7 @@ class MerchantBook:
         """Return whether a label of a slot counts in the published row, because its delay is over."""
         return self._is_published(slot + DEFAULT_DELAY_DAYS * SLOTS_PER_DAY)
 
-    def _row_again(self, *, is_changed: bool) -> MerchantRow | None:
+    def _row_again(self, *, is_changed: bool) -> EntityRow | None:
         if not is_changed or self.published is None:
             return None
-        return row_of(self.merchant, self.history, self.published)
+        return row_of(self.name, self.history, self.published, self.entity)

@@ -1,4 +1,4 @@
-"""What the job of merchants reads: decisions and labels. Each becomes an event of one merchant, or a reason."""
+"""What the job of merchants reads: decisions and labels. Each becomes an event of each of its entities, or a reason."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ import orjson
 
 from flink_jobs.core.currencies import major_amount
 from flink_jobs.core.documents import Finding
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.label import label_problem
+from flink_jobs.core.merchants.keys import SEPARATOR
 from flink_jobs.core.state.customer import transaction_fingerprint
 
 UNREADABLE: Final = "unreadable"
-NO_MERCHANT: Final = "no_merchant"
+NOT_NAMED: Final = {entity: f"no_{entity}" for entity in Entity}
+"""The reason why a decision or a label is no event of an entity: it does not name it."""
 
 
 class Purchase(NamedTuple):
-    """A scored transaction at a merchant."""
+    """A scored transaction of an entity."""
 
-    merchant: str
+    name: str
+    """Id of the merchant, terminal, device or card."""
     time_ms: int
     amount: float
     """In major units."""
 
 
-class MerchantLabel(NamedTuple):
-    """A label of a transaction at a merchant."""
+class EntityLabel(NamedTuple):
+    """A label of a transaction of an entity."""
 
-    merchant: str
+    name: str
     fingerprint: int
     """64 bits that identify the transaction."""
     time_ms: int
@@ -35,28 +39,32 @@ class MerchantLabel(NamedTuple):
     is_fraud: bool
 
 
-def read_purchase(payload: bytes) -> Purchase | str:
-    """Return the purchase in a decision, ``NO_MERCHANT``, or ``UNREADABLE`` for bytes that are no decision."""
+def read_purchase(payload: bytes, entity: Entity = Entity.MERCHANT) -> Purchase | str:
+    """Return the purchase in a decision, the entity's ``NOT_NAMED``, or ``UNREADABLE`` for bytes that are no decision.
+
+    Decisions have terminal, device and card from version 6, and a merchant in every version.
+    """
     try:
         document: dict[str, Any] = orjson.loads(payload)
-        merchant, time_ms = document["merchant"], document["event_time_ms"]
-        if merchant is None:
-            return NO_MERCHANT
+        name = document["merchant"] if entity is Entity.MERCHANT else document.get(entity.value)
+        time_ms = document["event_time_ms"]
+        if name is None:
+            return NOT_NAMED[entity]
         amount = major_amount(document["amount_minor"], document["currency"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return UNREADABLE
-    if type(merchant) is not str or not merchant or type(time_ms) is not int:
+    if type(name) is not str or not name or SEPARATOR in name or type(time_ms) is not int:
         return UNREADABLE
-    return Purchase(merchant, time_ms, amount)
+    return Purchase(name, time_ms, amount)
 
 
-def read_merchant_label(payload: bytes) -> MerchantLabel | str:
-    """Return the label in a message; ``NO_MERCHANT`` for one of version 1, ``UNREADABLE`` for no valid label."""
+def read_entity_label(payload: bytes, entity: Entity = Entity.MERCHANT) -> EntityLabel | str:
+    """Return the label in a message; the entity's ``NOT_NAMED`` without its id, ``UNREADABLE`` for no valid label."""
     if label_problem(payload) is not None:
         return UNREADABLE
     document = orjson.loads(payload)
-    merchant, time_ms = document.get("merchant"), document.get("event_time_ms")
-    if merchant is None or time_ms is None:
-        return NO_MERCHANT
+    name, time_ms = document.get(entity.value), document.get("event_time_ms")
+    if name is None or time_ms is None:
+        return NOT_NAMED[entity]
     fingerprint = transaction_fingerprint(f"{document['customer_id']}\x1f{document['transaction_id']}")
-    return MerchantLabel(merchant, fingerprint, time_ms, document["label"] == Finding.FRAUD)
+    return EntityLabel(name, fingerprint, time_ms, document["label"] == Finding.FRAUD)

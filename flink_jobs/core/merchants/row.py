@@ -1,5 +1,6 @@
-"""The row of a merchant and a slot (contract ``merchant-risk`` v1): what the job of merchants publishes.
+"""The row of an entity and a slot (contract ``merchant-risk``): what the job of merchants publishes.
 
+Version 1 is the row of a merchant, version 2 that of a terminal, a device or a card.
 A row holds the numbers at the start of its slot and at the start of the slot before. A transaction that is minutes
 late, or that uses the slot before (``slot_of``), so finds its numbers in the same row.
 """
@@ -10,18 +11,21 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 import orjson
 
-from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, WINDOW_DAYS, WindowRisk, risk_at
+from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, WINDOW_DAYS, Entity, WindowRisk, risk_at
+from flink_jobs.core.merchants.keys import SEPARATOR, entity_key
 from flink_jobs.core.parsing.contract_object import contract_object
 from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 
 ROW_SCHEMA_VERSION: Final = 1
+ENTITY_ROW_VERSION: Final = 2
 NO_HISTORY: Final = tuple(WindowRisk(0, 0, 0, 0) for _ in WINDOW_DAYS)
-"""The numbers of a merchant without transactions."""
+"""The numbers of an entity without transactions."""
 _MOST: Final = 2**62
+_OTHERS: Final = tuple(entity.value for entity in Entity if entity is not Entity.MERCHANT)
 
 
 class WindowDocument(TypedDict):
-    """The numbers of a merchant over one window."""
+    """The numbers of an entity over one window."""
 
     days: int
     transactions: int
@@ -30,11 +34,9 @@ class WindowDocument(TypedDict):
     frauds: int
 
 
-class MerchantRowDocument(TypedDict):
-    """The numbers of a merchant at the start of a slot (contract ``merchant-risk`` v1)."""
+class _NumbersDocument(TypedDict):
+    """What both versions of a row have."""
 
-    schema_version: Literal[1]
-    merchant: str
     slot: int
     starts_at_ms: int
     delay_days: Literal[7]
@@ -42,24 +44,47 @@ class MerchantRowDocument(TypedDict):
     windows_before: list[WindowDocument]
 
 
-class MerchantRow(NamedTuple):
-    """The numbers of a merchant at the start of a slot and of the slot before, one ``WindowRisk`` per window."""
+class MerchantRowDocument(_NumbersDocument):
+    """The numbers of a merchant at the start of a slot (contract ``merchant-risk`` v1)."""
 
+    schema_version: Literal[1]
     merchant: str
+
+
+class EntityRowDocument(_NumbersDocument):
+    """The numbers of a terminal, device or card at the start of a slot (contract ``merchant-risk`` v2)."""
+
+    schema_version: Literal[2]
+    entity: Literal["terminal", "device", "card"]
+    id: str
+
+
+class EntityRow(NamedTuple):
+    """The numbers of an entity at the start of a slot and of the slot before, one ``WindowRisk`` per window."""
+
+    entity: Entity
+    name: str
+    """Id of the merchant, terminal, device or card."""
     slot: int
     windows: tuple[WindowRisk, ...]
     before: tuple[WindowRisk, ...]
 
     @property
+    def key(self) -> str:
+        """Return the key of the message and of the detector's state."""
+        return entity_key(self.entity, self.name)
+
+    @property
     def is_empty(self) -> bool:
-        """Return whether the merchant has no history in either slot: the same as no row."""
+        """Return whether the entity has no history in either slot: the same as no row."""
         return self.windows == self.before == NO_HISTORY
 
     def to_json(self) -> str:
         """Return the message for the topic."""
-        document: MerchantRowDocument = {
-            "schema_version": ROW_SCHEMA_VERSION,
-            "merchant": self.merchant,
+        is_merchant = self.entity is Entity.MERCHANT
+        document: dict[str, Any] = {
+            "schema_version": ROW_SCHEMA_VERSION if is_merchant else ENTITY_ROW_VERSION,
+            **({"merchant": self.name} if is_merchant else {"entity": self.entity.value, "id": self.name}),
             "slot": self.slot,
             "starts_at_ms": self.slot * SLOT_MS,
             "delay_days": DEFAULT_DELAY_DAYS,
@@ -69,20 +94,22 @@ class MerchantRow(NamedTuple):
         return orjson.dumps(document).decode()
 
 
-def row_of(merchant: str, state: MerchantState, slot: int) -> MerchantRow:
-    """Return the row of a merchant and a slot."""
+def row_of(name: str, state: MerchantState, slot: int, entity: Entity = Entity.MERCHANT) -> EntityRow:
+    """Return the row of an entity and a slot."""
     now, before = (risk_at(state, number, DEFAULT_DELAY_DAYS) for number in (slot, slot - 1))
-    return MerchantRow(merchant, slot, now, before)
+    return EntityRow(entity, name, slot, now, before)
 
 
-def parse_row(payload: bytes | None) -> MerchantRow | str:
+def parse_row(payload: bytes | None) -> EntityRow | str:
     """Return the row in some bytes, or why they are none; the text quotes no value."""
-    document = contract_object(payload, ROW_SCHEMA_VERSION)
+    document = contract_object(payload, ROW_SCHEMA_VERSION, ENTITY_ROW_VERSION)
     if isinstance(document, str):
         return document
-    merchant, slot = document.get("merchant"), document.get("slot")
-    if type(merchant) is not str or not merchant:
-        return "merchant must be a text"
+    found = _whose(document)
+    if isinstance(found, str):
+        return found
+    entity, name = found
+    slot = document.get("slot")
     if type(slot) is not int or not 0 <= slot < 2**31:
         return "slot must be the number of a slot since 1970"
     if document.get("delay_days") != DEFAULT_DELAY_DAYS:
@@ -90,7 +117,21 @@ def parse_row(payload: bytes | None) -> MerchantRow | str:
     now, before = _windows(document.get("windows")), _windows(document.get("windows_before"))
     if now is None or before is None:
         return f"windows and windows_before must hold the numbers of {WINDOW_DAYS} days"
-    return MerchantRow(merchant, slot, now, before)
+    return EntityRow(entity, name, slot, now, before)
+
+
+def _whose(document: dict[str, Any]) -> tuple[Entity, str] | str:
+    """Return entity and id of a row, or why there are none."""
+    entity, field = Entity.MERCHANT, "merchant"
+    if document["schema_version"] == ENTITY_ROW_VERSION:
+        found, field = document.get("entity"), "id"
+        if type(found) is not str or found not in _OTHERS:
+            return f"entity must be {' or '.join(_OTHERS)}"
+        entity = Entity(found)
+    name = document.get(field)
+    if type(name) is not str or not name or SEPARATOR in name:
+        return f"{field} must be a text without control characters"
+    return entity, name
 
 
 def _documents(windows: tuple[WindowRisk, ...]) -> list[WindowDocument]:

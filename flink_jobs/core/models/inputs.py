@@ -1,9 +1,10 @@
 """Builds the row of a model's inputs from the features of a transaction."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
-from flink_jobs.core.features.entity_risk import RISK_NAMES, RISK_SPECS, Entity
+from flink_jobs.core.features.entity_risk import ENTITY_OF, RISK_NAMES, RISK_NEUTRALS, Entity
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.encodings import compile_encoding
@@ -14,13 +15,16 @@ from flink_jobs.core.transaction import Transaction
 
 Row = tuple[float, ...]
 Inputs = Callable[[FeatureVector, Transaction], Row]
-_NAMES, _SPECS = RISK_NAMES[Entity.MERCHANT], RISK_SPECS[Entity.MERCHANT]
 
 
-class Merchants(Protocol):
-    """The history of merchants that the job has."""
+class Histories(Protocol):
+    """The history of merchants and other entities that the job has."""
 
-    def inputs(self, transaction: Transaction) -> tuple[float | None, ...]:
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """The entities that have a history, in canonical order."""
+
+    def inputs(self, entity: Entity, transaction: Transaction) -> tuple[float | None, ...]:
         """Return the inputs of a transaction in the order of ``RISK_SPECS``; ``None`` where a value is absent."""
 
 
@@ -35,39 +39,43 @@ class Own(Protocol):
 
 
 def compile_inputs(
-    names: tuple[str, ...], extras: Arrays, merchants: Merchants | None = None, own: Own | None = None
+    names: tuple[str, ...], extras: Arrays, histories: Histories | None = None, own: Own | None = None
 ) -> Inputs:
     """Build the function from features and transaction to the row.
 
-    The order is: features, encodings, own features, inputs of merchants. Without ``own`` or ``merchants``, a model with
-    such inputs scores whole rows only (``TreeModel.score_row``): its function raises ``ModelError``, because a
-    transaction alone does not hold the history of its customer and merchant.
+    The order is: features, encodings, own features, inputs of merchants, of terminals, of devices, of cards. Without
+    ``own`` or ``histories``, a model with such inputs scores whole rows only (``TreeModel.score_row``): its function
+    raises ``ModelError``, because a transaction alone does not hold these histories.
 
     Args:
         names: the inputs of the model, in order.
         extras: the optional arrays of the artifact; the encodings use them.
-        merchants: the history of merchants.
+        histories: the history of merchants and other entities.
         own: the own features.
 
     Raises:
         ModelError: the names are in another order, or an encoding lacks its arrays.
     """
-    of_merchants = tuple([name for name in names if name in _NAMES])
+    of_entities = [name for name in names if name in ENTITY_OF]
+    entities = [entity for entity in Entity if entity in {ENTITY_OF[name] for name in of_entities}]
     owned = tuple([name for name in names if is_own(name)])
-    if (of_merchants and merchants is None) or (owned and own is None):
+    if (entities and (histories is None or not set(entities) <= set(histories.entities))) or (owned and own is None):
         return _no_row
-    last = len(names) - len(of_merchants)
+    last = len(names) - len(of_entities)
     first = last - len(owned)
-    if names[first:] != owned + of_merchants:
-        detail = "feature_names must list own features and then inputs of merchants last"
+    if names[first:] != (*owned, *sorted(of_entities, key=lambda name: entities.index(ENTITY_OF[name]))):
+        detail = f"feature_names must list last: own features, then inputs of each of {', '.join(Entity)} in this order"
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     row_of = _plain_inputs(names[:first], extras)
     if owned and own is not None:
         places, neutral = own.places(owned)
         row_of = _further(row_of, own.of, places, neutral)
-    if of_merchants and merchants is not None:
-        places = [_NAMES.index(name) for name in of_merchants]
-        row_of = _further(row_of, merchants.inputs, places, [_SPECS[place].neutral for place in places])
+    for entity in entities:
+        assert histories is not None  # noqa: S101 - checked above
+        taken = [name for name in of_entities if ENTITY_OF[name] is entity]
+        places = [RISK_NAMES[entity].index(name) for name in taken]
+        values_of = partial(histories.inputs, entity)
+        row_of = _further(row_of, values_of, places, [RISK_NEUTRALS[name] for name in taken])
     return row_of
 
 
@@ -88,7 +96,7 @@ def _further(
 
 
 def _plain_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
-    """Build the function to the inputs that need neither own features nor a merchant."""
+    """Build the function to the inputs that need neither own features nor a history."""
     features = tuple([name for name in names if name in FEATURE_NAMES])
     if names[: len(features)] != features:
         raise ModelError(ModelFault.FEATURE_MISMATCH, "feature_names must list features before encodings")
@@ -109,9 +117,12 @@ def _plain_inputs(names: tuple[str, ...], extras: Arrays) -> Inputs:
 
 
 def _no_row(_vector: FeatureVector, _transaction: Transaction) -> Row:
-    """Refuse to score: own features and inputs of merchants must never be replaced by zeros.
+    """Refuse to score: own features and inputs of entities must never be replaced by zeros.
 
     Raises:
         ModelError: always.
     """
-    raise ModelError(ModelFault.FEATURE_MISMATCH, "own features and inputs of merchants are known for rows only")
+    raise ModelError(
+        ModelFault.FEATURE_MISMATCH,
+        "own features and inputs of entities are known for rows only",
+    )

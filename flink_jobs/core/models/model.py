@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
+from flink_jobs.core.features.entity_risk import ENTITY_OF
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import model_directory, read_artifact
 from flink_jobs.core.models.encodings import ENCODING_NAMES
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from flink_jobs.core.features.vector import FeatureVector
     from flink_jobs.core.models.artifact import ModelArrays
-    from flink_jobs.core.models.inputs import Inputs, Merchants
+    from flink_jobs.core.models.inputs import Histories, Inputs
     from flink_jobs.core.models.manifest import ModelManifest
     from flink_jobs.core.models.trees.arrays import Arrays
     from flink_jobs.core.models.trees.walk import RowScore
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.probability import ProbabilityCurve
     from flink_jobs.core.transaction import Transaction
 
-OFFLINE_FEATURES: Final = (*FEATURE_NAMES, *RISK_NAMES[Entity.MERCHANT])
+OFFLINE_FEATURES: Final = (*FEATURE_NAMES, *ENTITY_OF)
 """The inputs that a replay of history computes."""
 __all__ = ["OFFLINE_FEATURES", "ModelError", "ModelFault", "TreeModel", "build_model", "load_model", "model_directory"]
 
@@ -115,7 +115,7 @@ class TreeModel:
 def load_model(
     directory: Path,
     known_features: tuple[str, ...],
-    merchants: Merchants | None = None,
+    histories: Histories | None = None,
     own: OwnValues | None = None,
 ) -> TreeModel:
     """Load one model version; takes well under a second for 100 trees.
@@ -123,7 +123,7 @@ def load_model(
     Args:
         directory: ``<model_dir>/<version>``, see ``model_directory``.
         known_features: the features this program computes, in order; a model can use a part of them.
-        merchants: the history of merchants, for a caller that scores transactions with inputs of merchants.
+        histories: the history of merchants and other entities, for a caller that scores transactions with such inputs.
         own: the own features of the installation, which are known features too.
 
     Raises:
@@ -135,14 +135,14 @@ def load_model(
     if manifest.version != directory.name:
         detail = f"{directory} holds model {manifest.version!r}; the directory of a version must have its name"
         raise ModelError(ModelFault.BAD_MANIFEST, detail)
-    return build_model(manifest, arrays, known_features, merchants, own)
+    return build_model(manifest, arrays, known_features, histories, own)
 
 
 def build_model(
     manifest: ModelManifest,
     arrays: ModelArrays,
     known_features: tuple[str, ...] = FEATURE_NAMES,
-    merchants: Merchants | None = None,
+    histories: Histories | None = None,
     own: OwnValues | None = None,
 ) -> TreeModel:
     """Check and compile the content of an artifact.
@@ -151,9 +151,9 @@ def build_model(
         manifest: its manifest.
         arrays: its arrays.
         known_features: the features that the caller computes. An evaluation on history computes
-            ``RISK_NAMES``, and so does a stream that reads the rows of merchants; any other one refuses a
-            model that takes one of them.
-        merchants: the history of merchants, for a caller that scores transactions with inputs of merchants.
+            ``OFFLINE_FEATURES``, a stream those of the entities whose rows it reads; any other caller refuses a model
+            that takes an input of an entity.
+        histories: the history of merchants and other entities, for a caller that scores transactions with such inputs.
         own: the own features of the installation, which are known features too. A model with own features needs their
             modules in the version that it was trained with, unless ``known_features`` names the features themselves.
 
@@ -166,11 +166,13 @@ def build_model(
         check_used(manifest.version, owned, manifest.own_features, None if own is None else own.features)
     if own is not None:
         known_features = (*known_features, *own.features.names)
-    of_merchants = [name for name in names if name in RISK_NAMES[Entity.MERCHANT] and name not in known_features]
-    if of_merchants:
+    missing = [name for name in names if name in ENTITY_OF and name not in known_features]
+    if missing:
+        entities = ", ".join(dict.fromkeys(ENTITY_OF[name] for name in missing))
         detail = (
-            f"model {manifest.version!r} takes {', '.join(of_merchants)}; the stream does not compute these inputs of "
-            "merchants; set STREAMFLOW_MERCHANT_RISK=true and run the job `merchants`, or use a model without them"
+            f"model {manifest.version!r} takes {', '.join(missing)}; the stream does not compute these inputs of "
+            f"{entities}; add {entities} to STREAMFLOW_RISK_ENTITIES and run the job `merchants`, or use a model "
+            "without them"
         )
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     unknown = [name for name in names if name not in known_features and name not in ENCODING_NAMES]
@@ -181,5 +183,5 @@ def build_model(
         )
         raise ModelError(ModelFault.FEATURE_MISMATCH, detail)
     check_trees(arrays.trees, len(names))
-    inputs = compile_inputs(names, arrays.extras, merchants, own)
+    inputs = compile_inputs(names, arrays.extras, histories, own)
     return TreeModel(manifest, inputs, compile_model(arrays.trees, arrays.extras, len(names)), arrays.extras)

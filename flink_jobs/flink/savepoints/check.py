@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts import uids
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.state.codec import NEWEST_VERSION
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.snapshot import local_path, open_snapshot
@@ -31,7 +32,7 @@ SAMPLE: Final = 1_000
 """Number of customers whose state version is read: one release wrote most of them, and reading millions is slow."""
 _COMMITTER: Final = "Sink Committer: "
 """Prefix that Flink adds to a sink's uid for the operator that commits the sink's transactions."""
-_MERCHANTS_FIX: Final = "set STREAMFLOW_MERCHANT_RISK=true, as the job that wrote it"
+_MERCHANTS_FIX: Final = "set STREAMFLOW_RISK_ENTITIES, as the job that wrote it"
 _PROCESS_MODE: Final = "python-state-"
 """Prefix that PyFlink adds to a state's name in process mode."""
 
@@ -77,7 +78,7 @@ def obstacles(snapshot: Snapshot, job: str, mode: str) -> list[Obstacle]:
     return [obstacle for obstacle in found if obstacle is not None]
 
 
-def check_savepoint(path: str, job: str, mode: str, *, merchant_risk: bool = True) -> None:
+def check_savepoint(path: str, job: str, mode: str, *, entities: tuple[Entity, ...] = tuple(Entity)) -> None:
     """Check that a job can restore a savepoint. Flink alone checks a savepoint that this machine cannot read.
 
     Raises:
@@ -92,7 +93,7 @@ def check_savepoint(path: str, job: str, mode: str, *, merchant_risk: bool = Tru
     with open_snapshot(path) as snapshot:
         snapshot.check_files()
         found = obstacles(snapshot, job, mode)
-        if not merchant_risk and any(item.uid == uids.MERCHANT_RISK_SOURCE for item in snapshot.operators):
+        if not entities and any(item.uid == uids.MERCHANT_RISK_SOURCE for item in snapshot.operators):
             found.append(Obstacle(f"{snapshot.folder} was written with rows of merchants", _MERCHANTS_FIX))
     if found:
         raise UserError("; ".join(item.what for item in found), found[0].fix)

@@ -1,4 +1,4 @@
-"""The rows of merchants in the detector: broadcast state for savepoints, and the table that models read."""
+"""The rows of merchants and other entities in the detector: broadcast state, and the table that models read."""
 
 from typing import Final
 
@@ -7,8 +7,9 @@ from pyflink.datastream import KeyedBroadcastProcessFunction
 from pyflink.datastream.state import MapStateDescriptor
 
 from flink_jobs.contracts import uids
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.merchants.row import parse_row
-from flink_jobs.core.merchants.table import MerchantTable
+from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
 from flink_jobs.job.log import log_event
 from flink_jobs.metrics import catalogue
@@ -19,10 +20,17 @@ MERCHANT_ROWS: Final = MapStateDescriptor(uids.MERCHANT_ROWS, Types.STRING(), Ty
 class MerchantRows:
     """The rows of one parallel instance."""
 
-    def __init__(self, metrics: DetectorMetrics) -> None:
-        """Start without rows."""
-        self.table = MerchantTable()
+    def __init__(self, metrics: DetectorMetrics, entities: tuple[Entity, ...]) -> None:
+        """Start without rows.
+
+        Args:
+            metrics: the metrics of the instance.
+            entities: whose inputs models may take.
+        """
+        self.table = EntityTable(entities)
         self._metrics = metrics
+        self._unwanted: list[str] = []
+        """Keys of restored rows of entities that the settings no longer name."""
         metrics.before_flush(self._count_look_ups)
         self._is_restored = False
 
@@ -31,15 +39,22 @@ class MerchantRows:
         self.table.other_slots = 0
 
     def use(self, payload: bytes | None, ctx: KeyedBroadcastProcessFunction.Context, *, is_reported: bool) -> None:
-        """Use a row from now on; bytes that are no row are counted and logged, by one subtask."""
+        """Use a row from now on; bytes that are no row are counted and logged, by one subtask.
+
+        A row of an entity that the settings do not name is stored only: the job of merchants may have a new setting
+        first, and a detector that is restored with this setting then has the rows.
+        """
         row = parse_row(payload)
+        rows = ctx.get_broadcast_state(MERCHANT_ROWS)
+        while self._unwanted:  # only here can broadcast state be written
+            rows.remove(self._unwanted.pop())
         if not isinstance(row, str):
-            self.table.put(row)
-            rows = ctx.get_broadcast_state(MERCHANT_ROWS)
+            if row.entity in self.table.entities:
+                self.table.put(row)
             if row.is_empty:
-                rows.remove(row.merchant)
+                rows.remove(row.key)
             else:
-                rows.put(row.merchant, row.to_json())
+                rows.put(row.key, row.to_json())
         elif is_reported:
             log_event("merchant_row_rejected", detail=row)
         if is_reported:
@@ -54,12 +69,15 @@ class MerchantRows:
                 self.restore(stored)
 
     def restore(self, stored: str) -> None:
-        """Use a row of a restored savepoint.
+        """Use a row of a restored savepoint; one of an entity that the settings no longer name is dropped.
 
         Raises:
             RuntimeError: this release cannot read the row.
         """
         row = parse_row(stored.encode())
         if isinstance(row, str):
-            raise RuntimeError(f"the savepoint holds a row of a merchant that this release cannot read: {row}")  # noqa: TRY004
-        self.table.put(row)
+            raise RuntimeError(f"the savepoint holds a row of merchants that this release cannot read: {row}")  # noqa: TRY004
+        if row.entity in self.table.entities:
+            self.table.put(row)
+        else:
+            self._unwanted.append(row.key)

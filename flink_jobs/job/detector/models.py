@@ -34,7 +34,7 @@ class JobModels:
         own: OwnValues | None = None,
     ) -> None:
         """Keep the parts; no model is loaded yet. A model that needs ``merchants`` or ``own`` is refused without."""
-        parts = {"merchants": None if merchants is None else merchants.table, "own": own}
+        parts = {"histories": None if merchants is None else merchants.table, "own": own}
         self._inputs = {name: part for name, part in parts.items() if part is not None}
         self._settings = settings
         self._metrics = metrics

@@ -97,7 +97,9 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
         subtask, parallelism, attempt = task_place(runtime_context, mode)
         self._is_first_subtask = subtask == 0
         lineup = Lineup(time.perf_counter_ns, self._settings.model_budget_ms * 1_000_000)
-        self._merchants = MerchantRows(self._metrics) if self._settings.merchants_topic else None
+        self._merchants = (
+            MerchantRows(self._metrics, self._settings.risk_entities) if self._settings.merchants_topic else None
+        )
         own = open_own_features(self._settings.own_features, self._metrics)
         self._models = JobModels(self._settings, self._metrics, lineup, self._merchants, own)
         # Created for every attempt: the cache of states must not survive a restore.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from flink_jobs.artifacts.finder import find_model
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.models.lineup import Model
 from flink_jobs.core.own_features.source import FeatureSource
 from flink_jobs.core.state.older_ids import DEFAULT_WINDOW, DuplicateWindow
@@ -42,6 +43,8 @@ class DetectorSettings:
     """Where the schemas of Avro records come from; ``None``: every Avro record becomes a dead letter."""
     merchants_topic: str = ""
     """Topic of the rows of merchants; empty: the detector has no such rows."""
+    risk_entities: tuple[Entity, ...] = (Entity.MERCHANT,)
+    """Whose rows models may use, where the detector has rows."""
     own_features: tuple[FeatureSource, ...] = ()
     """Source texts of the modules of own features; the TaskManagers need no copy of the files."""
     artifact_store: str | None = None

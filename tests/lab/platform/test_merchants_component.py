@@ -65,7 +65,8 @@ def test_the_job_has_its_own_folders_and_credentials_and_the_detector_reads_its_
         for source in volume.get("projected", {}).get("sources", ())
     ]
     assert sources == ["streamflow-cluster-ca-cert", NAME, "postgres-ca"]
-    assert _variables(manifests, "streamflow-detect")["STREAMFLOW_MERCHANT_RISK"] == "true"
+    entities = {_variables(manifests, name)["STREAMFLOW_RISK_ENTITIES"] for name in ("streamflow-detect", NAME)}
+    assert entities == {"merchant"}, "both read the same setting"
     known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
     assert set(variables) <= known
     assert "${var.bucket_arn}/merchants/*" in (REPO / "terraform" / "modules" / "cluster" / "main.tf").read_text()

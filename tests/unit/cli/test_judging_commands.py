@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.cli.app import app
 from flink_jobs.cli.traffic_commands import write_events
-from flink_jobs.core.merchants.table import MerchantTable
+from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.errors import UserError
 from flink_jobs.settings import REPO_ROOT
@@ -64,9 +64,9 @@ def test_generated_data_are_judged_by_days_with_the_inputs_of_merchants(tmp_path
     assert ends == {judged["first_event_time_ms"] // DAY_MS - 8}, "seven days without training before the test"
     options = ("--kind", "gradient_boosting", "--merchant-risk", "--trees", 5, "--out", tmp_path / "models")
     version = str(run("train", *data[:4], *options)["version"])
-    with pytest.raises(ModelError, match="set STREAMFLOW_MERCHANT_RISK=true"):
+    with pytest.raises(ModelError, match="add merchant to STREAMFLOW_RISK_ENTITIES"):
         find_model(str(tmp_path / "models"), None, version, None)
-    assert find_model(str(tmp_path / "models"), None, version, None, MerchantTable()).version == version
+    assert find_model(str(tmp_path / "models"), None, version, None, EntityTable()).version == version
 
 
 def test_both_families_are_trained_and_judged_and_written_out(card_file: Path, tmp_path: Path) -> None:

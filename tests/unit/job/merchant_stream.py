@@ -7,9 +7,12 @@ from typing import Any
 import cloudpickle
 import orjson
 
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.label import Label
+from flink_jobs.core.merchants.keys import entity_key
+from flink_jobs.core.merchants.row import EntityRow, parse_row
 from flink_jobs.core.parsing.source_record import SourceRecord, WholePayload
-from flink_jobs.job.merchant_operator import DECISION, LABEL, MerchantFunction
+from flink_jobs.job.merchant_operator import CODES, DECISION, LABEL, MerchantFunction
 from tests.unit.job.fake_runtime import Runtime, TimerService, lines
 from tests.unit.job.samples import SENT_AT
 
@@ -32,23 +35,27 @@ class _Context:
 class MerchantStream:
     """The operator, shipped and opened as Flink does it; give it the runtime of another one to restore."""
 
-    def __init__(self, runtime: Runtime | None = None) -> None:
+    def __init__(self, runtime: Runtime | None = None, entities: tuple[Entity, ...] = (Entity.MERCHANT,)) -> None:
+        self.entities = entities
         self.runtime = runtime or Runtime()
         self.timers = TimerService(self.runtime.backend)
-        self.function: MerchantFunction = cloudpickle.loads(cloudpickle.dumps(MerchantFunction(180)))
+        self.function: MerchantFunction = cloudpickle.loads(cloudpickle.dumps(MerchantFunction(180, self.entities)))
         self.function.open(self.runtime.context())
 
     def decide(self, decision: dict[str, Any]) -> list[dict[str, Any]]:
-        """Process a decision under its merchant, and return the rows."""
-        return self._element(decision["merchant"], DECISION, orjson.dumps(decision))
+        """Process a decision under each of its entities, and return the rows."""
+        payload = orjson.dumps(decision)
+        named = [(entity, decision.get(entity)) for entity in self.entities]
+        return [row for entity, name in named if name is not None for row in self._element(entity, name, payload)]
 
     def label(self, label: Label) -> list[dict[str, Any]]:
-        """Process a label under its merchant, and return the rows."""
-        return self.raw_label(orjson.dumps(label.document()), label.merchant or "")
+        """Process a label under each of its entities, and return the rows."""
+        return self.raw_label(orjson.dumps(document := label.document()), dict(document))
 
-    def raw_label(self, payload: bytes, merchant: str = "") -> list[dict[str, Any]]:
-        """Process any bytes of the topic of labels."""
-        return self._element(merchant, LABEL, payload)
+    def raw_label(self, payload: bytes, named: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Process any bytes of the topic of labels; a label without an id comes under the key of no id."""
+        ids = [(entity, (named or {}).get(entity) or "") for entity in self.entities]
+        return [row for entity, name in ids for row in self._element(entity, name, payload, LABEL)]
 
     def advance(self, watermark_ms: int) -> list[dict[str, Any]]:
         """Fire the timers up to a watermark, and those that they set, and return the rows."""
@@ -61,9 +68,9 @@ class MerchantStream:
             rows += _documents(self.function.on_timer(timestamp, _Context(key, self.timers)))
         return rows
 
-    def _element(self, key: str, origin: str, payload: bytes) -> list[dict[str, Any]]:
-        self.runtime.backend.current_key = key
-        value = origin + payload.decode("latin-1")
+    def _element(self, entity: Entity, name: str, payload: bytes, origin: str = DECISION) -> list[dict[str, Any]]:
+        self.runtime.backend.current_key = key = entity_key(entity, name)
+        value = origin + CODES[entity] + payload.decode("latin-1")
         return _documents(self.function.process_element(value, _Context(key, self.timers)))
 
 
@@ -77,7 +84,8 @@ def row_record(row: dict[str, Any] | bytes) -> SourceRecord:
 def _documents(output: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - what a PyFlink function yields
     documents = []
     for key, value in lines(output):
-        document = orjson.loads(value)
-        assert key == document["merchant"]
-        documents.append(document)
+        row = parse_row(value.encode())
+        assert isinstance(row, EntityRow)
+        assert key == row.key
+        documents.append(orjson.loads(value))
     return documents

@@ -47,7 +47,7 @@ LATENESS_MS = LATENESS_MIN * 60_000
 PARAMETERS = TrainingParameters(kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, merchant_risk=True)
 PROVENANCE = Provenance("cards.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
 START_MS = NOW_MS // SLOT_MS * SLOT_MS - 20 * DAY_MS
-VALIDATOR = StrictValidator(load_contracts()["merchant-risk"].schema())
+CONTRACT = load_contracts()["merchant-risk"]
 
 
 def with_merchants(folder: Path | str = "/nowhere", version: str | None = None) -> DetectorSettings:
@@ -65,7 +65,7 @@ def fraud(merchant: str, time_ms: int, name: str = "t-1", finding: Finding = Fin
 def last_window(rows: list[dict[str, Any]]) -> tuple[int, int, int]:
     """Return transactions, due transactions and frauds of the 30 days of the only row."""
     (row,) = rows
-    assert list(VALIDATOR.iter_errors(row)) == []
+    assert list(StrictValidator(CONTRACT.schema(row["schema_version"])).iter_errors(row)) == []
     window = row["windows"][-1]
     return window["transactions"], window["due"], window["frauds"]
 
@@ -276,7 +276,7 @@ def test_without_current_rows_rules_score_alone_and_the_model_stays(trained: Tra
     assert model_of("the rows are old", merchant="m") == "degraded"
     detector.control(row_record(rows[-1]))
     assert model_of("current", merchant="m") == "ok"
-    detector.control(row_record(b'{"schema_version": 2}'))
+    detector.control(row_record(b'{"schema_version": 3}'))
     assert detector.runtime.count("merchant_rows_read", outcome="rejected") == 1
     assert detector.runtime.count("model_faults") == 0
 

@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.core.own_features.loading import load_features
 from flink_jobs.core.own_features.source import read_sources
@@ -46,4 +47,4 @@ def test_the_gate_measures_what_an_evaluation_measures() -> None:
     assert measured[0].rows == len(late) > 300
     assert measured[0].average_precision == average_precision_score(late.labels == 1, blend)
     assert measured[0].alert_rate == pytest.approx(np.mean(blend >= threshold))
-    assert merchants.inputs(next(late.transactions()))[0] is not None
+    assert merchants.inputs(Entity.MERCHANT, next(late.transactions()))[0] is not None

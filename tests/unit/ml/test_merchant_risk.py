@@ -111,7 +111,7 @@ def test_a_model_takes_the_inputs_of_merchants_and_the_digest_of_the_rows_covers
 
 def test_the_stream_refuses_a_model_with_inputs_of_merchants(model: TrainedModel, tmp_path: Path) -> None:
     directory = write_artifact(tmp_path, model.manifest, model.arrays)
-    with pytest.raises(ModelError, match="the stream does not compute these inputs of merchants") as refused:
+    with pytest.raises(ModelError, match="the stream does not compute these inputs of merchant;") as refused:
         load_model(directory, FEATURE_NAMES)
     assert refused.value.reason is ModelFault.FEATURE_MISMATCH
 

@@ -32,7 +32,7 @@ def checks(monkeypatch: pytest.MonkeyPatch, champion: str | None, damaged: str |
     monkeypatch.setattr(promotion_gate, "_load_registered", load)
     monkeypatch.setattr(gate_measures, "median_score_us", lambda *_: 1.0)
     registry = SimpleNamespace(get=versioned, at=lambda _: None if champion is None else versioned(champion))
-    settings = SimpleNamespace(merchant_risk=False, own_values=lambda: None)
+    settings = SimpleNamespace(entities=(), own_values=lambda: None)
     return promotion_gate.run_gate(cast("Any", settings), cast("Any", registry), ASKED, DetectionConfig(), 0)
 
 
