@@ -254,11 +254,18 @@ def build_dataset(
     """
     config = config or DetectionConfig()
     feed, rows = Feed(events, now_ms, on_rejected), DatasetRows(own=None if own is None else OwnRows(own.features))
+    for _ in fill(rows, feed, config, own):
+        pass
+    return rows.dataset(feed.rejected)
+
+
+def fill(rows: DatasetRows, feed: Feed, config: DetectionConfig, own: OwnValues | None) -> Iterator[None]:
+    """Add a row for each transaction of ``feed`` that is no duplicate, and yield after each row."""
     rules = FraudRuleEvaluator(config.rules)
     for transaction, features in replay_features(feed, config, own=own):
         verdict, more = rules.evaluate(features), () if own is None else own.of(transaction)
         rows.add(transaction, features, verdict, feed.label, scenario=feed.scenario, segment=feed.segment, own=more)
-    return rows.dataset(feed.rejected)
+        yield
 
 
 def split_by_time(dataset: Dataset, train_fraction: float) -> tuple[Dataset, Dataset]:
@@ -283,15 +290,3 @@ def split_by_time(dataset: Dataset, train_fraction: float) -> tuple[Dataset, Dat
         cut = later[0] if len(later) else cut + 1
     early = dataset.event_time_ms < cut
     return dataset.where(early), dataset.where(~early)
-
-
-def known_at(dataset: Dataset, cut_ms: int, label_delay_days: float) -> Dataset:
-    """Return the rows with only the labels that were known at a given time.
-
-    Args:
-        dataset: rows before that time.
-        cut_ms: the time, UTC milliseconds.
-        label_delay_days: days after its transaction when a label becomes known.
-    """
-    too_young = dataset.event_time_ms > cut_ms - round(label_delay_days * DAY_MS)
-    return replace(dataset, labels=np.where(too_young, UNKNOWN, dataset.labels).astype(np.int8))

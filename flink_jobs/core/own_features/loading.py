@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from flink_jobs.core.own_features.declaration import OwnFeature, OwnFeatureError
-from flink_jobs.core.own_features.source import check_source
+from flink_jobs.core.own_features.source import FeatureSource, check_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flink_jobs.core.own_features.source import FeatureSource
 
 MAX_FEATURES: Final = 64
 """Own features of all modules together."""
@@ -26,11 +25,13 @@ class FeatureModule:
         name: dotted name.
         sha256: digest of its source text: its version.
         features: its features in the order of their declaration.
+        text: its source text, from which another process loads the same features.
     """
 
     name: str
     sha256: str
     features: tuple[OwnFeature, ...]
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class OwnFeatures:
         """The names of all features."""
         return tuple(item.spec.name for item in self.features)
 
+    @property
+    def sources(self) -> tuple[FeatureSource, ...]:
+        """The source text of each module."""
+        return tuple(FeatureSource(module.name, module.text) for module in self.modules)
+
 
 def load_features(sources: Sequence[FeatureSource]) -> OwnFeatures:
     """Run modules and return their features.
@@ -58,7 +64,7 @@ def load_features(sources: Sequence[FeatureSource]) -> OwnFeatures:
     Raises:
         OwnFeatureError: a module is not allowed, fails, declares no feature, or declares a name twice.
     """
-    modules = tuple(FeatureModule(source.module, source.sha256, _run(source)) for source in sources)
+    modules = tuple(FeatureModule(source.module, source.sha256, _run(source), source.text) for source in sources)
     found = OwnFeatures(modules)
     names = found.names
     twice = sorted({name for name in names if names.count(name) > 1})
