@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-from contextlib import contextmanager
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from zlib import crc32
 
@@ -36,7 +38,36 @@ BATCH_EVENTS: Final = 20_000
 """Events of one batch; about 30 MB in the reader, and as much in all other processes together."""
 FEWEST_EVENTS: Final = 50_000
 """A shorter file is replayed in this process: the others take about a second to start."""
+PROCESS_BYTES: Final = 512 * 1024**2
+"""Free memory for which a further process starts by default. It needs about 120 MB, and its customers' states."""
 _END_S: Final = 10.0
+
+
+def usable_processes() -> int:
+    """Return the number of processes for this machine: one per core that it may use, as far as memory allows."""
+    cores = len(os.sched_getaffinity(0))
+    free = free_memory()
+    return cores if free is None else max(1, min(cores, free // PROCESS_BYTES))
+
+
+def free_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the bytes that this process can still use: the smaller of the machine's and the container's.
+
+    Args:
+        meminfo: the kernel's report.
+        group: folder of the control group, version 2.
+
+    Returns:
+        None where neither is known.
+    """
+    found = []
+    with suppress(OSError, ValueError, KeyError):
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    with suppress(OSError, ValueError):  # ``max`` is no number: no limit
+        limit = int((group / "memory.max").read_text())
+        found.append(max(0, limit - int((group / "memory.current").read_text())))
+    return min(found, default=None)
 
 
 def replay(

@@ -35,6 +35,24 @@ DecisionsUntil = Annotated[
 LabelsUntil = Annotated[
     str | None, typer.Option(help="with --from-decisions: use only labels given before this time; default: all")
 ]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=256,
+        envvar="STREAMFLOW_REPLAY_PROCESSES",
+        help="with --data: processes that compute the features; default: one per core, as far as memory allows",
+    ),
+]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        envvar="STREAMFLOW_FEATURE_CACHE",
+        help="with --data: folder that keeps the features of card files; a file that was replayed before is not "
+        "replayed again",
+    ),
+]
 ModelFolder = Annotated[
     Path, typer.Option("--models", envvar="STREAMFLOW_MODEL_DIR", help="folder that holds the model versions")
 ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from flink_jobs.cards.card_files import mapping_for, read_events
+from flink_jobs.cards.card_files import check_file, mapping_for, read_events
 from flink_jobs.cards.time_order import oldest_first
 from flink_jobs.cli.output import say
 from flink_jobs.cli.progress import counted
@@ -39,6 +40,8 @@ class DataChoice(NamedTuple):
     since: str | None
     until: str | None
     labels_until: str | None
+    processes: int | None = None
+    cache: Path | None = None
 
 
 class SourcedDataset(NamedTuple):
@@ -73,7 +76,7 @@ def read_data(
     if choice.since or choice.until or choice.labels_until:
         what = "--since, --until and --labels-until choose recorded decisions"
         raise UserError(what, "leave them out with --data", ErrorCode.USAGE_ERROR)
-    return SourcedDataset(_read_file(choice.data, choice, config, own), choice.data.name, _file_sha256(choice.data))
+    return _read_file(choice.data, choice, config, own)
 
 
 def check_one_source(data: Path | None, *, from_decisions: bool) -> None:
@@ -109,6 +112,7 @@ def use_file(
     use: Callable[[Iterable[SourceEvent], RejectedRows], T],
     *,
     skip_bad_rows: bool,
+    report: Callable[[str], None] | None = None,
 ) -> T:
     """Return what ``use`` returns for the events of a card file, oldest first, and report the rows that are left out.
 
@@ -117,6 +121,7 @@ def use_file(
         mapping: its column mapping; None: the file beside it.
         use: consumes the events and counts rejected rows; called again if the file must be sorted.
         skip_bad_rows: skip and list rows that cannot be read, in place of an error.
+        report: gets each line about rows that are left out; None: they are printed.
 
     Raises:
         UserError: the file cannot be read, or a row cannot be read and is not skipped.
@@ -138,19 +143,33 @@ def use_file(
     try:
         return oldest_first(read, lambda events: use(counted(events, "replaying the file"), rejected), sorting)
     finally:
-        skipped.report()
-        rejected.report()
+        skipped.report(report)
+        rejected.report(report)
 
 
-def _read_file(path: Path, choice: DataChoice, config: DetectionConfig | None, own: OwnValues | None) -> Dataset:
-    from ml.dataset import build_dataset
+def _read_file(path: Path, choice: DataChoice, config: DetectionConfig | None, own: OwnValues | None) -> SourcedDataset:
+    from flink_jobs.cli.cached_rows import CachedReplay, Replayed
+    from ml.replay_processes import replay, usable_processes
 
     now_ms = time.time_ns() // 1_000_000
+    processes = choice.processes or usable_processes()
 
-    def build(events: Iterable[SourceEvent], rejected: RejectedRows) -> Dataset:
-        return build_dataset(events, now_ms, config, rejected.add, own)
+    def read(report: Callable[[str], None]) -> Replayed:
+        reasons: Counter[str] = Counter()
 
-    return use_file(path, choice.mapping, build, skip_bad_rows=choice.skip_bad_rows)
+        def build(events: Iterable[SourceEvent], rejected: RejectedRows) -> Dataset:
+            nonlocal reasons
+            reasons = rejected.by_reason
+            return replay(events, now_ms, config, rejected.add, own, processes=processes)
+
+        rows = use_file(path, choice.mapping, build, skip_bad_rows=choice.skip_bad_rows, report=report)
+        return Replayed(rows, reasons)
+
+    sha256 = file_sha256(path)
+    if choice.cache is None:
+        return SourcedDataset(read(say).dataset, path.name, sha256)
+    cached = CachedReplay(choice.cache, path, choice.mapping, sha256, skip_bad_rows=choice.skip_bad_rows)
+    return SourcedDataset(cached.rows(config, own, now_ms, read), path.name, sha256)
 
 
 def _read_recorded(choice: DataChoice, config: DetectionConfig | None, own: OwnValues | None) -> Dataset:
@@ -168,6 +187,12 @@ def _read_recorded(choice: DataChoice, config: DetectionConfig | None, own: OwnV
         return recorded_dataset(decisions, config, None if own is None else own.features)
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the digest of a file, hex.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    check_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

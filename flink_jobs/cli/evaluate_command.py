@@ -123,6 +123,8 @@ def evaluate(
     own_features: OwnFeaturesOption = False,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
+    processes: data_options.Processes = None,
+    cache: data_options.CacheFolder = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Measure the rules alone, each model alone, and each blend of both, on the later part of labelled data.
@@ -137,7 +139,7 @@ def evaluate(
     started, days, facts = time.monotonic(), _protocol(protocol), _governance(governance)
     label_delay_days = label_delay_days if days is None else float(days.delay)
     config = DetectionConfig() if alpha is None else DetectionConfig(alpha=alpha, alpha_is_set=True)
-    choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
+    choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
     own = own_values() if own_features else None
     source = _with_merchants(read_data(choice, config, own), label_delay_days if merchant_risk else None)
     source = RowChoice.of(None, exclude_customers).applied(source)

@@ -36,6 +36,8 @@ def features(
     *,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
+    processes: data_options.Processes = None,
+    cache: data_options.CacheFolder = None,
     keep_absent: KeepAbsent = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
@@ -55,7 +57,9 @@ def features(
         scoring = [load_model(model_directory(models, version), FEATURE_NAMES, own=own) for version in score or ()]
     except ModelError as error:
         raise UserError(error.detail, "choose a version with --score and its folder with --models") from error
-    source = read_data(DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until), own=own)
+    source = read_data(
+        DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache), own=own
+    )
     table = feature_table(source.dataset, scoring, keep_absent=keep_absent)
     write_table(table, file)
     value = {"file": str(file), "source": source.source, "rows": table.num_rows, "columns": table.column_names}

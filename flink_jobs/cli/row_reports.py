@@ -16,7 +16,7 @@ from flink_jobs.cli.output import say
 from flink_jobs.settings import stack_home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from flink_jobs.cards.card_files import RowError
     from flink_jobs.cards.mapping import ColumnMapping
@@ -54,14 +54,15 @@ class SkipList(SkippedRows):
             self._file.close()
             self.path.unlink(missing_ok=True)
 
-    def report(self) -> None:
+    def report(self, tell: Callable[[str], None] | None = None) -> None:
         """Complete the list, and print the counts by reason, the first row and the path of the list."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
         if self.count:
-            say(f"{self.count:,} rows were skipped ({counts(self.by_reason)}); the first: {self.first}")
-            say(f"All skipped rows are listed in {self.path}")
+            tell = tell or say
+            tell(f"{self.count:,} rows were skipped ({counts(self.by_reason)}); the first: {self.first}")
+            tell(f"All skipped rows are listed in {self.path}")
 
 
 @dataclass(slots=True)
@@ -85,12 +86,13 @@ class RejectedRows:
             self.first = f"{place}: {detail_in_file(rejection, self.mapping, event.transaction['event_time_ms'])}"
         self.by_reason[rejection.reason.value] += 1
 
-    def report(self) -> None:
+    def report(self, tell: Callable[[str], None] | None = None) -> None:
         """Print the counts by reason and the first row."""
         total = self.by_reason.total()
         if total:
-            say(f"{total:,} rows were left out because the detector would reject them ({counts(self.by_reason)})")
-            say(f"The first rejected row: {self.first}")
+            tell = tell or say
+            tell(f"{total:,} rows were left out because the detector would reject them ({counts(self.by_reason)})")
+            tell(f"The first rejected row: {self.first}")
 
 
 @dataclass(slots=True)

@@ -29,6 +29,8 @@ def sanity(
     *,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
+    processes: data_options.Processes = None,
+    cache: data_options.CacheFolder = None,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Warn about data with defects that make a model look too good. `train` and `evaluate` print the same warnings.
@@ -42,7 +44,9 @@ def sanity(
     """
     from ml.sanity.checks import check_dataset
 
-    source = read_data(DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until))
+    source = read_data(
+        DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
+    )
     findings = check_dataset(source.dataset)
     value = {"source": source.source, "rows": len(source.dataset), "warnings": as_documents(findings)}
 

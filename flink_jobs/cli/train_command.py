@@ -104,6 +104,8 @@ def train(
     own_features: OwnFeaturesOption = False,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
+    processes: data_options.Processes = None,
+    cache: data_options.CacheFolder = None,
     make_current: MakeCurrent = True,
     output: OutputOption = Output.PLAIN,
 ) -> None:
@@ -119,7 +121,7 @@ def train(
     Example: streamflow train --data tests/data/card_transactions.csv.gz
     """
     started = time.monotonic()
-    choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until)
+    choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
     _check_inputs(kind, label_delay_days, merchant_risk=merchant_risk, own_features=own_features)
     rows = RowChoice.of(train_since, exclude_customers)
     source = read_data(choice, own=own_values() if own_features else None)
