@@ -39,7 +39,7 @@ BATCH_EVENTS: Final = 20_000
 FEWEST_EVENTS: Final = 50_000
 """A shorter file is replayed in this process: the others take about a second to start."""
 PROCESS_BYTES: Final = 512 * 1024**2
-"""Free memory for which a further process starts by default. It needs about 120 MB, and its customers' states."""
+"""Free memory for which a further process starts by default. It needs about 70 MB, and its customers' states."""
 _END_S: Final = 10.0
 
 
@@ -83,7 +83,7 @@ def replay(
 ) -> Dataset:
     """Return what ``build_dataset`` returns for the same arguments, computed in several processes.
 
-    Memory beyond that of ``build_dataset``: about 120 MB for each process, and a batch (``BATCH_EVENTS``).
+    Memory beyond that of ``build_dataset``: about 70 MB for each process, and two batches (``BATCH_EVENTS``).
 
     Args:
         events: in the order the stream would receive them.
