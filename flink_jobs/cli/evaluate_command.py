@@ -143,17 +143,15 @@ def evaluate(
     own = own_values() if own_features else None
     source = _with_merchants(read_data(choice, config, own), label_delay_days if merchant_risk else None)
     source = RowChoice.of(None, exclude_customers).applied(source)
-    warnings = warn(source.dataset)
     parameters = TrainingParameters(
         seed=seed, train_fraction=train_fraction, label_delay_days=label_delay_days,
         alerts_per_day=float(alerts_per_day), review_cost=review_cost,
     )  # fmt: skip
     judged = Judged(
         models={version: _load(models, version, own, merchant_risk=merchant_risk) for version in model or ()},
-        config=config,
-        train_fraction=train_fraction, trained_here=not model,
+        config=config, train_fraction=train_fraction, trained_here=not model,
         options=_options(alerts_per_day, cards_per_day, resamples, seed, days),
-        label_delay_days=label_delay_days, data_warnings=warnings,
+        label_delay_days=label_delay_days, data_warnings=warn(source.dataset),
         protocol=days, review_cost=review_cost, governance=facts,
     )  # fmt: skip
     document, files = _evaluate(source, judged, parameters, out_dir)
