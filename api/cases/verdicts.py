@@ -12,14 +12,17 @@ from api.cases.documents import Verdict, VerdictRequest
 from api.database import Connection
 from api.errors import ApiError
 from flink_jobs.core.documents import Finding
-from flink_jobs.core.label import Label
+from flink_jobs.core.label import Label, time_of_known
 
 SOURCE: Final = "analyst"
 MOST_LABELS: Final = 5_000
 _TRANSACTIONS: Final = """
-    SELECT DISTINCT ON (a.transaction_id, a.customer_id) a.customer_id, a.transaction_id, r.merchant, r.event_time_ms
+    SELECT DISTINCT ON (a.transaction_id, a.customer_id)
+        a.customer_id, a.transaction_id, r.merchant, a.event_time_ms, d.terminal, d.device, d.card
     FROM cases.alerts AS a
     LEFT JOIN raw.alerts AS r ON r.alert_id = a.alert_id AND r.event_time_ms = a.event_time_ms
+    LEFT JOIN raw.decisions AS d
+        ON d.customer_id = a.customer_id AND d.transaction_id = a.transaction_id AND d.event_time_ms = a.event_time_ms
     WHERE a.case_id = %(case)s
     ORDER BY a.transaction_id, a.customer_id, a.event_time_ms DESC LIMIT %(limit)s
 """
@@ -46,6 +49,9 @@ class Labelled(NamedTuple):
     transaction_id: str
     merchant: str | None = None
     event_time_ms: int | None = None
+    terminal: str | None = None
+    device: str | None = None
+    card: str | None = None
 
 
 async def transactions(connection: Connection, case_id: int, wanted: Sequence[str] | None) -> list[Labelled]:
@@ -71,7 +77,8 @@ async def transactions(connection: Connection, case_id: int, wanted: Sequence[st
 def labels_of(labelled: Sequence[Labelled], request: VerdictRequest, actor: str, at: datetime) -> list[Label]:
     """Return the labels of a verdict; ``unsure`` has none.
 
-    A label names merchant and event time where the transaction has a merchant: the job of merchants needs both.
+    A label names the merchant, terminal, device and card of its transaction, those that are known, with the event time:
+    the job of merchants needs it.
     """
     if request.verdict is Verdict.UNSURE:
         return []
@@ -79,7 +86,8 @@ def labels_of(labelled: Sequence[Labelled], request: VerdictRequest, actor: str,
     return [
         Label(
             item.transaction_id, item.customer_id, finding, SOURCE, at_ms, actor, request.reason, item.merchant,
-            None if item.merchant is None else item.event_time_ms,
+            time_of_known(item.event_time_ms, item.merchant, item.terminal, item.device, item.card),
+            item.terminal, item.device, item.card,
         )
         for item in labelled
     ]  # fmt: skip

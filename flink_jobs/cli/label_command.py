@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -17,6 +18,7 @@ from flink_jobs.cli.row_reports import SkipList
 from flink_jobs.cli.times import moment_ms
 from flink_jobs.core.documents import Finding
 from flink_jobs.core.label import FUTURE, Label
+from flink_jobs.core.parsing.purchase_ids import purchase_id
 from flink_jobs.core.texts import composed
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.label_sender import labels_of, send_labels
@@ -25,7 +27,13 @@ from flink_jobs.settings import load_settings
 MerchantOption = Annotated[
     str | None, typer.Option(help="merchant of the transaction; models with inputs of merchants learn from it")
 ]
-EventTimeOption = Annotated[str | None, typer.Option(help="with --merchant: event time of the transaction (see --at)")]
+TerminalOption = Annotated[str | None, typer.Option(help="terminal of the transaction; as for --merchant")]
+DeviceOption = Annotated[str | None, typer.Option(help="device of the cardholder; as for --merchant")]
+CardOption = Annotated[str | None, typer.Option(help="token of the card; a number is kept as its last four digits")]
+EventTimeOption = Annotated[
+    str | None,
+    typer.Option(help="with --merchant, --terminal, --device or --card: event time of the transaction (see --at)"),
+]
 
 
 def label(
@@ -37,6 +45,9 @@ def label(
     source: Annotated[str, typer.Option(help="source of the label: chargeback, analyst, cardholder, ...")] = "analyst",
     comment: Annotated[str | None, typer.Option(help="a note for analysts")] = None,
     merchant: MerchantOption = None,
+    terminal: TerminalOption = None,
+    device: DeviceOption = None,
+    card: CardOption = None,
     event_time: EventTimeOption = None,
     at: Annotated[
         str, typer.Option(help="time at which the label became known: 15m, 2h, 3d (ago), or an ISO 8601 time (UTC)")
@@ -66,22 +77,19 @@ def label(
             raise UserError("both a transaction and --from-file are given", "give one of them", ErrorCode.USAGE_ERROR)
         skipped = SkipList(from_file, takes_errors=skip_bad_rows)
         events = with_prefix(read_events(from_file, mapping_for(from_file, mapping), skipped), prefix)
-        try:
+        with ExitStack() as ending:
+            ending.callback(skipped.report)
             _send_file(from_file, events, LabelOrigin(source, who, delay_days), output)
-        finally:
-            skipped.report()
         return
     if transaction is None or customer is None or finding is None:
         fix = "give all three, or --from-file"
         raise UserError("a label needs a transaction, --customer and --as", fix, ErrorCode.USAGE_ERROR)
     now_ms = time.time_ns() // 1_000_000
-    known_ms, place = moment_ms(at, "--at", now_ms), _place(merchant, event_time, now_ms)
-    try:
-        one = Label(transaction, customer, finding, source, known_ms, who, comment, *place)
-    except ValueError as error:
-        raise UserError(f"the label is not valid ({error})", "correct it; nothing was sent") from None
-    if one.is_future(now_ms):
-        raise UserError(f"the label is not valid ({FUTURE})", "give the time at which it became known with --at")
+    known_ms = moment_ms(at, "--at", now_ms)
+    event_ms = None if event_time is None else moment_ms(event_time, "--event-time", now_ms)
+    ids = (_id("terminal", terminal), _id("device", device), _id("card", card))
+    place = (merchant and composed(merchant), event_ms, *ids)
+    one = _checked(now_ms, transaction, customer, finding, source, known_ms, who, comment, *place)
     send_labels(settings.broker(), settings.topic_prefix, [one])
     emit(
         output,
@@ -90,10 +98,24 @@ def label(
     )
 
 
-def _place(merchant: str | None, event_time: str | None, now_ms: int) -> tuple[str | None, int | None]:
-    """Return merchant and event time of a label as their decision has them."""
-    event_ms = None if event_time is None else moment_ms(event_time, "--event-time", now_ms)
-    return None if merchant is None else composed(merchant), event_ms
+def _checked(now_ms: int, *fields: Any) -> Label:  # noqa: ANN401 - the fields of a label, which checks them
+    """Return a label of these fields, in their order.
+
+    Raises:
+        UserError: a field is not what the contract allows, or the label is of the future.
+    """
+    try:
+        one = Label(*fields)
+    except ValueError as error:
+        raise UserError(f"the label is not valid ({error})", "correct it; nothing was sent") from None
+    if one.is_future(now_ms):
+        raise UserError(f"the label is not valid ({FUTURE})", "give the time at which it became known with --at")
+    return one
+
+
+def _id(field: str, value: str | None) -> str | None:
+    """Return an id in the form of the decision; an invalid one unchanged, which the label then refuses by name."""
+    return None if value is None else purchase_id(field, value) or value
 
 
 class LabelOrigin(NamedTuple):

@@ -280,9 +280,10 @@ class AuditDocument(TypedDict):
 
 
 class LabelDocument(TypedDict):
-    """What a person found out about one transaction (contract ``labels`` v2; v1 has no merchant and event time)."""
+    """What a person found out about one transaction (contract ``labels`` v3)."""
 
-    schema_version: Literal[1, 2]
+    schema_version: Literal[1, 2, 3]
+    """3 exactly with a terminal, device or card, else 2 exactly with ``merchant``: any other label is of version 1."""
     label_id: str
     transaction_id: str
     customer_id: str
@@ -293,3 +294,7 @@ class LabelDocument(TypedDict):
     comment: str | None
     merchant: NotRequired[str]
     event_time_ms: NotRequired[int]
+    terminal: NotRequired[str]
+    """As in the decision, like ``device`` and ``card``; each only where it is known."""
+    device: NotRequired[str]
+    card: NotRequired[str]

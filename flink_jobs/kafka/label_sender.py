@@ -9,7 +9,8 @@ from kafka.errors import KafkaError
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.documents import Finding
-from flink_jobs.core.label import Label
+from flink_jobs.core.label import Label, time_of_known
+from flink_jobs.core.parsing.purchase_ids import ID_LIMITS, purchase_id
 from flink_jobs.core.parsing.transactions import MAX_MERCHANT_CHARS
 from flink_jobs.core.texts import composed_within
 from flink_jobs.errors import UserError
@@ -43,6 +44,7 @@ def labels_of(
             continue
         row = event.transaction
         merchant = _merchant(row.get("merchant"))
+        terminal, device, card = (purchase_id(field, row.get(field)) for field in ID_LIMITS)
         if row["event_time_ms"] + delay_days * DAY_MS > now_ms:
             not_yet_known()
             continue
@@ -54,7 +56,10 @@ def labels_of(
             int(row["event_time_ms"] + delay_days * DAY_MS),
             labelled_by,
             merchant=merchant,
-            event_time_ms=None if merchant is None else row["event_time_ms"],
+            event_time_ms=time_of_known(row["event_time_ms"], merchant, terminal, device, card),
+            terminal=terminal,
+            device=device,
+            card=card,
         )
 
 

@@ -27,6 +27,14 @@ ALERT = """
     VALUES (%(alert)s, 2, %(transaction)s, %(customer)s, %(at)s, %(at)s, %(amount)s, %(currency)s, %(score)s, 0.5, 0.4,
         '[]', 'ok', '2', 0)
 """
+DECISION = """
+    INSERT INTO raw.decisions (customer_id, transaction_id, schema_version, event_time_ms, processing_time_ms,
+        amount_minor, currency, score, rule_score, alpha, threshold, is_alert, features, absent, reasons, model,
+        ruleset_version, config_revision, out_of_order_ms, source_topic, source_partition,
+        source_offset, terminal, device, card, ip)
+    VALUES (%(customer)s, %(transaction)s, 6, %(at)s, %(at)s, 10000, 'USD', 0.5, 0.5, 0.6, 0.4, true, '{}', '{}', '[]',
+        'ok', '2', 0, 0, 't', 0, %(number)s, %(terminal)s, %(device)s, %(card)s, %(ip)s)
+"""
 START_MS = 1_700_000_000_000
 ADA = Viewer("user:ada", "request-1", sees_customers=True)
 BOB = Viewer("user:bob", "request-2")
@@ -58,6 +66,14 @@ def add_alert(
             },
         )  # fmt: skip
     return transaction
+
+
+def add_decision(settings: Settings, customer: str, number: int, **ids: str) -> None:
+    """Add the decision of an alert of ``add_alert``, with a terminal, device, card or ip."""
+    values = dict.fromkeys(("terminal", "device", "card", "ip")) | ids
+    place = {"transaction": f"{customer}-t{number}", "customer": customer, "at": START_MS + number, "number": number}
+    with psycopg.connect(settings.postgres_dsn) as connection:
+        connection.execute(DECISION, place | values)
 
 
 def with_services(settings: Settings, own: ApiSettings, call: Callable[[Services, Opener], Awaitable[T]]) -> T:

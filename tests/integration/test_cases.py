@@ -41,7 +41,7 @@ from flink_jobs.settings import Settings
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration.api_server import serving
-from tests.integration.case_database import ADA, BOB, add_alert, own_database, with_services
+from tests.integration.case_database import ADA, BOB, START_MS, add_alert, add_decision, own_database, with_services
 
 pytestmark = pytest.mark.stack
 OWN = ApiSettings(case_work=False)
@@ -62,7 +62,7 @@ def settings(server: Settings) -> Settings:
     with psycopg.connect(server.postgres_dsn, autocommit=True) as connection:
         for name in ("events", "notes"):
             connection.execute(f"ALTER TABLE cases.{name} DISABLE TRIGGER USER")
-        connection.execute("TRUNCATE cases.cases, cases.webhooks, raw.alerts RESTART IDENTITY CASCADE")
+        connection.execute("TRUNCATE cases.cases, cases.webhooks, raw.alerts, raw.decisions RESTART IDENTITY CASCADE")
         for name in ("events", "notes"):
             connection.execute(f"ALTER TABLE cases.{name} ENABLE TRIGGER USER")
     return server
@@ -245,6 +245,25 @@ def test_a_verdict_closes_the_case_and_its_labels_are_sent_after_the_time_to_und
     assert len(labels.sent) == 2
     report = verify_reads(settings.postgres_dsn)
     assert (report.problem, report.rows > 0) == (None, True)
+
+
+def test_the_labels_of_a_verdict_name_what_the_decisions_name(settings: Settings) -> None:
+    first, second = (add_alert(settings, "customer-1", number) for number in range(2))
+    add_decision(settings, "customer-1", 0, terminal="till-4", card="****1111")
+
+    async def call(services: Services, opener: Opener) -> None:
+        (case,) = await opened(services, opener)
+        await services.cases.give_verdict(ADA, case.case_id, case.version, FRAUD)
+
+    with_services(settings, OWN, call)
+    labels = {
+        row["payload"]["transaction_id"]: row["payload"] for row in rows(settings, "SELECT payload FROM cases.outbox")
+    }
+    assert all(label_problem(orjson.dumps(label)) is None for label in labels.values())
+    assert labels[first]["schema_version"] == 3
+    place = {name: labels[first].get(name) for name in ("event_time_ms", "terminal", "device", "card")}
+    assert place == {"event_time_ms": START_MS, "terminal": "till-4", "device": None, "card": "****1111"}
+    assert labels[second]["schema_version"] == 1, "a transaction whose decision is not stored"
 
 
 def test_the_outbox_is_measured_without_messages_whose_verdict_can_be_undone(settings: Settings) -> None:

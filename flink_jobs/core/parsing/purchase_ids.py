@@ -8,7 +8,7 @@ not valid counts as unknown, as in version 1.
 import re
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from flink_jobs.card_numbers import passes_luhn
 from flink_jobs.core.parsing.json_faults import wrong_type
@@ -21,6 +21,8 @@ VERSION_OF_IDS: Final = 2
 MAX_TERMINAL_CHARS: Final = 64
 MAX_DEVICE_CHARS: Final = 128
 MAX_CARD_CHARS: Final = 64
+ID_LIMITS: Final = {"terminal": MAX_TERMINAL_CHARS, "device": MAX_DEVICE_CHARS, "card": MAX_CARD_CHARS}
+"""Most characters of each id, in the order of ``Transaction``."""
 MAX_IP_CHARS: Final = 45
 """The longest text of an IPv6 address."""
 
@@ -70,6 +72,23 @@ def with_purchase_ids(fields: tuple[object, ...], document: dict[str, Any]) -> T
     )
     transaction: Transaction = _new(Transaction, fields + ids)
     return transaction
+
+
+def purchase_id(field: str, value: object) -> str | None:
+    """Return a terminal, device or card as a decision has it; ``None`` for a value that counts as unknown.
+
+    Args:
+        field: ``terminal``, ``device`` or ``card``.
+        value: the value in a transaction of any form.
+
+    >>> purchase_id("card", "4111 1111 1111 1111"), purchase_id("terminal", "till-4"), purchase_id("device", "")
+    ('****1111', 'till-4', None)
+    """
+    limit = ID_LIMITS[field]
+    if not _is_id(value, limit):
+        return None
+    text = _composed(cast("str", value), limit)
+    return card_token(text) if field == "card" else text
 
 
 def normal_ip(text: str) -> str | None:
@@ -128,7 +147,7 @@ def _composed(text: str | None, limit: int) -> str | None:
 
 def _why_invalid(document: dict[str, Any]) -> Rejection:
     """Return the rejection for the first invalid field; the caller has found that there is one."""
-    for field, limit in _LIMITS.items():
+    for field, limit in ID_LIMITS.items():
         value = document.get(field)
         if value is None or _is_id(value, limit):
             continue
@@ -140,6 +159,3 @@ def _why_invalid(document: dict[str, Any]) -> Rejection:
     if type(document["ip"]) is not str:
         return wrong_type("ip", "a string", document["ip"])
     return Rejection(DeadLetterReason.INVALID_IP, "ip must be an IPv4 or IPv6 address without port, zone or mask")
-
-
-_LIMITS: Final = {"terminal": MAX_TERMINAL_CHARS, "device": MAX_DEVICE_CHARS, "card": MAX_CARD_CHARS}

@@ -74,7 +74,11 @@ ARCHIVES: Final = (
         _LETTER_ORIGINS,
     ),
     Archive("audit", "ops.control_audit", ("control_id", "outcome"), columns_of(AuditDocument)),
-    Archive("labels", "raw.labels", ("label_id",), columns_of(LabelDocument), written_by_us=False),
+    Archive(
+        "labels", "raw.labels", ("label_id",),
+        # These three stand in the decision of the transaction, which joins by customer and transaction.
+        columns_of(LabelDocument, without=("terminal", "device", "card")), written_by_us=False,
+    ),
     Archive("user-actions", "raw.user_actions", ("action_id",), columns_of(UserActionDocument), written_by_us=False),
 )  # fmt: skip
 

@@ -64,3 +64,20 @@ def test_a_label_time_that_cannot_be_is_refused(sent: list[Label], at: str, prob
     assert isinstance(result.exception, UserError)
     assert problem in result.exception.what
     assert sent == []
+
+
+def test_one_label_names_terminal_and_card_in_the_form_of_the_decision(sent: list[Label]) -> None:
+    command = ["label", "t-1", "--customer", "c-1", "--as", "fraud", "--by", "t", "--terminal", "till-4"]
+    card = ["--card", "4111 1111 1111 1111"]
+    result = CliRunner().invoke(app, [*command, *card])
+    assert isinstance(result.exception, UserError)
+    assert "event_time_ms must be given with merchant, terminal, device or card" in result.exception.what
+    result = CliRunner().invoke(app, [*command, "--device", "d" * 129, "--event-time", "2026-01-01T10:00:00Z"])
+    assert isinstance(result.exception, UserError)
+    assert "device must be 1 to 128 characters" in result.exception.what
+    assert sent == []
+    result = CliRunner().invoke(app, [*command, *card, "--event-time", "2026-01-01T10:00:00Z"])
+    assert result.exit_code == 0
+    assert [(item.terminal, item.device, item.card, item.event_time_ms) for item in sent] == [
+        ("till-4", None, "****1111", 1_767_261_600_000)
+    ]

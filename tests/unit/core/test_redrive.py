@@ -128,7 +128,7 @@ def test_a_label_goes_when_it_is_one() -> None:
     one = letter(b"{}", DeadLetterReason.LABEL_INVALID)
     assert (
         judge(one, b"{}", NO_HISTORY, LIMIT, NOW_MS, is_forced=True).why
-        == "would be rejected again: schema_version must be 1 or 2"
+        == "would be rejected again: schema_version must be 1 or 2 or 3"
     )
     assert judge(one, valid, NO_HISTORY, LIMIT, NOW_MS, is_edited=True).is_allowed
 

@@ -41,6 +41,8 @@ def test_every_label_follows_the_contract(
         {"transaction_id": ""}, {"customer_id": "x" * 65}, {"source": "a\nb"}, {"labelled_by": ""},
         {"labelled_at_ms": -1}, {"labelled_at_ms": 2**63}, {"labelled_at_ms": 1_704_067_200},
         {"comment": ""}, {"comment": "x" * 1_001},
+        {"event_time_ms": LABEL.labelled_at_ms}, {"event_time_ms": 1, "terminal": "t-1"},
+        {"card": "4111111111111111", "event_time_ms": LABEL.labelled_at_ms},
     ],
     ids=str,
 )  # fmt: skip
@@ -71,3 +73,29 @@ def test_labels_of_a_file_are_delayed_and_rows_without_a_label_are_skipped() -> 
     assert [(label.transaction_id, label.label) for label in labels] == [("t-1", "fraud"), ("t-3", "genuine")]
     assert {label.labelled_at_ms for label in labels} == {known_ms}
     assert early["early"] == 1, "the label of t-4 becomes known one millisecond after the clock"
+
+
+@pytest.mark.parametrize(
+    ("ids", "version", "sent"),
+    [
+        ({}, 1, {}),
+        ({"ip": "192.0.2.1"}, 1, {}),
+        ({"merchant": "Cafe\u0301"}, 2, {"merchant": "Caf\u00e9"}),
+        ({"terminal": "till-4"}, 3, {"terminal": "till-4"}),
+        (
+            {"merchant": "m-1", "device": "phone-7", "card": "4111 1111 1111 1111", "terminal": ""}, 3,
+            {"merchant": "m-1", "device": "phone-7", "card": "****1111"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_label_of_a_file_names_what_its_decision_names(
+    ids: dict[str, str], version: int, sent: dict[str, str]
+) -> None:
+    start = LABEL.labelled_at_ms
+    row = {"transaction_id": "t-1", "customer_id": "c", "event_time_ms": start, **ids}
+    (label,) = labels_of([SourceEvent(row, label=True)], "chargeback", "desk", 0.0, start, lambda: None)
+    document: dict[str, Any] = {**label.document()}
+    assert list(VALIDATOR.iter_errors(document)) == []
+    named = {name: document[name] for name in ("merchant", "terminal", "device", "card", "ip") if name in document}
+    assert (document["schema_version"], named) == (version, sent)
+    assert document.get("event_time_ms") == (start if sent else None)
