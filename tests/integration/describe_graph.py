@@ -18,19 +18,22 @@ from flink_jobs.settings import Settings, load_settings
 
 
 def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
-    """Return an environment with the graph of a job; ``detect`` also in another mode or crossing, or with merchants."""
+    """Return an environment with the graph of a job; ``detect`` also in another mode or crossing, or with merchants; ``merchants`` with every entity."""
     if job.endswith("process mode"):
         settings = settings.model_copy(update={"execution_mode": "process"})
     if job.endswith("single crossing"):
         settings = settings.model_copy(update={"crossing": "single"})
     if job.endswith("with merchants"):
         settings = settings.model_copy(update={"risk_entities": "merchant"})
+    if job.startswith("merchants"):
+        entities = "merchant,terminal,device,card" if job.endswith("every entity") else "merchant"
+        settings = settings.model_copy(update={"risk_entities": entities})
     env, t_env = stream_environment(settings, jars=lake.lake_jars(settings.lake_jars) if job == "lake" else ())
     if job.startswith("detect"):
         build_detector(env, t_env, detect.wiring(settings), detect.detector_settings(settings))
     elif job == "lake":
         lake.build_lake(env, t_env, settings)
-    elif job == "merchants":
+    elif job.startswith("merchants"):
         merchants.build_merchants(env, t_env, settings)
     else:
         archive.build_archive(env, t_env, settings)

@@ -32,6 +32,7 @@ SETTINGS = {
 IN_PROCESS = "detect in process mode"
 SINGLE = "detect in the single crossing"
 WITH_MERCHANTS = "detect with merchants"
+EVERY_ENTITY = "merchants of every entity"
 ENDS = {"SourceTransformation", "SinkTransformation"}
 EDGES = {"PartitionTransformation", "SideOutputTransformation", "UnionTransformation"}
 DETECTOR_KINDS = {"PythonKeyedBroadcastStateTransformation", "TwoInputTransformation"}
@@ -56,6 +57,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
         "archive",
         "lake",
         "merchants",
+        EVERY_ENTITY,
     ]
     done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -75,7 +77,7 @@ def test_operators_with_state_have_the_uids_of_the_list(graphs: dict[str, Graph]
     assert of_ours(graphs["archive"]) == set(uids.ARCHIVE_UIDS)
 
 
-@pytest.mark.parametrize("job", ["detect", SINGLE, WITH_MERCHANTS, "archive", "lake", "merchants"])
+@pytest.mark.parametrize("job", ["detect", SINGLE, WITH_MERCHANTS, "archive", "lake", "merchants", EVERY_ENTITY])
 def test_every_operator_has_a_unique_uid(job: str, graphs: dict[str, Graph]) -> None:
     graph = graphs[job]
     given = [item for item in graph["given"] if item["kind"] not in EDGES]
