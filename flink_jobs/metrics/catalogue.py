@@ -165,8 +165,9 @@ REFUSED_ROWS: Final = _counter("refused_rows", "rows", "records that break their
 
 MERCHANT_ROWS: Final = _counter("merchant_rows", "rows", "rows that the job of merchants published")
 MERCHANT_LABELS: Final = _counter(
-    "merchant_labels", "labels", "labels that the job of merchants read, by what became of them",
-    "outcome", ("learned", "known", "waiting", "too_old", "no_merchant", "unreadable"),
+    "merchant_labels", "labels", "labels that the job of merchants read, once for each entity, by what became of them",
+    "outcome",
+    ("learned", "known", "waiting", "too_old", "no_merchant", "no_terminal", "no_device", "no_card", "unreadable"),
 )  # fmt: skip
 MERCHANT_UNREADABLE: Final = _counter(
     "merchant_unreadable", "records", "decisions that cannot be read, and states of merchants that were damaged"

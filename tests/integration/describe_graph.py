@@ -18,7 +18,7 @@ from flink_jobs.settings import Settings, load_settings
 
 
 def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
-    """Return an environment with the graph of a job; ``detect`` also in another mode or crossing, or with merchants; ``merchants`` with every entity."""
+    """Return an environment with the graph of a job, as the words behind its name say: mode, crossing, entities."""
     if job.endswith("process mode"):
         settings = settings.model_copy(update={"execution_mode": "process"})
     if job.endswith("single crossing"):
