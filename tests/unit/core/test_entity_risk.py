@@ -30,7 +30,7 @@ from flink_jobs.core.transaction import Transaction
 from tests.strategies import NOW_MS
 
 OTHERS = [entity for entity in Entity if entity is not Entity.MERCHANT]
-IDS = st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=20)
+IDS = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=20)
 SLOT = NOW_MS // SLOT_MS - 1
 BOUGHT = Transaction(
     "t", "c", 1_000, "EUR", NOW_MS, merchant="same", terminal="same", device="same", card="same"
