@@ -21,7 +21,7 @@ from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.guarantee import Guarantee
 from flink_jobs.lake_settings import LakeSettings
 from flink_jobs.libpq import connection_string
-from flink_jobs.own_feature_settings import OwnFeatureSettings
+from flink_jobs.model_settings import ModelSettings
 from flink_jobs.registry_settings import SchemaRegistrySettings
 from flink_jobs.risk_settings import RiskSettings
 from flink_jobs.trace_settings import TraceSettings
@@ -46,7 +46,7 @@ DatabaseSecurity = Literal["disable", "prefer", "verify-full"]
 
 
 class Settings(
-    CanarySettings, DatabaseLogins, LakeSettings, OwnFeatureSettings, RiskSettings,
+    CanarySettings, DatabaseLogins, LakeSettings, ModelSettings, RiskSettings,
     SchemaRegistrySettings, TraceSettings,
 ):  # fmt: skip
     """Addresses, credentials and job options. The variable is ``STREAMFLOW_`` plus the field's name in capitals."""

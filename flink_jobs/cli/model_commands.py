@@ -12,6 +12,7 @@ import typer
 
 from flink_jobs.cli.actor import ByOption, ReasonOption, change_reason
 from flink_jobs.cli.blend_texts import own_blend_text
+from flink_jobs.cli.card_command import card
 from flink_jobs.cli.import_command import import_model
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.errors import UserError
@@ -151,7 +152,7 @@ def promote(
     wait: Wait = WAIT_S,
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="promote although the gate refuses; the history records this")
+        bool, typer.Option("--force", help="promote although the gate refuses (not a requirement); is recorded")
     ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
@@ -217,6 +218,9 @@ def carry_out(
         if not serve:
             return
         time.sleep(SERVE_EVERY_S)
+
+
+app.command("card")(card)
 
 
 @app.command()

@@ -17,10 +17,11 @@ from flink_jobs.core.models.manifest import MANIFEST_FILE, parse_manifest
 from flink_jobs.core.models.model import load_model
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.control_client import read_control_state
+from flink_jobs.model_registry.cards import requirement_checks
 from flink_jobs.model_registry.handshake import ChangeSender, champion_change, end_other_roles, shadow_change
 from flink_jobs.model_registry.promotion_gate import run_gate
 from flink_jobs.model_registry.stages import ModelStage
-from flink_jobs.model_registry.versions import ChangeReason, RegisteredModel, open_registry
+from flink_jobs.model_registry.versions import ChangeReason, RegisteredModel, Registry, open_registry
 from ml.gate import Check, GateBounds, refusals
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class PromotionRequest:
         data: labelled card file on which candidate and champion are compared.
         mapping: mapping of its columns to fields.
         wait_s: maximum time to wait for the job, seconds.
-        force: whether to promote although the gate refuses.
+        force: whether to promote although the gate refuses; requirements of the settings stay.
         days: without ``data``, compare on the recorded decisions of so many days; ``None``: do not.
     """
 
@@ -111,7 +112,10 @@ def check_model(settings: Settings, asked: PromotionRequest, now_ms: int) -> lis
         UserError: the version is not registered, or Kafka or Postgres does not answer.
     """
     with open_registry(settings.postgres_dsn) as registry:
-        return run_gate(settings, registry, asked, _in_force(settings), now_ms)
+        return [
+            *_requirements(settings, registry, asked),
+            *run_gate(settings, registry, asked, _in_force(settings), now_ms),
+        ]
 
 
 def promote_model(settings: Settings, asked: PromotionRequest, now_ms: int, say: Say) -> PromotionResult:
@@ -127,10 +131,11 @@ def promote_model(settings: Settings, asked: PromotionRequest, now_ms: int, say:
             raise UserError(f"{item.version} is {asked.to} already", "see `streamflow model list`")
         config = _in_force(settings)
         say(f"Checking {item.version} ...")
-        checks = run_gate(settings, registry, asked, config, now_ms)
+        requirements = _requirements(settings, registry, asked)
+        checks = [*requirements, *run_gate(settings, registry, asked, config, now_ms)]
         refused = refusals(checks)
         details = {"checks": [asdict(check) for check in checks], "refusals": refused}
-        if refused and not asked.force:
+        if refusals(requirements) or (refused and not asked.force):
             registry.note(item.version, "gate_refused", asked.why, to_stage=asked.to, details=details)
             return PromotionResult(promoted=False, forced=False, checks=checks, control_id=None)
         forced = bool(refused)
@@ -197,6 +202,13 @@ def archive_model(settings: Settings, version: str, why: ChangeReason, now_ms: i
             sender = ChangeSender(settings, registry, _in_force(settings), why, now_ms, wait_s)
             control_id = sender.send(item, ModelStage.ARCHIVED, shadow_change(None))
         registry.move(version, ModelStage.ARCHIVED, why, control_id)
+
+
+def _requirements(settings: Settings, registry: Registry, asked: PromotionRequest) -> list[Check]:
+    """Return the checks of what a future champion needs beside the gate; ``force`` does not overrule them."""
+    if asked.to is not ModelStage.CHAMPION:
+        return []
+    return requirement_checks(registry, asked.version, settings.promotion_requirements)
 
 
 def _in_force(settings: Settings) -> DetectionConfig:

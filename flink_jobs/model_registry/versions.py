@@ -68,6 +68,18 @@ class ModelEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedCard:
+    """A row of ``ml.model_cards``; ``facts`` holds those of the governance file that are stated."""
+
+    version: str
+    card: str
+    facts: dict[str, Any]
+    recorded_by: str
+    reason: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeReason:
     """Who makes a change, and the reason given."""
 
@@ -181,6 +193,22 @@ class Registry:
             "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
             (version, event, from_stage, to_stage, why.actor, why.reason, Jsonb(details or {}), control_id),
         )
+
+    def add_card(self, version: str, card: str, facts: dict[str, Any], why: ChangeReason) -> None:
+        """Record a model card of a registered version; the newest counts."""
+        self._connection.execute(
+            "INSERT INTO ml.model_cards (version, card, facts, recorded_by, reason) VALUES (%s, %s, %s, %s, %s)",
+            (version, card, Jsonb(facts), why.actor, why.reason),
+        )
+
+    def newest_card(self, version: str) -> RecordedCard | None:
+        """Return the newest card of a version, ``None`` without any."""
+        with self._connection.cursor(row_factory=class_row(RecordedCard)) as cursor:
+            return cursor.execute(
+                "SELECT version, card, facts, recorded_by, reason, recorded_at FROM ml.model_cards "
+                "WHERE version = %s ORDER BY card_id DESC LIMIT 1",
+                (version,),
+            ).fetchone()
 
     def history(self, version: str | None = None) -> list[ModelEvent]:
         """Return the events of one version or of all, oldest first."""

@@ -6,12 +6,15 @@ They are in a YAML file that people write. A fact that the file lacks is printed
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts.document import read_document
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from flink_jobs.contracts.document import Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,14 @@ _LISTS: Final = ("alternatives", "limitations")
 _TEXTS: Final = tuple(field.name for field in fields(Governance) if field.name not in _LISTS)
 
 
+def _text(document: Section, name: str) -> str | None:
+    """Return a fact, ``None`` where it is not stated. YAML reads a day without quotation marks as a date."""
+    if not document.has(name):
+        return None
+    value = document.raw(name)
+    return value.isoformat() if isinstance(value, date) else document.text(name)
+
+
 def read_governance(path: Path) -> Governance:
     """Read the file.
 
@@ -65,7 +76,7 @@ def read_governance(path: Path) -> Governance:
         DocumentError: the file cannot be read, or has an unknown key or a value of a wrong type.
     """
     document = read_document(path)
-    texts = {name: document.text(name) if document.has(name) else None for name in _TEXTS}
+    texts = {name: _text(document, name) for name in _TEXTS}
     lists = {name: document.strings(name) for name in _LISTS}
     document.close()
     return Governance(**texts, **lists)  # type: ignore[arg-type]

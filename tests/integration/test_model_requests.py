@@ -7,11 +7,14 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import psycopg
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from api.console.accounts import add_account
 from api.console.roles import Role
@@ -20,6 +23,7 @@ from api.model_requests import worker
 from api.model_requests.carrying import carry_out_next
 from api.reads import verify_reads
 from api.settings import ApiSettings
+from flink_jobs.cli.model_commands import app as model_cli
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.features.table import FEATURES
 from flink_jobs.database_logins import DatabaseRole
@@ -30,6 +34,7 @@ from flink_jobs.model_registry.handshake import ChangeSender
 from flink_jobs.model_registry.stages import ModelStage
 from flink_jobs.model_registry.versions import ChangeReason, open_registry
 from flink_jobs.settings import Settings
+from ml.gate import GateBounds
 from tests.integration.api_server import Person, people
 from tests.integration.console_data import DECISION, START_MS, console_database
 from tests.unit.job.samples import write_model
@@ -350,3 +355,62 @@ def test_a_failure_is_shown_and_the_command_says_what_login_it_lacks(
     )
     with pytest.raises(UserError, match="the login streamflow_analyst may not carry out requests"):
         carry_out_next(viewer, lambda _: None)
+
+
+def test_a_required_card_and_approver_refuse_a_champion_even_by_force(
+    database: Stack, settings: Settings, person: Person, job: list[str], tmp_path: Path
+) -> None:
+    where = {"STREAMFLOW_HOME": str(database.home.root), "STREAMFLOW_POSTGRES_DATABASE": settings.postgres_database}
+    required = settings.model_copy(update={"promotion_requires": "card, approver"})
+    card, facts = tmp_path / "card.md", tmp_path / "governance.yaml"
+
+    def command(*arguments: str) -> Result:
+        return CliRunner(env=where).invoke(model_cli, ["card", "third", *arguments])
+
+    def record(text: str, **stated: str) -> Result:
+        card.write_text(text)
+        facts.write_text("".join(f"{name}: {value}\n" for name, value in stated.items()))
+        return command("--card", str(card), "--governance", str(facts), "--by", "val")
+
+    def refused(*, force: bool) -> list[str]:
+        asked = promotion.PromotionRequest(
+            "third", ModelStage.CHAMPION, WHY, GateBounds(), None, None, 1.0, force=force, days=30
+        )
+        return promotion.promote_model(required, asked, START_MS, lambda _: None).refusals
+
+    number = promotion_of(person("rules-editor"), "third")
+    work(required)
+    page = person("approver").get(f"/console/models/requests/{number}").text
+    assert re.search(r"required card</td><td><span class=\"tag bad\">refused.*no model card of third is recorded", page)
+    assert ">Approve</button>" not in page
+    send(person("rules-editor"), f"requests/{number}/withdraw")
+
+    with open_registry(settings.postgres_dsn) as registry:
+        digest = registry.get("third").digest
+    whole = f"# Model card: third\n\n- arrays SHA-256 `{digest}`\n"
+    for text, why in (
+        (whole.replace("card:", "card (draft):"), "it is the draft"),
+        (whole.replace("third", "next"), "its title is"),
+        (whole.replace(digest, "0" * 64), "other arrays"),
+    ):
+        assert why in str(record(text, approver="Eve").exception)
+    assert "no model card of third is recorded" in str(command().exception)
+    assert "give --card and --governance" in str(command("--card", str(card)).exception)
+
+    assert record(whole, developer="Ada", approver="Ada", approved_on="2026-11-27").exit_code == 0
+    assert [text for text in refused(force=True) if "required" in text] == [
+        "required approver: the approver, Ada, is also the developer"
+    ]
+    assert record(whole, developer="Ada").exit_code == 0
+    assert any("does not state `approver`, `approved_on`" in text for text in refused(force=True))
+    assert (job, champion(settings)) == ([], "first")
+
+    assert record(whole, developer="Ada", approver="Eve", approved_on="2026-11-27").exit_code == 0
+    assert digest in command().output
+    number = promotion_of(person("rules-editor"), "third")
+    work(required)
+    send(person("approver"), f"requests/{number}/approve", reason="the card is complete")
+    work(required)
+    assert (state(person("viewer"), number), champion(settings), job) == ("done", "third", ["third"])
+    with psycopg.connect(settings.postgres_dsn) as owner, pytest.raises(psycopg.errors.RaiseException, match="append"):
+        owner.execute("DELETE FROM ml.model_cards")

@@ -38,7 +38,7 @@ owner: Payments risk
 developer: Ada
 validator: Bob
 approver: Eve
-approved_on: "2026-11-27"
+approved_on: 2026-11-27
 next_review: "2027-05-27"
 synthetic_data: all of it
 data_quality: labels are late
@@ -91,6 +91,7 @@ def test_the_facts_are_read_and_what_is_missing_is_named(tmp_path: Path) -> None
     path = tmp_path / "governance.yaml"
     path.write_text(FACTS)
     facts = read_governance(path)
+    assert (facts.approved_on, facts.next_review) == ("2026-11-27", "2027-05-27")
     assert (facts.owner, facts.alternatives, facts.problems()) == ("Payments risk", ("logistic regression",), ())
     assert len(Governance().problems()) == 9
     assert replace(facts, validator="Ada").problems() == ("the validator is also the developer or the owner",)
