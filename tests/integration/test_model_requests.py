@@ -13,8 +13,7 @@ from typing import Any, Final
 import httpx
 import psycopg
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from api.console.accounts import add_account
 from api.console.roles import Role
