@@ -19,7 +19,7 @@ AT_ONCE := -n 3 --dist loadgroup --durations=30 --durations-min=5
 CLUSTER_CHECKS := $(addprefix tests/lab/platform/,cluster_checks.py pod_checks.py upgrade_checks.py operator_checks.py)
 # The short forms of cluster-check and platform-check need no server, no tflint and no checkov. `make test` runs them too.
 CLUSTER_SHORT := $(addprefix tests/lab/platform/test_,manifests.py components.py first_sync.py settings_agree.py collector.py \
-	identity_component.py kafka_ui_component.py lake_component.py redis_component.py registry_component.py webhooks_component.py release.py)
+	identity_component.py kafka_ui_component.py lake_component.py own_features_component.py redis_component.py registry_component.py webhooks_component.py release.py)
 PLATFORM_SHORT := tests/lab/platform/test_terraform.py
 # Lowest coverage in percent: the pure core, and everything.
 CORE_COVERAGE := 95

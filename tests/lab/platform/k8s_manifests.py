@@ -50,7 +50,7 @@ def build(folder: Path) -> list[Manifest]:
 
 
 COMPONENTS: Final = (
-    "lake", "merchants", "webhooks", "identity", "redis", "traces", "registry", "canary", "kafka-ui",
+    "lake", "merchants", "own-features", "webhooks", "identity", "redis", "traces", "registry", "canary", "kafka-ui",
 )  # fmt: skip
 """Optional components, in the order in which they are listed before `platform`."""
 
