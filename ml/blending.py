@@ -19,10 +19,11 @@ from flink_jobs.core.models.manifest import ChosenBlend
 from flink_jobs.core.rules import RULES
 from flink_jobs.core.scoring import weight_beside_list
 from flink_jobs.errors import UserError
-from ml.dataset import FRAUD, UNKNOWN, split_by_time
+from ml.dataset import FRAUD, UNKNOWN
 from ml.fitting import FITTERS
 from ml.known_labels import known_at
 from ml.model_scores import apply_rows, input_rows
+from ml.splitting import split_by_time
 from ml.threshold_table import cheapest_threshold
 from ml.thresholds import threshold_for, threshold_of_count
 

@@ -15,14 +15,13 @@ import orjson
 
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.currencies import MINOR_UNITS, major_amount
-from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.replay import replay_features
 from flink_jobs.core.rules import RULES, FraudRuleEvaluator
 from flink_jobs.core.transaction import Rejection, Transaction
-from ml.columns import Coded, Coder, Grower
+from ml.columns import NOTHING, Coded, Coder, Grower
 from ml.own_columns import OwnColumns, OwnRows
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.features.vector import FeatureVector
     from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.core.rules import RuleVerdict
+    from ml.risk_columns import RiskColumns
 
 DAY_MS = 86_400_000
 UNKNOWN, GENUINE, FRAUD = -1, 0, 1
@@ -55,13 +55,16 @@ class Dataset:
         currency: ISO 4217 code.
         category: category of the purchase; None where the source has none.
         merchant: merchant; None where the source has none.
+        terminal: id of the terminal; None where the source has none, as for device and card.
+        device: id of the cardholder's device.
+        card: token of the card.
         scenario: name of the fraud pattern where the source has one (mapping key ``pattern``).
         segment: customer segment for comparisons where the source has one (mapping key ``segment``).
         transaction_ids: one text per row.
         rule_score: score of the rules under the configuration of ``build_dataset``, 0 to 1.
         rule_hits: rows x ``RULE_CODES``, true where the rule fired.
         rejected: number of events that the stream would reject as unreadable; they are not rows.
-        merchant_risk: rows x inputs of merchants, NaN where absent; None unless ``with_merchant_risk`` added them.
+        risk: inputs of merchants, terminals, devices and cards; None unless ``with_risk`` added them.
         own: own features; None for a data set without any.
     """
 
@@ -73,13 +76,16 @@ class Dataset:
     currency: Coded
     category: Coded
     merchant: Coded
+    terminal: Coded
+    device: Coded
+    card: Coded
     scenario: Coded
     segment: Coded
     transaction_ids: NDArray[np.object_]
     rule_score: NDArray[np.float64]
     rule_hits: NDArray[np.bool_]
     rejected: int = 0
-    merchant_risk: NDArray[np.float64] | None = None
+    risk: RiskColumns | None = None
     own: OwnColumns | None = None
 
     def __len__(self) -> int:
@@ -98,7 +104,7 @@ class Dataset:
         return replace(self, **chosen, rejected=0)
 
     def transactions(self) -> Iterator[Transaction]:
-        """Yield one transaction per row, with the fields that encodings use."""
+        """Yield one transaction per row, with the fields that encodings and entities use."""
         for row in range(len(self)):
             currency, amount = str(self.currency.text(row)), float(self.amount[row])
             yield Transaction(
@@ -109,6 +115,9 @@ class Dataset:
                 int(self.event_time_ms[row]),
                 self.merchant.text(row),
                 self.category.text(row),
+                terminal=self.terminal.text(row),
+                device=self.device.text(row),
+                card=self.card.text(row),
             )
 
     def labels_digest(self) -> str:
@@ -116,15 +125,21 @@ class Dataset:
         return hashlib.sha256(np.ascontiguousarray(self.labels, dtype="<i1").tobytes()).hexdigest()
 
     def digest(self) -> str:
-        """SHA-256 (hex) of all training inputs except labels: feature names and values, times, amounts, coded texts."""
+        """SHA-256 (hex) of all training inputs except labels: feature names and values, times, amounts, coded texts.
+
+        Ids of terminals, devices and cards count where a row has one; without any the digest is that of older releases.
+        """
         digest = hashlib.sha256(orjson.dumps([FEATURE_NAMES, self.features.shape]))
         for values, dtype in ((self.inputs, "<f8"), (self.event_time_ms, "<i8"), (self.amount, "<f8")):
             digest.update(np.ascontiguousarray(values, dtype=dtype).tobytes())
         for column in (self.currency, self.category, self.merchant):
             column.update(digest)
-        if self.merchant_risk is not None:
-            digest.update(orjson.dumps(RISK_NAMES[Entity.MERCHANT]))
-            digest.update(np.ascontiguousarray(self.merchant_risk, dtype="<f8").tobytes())
+        for name, ids in (("terminal", self.terminal), ("device", self.device), ("card", self.card)):
+            if (ids.codes != NOTHING).any():
+                digest.update(name.encode())
+                ids.update(digest)
+        if self.risk is not None:
+            self.risk.update(digest)
         if self.own is not None:
             self.own.update(digest)
         return digest.hexdigest()
@@ -145,6 +160,9 @@ class DatasetRows:
     currency: Coder = field(default_factory=Coder)
     category: Coder = field(default_factory=Coder)
     merchant: Coder = field(default_factory=Coder)
+    terminal: Coder = field(default_factory=Coder)
+    device: Coder = field(default_factory=Coder)
+    card: Coder = field(default_factory=Coder)
     scenario: Coder = field(default_factory=Coder)
     segment: Coder = field(default_factory=Coder)
     own: OwnRows | None = None
@@ -185,6 +203,9 @@ class DatasetRows:
         self.currency.append(transaction.currency)
         self.category.append(transaction.category)
         self.merchant.append(transaction.merchant)
+        self.terminal.append(transaction.terminal)
+        self.device.append(transaction.device)
+        self.card.append(transaction.card)
         self.scenario.append(scenario)
         self.segment.append(segment)
 
@@ -266,27 +287,3 @@ def fill(rows: DatasetRows, feed: Feed, config: DetectionConfig, own: OwnValues 
         verdict, more = rules.evaluate(features), () if own is None else own.of(transaction)
         rows.add(transaction, features, verdict, feed.label, scenario=feed.scenario, segment=feed.segment, own=more)
         yield
-
-
-def split_by_time(dataset: Dataset, train_fraction: float) -> tuple[Dataset, Dataset]:
-    """Split by event time: rows before the split train, all others are evaluated.
-
-    Rows with equal timestamps stay on one side of the split.
-
-    Args:
-        dataset: at least one row.
-        train_fraction: share of the rows to train on, in (0, 1]; with 1 the later part is empty.
-
-    Returns:
-        The earlier and the later part. The earlier part is never empty: when all rows have the same timestamp, all
-        rows train.
-    """
-    if train_fraction >= 1.0:
-        return dataset, dataset.where(np.zeros(len(dataset), dtype=np.bool_))
-    ordered = np.sort(dataset.event_time_ms)
-    cut = ordered[min(int(len(ordered) * train_fraction), len(ordered) - 1)]
-    if cut == ordered[0]:  # the share ends among rows with the first timestamp: all of them train
-        later = ordered[ordered > cut]
-        cut = later[0] if len(later) else cut + 1
-    early = dataset.event_time_ms < cut
-    return dataset.where(early), dataset.where(~early)

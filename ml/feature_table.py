@@ -29,8 +29,9 @@ def feature_table(dataset: Dataset, models: Sequence[TreeModel] = (), *, keep_ab
     """Return the rows of a data set as an Arrow table, in the order of the stream.
 
     Columns: ``transaction_id``, ``customer_id``, ``event_time`` (UTC, milliseconds), ``amount`` (major units),
-    ``currency``, ``category``, ``merchant``, ``is_fraud`` (null: not known), ``segment``, ``scenario``, ``rule_score``,
-    one column for each feature and each own feature, and ``score_VERSION`` for each model.
+    ``currency``, ``category``, ``merchant``, ``terminal``, ``device``, ``card``, ``is_fraud`` (null: not known),
+    ``segment``, ``scenario``, ``rule_score``, one column for each feature and each own feature, and ``score_VERSION``
+    for each model.
 
     Args:
         dataset: the rows.
@@ -48,6 +49,9 @@ def feature_table(dataset: Dataset, models: Sequence[TreeModel] = (), *, keep_ab
         "currency": _texts(dataset.currency),
         "category": _texts(dataset.category),
         "merchant": _texts(dataset.merchant),
+        "terminal": _texts(dataset.terminal),
+        "device": _texts(dataset.device),
+        "card": _texts(dataset.card),
         "is_fraud": pa.array(dataset.labels == FRAUD, mask=dataset.labels == UNKNOWN),
         "segment": _texts(dataset.segment),
         "scenario": _texts(dataset.scenario),

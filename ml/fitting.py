@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from threadpoolctl import threadpool_limits
 
-from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.artifact import ModelArrays
 from flink_jobs.core.models.calibration import compile_curve, rarity_curve
@@ -22,6 +22,7 @@ from ml.isolation_forest import export_forest
 from ml.model_scores import apply_rows, input_rows
 from ml.own_columns import own_names
 from ml.parameters import ModelFamily
+from ml.risk_columns import risk_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,12 +129,13 @@ def fit_boosting(early: Dataset, parameters: TrainingParameters) -> Fitted:
 def boosting_tables(early: Dataset, parameters: TrainingParameters) -> tuple[tuple[str, ...], Arrays]:
     """Return the inputs of boosted trees and the tables of these inputs.
 
-    The rank of the category is an input where the rows have categories. Own features and inputs of merchants come last.
+    The rank of the category is an input where the rows have categories. Own features come last, then the inputs
+    of merchants and other entities in canonical order.
     """
     categories = fit_categories(early)
     names = (*BOOSTING_INPUTS, "category_rank") if categories else BOOSTING_INPUTS
-    of_merchants = RISK_NAMES[Entity.MERCHANT] if parameters.merchant_risk else ()
-    return (*names, *own_names(early.own if parameters.own_features else None), *of_merchants), {
+    of_entities = risk_names(entity for entity in Entity if entity in parameters.risk_entities)
+    return (*names, *own_names(early.own if parameters.own_features else None), *of_entities), {
         **fit_population(early),
         **categories,
     }

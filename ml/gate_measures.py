@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.lineup import Model
     from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.core.transaction import Transaction
+    from ml.entity_risk import RiskReplay
     from ml.history.decisions import RecordedDecision
-    from ml.merchant_risk import MerchantReplay
 
 TIMED_ROUNDS: Final = 200
 
@@ -47,7 +47,7 @@ def measure_together(
     contenders: Sequence[Contender],
     config: DetectionConfig,
     now_ms: int,
-    merchants: MerchantReplay | None = None,
+    histories: RiskReplay | None = None,
     own: OwnValues | None = None,
 ) -> list[Measured]:
     """Measure every contender on the later rows of a history.
@@ -58,18 +58,18 @@ def measure_together(
         config: the configuration in force: rules, alpha, alert threshold, blacklists. Each contender has its own
             blend where the job would use it.
         now_ms: wall clock for the parser's check of event times, UTC milliseconds.
-        merchants: the history of merchants that the models read; replayed here from its beginning.
+        histories: the history of entities that the models read; replayed here from its beginning.
         own: the own features that the models read.
     """
-    if merchants is not None:
-        merchants.clear()
+    if histories is not None:
+        histories.clear()
     cut_ms = max(contender.trained_until_ms for contender in contenders)
     feed, tally = Feed(events, now_ms), _Tally(contenders, config)
     for transaction, features in replay_features(feed, config, own=own):
         if transaction.event_time_ms > cut_ms and feed.label != UNKNOWN:
             tally.add(transaction, features, is_fraud=feed.label == FRAUD)
-        if merchants is not None:
-            merchants.add(transaction, is_fraud=feed.label == FRAUD)
+        if histories is not None:
+            histories.add(transaction, is_fraud=feed.label == FRAUD)
     return tally.measured()
 
 

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flink_jobs.core.features.entity_risk import RISK_NAMES, Entity
+from flink_jobs.core.features.entity_risk import ENTITY_OF
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.encodings import ENCODING_NAMES, compile_encoding
 from flink_jobs.core.own_features.declaration import is_own
-from ml.merchant_risk import risk_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +33,7 @@ def apply_rows(score: Callable[[Row], float], rows: NDArray[np.float64]) -> NDAr
 
 
 def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArray[np.float64]:
-    """Return a model's inputs: rows x ``names``: features, encodings, own features and inputs of merchants.
+    """Return a model's inputs: rows x ``names``: features, encodings, own features and inputs of entities.
 
     Args:
         names: inputs in the order of the model.
@@ -42,7 +41,7 @@ def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArra
         dataset: the rows.
 
     Raises:
-        ValueError: the data set was built without own features or inputs of merchants that the model takes.
+        ValueError: the data set was built without own features or inputs of entities that the model takes.
     """
     inputs = dataset.inputs
 
@@ -53,8 +52,10 @@ def input_rows(names: Sequence[str], extras: Arrays, dataset: Dataset) -> NDArra
             if dataset.own is None:
                 raise ValueError(f"input {name!r} needs a data set with own features")
             return dataset.own.column(name)
-        if name in RISK_NAMES[Entity.MERCHANT]:
-            return risk_column(dataset, name)
+        if name in ENTITY_OF:
+            if dataset.risk is None:
+                raise ValueError(f"input {name!r} needs a data set from with_risk")
+            return dataset.risk.column(name)
         return inputs[:, FEATURE_NAMES.index(name)]
 
     return np.column_stack([column(name) for name in names])

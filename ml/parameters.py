@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from flink_jobs.core.features.entity_risk import Entity
 
 
 class ModelFamily(StrEnum):
@@ -39,7 +42,7 @@ class TrainingParameters:
         alerts_per_day: alert budget over all customers, for which a threshold is chosen; None chooses no threshold.
         review_cost: price of the review of an alert, main currency units: the threshold with the lowest cost is chosen;
             None: costs do not count.
-        merchant_risk: boosting: whether the inputs of merchants are used (``with_merchant_risk``).
+        risk_entities: boosting: whose inputs are used beside the customer's (``with_risk``).
         own_features: boosting: whether the own features of the data set are used.
         train_since_ms: event time of the first row that trains or measures, UTC milliseconds; None: the first row.
         excluded_customers: number of customers of the list whose rows neither train nor measure; None: no list.
@@ -60,7 +63,7 @@ class TrainingParameters:
     label_delay_days: float = 7.0
     alerts_per_day: float | None = None
     review_cost: float | None = None
-    merchant_risk: bool = False
+    risk_entities: tuple[Entity, ...] = ()
     own_features: bool = False
     train_since_ms: int | None = None
     excluded_customers: int | None = None
@@ -70,17 +73,20 @@ class TrainingParameters:
         """Return the parameters that this family uses, by name, for the manifest."""
         ignored = _BOOSTING_ONLY if self.kind == ModelFamily.ISOLATION_FOREST else _FOREST_ONLY
         values = {name: value for name, value in asdict(self).items() if name not in ignored}
-        # Manifests of models without these stay as they were.
+        if "risk_entities" in values:
+            values["risk_entities"] = ",".join(self.risk_entities) or None
+        # Manifests of models without these stay as they were. Those of older releases name the inputs of merchants
+        # ``merchant_risk: true``; their inputs are read from ``feature_names``.
         unused = [name for name in _LATER if values.get(name) is None or values[name] is False]
         return {name: value for name, value in values.items() if name not in unused}
 
 
 _FOREST_ONLY: Final = frozenset({"max_samples", "max_features", "bootstrap"})
 _BOOSTING_ONLY: Final = frozenset(
-    {"learning_rate", "max_leaf_nodes", "min_samples_leaf", "l2_regularization", "label_delay_days", "merchant_risk",
+    {"learning_rate", "max_leaf_nodes", "min_samples_leaf", "l2_regularization", "label_delay_days", "risk_entities",
      "own_features"}
 )  # fmt: skip
 _LATER: Final = frozenset(
-    {"review_cost", "merchant_risk", "own_features", "train_since_ms", "excluded_customers", "excluded_sha256"}
+    {"review_cost", "risk_entities", "own_features", "train_since_ms", "excluded_customers", "excluded_sha256"}
 )
 """Parameters that came with later releases; the manifest has them only where they were used."""

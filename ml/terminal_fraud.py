@@ -40,6 +40,9 @@ HEADER: Final = (
     "TX_FRAUD", "TX_FRAUD_SCENARIO",
 )  # fmt: skip
 """The columns of the Handbook's files, which ``--mapping preset:handbook`` reads."""
+MERCHANT_COLUMN: Final = "MERCHANT_ID"
+"""A column behind the terminal for terminals in groups, which ``--mapping preset:handbook-merchants`` reads. The
+Handbook has no merchants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +134,35 @@ def _genuine(world: World, rng: np.random.Generator) -> Purchases:
     return Purchases(second, customer[order], terminal[order], np.round(amount, 2)[order], nothing)
 
 
-def write_csv(purchases: Purchases, path: Path) -> None:
-    """Write the transactions as a file of the Handbook's columns; a name that ends with ``.gz`` is compressed."""
+def write_csv(purchases: Purchases, path: Path, terminals_per_merchant: int | None = None) -> None:
+    """Write the transactions as a file of the Handbook's columns; a name that ends with ``.gz`` is compressed.
+
+    Args:
+        purchases: the transactions.
+        path: the file.
+        terminals_per_merchant: write ``MERCHANT_COLUMN``: terminals with successive numbers belong to one merchant, as
+            many as this, 1 or more. Their places do not depend on their numbers: a merchant is a chain with terminals
+            all over the square. ``None``: no such column.
+    """
     if path.suffix == ".gz":
         with gzip.open(path, "wt", encoding="utf-8", newline="", compresslevel=1) as file:
-            _write(purchases, file)
+            _write(purchases, file, terminals_per_merchant)
     else:
         with path.open("w", encoding="utf-8", newline="") as file:
-            _write(purchases, file)
+            _write(purchases, file, terminals_per_merchant)
 
 
-def _write(purchases: Purchases, file: TextIO) -> None:
+def _write(purchases: Purchases, file: TextIO, terminals_per_merchant: int | None) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(HEADER)
-    writer.writerows(_rows(purchases))
+    if terminals_per_merchant is None:
+        writer.writerow(HEADER)
+        writer.writerows(_rows(purchases))
+        return
+    behind = HEADER.index("TERMINAL_ID") + 1
+    writer.writerow((*HEADER[:behind], MERCHANT_COLUMN, *HEADER[behind:]))
+    merchants = (purchases.terminal // terminals_per_merchant).tolist()
+    for row, merchant in zip(_rows(purchases), merchants, strict=True):
+        writer.writerow((*row[:behind], merchant, *row[behind:]))
 
 
 def _rows(purchases: Purchases) -> Iterator[tuple[Any, ...]]:

@@ -22,12 +22,13 @@ from flink_jobs.core.models.own_use import used_modules
 from flink_jobs.errors import UserError
 from ml.blending import validate
 from ml.choosing import choose
-from ml.dataset import UNKNOWN, split_by_time
+from ml.dataset import UNKNOWN
 from ml.fitting import FITTERS, Fitted
 from ml.known_labels import known_at
 from ml.measures import measure_model
 from ml.model_scores import score_rows
 from ml.own_columns import own_names
+from ml.splitting import split_by_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

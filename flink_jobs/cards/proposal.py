@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from flink_jobs.cards.dialect import DEFAULT
 from flink_jobs.cards.labels import DEFAULT_FRAUD_VALUES, LabelValues
-from flink_jobs.cards.mapping import PRESETS, load_mapping, preset_names
+from flink_jobs.cards.mapping import ID_FIELDS, PRESETS, TEXT_FIELDS, load_mapping, preset_names
 from flink_jobs.core.currencies import MINOR_UNITS
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ NAMES = {
     "category": "category mcc type productcd merchant_category f18",
     "channel": "channel use_chip entry_mode",
     "country": "country country_code merchant_country",
+    "terminal": "terminal_id terminalid terminal pos_id",
+    "device": "device_id deviceid device device_fingerprint",
+    "card": "card_token card_id card",
+    "ip": "ip_address ipaddress ip_addr ip",
     "lat": "merch_lat merchant_lat latitude lat",
     "lon": "merch_long merchant_long merch_lon longitude long lon lng",
     "label": "is_fraud isfraud fraud class label tx_fraud fraudulent",
@@ -188,18 +192,17 @@ def propose(sample: Sample) -> list[Guess]:
             guesses.append(Guess(name, _quoted(column), example(column), why, not repeats))
     guesses += [_amount(sample, column_of("amount")), _currency(sample, column_of("currency"))]
     guesses.append(_time(sample, column_of("event_time")))
-    for name in ("merchant", "category", "channel", "country"):
-        column = column_of(name)
-        if column is not None:
-            guesses.append(Guess(name, _quoted(column), example(column), "by the name of the column", is_sure=True))
+    named = {name: column_of(name) for name in (*TEXT_FIELDS, *ID_FIELDS)}
+    # In a file without merchants the terminal stands for the merchant too.
+    named["terminal"] = named["terminal"] or best_column(sample, "terminal")
+    guesses += [
+        Guess(name, _quoted(column), example(column), "by the name of the column", is_sure=True)
+        for name, column in named.items() if column is not None
+    ]  # fmt: skip
     lat, lon = column_of("lat"), column_of("lon")
     if lat and lon:
         is_merchant = "merch" in lat.lower()
-        why = (
-            "by the names of the columns"
-            if is_merchant
-            else "must be the place of the purchase, not the customer's home"
-        )
+        why = "by the names of the columns" if is_merchant else "must be the place of the purchase, not a home"
         value = f"{{lat: {_quoted(lat)}, lon: {_quoted(lon)}}}"
         guesses.append(Guess("location", value, f"{example(lat)}, {example(lon)}", why, is_merchant))
     return guesses

@@ -19,18 +19,19 @@ from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
 from flink_jobs.cli.own_features import OwnFeaturesOption, own_values
+from flink_jobs.cli.risk_options import EvaluateRisk, chosen_entities, with_histories
 from flink_jobs.cli.row_options import ExcludeCustomers, RowChoice
 from flink_jobs.cli.sanity_command import warn
 from flink_jobs.core.control.config import DetectionConfig
-from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.core.models.faults import ModelError
-from flink_jobs.core.models.model import OFFLINE_FEATURES, load_model, model_directory
+from flink_jobs.core.models.model import load_model, model_directory
 from flink_jobs.errors import UserError
 from ml.parameters import TrainingParameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from flink_jobs.core.features.entity_risk import Entity
     from flink_jobs.core.models.model import TreeModel
     from flink_jobs.core.own_features.values import OwnValues
     from ml.evaluation.document import EvaluationDocument
@@ -68,12 +69,6 @@ ProtocolText = Annotated[
         "--protocol",
         help="days=TRAIN,DELAY,TEST: the last TEST days are judged, labels of the DELAY days before are not known, the "
         "TRAIN days before those train; replaces --train-fraction and --label-delay-days",
-    ),
-]
-MerchantRisk = Annotated[
-    bool,
-    typer.Option(
-        "--merchant-risk", help="also evaluate boosted trees with the inputs of merchants (not in the stream)"
     ),
 ]
 GovernanceFile = Annotated[
@@ -118,8 +113,8 @@ def evaluate(
     labels_until: data_options.LabelsUntil = None,
     protocol: ProtocolText = None,
     exclude_customers: ExcludeCustomers = None,
+    risk: EvaluateRisk = None,
     *,
-    merchant_risk: MerchantRisk = False,
     own_features: OwnFeaturesOption = False,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
@@ -140,15 +135,15 @@ def evaluate(
     label_delay_days = label_delay_days if days is None else float(days.delay)
     config = DetectionConfig() if alpha is None else DetectionConfig(alpha=alpha, alpha_is_set=True)
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
-    own = own_values() if own_features else None
-    source = _with_merchants(read_data(choice, config, own), label_delay_days if merchant_risk else None)
+    own, entities = own_values() if own_features else None, chosen_entities(risk)
+    source = with_histories(read_data(choice, config, own), entities, ceil(label_delay_days))
     source = RowChoice.of(None, exclude_customers).applied(source)
     parameters = TrainingParameters(
         seed=seed, train_fraction=train_fraction, label_delay_days=label_delay_days,
         alerts_per_day=float(alerts_per_day), review_cost=review_cost,
     )  # fmt: skip
     judged = Judged(
-        models={version: _load(models, version, own, merchant_risk=merchant_risk) for version in model or ()},
+        models={version: _load(models, version, own, entities) for version in model or ()},
         config=config, train_fraction=train_fraction, trained_here=not model,
         options=_options(alerts_per_day, cards_per_day, resamples, seed, days),
         label_delay_days=label_delay_days, data_warnings=warn(source.dataset),
@@ -206,22 +201,14 @@ def _options(
     return JudgingOptions(alerts_per_day, cards, resamples, seed)
 
 
-def _with_merchants(source: SourcedDataset, label_delay_days: float | None) -> SourcedDataset:
-    if label_delay_days is None:
-        return source
-    from ml.merchant_risk import with_merchant_risk
+def _load(models: Path, version: str, own: OwnValues | None, entities: tuple[Entity, ...]) -> TreeModel:
+    from flink_jobs.artifacts.finder import known_features
 
-    say("Replaying the merchants ...")
-    return source._replace(dataset=with_merchant_risk(source.dataset, ceil(label_delay_days)))
-
-
-def _load(models: Path, version: str, own: OwnValues | None, *, merchant_risk: bool) -> TreeModel:
-    known = OFFLINE_FEATURES if merchant_risk else FEATURE_NAMES
     try:
-        return load_model(model_directory(models, version), known, own=own)
+        return load_model(model_directory(models, version), known_features(entities), own=own)
     except ModelError as error:
         raise UserError(
-            f"the model cannot be evaluated ({error.detail})", "choose another version or --models"
+            f"the model cannot be evaluated ({error.detail})", "choose another version or --models, or add --risk"
         ) from error
 
 

@@ -14,6 +14,15 @@ Customers = Annotated[int, typer.Option(min=3, max=100_000, help="number of cust
 Terminals = Annotated[int, typer.Option(min=2, max=200_000, help="number of terminals")]
 Days = Annotated[int, typer.Option(min=1, max=3_650, help="number of days, from 2018-04-01")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="seed of every random choice")]
+TerminalsPerMerchant = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=200_000,
+        help="group the terminals under merchants of this size, column MERCHANT_ID; read the file with --mapping "
+        "preset:handbook-merchants; default: no merchants, as in the Handbook",
+    ),
+]
 
 
 def generate(
@@ -22,6 +31,7 @@ def generate(
     terminals: Terminals = 10_000,
     days: Days = 136,
     seed: Seed = 0,
+    terminals_per_merchant: TerminalsPerMerchant = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
@@ -30,7 +40,8 @@ def generate(
     Frauds: amounts above 220, terminals compromised for 28 days, cards compromised for 14 days. The default size is
     that of the Handbook, up to the last day of its first test.
 
-    Read the file with --mapping preset:handbook.
+    Read the file with --mapping preset:handbook. With --terminals-per-merchant, compromised terminals are a part of
+    their merchant only; read that file with --mapping preset:handbook-merchants.
 
     Example: streamflow generate cards.csv.gz --customers 500 --terminals 1000 --days 60
     """
@@ -39,7 +50,7 @@ def generate(
 
     purchases = generated(World(customers, terminals, days, seed))
     try:
-        write_csv(purchases, file)
+        write_csv(purchases, file, terminals_per_merchant)
     except OSError as error:
         raise UserError(f"cannot write {file} ({error.strerror})", "choose another file") from error
     frauds = int((purchases.scenario > 0).sum())

@@ -15,8 +15,9 @@ from flink_jobs.cli import data_options
 from flink_jobs.cli.blend_texts import own_blend_text
 from flink_jobs.cli.code_version import code_version
 from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
-from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
+from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
 from flink_jobs.cli.own_features import OwnFeaturesOption, own_values
+from flink_jobs.cli.risk_options import TrainRisk, chosen_entities, with_histories
 from flink_jobs.cli.row_options import ExcludeCustomers, RowChoice, TrainSince
 from flink_jobs.cli.sanity_command import as_documents, warn
 from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS
@@ -28,6 +29,7 @@ from ml.parameters import ModelFamily, TrainingParameters
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flink_jobs.core.features.entity_risk import Entity
     from flink_jobs.core.models.manifest_document import BlendDocument
     from flink_jobs.core.models.threshold_choice import ThresholdChoice
     from ml.dataset import Dataset
@@ -68,13 +70,6 @@ ReviewCost = Annotated[
 TuneSeconds = Annotated[
     float, typer.Option(min=0.0, help="search better parameters for this time; gradient_boosting only")
 ]
-MerchantRisk = Annotated[
-    bool,
-    typer.Option(
-        "--merchant-risk",
-        help="add the history of merchants; gradient_boosting only, jobs need STREAMFLOW_RISK_ENTITIES",
-    ),
-]
 MakeCurrent = Annotated[
     bool, typer.Option("--current/--no-current", help="make it the `current` version, which jobs load when they start")
 ]
@@ -99,8 +94,8 @@ def train(
     labels_until: data_options.LabelsUntil = None,
     train_since: TrainSince = None,
     exclude_customers: ExcludeCustomers = None,
+    risk: TrainRisk = None,
     *,
-    merchant_risk: MerchantRisk = False,
     own_features: OwnFeaturesOption = False,
     from_decisions: data_options.FromDecisions = False,
     skip_bad_rows: data_options.SkipBadRows = False,
@@ -122,15 +117,16 @@ def train(
     """
     started = time.monotonic()
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
-    _check_inputs(kind, label_delay_days, merchant_risk=merchant_risk, own_features=own_features)
+    entities = chosen_entities(risk)
+    _check_inputs(kind, label_delay_days, entities, own_features=own_features)
     rows = RowChoice.of(train_since, exclude_customers)
     source = read_data(choice, own=own_values() if own_features else None)
-    source = rows.applied(_with_merchants(source) if merchant_risk else source)
+    source = rows.applied(with_histories(source, entities, DEFAULT_DELAY_DAYS))
     warnings = warn(source.dataset)
     parameters = TrainingParameters(
         kind=kind.value, n_estimators=trees, max_samples=max_samples, seed=seed, train_fraction=train_fraction,
         label_delay_days=label_delay_days, alerts_per_day=alerts_per_day, review_cost=review_cost,
-        merchant_risk=merchant_risk, own_features=own_features, **rows.parameters(),
+        risk_entities=entities, own_features=own_features, **rows.parameters(),
     )  # fmt: skip
     if tune_seconds:
         parameters = _tuned(source.dataset, parameters, tune_seconds)
@@ -145,28 +141,23 @@ def _document(trained: TrainedModel, warnings: Sequence[Finding]) -> dict[str, A
     return {"data_warnings": as_documents(warnings), **asdict(trained.manifest), "reliability": reliability}
 
 
-def _check_inputs(kind: ModelFamily, label_delay_days: float, *, merchant_risk: bool, own_features: bool) -> None:
+def _check_inputs(
+    kind: ModelFamily, label_delay_days: float, entities: tuple[Entity, ...], *, own_features: bool
+) -> None:
     """Refuse options with which the stream would compute other inputs than the training.
 
     Raises:
         UserError: the family has no such inputs, or the stream has another delay of labels.
     """
-    for option, is_given in (("--merchant-risk", merchant_risk), ("--own-features", own_features)):
+    for option, is_given in (("--risk", bool(entities)), ("--own-features", own_features)):
         if is_given and kind is not ModelFamily.GRADIENT_BOOSTING:
             raise UserError(f"{option} needs boosted trees", "add --kind gradient_boosting", ErrorCode.USAGE_ERROR)
-    if merchant_risk and label_delay_days != DEFAULT_DELAY_DAYS:
+    if entities and label_delay_days != DEFAULT_DELAY_DAYS:
         raise UserError(
-            f"--merchant-risk needs a delay of labels of {DEFAULT_DELAY_DAYS} days, that of the job `merchants`",
+            f"--risk needs a delay of labels of {DEFAULT_DELAY_DAYS} days, that of the job `merchants`",
             f"use --label-delay-days {DEFAULT_DELAY_DAYS}",
             ErrorCode.USAGE_ERROR,
         )
-
-
-def _with_merchants(source: SourcedDataset) -> SourcedDataset:
-    from ml.merchant_risk import with_merchant_risk
-
-    say("Replaying the merchants ...")
-    return source._replace(dataset=with_merchant_risk(source.dataset))
 
 
 def _publish(

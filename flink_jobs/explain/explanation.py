@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import isclose
 from typing import TYPE_CHECKING, Final
 
+from flink_jobs.core.features.entity_risk import RISK_SPECS
 from flink_jobs.core.features.table import FEATURES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.encodings import ENCODINGS
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 SAME_SCORE: Final = 1e-9
 """Largest difference between the recorded model score and the score of the same model today."""
-_SPECS: Final = {spec.name: spec for spec in (*FEATURES, *ENCODINGS)}
+_SPECS: Final = {spec.name: spec for specs in (FEATURES, ENCODINGS, *RISK_SPECS.values()) for spec in specs}
 
 
 @dataclass(frozen=True, slots=True)

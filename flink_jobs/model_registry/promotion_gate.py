@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flink_jobs.model_registry.promotion import PromotionRequest
     from flink_jobs.model_registry.versions import RegisteredModel, Registry
     from flink_jobs.settings import Settings
-    from ml.merchant_risk import MerchantReplay
+    from ml.entity_risk import RiskReplay
 
 MOST_DECISIONS: Final = 1_000_000
 """Each recorded decision is scored twice; this takes some minutes for as many."""
@@ -35,9 +35,9 @@ _DAY_MS: Final = 86_400_000
 
 
 class _Inputs(NamedTuple):
-    """What the models read beside features: the history of merchants, replayed, and own features."""
+    """What the models read beside features: the histories that the setting names, replayed, and own features."""
 
-    merchants: MerchantReplay | None
+    histories: RiskReplay | None
     own: OwnValues | None
 
 
@@ -45,10 +45,10 @@ def run_gate(
     settings: Settings, registry: Registry, asked: PromotionRequest, config: DetectionConfig, now_ms: int
 ) -> list[Check]:
     """Run the checks that the target stage needs; stop after a check whose failure makes the later ones impossible."""
+    from ml.entity_risk import RiskReplay  # noqa: PLC0415 - numpy
     from ml.gate_measures import median_score_us  # noqa: PLC0415 - scikit-learn takes seconds to import
-    from ml.merchant_risk import MerchantReplay  # noqa: PLC0415 - numpy
 
-    inputs = _Inputs(MerchantReplay() if settings.entities else None, settings.own_values())
+    inputs = _Inputs(RiskReplay(settings.entities) if settings.entities else None, settings.own_values())
     candidate, check = _load_registered(settings, registry.get(asked.version), inputs)
     checks = [check]
     if candidate is None:

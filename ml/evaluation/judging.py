@@ -12,7 +12,7 @@ from flink_jobs.core.scoring import blend_in_force
 from flink_jobs.errors import UserError
 from ml.blending import blend_rows
 from ml.calibrating import probabilities
-from ml.dataset import UNKNOWN, split_by_time
+from ml.dataset import UNKNOWN
 from ml.evaluation.card_precision import days_of
 from ml.evaluation.contenders import RULES_ALONE, judged_rows
 from ml.evaluation.document import EvaluationDocument, JudgedBlend
@@ -21,6 +21,7 @@ from ml.evaluation.importance import input_importance
 from ml.evaluation.over_time import periods_of
 from ml.measures import alerting
 from ml.model_scores import score_rows
+from ml.splitting import split_by_time
 from ml.threshold_table import check_currency, threshold_table
 
 if TYPE_CHECKING:

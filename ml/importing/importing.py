@@ -15,7 +15,7 @@ from flink_jobs.core.models.own_use import used_modules
 from flink_jobs.errors import UserError
 from ml.blending import Validated
 from ml.choosing import choose
-from ml.dataset import FRAUD, UNKNOWN, split_by_time
+from ml.dataset import FRAUD, UNKNOWN
 from ml.importing.foreign_trees import convert
 from ml.importing.formats import ForeignFormat
 from ml.importing.lightgbm_text import read_lightgbm
@@ -27,6 +27,7 @@ from ml.measures import measure_model
 from ml.model_scores import apply_rows, score_rows
 from ml.own_columns import own_names
 from ml.parameters import ModelFamily
+from ml.splitting import split_by_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,13 +14,14 @@ from sklearn.metrics import average_precision_score
 
 from flink_jobs.core.features.table import FEATURE_NAMES
 from ml.columns import NOTHING
-from ml.dataset import DAY_MS, FRAUD, split_by_time
+from ml.dataset import DAY_MS, FRAUD
 from ml.encodings import fit_population
 from ml.fitting import BOOSTING_INPUTS, fit_trees
 from ml.model_scores import input_rows
 from ml.parameters import ModelFamily, TrainingParameters
 from ml.sanity.finding import SHOWN, Check, Finding
 from ml.sanity.groups import has_both
+from ml.splitting import split_by_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from flink_jobs.cards.card_files import SourceEvent
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.merchants.row import EntityRow, parse_row, row_of
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.core.own_features.loading import load_features
@@ -24,7 +25,7 @@ from flink_jobs.kafka.label_sender import labels_of, send_labels
 from flink_jobs.waiting import wait_for
 from ml.artifact_writer import set_current, write_artifact
 from ml.dataset import build_dataset
-from ml.merchant_risk import with_merchant_risk
+from ml.entity_risk import with_risk
 from ml.model_scores import score_rows
 from ml.parameters import ModelFamily, TrainingParameters
 from ml.terminal_fraud import World, generate
@@ -44,7 +45,7 @@ PREFIX = "merchants"
 WAIT_S = 400
 MINUTE_MS = 60_000
 PARAMETERS = TrainingParameters(
-    kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, merchant_risk=True, own_features=True
+    kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, risk_entities=(Entity.MERCHANT,), own_features=True
 )
 OWN = OwnValues(load_features(read_sources([EXAMPLE], FOLDER)))
 
@@ -122,7 +123,7 @@ def history_and_later() -> tuple[list[SourceEvent], list[SourceEvent], int]:
 
 def trained(folder: Path, events: list[SourceEvent]) -> tuple[str, dict[str, float]]:
     """Publish a model with inputs of merchants as the current one; return its version and its scores by transaction."""
-    whole = with_merchant_risk(build_dataset(iter(events), NOW_MS, own=OWN))
+    whole = with_risk(build_dataset(iter(events), NOW_MS, own=OWN), (Entity.MERCHANT,))
     provenance = Provenance("terminals.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
     model = train_model(whole, PARAMETERS, provenance)
     write_artifact(folder, model.manifest, model.arrays)

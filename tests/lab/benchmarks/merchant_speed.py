@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS
+from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, Entity
 from flink_jobs.core.merchants.row import row_of
 from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 from flink_jobs.job.detector.batch_runner import PROTOCOL, take_runner
@@ -27,7 +27,7 @@ from flink_jobs.job.detector.operator import FraudDetectorFunction
 from flink_jobs.native.loader import core_in_use
 from ml.artifact_writer import write_artifact
 from ml.dataset import build_dataset
-from ml.merchant_risk import with_merchant_risk
+from ml.entity_risk import with_risk
 from ml.parameters import ModelFamily, TrainingParameters
 from ml.terminal_fraud import World, generate
 from ml.train import Provenance, train_model
@@ -59,21 +59,23 @@ def main() -> None:
         raise SystemExit("the core is not compiled: run `python -m flink_jobs.native.build`")
     events = list(events_of(generate(World(400, MERCHANTS, 45, 3))))
     with tempfile.TemporaryDirectory() as folder:
-        models = {kind: trained(Path(folder) / str(kind), events, with_risk=kind) for kind in (False, True)}
+        models = {kind: trained(Path(folder) / str(kind), events, has_risk=kind) for kind in (False, True)}
         rounds = [measure(models, events) for _ in range(options.rounds)]
     print(f"{len(events)} purchases, {TREES} trees, {MERCHANTS} merchants; CPU in µs, median of {options.rounds}")  # noqa: T201
     for name in rounds[0]:
         print(f"{name:24} {median(taken[name] for taken in rounds):8.2f}")  # noqa: T201
 
 
-def trained(folder: Path, events: list[SourceEvent], *, with_risk: bool) -> Path:
+def trained(folder: Path, events: list[SourceEvent], *, has_risk: bool) -> Path:
     """Return a folder with one model of boosted trees."""
     parameters = TrainingParameters(
-        kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=TREES, merchant_risk=with_risk
+        kind=ModelFamily.GRADIENT_BOOSTING.value,
+        n_estimators=TREES,
+        risk_entities=(Entity.MERCHANT,) if has_risk else (),
     )
     dataset = build_dataset(iter(events), NOW_MS)
     provenance = Provenance("terminals.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
-    model = train_model(with_merchant_risk(dataset) if with_risk else dataset, parameters, provenance)
+    model = train_model(with_risk(dataset, (Entity.MERCHANT,)) if has_risk else dataset, parameters, provenance)
     folder.mkdir()
     write_artifact(folder, model.manifest, model.arrays)
     return folder
@@ -85,8 +87,8 @@ def measure(models: dict[bool, Path], events: list[SourceEvent]) -> dict[str, fl
     stream = MerchantStream()
     found = {DECISION: timed(stream.decide, [item.transaction for item in events])}
     rows = rows_of(events)
-    for name, with_risk, has_rows in ((OFF, False, False), (UNUSED, False, True), (ON, True, True)):
-        settings = replace(detector_settings(models[with_risk]), state_cache_customers=10_000)
+    for name, has_risk, has_rows in ((OFF, False, False), (UNUSED, False, True), (ON, True, True)):
+        settings = replace(detector_settings(models[has_risk]), state_cache_customers=10_000)
         operator = Operator(
             FraudDetectorFunction(replace(settings, merchants_topic=MERCHANTS_TOPIC if has_rows else ""))
         )

@@ -12,8 +12,9 @@ from flink_jobs.cards.card_files import mapping_for, read_events
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.model import build_model
 from flink_jobs.native.loader import core_in_use
-from ml.dataset import build_dataset, split_by_time
+from ml.dataset import build_dataset
 from ml.parameters import ModelFamily, TrainingParameters
+from ml.splitting import split_by_time
 from ml.train import Provenance, train_model
 from tests.lab.benchmarks.bench_report import ResultSection
 from tests.lab.benchmarks.outputs import WrongOutputError

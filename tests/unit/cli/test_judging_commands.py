@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.cli.app import app
 from flink_jobs.cli.traffic_commands import write_events
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.models.faults import ModelError
 from flink_jobs.errors import UserError
@@ -46,27 +47,33 @@ def run(*arguments: object) -> dict[str, Any]:
     return document
 
 
-def test_generated_data_are_judged_by_days_with_the_inputs_of_merchants(tmp_path: Path) -> None:
+def test_generated_data_are_judged_by_days_with_the_inputs_of_entities(tmp_path: Path) -> None:
     path = tmp_path / "cards.csv.gz"
-    written = run("generate", path, "--customers", 110, "--terminals", 400, "--days", 21)
+    written = run(
+        "generate", path, "--customers", 110, "--terminals", 400, "--days", 21, "--terminals-per-merchant", 10
+    )
     assert written["transactions"] > written["frauds"] > 0
-    data = ("--data", path, "--mapping", "preset:handbook", "--resamples", 0)
-    document = run("evaluate", *data, "--protocol", "days=7,7,7", "--merchant-risk", "--out", tmp_path / "report")
+    data = ("--data", path, "--mapping", "preset:handbook-merchants", "--resamples", 0)
+    document = run(
+        "evaluate", *data, "--protocol", "days=7,7,7", "--risk", "terminal,merchant", "--out", tmp_path / "report"
+    )
     assert document["protocol"] == "days=7,7,7"
     assert document["label_delay_days"] == 7.0
     judged = document["evaluation"]
     assert judged["options"]["cards_per_day"] == 100
     assert judged["days"] == 7
-    assert [one["name"] for one in judged["scores"]][-2:] == ["merchant", "rules + merchant"]
-    assert "merchant_fraud_share_30d" in document["models"]["merchant"]["feature_names"]
-    assert document["models"]["challenger"]["feature_names"][-1] == "population_zscore"
+    assert [one["name"] for one in judged["scores"]][-6::2] == ["merchant", "terminal", "merchant-terminal"]
+    last = {name: model["feature_names"][-1] for name, model in document["models"].items()}
+    assert last["merchant"] == "merchant_fraud_share_30d"
+    assert last["terminal"] == last["merchant-terminal"] == "terminal_fraud_share_30d"
+    assert last["challenger"] == "population_zscore"
     ends = {model["training_data"]["last_event_time_ms"] // DAY_MS for model in document["models"].values()}
     assert ends == {judged["first_event_time_ms"] // DAY_MS - 8}, "seven days without training before the test"
-    options = ("--kind", "gradient_boosting", "--merchant-risk", "--trees", 5, "--out", tmp_path / "models")
+    options = ("--kind", "gradient_boosting", "--risk", "terminal", "--trees", 5, "--out", tmp_path / "models")
     version = str(run("train", *data[:4], *options)["version"])
-    with pytest.raises(ModelError, match="add merchant to STREAMFLOW_RISK_ENTITIES"):
+    with pytest.raises(ModelError, match="add terminal to STREAMFLOW_RISK_ENTITIES"):
         find_model(str(tmp_path / "models"), None, version, None)
-    assert find_model(str(tmp_path / "models"), None, version, None, EntityTable()).version == version
+    assert find_model(str(tmp_path / "models"), None, version, None, EntityTable((Entity.TERMINAL,))).version == version
 
 
 def test_both_families_are_trained_and_judged_and_written_out(card_file: Path, tmp_path: Path) -> None:

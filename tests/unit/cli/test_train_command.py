@@ -17,6 +17,8 @@ from flink_jobs.errors import UserError
 from tests.own_features import FOLDER
 from tests.unit.ml.synthetic import events
 
+BOOSTED = ("--kind", "gradient_boosting")
+
 
 @pytest.fixture
 def card_file(tmp_path: Path) -> Path:
@@ -54,15 +56,18 @@ def test_the_default_name_depends_on_nothing_but_data_and_options(card_file: Pat
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ((), "needs boosted trees"),
-        (("--kind", "gradient_boosting", "--label-delay-days", "3"), "needs a delay of labels of 7 days"),
+        (("--risk", "merchant"), "--risk needs boosted trees"),
+        (("--risk", "merchant", *BOOSTED, "--label-delay-days", "3"), "needs a delay of labels of 7 days"),
+        (("--risk", "shop", *BOOSTED), "--risk: shop has no history; choose from merchant, terminal, device, card"),
+        (("--risk", " , ", *BOOSTED), "--risk names no entity"),
+        (("--risk", "merchant,device", *BOOSTED), "has a value of device, which --risk names"),
     ],
 )
-def test_inputs_of_merchants_that_the_stream_would_not_compute_are_refused(
+def test_inputs_of_entities_that_the_stream_would_not_compute_are_refused(
     card_file: Path, options: tuple[str, ...], problem: str
 ) -> None:
     with pytest.raises(UserError, match=problem):
-        run("--data", card_file, "--merchant-risk", *options)
+        run("--data", card_file, *options)
 
 
 def test_current_can_stay_where_it_is(card_file: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.documents import Finding
-from flink_jobs.core.features.entity_risk import SETTLE_MS
+from flink_jobs.core.features.entity_risk import SETTLE_MS, Entity
 from flink_jobs.core.label import Label
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.core.state.merchant import SLOT_MS
@@ -23,7 +23,7 @@ from flink_jobs.job.merchant_operator import LATENESS_MIN
 from flink_jobs.job.merchants import check_parallelism
 from ml.artifact_writer import write_artifact
 from ml.dataset import DAY_MS, build_dataset
-from ml.merchant_risk import with_merchant_risk
+from ml.entity_risk import with_risk
 from ml.model_scores import score_rows
 from ml.parameters import ModelFamily, TrainingParameters
 from ml.terminal_fraud import World, generate
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from ml.train import TrainedModel
 
 LATENESS_MS = LATENESS_MIN * 60_000
-PARAMETERS = TrainingParameters(kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, merchant_risk=True)
+PARAMETERS = TrainingParameters(
+    kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, risk_entities=(Entity.MERCHANT,)
+)
 PROVENANCE = Provenance("cards.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
 START_MS = NOW_MS // SLOT_MS * SLOT_MS - 20 * DAY_MS
 CONTRACT = load_contracts()["merchant-risk"]
@@ -87,7 +89,7 @@ class Trained(NamedTuple):
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("models")
     events = list(events_of(generate(World(20, 30, 45, 3))))
-    whole = with_merchant_risk(build_dataset(iter(events), NOW_MS))
+    whole = with_risk(build_dataset(iter(events), NOW_MS), (Entity.MERCHANT,))
     model = train_model(whole, PARAMETERS, PROVENANCE)
     write_artifact(folder, model.manifest, model.arrays)
     return Trained(folder, model, events, whole)
@@ -97,7 +99,7 @@ def test_the_stream_scores_as_the_replay_does(trained: Trained) -> None:
     """Decisions and delayed labels pass the job of merchants, its rows the detector; also after a restore."""
     _, model, events, whole = trained
     expected = score_rows(build_model(model.manifest, model.arrays, OFFLINE_FEATURES), whole)
-    assert whole.merchant_risk is not None
+    assert whole.risk is not None
     stream, runtime = MerchantStream(), Runtime()
     detector = trained.detector(runtime)
     labels: list[tuple[int, int, Label]] = []
@@ -116,7 +118,7 @@ def test_the_stream_scores_as_the_replay_does(trained: Trained) -> None:
         decision = orjson.loads(line.partition("\n")[2])
         if decision["model"] == "degraded":
             degraded += 1
-            assert np.nan_to_num(whole.merchant_risk[number]).sum() == 0.0, "only before the first row of any merchant"
+            assert np.nan_to_num(whole.risk.values[number]).sum() == 0.0, "only before the first row of any merchant"
         else:
             assert decision["ml_score"] == expected[number]
         for item in stream.decide(decision):
@@ -128,7 +130,7 @@ def test_the_stream_scores_as_the_replay_does(trained: Trained) -> None:
     assert 0 < degraded < 30
     assert runtime.count("model_faults") == 0
     assert runtime.count("merchant_other_slots") == 0
-    assert (whole.merchant_risk[:, -1] > 0).sum() > 100, "known frauds took part"
+    assert (whole.risk.values[:, -1] > 0).sum() > 100, "known frauds took part"
 
 
 def restored(stream: MerchantStream) -> MerchantStream:

@@ -27,3 +27,15 @@ def events_of(purchases: Purchases) -> Iterator[SourceEvent]:
             "currency": "EUR", "event_time_ms": START_MS + second * 1_000, "merchant": f"m{terminal}",
         }  # fmt: skip
         yield SourceEvent(transaction, scenario > 0, str(scenario))
+
+
+def events_with_ids(purchases: Purchases, terminals_per_merchant: int = 10) -> Iterator[SourceEvent]:
+    """Yield the events with terminals under merchants, a device of two customers, and a card; some lack an id."""
+    for number, event in enumerate(events_of(purchases)):
+        customer, terminal = int(purchases.customer[number]), int(purchases.terminal[number])
+        ids = {"merchant": f"m{terminal // terminals_per_merchant}", "terminal": f"t{terminal}"}
+        if number % 5:
+            ids["device"] = f"d{customer // 2}"
+        if number % 7:
+            ids["card"] = f"token-{customer}"
+        yield SourceEvent(event.transaction | ids | {"schema_version": 2}, event.label, event.pattern)

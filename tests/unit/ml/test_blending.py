@@ -13,8 +13,9 @@ from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES, RuleHit, RuleVerdict
 from flink_jobs.core.scoring import Blender, OwnBlend
 from ml.blending import GRID, MIN_FRAUDS, best_blend, blend_rows, blended, validate
-from ml.dataset import Dataset, split_by_time
+from ml.dataset import Dataset
 from ml.parameters import ModelFamily, TrainingParameters
+from ml.splitting import split_by_time
 from ml.train import train_model
 from tests.unit.ml.synthetic import dataset
 from tests.unit.ml.test_train import PROVENANCE, SMALL

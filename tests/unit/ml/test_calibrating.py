@@ -18,8 +18,8 @@ from flink_jobs.core.models.manifest import parse_manifest
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from ml.blending import LIST_RULE, blend_rows
 from ml.calibrating import MAX_BLOCKS, blocks_of, fit_calibration, joined, probabilities
-from ml.dataset import split_by_time
 from ml.model_scores import score_rows
+from ml.splitting import split_by_time
 from ml.train import train_model
 from tests.unit.ml.synthetic import dataset
 from tests.unit.ml.test_blending import BOOSTED, FOREST, rows_with_rules

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.features.table import FEATURE_NAMES
-from ml.dataset import FRAUD, GENUINE, UNKNOWN, Dataset, build_dataset, split_by_time
+from ml.dataset import FRAUD, GENUINE, UNKNOWN, Dataset, build_dataset
+from ml.splitting import split_by_time
 from tests.unit.ml.synthetic import NOW_MS, START_MS, dataset, events
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.faults import ModelError, ModelFault
@@ -22,11 +23,11 @@ from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
 from ml.artifact_writer import write_artifact
 from ml.dataset import Dataset, build_dataset
+from ml.entity_risk import with_risk
 from ml.evaluation.report.card_draft import CARD_NAME, card_draft, write_card_draft
 from ml.evaluation.training import OWN, train_contenders
 from ml.feature_table import feature_table
 from ml.importing.foreign_trees import ForeignModel, ForeignTree, convert
-from ml.merchant_risk import with_merchant_risk
 from ml.model_scores import input_rows, score_rows
 from ml.parameters import ModelFamily, TrainingParameters
 from ml.row_choice import chosen_rows, read_customers
@@ -126,13 +127,13 @@ def test_a_model_never_scores_a_transaction_with_values_of_another(model: Traine
 
 
 def test_an_evaluation_compares_own_features_with_the_same_trees_without(rows: Dataset) -> None:
-    models = train_contenders(with_merchant_risk(rows), replace(BOOSTING, label_delay_days=0.0), PROVENANCE)
+    models = train_contenders(with_risk(rows, (Entity.MERCHANT,)), replace(BOOSTING, label_delay_days=0.0), PROVENANCE)
     assert list(models) == ["forest", "challenger", "merchant", OWN]
     assert models["challenger"].manifest.own_features is models["merchant"].manifest.own_features is None
     names = models[OWN].manifest.feature_names
     assert names[-15:-12] == NAMES
     assert names[-1] == "merchant_fraud_share_30d"
-    assert len(score_rows(models[OWN], with_merchant_risk(rows))) == len(rows)
+    assert len(score_rows(models[OWN], with_risk(rows, (Entity.MERCHANT,)))) == len(rows)
 
 
 def foreign(*names: str) -> ForeignModel:

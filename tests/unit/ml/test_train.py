@@ -13,10 +13,11 @@ from flink_jobs.core.models.manifest import feature_hash, is_model_version
 from flink_jobs.core.models.model import build_model
 from flink_jobs.errors import UserError
 from ml import train as training
-from ml.dataset import UNKNOWN, split_by_time
+from ml.dataset import UNKNOWN
 from ml.fitting import BOOSTING_INPUTS, FOREST_FLOORS, FOREST_INPUTS
 from ml.measures import ranking
 from ml.parameters import ModelFamily, TrainingParameters
+from ml.splitting import split_by_time
 from ml.thresholds import threshold_for
 from ml.train import Provenance, TrainedModel, train_model
 from tests.unit.ml.synthetic import dataset

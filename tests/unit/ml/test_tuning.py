@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from flink_jobs.errors import UserError
-from ml.dataset import split_by_time
 from ml.parameters import ModelFamily, TrainingParameters
+from ml.splitting import split_by_time
 from ml.tuning import SEARCHED, tune
 from tests.unit.ml.synthetic import dataset
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from flink_jobs.errors import UserError
-from ml.dataset import DAY_MS, FRAUD, GENUINE, UNKNOWN, Dataset, split_by_time
+from ml.dataset import DAY_MS, FRAUD, GENUINE, UNKNOWN, Dataset
 from ml.evaluation.protocol import Protocol, divide, parse_protocol, training_rows
 from ml.parameters import TrainingParameters
+from ml.splitting import split_by_time
 from tests.unit.ml.synthetic import dataset
 
 FIRST_DAY = 20_000
