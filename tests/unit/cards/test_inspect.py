@@ -244,3 +244,21 @@ def test_a_date_and_a_time_in_two_columns_are_joined(tmp_path: Path) -> None:
     text, path = proposal_of(tmp_path, content)
     assert 'columns: [date, time], format: "%d.%m.%Y %H:%M", timezone: UTC}  # check' in text
     assert inspect_file(path, load_mapping(tmp_path / "proposed.yaml"), NOW_MS).first_ms == 1_706_696_100_000
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (
+            "merchant_id,terminal_id,device_id,card_token,ip_address",
+            "merchant_id terminal_id device_id card_token ip_address",
+        ),
+        ("terminal_id,device,x,y,z", "terminal_id terminal_id device"),
+    ],
+)
+def test_columns_of_terminal_device_card_and_address_are_proposed(columns: str, expected: str, tmp_path: Path) -> None:
+    content = f"id,cust,ts,amt,ccy,{columns}\nt1,c,1704067200,9.99,USD,a1,a2,a3,a4,10.0.0.1\n"
+    _, path = proposal_of(tmp_path, content)
+    mapping = load_mapping(tmp_path / "proposed.yaml")
+    assert " ".join(source.columns[0] for _, source in mapping.texts) == expected
+    assert inspect_file(path, mapping, NOW_MS).accepted == 1

@@ -11,9 +11,12 @@ from pyarrow import csv, parquet
 
 from flink_jobs.core.features.table import FEATURE_NAMES
 from flink_jobs.errors import UserError
-from ml.dataset import FRAUD, UNKNOWN
+from ml.dataset import FRAUD, UNKNOWN, build_dataset
 from ml.feature_table import feature_table, write_table
+from ml.terminal_fraud import World, generate
 from tests.unit.ml.synthetic import dataset
+from tests.unit.ml.terminal_events import NOW_MS as EVENTS_NOW_MS
+from tests.unit.ml.terminal_events import events_with_ids
 
 
 def test_a_table_has_one_row_for_each_transaction_with_the_inputs_of_the_stream() -> None:
@@ -61,3 +64,12 @@ def test_a_table_that_cannot_be_written(name: str, message: str, tmp_path: Path)
     with pytest.raises(UserError, match=message):
         write_table(feature_table(dataset(10)), tmp_path / name)
     assert (tmp_path / "here.csv").read_text() == "kept"
+
+
+def test_ids_of_terminal_device_and_card_are_columns() -> None:
+    rows = build_dataset(events_with_ids(generate(World(10, 20, 5, 3))), EVENTS_NOW_MS)
+    table = feature_table(rows)
+    assert len(rows) > 50
+    for name in ("terminal", "device", "card"):
+        assert table[name].to_pylist() == [getattr(transaction, name) for transaction in rows.transactions()]
+        assert any(table[name].to_pylist())

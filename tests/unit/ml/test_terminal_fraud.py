@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from ml.terminal_fraud import (
     DAY_S,
     HEADER,
     HIGH_AMOUNT,
+    MERCHANT_COLUMN,
     TERMINAL_DAYS,
     Purchases,
     World,
@@ -87,3 +90,25 @@ def test_the_file_has_the_columns_of_the_handbook(name: str, tmp_path: Path) -> 
     assert len(events) == len(small)
     assert [event.label for event in events] == (small.scenario > 0).tolist()
     assert [event.transaction["merchant"] for event in events] == [str(number) for number in small.terminal]
+
+
+def test_terminals_in_groups_have_a_merchant_and_nothing_else_changes(tmp_path: Path) -> None:
+    small = generate(World(20, 40, 10, 1))
+    plain, grouped = tmp_path / "plain.csv", tmp_path / "grouped.csv"
+    write_csv(small, plain)
+    write_csv(small, grouped, terminals_per_merchant=10)
+    with plain.open() as one, grouped.open() as other:
+        for without, row in zip(csv.DictReader(one), csv.DictReader(other), strict=True):
+            merchant = row.pop(MERCHANT_COLUMN)
+            assert row == without
+            assert int(merchant) == int(row["TERMINAL_ID"]) // 10
+    events = list(read_events(grouped, load_mapping(Path("preset:handbook-merchants"))))
+    assert {event.transaction["merchant"] for event in events} == {"0", "1", "2", "3"}
+    assert [event.transaction["terminal"] for event in events] == [str(number) for number in small.terminal]
+
+
+def test_the_default_file_has_the_bytes_of_the_first_release(tmp_path: Path) -> None:
+    path = tmp_path / "cards.csv"
+    write_csv(generate(World(20, 40, 10, 1)), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest == "5783b9520c2c98759f6a6dca75581ffeb72a77d3dd0ed267ca8615b6da5a0cf4"
