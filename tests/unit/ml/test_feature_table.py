@@ -69,7 +69,7 @@ def test_a_table_that_cannot_be_written(name: str, message: str, tmp_path: Path)
 def test_ids_of_terminal_device_and_card_are_columns() -> None:
     rows = build_dataset(events_with_ids(generate(World(10, 20, 5, 3))), EVENTS_NOW_MS)
     table = feature_table(rows)
-    assert len(rows) > 50
+    assert len(rows) > 30
     for name in ("terminal", "device", "card"):
         assert table[name].to_pylist() == [getattr(transaction, name) for transaction in rows.transactions()]
         assert any(table[name].to_pylist())
