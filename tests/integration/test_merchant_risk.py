@@ -1,4 +1,4 @@
-"""A model with inputs of merchants and own features on the real jobs: scores equal the replay, in both crossings."""
+"""A model with inputs of every entity and own features on the real jobs: scores equal the replay, in both crossings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.features.entity_risk import Entity
+from flink_jobs.core.merchants.keys import entity_key, split_key
 from flink_jobs.core.merchants.row import EntityRow, parse_row, row_of
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.core.own_features.loading import load_features
@@ -32,7 +33,7 @@ from ml.terminal_fraud import World, generate
 from ml.train import Provenance, train_model
 from tests.integration import jobs
 from tests.own_features import EXAMPLE, FOLDER
-from tests.unit.ml.terminal_events import NOW_MS, events_of
+from tests.unit.ml.terminal_events import NOW_MS, events_with_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ PREFIX = "merchants"
 WAIT_S = 400
 MINUTE_MS = 60_000
 PARAMETERS = TrainingParameters(
-    kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, risk_entities=(Entity.MERCHANT,), own_features=True
+    kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, risk_entities=tuple(Entity), own_features=True
 )
 OWN = OwnValues(load_features(read_sources([EXAMPLE], FOLDER)))
 
@@ -60,7 +61,7 @@ def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoin
         "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "300",
         "STREAMFLOW_IDLE_TIMEOUT_MS": "1000",
         "STREAMFLOW_MODEL_DIR": str(tmp_path),
-        "STREAMFLOW_RISK_ENTITIES": "merchant",
+        "STREAMFLOW_RISK_ENTITIES": ",".join(Entity),
         "STREAMFLOW_FEATURES": EXAMPLE,
         "STREAMFLOW_FEATURES_DIR": str(FOLDER),
         "STREAMFLOW_CROSSING": "batched",
@@ -100,7 +101,7 @@ def history_and_later() -> tuple[list[SourceEvent], list[SourceEvent], int]:
 
     The history ends with purchases six minutes into the slot: they use the row before, and bring time forward.
     """
-    events = list(events_of(generate(World(60, 200, 45, 3))))
+    events = list(events_with_ids(generate(World(60, 200, 45, 3))))
     slot = events[-1].transaction["event_time_ms"] // SLOT_MS - 1
     begin = slot * SLOT_MS
     ticks = [
@@ -122,8 +123,8 @@ def history_and_later() -> tuple[list[SourceEvent], list[SourceEvent], int]:
 
 
 def trained(folder: Path, events: list[SourceEvent]) -> tuple[str, dict[str, float]]:
-    """Publish a model with inputs of merchants as the current one; return its version and its scores by transaction."""
-    whole = with_risk(build_dataset(iter(events), NOW_MS, own=OWN), (Entity.MERCHANT,))
+    """Publish a model with inputs of every entity as the current one; return version and scores by transaction."""
+    whole = with_risk(build_dataset(iter(events), NOW_MS, own=OWN), tuple(Entity))
     provenance = Provenance("terminals.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
     model = train_model(whole, PARAMETERS, provenance)
     write_artifact(folder, model.manifest, model.arrays)
@@ -134,22 +135,27 @@ def trained(folder: Path, events: list[SourceEvent]) -> tuple[str, dict[str, flo
 
 
 def rows_by_hand(events: list[SourceEvent], slot: int) -> dict[str, EntityRow]:
-    """Return the row of each merchant from states that never became bytes."""
+    """Return the row of each entity from states that never became bytes."""
     states: defaultdict[str, MerchantState] = defaultdict(MerchantState)
     for event in events:
         row = event.transaction
         time_ms = row["event_time_ms"]
-        states[row["merchant"]].update(time_ms, row["amount_minor"] / 100, 7)
-        if event.label:
-            fingerprint = transaction_fingerprint(f"{row['customer_id']}\x1f{row['transaction_id']}")
-            states[row["merchant"]].learn(fingerprint, time_ms, is_fraud=True)
-    rows = {name: row_of(name, state, slot) for name, state in states.items()}
-    assert sum(row.windows[-1].frauds for row in rows.values()) > 0
+        for entity in Entity:
+            if (name := row.get(entity.value)) is None:
+                continue
+            state = states[entity_key(entity, name)]
+            state.update(time_ms, row["amount_minor"] / 100, 7)
+            if event.label:
+                fingerprint = transaction_fingerprint(f"{row['customer_id']}\x1f{row['transaction_id']}")
+                state.learn(fingerprint, time_ms, is_fraud=True)
+    rows = {key: row_of(split_key(key)[1], state, slot, split_key(key)[0]) for key, state in states.items()}
+    for entity in Entity:
+        assert sum(row.windows[-1].frauds for row in rows.values() if row.entity is entity) > 0
     return {name: row for name, row in rows.items() if not row.is_empty}
 
 
 def newest_rows(stack: Stack) -> dict[str, EntityRow]:
-    """Return the newest committed row of each merchant that has history."""
+    """Return the newest committed row of each entity that has history."""
     rows = [parse_row(orjson.dumps(item)) for item in jobs.committed(stack, "merchant-risk", PREFIX)]
     newest = {row.key: row for row in rows if not isinstance(row, str)}
     return {name: row for name, row in newest.items() if not row.is_empty}

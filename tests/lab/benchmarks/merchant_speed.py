@@ -1,7 +1,8 @@
-"""CPU time of inputs of merchants: in the detector per record and per row, in the job of merchants per decision.
+"""CPU time of histories: in the detector per record and per row, in the job of merchants per decision.
 
-``python -m tests.lab.benchmarks.merchant_speed`` trains two small models on generated purchases, with and without these
-inputs, and prints medians of several rounds. No stack runs, so the figures also hold on a shared machine.
+``python -m tests.lab.benchmarks.merchant_speed`` trains small models on generated purchases, without these inputs and
+with those of one to four entities, and prints medians of several rounds. No stack runs, so the figures also hold on a
+shared machine.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from tests.lab.benchmarks.batch_speed import NoStates, packed
 from tests.lab.benchmarks.workload import InputMessage
 from tests.unit.job.fake_runtime import Operator
 from tests.unit.job.merchant_stream import MERCHANTS_TOPIC, MerchantStream, row_record
-from tests.unit.ml.terminal_events import NOW_MS, events_of
+from tests.unit.ml.terminal_events import NOW_MS, events_with_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,68 +46,80 @@ if TYPE_CHECKING:
     from flink_jobs.core.parsing.source_record import SourceRecord
 
 TREES: Final = 100
-MERCHANTS: Final = 2_000
-OFF, UNUSED, ON = "record, off", "record, rows unused", "record, with inputs"
+TERMINALS: Final = 2_000
+TERMINALS_PER_MERCHANT: Final = 10
+OFF, UNUSED, RECORD = "record, off", "record, rows unused", "record, entities"
 ROW, DECISION = "row in the detector", "decision in the job"
+CHOICES: Final = tuple(tuple(Entity)[:count] for count in range(1, len(Entity) + 1))
+"""Merchants alone, and one more entity each."""
 
 
 def main() -> None:
-    """Measure and print a table of microseconds."""
+    """Measure and print a table of microseconds, and the cost of one more entity as ratios of one run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     if core_in_use() != "compiled":
         raise SystemExit("the core is not compiled: run `python -m flink_jobs.native.build`")
-    events = list(events_of(generate(World(400, MERCHANTS, 45, 3))))
+    events = list(events_with_ids(generate(World(400, TERMINALS, 45, 3)), TERMINALS_PER_MERCHANT))
     with tempfile.TemporaryDirectory() as folder:
-        models = {kind: trained(Path(folder) / str(kind), events, has_risk=kind) for kind in (False, True)}
+        models = {chosen: trained(Path(folder) / str(len(chosen)), events, chosen) for chosen in ((), *CHOICES)}
         rounds = [measure(models, events) for _ in range(options.rounds)]
-    print(f"{len(events)} purchases, {TREES} trees, {MERCHANTS} merchants; CPU in µs, median of {options.rounds}")  # noqa: T201
+    print(f"{len(events)} purchases, {TREES} trees, {TERMINALS} terminals; CPU in µs, median of {options.rounds}")  # noqa: T201
     for name in rounds[0]:
-        print(f"{name:24} {median(taken[name] for taken in rounds):8.2f}")  # noqa: T201
+        print(f"{name:30} {median(taken[name] for taken in rounds):8.2f}")  # noqa: T201
+    for kind in (RECORD, DECISION):
+        for chosen in CHOICES[1:]:
+            ratios = sorted(taken[f"{kind}, {len(chosen)}"] / taken[f"{kind}, 1"] for taken in rounds)
+            text = f"{kind}, {len(chosen)} entities / 1"
+            print(f"{text:38} {ratios[0]:.2f} / {median(ratios):.2f} / {ratios[-1]:.2f} (min, median, max)")  # noqa: T201
 
 
-def trained(folder: Path, events: list[SourceEvent], *, has_risk: bool) -> Path:
-    """Return a folder with one model of boosted trees."""
-    parameters = TrainingParameters(
-        kind=ModelFamily.GRADIENT_BOOSTING.value,
-        n_estimators=TREES,
-        risk_entities=(Entity.MERCHANT,) if has_risk else (),
-    )
+def trained(folder: Path, events: list[SourceEvent], chosen: tuple[Entity, ...]) -> Path:
+    """Return a folder with one model of boosted trees with the inputs of some entities."""
+    parameters = TrainingParameters(kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=TREES, risk_entities=chosen)
     dataset = build_dataset(iter(events), NOW_MS)
     provenance = Provenance("terminals.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
-    model = train_model(with_risk(dataset, (Entity.MERCHANT,)) if has_risk else dataset, parameters, provenance)
+    model = train_model(with_risk(dataset, chosen) if chosen else dataset, parameters, provenance)
     folder.mkdir()
     write_artifact(folder, model.manifest, model.arrays)
     return folder
 
 
-def measure(models: dict[bool, Path], events: list[SourceEvent]) -> dict[str, float]:
+def measure(models: dict[tuple[Entity, ...], Path], events: list[SourceEvent]) -> dict[str, float]:
     """Return CPU microseconds of one round."""
-    batches = packed([InputMessage(b"", orjson.dumps({"schema_version": 1, **item.transaction})) for item in events])
-    stream = MerchantStream()
-    found = {DECISION: timed(stream.decide, [item.transaction for item in events])}
+    batches = packed([InputMessage(b"", orjson.dumps(item.transaction)) for item in events])
+    found: dict[str, float] = {}
     rows = rows_of(events)
-    for name, has_risk, has_rows in ((OFF, False, False), (UNUSED, False, True), (ON, True, True)):
-        settings = replace(detector_settings(models[has_risk]), state_cache_customers=10_000)
-        operator = Operator(
-            FraudDetectorFunction(replace(settings, merchants_topic=MERCHANTS_TOPIC if has_rows else ""))
-        )
-        if has_rows:
-            found[ROW] = timed(operator.control, rows)
+    cases: list[tuple[str, tuple[Entity, ...], tuple[Entity, ...]]] = [(OFF, (), ()), (UNUSED, (), tuple(Entity))]
+    cases += [(f"{RECORD}, {len(chosen)}", chosen, chosen) for chosen in CHOICES]
+    for name, inputs, stored in cases:
+        settings = replace(detector_settings(models[inputs]), state_cache_customers=10_000)
+        topic = MERCHANTS_TOPIC if stored else ""
+        operator = Operator(FraudDetectorFunction(replace(settings, merchants_topic=topic, risk_entities=stored)))
+        if stored:
+            found[ROW] = timed(operator.control, [item for entity, item in rows if entity in stored])
         runner = take_runner(NoStates(), PROTOCOL)
         found[name] = timed(runner.process, batches) * len(batches) / len(events)
+    for chosen in CHOICES:
+        stream = MerchantStream(entities=chosen)
+        found[f"{DECISION}, {len(chosen)}"] = timed(stream.decide, [item.transaction for item in events])
     return found
 
 
-def rows_of(events: list[SourceEvent]) -> list[SourceRecord]:
-    """Return the row of each merchant at the last slot; without labels, as most merchants are."""
-    states: defaultdict[str, MerchantState] = defaultdict(MerchantState)
+def rows_of(events: list[SourceEvent]) -> list[tuple[Entity, SourceRecord]]:
+    """Return the row of each entity at the last slot; without labels, as most entities are."""
+    states: defaultdict[tuple[Entity, str], MerchantState] = defaultdict(MerchantState)
     for item in events:
         row = item.transaction
-        states[row["merchant"]].update(row["event_time_ms"], row["amount_minor"] / 100, DEFAULT_DELAY_DAYS)
+        for entity in Entity:
+            if (name := row.get(entity.value)) is not None:
+                states[entity, name].update(row["event_time_ms"], row["amount_minor"] / 100, DEFAULT_DELAY_DAYS)
     slot = events[-1].transaction["event_time_ms"] // SLOT_MS
-    return [row_record(row_of(name, state, slot).to_json().encode()) for name, state in states.items()]
+    return [
+        (entity, row_record(row_of(name, state, slot, entity).to_json().encode()))
+        for (entity, name), state in states.items()
+    ]
 
 
 def timed(work: Callable[[Any], object], items: Sequence[object]) -> float:

@@ -13,7 +13,7 @@ import pytest
 
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.documents import Finding
-from flink_jobs.core.features.entity_risk import SETTLE_MS, Entity
+from flink_jobs.core.features.entity_risk import ENTITY_OF, SETTLE_MS, Entity
 from flink_jobs.core.label import Label
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model
 from flink_jobs.core.state.merchant import SLOT_MS
@@ -33,7 +33,7 @@ from tests.strategies import NOW_MS
 from tests.unit.job.fake_runtime import Operator, Runtime
 from tests.unit.job.merchant_stream import MERCHANTS_TOPIC, MerchantStream, row_record
 from tests.unit.job.samples import record, settings, transaction
-from tests.unit.ml.terminal_events import events_of
+from tests.unit.ml.terminal_events import events_with_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
     from ml.train import TrainedModel
 
 LATENESS_MS = LATENESS_MIN * 60_000
-PARAMETERS = TrainingParameters(
-    kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, risk_entities=(Entity.MERCHANT,)
-)
+EVERY = tuple(Entity)
+PARAMETERS = TrainingParameters(kind=ModelFamily.GRADIENT_BOOSTING.value, n_estimators=10, risk_entities=EVERY)
 PROVENANCE = Provenance("cards.csv", None, "1.0", datetime(2026, 1, 1, tzinfo=UTC))
 START_MS = NOW_MS // SLOT_MS * SLOT_MS - 20 * DAY_MS
 CONTRACT = load_contracts()["merchant-risk"]
 
 
 def with_merchants(folder: Path | str = "/nowhere", version: str | None = None) -> DetectorSettings:
-    return replace(settings(folder, version), merchants_topic=MERCHANTS_TOPIC, model_budget_ms=10_000)
+    wanted = replace(settings(folder, version), merchants_topic=MERCHANTS_TOPIC, risk_entities=EVERY)
+    return replace(wanted, model_budget_ms=10_000)
 
 
 def bought(merchant: str, time_ms: int, amount_minor: int = 1_000) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def last_window(rows: list[dict[str, Any]]) -> tuple[int, int, int]:
 
 
 class Trained(NamedTuple):
-    """A model with inputs of merchants, and the history that it was trained on."""
+    """A model with inputs of every entity, and the history that it was trained on."""
 
     folder: Path
     model: TrainedModel
@@ -88,8 +88,8 @@ class Trained(NamedTuple):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("models")
-    events = list(events_of(generate(World(20, 30, 45, 3))))
-    whole = with_risk(build_dataset(iter(events), NOW_MS), (Entity.MERCHANT,))
+    events = list(events_with_ids(generate(World(20, 30, 45, 3)), terminals_per_merchant=2))
+    whole = with_risk(build_dataset(iter(events), NOW_MS), EVERY)
     model = train_model(whole, PARAMETERS, PROVENANCE)
     write_artifact(folder, model.manifest, model.arrays)
     return Trained(folder, model, events, whole)
@@ -100,7 +100,7 @@ def test_the_stream_scores_as_the_replay_does(trained: Trained) -> None:
     _, model, events, whole = trained
     expected = score_rows(build_model(model.manifest, model.arrays, OFFLINE_FEATURES), whole)
     assert whole.risk is not None
-    stream, runtime = MerchantStream(), Runtime()
+    stream, runtime = MerchantStream(entities=EVERY), Runtime()
     detector = trained.detector(runtime)
     labels: list[tuple[int, int, Label]] = []
     degraded = 0
@@ -125,16 +125,19 @@ def test_the_stream_scores_as_the_replay_does(trained: Trained) -> None:
             detector.control(row_record(item))
         if event.label:
             label = fraud(row["merchant"], row["event_time_ms"], row["transaction_id"])
-            label = replace(label, customer_id=row["customer_id"])
+            terminal, device, card = (row.get(name) for name in ("terminal", "device", "card"))
+            label = replace(label, customer_id=row["customer_id"], terminal=terminal, device=device, card=card)
             heapq.heappush(labels, (row["event_time_ms"] + 7 * DAY_MS, number, label))
     assert 0 < degraded < 30
     assert runtime.count("model_faults") == 0
     assert runtime.count("merchant_other_slots") == 0
-    assert (whole.risk.values[:, -1] > 0).sum() > 100, "known frauds took part"
+    for entity in EVERY:
+        shares = whole.risk.values[:, list(ENTITY_OF).index(f"{entity}_fraud_share_30d")]
+        assert (shares > 0).sum() > 100, f"known frauds of a {entity} took part"
 
 
 def restored(stream: MerchantStream) -> MerchantStream:
-    again = MerchantStream(Runtime(backend=stream.runtime.backend))
+    again = MerchantStream(Runtime(backend=stream.runtime.backend), stream.entities)
     again.timers.event_timers = stream.timers.event_timers
     return again
 
