@@ -19,6 +19,8 @@ DECISION_SCHEMA_VERSION: Final = 2
 DECISION_WITH_IDS: Final = 6
 """Schema version of a decision on a transaction with a terminal, device, card or IP address."""
 ALERT_SCHEMA_VERSION: Final = 2
+ALERT_WITH_IDS: Final = 4
+"""Schema version of the alert of such a decision."""
 
 
 class ShadowScore(NamedTuple):
@@ -161,6 +163,12 @@ def build_alert(decision: DecisionDocument, contributions: dict[str, float] | No
         alert["schema_version"] = ALERT_WITH_PROBABILITY
         alert["fraud_probability"] = decision["fraud_probability"]
         alert["expected_loss_minor"] = decision["expected_loss_minor"]
+    if "terminal" in decision:
+        alert["schema_version"] = ALERT_WITH_IDS
+        alert["terminal"] = decision["terminal"]
+        alert["device"] = decision["device"]
+        alert["card"] = decision["card"]
+        alert["ip"] = decision["ip"]
     return alert
 
 

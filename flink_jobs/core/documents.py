@@ -131,10 +131,10 @@ class DecisionDocument(TypedDict):
 
 
 class AlertDocument(TypedDict):
-    """The alert of a decision at or above the threshold (contract ``alerts`` v3)."""
+    """The alert of a decision at or above the threshold (contract ``alerts`` v4)."""
 
-    schema_version: Literal[2, 3]
-    """3 exactly with ``fraud_probability``: any other alert is that of version 2."""
+    schema_version: Literal[2, 3, 4]
+    """4 exactly with ``terminal``, else 3 exactly with ``fraud_probability``: any other alert is that of version 2."""
     alert_id: str
     transaction_id: str
     customer_id: str
@@ -161,6 +161,11 @@ class AlertDocument(TypedDict):
     fraud_probability: NotRequired[float]
     """As in the decision, like ``expected_loss_minor``."""
     expected_loss_minor: NotRequired[int]
+    terminal: NotRequired[str | None]
+    """As in the decision, like ``device``, ``card`` and ``ip``: all four exactly where one of them is known."""
+    device: NotRequired[str | None]
+    card: NotRequired[str | None]
+    ip: NotRequired[str | None]
 
 
 class DeadLetterDocument(TypedDict):
@@ -277,24 +282,3 @@ class AuditDocument(TypedDict):
     reason: str | None
     applied_at_ms: int
     changes: ControlChanges
-
-
-class LabelDocument(TypedDict):
-    """What a person found out about one transaction (contract ``labels`` v3)."""
-
-    schema_version: Literal[1, 2, 3]
-    """3 exactly with a terminal, device or card, else 2 exactly with ``merchant``: any other label is of version 1."""
-    label_id: str
-    transaction_id: str
-    customer_id: str
-    label: Finding
-    source: str
-    labelled_at_ms: int
-    labelled_by: str
-    comment: str | None
-    merchant: NotRequired[str]
-    event_time_ms: NotRequired[int]
-    terminal: NotRequired[str]
-    """As in the decision, like ``device`` and ``card``; each only where it is known."""
-    device: NotRequired[str]
-    card: NotRequired[str]

@@ -6,9 +6,9 @@ contract.
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, Literal, NotRequired, TypedDict
 
-from flink_jobs.core.documents import Finding, LabelDocument
+from flink_jobs.core.documents import Finding
 from flink_jobs.core.parsing.contract_object import contract_object
 from flink_jobs.core.parsing.purchase_ids import ID_LIMITS, purchase_id
 from flink_jobs.core.parsing.transactions import MAX_CLOCK_SKEW_MS, MAX_MERCHANT_CHARS, MIN_EVENT_TIME_MS
@@ -27,6 +27,27 @@ _FIELDS: Final = (
 )  # fmt: skip
 _LONGEST_ID: Final = 128
 FUTURE: Final = "labelled_at_ms is more than a day in the future"
+
+
+class LabelDocument(TypedDict):
+    """What a person found out about one transaction (contract ``labels`` v3)."""
+
+    schema_version: Literal[1, 2, 3]
+    """3 exactly with a terminal, device or card, else 2 exactly with ``merchant``: any other label is of version 1."""
+    label_id: str
+    transaction_id: str
+    customer_id: str
+    label: Finding
+    source: str
+    labelled_at_ms: int
+    labelled_by: str
+    comment: str | None
+    merchant: NotRequired[str]
+    event_time_ms: NotRequired[int]
+    terminal: NotRequired[str]
+    """As in the decision, like ``device`` and ``card``; each only where it is known."""
+    device: NotRequired[str]
+    card: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)

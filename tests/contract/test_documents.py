@@ -23,10 +23,9 @@ from flink_jobs.core.documents import (
     DeadLetterDocument,
     DecisionDocument,
     Finding,
-    LabelDocument,
 )
 from flink_jobs.core.evaluator import TransactionEvaluator
-from flink_jobs.core.label import Label
+from flink_jobs.core.label import Label, LabelDocument
 from flink_jobs.core.merchants.row import EntityRowDocument, MerchantRowDocument
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 
+from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.dead_letters.letter import build_dlq_record
 from flink_jobs.core.dead_letters.redrive import NO_HISTORY, RedriveHistory
 from flink_jobs.core.documents import DeadLetterDocument, Finding
@@ -103,6 +104,17 @@ def test_a_batch_written_twice_gives_the_same_rows(
     assert write_messages(connection, archive, [*messages, *messages]) == []
     assert connection.execute(f"SELECT t::text FROM {archive.table} t ORDER BY 1".encode()).fetchall() == before  # noqa: S608
     assert len(before) == len(messages) > 0
+
+
+@pytest.mark.parametrize("topic", ["alerts", "labels"])
+def test_ids_that_only_the_decision_keeps_refuse_no_row(
+    connection: psycopg.Connection[Any], cards: DecidedCards, topic: str
+) -> None:
+    archive, document = ARCHIVE_OF[topic], getattr(cards, topic)[0]
+    newest = {"schema_version": load_contracts()[topic].latest_version, "terminal": "till-4", "card": "****1111"}
+    assert write_messages(connection, archive, texts([{**document, **newest}])) == []
+    row = connection.execute(f"SELECT schema_version FROM {archive.table}".encode()).fetchone()  # noqa: S608
+    assert row == (newest["schema_version"],)
 
 
 def test_the_later_of_two_messages_with_one_key_wins(connection: psycopg.Connection[Any], cards: DecidedCards) -> None:

@@ -14,9 +14,9 @@ from flink_jobs.core.documents import (
     AuditDocument,
     DeadLetterDocument,
     DecisionDocument,
-    LabelDocument,
     Variant,
 )
+from flink_jobs.core.label import LabelDocument
 from flink_jobs.job.archiver.columns import Columns, Origin, columns_of
 
 
@@ -53,6 +53,8 @@ _DECISION_ORIGINS: Final = {
     "source_offset": Origin(("source", "offset")), "variant": _VARIANT,
 }  # fmt: skip
 _ALERT_ORIGINS: Final = {"variant": _VARIANT}
+_IN_THE_DECISION: Final = ("terminal", "device", "card", "ip")
+"""Fields of alerts and labels without a column: the decision has them, which joins by customer and transaction."""
 _LETTER_ORIGINS: Final = {
     "source_topic": Origin(("topic",)), "source_partition": Origin(("partition",)),
     "source_offset": Origin(("offset",)),
@@ -66,7 +68,7 @@ ARCHIVES: Final = (
     ),
     Archive(
         "alerts", "raw.alerts", ("alert_id", "event_time_ms"),
-        columns_of(AlertDocument, origins=_ALERT_ORIGINS), _ALERT_ORIGINS,
+        columns_of(AlertDocument, without=_IN_THE_DECISION, origins=_ALERT_ORIGINS), _ALERT_ORIGINS,
     ),
     Archive(
         "dlq", "raw.dead_letters", ("dlq_id", "received_ms"),
@@ -76,8 +78,7 @@ ARCHIVES: Final = (
     Archive("audit", "ops.control_audit", ("control_id", "outcome"), columns_of(AuditDocument)),
     Archive(
         "labels", "raw.labels", ("label_id",),
-        # These three stand in the decision of the transaction, which joins by customer and transaction.
-        columns_of(LabelDocument, without=("terminal", "device", "card")), written_by_us=False,
+        columns_of(LabelDocument, without=_IN_THE_DECISION), written_by_us=False,
     ),
     Archive("user-actions", "raw.user_actions", ("action_id",), columns_of(UserActionDocument), written_by_us=False),
 )  # fmt: skip

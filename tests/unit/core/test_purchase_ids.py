@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flink_jobs.core.accounts.effects import add_actions
 from flink_jobs.core.accounts.standing import AccountActions
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.parsing.purchase_ids import card_token, normal_ip
 from flink_jobs.core.parsing.transactions import parse_transaction
@@ -144,6 +145,25 @@ def test_the_version_of_a_decision_with_the_fields_is_the_newest() -> None:
     decision, _ = scored(TransactionEvaluator(model=model), wire({**LEAST, **IDS}))
     assert decision["schema_version"] == 6
     assert {"fraud_probability", *IDS} <= decision.keys()
+
+
+def test_an_alert_has_the_fields_of_its_decision_and_else_is_unchanged() -> None:
+    def alerted(curve: ProbabilityCurve | None, **ids: str) -> dict[str, Any]:
+        model = FixedModel(1.0)
+        model.probability = curve
+        evaluator = TransactionEvaluator(DetectionConfig(alert_threshold=0.0), model)
+        outcome = evaluator.evaluate(record_of(wire({**LEAST, **ids})), lambda: None, NOW_MS)
+        assert outcome.alert is not None
+        alert: dict[str, Any] = json.loads(outcome.alert)
+        return alert
+
+    curve = ProbabilityCurve(0.6, [0.0, 1.0], [0.001, 0.501])
+    for given_curve, version in ((None, 2), (curve, 3)):
+        plain = alerted(given_curve)
+        assert plain["schema_version"] == version
+        ids = {"terminal": None, "device": "d-1", "card": "****1111", "ip": None}
+        full = alerted(given_curve, device="d-1", card="4111 1111 1111 1111")
+        assert full == {**plain, "schema_version": 4, **ids}
 
 
 def test_one_card_of_a_customer_is_blocked() -> None:
