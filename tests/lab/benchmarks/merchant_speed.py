@@ -58,10 +58,11 @@ def main() -> None:
     """Measure and print a table of microseconds, and the cost of one more entity as ratios of one run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--customers", type=int, default=400, help="each makes about 84 purchases")
     options = parser.parse_args()
     if core_in_use() != "compiled":
         raise SystemExit("the core is not compiled: run `python -m flink_jobs.native.build`")
-    events = list(events_with_ids(generate(World(400, TERMINALS, 45, 3)), TERMINALS_PER_MERCHANT))
+    events = list(events_with_ids(generate(World(options.customers, TERMINALS, 45, 3)), TERMINALS_PER_MERCHANT))
     with tempfile.TemporaryDirectory() as folder:
         models = {chosen: trained(Path(folder) / str(len(chosen)), events, chosen) for chosen in ((), *CHOICES)}
         rounds = [measure(models, events) for _ in range(options.rounds)]
