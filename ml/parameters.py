@@ -47,6 +47,8 @@ class TrainingParameters:
         train_since_ms: event time of the first row that trains or measures, UTC milliseconds; None: the first row.
         excluded_customers: number of customers of the list whose rows neither train nor measure; None: no list.
         excluded_sha256: digest of this list.
+        excluded_cards: the same number of the list of cards.
+        excluded_cards_sha256: digest of this list.
     """
 
     kind: str = ModelFamily.ISOLATION_FOREST.value
@@ -68,6 +70,8 @@ class TrainingParameters:
     train_since_ms: int | None = None
     excluded_customers: int | None = None
     excluded_sha256: str | None = None
+    excluded_cards: int | None = None
+    excluded_cards_sha256: str | None = None
 
     def relevant(self) -> dict[str, int | float | str | bool | None]:
         """Return the parameters that this family uses, by name, for the manifest."""
@@ -87,6 +91,7 @@ _BOOSTING_ONLY: Final = frozenset(
      "own_features"}
 )  # fmt: skip
 _LATER: Final = frozenset(
-    {"review_cost", "risk_entities", "own_features", "train_since_ms", "excluded_customers", "excluded_sha256"}
-)
+    {"review_cost", "risk_entities", "own_features", "train_since_ms", "excluded_customers", "excluded_sha256",
+     "excluded_cards", "excluded_cards_sha256"}
+)  # fmt: skip
 """Parameters that came with later releases; the manifest has them only where they were used."""

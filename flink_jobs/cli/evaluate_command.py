@@ -20,7 +20,7 @@ from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, say, table
 from flink_jobs.cli.own_features import OwnFeaturesOption, own_values
 from flink_jobs.cli.risk_options import EvaluateRisk, chosen_entities, with_histories
-from flink_jobs.cli.row_options import ExcludeCustomers, RowChoice
+from flink_jobs.cli.row_options import ExcludeCards, ExcludeCustomers, RowChoice
 from flink_jobs.cli.sanity_command import warn
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.models.faults import ModelError
@@ -113,6 +113,7 @@ def evaluate(
     labels_until: data_options.LabelsUntil = None,
     protocol: ProtocolText = None,
     exclude_customers: ExcludeCustomers = None,
+    exclude_cards: ExcludeCards = None,
     risk: EvaluateRisk = None,
     *,
     own_features: OwnFeaturesOption = False,
@@ -137,7 +138,7 @@ def evaluate(
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
     own, entities = own_values() if own_features else None, chosen_entities(risk)
     source = with_histories(read_data(choice, config, own), entities, ceil(label_delay_days))
-    source = RowChoice.of(None, exclude_customers).applied(source)
+    source = RowChoice.of(None, exclude_customers, exclude_cards).applied(source)
     parameters = TrainingParameters(
         seed=seed, train_fraction=train_fraction, label_delay_days=label_delay_days,
         alerts_per_day=float(alerts_per_day), review_cost=review_cost,
@@ -150,7 +151,10 @@ def evaluate(
         protocol=days, review_cost=review_cost, governance=facts,
     )  # fmt: skip
     document, files = _evaluate(source, judged, parameters, out_dir)
-    seconds = time.monotonic() - started
+    _emit(output, document, files, time.monotonic() - started)
+
+
+def _emit(output: Output, document: EvaluationDocument, files: list[Path], seconds: float) -> None:
     value = {**document.to_dict(), "files": [str(path) for path in files], "seconds": seconds}
     emit(output, value, lambda: _print(document, files, seconds))
 

@@ -18,7 +18,8 @@ from flink_jobs.errors import UserError
 from flink_jobs.settings import load_settings
 
 if TYPE_CHECKING:
-    from flink_jobs.flink.savepoints.snapshot import Snapshot, StoredCustomer
+    from flink_jobs.flink.savepoints.snapshot import Snapshot
+    from flink_jobs.flink.savepoints.stored_customer import StoredCustomer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Take, list, check, inspect and clean savepoints.")
 app.command("clean")(clean)

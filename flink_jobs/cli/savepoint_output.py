@@ -8,7 +8,7 @@ from flink_jobs.cli.output import out, table
 from flink_jobs.cli.times import shown
 
 if TYPE_CHECKING:
-    from flink_jobs.flink.savepoints.snapshot import StoredCustomer
+    from flink_jobs.flink.savepoints.stored_customer import StoredCustomer
 
 
 def described(customer: StoredCustomer) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from flink_jobs.cli.data_source import DataChoice, SourcedDataset, read_data
 from flink_jobs.cli.output import Output, OutputOption, emit, err, out, table
 from flink_jobs.cli.own_features import OwnFeaturesOption, own_values
 from flink_jobs.cli.risk_options import TrainRisk, chosen_entities, with_histories
-from flink_jobs.cli.row_options import ExcludeCustomers, RowChoice, TrainSince
+from flink_jobs.cli.row_options import ExcludeCards, ExcludeCustomers, RowChoice, TrainSince
 from flink_jobs.cli.sanity_command import as_documents, warn
 from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS
 from flink_jobs.core.models.faults import ModelError
@@ -94,6 +94,7 @@ def train(
     labels_until: data_options.LabelsUntil = None,
     train_since: TrainSince = None,
     exclude_customers: ExcludeCustomers = None,
+    exclude_cards: ExcludeCards = None,
     risk: TrainRisk = None,
     *,
     own_features: OwnFeaturesOption = False,
@@ -119,7 +120,7 @@ def train(
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
     entities = chosen_entities(risk)
     _check_inputs(kind, label_delay_days, entities, own_features=own_features)
-    rows = RowChoice.of(train_since, exclude_customers)
+    rows = RowChoice.of(train_since, exclude_customers, exclude_cards)
     source = read_data(choice, own=own_values() if own_features else None)
     source = rows.applied(with_histories(source, entities, DEFAULT_DELAY_DAYS))
     warnings = warn(source.dataset)

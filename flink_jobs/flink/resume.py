@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.errors import UserError
+from flink_jobs.flink.savepoints.entities import entities_without_history
 from flink_jobs.flink.savepoints.latest import Found, newest
 from flink_jobs.kafka.lag import consumer_lag
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from flink_jobs.flink.savepoints.latest import Place
     from flink_jobs.kafka.broker import Broker
 
+_LEARN: Final = "`streamflow submit merchants --fresh` learns the decisions that the topic still holds."
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
@@ -64,7 +66,9 @@ def choose_start(job: str, place: Place, *, fresh: bool = False, savepoint: str 
             ``savepoint``.
     """
     if savepoint is not None:
-        return Start(job, savepoint, (f"{job} resumes from {savepoint}, as named.",))
+        return Start(
+            job, savepoint, (f"{job} resumes from {savepoint}, as named.", *_new_entities(job, place, savepoint))
+        )
     if fresh:
         return _fresh(job, place)
     found = newest(job, place)
@@ -76,7 +80,7 @@ def choose_start(job: str, place: Place, *, fresh: bool = False, savepoint: str 
             f"Skipped, because they did not complete: {', '.join(item.name for item in found.skipped)} "
             "(`streamflow savepoint clean` lists them)."
         )
-    return Start(job, found.uri, tuple(lines), found)
+    return Start(job, found.uri, (*lines, *_new_entities(job, place, found.uri)), found)
 
 
 def refuse_lost_histories(start: Start, place: Place, broker: Broker) -> None:
@@ -106,6 +110,19 @@ def refuse_lost_histories(start: Start, place: Place, broker: Broker) -> None:
         )
 
 
+def _new_entities(job: str, place: Place, uri: str) -> list[str]:
+    """Return lines about entities whose history the job of merchants does not find in a snapshot."""
+    if job != "merchants":
+        return []
+    missing = entities_without_history(uri, place.entities)
+    if missing is None:
+        what = "Which entities have a history in it cannot be read: one that was turned on since begins without history"
+        return [f"{what}, which looks like no fraud. {_LEARN}"]
+    if not missing:
+        return []
+    return [f"Warning: it holds no history of {', '.join(missing)}, which then looks like no fraud. {_LEARN}"]
+
+
 def _fresh(job: str, place: Place) -> Start:
     """Return a start without state, with what it leaves behind."""
     try:
@@ -115,6 +132,8 @@ def _fresh(job: str, place: Place) -> Start:
     if found is None:
         return Start(job, None, (f"{job} starts without state (--fresh); no earlier state was found.",))
     where = f"Its newest {found.kind} stays at {found.uri} ({age(found.age_s())} old)."
+    if job == "merchants":
+        return Start(job, None, (f"{job} learns what its topics still hold, without state (--fresh). {where}",), found)
     if job != "detect":
         return Start(job, None, (f"{job} starts at the committed offsets, without state (--fresh). {where}",), found)
     count, reason = found.customers()

@@ -24,7 +24,13 @@ FRESH: Final = "STREAMFLOW_FRESH"
 
 def place_of(settings: Settings) -> Place:
     """Return where this installation's snapshots are."""
-    return Place(settings.checkpoint_dir, settings.savepoint_dir, settings.topic_prefix, settings.execution_mode)
+    return Place(
+        settings.checkpoint_dir,
+        settings.savepoint_dir,
+        settings.topic_prefix,
+        settings.execution_mode,
+        settings.entities,
+    )
 
 
 def main(job: str) -> int:

@@ -22,6 +22,7 @@ from flink_jobs.core.state.customer import transaction_fingerprint
 from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.check import check_savepoint
+from flink_jobs.flink.savepoints.entities import entities_without_history
 from flink_jobs.kafka.label_sender import labels_of, send_labels
 from flink_jobs.waiting import wait_for
 from ml.artifact_writer import set_current, write_artifact
@@ -80,6 +81,8 @@ def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoin
             limit_s=WAIT_S,
             what="the detector to read every row",
         )
+        learned = rest.savepoint(started[1], settings.savepoint_dir)
+        assert entities_without_history(learned, tuple(Entity)) == ()
         middle = len(later) // 2
         compare(stack, later[:middle], expected, version)
         savepoint = rest.stop_with_savepoint(started[0], settings.savepoint_dir)

@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.check import job_of, obstacles
 from flink_jobs.flink.savepoints.snapshot import METADATA, Snapshot, local_path, open_snapshot
@@ -36,12 +37,14 @@ class Place:
         savepoints: URI of Flink's savepoint folder.
         topic_prefix: of the topics that the job reads; two installations may share the folders.
         mode: execution mode that the job will have, ``thread`` or ``process``.
+        entities: whose history the job of merchants will keep.
     """
 
     checkpoints: str
     savepoints: str
     topic_prefix: str
     mode: str = "thread"
+    entities: tuple[Entity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

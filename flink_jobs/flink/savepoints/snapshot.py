@@ -7,51 +7,23 @@ with open_snapshot("file:/savepoints/savepoint-1a2b3c-0123456789ab") as snapshot
 
 from __future__ import annotations
 
-import io
 import mmap
-import pickle
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from flink_jobs.contracts import uids
-from flink_jobs.core.state.customer import CustomerFraudState
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.java_bytes import Buffer, DamagedError, JavaBytes
 from flink_jobs.flink.savepoints.keyed_state import entries, state_names
 from flink_jobs.flink.savepoints.metadata import Handle, KeyedStates, Operator, UnknownLayoutError, parse_metadata
+from flink_jobs.flink.savepoints.stored_customer import StoredCustomer, customer_of, text_of
 
 METADATA: Final = "_metadata"
-_TIME_AND_LENGTH: Final = struct.Struct(">qi")
 _LARGEST_METADATA: Final = 1 << 28
-
-
-@dataclass(frozen=True, slots=True)
-class StoredCustomer:
-    """One customer as stored."""
-
-    customer_id: str
-    written_ms: int
-    """Processing time of the last transaction (ms, UTC); the time to live starts here."""
-    blob: bytes
-    """The encoded state; its first byte is the state version."""
-
-    @property
-    def version(self) -> int:
-        """The state version that wrote the bytes."""
-        return self.blob[0] if self.blob else 0
-
-    def state(self) -> CustomerFraudState:
-        """Return the decoded state.
-
-        Raises:
-            StateError: the bytes are damaged, or a newer release wrote them.
-        """
-        return CustomerFraudState.from_bytes(self.blob)
 
 
 class Snapshot:
@@ -107,7 +79,7 @@ class Snapshot:
                 for key, value in self._customer_entries(keyed):
                     if part not in key:
                         continue
-                    found = _customer(key, value)
+                    found = customer_of(key, value)
                     if customer_id is None or found.customer_id == customer_id:
                         yield found
 
@@ -131,6 +103,22 @@ class Snapshot:
             if operator.coordinator is not None and written in self._read(operator.coordinator)[:]:
                 return True
         return False
+
+    def keys(self, uid: str, state: str) -> Iterator[str]:
+        """Yield the keys of a keyed state of an operator, from a savepoint of thread mode.
+
+        Raises:
+            UserError: it is a checkpoint, or it is damaged.
+        """
+        operator = self.operator(uid)
+        for keyed in operator.keyed_states if operator else ():
+            if keyed.is_incremental:
+                raise UserError(f"{self.folder} is a checkpoint", "take a savepoint")
+            with self._named_errors(keyed.handle):
+                data = self._read(keyed.handle)
+                names = state_names(JavaBytes(data))
+                found = entries(data, keyed, names.index(state)) if state in names else ()
+                yield from (text_of(key) for key, _ in found)
 
     def _customer_states(self) -> Iterator[KeyedStates]:
         """Yield the detector's keyed states, one for each subtask."""
@@ -165,9 +153,7 @@ class Snapshot:
         """Return the configuration from the control topic as stored, JSON; ``None`` before the first message."""
         detector = self.operator(uids.DETECTOR)
         for states in detector.operator_states if detector else ():
-            for offset in states.offsets.get(uids.CONFIG_STATE, ())[
-                :1
-            ]:  # broadcast state: it is the same in every subtask
+            for offset in states.offsets.get(uids.CONFIG_STATE, ())[:1]:  # broadcast state: the same in every subtask
                 with self._named_errors(states.handle):
                     source = JavaBytes(self._read(states.handle), offset)
                     for _ in range(source.integer()):
@@ -259,31 +245,3 @@ def _cause(error: OSError) -> str:
     return {FileNotFoundError: "is missing", PermissionError: "cannot be read (permission denied)"}.get(
         type(error), str(error.strerror)
     )
-
-
-def _customer(key: bytes, value: bytes) -> StoredCustomer:
-    """Parse one entry. Key: key group, row of one string, namespace. Value: time of the write, pickled bytes."""
-    source = JavaBytes(key, at=1)  # 128 key groups take one byte
-    source.byte()  # bit mask of null fields; the row's only field is never null
-    customer_id = source.text()
-    if customer_id is None or len(value) < _TIME_AND_LENGTH.size:
-        raise DamagedError("an entry is not a customer")
-    written_ms, length = _TIME_AND_LENGTH.unpack_from(value)
-    pickled = value[_TIME_AND_LENGTH.size :]
-    if length != len(pickled):
-        raise DamagedError(f"customer {customer_id}: {len(pickled)} bytes instead of {length}")
-    try:
-        blob = _BytesUnpickler(io.BytesIO(pickled)).load()
-    except Exception:  # noqa: BLE001 - damaged pickles raise anything
-        raise DamagedError(f"customer {customer_id}: the value is not a Python pickle") from None
-    if not isinstance(blob, bytes):
-        raise DamagedError(f"customer {customer_id}: the pickle does not hold bytes")
-    return StoredCustomer(customer_id, written_ms, blob)
-
-
-class _BytesUnpickler(pickle.Unpickler):
-    """Loads a pickle that may hold bytes only: PyFlink pickles the encoded state."""
-
-    def find_class(self, module_name: str, global_name: str, /) -> object:
-        """Refuse every class: loading a class would run code."""
-        raise pickle.UnpicklingError(f"{module_name}.{global_name}")

@@ -49,5 +49,7 @@ def card_draft(manifest: ModelManifest) -> str:
         since=datetime.fromtimestamp(since_ms / 1000, UTC).isoformat() if isinstance(since_ms, int) else None,
         excluded=parameters.get("excluded_customers"),
         excluded_sha256=parameters.get("excluded_sha256"),
+        excluded_cards=parameters.get("excluded_cards"),
+        excluded_cards_sha256=parameters.get("excluded_cards_sha256"),
         problems=Governance().problems(),
     )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flink_jobs.contracts import uids
+from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.errors import UserError
 from flink_jobs.flink import resume
 from flink_jobs.flink.resume import choose_start, refuse_lost_histories
 from flink_jobs.flink.savepoints.cleanup import RECORD, delete, stored
+from flink_jobs.flink.savepoints.entities import entities_without_history
 from flink_jobs.flink.savepoints.latest import Place, newest
 from flink_jobs.kafka.broker import Broker
 from flink_jobs.kafka.lag import ConsumerLag
@@ -221,3 +225,23 @@ def test_a_snapshot_that_cannot_be_read_is_never_deleted(folders: Folders) -> No
     folders.savepoint("good", 5)
     kept = {item.folder.name: item.kept for item in stored(folders.place(), {}, keep=1)}
     assert kept["savepoint-bad"].startswith("it cannot be read")
+
+
+def test_entities_without_history_in_a_savepoint_are_named(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    savepoint = folders.savepoint("1", 5).as_uri()
+    everyone = tuple(Entity)
+    assert entities_without_history(savepoint, everyone) is None, "the job of merchants did not write it"
+    assert entities_without_history("s3://bucket/savepoint-1", everyone) is None
+    assert entities_without_history((folders.root / "nothing").as_uri(), everyone) is None
+    # Keys of customers have the form of keys of merchants.
+    monkeypatch.setattr(uids, "MERCHANTS", uids.DETECTOR)
+    monkeypatch.setattr(uids, "MERCHANT_STATE", uids.CUSTOMER_STATE)
+    assert entities_without_history(savepoint, everyone) == (Entity.TERMINAL, Entity.DEVICE, Entity.CARD)
+    assert entities_without_history(savepoint, (Entity.MERCHANT,)) == ()
+    place = replace(folders.place(), entities=(Entity.MERCHANT, Entity.CARD))
+    lines = choose_start("merchants", place, savepoint=savepoint).lines
+    assert "it holds no history of card, which then looks like no fraud" in lines[-1]
+    assert "submit merchants --fresh" in lines[-1]
+    assert len(choose_start("merchants", replace(place, entities=(Entity.MERCHANT,)), savepoint=savepoint).lines) == 1
+    assert "cannot be read" in choose_start("merchants", place, savepoint="s3://bucket/savepoint-1").lines[-1]
+    assert len(choose_start("detect", place, savepoint=savepoint).lines) == 1

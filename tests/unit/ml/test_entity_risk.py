@@ -24,6 +24,7 @@ from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.model import OFFLINE_FEATURES, build_model, load_model
 from flink_jobs.core.state.merchant import LOG_UNIT, SLOT_MS, MerchantState, log_units
 from flink_jobs.core.transaction import Transaction
+from flink_jobs.errors import UserError
 from ml.artifact_writer import write_artifact
 from ml.columns import NOTHING
 from ml.dataset import DAY_MS, FRAUD, GENUINE, UNKNOWN, Dataset, build_dataset
@@ -32,6 +33,7 @@ from ml.evaluation.training import train_contenders
 from ml.fitting import BOOSTING_INPUTS
 from ml.model_scores import input_rows, score_rows
 from ml.parameters import ModelFamily, TrainingParameters
+from ml.row_choice import chosen_rows, read_excluded
 from ml.terminal_fraud import World, generate
 from ml.train import Provenance, TrainedModel, train_model
 from tests.unit.ml.terminal_events import NOW_MS, events_of, events_with_ids
@@ -225,3 +227,21 @@ def test_such_a_model_never_scores_a_transaction_with_zeros(model: TrainedModel)
     vector = FeatureVector(*[0.0] * len(FEATURE_NAMES))
     with pytest.raises(ModelError, match="known for rows only"):
         built.score(vector, Transaction("t", "c", 100, "EUR", 1_750_000_000_000, "shop"))
+
+
+def test_rows_of_listed_cards_are_left_out(tmp_path: Path) -> None:
+    whole = build_dataset(events_with_ids(generate(World(20, 60, 6, 2))), NOW_MS)
+    listed = tmp_path / "cards.txt"
+    cards = whole.card.names[:2]
+    listed.write_text("\n".join([*cards, "# no more"]))
+    few = chosen_rows(whole, None, cards=read_excluded(listed, "card"))
+    kept = [row for row in range(len(whole)) if whole.card.text(row) not in cards]
+    assert 0 < len(kept) < len(whole)
+    assert few.transaction_ids.tolist() == whole.transaction_ids[kept].tolist()
+    assert None in {few.card.text(row) for row in range(len(few))}, "rows without a card stay"
+    listed.write_text("token-99\n")
+    with pytest.raises(UserError, match="none of the cards of --exclude-cards"):
+        chosen_rows(whole, None, cards=read_excluded(listed, "card"))
+    listed.write_text("")
+    with pytest.raises(UserError, match="names no card"):
+        read_excluded(listed, "card")

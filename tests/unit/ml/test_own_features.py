@@ -30,7 +30,7 @@ from ml.feature_table import feature_table
 from ml.importing.foreign_trees import ForeignModel, ForeignTree, convert
 from ml.model_scores import input_rows, score_rows
 from ml.parameters import ModelFamily, TrainingParameters
-from ml.row_choice import chosen_rows, read_customers
+from ml.row_choice import chosen_rows, read_excluded
 from ml.train import Provenance, TrainedModel, train_model
 from tests.own_features import EXAMPLE, FOLDER
 from tests.unit.ml.synthetic import NOW_MS, START_MS, events
@@ -152,7 +152,7 @@ def test_an_imported_model_may_take_own_features_behind_the_others() -> None:
 def test_rows_are_left_out_after_the_replay(rows: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "customers.txt"
     path.write_text("# compromised\nc1\n\nc2\n")
-    listed = read_customers(path)
+    listed = read_excluded(path, "customer")
     since_ms = int(rows.event_time_ms[200])
     few = chosen_rows(rows, since_ms, listed)
     kept = [row for row in range(len(rows)) if rows.event_time_ms[row] >= since_ms]
@@ -161,26 +161,28 @@ def test_rows_are_left_out_after_the_replay(rows: Dataset, tmp_path: Path) -> No
     np.testing.assert_array_equal(few.features, rows.features[kept])
     assert chosen_rows(rows, None, None) is rows
     path.write_text("c2\nc1\n")
-    assert read_customers(path) == listed
+    assert read_excluded(path, "customer") == listed
     everybody = "\n".join(f"c{number}" for number in range(10))
     for text, since, problem in (("", None, "names no customer"), ("nobody", None, "has none of the customers"),
                                  ("c1", START_MS * 2, "no rows are as late"),
                                  (everybody, None, "leaves no rows")):  # fmt: skip
         path.write_text(text)
         with pytest.raises(UserError, match=problem):
-            chosen_rows(rows, since, read_customers(path))
+            chosen_rows(rows, since, read_excluded(path, "customer"))
     with pytest.raises(UserError, match="cannot be read"):
-        read_customers(tmp_path / "nothing")
+        read_excluded(tmp_path / "nothing", "customer")
 
 
 def test_the_draft_of_a_card_names_what_the_manifest_has(rows: Dataset, tmp_path: Path) -> None:
     chosen = replace(
-        BOOSTING, label_delay_days=0.0, train_since_ms=START_MS, excluded_customers=2, excluded_sha256="ab" * 32
-    )
+        BOOSTING, label_delay_days=0.0, train_since_ms=START_MS, excluded_customers=2, excluded_sha256="ab" * 32,
+        excluded_cards=3, excluded_cards_sha256="cd" * 32,
+    )  # fmt: skip
     trained = train_model(rows, chosen, PROVENANCE)
     assert trained.manifest.parameters["excluded_customers"] == 2
     text = card_draft(trained.manifest)
-    for part in ("`own_quiet_days` (days, 0.0 to 3650.0): time since", "`owner` is not stated", "The rows of 2 listed",
+    for part in ("`own_quiet_days` (days, 0.0 to 3650.0): time since", "`owner` is not stated",
+                 "The rows of 2 listed customers", "The rows of 3 listed cards", "`" + "cd" * 32 + "`",
                  "Rows before 2025-06-15T15:06:40+00:00 built", SOURCE.sha256, "| roc auc |"):  # fmt: skip
         assert part in text
     assert "own features" not in card_draft(replace(trained.manifest, own_features=None)).lower()

@@ -15,7 +15,8 @@ from flink_jobs.core.state.codec import STATE_VERSION
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
 from flink_jobs.core.state.fields import RING_CAPACITY
 from flink_jobs.flink.savepoints.check import job_of, obstacles
-from flink_jobs.flink.savepoints.snapshot import StoredCustomer, open_snapshot
+from flink_jobs.flink.savepoints.snapshot import open_snapshot
+from flink_jobs.flink.savepoints.stored_customer import StoredCustomer
 from tests import golden
 from tests.integration.golden_savepoint import CONTROL_ID, CUSTOMERS, THRESHOLD
 
