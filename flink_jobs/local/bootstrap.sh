@@ -134,10 +134,11 @@ ensure_redis() { # without it the API counts rates per process, so a failure is 
 }
 
 fetch_registry() { # a new folder replaces the old one only when it is complete
-  local new="$tools/registry.new"
-  rm -rf "$new" && mkdir -p "$new" || return 1
-  mvn -B -q "$DEPENDENCY_PLUGIN:unpack" -Dartifact="$REGISTRY" -DoutputDirectory="$new" </dev/null &&
-    ls "$new"/*-runner.jar >/dev/null && rm -rf "$tools/registry" && mv "$new" "$tools/registry"
+  local new="$tools/registry.new" work="$tools/registry.work"
+  rm -rf "$new" "$work" && mkdir -p "$new" "$work" || return 1
+  # Without a project, Maven writes a marker below the current folder, and unpacks nothing where one exists.
+  (cd "$work" && mvn -B -q "$DEPENDENCY_PLUGIN:unpack" -Dartifact="$REGISTRY" -DoutputDirectory="$new" </dev/null) &&
+    rm -rf "$work" && ls "$new"/*-runner.jar >/dev/null && rm -rf "$tools/registry" && mv "$new" "$tools/registry"
 }
 
 ensure_registry() { step registry "$tools/registry/lib" "$(digest "$REGISTRY")" "fetching the schema registry (140 MB)" fetch_registry; }
