@@ -92,14 +92,13 @@ def _elements(t_env: StreamTableEnvironment, table: str, origin: str, entities: 
     A decision has none for an entity that it does not name. A label has one, under the key of an entity without id: it
     is counted there.
     """
-    pairs = ", ".join(
-        f"ROW('{origin}{CODES[entity]}', {_key(entity, may_be_absent=origin == LABEL)})" for entity in entities
-    )
-    if len(entities) == 1:
-        head, key = f"'{origin}{CODES[entities[0]]}'", _key(entities[0], may_be_absent=origin == LABEL)
+    pairs = [(f"'{origin}{CODES[entity]}'", _key(entity, may_be_absent=origin == LABEL)) for entity in entities]
+    if len(pairs) == 1:
+        head, key = pairs[0]
         rows = f"(SELECT payload, event_time, {head} AS head, {key} AS entity_key FROM {table})"  # noqa: S608 - our names
     else:
-        rows = f"{table} CROSS JOIN UNNEST(ARRAY[{pairs}]) AS event (head, entity_key)"
+        listed = ", ".join(f"ROW({head}, {key})" for head, key in pairs)
+        rows = f"{table} CROSS JOIN UNNEST(ARRAY[{listed}]) AS event (head, entity_key)"
     return routed_stream(
         t_env,
         {"k": "entity_key", "v": "head || COALESCE(DECODE(payload, 'ISO-8859-1'), '')"},

@@ -7,7 +7,7 @@ late, or that uses the slot before (``slot_of``), so finds its numbers in the sa
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict, cast
 
 import orjson
 
@@ -81,16 +81,19 @@ class EntityRow(NamedTuple):
 
     def to_json(self) -> str:
         """Return the message for the topic."""
-        is_merchant = self.entity is Entity.MERCHANT
-        document: dict[str, Any] = {
-            "schema_version": ROW_SCHEMA_VERSION if is_merchant else ENTITY_ROW_VERSION,
-            **({"merchant": self.name} if is_merchant else {"entity": self.entity.value, "id": self.name}),
+        numbers: _NumbersDocument = {
             "slot": self.slot,
             "starts_at_ms": self.slot * SLOT_MS,
             "delay_days": DEFAULT_DELAY_DAYS,
             "windows": _documents(self.windows),
             "windows_before": _documents(self.before),
         }
+        document: MerchantRowDocument | EntityRowDocument
+        if self.entity is Entity.MERCHANT:
+            document = {"schema_version": ROW_SCHEMA_VERSION, "merchant": self.name, **numbers}
+        else:
+            whose = cast("Literal['terminal', 'device', 'card']", self.entity.value)
+            document = {"schema_version": ENTITY_ROW_VERSION, "entity": whose, "id": self.name, **numbers}
         return orjson.dumps(document).decode()
 
 
