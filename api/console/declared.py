@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from flink_jobs.core.features.entity_risk import RISK_SPECS
-from flink_jobs.core.features.table import FEATURES, FeatureSpec
-from flink_jobs.core.models.encodings import ENCODINGS
+from flink_jobs.core.features.table import FeatureSpec
 from flink_jobs.core.models.faults import ModelError
-from flink_jobs.core.models.own_use import UsedModule, parse_used
+from flink_jobs.core.models.inputs import INPUT_SPECS
+from flink_jobs.core.models.own_use import UsedModule, parse_used, range_of
 from flink_jobs.core.own_features.declaration import is_own
 
 if TYPE_CHECKING:
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
     from flink_jobs.core.own_features.values import OwnValues
 
 Specs = Mapping[str, FeatureSpec]
-SPECS: Final[Specs] = {
-    spec.name: spec for spec in (*FEATURES, *ENCODINGS, *(spec for specs in RISK_SPECS.values() for spec in specs))
-}
-"""The inputs that StreamFlow itself computes."""
 _MODULES: Final = "SELECT manifest -> 'own_features' AS modules FROM ml.model_versions WHERE version = %(version)s"
 
 
@@ -54,10 +49,10 @@ async def specs_of(database: Database, decision: Decision, own: OwnValues | None
     """
     names = {*((decision.model_extra or {}).get("features") or {}), *(decision.contributions or {})}
     if not any(is_own(name) for name in names):
-        return SPECS
+        return INPUT_SPECS
     rows = await database.rows(_MODULES, {"version": decision.model_version})
     here = {} if own is None else {item.spec.name: item.spec for item in own.features.features}
-    return {**SPECS, **here, **_declared(modules_of(rows[0]["modules"] if rows else None))}
+    return {**INPUT_SPECS, **here, **_declared(modules_of(rows[0]["modules"] if rows else None))}
 
 
 def modules_of(document: object) -> tuple[UsedModule, ...]:
@@ -85,18 +80,9 @@ def own_inputs(versions: Iterable[Mapping[str, Any]]) -> list[OwnInput]:
     return [
         OwnInput(
             row["version"], one.name, one.unit, range_of(one.low, one.high), one.meaning, one.absent,
-            f"{module.module} {module.sha256[:12]}",
+            module.label,
         )
         for row in versions
         for module in modules_of(row["modules"])
         for one in module.features
     ]  # fmt: skip
-
-
-def range_of(low: float, high: float) -> str:
-    """Return a range in words.
-
-    >>> range_of(0.0, 3_650.0)
-    '0 to 3,650'
-    """
-    return " to ".join(f"{value:,.10g}" for value in (low, high))

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from api.console.declared import SPECS, Specs, range_of
+from api.console.declared import Specs
 from api.console.history import Normal
 from api.console.pages import money
 from api.documents import Decision, Reason
 from flink_jobs.core.features.table import FeatureSpec
+from flink_jobs.core.models.inputs import INPUT_SPECS
+from flink_jobs.core.models.own_use import range_of
 from flink_jobs.core.reasons import ReasonCode
 
 _NO_UNIT: Final = {"ratio", "0 or 1"}
@@ -109,7 +111,7 @@ def _countries(normal: Normal | None) -> str:
     return "usual: " + ", ".join(f"{name} {share:.0%}" for name, share in normal.countries)
 
 
-def shares_of(decision: Decision, specs: Specs = SPECS) -> list[Share]:
+def shares_of(decision: Decision, specs: Specs = INPUT_SPECS) -> list[Share]:
     """Return the shares of all features in the model's score, largest first; none without a model's explanation."""
     features = features_of(decision)
     shares = []
@@ -121,7 +123,7 @@ def shares_of(decision: Decision, specs: Specs = SPECS) -> list[Share]:
     return sorted(shares, key=lambda share: -abs(share.adds))
 
 
-def feature_rows(decision: Decision, specs: Specs = SPECS) -> list[dict[str, Any]]:
+def feature_rows(decision: Decision, specs: Specs = INPUT_SPECS) -> list[dict[str, Any]]:
     """Return name, value, range, meaning, and the reason for an absent value, of every feature of a decision."""
     absent = (decision.model_extra or {}).get("absent") or {}
     return [

@@ -260,7 +260,7 @@ def _print_own_features(manifest: ManifestDocument) -> None:
     from flink_jobs.core.models.own_use import parse_used
 
     rows = [
-        [one.name, one.unit, f"{one.low:g} to {one.high:g}", one.meaning, f"{module.module} {module.sha256[:12]}"]
+        [one.name, one.unit, f"{one.low:g} to {one.high:g}", one.meaning, module.label]
         for module in parse_used(manifest.get("own_features")) or ()
         for one in module.features
     ]

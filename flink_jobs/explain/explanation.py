@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from math import isclose
 from typing import TYPE_CHECKING, Final
 
-from flink_jobs.core.features.entity_risk import RISK_SPECS
-from flink_jobs.core.features.table import FEATURES
 from flink_jobs.core.features.vector import FeatureVector
-from flink_jobs.core.models.encodings import ENCODINGS
 from flink_jobs.core.models.faults import InputsNotReady
+from flink_jobs.core.models.inputs import INPUT_SPECS
 from flink_jobs.core.reasons import ReasonCode
 from flink_jobs.core.rules import RULES
 from flink_jobs.core.transaction import Transaction
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 SAME_SCORE: Final = 1e-9
 """Largest difference between the recorded model score and the score of the same model today."""
-_SPECS: Final = {spec.name: spec for specs in (FEATURES, ENCODINGS, *RISK_SPECS.values()) for spec in specs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,7 @@ def _fired(decision: DecisionDocument, config: DetectionConfig) -> list[FiredRul
         rule = by_code[ReasonCode(reason["code"])]
         setting = config.rules[rule.id]
         value = decision["features"].get(rule.feature)
-        unit = _SPECS[rule.feature].unit
+        unit = INPUT_SPECS[rule.feature].unit
         fired.append(
             FiredRule(
                 rule.id, rule.code, rule.feature, value, setting.threshold, unit, setting.weight,
@@ -160,7 +157,7 @@ def _fired(decision: DecisionDocument, config: DetectionConfig) -> list[FiredRul
 def _shares(
     decision: DecisionDocument, contributions: Mapping[str, float], own: OwnValues | None
 ) -> list[FeatureShare]:
-    shares, specs = [], dict(_SPECS)
+    shares, specs = [], dict(INPUT_SPECS)
     specs |= {item.spec.name: item.spec for item in (() if own is None else own.features.features)}
     for name, adds in sorted(contributions.items(), key=lambda item: -abs(item[1])):
         spec = specs.get(name)

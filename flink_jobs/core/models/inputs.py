@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
-from flink_jobs.core.features.entity_risk import ENTITY_OF, RISK_NAMES, RISK_NEUTRALS, Entity
-from flink_jobs.core.features.table import FEATURE_NAMES, NEUTRAL_VALUES
+from flink_jobs.core.features.entity_risk import ENTITY_OF, RISK_NAMES, RISK_NEUTRALS, RISK_SPECS, Entity
+from flink_jobs.core.features.table import FEATURE_NAMES, FEATURES, NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
-from flink_jobs.core.models.encodings import compile_encoding
+from flink_jobs.core.models.encodings import ENCODINGS, compile_encoding
 from flink_jobs.core.models.faults import ModelError, ModelFault
 from flink_jobs.core.models.trees.arrays import Arrays
 from flink_jobs.core.own_features.declaration import is_own
@@ -15,6 +15,8 @@ from flink_jobs.core.transaction import Transaction
 
 Row = tuple[float, ...]
 Inputs = Callable[[FeatureVector, Transaction], Row]
+INPUT_SPECS: Final = {spec.name: spec for specs in (FEATURES, ENCODINGS, *RISK_SPECS.values()) for spec in specs}
+"""Every input of a model that StreamFlow itself declares, by name; own features declare themselves."""
 
 
 class Histories(Protocol):

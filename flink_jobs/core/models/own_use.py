@@ -43,6 +43,20 @@ class UsedModule:
     sha256: str
     features: tuple[UsedFeature, ...]
 
+    @property
+    def label(self) -> str:
+        """Return its name and the beginning of its version, for readers."""
+        return f"{self.module} {self.sha256[:12]}"
+
+
+def range_of(low: float, high: float) -> str:
+    """Return the range of a feature in words.
+
+    >>> range_of(0.0, 3_650.0)
+    '0 to 3,650'
+    """
+    return " to ".join([f"{value:,.10g}" for value in (low, high)])
+
 
 def used_modules(own: OwnFeatures | None, names: Sequence[str]) -> tuple[UsedModule, ...] | None:
     """Return the modules of the own features among a model's inputs; ``None`` without any."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from flink_jobs.core.models.own_use import range_of
 from flink_jobs.core.models.threshold_choice import ThresholdRule
 
 if TYPE_CHECKING:
@@ -160,14 +161,7 @@ def importance_rows(importance: Iterable[InputImportance]) -> list[tuple[str, ..
 def own_rows(manifest: ModelManifest) -> list[tuple[str, ...]]:
     """Return the rows of ``OWN_COLUMNS``: the own features that a model takes; empty without any."""
     return [
-        (
-            one.name,
-            one.unit,
-            f"{one.low:,.10g} to {one.high:,.10g}",
-            one.meaning,
-            one.absent,
-            f"{module.module} {module.sha256[:12]}",
-        )
+        (one.name, one.unit, range_of(one.low, one.high), one.meaning, one.absent, module.label)
         for module in manifest.own_features or ()
         for one in module.features
     ]
