@@ -88,13 +88,14 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
         """Publish the row of the slot that begins at the timer; forget an entity without history.
 
         An entity that the settings no longer name is forgotten without a further row: rows without its newest purchases
-        would be wrong, and a detector that still needs them gets no score a day later.
+        would be wrong, and a detector that still needs them gets no score a day later. The first one is logged.
         """
         key = ctx.get_current_key()  # thread mode hands over the text, process mode a row
         entity, name = split_key(key if isinstance(key, str) else key[0])
         if entity in self._entities:
             yield from self._publish(self._book(entity, name), timestamp // SLOT_MS, ctx)
         else:
+            self._log_once(entity, "history_forgotten", f"STREAMFLOW_RISK_ENTITIES no longer names {entity}")
             self._history.clear()
             self._progress.clear()
 
@@ -152,8 +153,11 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
     def _count_label(self, outcome: str) -> None:
         """Count a label; the first one of an attempt that cannot be learned is logged, too."""
         self._labels[outcome].inc()
-        if outcome in _NEVER_LEARNED and outcome not in self._logged:
-            self._logged.add(outcome)
-            log_event(
-                "label_not_learned", component=_COMPONENT, detail=f"{outcome}; the metric merchant_labels counts all"
-            )
+        if outcome in _NEVER_LEARNED:
+            self._log_once(outcome, "label_not_learned", f"{outcome}; the metric merchant_labels counts all")
+
+    def _log_once(self, subject: str, event: str, detail: str) -> None:
+        """Log an event, unless this attempt has logged its subject before."""
+        if subject not in self._logged:
+            self._logged.add(subject)
+            log_event(event, component=_COMPONENT, detail=detail)

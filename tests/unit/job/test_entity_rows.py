@@ -66,14 +66,19 @@ def test_a_label_teaches_the_entities_that_it_names_and_is_counted_for_the_other
     assert frauds[-1] == 1
 
 
-def test_an_entity_that_is_turned_off_is_forgotten_and_publishes_nothing() -> None:
+def test_an_entity_that_is_turned_off_is_forgotten_and_publishes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     stream = MerchantStream(entities=EVERY)
     stream.decide(bought(START_MS, merchant="m", terminal="x"))
+    stream.decide(bought(START_MS, merchant="m", terminal="y"))
     again = MerchantStream(Runtime(backend=stream.runtime.backend), entities=(Entity.MERCHANT,))
     again.timers.event_timers = stream.timers.event_timers
     assert {row["schema_version"] for row in again.advance(START_MS + 2 * SLOT_MS)} == {1}
     for state in again.runtime.backend.states.values():
         assert list(state.values) == ["m"]
+    (line,) = [orjson.loads(record.message) for record in caplog.records]
+    assert (line["event"], line["detail"]) == (
+        "history_forgotten", "STREAMFLOW_RISK_ENTITIES no longer names terminal"
+    )  # fmt: skip
 
 
 def test_a_detector_keeps_rows_of_an_entity_that_is_turned_on_later_and_drops_those_of_one_that_is_off() -> None:
