@@ -471,7 +471,7 @@ def test_a_program_works_a_case_over_http(settings: Settings) -> None:
         assert http.patch(where, json={"assignee": None}).json()["error"]["code"] == "version_required"
         card = http.post(f"{where}/notes", json={"body": "card 4111-1111-1111-1111"})
         assert (card.status_code, card.json()["error"]["code"]) == (422, "invalid_request")
-        assert "4111" not in card.text
+        assert "4111" not in card.text.replace(card.json()["error"]["request_id"], "")  # it is random
         assert http.post(f"{where}/notes", json={"body": "called, no answer"}).status_code == 201
         body = {"verdict": "unsure", "reason": "nobody answers"}
         closed = http.post(f"{where}/verdict", json=body, headers={"If-Match": tag})

@@ -124,7 +124,7 @@ def test_an_approved_proposal_is_sent_with_one_id_until_kafka_has_it_and_the_pag
     assert not is_waiting(settings)
     answer = send(person("approver"), f"proposals/{number}/approve", reason="seen in the backtest")
     assert '<span class="tag">approved</span>' in answer.text
-    assert "409" not in answer.text
+    assert answer.status_code == 200
     assert not relay(settings, kafka)
     assert is_waiting(settings)
     assert "1 attempts: _TRANSPORT" in person("viewer").get(f"/console/rules/proposals/{number}").text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.machinery import EXTENSION_SUFFIXES
 from math import inf, nan
 from pathlib import Path
 from textwrap import dedent
@@ -123,7 +124,7 @@ def test_two_modules_share_no_name_and_there_is_a_limit() -> None:
         load_features([module(*[f"def f{number}(c, t):\n    return 1\n" for number in range(65)])])
 
 
-def test_a_module_is_found_by_its_name_without_running_it(tmp_path: Path) -> None:
+def test_a_module_is_found_by_its_name_without_running_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bank").mkdir()
     (tmp_path / "bank" / "__init__.py").write_text("raise RuntimeError")
     (tmp_path / "bank" / "features.py").write_text("1 / 0")
@@ -143,8 +144,10 @@ def test_a_module_is_found_by_its_name_without_running_it(tmp_path: Path) -> Non
     }.items():
         with pytest.raises(OwnFeatureError, match=problem):
             read_sources([name], tmp_path)
+    (tmp_path / f"compiled_features{EXTENSION_SUFFIXES[0]}").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(OwnFeatureError, match="is not a module in one"):
-        read_sources(["math"], None)
+        read_sources(["compiled_features"], None)
 
 
 def test_the_check_finds_a_slow_function() -> None:
