@@ -1,4 +1,4 @@
-"""CPU time of histories: in the detector per record and per row, in the job of merchants per decision.
+"""CPU time and memory of histories: in the detector per record and per row, in the job of merchants per decision.
 
 ``python -m tests.lab.benchmarks.merchant_speed`` trains small models on generated purchases, without these inputs and
 with those of one to four entities, and prints medians of several rounds. No stack runs, so the figures also hold on a
@@ -11,6 +11,7 @@ import argparse
 import gc
 import tempfile
 import time
+import tracemalloc
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ import orjson
 
 from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, Entity
 from flink_jobs.core.merchants.row import row_of
+from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 from flink_jobs.job.detector.batch_runner import PROTOCOL, take_runner
 from flink_jobs.job.detector.operator import FraudDetectorFunction
@@ -50,6 +52,7 @@ TERMINALS: Final = 2_000
 TERMINALS_PER_MERCHANT: Final = 10
 OFF, UNUSED, RECORD = "record, off", "record, rows unused", "record, entities"
 ROW, DECISION = "row in the detector", "decision in the job"
+MEMORY_ROWS: Final = 100_000
 CHOICES: Final = tuple(tuple(Entity)[:count] for count in range(1, len(Entity) + 1))
 """Merchants alone, and one more entity each."""
 
@@ -74,6 +77,23 @@ def main() -> None:
             ratios = sorted(taken[f"{kind}, {len(chosen)}"] / taken[f"{kind}, 1"] for taken in rounds)
             text = f"{kind}, {len(chosen)} entities / 1"
             print(f"{text:38} {ratios[0]:.2f} / {median(ratios):.2f} / {ratios[-1]:.2f} (min, median, max)")  # noqa: T201
+    print("a row takes {:.0f} bytes in Python and {} bytes of JSON".format(*memory_of_a_row()))  # noqa: T201
+
+
+def memory_of_a_row() -> tuple[float, int]:
+    """Return the bytes of a row in the detector's table, with an id of 16 characters, and of its JSON in the state."""
+    state = MerchantState()
+    for slot in range(120, 0, -1):
+        state.update(NOW_MS - slot * SLOT_MS, 12.5, DEFAULT_DELAY_DAYS)
+    row = row_of("token-0000000000", state, NOW_MS // SLOT_MS, Entity.CARD)
+    table = EntityTable(tuple(Entity))
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(MEMORY_ROWS):
+        table.put(row._replace(name=f"token-{number:010d}"))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return (after - before) / MEMORY_ROWS, len(row.to_json())
 
 
 def trained(folder: Path, events: list[SourceEvent], chosen: tuple[Entity, ...]) -> Path:
