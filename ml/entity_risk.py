@@ -104,7 +104,7 @@ def with_risk(dataset: Dataset, entities: Collection[Entity], delay_days: int = 
     Raises:
         ValueError: no entity.
     """
-    blocks = {entity: _replayed(dataset, entity, delay_days) for entity in Entity if entity in entities}
+    blocks = {entity: replayed(dataset, entity, delay_days) for entity in Entity if entity in entities}
     return replace(dataset, risk=RiskColumns.of(blocks))
 
 
@@ -119,7 +119,8 @@ def ids_of(dataset: Dataset, entity: Entity) -> Coded:
     return column
 
 
-def _replayed(dataset: Dataset, entity: Entity, delay_days: int) -> NDArray[np.float64]:
+def replayed(dataset: Dataset, entity: Entity, delay_days: int) -> NDArray[np.float64]:
+    """Return the inputs of one entity, rows x ``RISK_NAMES[entity]``; NaN where absent. See ``with_risk``."""
     values = np.full((len(dataset), len(RISK_NAMES[entity])), np.nan)
     ids, customers = ids_of(dataset, entity), dataset.customer.names
     replay = RiskReplay((entity,), delay_days)

@@ -1,16 +1,13 @@
 """Keeps the rows of a card file as Parquet, under a digest of everything that they depend on.
 
-A file is named ``KEY-SHA256.parquet``: the key of ``cache_key``, and the digest of the file's own bytes. It gets this
-name when it is complete, and its bytes are compared with the name before any row is used. The texts of all columns and
-the order of their codes come back as ``build_dataset`` made them.
+A file is named ``KEY-SHA256.parquet``: the key of ``cache_key``, and the digest of the file's own bytes
+(``ml.kept_files``). The texts of all columns and the order of their codes come back as ``build_dataset`` made them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -22,6 +19,7 @@ from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.parsing.transactions import MAX_CLOCK_SKEW_MS
 from ml.columns import NOTHING, Coded
 from ml.dataset_parts import REJECTED, Columns, DatasetParts, columns_of
+from ml.kept_files import KeptFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,10 +35,6 @@ METADATA: Final = b"streamflow"
 _PACKAGE: Final = Path(flink_jobs.__file__).parent
 CODE: Final = (_PACKAGE / "core", _PACKAGE / "cards", _PACKAGE / "contracts", Path(__file__).parent)
 """Folders of the code that turns a card file into rows; every file in them is part of the key."""
-
-
-class DamagedCacheError(Exception):
-    """A cached file cannot be used; the text says why."""
 
 
 class CachedRows(NamedTuple):
@@ -91,7 +85,7 @@ def cache_key(source: CardFile, features: OwnFeatures | None) -> str:
 
 
 class FeatureCache:
-    """The files of one folder. They hold ids of customers, so only their owner can read them."""
+    """The rows of card files in one folder. The files hold ids of customers, so only their owner can read them."""
 
     def __init__(self, folder: Path) -> None:
         """Use a folder, and create it if it does not exist.
@@ -99,8 +93,7 @@ class FeatureCache:
         Raises:
             OSError: that is not possible.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder = folder
+        self._files = KeptFiles(folder)
 
     def read(self, key: str, features: OwnFeatures | None, now_ms: int) -> CachedRows | None:
         """Return the rows that were kept; None without any.
@@ -113,17 +106,9 @@ class FeatureCache:
         Raises:
             DamagedCacheError: a file exists, and its bytes are not those that were written.
         """
-        found = sorted(self._folder.glob(f"{key}-*.parquet"))
-        if not found:
+        path = self._files.find(key)
+        if path is None:
             return None
-        path = found[-1]
-        try:
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DamagedCacheError(f"{path} cannot be read ({error.strerror})") from error
-        if path.stem != f"{key}-{sha256}":
-            raise DamagedCacheError(f"{path} is damaged: the digest of its bytes is {sha256}")
         rows = _read(path, features)
         late = len(rows.dataset) and int(rows.dataset.event_time_ms.max()) > now_ms + MAX_CLOCK_SKEW_MS
         return None if late else rows
@@ -134,20 +119,7 @@ class FeatureCache:
         Raises:
             OSError: the folder cannot be written.
         """
-        number, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._folder)  # mode 0600
-        os.close(number)
-        unfinished = Path(name)
-        try:
-            _write(unfinished, dataset, notes)
-            with unfinished.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            path = self._folder / f"{key}-{sha256}.parquet"
-            for other in self._folder.glob(f"{key}-*.parquet"):
-                other.unlink(missing_ok=True)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return path
+        return self._files.keep(key, lambda path: _write(path, dataset, notes))
 
 
 def _write(path: Path, dataset: Dataset, notes: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -134,7 +134,12 @@ def _genuine(world: World, rng: np.random.Generator) -> Purchases:
     return Purchases(second, customer[order], terminal[order], np.round(amount, 2)[order], nothing)
 
 
-def write_csv(purchases: Purchases, path: Path, terminals_per_merchant: int | None = None) -> None:
+def write_csv(
+    purchases: Purchases,
+    path: Path,
+    terminals_per_merchant: int | None = None,
+    ids: Mapping[str, NDArray[np.int64]] | None = None,
+) -> None:
     """Write the transactions as a file of the Handbook's columns; a name that ends with ``.gz`` is compressed.
 
     Args:
@@ -143,26 +148,31 @@ def write_csv(purchases: Purchases, path: Path, terminals_per_merchant: int | No
         terminals_per_merchant: write ``MERCHANT_COLUMN``: terminals with successive numbers belong to one merchant, as
             many as this, 1 or more. Their places do not depend on their numbers: a merchant is a chain with terminals
             all over the square. ``None``: no such column.
+        ids: further columns behind the terminal, one number per transaction.
     """
+    columns: dict[str, NDArray[np.int64]] = {}
+    if terminals_per_merchant is not None:
+        columns[MERCHANT_COLUMN] = purchases.terminal // terminals_per_merchant
+    columns |= ids or {}
     if path.suffix == ".gz":
         with gzip.open(path, "wt", encoding="utf-8", newline="", compresslevel=1) as file:
-            _write(purchases, file, terminals_per_merchant)
+            _write(purchases, file, columns)
     else:
         with path.open("w", encoding="utf-8", newline="") as file:
-            _write(purchases, file, terminals_per_merchant)
+            _write(purchases, file, columns)
 
 
-def _write(purchases: Purchases, file: TextIO, terminals_per_merchant: int | None) -> None:
+def _write(purchases: Purchases, file: TextIO, columns: Mapping[str, NDArray[np.int64]]) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    if terminals_per_merchant is None:
+    if not columns:
         writer.writerow(HEADER)
         writer.writerows(_rows(purchases))
         return
     behind = HEADER.index("TERMINAL_ID") + 1
-    writer.writerow((*HEADER[:behind], MERCHANT_COLUMN, *HEADER[behind:]))
-    merchants = (purchases.terminal // terminals_per_merchant).tolist()
-    for row, merchant in zip(_rows(purchases), merchants, strict=True):
-        writer.writerow((*row[:behind], merchant, *row[behind:]))
+    writer.writerow((*HEADER[:behind], *columns, *HEADER[behind:]))
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    for row, more in zip(_rows(purchases), values, strict=True):
+        writer.writerow((*row[:behind], *more, *row[behind:]))
 
 
 def _rows(purchases: Purchases) -> Iterator[tuple[Any, ...]]:

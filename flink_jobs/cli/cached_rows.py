@@ -110,7 +110,7 @@ class CachedReplay:
 
 
 def _found(cache: FeatureCache, key: str, features: OwnFeatures | None, now_ms: int) -> Dataset | None:
-    from ml.feature_cache import DamagedCacheError
+    from ml.kept_files import DamagedCacheError
 
     try:
         found = cache.read(key, features, now_ms)

@@ -49,8 +49,7 @@ CacheFolder = Annotated[
     typer.Option(
         "--cache",
         envvar="STREAMFLOW_FEATURE_CACHE",
-        help="with --data: folder that keeps the features of card files; a file that was replayed before is not "
-        "replayed again",
+        help="folder that keeps the features of card files and the histories of --risk: each is replayed once",
     ),
 ]
 ModelFolder = Annotated[

@@ -137,7 +137,7 @@ def evaluate(
     config = DetectionConfig() if alpha is None else DetectionConfig(alpha=alpha, alpha_is_set=True)
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
     own, entities = own_values() if own_features else None, chosen_entities(risk)
-    source = with_histories(read_data(choice, config, own), entities, ceil(label_delay_days))
+    source = with_histories(read_data(choice, config, own), entities, ceil(label_delay_days), cache)
     source = RowChoice.of(None, exclude_customers, exclude_cards).applied(source)
     parameters = TrainingParameters(
         seed=seed, train_fraction=train_fraction, label_delay_days=label_delay_days,

@@ -23,6 +23,24 @@ TerminalsPerMerchant = Annotated[
         "preset:handbook-merchants; default: no merchants, as in the Handbook",
     ),
 ]
+DevicesPerCustomer = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        help="write columns DEVICE_ID and CARD_ID, give each customer this number of devices, and add frauds with the "
+        "devices of fraudsters; read the file with --mapping preset:handbook-devices",
+    ),
+]
+CardsPerCustomer = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        help="write columns DEVICE_ID and CARD_ID, give each customer this number of cards, and add frauds with stolen "
+        "cards on the accounts of others; read the file with --mapping preset:handbook-devices",
+    ),
+]
 
 
 def generate(
@@ -32,6 +50,8 @@ def generate(
     days: Days = 136,
     seed: Seed = 0,
     terminals_per_merchant: TerminalsPerMerchant = None,
+    devices_per_customer: DevicesPerCustomer = None,
+    cards_per_customer: CardsPerCustomer = None,
     *,
     output: OutputOption = Output.PLAIN,
 ) -> None:
@@ -41,16 +61,22 @@ def generate(
     that of the Handbook, up to the last day of its first test.
 
     Read the file with --mapping preset:handbook. With --terminals-per-merchant, compromised terminals are a part of
-    their merchant only; read that file with --mapping preset:handbook-merchants.
+    their merchant only; read that file with --mapping preset:handbook-merchants. With --devices-per-customer and
+    --cards-per-customer, fraudsters use devices and stolen cards on the accounts of many customers.
 
     Example: streamflow generate cards.csv.gz --customers 500 --terminals 1000 --days 60
     """
+    from ml.generated_ids import CARD_COLUMN, DEVICE_COLUMN, with_ids
     from ml.terminal_fraud import World, write_csv
     from ml.terminal_fraud import generate as generated
 
-    purchases = generated(World(customers, terminals, days, seed))
+    world = World(customers, terminals, days, seed)
+    purchases, columns = generated(world), None
+    if devices_per_customer or cards_per_customer:
+        purchases, ids = with_ids(purchases, world, devices_per_customer, cards_per_customer)
+        columns = {DEVICE_COLUMN: ids.device, CARD_COLUMN: ids.card}
     try:
-        write_csv(purchases, file, terminals_per_merchant)
+        write_csv(purchases, file, terminals_per_merchant, columns)
     except OSError as error:
         raise UserError(f"cannot write {file} ({error.strerror})", "choose another file") from error
     frauds = int((purchases.scenario > 0).sum())

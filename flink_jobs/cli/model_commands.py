@@ -257,10 +257,10 @@ def _own_blend(blend: BlendDocument | None) -> list[str]:
 
 
 def _print_own_features(manifest: ManifestDocument) -> None:
-    from flink_jobs.core.models.own_use import parse_used
+    from flink_jobs.core.models.own_use import parse_used, range_of
 
     rows = [
-        [one.name, one.unit, f"{one.low:g} to {one.high:g}", one.meaning, module.label]
+        [one.name, one.unit, range_of(one.low, one.high), one.meaning, module.label]
         for module in parse_used(manifest.get("own_features")) or ()
         for one in module.features
     ]

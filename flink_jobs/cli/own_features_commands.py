@@ -11,6 +11,7 @@ import typer
 
 from flink_jobs.cli.output import Output, OutputOption, emit, out, table
 from flink_jobs.cli.own_features import own_feature_settings
+from flink_jobs.core.models.own_use import range_of
 from flink_jobs.core.own_features.check import CheckedFeature, check_features
 from flink_jobs.core.own_features.loading import load_features
 from flink_jobs.errors import ErrorCode, UserError
@@ -41,7 +42,7 @@ def show(modules: Modules = None, folder: Folder = None, *, output: OutputOption
         for module in own.modules:
             out.print(f"{module.name}, version {module.sha256}", markup=False, soft_wrap=True)
             rows = [
-                [spec.name, spec.unit, f"{spec.low:g} to {spec.high:g}", f"{spec.neutral:g}", spec.without_history,
+                [spec.name, spec.unit, range_of(spec.low, spec.high), f"{spec.neutral:g}", spec.without_history,
                  spec.meaning]
                 for spec in (item.spec for item in module.features)
             ]  # fmt: skip

@@ -11,6 +11,8 @@ from flink_jobs.core.features.entity_risk import Entity, entities_of
 from flink_jobs.errors import ErrorCode, UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flink_jobs.cli.data_source import SourcedDataset
 
 _WHOSE = f"{', '.join(Entity)}; may be repeated, or several separated by commas"
@@ -50,13 +52,16 @@ def chosen_entities(texts: list[str] | None) -> tuple[Entity, ...]:
     return entities
 
 
-def with_histories(source: SourcedDataset, entities: tuple[Entity, ...], delay_days: int) -> SourcedDataset:
+def with_histories(
+    source: SourcedDataset, entities: tuple[Entity, ...], delay_days: int, cache: Path | None
+) -> SourcedDataset:
     """Return the data with the inputs of some entities; without entities it stays as it is.
 
     Args:
         source: the whole history.
         entities: see ``chosen_entities``.
         delay_days: days until a label is known.
+        cache: folder that keeps the inputs; None: they are replayed.
 
     Raises:
         UserError: no row names one of the entities, so that its inputs would be constant.
@@ -72,5 +77,9 @@ def with_histories(source: SourcedDataset, entities: tuple[Entity, ...], delay_d
             f"no row of {source.source} has a value of {names}, which --risk names",
             f"map a column to {names} (docs/card-files.md), or leave out the option",
         )
+    if cache is not None:
+        from flink_jobs.cli.cached_histories import with_cached_risk
+
+        return source._replace(dataset=with_cached_risk(source.dataset, entities, delay_days, cache))
     say(f"Replaying the history of each {' and each '.join(entities)} ...")
     return source._replace(dataset=with_risk(source.dataset, entities, delay_days))

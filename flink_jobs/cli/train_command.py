@@ -122,7 +122,7 @@ def train(
     _check_inputs(kind, label_delay_days, entities, own_features=own_features)
     rows = RowChoice.of(train_since, exclude_customers, exclude_cards)
     source = read_data(choice, own=own_values() if own_features else None)
-    source = rows.applied(with_histories(source, entities, DEFAULT_DELAY_DAYS))
+    source = rows.applied(with_histories(source, entities, DEFAULT_DELAY_DAYS, cache))
     warnings = warn(source.dataset)
     parameters = TrainingParameters(
         kind=kind.value, n_estimators=trees, max_samples=max_samples, seed=seed, train_fraction=train_fraction,

@@ -153,7 +153,7 @@ def test_pages_and_command_show_the_declaration_of_own_features(database: Stack,
     assert shown.exit_code == 0, shown.output
     (line,) = [line for line in shown.output.splitlines() if "own_quiet_days" in line]
     assert line.split("  ")[0] == "own_quiet_days"
-    assert "0 to 3650" in line
+    assert "0 to 3,650" in line
     assert "bank.features aaaaaaaaaaaa" in line
 
 

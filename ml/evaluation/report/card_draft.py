@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from flink_jobs.core.models.own_use import range_of
 from flink_jobs.reports.pages import render
 from ml.evaluation.governance import Governance
 from ml.evaluation.report.words import day
@@ -52,4 +53,5 @@ def card_draft(manifest: ModelManifest) -> str:
         excluded_cards=parameters.get("excluded_cards"),
         excluded_cards_sha256=parameters.get("excluded_cards_sha256"),
         problems=Governance().problems(),
+        range_of=range_of,
     )

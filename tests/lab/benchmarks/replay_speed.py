@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from flink_jobs.cards.card_files import mapping_for, read_events
 from flink_jobs.core.control.config import DetectionConfig
+from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, Entity
 from flink_jobs.native.loader import core_in_use
+from ml.entity_risk import replayed
 from ml.feature_cache import CardFile, FeatureCache, cache_key
 from ml.replay_processes import replay
+from ml.risk_cache import RiskCache, risk_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,11 +55,11 @@ def measure(path: Path, processes: int, folder: Path) -> float:
     """Measure one round; return the time of several processes over that of one."""
     mapping, now_ms = mapping_for(path, Path("preset:handbook")), time.time_ns() // 1_000_000
 
-    def replayed(count: int) -> Dataset:
+    def replay_with(count: int) -> Dataset:
         return replay(read_events(path, mapping), now_ms, processes=count)
 
-    several, several_s = timed(f"{processes} processes", lambda: replayed(processes))
-    alone, alone_s = timed("1 process", lambda: replayed(1))
+    several, several_s = timed(f"{processes} processes", lambda: replay_with(processes))
+    alone, alone_s = timed("1 process", lambda: replay_with(1))
     require_equal(several, alone)
     cache = FeatureCache(folder)
     source = CardFile(
@@ -69,7 +72,24 @@ def measure(path: Path, processes: int, folder: Path) -> float:
         raise SystemExit("the cache has no rows")
     require_equal(found.dataset, alone)
     print(f"{'':24}a hit takes {hit_s / alone_s:.3f} of the time of one process")  # noqa: T201
+    measure_history(alone, folder)
     return several_s / alone_s
+
+
+def measure_history(rows: Dataset, folder: Path) -> None:
+    """Measure the inputs of terminals: replayed, written and read.
+
+    Raises:
+        SystemExit: the inputs that come back are others.
+    """
+    entity, cache = Entity.TERMINAL, RiskCache(folder)
+    values, _ = timed("history of terminals", lambda: replayed(rows, entity, DEFAULT_DELAY_DAYS))
+    key, _ = timed("its key", lambda: risk_key(rows, entity, DEFAULT_DELAY_DAYS))
+    kept, _ = timed("write to the cache", lambda: cache.write(key, entity, values))
+    print(f"{'':24}{kept.stat().st_size / len(rows):.0f} bytes a row")  # noqa: T201
+    found, _ = timed("hit", lambda: cache.read(key, entity, len(rows)))
+    if found is None or found.tobytes() != values.tobytes():
+        raise SystemExit("the cache has other inputs")
 
 
 def require_equal(one: Dataset, other: Dataset) -> None:

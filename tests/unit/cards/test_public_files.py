@@ -58,6 +58,11 @@ SAMPLES = {
         "TX_FRAUD_SCENARIO\n0,2018-04-01 00:00:31,596,3156,315,57.16,31,0,0,0\n"
         "1,2018-04-01 00:02:10,4961,3412,341,81.51,130,0,1,2\n"
     ),
+    "handbook-devices": (
+        "TRANSACTION_ID,TX_DATETIME,CUSTOMER_ID,TERMINAL_ID,DEVICE_ID,CARD_ID,TX_AMOUNT,TX_TIME_SECONDS,TX_TIME_DAYS,"
+        "TX_FRAUD,TX_FRAUD_SCENARIO\n0,2018-04-01 00:00:31,596,3156,3576,1192,57.16,31,0,0,0\n"
+        "1,2018-04-01 00:02:10,4961,3412,30012,9923,81.51,130,0,1,4\n"
+    ),
     "tabformer": (
         "User,Card,Year,Month,Day,Time,Amount,Use Chip,Merchant Name,Merchant City,Merchant State,Zip,MCC,Errors?,"
         "Is Fraud?\n0,0,2002,9,1,06:21,$134.09,Swipe Transaction,3527213246127876953,La Verne,CA,91750.0,5300,,No\n"
@@ -84,6 +89,7 @@ FIRST: dict[str, dict[str, Any]] = {
     "handbook": {"transaction_id": "handbook-0", "customer_id": "handbook-596", "merchant": "3156", "terminal": "3156",
                  "event_time_ms": 1_522_540_831_000},
     "handbook-merchants": {"customer_id": "handbook-596", "merchant": "315", "terminal": "3156"},
+    "handbook-devices": {"merchant": "3156", "terminal": "3156", "device": "3576", "card": "1192"},
     "tabformer": {"customer_id": "tabformer-0-0", "amount_minor": 13_409, "event_time_ms": 1_030_861_260_000,
                   "merchant": "3527213246127876953", "category": "5300", "channel": "Swipe Transaction"},
     "european": {"amount_minor": 123_456, "currency": "EUR", "event_time_ms": 1_704_063_599_000,

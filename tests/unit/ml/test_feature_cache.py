@@ -15,7 +15,8 @@ from flink_jobs.core.own_features.loading import load_features
 from flink_jobs.core.own_features.source import FeatureSource
 from ml import feature_cache
 from ml.dataset import build_dataset
-from ml.feature_cache import CardFile, DamagedCacheError, FeatureCache, cache_key, code_digest
+from ml.feature_cache import CardFile, FeatureCache, cache_key, code_digest
+from ml.kept_files import DamagedCacheError
 from tests.unit.ml.synthetic import NOW_MS, START_MS, events
 from tests.unit.ml.test_replay_processes import SOURCES, assert_identical, own, with_bad_events
 

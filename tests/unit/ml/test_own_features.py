@@ -181,7 +181,7 @@ def test_the_draft_of_a_card_names_what_the_manifest_has(rows: Dataset, tmp_path
     trained = train_model(rows, chosen, PROVENANCE)
     assert trained.manifest.parameters["excluded_customers"] == 2
     text = card_draft(trained.manifest)
-    for part in ("`own_quiet_days` (days, 0.0 to 3650.0): time since", "`owner` is not stated",
+    for part in ("`own_quiet_days` (days, 0 to 3,650): time since", "`owner` is not stated",
                  "The rows of 2 listed customers", "The rows of 3 listed cards", "`" + "cd" * 32 + "`",
                  "Rows before 2025-06-15T15:06:40+00:00 built", SOURCE.sha256, "| roc auc |"):  # fmt: skip
         assert part in text
