@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+try:
+    from yaml import CSafeLoader
+except ImportError:  # PyYAML was built without it
+    from yaml import SafeLoader as CSafeLoader  # type: ignore[assignment]
+
 from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
@@ -124,8 +129,8 @@ def describe(value: object) -> str:
     return f"{shown} ({type(value).__name__})"
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader that refuses a key that occurs twice: YAML would keep the last value without an error."""
+class _UniqueKeys(yaml.constructor.SafeConstructor):
+    """Refuses a key that occurs twice: YAML would keep the last value without an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - overrides
         """Return a mapping.
@@ -143,6 +148,26 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+class _Loader(_UniqueKeys, yaml.SafeLoader):
+    """The parser in Python, whose errors say more."""
+
+
+class _QuickLoader(_UniqueKeys, CSafeLoader):
+    """The parser in C: seven times as fast."""
+
+
+def _load(text: str) -> Any:  # noqa: ANN401 - what a YAML file holds
+    """Return the content of a YAML text.
+
+    Raises:
+        YAMLError: it is not valid, or a key occurs twice.
+    """
+    try:
+        return yaml.load(text, _QuickLoader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError:
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+
+
 def read_document(path: Path) -> Section:
     """Return the YAML mapping in a file.
 
@@ -150,7 +175,7 @@ def read_document(path: Path) -> Section:
         DocumentError: the file cannot be read or is not a YAML mapping.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a safe loader
+        values = _load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DocumentError(path, "", "does not exist", "check the path") from None
     except (OSError, UnicodeDecodeError) as cause:
