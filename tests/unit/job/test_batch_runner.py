@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flink_jobs.core.parsing.source_record import SourceRecord
-from flink_jobs.job.detector import batch_runner, operator
+from flink_jobs.job.detector import batch_runner
 from flink_jobs.job.detector.batch_runner import PROTOCOL, SIDE_OUTPUTS, BatchRunner, take_runner
 from flink_jobs.job.detector.detector_metrics import FLUSH_MS
 from flink_jobs.settings import REPO_ROOT
@@ -23,9 +23,8 @@ from tests.unit.job.samples import control, detector, record, transaction, write
 
 @pytest.fixture(autouse=True)
 def same_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the runner use the clock of the function, and open functions without a warm-up."""
+    """Let the runner use the clock of the function."""
     monkeypatch.setattr(batch_runner, "time", clock)
-    monkeypatch.setattr(operator, "warm_up", lambda *_: 0)
 
 
 class Backend:

@@ -14,7 +14,7 @@ from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.probability import ProbabilityCurve
 from flink_jobs.job.archiver.tracing import ArchiveTracer, context_of
-from flink_jobs.job.detector import batch_runner, operator
+from flink_jobs.job.detector import batch_runner
 from flink_jobs.job.detector.batch_runner import PROTOCOL, BatchRunner, take_runner
 from flink_jobs.job.detector.operator import FraudDetectorFunction
 from flink_jobs.tracing.target import TraceTarget
@@ -46,7 +46,6 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(autouse=True)
 def same_clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_runner, "time", clock)
-    monkeypatch.setattr(operator, "warm_up", lambda *_: 0)
 
 
 def traced(item: SourceRecord, flags: str = "01") -> SourceRecord:
