@@ -24,14 +24,16 @@ def replay_features(
     config: DetectionConfig | None = None,
     window: DuplicateWindow = DEFAULT_WINDOW,
     own: OwnValues | None = None,
+    states: dict[str, bytes] | None = None,
 ) -> Iterator[ReplayedTransaction]:
     """Yield transactions with their features, in the order given.
 
     Every step encodes and decodes the customer's state as RocksDB storage does, and duplicates are left out as a
     job with this window leaves them out. With ``own``, it has the own features of each transaction until the next one.
+    ``states`` has the states of the customers before the first transaction, and afterwards those behind the last one.
     """
     is_blacklisted = (config or DetectionConfig()).blacklist.matches
-    states: dict[str, bytes] = {}
+    states = {} if states is None else states
     for transaction in transactions:
         state = CustomerFraudState(states.get(transaction.customer_id))
         fingerprint = transaction_fingerprint(transaction.transaction_id)

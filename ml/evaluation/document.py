@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ml.evaluation.importance import InputImportance
     from ml.evaluation.over_time import Period
     from ml.sanity.finding import Finding
+    from ml.stress.result import StressTest
 
 DOCUMENT_SCHEMA_VERSION: Final = 1
 
@@ -36,6 +37,7 @@ class JudgedBlend:
         importance: inputs of the model by falling importance.
         thresholds: the threshold in force and others, on the judged rows.
         probability: error of the probability of fraud; None without a calibration for the ``alpha`` in force.
+        stress: results under stress scenarios; None without any.
     """
 
     in_force: BlendInForce
@@ -46,6 +48,7 @@ class JudgedBlend:
     periods: tuple[Period, ...] = ()
     importance: tuple[InputImportance, ...] = ()
     probability: Calibration | None = None
+    stress: StressTest | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the blend with JSON types."""
@@ -58,6 +61,7 @@ class JudgedBlend:
             "periods": [asdict(period) for period in self.periods],
             "importance": {one.name: one.loss for one in self.importance},
             "probability": None if self.probability is None else asdict(self.probability),
+            "stress": None if self.stress is None else asdict(self.stress),
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from ml.evaluation.over_time import periods_of
 from ml.measures import alerting
 from ml.model_scores import score_rows
 from ml.splitting import split_by_time
+from ml.stress.stress_test import stress_test
 from ml.threshold_table import check_currency, threshold_table
 
 if TYPE_CHECKING:
@@ -102,6 +104,10 @@ def evaluate(dataset: Dataset, judged: Judged, provenance: Provenance, progress:
         if chance is not None:
             error = probability_error(rows, chance[labelled], judged.options)
             blends[name] = replace(blends[name], probability=error)
+    stressed = stress_test(
+        dataset, later, judged.models, judged.config, delay_days=ceil(judged.label_delay_days), seed=judged.options.seed
+    )
+    blends = {name: replace(blend, stress=stressed[name]) for name, blend in blends.items()}
     return EvaluationDocument(
         created_at=provenance.created_at.isoformat(timespec="seconds"),
         code_version=provenance.code_version,

@@ -19,6 +19,7 @@ from ml.evaluation.report.words import (
     PROBABILITY_COLUMNS,
     RELIABILITY_COLUMNS,
     SMALL_GROUP,
+    STRESS_COLUMNS,
     THRESHOLD_COLUMNS,
     blend_rows,
     day,
@@ -32,6 +33,9 @@ from ml.evaluation.report.words import (
     resampling,
     score_columns,
     score_row,
+    stress_facts,
+    stress_gaps,
+    stress_rows,
     threshold_rows,
 )
 
@@ -74,6 +78,17 @@ def evaluation_page(document: EvaluationDocument) -> str:
         ],
         threshold_columns=THRESHOLD_COLUMNS,
         threshold_rows=[(name, threshold_rows(blend.thresholds)) for name, blend in document.blends.items()],
+        stress_columns=STRESS_COLUMNS,
+        stress=[
+            {
+                "name": name,
+                "facts": stress_facts(blend.stress),
+                "rows": stress_rows(blend.stress),
+                "gaps": stress_gaps(blend.stress),
+            }
+            for name, blend in document.blends.items()
+            if blend.stress is not None
+        ],
         probability_columns=PROBABILITY_COLUMNS,
         probability_rows=probability_rows(document),
         reliability_columns=RELIABILITY_COLUMNS,

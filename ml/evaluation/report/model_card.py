@@ -22,6 +22,7 @@ from ml.evaluation.report.words import (
     PROBABILITY_COLUMNS,
     RELIABILITY_COLUMNS,
     SMALL_GROUP,
+    STRESS_COLUMNS,
     THRESHOLD_COLUMNS,
     blend_rows,
     day,
@@ -37,6 +38,9 @@ from ml.evaluation.report.words import (
     rule_in_words,
     score_columns,
     score_row,
+    stress_facts,
+    stress_gaps,
+    stress_rows,
     threshold_rows,
 )
 
@@ -54,6 +58,7 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
     training = manifest.training_data
     blend = document.blends.get(contender)
     error = None if blend is None else blend.probability
+    stress = None if blend is None else blend.stress
     return render(
         "model_card.md.j2",
         document=document,
@@ -79,6 +84,10 @@ def model_card(document: EvaluationDocument, contender: str) -> str:
         own_columns=OWN_COLUMNS,
         own_rows=own_rows(manifest),
         importance_rows=[] if blend is None else importance_rows(blend.importance),
+        stress_columns=STRESS_COLUMNS,
+        stress_facts=None if stress is None else stress_facts(stress),
+        stress_rows=[] if stress is None else stress_rows(stress),
+        stress_gaps=[] if stress is None else stress_gaps(stress),
         threshold_columns=THRESHOLD_COLUMNS,
         threshold_rows=[] if blend is None else threshold_rows(blend.thresholds),
         threshold_rule=None if manifest.threshold_choice is None else rule_in_words(manifest.threshold_choice),

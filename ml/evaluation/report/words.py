@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ml.evaluation.importance import InputImportance
     from ml.evaluation.over_time import Period
     from ml.evaluation.segments import Group
+    from ml.stress.result import StressTest
 
 BLEND_COLUMNS = (
     "model", "alpha", "set by", "alert threshold", "threshold set by", "alerts a day", "precision", "recall",
@@ -28,6 +29,7 @@ PROBABILITY_COLUMNS = ("model", "Brier", "calibration error", "frauds expected",
 RELIABILITY_COLUMNS = ("probability of fraud", "rows", "mean probability", "fraud rate")
 PERIOD_COLUMNS = ("from", "days", "rows", "frauds", "alerts", "precision", "recall", "average precision")
 IMPORTANCE_COLUMNS = ("input", "average precision lost")
+STRESS_COLUMNS = ("scenario", "alerts a day", "precision", "recall", "average precision", "mean change of score")
 OWN_COLUMNS = ("own feature", "unit", "range", "meaning", "absent", "module and version")
 THRESHOLD_COLUMNS = (
     "alert threshold", "alerts a day", "precision", "recall", "missed fraud a day (amount)", "cost a day",
@@ -156,6 +158,34 @@ def period_rows(periods: Iterable[Period]) -> list[tuple[str, ...]]:
 def importance_rows(importance: Iterable[InputImportance]) -> list[tuple[str, ...]]:
     """Return the rows of ``IMPORTANCE_COLUMNS``."""
     return [(one.name, number(one.loss)) for one in importance]
+
+
+def stress_rows(stress: StressTest) -> list[tuple[str, ...]]:
+    """Return the rows of ``STRESS_COLUMNS``, without scenarios that were not computed."""
+    return [
+        (
+            one.name,
+            number(one.alerts_per_day, 1),
+            *(number(value) for value in (one.precision, one.recall, one.average_precision)),
+            "-" if one.score_change is None else f"{one.score_change:+.4f}",
+        )
+        for one in stress.results
+        if one.not_computed is None
+    ]
+
+
+def stress_gaps(stress: StressTest) -> list[tuple[str, str]]:
+    """Return name and reason of each scenario that was not computed."""
+    return [(one.name, one.not_computed) for one in stress.results if one.not_computed is not None]
+
+
+def stress_facts(stress: StressTest) -> str:
+    """Return one line about the sample of the stress scenarios."""
+    return (
+        "Each scenario changes all purchases from the first judged row on; model, blend and threshold stay. Estimated "
+        f"on a sample of {stress.rows:,} judged rows of {stress.customers:,} customers (seed {stress.seed}), weighted "
+        "to all judged rows"
+    )
 
 
 def own_rows(manifest: ModelManifest) -> list[tuple[str, ...]]:

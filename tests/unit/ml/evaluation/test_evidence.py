@@ -23,6 +23,7 @@ from ml.evaluation.over_time import periods_of
 from ml.evaluation.report.evaluation_page import evaluation_page
 from ml.evaluation.report.model_card import model_card
 from ml.model_scores import score_rows
+from ml.stress.result import StressResult, StressTest
 from ml.threshold_table import threshold_table
 from ml.train import train_model
 from tests.unit.ml.evaluation.samples import judged, manifest_of
@@ -110,9 +111,19 @@ def document(tmp_path: Path) -> EvaluationDocument:
     blend = np.linspace(0.0, 1.0, 400)
     trained = train_model(rows, replace(BOOSTED, train_fraction=0.5), PROVENANCE)
     model = build_model(trained.manifest, trained.arrays, OFFLINE_FEATURES)
+    stress = StressTest(
+        40,
+        4,
+        7,
+        (
+            StressResult("as recorded", 5.0, 0.5, 0.25, 0.75, 0.0),
+            StressResult("a new world", 12.0, None, 0.5, None, -0.02),
+            StressResult("labels later", not_computed="there are no labels"),
+        ),
+    )
     shown = JudgedBlend(
         blend_in_force(DetectionConfig(), None), 5.0, 0.5, 0.5, threshold_table(rows, blend, 0.9, 10.0),
-        periods_of(rows, blend, 0.9), input_importance(model, rows, 1),
+        periods_of(rows, blend, 0.9), input_importance(model, rows, 1), stress=stress,
     )  # fmt: skip
     return EvaluationDocument(
         created_at="2026-01-02T00:00:00+00:00", code_version="1.0", source="cards.csv", source_sha256=None,
@@ -135,6 +146,21 @@ def test_the_card_and_the_page_show_the_evidence(document: EvaluationDocument) -
     assert "Governance: `approver` is not stated" in unknown
     assert document.to_dict()["governance"]["approver"] == "Eve"
     assert document.to_dict()["blends"]["good"]["periods"][0]["rows"] == 400
+
+
+def test_the_card_and_the_page_show_the_stress_scenarios(document: EvaluationDocument) -> None:
+    card, page = model_card(document, "good"), evaluation_page(document)
+    assert "### Stress scenarios" in card
+    assert "sample of 40 judged rows of 4 customers (seed 7)" in card
+    assert "| as recorded | 5.0 | 0.500 | 0.250 | 0.750 | +0.0000 |" in card
+    assert "| a new world | 12.0 | - | 0.500 | - | -0.0200 |" in card
+    assert "- Not computed: labels later, because there are no labels." in card
+    assert all(
+        text in page for text in ("a new world", "<li>Not computed: labels later, because there are no labels.</li>")
+    )
+    assert document.to_dict()["blends"]["good"]["stress"]["results"][1]["alerts_per_day"] == 12.0
+    without = replace(document, blends={"good": replace(document.blends["good"], stress=None)})
+    assert "Stress" not in model_card(without, "good") + evaluation_page(without)
 
 
 def test_the_card_and_the_page_show_what_own_features_declare(document: EvaluationDocument) -> None:

@@ -1,0 +1,87 @@
+"""Scores a sample of the judged rows under every scenario."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from flink_jobs.core.features.entity_risk import ENTITY_OF
+from flink_jobs.core.own_features.declaration import is_own
+from ml.blending import blend_rows
+from ml.dataset import DAY_MS
+from ml.model_scores import score_rows
+from ml.stress.changed_rows import ChangedRows
+from ml.stress.result import JudgedSample, StressResult, StressTest, measure
+from ml.stress.sample import choose
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from flink_jobs.core.control.config import DetectionConfig
+    from flink_jobs.core.models.model import TreeModel
+    from ml.dataset import Dataset
+    from ml.stress.scenarios import Scenario
+
+OTHER_HISTORIES: Final = "a replay of the rows gives other histories of the entities than the model was judged with"
+OWN_FEATURES: Final = "own features are not computed for changed purchases"
+NO_LABELS: Final = "no input of the model depends on labels"
+
+
+def stress_test(
+    dataset: Dataset,
+    judged: NDArray[np.bool_],
+    models: Mapping[str, TreeModel],
+    config: DetectionConfig,
+    *,
+    delay_days: int,
+    seed: int,
+) -> dict[str, StressTest]:
+    """Return the scenarios of every model; the same arguments give the same numbers.
+
+    Args:
+        dataset: the whole history, with the inputs of the models.
+        judged: true for the judged rows, at least one.
+        models: by name, the models.
+        config: rules and blend that are judged; the data set was built with them.
+        delay_days: days until a label is known, for the inputs of entities.
+        seed: seed of the sample and of the scenarios.
+    """
+    sample = choose(dataset, judged, seed)
+    rows = np.flatnonzero(sample.judged)
+    codes = dataset.customer.codes[rows]
+    days = len(np.unique(dataset.event_time_ms[judged] // DAY_MS))
+    about = JudgedSample(dataset.labels[rows], sample.weights[codes], days)
+    usual = dataset.where(rows)
+    blends = {
+        name: blend_rows(usual, score_rows(model, usual), config, model.own_blend)[0] for name, model in models.items()
+    }
+    found: dict[str, list[StressResult]] = {name: [] for name in models}
+    for scenario, changed in ChangedRows(dataset, sample, config, delay_days).all(seed):
+        for name, model in models.items():
+            reason = changed if isinstance(changed, str) else _reason(scenario, model, changed)
+            if isinstance(changed, str) or reason is not None:
+                found[name].append(StressResult(scenario.name, not_computed=reason))
+                continue
+            if scenario.has_model:
+                blend, threshold = blend_rows(changed, score_rows(model, changed), config, model.own_blend)
+            else:
+                blend, threshold = changed.rule_score, config.alert_threshold
+            found[name].append(measure(scenario.name, about, blend, threshold, blends[name]))
+    customers = len(np.unique(codes))
+    return {name: StressTest(len(rows), customers, seed, tuple(results)) for name, results in found.items()}
+
+
+def _reason(scenario: Scenario, model: TreeModel, rows: Dataset) -> str | None:
+    """Return why a scenario cannot be computed for a model; None where it can."""
+    names = model.manifest.feature_names
+    entities = {ENTITY_OF[name] for name in names if name in ENTITY_OF}
+    if scenario.later_labels and not entities:
+        return NO_LABELS
+    if scenario.is_change and any(is_own(name) for name in names):
+        return OWN_FEATURES
+    if entities and (rows.risk is None or not entities <= set(rows.risk.entities)):
+        return OTHER_HISTORIES
+    return None
