@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HISTORY_ROWS: Final = 12_000
 """Most rows before the first judged one that are replayed, once for all scenarios; about a second."""
-PERIOD_ROWS: Final = 4_000
+PERIOD_ROWS: Final = 3_000
 """Most rows from the first judged one on that are replayed, once for each scenario."""
 
 

@@ -56,7 +56,7 @@ def stress_test(
     about = JudgedSample(dataset.labels[rows], sample.weights[codes], days)
     usual = dataset.where(rows)
     blends = {
-        name: blend_rows(usual, score_rows(model, usual), config, model.own_blend)[0] for name, model in models.items()
+        name: blend_rows(usual, score_rows(model, usual), config, model.own_blend) for name, model in models.items()
     }
     found: dict[str, list[StressResult]] = {name: [] for name in models}
     for scenario, changed in ChangedRows(dataset, sample, config, delay_days).all(seed):
@@ -65,11 +65,13 @@ def stress_test(
             if isinstance(changed, str) or reason is not None:
                 found[name].append(StressResult(scenario.name, not_computed=reason))
                 continue
-            if scenario.has_model:
+            if not scenario.has_model:
+                blend, threshold = changed.rule_score, config.alert_threshold
+            elif scenario.is_change or scenario.later_labels:
                 blend, threshold = blend_rows(changed, score_rows(model, changed), config, model.own_blend)
             else:
-                blend, threshold = changed.rule_score, config.alert_threshold
-            found[name].append(measure(scenario.name, about, blend, threshold, blends[name]))
+                blend, threshold = blends[name]
+            found[name].append(measure(scenario.name, about, blend, threshold, blends[name][0]))
     customers = len(np.unique(codes))
     return {name: StressTest(len(rows), customers, seed, tuple(results)) for name, results in found.items()}
 
