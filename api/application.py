@@ -25,6 +25,7 @@ from api.console.application import install as install_console
 from api.database import Database
 from api.deciding import Decider
 from api.decisions import Decisions
+from api.histories import Histories
 from api.identity.oidc import OidcProvider
 from api.identity.settings import JwtSettings, OidcSettings
 from api.identity.tokens import ServiceTokens
@@ -63,19 +64,21 @@ def build_services(
     """
     database = Database(settings.postgres_dsn_as("api"), own)
     answers, decisions, metrics = Answers(database), Decisions(database, own), ApiMetrics()
-    watch = Watch(database, settings, own.refresh_s, own=settings.own_values())
+    broker = settings.broker("api")
+    histories = Histories(broker, settings.topic_prefix, settings.entities, metrics) if settings.entities else None
+    watch = Watch(database, settings, own.refresh_s, own=settings.own_values(), histories=histories)
     tracing = _tracing(settings, metrics)
-    lane = Lane(settings.broker("api"), settings.topic_prefix, own.acknowledge_ms, own.reply_partition, tracing)
+    lane = Lane(broker, settings.topic_prefix, own.acknowledge_ms, own.reply_partition, tracing)
     url = None if own.redis_url is None else own.redis_url.get_secret_value()
     counters = Counters(metrics, url, own.redis_ca_file)
-    labels, actions = [
-        KafkaTopic(settings.broker("api"), settings.topic_prefix, suffix) for suffix in ("labels", "user-actions")
-    ]
+    labels, actions = [KafkaTopic(broker, settings.topic_prefix, suffix) for suffix in ("labels", "user-actions")]
     workers: tuple[Worker, ...] = (OutboxWatch(database, metrics),)
+    if histories is not None:
+        workers += (histories,)
     if own.case_work:
         note_round = partial(metrics.note_time, catalogue.CASE_WORK_TIME)
         relay = Relay(database, labels, WebhookSender(), note_round, actions=actions)
-        control = control_topic(settings.broker("api"), settings.topic_prefix)
+        control = control_topic(broker, settings.topic_prefix)
         workers += (Opener(database, own, note_round), relay, ProposalSender(database, control), JobWorker(database))
     if own.model_work:
         workers += (ModelWorker(database),)

@@ -130,7 +130,9 @@ class ScoreAnswer(BaseModel):
     history_transactions: int = Field(description="transactions of the history that were used")
     history_source: Literal["given", "stored", "none"]
     model_problem: str | None = Field(
-        default=None, description="why the champion cannot be loaded, such as feature_mismatch; rules scored alone"
+        default=None,
+        description="why the champion gave no score, such as feature_mismatch, histories_not_read or "
+        "histories_not_current; rules scored alone",
     )
 
 
@@ -140,3 +142,6 @@ class Health(BaseModel):
     status: Literal["ok", "degraded", "unavailable"]
     postgres: bool | None = None
     replies: bool | None = Field(default=None, description="the job's replies are read")
+    histories: bool | None = Field(
+        default=None, description="the histories of STREAMFLOW_RISK_ENTITIES are read; absent where it is not set"
+    )

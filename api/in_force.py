@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, cast
 from api.background import repeat
 from api.database import Connection, Database
 from api.errors import ApiError
+from api.histories import Histories
 from flink_jobs.artifacts.finder import find_model
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.documents import AuditDocument
@@ -38,6 +39,7 @@ class InForce(NamedTuple):
         config: the configuration.
         model: the champion; ``None`` if it cannot be loaded.
         own: the own features of the API, which ``model`` reads; one transaction is scored at a time.
+        histories: the histories of merchants and other entities, which ``model`` reads.
         problem: why there is no model: a ``ModelFault``, or ``NOT_READ``; ``None`` with a model.
     """
 
@@ -45,19 +47,24 @@ class InForce(NamedTuple):
     model: TreeModel | None
     own: OwnValues | None = None
     problem: str | None = None
+    histories: Histories | None = None
 
 
-Finder = Callable[[Settings, DetectionConfig, OwnValues | None], TreeModel]
+Finder = Callable[[Settings, DetectionConfig, OwnValues | None, Histories | None], TreeModel]
 
 
-def champion(settings: Settings, config: DetectionConfig, own: OwnValues | None) -> TreeModel:
+def champion(
+    settings: Settings, config: DetectionConfig, own: OwnValues | None, histories: Histories | None = None
+) -> TreeModel:
     """Return the champion of a configuration.
 
     Raises:
         ModelError: it cannot be loaded.
     """
     version = config.model_version or settings.model_version or model_directory(settings.model_dir).name
-    found = find_model(str(settings.model_dir), settings.artifact_store, version, config.model_digest, own=own)
+    found = find_model(
+        str(settings.model_dir), settings.artifact_store, version, config.model_digest, histories, own=own
+    )
     return cast("TreeModel", found)
 
 
@@ -77,6 +84,7 @@ class Watch:
         every_s: float,
         find: Finder = champion,
         own: OwnValues | None = None,
+        histories: Histories | None = None,
     ) -> None:
         """Start with the defaults of a job; ``run`` reads the rest.
 
@@ -86,12 +94,13 @@ class Watch:
             every_s: time between two readings, seconds.
             find: loads the champion.
             own: the own features of the installation.
+            histories: the histories that models may read; ``None`` refuses a model that needs one.
         """
         self._database = database
         self._settings = settings
         self._every_s = every_s
         self._find = find
-        self.now = InForce(DetectionConfig(), None, own, NOT_READ)
+        self.now = InForce(DetectionConfig(), None, own, NOT_READ, histories)
         self.is_read = False
 
     async def run(self) -> None:
@@ -114,10 +123,10 @@ class Watch:
 
     def _load(self, config: DetectionConfig) -> InForce:
         """Return a configuration with its champion; a new problem is logged."""
-        own, known = self.now.own, self.now.problem
+        own, histories, known = self.now.own, self.now.histories, self.now.problem
         try:
-            return InForce(config, self._find(self._settings, config, own), own)
+            return InForce(config, self._find(self._settings, config, own, histories), own, None, histories)
         except ModelError as error:
             if error.reason.value != known:
                 _LOG.warning("POST /v1/score uses rules alone: the champion cannot be loaded: %s", error)
-            return InForce(config, None, own, error.reason.value)
+            return InForce(config, None, own, error.reason.value, histories)

@@ -12,6 +12,7 @@ from flink_jobs.core.currencies import major_amount
 from flink_jobs.core.documents import AlertDocument, DeadLetterDocument, DecisionDocument
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.vector import extract_features, surprise_of
+from flink_jobs.core.outcome import Outcome
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.state.customer import CustomerFraudState, transaction_fingerprint
@@ -27,6 +28,8 @@ class WhatIf(NamedTuple):
     decision: DecisionDocument
     contributions: dict[str, float] | None
     """Share of each feature in the model's score; only for a decision at or above the threshold."""
+    model_problem: str | None
+    """Why the model gave no score; ``None`` if it gave one."""
 
 
 class InvalidHistoryError(Exception):
@@ -86,4 +89,17 @@ def score(payload: bytes, transaction: Transaction, history: Sequence[Transactio
         letter = cast("DeadLetterDocument", orjson.loads(outcome.letters[-1].body))
         return f"{letter['reason']}: {letter['detail']}"
     alert = cast("AlertDocument | None", orjson.loads(outcome.alert) if outcome.alert else None)
-    return WhatIf(orjson.loads(outcome.decision), None if alert is None else alert["contributions"])
+    contributions = None if alert is None else alert["contributions"]
+    return WhatIf(orjson.loads(outcome.decision), contributions, _problem(in_force, transaction, outcome))
+
+
+def _problem(in_force: InForce, transaction: Transaction, outcome: Outcome) -> str | None:
+    """Return why the model gave no score: it is not loaded, has no current histories, or failed."""
+    model, histories = in_force.model, in_force.histories
+    if model is None:
+        return in_force.problem
+    if not outcome.is_degraded:
+        return None
+    if outcome.notices:
+        return outcome.notices[0].fault.value
+    return None if histories is None else histories.why_not_ready(model.manifest.feature_names, transaction)

@@ -19,8 +19,9 @@ class RiskSettings(BaseSettings):
 
     risk_entities: str = Field(
         default="",
-        description="whose history the job `merchants` keeps and the detector reads: merchant, terminal, device, card, "
-        "separated by commas; models may take inputs of these; once set, a savepoint needs it to stay set; empty: none",
+        description="whose history the job `merchants` keeps and the detector and the API read: merchant, terminal, "
+        "device, card, separated by commas; models may take inputs of these; once set, a savepoint needs it to stay "
+        "set; empty: none",
     )
 
     @property

@@ -22,14 +22,19 @@ async def ready(request: Request) -> Response:
     """Return whether the API can decide transactions.
 
     Without Postgres it decides for the keys that it verified before, until their grace ends. Without replies of the job
-    it answers by the fallback policy. Unready replicas would leave the balancer together, so neither makes one unready.
+    it answers by the fallback policy. Without histories only scores without effect miss the model. Unready replicas
+    would leave the balancer together, so none of these makes one unready.
     """
     services = services_of(request)
     postgres = await services.database.answers()
     replies = services.lane is not None and services.lane.is_ready
+    histories = services.watch.now.histories
     is_able = postgres or services.database.silent_s <= services.settings.key_grace_s
     health = Health(
-        status="ok" if postgres else "degraded" if is_able else "unavailable", postgres=postgres, replies=replies
+        status="ok" if postgres else "degraded" if is_able else "unavailable",
+        postgres=postgres,
+        replies=replies,
+        histories=None if histories is None else histories.is_read,
     )
     return JSONResponse(health.model_dump(exclude_none=True), 200 if is_able else 503)
 

@@ -42,8 +42,7 @@ async def score(request: Request, key: Scorer, body: ScoreRequest) -> ScoreAnswe
         raise ApiError(422, "history_invalid", str(error), "correct the history") from None
     if body.stored_history:
         history = await _stored(services, key, transaction, request_id_of(request), is_given=body.history is not None)
-    in_force = services.watch.now
-    result = what_if.score(payload, transaction, history, in_force)
+    result = what_if.score(payload, transaction, history, services.watch.now)
     if isinstance(result, str):
         raise ApiError(422, "not_scored", result, "a transaction of the history must not have the same id")
     decision = result.decision
@@ -59,7 +58,7 @@ async def score(request: Request, key: Scorer, body: ScoreRequest) -> ScoreAnswe
         contributions=result.contributions,
         history_transactions=len(history),
         history_source="stored" if body.stored_history else "given" if body.history else "none",
-        model_problem=in_force.problem,
+        model_problem=result.model_problem,
     )
 
 

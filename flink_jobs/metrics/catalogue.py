@@ -254,9 +254,20 @@ API_SPANS: Final = _counter(
     "outcome", ("ended", "sent", "failed"),
 )  # fmt: skip
 
+API_HISTORY_ROWS_READ: Final = _counter(
+    "history_rows_read", "rows", "rows of merchants, terminals, devices and cards that the API read from Kafka",
+    "outcome", ("applied", "rejected"),
+)  # fmt: skip
+API_HISTORY_ROWS: Final = _gauge(
+    "history_rows", "rows", "merchants, terminals, devices and cards with history in the API's memory", "entity"
+)
+API_HISTORY_NEWEST: Final = _gauge(
+    "history_newest_slot_seconds", "seconds", "start of the newest slot with a row of an entity, Unix time", "entity"
+)
+
 API_METRICS: Final = (
     API_REQUESTS, API_REQUEST_TIME_MS, API_ANSWERS, API_REPLY_TIME_MS, CASE_WORK_TIME, OUTBOX_AGE, OUTBOX_DEAD,
-    API_RATE_STORE_FAILURES, API_SPANS,
+    API_RATE_STORE_FAILURES, API_SPANS, API_HISTORY_ROWS_READ, API_HISTORY_ROWS, API_HISTORY_NEWEST,
 )  # fmt: skip
 """Metrics of the HTTP service."""
 

@@ -93,7 +93,7 @@ async def health(request: Request, session: Reader) -> Response:
         request, "health", session, facts=facts, age=_age, in_force=services.watch.now.config,
         is_read=services.watch.is_read, has_model=services.watch.now.model is not None,
         replies=services.lane is not None and services.lane.is_ready, prometheus=url,
-        measured=dict(zip(PROMETHEUS, measured, strict=False)),
+        measured=dict(zip(PROMETHEUS, measured, strict=False)), histories=services.watch.now.histories,
     )  # fmt: skip
 
 

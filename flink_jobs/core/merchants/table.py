@@ -50,6 +50,15 @@ class EntityTable:
         """Return the number of merchants and other entities with history."""
         return sum(map(len, self._rows.values()))
 
+    def held(self, entity: Entity) -> int:
+        """Return the number of merchants or others of an entity with history."""
+        return len(self._rows[entity])
+
+    def newest_slot(self, entity: Entity) -> int | None:
+        """Return the newest slot of which there was a row of an entity, ``None`` if there was none."""
+        newest = self._newest[entity]
+        return newest if newest >= 0 else None
+
     def put(self, row: EntityRow) -> None:
         """Use a row from now on. An entity without history needs no row."""
         entity, rows = row.entity, self._rows[row.entity]

@@ -66,7 +66,10 @@ def test_the_job_has_its_own_folders_and_credentials_and_the_detector_reads_its_
     ]
     assert sources == ["streamflow-cluster-ca-cert", NAME, "postgres-ca"]
     entities = {_variables(manifests, name)["STREAMFLOW_RISK_ENTITIES"] for name in ("streamflow-detect", NAME)}
-    assert entities == {"merchant"}, "both read the same setting"
+    (api,) = pods(manifests)["Deployment/streamflow-api"]["spec"]["containers"]
+    entities |= {item["value"] for item in api["env"] if item["name"] == "STREAMFLOW_RISK_ENTITIES"}
+    assert entities == {"merchant"}, "both jobs and the API have the same setting"
+    assert "STREAMFLOW_RISK_ENTITIES" in {item["name"] for item in api["env"]}
     known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
     assert set(variables) <= known
     assert "${var.bucket_arn}/merchants/*" in (REPO / "terraform" / "modules" / "cluster" / "main.tf").read_text()

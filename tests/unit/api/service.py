@@ -146,7 +146,7 @@ class _Connection:
         return None
 
 
-def no_model(_settings: Settings, _config: DetectionConfig, _own: object) -> TreeModel:
+def no_model(_settings: Settings, _config: DetectionConfig, _own: object, _histories: object) -> TreeModel:
     """Stand for an installation without a model."""
     raise ModelError(ModelFault.MISSING, "no model in this test")
 
