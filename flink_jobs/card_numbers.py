@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import accumulate, combinations
+from itertools import accumulate
 from typing import Any, Final
 
 # At most one space, dash or dot between digits.
@@ -50,10 +50,10 @@ def _is_card(run: str) -> bool:
     groups = [[int(digit) for digit in group] for group in _SEPARATOR.split(run)]
     digits = [digit for group in groups for digit in group]
     edges = [0, *accumulate(len(group) for group in groups)]
-    if any(
-        passes_luhn(digits[start:end]) for start, end in combinations(edges, 2) if _SHORTEST <= end - start <= _LONGEST
-    ):
-        return True
+    for place, start in enumerate(edges):
+        for end in edges[place + 1 : place + 1 + _LONGEST]:  # a group has at least one digit
+            if _SHORTEST <= end - start <= _LONGEST and passes_luhn(digits[start:end]):
+                return True
     return len(digits) > _LONGEST and any(
         passes_luhn(digits[start : start + length]) for length in _USUAL for start in range(len(digits) - length + 1)
     )

@@ -7,14 +7,32 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flink_jobs.card_numbers import has_card_number
 from flink_jobs.errors import ErrorCode, UserError
 
 if TYPE_CHECKING:
     from flink_jobs.model_registry.versions import ChangeReason
 
+
+def without_card_number(text: str | None) -> str | None:
+    """Return a text that people wrote, which may go to Kafka and Postgres.
+
+    Raises:
+        UserError: it has a card number.
+    """
+    if text is not None and has_card_number(text):
+        fix = "leave the number out, or give only its last four digits; nothing was sent"
+        raise UserError("the text has a card number", fix, ErrorCode.USAGE_ERROR)
+    return text
+
+
 ReasonOption = Annotated[
-    str, typer.Option("--reason", "-r", help="reason of the change, for the audit", prompt="Reason (for the audit)")
-]
+    str,
+    typer.Option(
+        "--reason", "-r", help="reason of the change, for the audit", prompt="Reason (for the audit)",
+        callback=without_card_number,
+    ),
+]  # fmt: skip
 ByOption = Annotated[str | None, typer.Option("--by", help="responsible user, for the audit; default: your login name")]
 
 

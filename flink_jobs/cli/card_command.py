@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flink_jobs.cli.actor import ByOption, change_reason
+from flink_jobs.cli.actor import ByOption, change_reason, without_card_number
 from flink_jobs.cli.output import Output, OutputOption, emit, out, table
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.postgres_settings import load_postgres_settings
@@ -22,7 +22,9 @@ def card(
     governance: Annotated[
         Path | None, typer.Option(help="YAML file with owner, developer, validator, approver and others")
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", "-r", help="reason, for the registry")] = "model card",
+    reason: Annotated[
+        str, typer.Option("--reason", "-r", help="reason, for the registry", callback=without_card_number)
+    ] = "model card",
     by: ByOption = None,
     *,
     output: OutputOption = Output.PLAIN,

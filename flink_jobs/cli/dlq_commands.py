@@ -6,7 +6,7 @@ import base64
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -27,6 +27,7 @@ from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.redrive_command import history, redrive
 from flink_jobs.cli.times import shown, shown_at
 from flink_jobs.core.dead_letters.letter import letter_payload
+from flink_jobs.core.dead_letters.payload_mask import masked_letter
 from flink_jobs.core.dead_letters.redrive import place_of
 from flink_jobs.core.documents import DeadLetterDocument
 from flink_jobs.dead_letters.letters import LetterStats, complete_payload, find_letter, read_letters
@@ -89,7 +90,7 @@ def list_letters(
         ]
         for letter in letters
     ]
-    value = [{**letter, "redrive": statuses.status(letter)} for letter in letters]
+    value = [{**_without_card_numbers(letter), "redrive": statuses.status(letter)} for letter in letters]
     emit(output, value, lambda: table(columns, rows))
     if matching > len(letters):
         say(f"{len(letters):,} of {matching:,} dead letters are shown; use --limit to show more")
@@ -109,7 +110,10 @@ def show(
     ] = False,
     output: OutputOption = Output.PLAIN,
 ) -> None:
-    """Show one dead letter in full: coordinates, headers, decoded payload, and its redrives with their results."""
+    """Show one dead letter in full: coordinates, headers, decoded payload, and its redrives with their results.
+
+    Card numbers in the payload are shown as their last four digits; --raw-out writes the bytes.
+    """
     settings = load_settings()
     everything = list(read_letters(settings.broker(), settings.topic_prefix))
     letter = find_letter(everything, name)
@@ -124,9 +128,10 @@ def show(
         say(f"{raw_out} holds the payload ({len(payload):,} bytes).")
     statuses = open_statuses(settings, say)
     redrives = statuses.attempts(letter, everything)
-    value = {**letter, "redrive": statuses.status(letter),
+    shown_letter = _without_card_numbers(letter)
+    value = {**shown_letter, "redrive": statuses.status(letter),
              "redrives": [{**asdict(one.attempt), "became": one.result} for one in redrives]}  # fmt: skip
-    emit(output, value, lambda: _print_letter(letter, statuses, redrives))
+    emit(output, value, lambda: _print_letter(shown_letter, statuses, redrives))
 
 
 @app.command()
@@ -152,6 +157,10 @@ def stats(
         "counts": [dict(zip(names, row, strict=True)) for row in rows],
     }
     emit(output, value, lambda: _print_stats(counts, names, rows))
+
+
+def _without_card_numbers(letter: DeadLetterDocument) -> DeadLetterDocument:
+    return cast("DeadLetterDocument", masked_letter(dict(letter)))
 
 
 def _newest(letters: deque[DeadLetterDocument], limit: int) -> list[DeadLetterDocument]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from flink_jobs.cards.card_files import SourceEvent, mapping_for, read_events, with_prefix
-from flink_jobs.cli.actor import ByOption, actor
+from flink_jobs.cli.actor import ByOption, actor, without_card_number
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say
 from flink_jobs.cli.row_reports import SkipList
 from flink_jobs.cli.times import moment_ms
@@ -43,7 +43,7 @@ def label(
         Finding | None, typer.Option("--as", help="fraud: confirmed fraud; genuine: false positive")
     ] = None,
     source: Annotated[str, typer.Option(help="source of the label: chargeback, analyst, cardholder, ...")] = "analyst",
-    comment: Annotated[str | None, typer.Option(help="a note for analysts")] = None,
+    comment: Annotated[str | None, typer.Option(help="a note for analysts", callback=without_card_number)] = None,
     merchant: MerchantOption = None,
     terminal: TerminalOption = None,
     device: DeviceOption = None,

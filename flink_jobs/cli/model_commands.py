@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flink_jobs.cli.actor import ByOption, ReasonOption, change_reason
+from flink_jobs.cli.actor import ByOption, ReasonOption, change_reason, without_card_number
 from flink_jobs.cli.blend_texts import own_blend_text
 from flink_jobs.cli.card_command import card
 from flink_jobs.cli.import_command import import_model
@@ -49,7 +49,9 @@ class Target(StrEnum):
 @app.command()
 def register(
     model: Annotated[str, typer.Argument(help="version in the model folder, or directory of an artifact")],
-    reason: Annotated[str, typer.Option("--reason", "-r", help="reason, for the history")] = "trained",
+    reason: Annotated[
+        str, typer.Option("--reason", "-r", help="reason, for the history", callback=without_card_number)
+    ] = "trained",
     by: ByOption = None,
     *,
     output: OutputOption = Output.PLAIN,

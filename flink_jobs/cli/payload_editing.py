@@ -54,23 +54,17 @@ def edited_payload(before: bytes, edit: Edit) -> bytes:
 
 
 def recorded_changes(before: bytes, after: bytes) -> list[dict[str, Any]]:
-    """Return the differences of two payloads for the audit, which keeps no card number of the field ``card``."""
+    """Return the differences of two payloads for the audit, which keeps no card number of a field about a card."""
     from flink_jobs.core.dead_letters.payload_edit import changes_between
+    from flink_jobs.core.dead_letters.payload_mask import masked_value
 
     return [
-        {name: _token(value) if name in {"from", "to"} else value for name, value in change.items()}
-        if change["path"] == "card"
-        else change
+        {
+            name: masked_value(change["path"], value) if name in {"from", "to"} else value
+            for name, value in change.items()
+        }
         for change in changes_between(before, after)
     ]
-
-
-def _token(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a value, or the last four digits of a card number in the clear; producers send it as a number, too."""
-    from flink_jobs.core.parsing.purchase_ids import card_token
-
-    token = card_token(str(value))
-    return value if token == str(value) else token
 
 
 def _in_editor(text: str) -> str:

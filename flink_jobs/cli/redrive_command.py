@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from flink_jobs.cli.actor import ByOption, actor
+from flink_jobs.cli.actor import ByOption, actor, without_card_number
 from flink_jobs.cli.dead_letter_options import (
     Customers,
     Offsets,
@@ -39,8 +39,12 @@ SHOWN = 20
 
 Name = Annotated[str | None, typer.Argument(help="one dead letter: id, start of an id, or partition@offset")]
 AuditReason = Annotated[
-    str, typer.Option("--why", "-w", help="reason of the redrive, for the audit; optional with --dry-run")
-]
+    str,
+    typer.Option(
+        "--why", "-w", help="reason of the redrive, for the audit; optional with --dry-run",
+        callback=without_card_number,
+    ),
+]  # fmt: skip
 Rate = Annotated[float, typer.Option(min=0.1, help="largest number of records per second")]
 Limit = Annotated[int | None, typer.Option(min=1, help="largest number of dead letters to redrive, oldest first")]
 Fields = Annotated[

@@ -102,7 +102,10 @@ CONTROL_MESSAGES: Final = _counter(
 ACCOUNT_ACTIONS: Final = _counter(
     "account_actions", "actions", "actions on accounts by outcome", "outcome", ("applied", "outdated", "rejected")
 )
-MERCHANT_ROWS_READ: Final = _counter("merchant_rows_read", "rows", "rows read", "outcome", ("applied", "rejected"))
+MERCHANT_ROWS_READ: Final = _counter(
+    "merchant_rows_read", "rows", "rows read; dropped: rows of a savepoint of an entity that is turned off", "outcome",
+    ("applied", "rejected", "dropped"),
+)  # fmt: skip
 MERCHANT_OTHER_SLOTS: Final = _counter("merchant_other_slots", "look-ups", "look-ups that found a row of another slot")
 OWN_FEATURE_FAULTS: Final = _counter(
     "own_feature_faults", "calls", "calls of own features without a valid value, by what was wrong",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +20,18 @@ import pytest
 from confluent_kafka import Producer
 
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.core.documents import Finding
+from flink_jobs.core.accounts.standing import DAY_MS
+from flink_jobs.core.control.config import DEFAULT_ALERT_THRESHOLD
+from flink_jobs.core.dead_letters.letter import letter_payload
+from flink_jobs.core.documents import ControlChanges, Finding
 from flink_jobs.core.label import Label
+from flink_jobs.kafka.control_client import build_message
 from flink_jobs.kafka.positions import committed_offsets, read_positions
 from flink_jobs.local.stack import Stack
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.completeness import compare
+from tests.account_samples import action
 from tests.integration import jobs
 from tests.integration.decided_cards import decide
 from tests.integration.dlq_commands import LIMIT_S, Commands
@@ -140,6 +146,88 @@ def test_a_row_that_postgres_refuses_is_a_dead_letter_and_the_others_arrive(
     assert all(item["disposition"] == "incident" for item in found)
     restarts = flink_metrics(stack.rest(), f"/jobs/{running['archive']}", ["numRestarts"])
     assert restarts["numRestarts"] == 0
+
+
+NUMBER = "4000056655665556"
+"""A card number that no other test sends."""
+
+
+def messages_with_a_number() -> dict[str, list[bytes]]:
+    """Return messages with the number in the clear by topic; the first of each is accepted, the others are rejected."""
+    taken = {"transaction_id": "pan-ok", "customer_id": "pan-c", "amount_minor": 5, "currency": "USD",
+             "event_time_ms": 1_704_067_200_000, "schema_version": 2, "card": NUMBER}  # fmt: skip
+    wrong = [
+        {**taken, "amount_minor": -5},
+        {**taken, "card": int(NUMBER)},
+        {**taken, "schema_version": 1, "currency": "ZZZ", "card": {"number": NUMBER}},
+    ]
+    rejected = [*map(orjson.dumps, wrong), orjson.dumps(taken)[:-1]]
+    rejected.append(orjson.dumps({**taken, "merchant": "@"}).replace(b"@", b"\xff"))
+    now_ms = time.time_ns() // 1_000_000
+    times = {"issued_at_ms": now_ms - 1_000, "expires_at_ms": now_ms + DAY_MS}
+    told = action("watch", "pan-c", reason=f"{NUMBER} was found", **times).document()
+    on_card = {**action("block", "pan-c", card="tok", **times).document(), "card": NUMBER}
+    label = Label("pan-ok", "pan-c", Finding.FRAUD, "desk", 1_704_067_200_000, "ann", f"card {NUMBER}").document()
+    in_clear = {**label, "schema_version": 3, "event_time_ms": 1_704_067_200_000, "card": NUMBER}
+    same: ControlChanges = {"alert_threshold": DEFAULT_ALERT_THRESHOLD}
+    control = build_message(same, issued_by="ann", reason=NUMBER, expected_revision=None, now_ms=0)
+    control["control_id"] = "pan-control"
+    return {
+        "transactions": [orjson.dumps(taken), *rejected],
+        "user-actions": [orjson.dumps(told), orjson.dumps(on_card)],
+        "labels": [orjson.dumps(label), orjson.dumps(in_clear)],
+        "control": [orjson.dumps(control), orjson.dumps({**control, "changes": {"alpha": 7}})],
+    }
+
+
+ARRIVALS = {
+    "decision": "SELECT FROM raw.decisions WHERE transaction_id = 'pan-ok' AND card = '****5556'",
+    "action": "SELECT FROM raw.user_actions WHERE customer_id = 'pan-c' AND reason = '[card number] was found'",
+    "label": "SELECT FROM raw.labels WHERE customer_id = 'pan-c' AND comment = 'card [card number]'",
+    "audit": "SELECT FROM ops.control_audit WHERE control_id = 'pan-control' AND reason = '[card number]'",
+}
+_TABLES = """
+    SELECT oid::regclass::text AS name FROM pg_class
+    WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace::regnamespace::text
+        NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 1"""
+
+
+@pytest.mark.usefixtures("running")
+def test_a_card_number_in_any_message_is_in_no_table_no_output_and_no_log(
+    stack: Stack, dlq: Commands, tmp_path: Path
+) -> None:
+    """Kafka alone keeps the bytes of a rejected message; every table that exists is searched, also later ones."""
+    sent = messages_with_a_number()
+    before = len(letters(stack))
+    for topic, payloads in sent.items():
+        jobs.send_raw(stack, topic_name(PREFIX, topic), payloads)
+    rejected = {payload for payloads in sent.values() for payload in payloads[1:]}
+    expected = before + len(rejected)
+    wait_for(lambda: archived_letters(stack) == expected, limit_s=LIMIT_S, what="the dead letters in Postgres")
+    for what, query in ARRIVALS.items():
+        wait_for(lambda query=query: jobs.rows(stack, query), limit_s=LIMIT_S, what=what)  # type: ignore[misc]
+
+    kept = {item["dlq_id"]: item for item in letters(stack) if letter_payload(item) in rejected}  # type: ignore[arg-type]
+    assert {letter_payload(item) for item in kept.values()} == rejected  # type: ignore[arg-type]
+    stored = jobs.rows(stack, "SELECT * FROM raw.dead_letters WHERE dlq_id = ANY(%s)", list(kept))
+    assert len(stored) == len(rejected)
+    for row in stored:
+        assert NUMBER.encode() not in letter_payload(row)  # type: ignore[arg-type]
+        assert b"5556" in letter_payload(row) or b"[card number]" in letter_payload(row)  # type: ignore[arg-type]
+        assert row["payload_sha256"] == kept[row["dlq_id"]]["payload_sha256"]
+    tables = [row["name"] for row in jobs.rows(stack, _TABLES)]
+    assert {"raw.dead_letters", "raw.user_actions", "raw.labels", "ops.control_audit", "api.reads"} <= set(tables)
+    found = [name for name in tables if jobs.rows(stack, f"SELECT FROM {name} t WHERE t::text LIKE %s", f"%{NUMBER}%")]
+    assert found == []
+
+    one = next(item for item in kept.values() if item["reason"] == "ACTION_INVALID")
+    file = tmp_path / "record"
+    assert NUMBER not in str(dlq.run("show", one["dlq_id"], "--raw-out", str(file)))
+    assert file.read_bytes() == sent["user-actions"][1]
+    assert NUMBER not in str(dlq.run("list", "--limit", "1000"))
+    logs = [path for path in stack.home.logs.rglob("*") if path.is_file()]
+    assert logs
+    assert [path.name for path in logs if NUMBER.encode() in path.read_bytes()] == []
 
 
 @contextmanager

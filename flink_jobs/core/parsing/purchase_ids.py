@@ -130,9 +130,11 @@ def card_token(card: str | None) -> str | None:
         groups: list[str] = _SEPARATOR.split(found[0])
         for first in range(len(groups)):
             number = ""
-            for group in groups[first:]:
+            for group in groups[first : first + _LONGEST]:
                 number += group
-                if _SHORTEST <= len(number) <= _LONGEST and passes_luhn([int(digit) for digit in number]):
+                if len(number) > _LONGEST:
+                    break
+                if len(number) >= _SHORTEST and passes_luhn([int(digit) for digit in number]):
                     return "****" + number[-_LAST:]
     return card
 

@@ -14,6 +14,7 @@ from psycopg.pq import TransactionStatus
 
 from flink_jobs.errors import UserError
 from flink_jobs.job.archiver.copying import copy_rows, rows_of
+from flink_jobs.job.archiver.stored_form import stored_forms
 from flink_jobs.job.archiver.tables import ARCHIVES, Archive, upsert_sql
 
 if TYPE_CHECKING:
@@ -59,13 +60,13 @@ def write_messages(connection: psycopg.Connection[Any], archive: Archive, messag
     Args:
         connection: in autocommit mode. In a transaction of the caller, Postgres parses all messages.
         archive: the table.
-        messages: texts that should be JSON; any text is allowed.
+        messages: texts that should be JSON; any text is allowed. Card numbers in them are not stored.
 
     Raises:
         TableUnfitError: the table rejects all of many messages that only our own jobs write.
         psycopg.Error: a fault that is not about a row: no connection, no such column, no privilege.
     """
-    statement = upsert_sql(archive).encode()
+    statement, messages = upsert_sql(archive).encode(), stored_forms(archive.topic, messages)
     # A commit empties the temporary table, so the transaction must be our own.
     may_copy = len(messages) > _FEW and connection.info.transaction_status == TransactionStatus.IDLE
     rows = rows_of(archive, messages) if may_copy else []

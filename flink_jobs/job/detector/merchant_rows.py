@@ -1,10 +1,11 @@
 """The rows of merchants and other entities in the detector: broadcast state, and the table that models read."""
 
+from collections import Counter
 from typing import Final
 
 from pyflink.common import Types
 from pyflink.datastream import KeyedBroadcastProcessFunction
-from pyflink.datastream.state import MapStateDescriptor
+from pyflink.datastream.state import BroadcastState, MapStateDescriptor
 
 from flink_jobs.contracts import uids
 from flink_jobs.core.features.entity_risk import Entity
@@ -14,6 +15,7 @@ from flink_jobs.job.detector.detector_metrics import DetectorMetrics
 from flink_jobs.job.log import log_event
 from flink_jobs.metrics import catalogue
 
+_NOT_NAMED: Final = "STREAMFLOW_RISK_ENTITIES no longer names {entity}"
 MERCHANT_ROWS: Final = MapStateDescriptor(uids.MERCHANT_ROWS, Types.STRING(), Types.STRING())
 
 
@@ -29,8 +31,8 @@ class MerchantRows:
         """
         self.table = EntityTable(entities)
         self._metrics = metrics
-        self._unwanted: list[str] = []
-        """Keys of restored rows of entities that the settings no longer name."""
+        self._unwanted: dict[str, Entity] = {}
+        """Key and entity of restored rows of entities that the settings no longer name."""
         metrics.before_flush(self._count_look_ups)
         self._is_restored = False
 
@@ -46,8 +48,8 @@ class MerchantRows:
         """
         row = parse_row(payload)
         rows = ctx.get_broadcast_state(MERCHANT_ROWS)
-        while self._unwanted:  # only here can broadcast state be written
-            rows.remove(self._unwanted.pop())
+        if self._unwanted:
+            self._drop(rows, is_reported=is_reported)
         if not isinstance(row, str):
             if row.entity in self.table.entities:
                 self.table.put(row)
@@ -59,6 +61,16 @@ class MerchantRows:
             log_event("merchant_row_rejected", detail=row)
         if is_reported:
             self._metrics.count(catalogue.MERCHANT_ROWS_READ, "rejected" if isinstance(row, str) else "applied")
+
+    def _drop(self, rows: BroadcastState, *, is_reported: bool) -> None:
+        """Drop the unwanted rows: only while a row is read can broadcast state be written."""
+        counts = Counter(self._unwanted.values())
+        for key in self._unwanted:
+            rows.remove(key)
+        self._unwanted = {}
+        for entity, count in counts.items() if is_reported else ():
+            self._metrics.count(catalogue.MERCHANT_ROWS_READ, "dropped", count)
+            log_event("rows_dropped", entity=entity, rows=count, detail=_NOT_NAMED.format(entity=entity))
 
     def restore_all(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
         """Use the rows of a restored savepoint, at the first element after ``open``."""
@@ -80,4 +92,4 @@ class MerchantRows:
         if row.entity in self.table.entities:
             self.table.put(row)
         else:
-            self._unwanted.append(row.key)
+            self._unwanted[row.key] = row.entity

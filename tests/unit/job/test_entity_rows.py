@@ -81,7 +81,9 @@ def test_an_entity_that_is_turned_off_is_forgotten_and_publishes_nothing(caplog:
     )  # fmt: skip
 
 
-def test_a_detector_keeps_rows_of_an_entity_that_is_turned_on_later_and_drops_those_of_one_that_is_off() -> None:
+def test_a_detector_keeps_rows_of_an_entity_that_is_turned_on_later_and_drops_those_of_one_that_is_off(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     stream = MerchantStream(entities=EVERY)
     stream.decide(bought(START_MS, merchant="m", terminal="x"))
     rows = stream.advance(START_MS + SLOT_MS)
@@ -94,8 +96,17 @@ def test_a_detector_keeps_rows_of_an_entity_that_is_turned_on_later_and_drops_th
     turned_on = Runtime(broadcast=runtime.broadcast, backend=runtime.backend)
     detector(EVERY, turned_on).control(row_record(rows[0]))
     assert set(stored) == {"m", "terminal\x1fx"}
-    detector((Entity.MERCHANT,), Runtime(broadcast=runtime.broadcast)).control(row_record(rows[0]))
+    caplog.clear()
+    off = Runtime(broadcast=runtime.broadcast)
+    again = detector((Entity.MERCHANT,), off)
+    for _ in range(2):
+        again.control(row_record(rows[0]))
     assert set(runtime.broadcast["merchant-risk-rows"]) == {"m"}
+    lines = [orjson.loads(record.message) for record in caplog.records]
+    (line,) = [line for line in lines if line["event"] == "rows_dropped"]
+    assert (line["entity"], line["rows"], line["level"]) == ("terminal", 1, "warning")
+    assert line["detail"] == "STREAMFLOW_RISK_ENTITIES no longer names terminal"
+    assert off.count("merchant_rows_read", outcome="dropped") == 1
 
 
 def test_the_setting_names_entities_in_any_order_and_refuses_its_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
