@@ -20,6 +20,7 @@ from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.kafka.pacing import parse_pace
 from flink_jobs.settings import load_settings, stack_home
 from flink_jobs.traffic.faults import FaultPlan
+from flink_jobs.traffic.purchase_ids import with_purchase_ids
 from flink_jobs.traffic.replay import ReplayPlan
 from flink_jobs.traffic.resume import ResumeRecord
 from flink_jobs.traffic.simulate import DEFAULT_START_MS, SimulationPlan
@@ -62,6 +63,9 @@ OutFile = Annotated[
 ]
 MetricsPort = Annotated[
     int, typer.Option(min=0, max=65535, help="serve Prometheus metrics on this port while sending; 0: no metrics")
+]
+Ids = Annotated[
+    bool, typer.Option("--ids/--no-ids", help="add terminal, device, card and IP address (version 2 of the contract)")
 ]
 LogJson = Annotated[bool, typer.Option("--log-json", help="write progress as JSON lines to standard error")]
 
@@ -144,13 +148,15 @@ def simulate(
     *,
     log_json: LogJson = False,
     kafka: Annotated[bool, typer.Option("--kafka", help="send to Kafka; the default without --out")] = False,
+    ids: Ids = True,
     output: OutputOption = Output.PLAIN,
 ) -> None:
     """Simulate card traffic with planted fraud, and send it to the detector or write it to a file.
 
     Customers have a home, usual hours, merchants and amounts, and genuine exceptions: trips, sprees, large purchases.
     The fraud patterns are amount_spike, burst, impossible_travel, odd_hours and stolen_card (tiny amounts, then large
-    ones). Each transaction has a label; labels are never sent.
+    ones). Each transaction has a label; labels are never sent. A customer has one or two cards and devices, a merchant
+    one to four terminals.
 
     For example:
 
@@ -161,7 +167,8 @@ def simulate(
     plan = SimulationPlan(
         customers, seed, fraud_rate, DEFAULT_START_MS if start is None else moment_ms(start, "--start", _now_ms())
     )
-    stream = itertools.islice(_renamed(_until_now(simulated_events(plan)), prefix), events)
+    named = _renamed(_until_now(simulated_events(plan)), prefix)
+    stream = itertools.islice(with_purchase_ids(named, seed) if ids else named, events)
     if out_file is None:
         replay_plan = ReplayPlan(parse_pace(speed, rate), FaultPlan(malformed, duplicates, late, seed=seed), events)
         send(stream, Sending(replay_plan, ledger, account, metrics_port, output, progress_report(log_json=log_json)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flink_jobs.cards.card_files import mapping_for, read_events, with_prefix
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.traffic.faults import FaultPlan
+from flink_jobs.traffic.purchase_ids import with_purchase_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,8 @@ EVENTS = 10_000
 RATE = 800.0
 """Highest throughput of the demo without ``--rate`` and ``--speed``, in records per second."""
 FAULTS = FaultPlan(malformed=0.05, duplicates=0.02, late=0.01)
+IDS_SEED = 1
+"""Seed of the terminals, devices and cards."""
 CHECKPOINT_INTERVAL_MS = 1_000
 """Results can be read after the next checkpoint, so the latency depends on this interval."""
 
@@ -62,6 +65,8 @@ def run_prefix(now_s: float | None = None) -> str:
 def card_events(path: Path, prefix: str) -> Iterator[SourceEvent]:
     """Yield the transactions of the file with this run's ids; then repeat the file with other ids, without end.
 
+    The file has no terminals, devices, cards and addresses; they are made up (``flink_jobs.traffic.purchase_ids``).
+
     Raises:
         UserError: the file cannot be read.
     """
@@ -69,5 +74,6 @@ def card_events(path: Path, prefix: str) -> Iterator[SourceEvent]:
     lap = 0
     while True:
         # Later laps have other ids: their event time restarts, and they are no redeliveries.
-        yield from with_prefix(read_events(path, mapping), prefix if lap == 0 else f"{prefix}{lap}-")
+        events = with_prefix(read_events(path, mapping), prefix if lap == 0 else f"{prefix}{lap}-")
+        yield from with_purchase_ids(events, IDS_SEED)
         lap += 1

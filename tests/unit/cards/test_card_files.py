@@ -13,6 +13,7 @@ from pyarrow import parquet
 from flink_jobs.cards.card_files import SkippedRows, mapping_for, read_events, with_prefix
 from flink_jobs.cli.traffic_commands import write_events
 from flink_jobs.errors import UserError
+from flink_jobs.traffic.purchase_ids import with_purchase_ids
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 
 if TYPE_CHECKING:
@@ -87,9 +88,11 @@ def test_the_mapping_beside_the_file_is_found(tmp_path: Path) -> None:
     assert len(events_of(tmp_path / "cards.csv.gz")) == 2
 
 
-def test_simulated_traffic_comes_back_as_it_was_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_simulated_traffic_comes_back_as_it_was_written(tmp_path: Path, version: int) -> None:
     path = tmp_path / "cards.jsonl"
-    events = list(itertools.islice(simulate(SimulationPlan(customers=20, fraud_rate=0.2)), 500))
+    plain = list(itertools.islice(simulate(SimulationPlan(customers=20, fraud_rate=0.2)), 500))
+    events = plain if version == 1 else list(with_purchase_ids(plain, 1))
     counts = write_events(events, path)
     assert counts == {"events": 500, "frauds": sum(event.label is True for event in events)}
     assert counts["frauds"] > 0

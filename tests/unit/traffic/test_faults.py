@@ -16,6 +16,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.kafka.outgoing import Fate, encode
 from flink_jobs.traffic.faults import FaultPlan, malformed, with_faults
 from flink_jobs.traffic.malformed import MALFORMED_KINDS
+from flink_jobs.traffic.purchase_ids import with_purchase_ids
 from flink_jobs.traffic.simulate import SimulationPlan, simulate
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ EVENTS = list(itertools.islice(simulate(SimulationPlan(customers=20, seed=9)), 2
 
 @pytest.mark.parametrize("kind", MALFORMED_KINDS, ids=lambda kind: kind.name)
 def test_the_parser_gives_every_kind_its_reason(kind: MalformedKind) -> None:
-    for seed, event in enumerate(EVENTS[:50]):
+    for seed, event in enumerate([*EVENTS[:50], *with_purchase_ids(EVENTS[:50], 1)]):
         record = malformed(kind, event, Random(seed))  # noqa: S311 - no secret
         answer = parse_transaction(record.value, NOW_MS)
         assert isinstance(answer, Rejection)
