@@ -18,12 +18,22 @@ LEASE: Final = timedelta(seconds=15)
 """Longer than an attempt to send."""
 LONGEST_WAIT_S: Final = 300
 _DOUBLINGS: Final = 9
+MOST_ALERTS: Final = 20
+"""Alerts of a case in a message to a receiver that wants their ids, the newest ones."""
 _WEBHOOKS: Final = """
     INSERT INTO cases.outbox (outbox_id, kind, case_id, webhook_id, payload, not_before)
     SELECT 'wh_' || md5(w.webhook_id || ':' || e.event_id), 'webhook', e.case_id, w.webhook_id,
         jsonb_build_object('id', 'wh_' || md5(w.webhook_id || ':' || e.event_id), 'event', e.action,
             'case_id', e.case_id, 'team', c.team, 'version', c.version, 'happened_at', e.happened_at, 'actor', e.actor,
-            'before', e.before, 'after', e.after),
+            'before', e.before, 'after', e.after)
+            || CASE WHEN w.has_ids THEN jsonb_build_object('alerts', (
+                SELECT coalesce(jsonb_agg(jsonb_build_object('alert_id', a.alert_id,
+                    'transaction_id', a.transaction_id, 'event_time_ms', a.event_time_ms, 'terminal', r.terminal,
+                    'device', r.device, 'card', r.card, 'ip', r.ip) ORDER BY a.event_time_ms DESC, a.alert_id), '[]')
+                FROM (SELECT * FROM cases.alerts WHERE case_id = e.case_id
+                    ORDER BY event_time_ms DESC, alert_id LIMIT %(most)s) AS a
+                LEFT JOIN raw.alerts r ON (r.alert_id, r.event_time_ms) = (a.alert_id, a.event_time_ms)))
+                ELSE '{}' END,
         CASE WHEN e.action = 'verdict' THEN c.undo_until ELSE now() END
     FROM cases.events e JOIN cases.cases c USING (case_id)
     JOIN cases.webhooks w ON w.disabled_at IS NULL AND e.action = ANY(w.events)
@@ -84,7 +94,7 @@ class Message(NamedTuple):
 
 async def add_webhooks(connection: Connection, event_ids: Sequence[int]) -> None:
     """Add a message per event and webhook that wants it; that of a verdict waits until it cannot be undone."""
-    await connection.execute(_WEBHOOKS.encode(), {"events": list(event_ids)})
+    await connection.execute(_WEBHOOKS.encode(), {"events": list(event_ids), "most": MOST_ALERTS})
 
 
 async def take(database: Database, kind: Kind, limit: int = BATCH, lease: timedelta = LEASE) -> list[Message]:

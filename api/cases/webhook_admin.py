@@ -14,9 +14,10 @@ from api.reads import add_change
 from flink_jobs.errors import UserError
 
 _ADD: Final = """
-    INSERT INTO cases.webhooks (webhook_id, url, secret_name, events, created_by) VALUES (%s, %s, %s, %s, %s)
+    INSERT INTO cases.webhooks (webhook_id, url, secret_name, events, created_by, has_ids)
+    VALUES (%s, %s, %s, %s, %s, %s)
     ON CONFLICT (webhook_id) DO UPDATE SET url = EXCLUDED.url, secret_name = EXCLUDED.secret_name,
-        events = EXCLUDED.events, created_by = EXCLUDED.created_by, disabled_at = NULL
+        events = EXCLUDED.events, created_by = EXCLUDED.created_by, has_ids = EXCLUDED.has_ids, disabled_at = NULL
 """
 _DEAD: Final = """
     SELECT outbox_id, webhook_id, case_id, payload ->> 'event' AS event, attempts, last_error, dead_at
@@ -28,8 +29,19 @@ _RETRY: Final = """
 """
 
 
-def add_webhook(dsn: str, name: str, url: str, secret_name: str, events: Collection[str], by: str) -> None:
+def add_webhook(
+    dsn: str, name: str, url: str, secret_name: str, events: Collection[str], by: str, *, has_ids: bool = False
+) -> None:
     """Add a receiver, or replace the one with this name.
+
+    Args:
+        dsn: connection string of the owner.
+        name: name of the receiver.
+        url: address for POST requests.
+        secret_name: name of the secret that signs them.
+        events: events of cases.
+        by: who adds it, for the record of changes.
+        has_ids: whether each message lists the newest alerts of the case with terminal, device, card and IP address.
 
     Raises:
         UserError: an event is unknown, the address is no HTTP address, or the name of the secret is not valid.
@@ -43,14 +55,16 @@ def add_webhook(dsn: str, name: str, url: str, secret_name: str, events: Collect
     if SECRET_NAME.fullmatch(secret_name) is None:
         raise UserError(f"{secret_name} is no name of a secret", "use letters, digits and underscores")
     with psycopg.connect(dsn) as connection:
-        connection.execute(_ADD, (name, url, secret_name, sorted(set(events)), by))
-        detail = f"{name} host={parts.hostname} events={','.join(sorted(set(events)))}"
+        connection.execute(_ADD, (name, url, secret_name, sorted(set(events)), by, has_ids))
+        detail = f"{name} host={parts.hostname} events={','.join(sorted(set(events)))}{' with ids' if has_ids else ''}"
         add_change(connection, by, "api.webhook.set", detail)
 
 
 def list_webhooks(dsn: str) -> list[dict[str, Any]]:
     """Return all receivers by name."""
-    query = "SELECT webhook_id, url, secret_name, events, created_by, disabled_at FROM cases.webhooks ORDER BY 1"
+    query = (
+        "SELECT webhook_id, url, secret_name, events, has_ids, created_by, disabled_at FROM cases.webhooks ORDER BY 1"
+    )
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         return connection.execute(query).fetchall()
 

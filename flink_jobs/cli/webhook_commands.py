@@ -25,6 +25,11 @@ def add(
         list[str], typer.Option(help="event to send, may be repeated: opened, alerts_joined, claimed, verdict, ...")
     ],
     by: ByOption = None,
+    *,
+    with_ids: Annotated[
+        bool,
+        typer.Option("--with-ids", help="list the case's 20 newest alerts with terminal, device, card and IP address"),
+    ] = False,
 ) -> None:
     """Add a receiver, or replace the one with this name.
 
@@ -32,7 +37,7 @@ def add(
     """
     from api.cases.webhook_admin import add_webhook
 
-    add_webhook(load_settings().postgres_dsn, name, url, secret, event, actor(by))
+    add_webhook(load_settings().postgres_dsn, name, url, secret, event, actor(by), has_ids=with_ids)
     say(f"Webhook {name} is added. Set STREAMFLOW_WEBHOOK_SECRET_{secret.upper()} for the API.")
 
 
@@ -42,8 +47,11 @@ def list_all(*, output: OutputOption = Output.PLAIN) -> None:
     from api.cases.webhook_admin import list_webhooks
 
     rows = list_webhooks(load_settings().postgres_dsn)
-    shown = [[row["webhook_id"], row["url"], " ".join(row["events"]), row["disabled_at"]] for row in rows]
-    emit(output, rows, lambda: table(["name", "url", "events", "disabled at"], shown))
+    shown = [
+        [row["webhook_id"], row["url"], " ".join(row["events"]), "yes" if row["has_ids"] else "no", row["disabled_at"]]
+        for row in rows
+    ]
+    emit(output, rows, lambda: table(["name", "url", "events", "with ids", "disabled at"], shown))
 
 
 @app.command("disable")

@@ -23,9 +23,10 @@ from flink_jobs.warehouse.paths import MIGRATIONS
 T = TypeVar("T")
 ALERT = """
     INSERT INTO raw.alerts (alert_id, schema_version, transaction_id, customer_id, event_time_ms, processing_time_ms,
-        amount_minor, currency, score, rule_score, threshold, reasons, model, ruleset_version, config_revision)
+        amount_minor, currency, score, rule_score, threshold, reasons, model, ruleset_version, config_revision,
+        terminal, device, card, ip)
     VALUES (%(alert)s, 2, %(transaction)s, %(customer)s, %(at)s, %(at)s, %(amount)s, %(currency)s, %(score)s, 0.5, 0.4,
-        '[]', 'ok', '2', 0)
+        '[]', 'ok', '2', 0, %(terminal)s, %(device)s, %(card)s, %(ip)s)
 """
 DECISION = """
     INSERT INTO raw.decisions (customer_id, transaction_id, schema_version, event_time_ms, processing_time_ms,
@@ -35,6 +36,7 @@ DECISION = """
     VALUES (%(customer)s, %(transaction)s, 6, %(at)s, %(at)s, 10000, 'USD', 0.5, 0.5, 0.6, 0.4, true, '{}', '{}', '[]',
         'ok', '2', 0, 0, 't', 0, %(number)s, %(terminal)s, %(device)s, %(card)s, %(ip)s)
 """
+IDS = ("terminal", "device", "card", "ip")
 START_MS = 1_700_000_000_000
 ADA = Viewer("user:ada", "request-1", sees_customers=True)
 BOB = Viewer("user:bob", "request-2")
@@ -53,9 +55,10 @@ def own_database(server: Settings, name: str) -> Iterator[Settings]:
 
 
 def add_alert(
-    settings: Settings, customer: str, number: int, amount: int = 10_000, score: float = 0.5, currency: str = "USD"
-) -> str:
-    """Add an alert as the archive does, and return its transaction id."""
+    settings: Settings, customer: str, number: int, amount: int = 10_000, score: float = 0.5, currency: str = "USD",
+    **ids: str,
+) -> str:  # fmt: skip
+    """Add an alert as the archive does, with a terminal, device, card or ip; return its transaction id."""
     transaction = f"{customer}-t{number}"
     with psycopg.connect(settings.postgres_dsn) as connection:
         connection.execute(
@@ -63,6 +66,7 @@ def add_alert(
             {
                 "alert": f"al-{transaction}", "transaction": transaction, "customer": customer, "amount": amount,
                 "at": START_MS + number, "score": score, "currency": currency,
+                **dict.fromkeys(IDS), **ids,
             },
         )  # fmt: skip
     return transaction
@@ -70,7 +74,7 @@ def add_alert(
 
 def add_decision(settings: Settings, customer: str, number: int, **ids: str) -> None:
     """Add the decision of an alert of ``add_alert``, with a terminal, device, card or ip."""
-    values = dict.fromkeys(("terminal", "device", "card", "ip")) | ids
+    values = dict.fromkeys(IDS) | ids
     place = {"transaction": f"{customer}-t{number}", "customer": customer, "at": START_MS + number, "number": number}
     with psycopg.connect(settings.postgres_dsn) as connection:
         connection.execute(DECISION, place | values)

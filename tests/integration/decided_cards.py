@@ -26,9 +26,10 @@ TOPIC = "streamflow.transactions"
 Document = dict[str, Any]
 _OF_DECISIONS = {"received_ms": "bigint", "actions": "jsonb", "traceparent": "text",
                  "fraud_probability": "double precision", "expected_loss_minor": "bigint"}  # fmt: skip
+_IDS = {"terminal": "text", "device": "text", "card": "text", "ip": "text"}
 LATER_COLUMNS = {
-    "decisions": {**_OF_DECISIONS, "terminal": "text", "device": "text", "card": "text", "ip": "text"},
-    "alerts": _OF_DECISIONS,
+    "decisions": {**_OF_DECISIONS, **_IDS},
+    "alerts": {**_OF_DECISIONS, **_IDS},
     "dlq": _OF_DECISIONS,
     "labels": {"merchant": "text", "event_time_ms": "bigint"},
     "user-actions": {"card": "text"},

@@ -22,12 +22,12 @@ from psycopg.rows import dict_row
 from api.cases import outbox, store
 from api.cases.documents import Case, CaseChange, Order, Status, Verdict, VerdictRequest
 from api.cases.opening import Opener
-from api.cases.outbox import Kind, Message
+from api.cases.outbox import MOST_ALERTS, Kind, Message
 from api.cases.outbox_watch import OutboxWatch
 from api.cases.relay import WEBHOOK_ATTEMPTS, Relay
 from api.cases.store import QueueFilter
 from api.cases.viewer import Viewer
-from api.cases.webhook_admin import add_webhook, dead_messages, disable_webhook, retry_dead
+from api.cases.webhook_admin import add_webhook, dead_messages, disable_webhook, list_webhooks, retry_dead
 from api.cases.webhooks import WebhookSender, signature
 from api.errors import ApiError
 from api.keys import Scope, create_key
@@ -385,6 +385,36 @@ def receiver() -> Iterator[Desk]:
         yield desk
         desk.shutdown()
         thread.join()
+
+
+def test_a_receiver_that_wants_ids_gets_those_of_the_newest_alerts_and_another_one_none(
+    settings: Settings, receiver: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decision of an alert may not be in Postgres yet: the ids are those of the alert."""
+    monkeypatch.setenv("STREAMFLOW_WEBHOOK_SECRET_DESK", "key-of-the-desk")
+    receiver.status = 200
+    hook = f"http://127.0.0.1:{receiver.server_port}/hook"
+    add_webhook(settings.postgres_dsn, "bank", hook, "desk", ["opened"], "pytest", has_ids=True)
+    add_webhook(settings.postgres_dsn, "desk", hook, "desk", ["opened"], "pytest")
+    assert [row["has_ids"] for row in list_webhooks(settings.postgres_dsn)] == [True, False]
+    add_alert(settings, "customer-1", 0)
+    for number in range(1, MOST_ALERTS + 1):
+        add_alert(settings, "customer-1", number, terminal="till-4", card="****1111", device=f"d-{number}")
+
+    async def call(services: Services, opener: Opener) -> None:
+        await opener.round()
+        assert await Relay(services.database, Labels(), WebhookSender()).send_webhooks() == 2
+
+    with_services(settings, OWN, call)
+    rich, plain = sorted((orjson.loads(body) for _, body in receiver.got), key=len, reverse=True)
+    alerts = rich.pop("alerts")
+    assert rich.keys() == plain.keys()
+    assert [alert["device"] for alert in alerts] == [f"d-{number}" for number in range(MOST_ALERTS, 0, -1)]
+    assert alerts[-1] == {
+        "alert_id": "al-customer-1-t1", "transaction_id": "customer-1-t1", "event_time_ms": START_MS + 1,
+        "terminal": "till-4", "device": "d-1", "card": "****1111", "ip": None,
+    }  # fmt: skip
+    assert rich["after"]["alert_count"] == MOST_ALERTS + 1
 
 
 def test_webhooks_are_signed_tried_again_and_end_as_dead_letters(

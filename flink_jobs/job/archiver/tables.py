@@ -53,8 +53,8 @@ _DECISION_ORIGINS: Final = {
     "source_offset": Origin(("source", "offset")), "variant": _VARIANT,
 }  # fmt: skip
 _ALERT_ORIGINS: Final = {"variant": _VARIANT}
-_IN_THE_DECISION: Final = ("terminal", "device", "card", "ip")
-"""Fields of alerts and labels without a column: the decision has them, which joins by customer and transaction."""
+_IN_THE_DECISION: Final = ("terminal", "device", "card")
+"""Fields of labels without a column: the decision has them, which joins by customer and transaction."""
 _LETTER_ORIGINS: Final = {
     "source_topic": Origin(("topic",)), "source_partition": Origin(("partition",)),
     "source_offset": Origin(("offset",)),
@@ -68,7 +68,7 @@ ARCHIVES: Final = (
     ),
     Archive(
         "alerts", "raw.alerts", ("alert_id", "event_time_ms"),
-        columns_of(AlertDocument, without=_IN_THE_DECISION, origins=_ALERT_ORIGINS), _ALERT_ORIGINS,
+        columns_of(AlertDocument, origins=_ALERT_ORIGINS), _ALERT_ORIGINS,
     ),
     Archive(
         "dlq", "raw.dead_letters", ("dlq_id", "received_ms"),

@@ -23,7 +23,7 @@ FIELD = re.compile(r"'([a-z_]+)'|'\{([a-z_]+),[a-z]+\}'")
 by_topic = pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.topic)
 
 
-IN_THE_DECISION = {"labels": {"terminal", "device", "card"}, "alerts": {"terminal", "device", "card", "ip"}}
+IN_THE_DECISION = {"labels": {"terminal", "device", "card"}}
 """Fields without a column: the row of the decision has them (docs/tables.md)."""
 
 
