@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flink_jobs.cards.row_errors import CellError, RowReason
 from flink_jobs.core.currencies import MINOR_UNITS
+from flink_jobs.core.parsing.purchase_ids import normal_ip, purchase_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,3 +220,10 @@ def zone_named(name: str) -> tzinfo:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         message = f"{name!r} is not a time zone"
         raise ValueError(message) from None
+
+
+def valid_id(field: str, cell: object) -> str | None:
+    """Return the id of a row as a decision has it, ``None`` for a value that the detector takes as unknown."""
+    if field == "ip":
+        return normal_ip(cell) if isinstance(cell, str) else None
+    return purchase_id(field, cell)

@@ -82,6 +82,7 @@ class ColumnMapping:
     time_format: str
     millis: Callable[[Cell], int]
     texts: tuple[tuple[str, Source], ...]
+    needs_valid_ids: bool
     location: tuple[Source, Source] | None
     label_source: Source | None
     label_values: LabelValues
@@ -114,7 +115,10 @@ class ColumnMapping:
             column = ", ".join(self.amount.columns)
             raise CellError(f"column {column}: a refund ({self.amount.cell(row)})", RowReason.REFUND, column)
         for field, source in self.texts:
-            text = source.text(row)
+            if self.needs_valid_ids and field in ID_FIELDS:
+                text = converters.valid_id(field, source.cell(row))
+            else:
+                text = source.text(row)
             if text is not None:
                 # Exports put tabs and line breaks inside names; the detector rejects control characters.
                 document[field] = text if text.isprintable() else _LAYOUT.sub(" ", text)
@@ -162,7 +166,7 @@ class ColumnMapping:
             (self.customer_id, lambda: converters.exact_id(self.customer_id.required_text(row))),
             (self.amount, lambda: self.minor_units(row, converters.DEFAULT_EXPONENT)),
             (self.event_time, lambda: self.event_time_ms(row)),
-            *((source, lambda source=source: source.text(row)) for _, source in self.texts),
+            *((source, lambda source=source: source.text(row)) for _, source in self.checked_texts()),
             *((source, lambda source=source: _coordinate(source, row)) for source in self.location or ()),
             (self.label_source, lambda: self.label(row)),
         ]
@@ -172,6 +176,10 @@ class ColumnMapping:
             except CellError:
                 return ", ".join(source.columns) if source is not None and source.columns else None
         return None
+
+    def checked_texts(self) -> list[tuple[str, Source]]:
+        """Return the optional texts of which a wrong cell is an error."""
+        return [item for item in self.texts if not (self.needs_valid_ids and item[0] in ID_FIELDS)]
 
     def sources(self) -> list[Source]:
         """Return all sources of the mapping."""
@@ -256,6 +264,7 @@ def load_mapping(path: Path) -> ColumnMapping:
         texts=tuple(
             (name, source) for name in (*TEXT_FIELDS, *ID_FIELDS) if (source := read_optional(fields, name)) is not None
         ),
+        needs_valid_ids=top.flag("ids_if_valid", default=False),
         location=read_location(fields),
         label_source=label,
         label_values=label_values,

@@ -105,6 +105,12 @@ def test_search_finds_cases_customers_and_transactions(settings: Settings, url: 
         assert http.get("/console/search?q=%232").url.path == "/console/cases/2"
         assert "Nothing was found" in http.get("/console/search?q=%3Cb%3E").text
         assert "&lt;b&gt;" in http.get("/console/search?q=%3Cb%3E").text
+        assert "Nothing was found" in http.get("/console/search?q=4111 1111 1111 1111").text
+    with psycopg.connect(settings.postgres_dsn) as rows:
+        read = rows.execute(
+            "SELECT detail FROM api.reads WHERE action = 'console.search' ORDER BY read_id DESC LIMIT 1"
+        )
+        assert read.fetchone() == ("****1111",)
 
 
 def test_a_customer_exists_only_for_those_who_may_see_it(settings: Settings, url: str) -> None:

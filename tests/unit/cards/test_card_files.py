@@ -99,6 +99,22 @@ def test_simulated_traffic_comes_back_as_it_was_written(tmp_path: Path, version:
     assert events_of(path) == events
 
 
+def test_ids_in_the_wire_format_count_as_unknown_where_they_are_not_valid(tmp_path: Path) -> None:
+    """Messages of version 1 may have any value under these names, and were always replayed."""
+    plain = {"transaction_id": "t", "customer_id": "c", "amount_minor": 1, "currency": "USD",
+             "event_time_ms": 1_704_067_200_000}  # fmt: skip
+    path = tmp_path / "wire.jsonl"
+    for given, expected in (
+        ({"terminal": {"id": 1}, "device": ["d"], "card": 17, "ip": "x"}, {}),
+        ({"terminal": True, "ip": 7, "device": "d-1"}, {"device": "d-1", "schema_version": 2}),
+        ({"card": "4111 1111 1111 1111"}, {"card": "****1111", "schema_version": 2}),
+        ({"ip": "2001:DB8::1"}, {"ip": "2001:db8::1", "schema_version": 2}),
+    ):
+        path.write_text(orjson.dumps({**plain, **given}).decode())
+        (event,) = events_of(path)
+        assert event.transaction == {**plain, **expected}
+
+
 def test_a_prefix_makes_every_event_new_and_changes_nothing_else(tmp_path: Path, mapping_file: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(CSV)

@@ -33,6 +33,25 @@ def test_an_incomplete_command_is_rejected(words: list[str], message: str) -> No
     assert message in str(answer.exception)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["dlq", "redrive", "--all", "--why"],
+        ["account", "watch", "c-1", "--reason"],
+        ["control", "use-own-blend", "--reason"],
+        ["label", "t-1", "--customer", "c-1", "--as", "fraud", "--comment"],
+        ["model", "archive", "v1", "--reason"],
+        ["model", "register", "v1", "--reason"],
+        ["model", "card", "v1", "--reason"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_text_with_a_card_number_is_rejected_before_anything_is_sent(words: list[str]) -> None:
+    answer = CliRunner().invoke(app, [*words, "4111 1111 1111 1111 was stolen"])
+    assert isinstance(answer.exception, UserError)
+    assert "the text has a card number" in str(answer.exception)
+
+
 @pytest.mark.parametrize(("text", "offsets"), [("42", (42, 42)), ("42-57", (42, 57))])
 def test_ranges_of_offsets(text: str, offsets: tuple[int, int]) -> None:
     assert letter_filter(offset=text).offsets == offsets
@@ -63,3 +82,5 @@ def test_the_audit_of_an_edit_keeps_no_card_number(number: object) -> None:
         {"path": "amount_minor", "from": 1, "to": 2},
         {"path": "card", "from": "****1111", "to": "tok-1"},
     ]
+    nested = recorded_changes(orjson.dumps({"card": {"number": number}}), orjson.dumps({"card": {"number": "tok-1"}}))
+    assert nested == [{"path": "card.number", "from": "****1111", "to": "tok-1"}]
