@@ -50,8 +50,10 @@ _TAKE: Final = f"""
         (SELECT url FROM cases.webhooks w WHERE w.webhook_id = o.webhook_id) AS url,
         (SELECT secret_name FROM cases.webhooks w WHERE w.webhook_id = o.webhook_id) AS secret_name
 """  # noqa: S608 - constant condition
+# The outbox is never deleted, and a message that arrived needs its personal data no more.
 _SENT: Final = """
-    UPDATE cases.outbox SET sent_at = now(), last_error = NULL WHERE outbox_id = ANY(%(ids)s) AND sent_at IS NULL
+    UPDATE cases.outbox SET sent_at = now(), last_error = NULL, payload = payload - 'alerts'
+    WHERE outbox_id = ANY(%(ids)s) AND sent_at IS NULL
     RETURNING outbox_id
 """
 _FAILED: Final = """

@@ -406,6 +406,8 @@ def test_a_receiver_that_wants_ids_gets_those_of_the_newest_alerts_and_another_o
         assert await Relay(services.database, Labels(), WebhookSender()).send_webhooks() == 2
 
     with_services(settings, OWN, call)
+    kept = rows(settings, "SELECT payload FROM cases.outbox WHERE sent_at IS NOT NULL")
+    assert ["alerts" in row["payload"] for row in kept] == [False, False], "the personal data go with the message"
     rich, plain = sorted((orjson.loads(body) for _, body in receiver.got), key=len, reverse=True)
     alerts = rich.pop("alerts")
     assert rich.keys() == plain.keys()
