@@ -13,8 +13,9 @@ DAG_TESTS := tests/orchestration --confcutdir=tests/orchestration -o norecursedi
 STREAMFLOW := .venv/bin/streamflow
 SHELL_SCRIPTS := .ci/run $(shell find .github flink_jobs k8s ml sql tests docs -name '*.sh' -not -path '*/.venv/*')
 # Three worker processes, also on two cores, because tests on real servers wait a part of their time: two have a Flink cluster
-# each, one has a Postgres server. The unit tests follow on the first process that has finished its share.
-AT_ONCE := -n 3 --dist loadgroup --durations=30 --durations-min=5
+# each, one has a Postgres server. The unit tests follow on the first process that has finished its share. The tests are taken in
+# their order: by default, pytest-xdist begins with the group of most tests, which is not the longest.
+AT_ONCE := -n 3 --dist loadgroup --no-loadscope-reorder --durations=30 --durations-min=5
 # `make test` does not collect these, because their programs take long to build.
 CLUSTER_CHECKS := $(addprefix tests/lab/platform/,cluster_checks.py pod_checks.py upgrade_checks.py operator_checks.py)
 # The short forms of cluster-check and platform-check need no server, no tflint and no checkov. `make test` runs them too.

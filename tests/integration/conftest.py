@@ -25,35 +25,44 @@ from tests.integration.jobs import CARD_FILE
 from tests.stack_folder import stack_folder
 
 FLINK_2 = {
-    "test_completeness", "test_demo", "test_deploy", "test_judging", "test_measurements", "test_model_faults",
-    "test_model_life", "test_recovery_drill", "test_upgrades",
+    "test_account_actions", "test_completeness", "test_demo", "test_deploy", "test_judging", "test_measurements",
+    "test_model_faults", "test_model_life", "test_recovery_drill", "test_upgrades",
 }  # fmt: skip
 """Test files of the second cluster; they take about half of the time of all files that need Flink."""
 POSTGRES = {
     "test_account_risk", "test_api_reads", "test_archive_rows", "test_backup_drill", "test_case_accounts", "test_cases",
-    "test_closed_days", "test_console", "test_console_browser", "test_console_pages", "test_crossing", "test_graph",
-    "test_marts", "test_marts_exporter", "test_marts_history", "test_migrate", "test_migrate_undo",
-    "test_model_requests", "test_oidc", "test_proposals", "test_rate_limits", "test_raw_layer", "test_redrive",
-    "test_secure_stack",
+    "test_closed_days", "test_console", "test_console_browser", "test_console_pages", "test_marts",
+    "test_marts_exporter", "test_marts_history", "test_migrate_undo", "test_model_requests", "test_oidc",
+    "test_proposals", "test_rate_limits", "test_raw_layer",
 }  # fmt: skip
-"""Test files that need no Flink cluster: most use the fixture ``database``, some start servers of their own."""
+"""Test files that need no Flink cluster: most use the fixture ``database``."""
+OWN = {"test_crossing", "test_graph", "test_migrate", "test_redrive", "test_resume", "test_secure_stack"}
+"""Test files that start all their servers themselves; the process that is done first with a group takes them."""
+GROUPS = ("flink-1", "flink-2", "postgres", "own")
+"""In the order in which processes take them."""
 
 
 def group_of(file: str) -> str:
     """Return the group of a test file of this folder; CONTRIBUTING.md says where a new file belongs."""
-    return "postgres" if file in POSTGRES else "flink-2" if file in FLINK_2 else "flink-1"
+    named = {"postgres": POSTGRES, "own": OWN, "flink-2": FLINK_2}
+    return next((group for group, files in named.items() if file in files), "flink-1")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Distribute these tests over three processes; the tests of one process share servers and run one after another.
 
-    The tests wait a part of their time, so three processes need less time than two, also on two cores.
+    The tests wait a part of their time, so three processes need less time than two, also on two cores. A process takes
+    the first group that is left, then single tests: the groups come first, the longest ones before the others.
     """
     here = Path(__file__).parent
+    places = dict.fromkeys(items, len(GROUPS))
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group(group_of(item.path.stem)))
+            group = group_of(item.path.stem)
+            item.add_marker(pytest.mark.xdist_group(group))
+            places[item] = GROUPS.index(group)
+    items.sort(key=places.__getitem__)
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +104,7 @@ def stack(request: pytest.FixtureRequest, bucket: str) -> Iterator[Stack]:  # no
     if "PYTEST_XDIST_WORKER" in os.environ:
         apart = [item.nodeid for item in request.session.items if item.get_closest_marker("xdist_group")]
         groups = {name.rpartition("@")[2] for name in apart}
-        assert groups <= {"flink-1", "flink-2", "postgres"}, "pytest and its xdist differ on groups"
+        assert groups <= set(GROUPS), "pytest and its xdist differ on groups"
     with stack_folder("test") as folder:
         stack = Stack(folder / "home")
         try:
