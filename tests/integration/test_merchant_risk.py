@@ -1,15 +1,22 @@
-"""A model with inputs of every entity and own features on the real jobs: scores equal the replay, in both crossings."""
+"""A model with inputs of every entity and own features on the real jobs: scores equal the replay, in both crossings.
+
+``POST /v1/score`` of an API that reads the same rows gives the same decision.
+"""
 
 from __future__ import annotations
 
 import urllib.request
 from collections import defaultdict
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import orjson
 import pytest
 
+from api.keys import Scope, create_key
+from api.settings import ApiSettings
 from flink_jobs.cards.card_files import SourceEvent
 from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.merchants.keys import entity_key, split_key
@@ -24,6 +31,7 @@ from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.check import check_savepoint
 from flink_jobs.flink.savepoints.entities import entities_without_history
 from flink_jobs.kafka.label_sender import labels_of, send_labels
+from flink_jobs.kafka.producer import connect
 from flink_jobs.waiting import wait_for
 from ml.artifact_writer import set_current, write_artifact
 from ml.dataset import build_dataset
@@ -33,10 +41,13 @@ from ml.parameters import ModelFamily, TrainingParameters
 from ml.terminal_fraud import World, generate
 from ml.train import Provenance, train_model
 from tests.integration import jobs
+from tests.integration.api_server import serving
+from tests.integration.case_database import own_database
 from tests.own_features import EXAMPLE, FOLDER
 from tests.unit.ml.terminal_events import NOW_MS, events_with_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from flink_jobs.local.stack import Stack
@@ -69,7 +80,10 @@ def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoin
         "STREAMFLOW_MODEL_BUDGET_MS": "10000",
     }
     started = [jobs.start_job(stack, "detect", environment)]
-    try:
+    with ExitStack() as opened:
+        opened.callback(lambda: end(stack, started))
+        http = opened.enter_context(api(stack, tmp_path))
+        assert scored(http, later[0], history)["model_problem"] == "histories_not_current"
         known = list(labels_of(history, "chargeback", "desk", 7.0, NOW_MS, lambda: None))
         send_labels(settings.broker(), PREFIX, known)
         assert jobs.account(stack, jobs.send(stack, history, prefix=PREFIX), PREFIX).is_as_expected
@@ -84,7 +98,8 @@ def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoin
         learned = rest.savepoint(started[1], settings.savepoint_dir)
         assert entities_without_history(learned, tuple(Entity)) == ()
         middle = len(later) // 2
-        compare(stack, later[:middle], expected, version)
+        decided = compare(stack, later[:middle], expected, version)
+        compare_with_api(stack, http, (history, later[:middle]), decided, len(rows))
         savepoint = rest.stop_with_savepoint(started[0], settings.savepoint_dir)
         with pytest.raises(UserError, match="was written with rows of merchants"):
             check_savepoint(savepoint, "detect", "thread", entities=())
@@ -92,11 +107,75 @@ def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoin
             jobs.start_job(stack, "detect", {**environment, "STREAMFLOW_CROSSING": "single"}, savepoint=savepoint)
         )
         compare(stack, later[middle:], expected, version)
+
+
+def end(stack: Stack, started: list[str]) -> None:
+    """Cancel the jobs that still run."""
+    active = {item.job_id for item in stack.rest().active_jobs()}
+    for job in started:
+        if job in active:
+            stack.rest().cancel(job)
+
+
+@contextmanager
+def api(stack: Stack, models: Path) -> Iterator[httpx.Client]:
+    """Yield a client of an API that has the settings of the detector, and has read the topic of rows once."""
+    changes = {
+        "topic_prefix": PREFIX, "model_dir": models, "risk_entities": ",".join(Entity), "features": EXAMPLE,
+        "features_dir": FOLDER,
+    }  # fmt: skip
+    with own_database(stack.settings().model_copy(update=changes), "histories") as settings:
+        key = create_key(settings.postgres_dsn, "test", [Scope.SCORE], created_by="test")
+        headers = {"Authorization": f"Bearer {key}"}
+        own = ApiSettings(case_work=False, model_work=False, refresh_s=0.5, rate_per_s=10_000)
+        with serving(settings, own) as url, httpx.Client(base_url=url, headers=headers, timeout=90) as http:
+            wait_for(lambda: http.get("/health/ready").json()["histories"], limit_s=WAIT_S, what="the topic of rows")
+            event = SourceEvent({"transaction_id": "first", "customer_id": "first", "amount_minor": 1,
+                                 "currency": "EUR", "event_time_ms": 1_700_000_000_000}, label=None)  # fmt: skip
+            wait_for(
+                lambda: scored(http, event, [])["decision"]["ml_score"] is not None, limit_s=WAIT_S, what="a model"
+            )
+            yield http
+
+
+def scored(http: httpx.Client, event: SourceEvent, before: list[SourceEvent]) -> dict[str, Any]:
+    """Return the API's answer on a purchase with all earlier ones of its customer as history."""
+    sent = event.transaction
+    known = [item.transaction for item in before if item.transaction["customer_id"] == sent["customer_id"]]
+    answer = http.post("/v1/score", json={"transaction": sent, "history": known})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def compare_with_api(
+    stack: Stack,
+    http: httpx.Client,
+    events: tuple[list[SourceEvent], list[SourceEvent]],
+    decided: dict[str, dict[str, Any]],
+    rows: int,
+) -> None:
+    """Compare the decision of the detector on each purchase with the API's answer; a damaged row changes nothing."""
+    producer = connect(stack.settings().broker())
+    try:
+        producer.send(f"{PREFIX}.merchant-risk", key=b"damaged", value=b"no json").get(timeout=120)
     finally:
-        active = {item.job_id for item in rest.active_jobs()}
-        for job in started:
-            if job in active:
-                rest.cancel(job)
+        producer.close()
+
+    def is_read() -> bool:
+        lines = http.get("/metrics").text.splitlines()
+        held = [line for line in lines if line.startswith("streamflow_api_history_rows{")]
+        is_rejected = 'streamflow_api_history_rows_read_total{outcome="rejected"} 1.0' in lines
+        return is_rejected and sum(float(line.rpartition(" ")[2]) for line in held) == rows
+
+    wait_for(is_read, limit_s=WAIT_S, what="the API to read every row, and to reject the damaged one")
+    before, later = events
+    for number, event in enumerate(later):
+        answer = scored(http, event, [*before, *later[:number]])
+        detector = decided[event.transaction["transaction_id"]]
+        names = ("ml_score", "score", "threshold", "is_alert", "features", "reasons", "model_version")
+        assert {name: answer["decision"][name] for name in names} == {name: detector[name] for name in names}
+        assert answer["model_problem"] is None
 
 
 def history_and_later() -> tuple[list[SourceEvent], list[SourceEvent], int]:
@@ -176,11 +255,14 @@ def applied(stack: Stack, job: str) -> int:
     return total
 
 
-def compare(stack: Stack, events: list[SourceEvent], expected: dict[str, float], version: str) -> None:
-    """Send purchases and compare the score of each with that of the replay."""
+def compare(
+    stack: Stack, events: list[SourceEvent], expected: dict[str, float], version: str
+) -> dict[str, dict[str, Any]]:
+    """Send purchases and compare the score of each with that of the replay; return all decisions by transaction."""
     assert jobs.account(stack, jobs.send(stack, events, prefix=PREFIX), PREFIX).is_as_expected
     decided: dict[str, Any] = {item["transaction_id"]: item for item in jobs.committed(stack, "decisions", PREFIX)}
     names = [event.transaction["transaction_id"] for event in events]
     assert {decided[name]["model_version"] for name in names} == {version}
     assert [decided[name]["ml_score"] for name in names] == [expected[name] for name in names]
     assert all("own_quiet_days" in decided[name]["features"] for name in names)
+    return decided
