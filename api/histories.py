@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.features.entity_risk import ENTITY_OF, Entity, entity_id
-from flink_jobs.core.merchants.row import parse_row
+from flink_jobs.core.merchants.start import parse_message
 from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.models.faults import InputsNotReady
 from flink_jobs.core.state.merchant import SLOT_MS
@@ -179,9 +179,9 @@ class Histories:
         self._problem = ""
 
     def _use(self, record: Record) -> None:
-        """Use a row from now on; bytes that are no row are counted."""
+        """Use a row or a start from now on; other bytes are counted."""
         self._places[record.topic, record.partition] = record.offset + 1
-        row = parse_row(record.value)
+        row = parse_message(record.value)
         if isinstance(row, str):
             self._rejected += 1
             if self._rejected == 1:

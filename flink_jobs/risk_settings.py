@@ -24,6 +24,12 @@ class RiskSettings(BaseSettings):
         "set; empty: none",
     )
 
+    risk_accept_short_history: bool = Field(
+        default=False,
+        description="for the job `merchants`: the history of an entity that was turned on from a savepoint counts as "
+        "complete at once; otherwise models with its inputs give no score until it covers 37 days",
+    )
+
     @property
     def entities(self) -> tuple[Entity, ...]:
         """The entities with a history, in canonical order."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.core.merchants.start import COVERED_DAYS
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.entities import entities_without_history
 from flink_jobs.flink.savepoints.latest import Found, newest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from flink_jobs.flink.savepoints.latest import Place
     from flink_jobs.kafka.broker import Broker
 
+_SHORT: Final = f"models with such inputs give no score until the history covers {COVERED_DAYS} days."
 _LEARN: Final = "`streamflow submit merchants --fresh` learns the decisions that the topic still holds."
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
@@ -116,11 +118,10 @@ def _new_entities(job: str, place: Place, uri: str) -> list[str]:
         return []
     missing = entities_without_history(uri, place.entities)
     if missing is None:
-        what = "Which entities have a history in it cannot be read: one that was turned on since begins without history"
-        return [f"{what}, which looks like no fraud. {_LEARN}"]
+        return [f"Which entities have a history in it cannot be read from here. Of one that is new, {_SHORT} {_LEARN}"]
     if not missing:
         return []
-    return [f"Warning: it holds no history of {', '.join(missing)}, which then looks like no fraud. {_LEARN}"]
+    return [f"Warning: it holds no history of {', '.join(missing)}: {_SHORT} {_LEARN}"]
 
 
 def _fresh(job: str, place: Place) -> Start:

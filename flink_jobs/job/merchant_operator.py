@@ -16,9 +16,17 @@ from pyflink.metrics import Counter
 from flink_jobs.contracts import uids
 from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.merchants.book import EntityBook, LabelOutcome
-from flink_jobs.core.merchants.events import NOT_NAMED, UNREADABLE, Purchase, read_entity_label, read_purchase
+from flink_jobs.core.merchants.events import (
+    NOT_NAMED,
+    UNREADABLE,
+    Purchase,
+    read_entity_label,
+    read_fields,
+    read_purchase,
+)
 from flink_jobs.core.merchants.keys import split_key
 from flink_jobs.core.merchants.row import EntityRow
+from flink_jobs.core.merchants.start import COVERED_DAYS, EntityStarts
 from flink_jobs.core.state.codec import StateCorrupt
 from flink_jobs.core.state.merchant import SLOT_MS
 from flink_jobs.job.log import log_event
@@ -27,8 +35,9 @@ from flink_jobs.metrics import catalogue
 
 LATENESS_MIN: Final = 5
 """Minutes that a decision may be late and still count in the row of the next slot when that row is first published."""
-DECISION, LABEL = "D", "L"
-"""The first character of an element: where it comes from."""
+DECISION, FIELDS, LABEL, BEAT = "D", "P", "L", "H"
+"""The first character of an element: a decision, the fields of a history that Java picked from a decision, or a label;
+or a beat, which only says that the job runs."""
 CODES: Final = {entity: entity.value[0] for entity in Entity}
 """The second character of an element: whose event it is."""
 _COMPONENT: Final = "merchants"
@@ -39,10 +48,13 @@ _NEVER_LEARNED: Final = frozenset({UNREADABLE, *NOT_NAMED.values()})
 class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink is untyped
     """Keeps the history of each merchant or other entity, and publishes its row of each slot."""
 
-    def __init__(self, state_ttl_days: int, entities: tuple[Entity, ...]) -> None:
+    def __init__(
+        self, state_ttl_days: int, entities: tuple[Entity, ...], *, is_short_history_accepted: bool = False
+    ) -> None:
         """Keep the settings; ``open`` creates everything else on the TaskManager."""
         self._state_ttl_days = state_ttl_days
         self._entities = entities
+        self._is_short_history_accepted = is_short_history_accepted
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Set up states and metrics."""
@@ -63,15 +75,20 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
 
     def process_element(self, value: str, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
         """Add a decision or a label to one of its entities; yield the row that it changes after its publication."""
-        payload, entity = value[2:].encode("latin-1"), _ENTITIES[value[1]]
-        if value[:1] == DECISION:
-            purchase = read_purchase(payload, entity)
+        origin = value[:1]
+        if origin == BEAT:
+            yield from self._beat(ctx.timestamp())
+            return
+        entity = _ENTITIES[value[1]]
+        if origin in {FIELDS, DECISION}:
+            is_whole = origin == DECISION
+            purchase = read_purchase(value[2:].encode("latin-1"), entity) if is_whole else read_fields(value[2:])
             if isinstance(purchase, Purchase):
                 yield from self._buy(entity, purchase, ctx)
             else:
                 self._unreadable.inc()
             return
-        label = read_entity_label(payload, entity)
+        label = read_entity_label(value[2:].encode("latin-1"), entity)
         if isinstance(label, str):
             self._count_label(label)
             return
@@ -98,6 +115,23 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
             self._log_once(entity, "history_forgotten", f"STREAMFLOW_RISK_ENTITIES no longer names {entity}")
             self._history.clear()
             self._progress.clear()
+
+    def _beat(self, time_ms: int) -> Iterator[str]:
+        """Publish since when each entity is kept, once per slot and when it changes. The key is that of the starts."""
+        try:
+            starts = EntityStarts(self._progress.value())
+        except StateCorrupt as damage:
+            self._unreadable.inc()
+            log_event("merchant_state_corrupt", component=_COMPONENT, detail=str(damage))
+            starts = EntityStarts()
+        found = starts.at(self._entities, time_ms, is_short_accepted=self._is_short_history_accepted)
+        if found:
+            self._progress.update(starts.to_bytes())
+        for start in found:
+            if start.complete_from > time_ms // SLOT_MS:
+                detail = f"{start.entity}: models use its history once it covers {COVERED_DAYS} days (docs/model.md)"
+                self._log_once(start.key, "history_too_short", detail)
+            yield f"{start.key}\n{start.to_json()}"
 
     def _publish(self, book: EntityBook, slot: int, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
         has_rows = book.published is not None

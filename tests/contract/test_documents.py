@@ -27,6 +27,7 @@ from flink_jobs.core.documents import (
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.label import Label, LabelDocument
 from flink_jobs.core.merchants.row import EntityRowDocument, MerchantRowDocument
+from flink_jobs.core.merchants.start import StartDocument
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
 from flink_jobs.core.reply_document import ReplyDocument
@@ -48,7 +49,7 @@ TYPES = {
     "audit": AuditDocument,
     "control": ControlDocument,
     "labels": LabelDocument,
-    "merchant-risk": EntityRowDocument,
+    "merchant-risk": StartDocument,
     "replies": ReplyDocument,
     "user-actions": UserActionDocument,
 }
@@ -59,8 +60,9 @@ def test_each_type_is_its_schema(suffix: str, contracts: dict[str, TopicContract
     assert disagreements(TYPES[suffix], contracts[suffix].schema(), suffix) == []
 
 
-def test_the_row_of_a_merchant_is_version_1(contracts: dict[str, TopicContract]) -> None:
-    assert disagreements(MerchantRowDocument, contracts["merchant-risk"].schema(1), "merchant-risk") == []
+@pytest.mark.parametrize(("document", "version"), [(MerchantRowDocument, 1), (EntityRowDocument, 2)])
+def test_rows_are_versions_1_and_2(document: type, version: int, contracts: dict[str, TopicContract]) -> None:
+    assert disagreements(document, contracts["merchant-risk"].schema(version), "merchant-risk") == []
 
 
 def test_every_topic_that_the_core_writes_has_a_type(contracts: dict[str, TopicContract]) -> None:

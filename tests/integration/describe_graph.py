@@ -26,7 +26,7 @@ def build(job: str, settings: Settings) -> StreamExecutionEnvironment:
     if job.endswith("with merchants"):
         settings = settings.model_copy(update={"risk_entities": "merchant"})
     if job.startswith("merchants"):
-        entities = "merchant,terminal,device,card" if job.endswith("every entity") else "merchant"
+        entities = "merchant,terminal,device,card" if "every entity" in job else "merchant"
         settings = settings.model_copy(update={"risk_entities": entities})
     env, t_env = stream_environment(settings, jars=lake.lake_jars(settings.lake_jars) if job == "lake" else ())
     if job.startswith("detect"):

@@ -33,6 +33,7 @@ IN_PROCESS = "detect in process mode"
 SINGLE = "detect in the single crossing"
 WITH_MERCHANTS = "detect with merchants"
 EVERY_ENTITY = "merchants of every entity"
+SQL_ENTITIES = "merchants of every entity in the single crossing"
 ENDS = {"SourceTransformation", "SinkTransformation"}
 EDGES = {"PartitionTransformation", "SideOutputTransformation", "UnionTransformation"}
 DETECTOR_KINDS = {"PythonKeyedBroadcastStateTransformation", "TwoInputTransformation"}
@@ -58,6 +59,7 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Graph]:
         "lake",
         "merchants",
         EVERY_ENTITY,
+        SQL_ENTITIES,
     ]
     done = subprocess.run(command, env=env, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -77,7 +79,9 @@ def test_operators_with_state_have_the_uids_of_the_list(graphs: dict[str, Graph]
     assert of_ours(graphs["archive"]) == set(uids.ARCHIVE_UIDS)
 
 
-@pytest.mark.parametrize("job", ["detect", SINGLE, WITH_MERCHANTS, "archive", "lake", "merchants", EVERY_ENTITY])
+@pytest.mark.parametrize(
+    "job", ["detect", SINGLE, WITH_MERCHANTS, "archive", "lake", "merchants", EVERY_ENTITY, SQL_ENTITIES]
+)
 def test_every_operator_has_a_unique_uid(job: str, graphs: dict[str, Graph]) -> None:
     graph = graphs[job]
     given = [item for item in graph["given"] if item["kind"] not in EDGES]
@@ -117,6 +121,16 @@ def test_the_job_of_merchants_has_one_python_operator(graphs: dict[str, Graph]) 
     python = [(item["uid"], item["kind"]) for item in graphs["merchants"]["operators"] if "Python" in item["kind"]]
     assert python == [(uids.MERCHANTS, "EmbeddedPythonKeyedProcessOperator")]
     assert {item["uid"] for item in graphs["merchants"]["given"]} >= set(uids.MERCHANTS_UIDS)
+
+
+def test_java_reads_a_decision_once_and_sql_is_the_other_way_with_the_same_uids(graphs: dict[str, Graph]) -> None:
+    def passes(job: str) -> int:
+        return sum("Calc" in item["name"] and "Correlate" not in item["name"] for item in graphs[job]["operators"])
+
+    by_java, by_sql = graphs[EVERY_ENTITY], graphs[SQL_ENTITIES]
+    assert {item["uid"] for item in by_sql["given"]} >= set(uids.MERCHANTS_UIDS)
+    assert {item["uid"] for item in by_java["given"]} >= set(uids.MERCHANTS_UIDS)
+    assert 0 < passes(EVERY_ENTITY) < passes(SQL_ENTITIES)
 
 
 def test_process_mode_changes_the_detector_but_no_uid(graphs: dict[str, Graph]) -> None:

@@ -58,6 +58,19 @@ def read_purchase(payload: bytes, entity: Entity = Entity.MERCHANT) -> Purchase 
     return Purchase(name, time_ms, amount)
 
 
+def read_fields(text: str) -> Purchase | str:
+    r"""Return the purchase in the fields that Java picked from a decision (``PurchaseSchema.java``).
+
+    >>> read_fields("1700000000000\n1999\nEUR\nm-1")
+    Purchase(name='m-1', time_ms=1700000000000, amount=19.99)
+    """
+    time_ms, amount_minor, currency, name = text.split("\n", 3)
+    try:
+        return Purchase(name, int(time_ms), major_amount(int(amount_minor), currency))
+    except KeyError:
+        return UNREADABLE
+
+
 def read_entity_label(payload: bytes, entity: Entity = Entity.MERCHANT) -> EntityLabel | str:
     """Return the label in a message; the entity's ``NOT_NAMED`` without its id, ``UNREADABLE`` for no valid label."""
     if label_problem(payload) is not None:

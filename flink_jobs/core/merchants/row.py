@@ -106,8 +106,11 @@ def row_of(name: str, state: MerchantState, slot: int, entity: Entity = Entity.M
 def parse_row(payload: bytes | None) -> EntityRow | str:
     """Return the row in some bytes, or why they are none; the text quotes no value."""
     document = contract_object(payload, ROW_SCHEMA_VERSION, ENTITY_ROW_VERSION)
-    if isinstance(document, str):
-        return document
+    return document if isinstance(document, str) else row_in(document)
+
+
+def row_in(document: dict[str, Any]) -> EntityRow | str:
+    """Return the row in a document of version 1 or 2, or why it is none; the text quotes no value."""
     found = _whose(document)
     if isinstance(found, str):
         return found

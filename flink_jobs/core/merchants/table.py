@@ -16,6 +16,7 @@ from flink_jobs.core.features.entity_risk import (
     slot_of,
 )
 from flink_jobs.core.merchants.row import NO_HISTORY
+from flink_jobs.core.merchants.start import EntityStart
 from flink_jobs.core.models.faults import InputsNotReady
 from flink_jobs.core.state.merchant import SLOTS_PER_DAY
 
@@ -43,6 +44,7 @@ class EntityTable:
         self.entities = entities
         self._rows: dict[Entity, dict[str, bytes]] = {entity: {} for entity in Entity}
         self._newest = dict.fromkeys(Entity, -1)
+        self._complete_from = dict.fromkeys(Entity, 0)
         self.other_slots = 0
         """Look-ups that found a row of an earlier slot than that of the transaction, or of a much later one."""
 
@@ -59,8 +61,11 @@ class EntityTable:
         newest = self._newest[entity]
         return newest if newest >= 0 else None
 
-    def put(self, row: EntityRow) -> None:
-        """Use a row from now on. An entity without history needs no row."""
+    def put(self, row: EntityRow | EntityStart) -> None:
+        """Use a row, or a start of an entity, from now on. An entity without history needs no row."""
+        if isinstance(row, EntityStart):
+            self._complete_from[row.entity] = row.complete_from
+            return
         entity, rows = row.entity, self._rows[row.entity]
         self._newest[entity] = max(self._newest[entity], row.slot)
         if row.is_empty:
@@ -73,8 +78,9 @@ class EntityTable:
         """Return the inputs of a transaction in the order of ``RISK_SPECS``; ``None`` where a value is absent.
 
         Raises:
-            InputsNotReady: there is no row of such an entity at all, or every row is older than a day: without rows
-                each terminal, for example, would look like one without fraud.
+            InputsNotReady: there is no row of such an entity at all, or every row is older than a day, or the job has
+                kept the history of the entity for less than 37 days: each terminal, for example, would look like one
+                without fraud.
         """
         name = entity_id(transaction, entity)
         if name is None:
@@ -83,6 +89,8 @@ class EntityTable:
         newest = self._newest[entity]
         if newest < 0 or slot - newest > MOST_SLOTS_BEHIND:
             raise InputsNotReady(f"no current rows of {entity}s; check the job `merchants`")
+        if slot < self._complete_from[entity]:
+            raise InputsNotReady(f"the history of {entity}s is still too short; see the job `merchants`")
         amount = major_amount(transaction.amount_minor, transaction.currency)
         return risk_inputs(self.windows(name, slot, entity), amount)
 

@@ -68,16 +68,11 @@ def byte_source(  # noqa: PLR0913 - the options of a source
 
     Records of a topic that ``is_marked`` have a flag in small letters: actions on accounts and rows of merchants.
     """
-    properties = {
-        "group.id": group_id,
-        "isolation.level": "read_committed",
-        "partition.discovery.interval.ms": "60000",
-    }
     return _parts().source(
         env._j_stream_execution_environment,  # noqa: SLF001 - PyFlink has no Kafka source for bytes
         name,
         topic,
-        _java_map(_client(broker) | properties),
+        java_properties(broker, group_id),
         start_from,
         bounded,
         idle_timeout_ms,
@@ -86,6 +81,16 @@ def byte_source(  # noqa: PLR0913 - the options of a source
         MAX_PAYLOAD_BYTES,
         MAX_PAYLOAD_KEPT_BYTES,
     )
+
+
+def java_properties(broker: Broker, group_id: str) -> JavaObject:
+    """Return the properties of a Java source: committed records only, and new partitions within a minute."""
+    properties = {
+        "group.id": group_id,
+        "isolation.level": "read_committed",
+        "partition.discovery.interval.ms": "60000",
+    }
+    return _java_map(_client(broker) | properties)
 
 
 def united(streams: Sequence[JavaObject]) -> JavaObject:

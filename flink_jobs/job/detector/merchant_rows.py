@@ -9,7 +9,9 @@ from pyflink.datastream.state import BroadcastState, MapStateDescriptor
 
 from flink_jobs.contracts import uids
 from flink_jobs.core.features.entity_risk import Entity
-from flink_jobs.core.merchants.row import parse_row
+from flink_jobs.core.merchants.keys import SEPARATOR
+from flink_jobs.core.merchants.row import EntityRow
+from flink_jobs.core.merchants.start import parse_message
 from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
 from flink_jobs.job.log import log_event
@@ -41,19 +43,19 @@ class MerchantRows:
         self.table.other_slots = 0
 
     def use(self, payload: bytes | None, ctx: KeyedBroadcastProcessFunction.Context, *, is_reported: bool) -> None:
-        """Use a row from now on; bytes that are no row are counted and logged, by one subtask.
+        """Use a row or a start from now on; other bytes are counted and logged, by one subtask.
 
         A row of an entity that the settings do not name is stored only: the job of merchants may have a new setting
         first, and a detector that is restored with this setting then has the rows.
         """
-        row = parse_row(payload)
+        row = parse_message(payload)
         rows = ctx.get_broadcast_state(MERCHANT_ROWS)
         if self._unwanted:
             self._drop(rows, is_reported=is_reported)
         if not isinstance(row, str):
             if row.entity in self.table.entities:
                 self.table.put(row)
-            if row.is_empty:
+            if isinstance(row, EntityRow) and row.is_empty:
                 rows.remove(row.key)
             else:
                 rows.put(row.key, row.to_json())
@@ -64,7 +66,7 @@ class MerchantRows:
 
     def _drop(self, rows: BroadcastState, *, is_reported: bool) -> None:
         """Drop the unwanted rows: only while a row is read can broadcast state be written."""
-        counts = Counter(self._unwanted.values())
+        counts = Counter(entity for key, entity in self._unwanted.items() if not key.endswith(SEPARATOR))  # no starts
         for key in self._unwanted:
             rows.remove(key)
         self._unwanted = {}
@@ -86,7 +88,7 @@ class MerchantRows:
         Raises:
             RuntimeError: this release cannot read the row.
         """
-        row = parse_row(stored.encode())
+        row = parse_message(stored.encode())
         if isinstance(row, str):
             raise RuntimeError(f"the savepoint holds a row of merchants that this release cannot read: {row}")  # noqa: TRY004
         if row.entity in self.table.entities:

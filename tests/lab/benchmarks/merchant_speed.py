@@ -27,6 +27,7 @@ from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 from flink_jobs.job.detector.batch_runner import PROTOCOL, take_runner
 from flink_jobs.job.detector.operator import FraudDetectorFunction
+from flink_jobs.job.merchant_operator import FIELDS
 from flink_jobs.native.loader import core_in_use
 from ml.artifact_writer import write_artifact
 from ml.dataset import build_dataset
@@ -123,7 +124,7 @@ def measure(models: dict[tuple[Entity, ...], Path], events: list[SourceEvent]) -
         runner = take_runner(NoStates(), PROTOCOL)
         found[name] = timed(runner.process, batches) * len(batches) / len(events)
     for chosen in CHOICES:
-        stream = MerchantStream(entities=chosen)
+        stream = MerchantStream(entities=chosen, origin=FIELDS)
         found[f"{DECISION}, {len(chosen)}"] = timed(stream.decide, [item.transaction for item in events])
     return found
 

@@ -17,6 +17,7 @@ from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.merchants.row import parse_row
+from flink_jobs.core.merchants.start import EntityStart
 from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.models.model import load_model
 from flink_jobs.core.parsing.source_record import SourceRecord
@@ -82,6 +83,13 @@ def test_rows_older_than_a_day_are_not_current(known: Known, monkeypatch: pytest
     parts = reading(Topic(known.rows), monkeypatch)
     later = {**known.purchases[0], "event_time_ms": (known.slot + 6) * SLOT_MS}
     (answer,) = served(known, parts, scores_of([later]), lambda: parts.is_read)
+    assert (answer["decision"]["ml_score"], answer["model_problem"]) == (None, "histories_not_current")
+
+
+def test_a_history_that_is_too_short_is_not_current(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = EntityStart(Entity.TERMINAL, (known.slot - 36 * 4) * SLOT_MS)
+    parts = reading(Topic([*known.rows, start.to_json().encode()]), monkeypatch)
+    (answer,) = served(known, parts, scores_of(known.purchases[:1]), lambda: parts.is_read)
     assert (answer["decision"]["ml_score"], answer["model_problem"]) == (None, "histories_not_current")
 
 

@@ -1,6 +1,7 @@
 package io.streamflow.crossing;
 
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 
@@ -29,6 +30,9 @@ public final class JobParts {
      * number and refuses another one.
      */
     public static final int PROTOCOL = 4;
+
+    /** Version of the elements of {@link #purchases}; {@code flink_jobs/job/merchant_source.py} has the same number. */
+    public static final int ELEMENTS = PurchaseSchema.VERSION;
 
     private static final Duration LATENESS = Duration.ofSeconds(5);
 
@@ -64,6 +68,40 @@ public final class JobParts {
         WatermarkStrategy<Row> watermarks =
                 WatermarkStrategy.<Row>forBoundedOutOfOrderness(LATENESS).withIdleness(Duration.ofMillis(idleMs));
         return env.fromSource(builder.build(), watermarks, name);
+    }
+
+    /**
+     * Reads the topic of decisions as keyed elements, one for each entity that a decision names; see {@link PurchaseSchema}.
+     *
+     * @param names fields of the entities
+     * @param codes letter of each entity in an element
+     * @param prefixes what stands before the id in the key of each entity
+     * @param beatEvery number of offsets from one beat to the next
+     */
+    public static DataStream<Row> purchases(
+            StreamExecutionEnvironment env,
+            String name,
+            String topic,
+            Map<String, String> properties,
+            long idleMs,
+            List<String> names,
+            List<String> codes,
+            List<String> prefixes,
+            int beatEvery) {
+        KafkaSource<Row> source = KafkaSource.<Row>builder()
+                .setProperties(asProperties(properties))
+                .setTopics(topic)
+                .setStartingOffsets(OffsetsInitializer.earliest())
+                .setDeserializer(new PurchaseSchema(
+                        names.toArray(new String[0]),
+                        codes.toArray(new String[0]),
+                        prefixes.toArray(new String[0]),
+                        beatEvery))
+                .build();
+        WatermarkStrategy<Row> watermarks = WatermarkStrategy.<Row>forBoundedOutOfOrderness(LATENESS)
+                .withIdleness(Duration.ofMillis(idleMs))
+                .withTimestampAssigner((element, recordTime) -> PurchaseSchema.timeOf(element, recordTime));
+        return env.fromSource(source, watermarks, name);
     }
 
     private static OffsetsInitializer offsets(String startFrom) {
