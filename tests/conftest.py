@@ -6,7 +6,9 @@ the compiled one). What they start - jobs, commands - takes what a user would ge
 
 import os
 import secrets
+import sys
 import uuid
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -50,3 +52,20 @@ def awkward_uuid() -> uuid.UUID:
 def awkward_random_texts() -> None:
     """Give each test the random tokens and ids that would otherwise make it fail once in many runs."""
     secrets.token_urlsafe, uuid.uuid4 = awkward_token, awkward_uuid
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Do not trace a test with the mark ``untraced``: tracing takes more than half of the time of such a test.
+
+    The mark ``no_cover`` of pytest-cov has no effect on time in a process of pytest-xdist, where two measurements are
+    open and the outer one goes on.
+    """
+    if item.get_closest_marker("untraced") is None:
+        return (yield)
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)

@@ -47,7 +47,7 @@ def run(*arguments: object) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.no_cover  # other tests run the same lines; tracing them takes two thirds of its time
+@pytest.mark.untraced
 def test_generated_data_are_judged_by_days_with_the_inputs_of_entities(tmp_path: Path) -> None:
     path = tmp_path / "cards.csv.gz"
     written = run(

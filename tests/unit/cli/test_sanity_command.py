@@ -36,6 +36,7 @@ def test_a_sound_file_is_reported_with_exit_code_0(tmp_path: Path) -> None:
     assert result.stdout.rstrip().endswith("rows, no warnings")
 
 
+@pytest.mark.untraced
 def test_evaluate_warns_about_a_file_like_the_old_sample(broken: Path, tmp_path: Path) -> None:
     result = run("evaluate", "--data", broken, "--resamples", 0, "--out", tmp_path, "--output", "json")
     assert "Warning: dates_sort_categories" in result.stderr

@@ -95,7 +95,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(folder, model, events, whole)
 
 
-@pytest.mark.no_cover  # other tests run the same lines; tracing them takes two thirds of its time
+@pytest.mark.untraced
 def test_the_stream_scores_as_the_replay_does(trained: Trained) -> None:
     """Decisions and delayed labels pass the job of merchants, its rows the detector; also after a restore."""
     _, model, events, whole = trained

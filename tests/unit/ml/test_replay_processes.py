@@ -97,7 +97,7 @@ def test_rows_order_own_features_and_rejected_events_are_those_of_one_process(pr
     assert_identical(together, alone)
 
 
-@pytest.mark.no_cover  # other tests run the same lines; tracing them takes two thirds of its time
+@pytest.mark.untraced
 def test_a_card_file_gives_the_same_data_set() -> None:
     mapping = mapping_for(CARDS, None)
     alone = build_dataset(read_events(CARDS, mapping), NOW_MS)

@@ -83,7 +83,7 @@ def test_each_defect_produces_its_warning(check: Check, spoil: Callable[[list[Ca
     assert 1 <= len(warning.examples) <= SHOWN + 1
 
 
-@pytest.mark.no_cover  # other tests run the same lines; tracing them takes two thirds of its time
+@pytest.mark.untraced
 def test_the_sample_file_produces_no_warning() -> None:
     dataset = build_dataset(read_events(SAMPLE, mapping_for(SAMPLE, None)), time.time_ns() // 1_000_000)
     assert check_dataset(dataset) == []
