@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import boto3
@@ -18,10 +18,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 from psycopg import sql
 
-from flink_jobs.local import flink, kafka
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Settings
 from tests.integration.jobs import CARD_FILE
+from tests.quick_jvms import quick_compiler
 from tests.stack_folder import stack_folder
 
 FLINK_2 = {
@@ -84,13 +84,10 @@ def bucket() -> Iterator[str]:
         server.stop()
 
 
-@contextmanager
-def quick_compiler() -> Iterator[None]:
-    """Start JVMs with their quick compiler only: the optimising one took a third of their CPU time in these tests."""
-    flag, options = "-XX:TieredStopAtLevel=1", flink._java_options()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flink, "_java_options", lambda: f"{options} {flag}")
-        patch.setattr(kafka, "HEAP", [*kafka.HEAP, flag])
+@pytest.fixture(scope="module", autouse=True)
+def quick_jvms() -> Iterator[None]:
+    """Let what a test starts again later - a cluster, a broker - have the compiler that the fixture ``stack`` chose."""
+    with quick_compiler():
         yield
 
 

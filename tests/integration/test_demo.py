@@ -22,7 +22,7 @@ from tests.stack_folder import stack_folder
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
-DEMO = [sys.executable, "-P", "-m", "flink_jobs.cli", "demo", "--no-tty", "--output", "json"]
+DEMO = [sys.executable, "-P", "-m", "tests.quick_jvms", "demo", "--no-tty", "--output", "json"]
 LIMIT_S = 900
 
 

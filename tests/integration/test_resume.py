@@ -53,7 +53,7 @@ class Operator:
             "STREAMFLOW_MODEL_VERSION": MODEL,
             "STREAMFLOW_CHECKPOINT_INTERVAL_MS": "500",
         }
-        command = [str(PYTHON), "-P", "-m", "flink_jobs.cli", *arguments]
+        command = [str(PYTHON), "-P", "-m", "tests.quick_jvms", *arguments]
         return subprocess.run(
             command, env=environment, cwd=REPO_ROOT, capture_output=True, text=True, timeout=600, check=False
         )
