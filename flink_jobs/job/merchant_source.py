@@ -5,7 +5,8 @@ Java reads a decision once and picks the fields of a history (``PurchaseSchema.j
 Python parses again for each entity: the same rows, slower. SQL leaves out bytes that are no JSON object; with Java they
 are counted as unreadable. Savepoints fit both.
 
-Some decisions are followed by a beat, which tells the operator under a key of its own that the job runs.
+Some decisions are followed by a beat, which tells the operator under a key of its own that the job runs. In Java, the
+first decision of each reader is one of them.
 """
 
 from typing import Final
@@ -28,7 +29,8 @@ DECISIONS, LABELS = "decisions_topic", "labels_topic"
 ELEMENTS: Final = 1
 """Version of Java's elements; ``JobParts.ELEMENTS`` is the same number."""
 BEAT_EVERY: Final = 32
-"""Offsets of a partition of decisions from one beat to the next."""
+"""A decision at one of the first two of so many offsets of a partition makes a beat. Two, because every second offset
+is the marker of a Kafka transaction where each transaction has one decision."""
 _ELEMENT: Final = Types.ROW([Types.STRING(), Types.STRING()])
 # CAST, because Flink's generated code of a watermark cannot throw the exception that DECODE declares.
 _TIME_MS: Final = "JSON_VALUE(CAST(payload AS STRING), '$.event_time_ms' NULL ON EMPTY NULL ON ERROR)"
@@ -85,7 +87,7 @@ def elements(t_env: StreamTableEnvironment, table: str, origin: str, entities: t
     """
     pairs = [(f"'{origin}{CODES[entity]}'", _key(entity, may_be_absent=origin == LABEL)) for entity in entities]
     if origin == DECISION:
-        pairs.append((f"'{BEAT}'", f"CASE WHEN MOD(`offset`, {BEAT_EVERY}) = 0 THEN {_SEPARATOR} END"))
+        pairs.append((f"'{BEAT}'", f"CASE WHEN MOD(`offset`, {BEAT_EVERY}) < 2 THEN {_SEPARATOR} END"))
     listed = ", ".join(f"ROW({head}, {key})" for head, key in pairs)
     whole = "head || COALESCE(DECODE(payload, 'ISO-8859-1'), '')"
     return routed_stream(

@@ -39,8 +39,10 @@ final class PurchaseSchema implements KafkaRecordDeserializationSchema<Row> {
     private final String[] codes;
     /** What stands before the id in the key of each entity; empty for merchants. */
     private final String[] prefixes;
-    /** Every so many offsets a decision is followed by a beat. */
+    /** A decision at one of the first two of so many offsets is followed by a beat; of two in a row, one is no marker. */
     private final int beatEvery;
+    /** Whether this reader made a beat since it started. */
+    private transient boolean hasBeaten;
 
     PurchaseSchema(String[] names, String[] codes, String[] prefixes, int beatEvery) {
         this.names = names;
@@ -82,7 +84,8 @@ final class PurchaseSchema implements KafkaRecordDeserializationSchema<Row> {
                 out.collect(Row.of(prefixes[i] + (id == null ? "" : id), whole(i, payload)));
             }
         }
-        if (found.timeMs != null && record.offset() % beatEvery == 0) {
+        if (found.timeMs != null && (!hasBeaten || record.offset() % beatEvery < 2)) {
+            hasBeaten = true;
             out.collect(Row.of(BEAT_KEY, "H" + Math.min(record.timestamp(), found.timeMs)));
         }
     }

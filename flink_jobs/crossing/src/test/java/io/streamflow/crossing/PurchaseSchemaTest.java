@@ -20,10 +20,13 @@ class PurchaseSchemaTest {
     private static final String MONEY = "\"amount_minor\":1999,\"currency\":\"EUR\"";
     private static final String COMMON = "1700000000000\n1999\nEUR\n";
 
-    private static List<Row> read(byte[] value, long offset) throws Exception {
-        List<Row> rows = new ArrayList<>();
-        PurchaseSchema schema = new PurchaseSchema(
+    private static PurchaseSchema schema() {
+        return new PurchaseSchema(
                 new String[] {"merchant", "card"}, new String[] {"m", "c"}, new String[] {"", "card\u001f"}, 32);
+    }
+
+    private static List<Row> read(PurchaseSchema schema, byte[] value, long offset) throws Exception {
+        List<Row> rows = new ArrayList<>();
         schema.deserialize(
                 new ConsumerRecord<>(
                         "t", 2, offset, AT, TimestampType.CREATE_TIME, 0, 0, null, value, new RecordHeaders(), Optional.empty()),
@@ -37,6 +40,13 @@ class PurchaseSchemaTest {
                     public void close() {}
                 });
         return rows;
+    }
+
+    /** Reads with a schema that made the beat of its start already. */
+    private static List<Row> read(byte[] value, long offset) throws Exception {
+        PurchaseSchema schema = schema();
+        read(schema, ("{" + WHEN + "}").getBytes(StandardCharsets.UTF_8), 7);
+        return read(schema, value, offset);
     }
 
     private static List<Row> read(String json) throws Exception {
@@ -101,11 +111,21 @@ class PurchaseSchemaTest {
     }
 
     @Test
-    void someDecisionsAreFollowedByABeat() throws Exception {
+    void theFirstTwoOfThirtyTwoOffsetsAreFollowedByABeat() throws Exception {
         byte[] json = ("{\"merchant\":\"m\"," + MONEY + "," + WHEN + "}").getBytes(StandardCharsets.UTF_8);
-        assertEquals(1, read(json, 33).size());
+        assertEquals(1, read(json, 34).size());
         assertEquals(Row.of("\u001f", "H1700000000000"), read(json, 64).get(1));
+        assertEquals(Row.of("\u001f", "H1700000000000"), read(json, 65).get(1));
         assertEquals(List.of(), read("{}".getBytes(StandardCharsets.UTF_8), 64));
+    }
+
+    @Test
+    void theFirstDecisionOfAReaderIsFollowedByABeat() throws Exception {
+        PurchaseSchema schema = schema();
+        byte[] json = ("{" + WHEN + "}").getBytes(StandardCharsets.UTF_8);
+        assertEquals(List.of(), read(schema, "{}".getBytes(StandardCharsets.UTF_8), 7));
+        assertEquals(List.of(Row.of("\u001f", "H1700000000000")), read(schema, json, 8));
+        assertEquals(List.of(), read(schema, json, 9));
     }
 
     @Test
