@@ -171,11 +171,11 @@ class Soak:
 
 
 @contextmanager
-def running_soak(rig: Rig, customers: int) -> Iterator[Soak]:
-    """Start job, reader and sender on new topics; yield them."""
+def running_soak(rig: Rig, customers: int, plan: JobPlan | None = None) -> Iterator[Soak]:
+    """Start job, reader and sender on new topics; yield them. ``plan`` replaces the benchmark's settings of the job."""
     prefix = rig.new_prefix("soak")
     context = multiprocessing.get_context("spawn")
-    with rig.detector(prefix, JobPlan()) as job_id:
+    with rig.detector(prefix, plan or JobPlan()) as job_id:
         ours, theirs = context.Pipe()
         reader = context.Process(target=follow, args=(rig.broker.servers, topic_name(prefix, "decisions"), theirs))
         reader.start()
