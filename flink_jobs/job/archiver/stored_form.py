@@ -31,8 +31,8 @@ def _letter(message: str) -> str:
     try:
         letter = orjson.loads(message)
     except ValueError:
-        return masked_text(message)
+        letter = None
     if type(letter) is not dict:
-        return message
+        return masked_text(message)
     masked = masked_letter(letter)
     return message if masked is letter else orjson.dumps(masked).decode()

@@ -132,5 +132,6 @@ def test_each_topic_is_stored_without_numbers_and_decisions_are_not_touched() ->
         assert stored_forms(topic, [text, "{"]) == [expected, "{"]
     assert [NUMBER in message for message in stored_forms("dlq", [letter, letter[:-1]])] == [False, False]
     assert stored_forms("dlq", ["[1]", '{"payload":"x"}', encoded]) == ["[1]", '{"payload":"x"}', encoded]
+    assert stored_forms("dlq", [f"[{TEXTS['a field'][0]}]"]) == [f"[{TEXTS['a field'][1]}]"], "no letter"
     messages = ["{}"]
     assert stored_forms("decisions", messages) is messages
