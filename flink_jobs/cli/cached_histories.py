@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from flink_jobs.cli.cache_folder import cache_in
 from flink_jobs.cli.output import say
-from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,11 +34,7 @@ def with_cached_risk(dataset: Dataset, entities: tuple[Entity, ...], delay_days:
     from ml.risk_cache import RiskCache
     from ml.risk_columns import RiskColumns
 
-    try:
-        cache = RiskCache(folder)
-    except OSError as error:
-        what = f"the folder {folder} of --cache cannot be used ({error.strerror or error})"
-        raise UserError(what, "choose a folder that you can write to, or leave --cache out") from error
+    cache = cache_in(folder, RiskCache)
     blocks = {entity: _inputs(dataset, entity, delay_days, cache) for entity in entities}
     return replace(dataset, risk=RiskColumns.of(blocks))
 

@@ -6,10 +6,10 @@ import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from flink_jobs.cards.card_files import mapping_for
+from flink_jobs.cli.cache_folder import cache_in
 from flink_jobs.cli.output import say
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.reasons import DeadLetterReason
-from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -77,11 +77,7 @@ class CachedReplay:
         source = CardFile(
             self._path.name, self._sha256, mapping_sha256, self._skip_bad_rows, config or DetectionConfig()
         )
-        try:
-            cache = FeatureCache(self._folder)
-        except OSError as error:
-            what = f"the folder {self._folder} of --cache cannot be used ({error.strerror or error})"
-            raise UserError(what, "choose a folder that you can write to, or leave --cache out") from error
+        cache = cache_in(self._folder, FeatureCache)
         key = cache_key(source, features)
         found = _found(cache, key, features, now_ms)
         if found is not None:

@@ -16,6 +16,7 @@ from pyflink.common import Types
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
+from pyflink.util.java_utils import to_jarray
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.features.entity_risk import Entity
@@ -47,19 +48,15 @@ def purchases(env: StreamExecutionEnvironment, t_env: StreamTableEnvironment, se
         _table(t_env, settings, DECISIONS, "decisions", _EVENT_TIME)
         return elements(t_env, DECISIONS, DECISION, settings.entities)
     gateway, entities = get_gateway(), settings.entities
-    lists = ([*entities], [CODES[entity] for entity in entities], [entity_key(entity, "") for entity in entities])
-    j_lists = []
-    for values in lists:
-        j_lists.append(gateway.jvm.java.util.ArrayList())
-        for value in values:
-            j_lists[-1].add(str(value))
+    names = [entity.value for entity in entities]
+    codes, prefixes = [CODES[entity] for entity in entities], [entity_key(entity, "") for entity in entities]
     stream = gateway.jvm.io.streamflow.crossing.JobParts.purchases(
         env._j_stream_execution_environment,  # noqa: SLF001 - PyFlink has no Kafka source for bytes
         DECISIONS,
         topic_name(settings.topic_prefix, "decisions"),
         java_properties(settings.broker("merchants"), _group(settings)),
         settings.idle_timeout_ms,
-        *j_lists,
+        *(to_jarray(gateway.jvm.java.lang.String, texts) for texts in (names, codes, prefixes)),
         BEAT_EVERY,
     )
     return DataStream(stream)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ml.columns import NOTHING, Coded
+from ml.dataset import FRAUD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,7 @@ def twice_the_purchases(dataset: Dataset, period: Period, _: np.random.Generator
     gap[:-1][same] = np.minimum(LONGEST_GAP_MS, (times[1:] - times[:-1])[same] // 2)
     after = np.empty_like(gap)
     after[order] = gap
-    again = np.flatnonzero(dataset.labels[period.row] != 1)
+    again = np.flatnonzero(dataset.labels[period.row] != FRAUD)
     both = period[np.concatenate([np.arange(len(period)), again])]
     is_copy = np.arange(len(both)) >= len(period)
     time_ms = both.time_ms + np.where(is_copy, np.concatenate([after, after[again]]), 0)

@@ -1,7 +1,6 @@
 package io.streamflow.crossing;
 
 import java.time.Duration;
-import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 
@@ -15,6 +14,7 @@ import org.apache.flink.connector.kafka.sink.KafkaSinkBuilder;
 import org.apache.flink.connector.kafka.source.KafkaSource;
 import org.apache.flink.connector.kafka.source.KafkaSourceBuilder;
 import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer;
+import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.OffsetResetStrategy;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.datastream.KeyedStream;
@@ -57,17 +57,12 @@ public final class JobParts {
             boolean isMarked,
             int maxBytes,
             int keptBytes) {
-        KafkaSourceBuilder<Row> builder = KafkaSource.<Row>builder()
-                .setProperties(asProperties(properties))
-                .setTopics(topic)
-                .setStartingOffsets(offsets(startFrom))
-                .setDeserializer(new PackedRecordSchema(isKeyed, isMarked, maxBytes, keptBytes));
+        KafkaSourceBuilder<Row> reader = reader(
+                topic, properties, startFrom, new PackedRecordSchema(isKeyed, isMarked, maxBytes, keptBytes));
         if (isBounded) {
-            builder.setBounded(OffsetsInitializer.latest());
+            reader.setBounded(OffsetsInitializer.latest());
         }
-        WatermarkStrategy<Row> watermarks =
-                WatermarkStrategy.<Row>forBoundedOutOfOrderness(LATENESS).withIdleness(Duration.ofMillis(idleMs));
-        return env.fromSource(builder.build(), watermarks, name);
+        return env.fromSource(reader.build(), watermarks(idleMs), name);
     }
 
     /**
@@ -84,24 +79,28 @@ public final class JobParts {
             String topic,
             Map<String, String> properties,
             long idleMs,
-            List<String> names,
-            List<String> codes,
-            List<String> prefixes,
+            String[] names,
+            String[] codes,
+            String[] prefixes,
             int beatEvery) {
-        KafkaSource<Row> source = KafkaSource.<Row>builder()
+        KafkaSource<Row> reader =
+                reader(topic, properties, "earliest", new PurchaseSchema(names, codes, prefixes, beatEvery)).build();
+        WatermarkStrategy<Row> watermarks =
+                watermarks(idleMs).withTimestampAssigner((element, recordTime) -> PurchaseSchema.timeOf(element, recordTime));
+        return env.fromSource(reader, watermarks, name);
+    }
+
+    private static KafkaSourceBuilder<Row> reader(
+            String topic, Map<String, String> properties, String startFrom, KafkaRecordDeserializationSchema<Row> schema) {
+        return KafkaSource.<Row>builder()
                 .setProperties(asProperties(properties))
                 .setTopics(topic)
-                .setStartingOffsets(OffsetsInitializer.earliest())
-                .setDeserializer(new PurchaseSchema(
-                        names.toArray(new String[0]),
-                        codes.toArray(new String[0]),
-                        prefixes.toArray(new String[0]),
-                        beatEvery))
-                .build();
-        WatermarkStrategy<Row> watermarks = WatermarkStrategy.<Row>forBoundedOutOfOrderness(LATENESS)
-                .withIdleness(Duration.ofMillis(idleMs))
-                .withTimestampAssigner((element, recordTime) -> PurchaseSchema.timeOf(element, recordTime));
-        return env.fromSource(source, watermarks, name);
+                .setStartingOffsets(offsets(startFrom))
+                .setDeserializer(schema);
+    }
+
+    private static WatermarkStrategy<Row> watermarks(long idleMs) {
+        return WatermarkStrategy.<Row>forBoundedOutOfOrderness(LATENESS).withIdleness(Duration.ofMillis(idleMs));
     }
 
     private static OffsetsInitializer offsets(String startFrom) {

@@ -3,19 +3,13 @@ package io.streamflow.crossing;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 
-import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.header.internals.RecordHeaders;
-import org.apache.flink.kafka.shaded.org.apache.kafka.common.record.TimestampType;
 import org.apache.flink.types.Row;
-import org.apache.flink.util.Collector;
 import org.junit.jupiter.api.Test;
 
 class PackedRecordSchemaTest {
-    private static final long AT = 1_763_696_776_023L;
     private static final String HEAD = "2\n7\n2025-11-21 03:46:16.023\n";
 
     private static Row read(PackedRecordSchema schema, byte[] value, RecordHeaders headers) throws Exception {
@@ -23,18 +17,7 @@ class PackedRecordSchemaTest {
     }
 
     private static Row read(PackedRecordSchema schema, byte[] key, byte[] value, RecordHeaders headers) throws Exception {
-        List<Row> rows = new ArrayList<>();
-        schema.deserialize(
-                new ConsumerRecord<>("t", 2, 7L, AT, TimestampType.CREATE_TIME, 0, 0, key, value, headers, Optional.empty()),
-                new Collector<>() {
-                    @Override
-                    public void collect(Row row) {
-                        rows.add(row);
-                    }
-
-                    @Override
-                    public void close() {}
-                });
+        List<Row> rows = Reading.read(schema, 7L, key, value, headers);
         assertEquals(1, rows.size());
         return rows.get(0);
     }

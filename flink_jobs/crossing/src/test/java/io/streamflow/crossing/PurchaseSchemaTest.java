@@ -5,17 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 
-import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.kafka.shaded.org.apache.kafka.common.header.internals.RecordHeaders;
-import org.apache.flink.kafka.shaded.org.apache.kafka.common.record.TimestampType;
 import org.apache.flink.types.Row;
-import org.apache.flink.util.Collector;
 import org.junit.jupiter.api.Test;
 
 class PurchaseSchemaTest {
-    private static final long AT = 1_763_696_776_023L;
     private static final String WHEN = "\"event_time_ms\":1700000000000";
     private static final String MONEY = "\"amount_minor\":1999,\"currency\":\"EUR\"";
     private static final String COMMON = "1700000000000\n1999\nEUR\n";
@@ -26,20 +21,7 @@ class PurchaseSchemaTest {
     }
 
     private static List<Row> read(PurchaseSchema schema, byte[] value, long offset) throws Exception {
-        List<Row> rows = new ArrayList<>();
-        schema.deserialize(
-                new ConsumerRecord<>(
-                        "t", 2, offset, AT, TimestampType.CREATE_TIME, 0, 0, null, value, new RecordHeaders(), Optional.empty()),
-                new Collector<>() {
-                    @Override
-                    public void collect(Row row) {
-                        rows.add(row);
-                    }
-
-                    @Override
-                    public void close() {}
-                });
-        return rows;
+        return Reading.read(schema, offset, null, value, new RecordHeaders());
     }
 
     /** Reads with a schema that made the beat of its start already. */
@@ -130,9 +112,9 @@ class PurchaseSchemaTest {
 
     @Test
     void timeIsThatOfTheDecisionAndAtMostThatOfTheRecord() {
-        assertEquals(1_700_000_000_000L, PurchaseSchema.timeOf(Row.of("m", "Pm" + COMMON + "m"), AT));
+        assertEquals(1_700_000_000_000L, PurchaseSchema.timeOf(Row.of("m", "Pm" + COMMON + "m"), Reading.AT));
         assertEquals(5L, PurchaseSchema.timeOf(Row.of("m", "Pm" + COMMON + "m"), 5L));
-        assertEquals(1_700_000_000_000L, PurchaseSchema.timeOf(Row.of("\u001f", "H1700000000000"), AT));
-        assertEquals(AT, PurchaseSchema.timeOf(Row.of("m", "Dm{}"), AT));
+        assertEquals(1_700_000_000_000L, PurchaseSchema.timeOf(Row.of("\u001f", "H1700000000000"), Reading.AT));
+        assertEquals(Reading.AT, PurchaseSchema.timeOf(Row.of("m", "Dm{}"), Reading.AT));
     }
 }
