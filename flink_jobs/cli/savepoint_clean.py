@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -31,7 +32,7 @@ def clean(
     """
     settings = load_settings()
     savepoints = local_path(settings.savepoint_dir)
-    items = stored(place_of(settings), _active(FlinkRest(settings.flink_rest_url)), keep=keep)
+    items = stored(place_of(settings), partial(_active, FlinkRest(settings.flink_rest_url)), keep=keep)
     rows = [item.as_dict() for item in items]
     gone: list[str] = []
     if delete_them:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flink_jobs.changing_folders import paths_in, statuses
 from flink_jobs.cli.job_commands import JobArgument, job_rest, one_job
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.savepoint_clean import clean
@@ -79,19 +80,18 @@ def list_savepoints(
     where = local_path(folder or load_settings().savepoint_dir)
     if not where.is_dir():
         raise UserError(f"there is no folder {where}", "name the folder to which jobs write savepoints")
-    files = sorted(where.glob(f"*/{METADATA}"), key=lambda file: file.stat().st_mtime)
-    found = [_listed(file.parent) for file in files]
-    if not found:
+    dated = ((status.st_mtime, file.parent) for file, status in statuses(paths_in(where, f"*/{METADATA}")))
+    items = [_listed(folder, taken_s) for taken_s, folder in sorted(dated)]
+    if not items:
         say(f"There is no savepoint in {where}.")
-    rows = [[item["name"], item["taken"], item["job"], item["kind"], item["bytes"], item["problem"]] for item in found]
-    emit(output, found, lambda: table(["name", "taken", "job", "kind", "bytes", "problem"], rows))
+    rows = [[item["name"], item["taken"], item["job"], item["kind"], item["bytes"], item["problem"]] for item in items]
+    emit(output, items, lambda: table(["name", "taken", "job", "kind", "bytes", "problem"], rows))
 
 
-def _listed(folder: Path) -> dict[str, Any]:
+def _listed(folder: Path, taken_s: float) -> dict[str, Any]:
     from flink_jobs.flink.savepoints.check import job_of
-    from flink_jobs.flink.savepoints.snapshot import METADATA, open_snapshot
+    from flink_jobs.flink.savepoints.snapshot import open_snapshot
 
-    taken_s = (folder / METADATA).stat().st_mtime
     row: dict[str, Any] = {
         "name": folder.name,
         "path": folder.as_uri(),

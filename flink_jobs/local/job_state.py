@@ -79,7 +79,7 @@ def deleted(settings: Settings) -> str:
 def old_snapshots(settings: Settings) -> str | None:
     """Return how many older snapshots of ended jobs may be deleted, as a sentence; ``None`` for none."""
     try:
-        free = [item for item in stored(place_of(settings), {}) if not item.kept]
+        free = [item for item in stored(place_of(settings), dict) if not item.kept]
     except UserError:
         return None
     if not free:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from flink_jobs.changing_folders import paths_in, statuses
 from flink_jobs.errors import UserError
 from flink_jobs.lake_settings import s3_endpoint
 from flink_jobs.waiting import WaitTimeoutError
@@ -55,8 +56,8 @@ class LakeFolder:
 
     def sizes(self, table: str) -> dict[str, int]:
         """Return the files of a table; see ``LakeStore``."""
-        files = {path: path.relative_to(self._folder).as_posix() for path in (self._folder / table).glob("*/part-*")}
-        return {name: path.stat().st_size for path, name in sorted(files.items())}
+        files = statuses(paths_in(self._folder, f"{table}/*/part-*"))
+        return {path.relative_to(self._folder).as_posix(): status.st_size for path, status in files}
 
     def open(self, name: str) -> Any:  # noqa: ANN401 - see LakeStore
         """Open a file; see ``LakeStore``."""

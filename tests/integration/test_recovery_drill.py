@@ -9,6 +9,7 @@ from urllib.parse import urlparse
 
 import pytest
 
+from flink_jobs.changing_folders import paths_in, statuses
 from flink_jobs.errors import UserError
 from flink_jobs.local import flink, process
 from flink_jobs.local.stack import Stack
@@ -23,9 +24,9 @@ PREFIX = "drilled"
 def newest_checkpoint(stack: Stack, job_id: str) -> Path:
     """Return the newest complete checkpoint of a job from the storage, without Flink, as the page describes."""
     folder = Path(urlparse(stack.settings().checkpoint_dir).path) / job_id
-    found = sorted(folder.glob("chk-*/_metadata"), key=lambda path: path.stat().st_mtime)
-    assert found, f"no complete checkpoint in {folder}"
-    return found[-1].parent
+    dated = sorted((status.st_mtime, path) for path, status in statuses(paths_in(folder, "chk-*/_metadata")))
+    assert dated, f"no complete checkpoint in {folder}"
+    return dated[-1][1].parent
 
 
 def kill_flink(stack: Stack) -> None:

@@ -7,14 +7,14 @@ leaves it in place (``NO_CLAIM``), so snapshots of ended jobs stay until a user 
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from flink_jobs.changing_folders import delete_below, paths_in, size_below
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.check import job_of
@@ -59,27 +59,29 @@ class Stored:
         }
 
 
-def stored(place: Place, active: Mapping[str, str | None], *, keep: int = KEEP) -> list[Stored]:
+def stored(place: Place, running: Callable[[], Mapping[str, str | None]], *, keep: int = KEEP) -> list[Stored]:
     """Return every stored snapshot of a stack, newest first, each with the reason why it must stay, if any.
 
     Args:
         place: where they are.
-        active: id of each active job, and the path it was restored from.
+        running: returns the id of each active job, and the path it was restored from. It is called after the folders
+            are listed, so each folder of a job that starts meanwhile is either not listed or known as active.
         keep: how many of each job are kept, counted from the newest.
 
     Raises:
         UserError: the folders are not on this machine.
     """
     checkpoints, savepoints = local_path(place.checkpoints), local_path(place.savepoints)
-    folders = {path for path in checkpoints.glob("*") if path.is_dir() and path != savepoints}
+    folders = {path for path in paths_in(checkpoints, "*") if path.is_dir() and path != savepoints}
     folders = {path for path in folders if not path.name.startswith("savepoint-")}
-    folders |= {path for path in savepoints.glob("savepoint-*") if path.is_dir()}
+    folders |= {path for path in paths_in(savepoints, "savepoint-*") if path.is_dir()}
+    active = running()
     restored = {local_path(path) for path in active.values() if path}
     whole, _ = completed(checkpoints, savepoints)
     kept_of: Counter[str] = Counter()
-    found = []
     dated = {folder: max(map(taken_s, _within(folder, whole)), default=taken_s(folder)) for folder in folders}
-    for folder in sorted(folders, key=lambda item: dated[item], reverse=True):
+    result = []
+    for folder in sorted(filter(Path.exists, folders), key=lambda item: dated[item], reverse=True):
         snapshots = list(_within(folder, whole))
         kind, job, kept = _judged(snapshots, place)
         is_active = folder.name in active
@@ -94,8 +96,8 @@ def stored(place: Place, active: Mapping[str, str | None], *, keep: int = KEEP) 
             kept = f"one of the newest {keep} of {job}" if kept_of[job] <= keep else ""
         if is_active and job is not None:
             kept_of[job] += 1
-        found.append(Stored(folder, kind, job, dated[folder], _size(folder), kept))
-    return found
+        result.append(Stored(folder, kind, job, dated[folder], size_below(folder), kept))
+    return result
 
 
 def delete(items: Iterable[Stored], savepoints: Path) -> Iterator[Stored]:
@@ -111,7 +113,7 @@ def delete(items: Iterable[Stored], savepoints: Path) -> Iterator[Stored]:
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         with (savepoints / RECORD).open("a", encoding="utf-8") as record:
             record.write(json.dumps({"deleted_at": at, **item.as_dict()}) + "\n")
-        shutil.rmtree(item.folder)
+        delete_below(item.folder)
         yield item
 
 
@@ -134,7 +136,3 @@ def _judged(snapshots: list[Path], place: Place) -> tuple[str, str | None, str]:
     except UserError as error:
         return kind, None, f"it cannot be read: {error.what}"
     return kind, job, ""
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from flink_jobs.changing_folders import paths_in
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.features.entity_risk import Entity
@@ -85,7 +86,7 @@ class Found:
 
 def completed(checkpoints: Path, savepoints: Path) -> tuple[list[Path], list[Path]]:
     """Return the folders of completed snapshots, newest first, and those of snapshots that did not complete."""
-    folders = {*checkpoints.glob("*/chk-*"), *savepoints.glob("savepoint-*")}
+    folders = {*paths_in(checkpoints, "*/chk-*"), *paths_in(savepoints, "savepoint-*")}
     dated: list[Path] = []
     broken: list[Path] = []
     for folder in folders:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import duckdb
 
+from flink_jobs.changing_folders import files_below
 from flink_jobs.job.lake_tables import DECISIONS, PARTITION
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.dbt_project import LAKE_BUILD, Dbt
@@ -80,7 +81,7 @@ def measure(folder: Path, rows: int) -> dict[str, Any]:
         )
         for file in range(files):
             _write_file(connection, lake, file)
-        written = sum(path.stat().st_size for path in lake.rglob("part-*"))
+        written = sum(status.st_size for path, status in files_below(lake) if path.name.startswith("part-"))
         _progress(f"{files} files written")
         summary_s = _summary(lake)
         dbt = Dbt(_settings(lake), folder / "dbt", lambda _: None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flink_jobs.changing_folders import size_below
 from flink_jobs.core.state.codec import MAX_STATE_BYTES
 from flink_jobs.core.state.fields import RING_CAPACITY
+from flink_jobs.flink.savepoints.snapshot import local_path
 from tests.lab.benchmarks.bench_report import ResultSection, number
 from tests.lab.benchmarks.meter import read_process
 from tests.lab.benchmarks.rig import JobPlan, Rig
@@ -70,7 +71,7 @@ def measure(rig: Rig, customers: int, say: Callable[[str], None]) -> list[Result
                 wait_checkpoint(rig.rest, job_id)
                 checkpoint = full_size(rig, job_id)
                 after = read_process(pids).rss_bytes
-                savepoint = folder_size(rig.rest.savepoint(job_id, (rig.scratch / "savepoints").as_uri()))
+                savepoint = size_below(local_path(rig.rest.savepoint(job_id, (rig.scratch / "savepoints").as_uri())))
         each = savepoint / filling.customers
         say(f"{filling.customers:,} customers, {filling.name}: {each:.0f} bytes per customer")
         section.raw.append(
@@ -96,9 +97,3 @@ def full_size(rig: Rig, job_id: str) -> int:
     latest = rig.rest.get(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
     details = rig.rest.get(f"/jobs/{job_id}/checkpoints/details/{latest['id']}")
     return int(details["state_size"])
-
-
-def folder_size(uri: str) -> int:
-    """Return the bytes of the files below a ``file:`` URI."""
-    folder = Path(uri.removeprefix("file:"))
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.lab.benchmarks.memory import folder_size
+from flink_jobs.changing_folders import size_below
 from tests.lab.benchmarks.meter import read_process
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def latency_percentiles(latencies: Sequence[float]) -> SoakSample:
 
 def machine_sample(rig: Rig, job_id: str) -> SoakSample:
     """Return duration (ms) and size of the latest checkpoint, size of RocksDB's files, memory of each process (MiB)."""
-    sample: SoakSample = {"rocksdb_mib": folder_size((rig.stack.home.flink / "tmp").as_uri()) / MIB}
+    sample: SoakSample = {"rocksdb_mib": size_below(rig.stack.home.flink / "tmp") / MIB}
     latest: dict[str, Any] = (rig.rest.get(f"/jobs/{job_id}/checkpoints")["latest"] or {}).get("completed") or {}
     if latest:
         details = rig.rest.get(f"/jobs/{job_id}/checkpoints/details/{latest['id']}")

@@ -192,7 +192,7 @@ def test_the_newest_snapshots_and_those_in_use_may_not_be_deleted(folders: Folde
     folders.checkpoint("a" * 32, 1, 50)
     folders.incomplete("c" * 32, 3, 10)
     running = {"a" * 32: (folders.savepoints / "savepoint-5").as_uri()}
-    found = {item.folder.name: item.kept for item in stored(folders.place(), running, keep=2)}
+    found = {item.folder.name: item.kept for item in stored(folders.place(), lambda: running, keep=2)}
     assert found == {
         "a" * 32: "its job runs",
         "savepoint-1": "one of the newest 2 of detect",
@@ -202,7 +202,7 @@ def test_the_newest_snapshots_and_those_in_use_may_not_be_deleted(folders: Folde
         "savepoint-5": "a running job was started from it",
         "c" * 32: "it may be in progress: a job runs",
     }
-    other = {item.kept for item in stored(folders.place("other"), {}) if item.kind == "savepoint"}
+    other = {item.kept for item in stored(folders.place("other"), dict) if item.kind == "savepoint"}
     assert other == {"it belongs to another topic prefix"}
 
 
@@ -210,7 +210,7 @@ def test_a_deletion_is_recorded_and_touches_nothing_else(folders: Folders) -> No
     for number in range(1, 4):
         folders.savepoint(str(number), number * 100)
     folders.incomplete("c" * 32, 3, 10)
-    gone = list(delete(stored(folders.place(), {}, keep=1), folders.savepoints))
+    gone = list(delete(stored(folders.place(), dict, keep=1), folders.savepoints))
     assert [item.folder.name for item in gone] == ["c" * 32, "savepoint-2", "savepoint-3"]
     assert [path.name for path in sorted(folders.savepoints.iterdir())] == [RECORD, "savepoint-1"]
     lines = (folders.savepoints / RECORD).read_text().splitlines()
@@ -223,7 +223,7 @@ def test_a_snapshot_that_cannot_be_read_is_never_deleted(folders: Folders) -> No
     bad = folders.savepoint("bad", 500)
     (bad / "_metadata").write_bytes(b"nonsense")
     folders.savepoint("good", 5)
-    kept = {item.folder.name: item.kept for item in stored(folders.place(), {}, keep=1)}
+    kept = {item.folder.name: item.kept for item in stored(folders.place(), dict, keep=1)}
     assert kept["savepoint-bad"].startswith("it cannot be read")
 
 
