@@ -20,6 +20,7 @@ from api.reads import Read, record_read
 from api.services import Services, request_id_of, services_of
 from flink_jobs.core.parsing.transactions import parse_transaction
 from flink_jobs.core.transaction import Rejection, Transaction
+from flink_jobs.metrics import catalogue
 
 router = APIRouter(tags=["score"])
 Scorer = Annotated[Key, Depends(requires(Scope.SCORE))]
@@ -46,6 +47,8 @@ async def score(request: Request, key: Scorer, body: ScoreRequest) -> ScoreAnswe
     if isinstance(result, str):
         raise ApiError(422, "not_scored", result, "a transaction of the history must not have the same id")
     decision = result.decision
+    if result.model_problem is not None:
+        services.metrics.count(catalogue.API_MODEL_PROBLEMS, result.model_problem)
     return ScoreAnswer(
         action=action_of(
             decision["score"],

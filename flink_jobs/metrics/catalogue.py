@@ -267,10 +267,15 @@ API_HISTORY_ROWS: Final = _gauge(
 API_HISTORY_NEWEST: Final = _gauge(
     "history_newest_slot_seconds", "seconds", "start of the newest slot with a row of an entity, Unix time", "entity"
 )
+API_MODEL_PROBLEMS: Final = _counter(
+    "model_problems", "answers", "answers of POST /v1/score without a score of the model, by model_problem",
+    "problem", ("histories_not_read", "histories_not_current"),
+)  # fmt: skip
 
 API_METRICS: Final = (
     API_REQUESTS, API_REQUEST_TIME_MS, API_ANSWERS, API_REPLY_TIME_MS, CASE_WORK_TIME, OUTBOX_AGE, OUTBOX_DEAD,
     API_RATE_STORE_FAILURES, API_SPANS, API_HISTORY_ROWS_READ, API_HISTORY_ROWS, API_HISTORY_NEWEST,
+    API_MODEL_PROBLEMS,
 )  # fmt: skip
 """Metrics of the HTTP service."""
 

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from api import what_if
+from api.histories import NotReady
 from api.in_force import InForce
 from flink_jobs.artifacts.finder import known_features
 from flink_jobs.core.control.config import DetectionConfig
@@ -24,6 +25,7 @@ from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.state.merchant import SLOT_MS
 from flink_jobs.core.transaction import Transaction
 from flink_jobs.errors import UserError
+from flink_jobs.metrics import catalogue
 from tests.unit.api.known_histories import CHOSEN, PLACE, TOPIC, Known, Topic, reading, scores_of, served, until
 from tests.unit.ml.terminal_events import NOW_MS
 
@@ -91,6 +93,26 @@ def test_a_history_that_is_too_short_is_not_current(known: Known, monkeypatch: p
     parts = reading(Topic([*known.rows, start.to_json().encode()]), monkeypatch)
     (answer,) = served(known, parts, scores_of(known.purchases[:1]), lambda: parts.is_read)
     assert (answer["decision"]["ml_score"], answer["model_problem"]) == (None, "histories_not_current")
+
+
+def test_answers_without_histories_are_counted_by_reason(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The alert HistoriesNotCurrent reads this counter; its label values begin at 0."""
+    assert set(catalogue.API_MODEL_PROBLEMS.values) == set(NotReady)
+    rows = [payload for payload in known.rows if cast("Any", parse_row(payload)).entity is not Entity.TERMINAL]
+    parts = reading(Topic(rows), monkeypatch)
+    sent = known.purchases[0]
+    unnamed = {name: value for name, value in sent.items() if name != Entity.TERMINAL.value}
+
+    async def ask(http: httpx.AsyncClient) -> list[str]:
+        await scores_of([sent, unnamed])(http)
+        before = (await http.get("/metrics")).text
+        await scores_of([sent, sent])(http)
+        return [before, (await http.get("/metrics")).text]
+
+    counted = 'streamflow_api_model_problems_total{problem="%s"} %s'
+    for text, number in zip(served(known, parts, ask, lambda: parts.is_read), ("1.0", "3.0"), strict=True):
+        assert counted % ("histories_not_current", number) in text
+        assert counted % ("histories_not_read", "0.0") in text
 
 
 def test_an_api_without_the_setting_refuses_the_model(known: Known) -> None:
