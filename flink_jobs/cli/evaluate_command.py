@@ -125,7 +125,7 @@ def evaluate(
 ) -> None:
     """Measure the rules alone, each model alone, and each blend of both, on the later part of labelled data.
 
-    With --protocol days=7,7,7 the split is that of the Fraud Detection Handbook (docs/model.md).
+    With --protocol days=7,7,7 the split is that of the Fraud Detection Handbook (docs/model-judging.md).
     The intervals come from resampling customers, not rows. The same data, options and seed give the same numbers.
 
     Example: streamflow evaluate --data tests/data/card_transactions.csv.gz --out report

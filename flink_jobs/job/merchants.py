@@ -1,6 +1,6 @@
 """Main of the job of merchants: decisions and labels in; one row per entity and slot of six hours out.
 
-It is optional: only models with inputs of merchants, terminals, devices or cards need it (docs/model.md).
+It is optional: only models with inputs of merchants, terminals, devices or cards need it (docs/histories.md).
 ``STREAMFLOW_RISK_ENTITIES`` names whose history it keeps. Decisions are the transactions that were accepted, each once,
 so a redelivered transaction does not count twice.
 
