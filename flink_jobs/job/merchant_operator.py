@@ -129,7 +129,7 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
             self._progress.update(starts.to_bytes())
         for start in found:
             if start.complete_from > time_ms // SLOT_MS:
-                detail = f"{start.entity}: its history is used when it covers {COVERED_DAYS} days (docs/histories.md)"
+                detail = f"{start.entity}: models use its history once it covers {COVERED_DAYS} days"
                 self._log_once(start.key, "history_too_short", detail)
             yield f"{start.key}\n{start.to_json()}"
 
