@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import sys
 from contextlib import ExitStack
 from itertools import chain, repeat
 from pathlib import Path
@@ -38,7 +39,8 @@ def free_ports(count: int) -> list[int]:
     """Return ``count`` different free ports; all are held open at once, so none is returned twice.
 
     A server opens its port seconds after this choice. The ports are below the range that the kernel uses for outgoing
-    connections, because such a connection could take the port in the meantime.
+    connections, because such a connection could take the port in the meantime. For the same reason, no other process
+    that uses this function gets one of them before this process ends.
     """
     found: list[int] = []
     below = _below_ephemeral()
@@ -54,8 +56,27 @@ def free_ports(count: int) -> list[int]:
                 if not candidate:
                     raise
                 continue
-            found.append(int(item.getsockname()[1]))
+            if _reserve(port := int(item.getsockname()[1])):
+                found.append(port)
     return found
+
+
+def _reserve(port: int) -> bool:
+    """Keep a port for this process until it ends; return ``False`` if another process has it, or this one already.
+
+    The reservation is the name of a socket, which the kernel frees with the process. Like ports, such names belong to
+    a network namespace. They exist on Linux alone; elsewhere nothing is reserved.
+    """
+    if sys.platform != "linux":
+        return True
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        holder.bind(f"\0streamflow-port-{port}")
+    except OSError:
+        holder.close()
+        return False
+    holder.detach()  # stays open until the process ends
+    return True
 
 
 def _below_ephemeral() -> range:
@@ -91,4 +112,5 @@ def choose(wanted: dict[str, int | None], preferred: dict[str, int]) -> dict[str
         candidate = preferred.get(name)
         usable = candidate is not None and candidate not in chosen.values() and is_free(candidate)
         chosen[name] = candidate if usable and candidate is not None else spare.pop()
+        _reserve(chosen[name])
     return chosen

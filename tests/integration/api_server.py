@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Final
+from unittest.mock import patch
 
 import httpx
 import uvicorn
@@ -17,6 +19,24 @@ from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.settings import Settings
 from flink_jobs.waiting import wait_for
 
+PATIENT: Final = {
+    "query_timeout_ms": 30_000, "request_timeout_s": 60, "acknowledge_ms": 30_000, "case_undo_s": 600.0,
+}  # fmt: skip
+"""Limits of time that a busy machine does not reach; those of a test come first."""
+LOOK_UP_S: Final = 20.0
+LIMIT_S: Final = 90.0
+"""Longest wait of a client for an answer."""
+
+
+def patient(own: ApiSettings) -> ApiSettings:
+    """Return the settings with long limits, except for those that the test or the environment sets."""
+    return own.model_copy(update={name: value for name, value in PATIENT.items() if name not in own.model_fields_set})
+
+
+def client(url: str, headers: Mapping[str, str] | None = None, *, follow_redirects: bool = False) -> httpx.Client:
+    """Return a client that waits long for an answer; the default of httpx is five seconds."""
+    return httpx.Client(base_url=url, headers=headers, follow_redirects=follow_redirects, timeout=LIMIT_S)
+
 
 @contextmanager
 def serving(
@@ -26,18 +46,22 @@ def serving(
     jwt: JwtSettings | None = None,
     port: int | None = None,
 ) -> Iterator[str]:
-    """Run the API; yield its URL. The default is any free port."""
+    """Run the API with long limits of time; yield its URL. The default is any free port."""
     port = port or free_ports(1)[0]
-    app = create_app(build_services(settings, own, oidc, jwt))
+    app = create_app(build_services(settings, patient(own), oidc, jwt))
     server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, http="httptools", log_level="warning"))
     thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_for(lambda: server.started, limit_s=60, what="the API")
-        yield f"http://{HOST}:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
+    with ExitStack() as limits:
+        # Without an answer of Postgres within this time, the API decides without it.
+        for module in ("deciding", "keys", "standing"):
+            limits.enter_context(patch(f"api.{module}.LOOK_UP_S", LOOK_UP_S))
+        thread.start()
+        try:
+            wait_for(lambda: server.started, limit_s=LIMIT_S, what="the API")
+            yield f"http://{HOST}:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(LIMIT_S)
 
 
 Person = Callable[[str], httpx.Client]
@@ -53,7 +77,7 @@ def people(settings: Settings, own: ApiSettings) -> Iterator[Person]:
 
         def logged_in(name: str) -> httpx.Client:
             if name not in known:
-                known[name] = stack.enter_context(httpx.Client(base_url=url, follow_redirects=True))
+                known[name] = stack.enter_context(client(url, follow_redirects=True))
                 token = create_token(settings.postgres_dsn, name, by="test")
                 known[name].post("/console/login", data={"token": token})
             return known[name]

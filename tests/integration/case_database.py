@@ -19,6 +19,7 @@ from api.settings import ApiSettings
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
+from tests.integration.api_server import patient
 
 T = TypeVar("T")
 ALERT = """
@@ -85,10 +86,11 @@ def with_services(settings: Settings, own: ApiSettings, call: Callable[[Services
     """Return the result of a call with the services of one process, without a server and without its workers."""
 
     async def run() -> T:
-        services = build_services(settings, own)
+        limits = patient(own)
+        services = build_services(settings, limits)
         await services.database.open()
         try:
-            return await call(services, Opener(services.database, own))
+            return await call(services, Opener(services.database, limits))
         finally:
             await services.database.close()
 

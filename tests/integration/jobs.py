@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 from flink_jobs.cards.card_files import SourceEvent, read_events
 from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.contracts.topic_contracts import topic_name
+from flink_jobs.errors import UserError
 from flink_jobs.flink.answers import TERMINAL
 from flink_jobs.flink.jobs import ALL_JOBS
 from flink_jobs.flink.submit import Submission, submit
@@ -97,9 +98,14 @@ def start_jobs(stack: Stack, environment: Mapping[str, str], names: Sequence[str
 
 def end_jobs(stack: Stack, job_ids: Iterable[str]) -> None:
     """Cancel those of the jobs that still run."""
+    rest = stack.rest()
     for job_id in job_ids:
-        if stack.rest().state(job_id) not in TERMINAL:
-            stack.rest().cancel(job_id)
+        if rest.state(job_id) not in TERMINAL:
+            try:
+                rest.cancel(job_id)
+            except UserError:
+                if rest.state(job_id) not in TERMINAL:  # else it ended between the two requests
+                    raise
 
 
 @contextmanager

@@ -23,6 +23,8 @@ from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.settings import REPO_ROOT
 from flink_jobs.waiting import wait_for
 
+LIMIT_S = 240.0
+
 
 class Pkce:
     """WSGI middleware: the token request must have the verifier of the challenge that the login began with."""
@@ -72,23 +74,23 @@ def oidc_server() -> Iterator[str]:
     process = subprocess.Popen(command, cwd=REPO_ROOT, env={**os.environ, "PYTHONPATH": str(REPO_ROOT)})
     address = f"http://{HOST}:{port}"
     try:
-        wait_for(lambda: _answers(address), limit_s=60, what="the OIDC server")
+        wait_for(lambda: _answers(address), limit_s=LIMIT_S, what="the OIDC server")
         yield address
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(LIMIT_S)
 
 
 def _answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/.well-known/openid-configuration").status_code == httpx.codes.OK
+        return httpx.get(f"{address}/.well-known/openid-configuration", timeout=LIMIT_S).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 
 
 def put_person(address: str, subject: str, **claims: object) -> None:
     """Set the claims of a person."""
-    httpx.put(f"{address}/users/{subject}", json=claims).raise_for_status()
+    httpx.put(f"{address}/users/{subject}", json=claims, timeout=LIMIT_S).raise_for_status()
 
 
 def main() -> None:

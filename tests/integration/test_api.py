@@ -18,7 +18,7 @@ from flink_jobs.kafka.action_client import send_action
 from flink_jobs.waiting import wait_for
 from tests.account_samples import action
 from tests.integration import jobs
-from tests.integration.api_server import serving
+from tests.integration.api_server import client, serving
 from tests.otlp_receiver import Receiver, receiving
 from tests.unit.job.samples import write_model
 
@@ -68,8 +68,8 @@ def receiver() -> Iterator[Receiver]:
 def replica(settings: Settings, key: str) -> Iterator[httpx.Client]:
     """Yield a client of a new process of the API that reads the job's replies."""
     headers = {"Authorization": f"Bearer {key}"}
-    with serving(settings, OWN) as url, httpx.Client(base_url=url, headers=headers, timeout=90) as http:
-        wait_for(lambda: http.get("/health/ready").json()["replies"], limit_s=60, what="the reader of replies")
+    with serving(settings, OWN) as url, client(url, headers) as http:
+        wait_for(lambda: http.get("/health/ready").json()["replies"], limit_s=PATIENCE_S, what="the reader of replies")
         yield http
 
 
@@ -138,7 +138,7 @@ def check_trace(stack: Stack, receiver: Receiver, sent: dict[str, Any]) -> None:
     query = "SELECT traceparent FROM raw.decisions WHERE transaction_id = %s"
     (kept,) = jobs.rows(stack, query, sent["transaction_id"])
     (link,) = detectors[kept["traceparent"]].links
-    wait_for(lambda: receiver.of(link[0]), limit_s=60, what="the span of the batch")
+    wait_for(lambda: receiver.of(link[0]), limit_s=PATIENCE_S, what="the span of the batch")
 
 
 def block(stack: Stack, prefix: str, customer: str) -> None:
@@ -199,7 +199,7 @@ def test_the_job_decides_and_while_it_is_away_the_fallback_answers_and_the_decis
             check_trace(stack, receiver, first)
 
             stack.rest().cancel(detect)
-            wait_for(lambda: stack.rest().state(detect) == "CANCELED", limit_s=60, what="the end of the job")
+            wait_for(lambda: stack.rest().state(detect) == "CANCELED", limit_s=PATIENCE_S, what="the end of the job")
             missed = transaction(3_000)
             block(stack, prefix, f"{PREFIX}-blocked")
             sent = transaction(3_001, customer_id=f"{PREFIX}-blocked")

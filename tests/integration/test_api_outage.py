@@ -17,7 +17,7 @@ from tests.integration.case_database import own_database
 from tests.stalling_proxy import Proxy, Way, proxy_to
 
 pytestmark = pytest.mark.stack
-PATIENCE_S = 60
+PATIENCE_S = 240
 ONE = "SELECT 1 AS one"
 OWN = ApiSettings(query_timeout_ms=500)
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import httpx
 import orjson
 import psycopg
 import pytest
@@ -29,7 +28,7 @@ from flink_jobs.job.archiver.rows import write_messages
 from flink_jobs.job.archiver.tables import ARCHIVE_OF
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from tests.integration.api_server import serving
+from tests.integration.api_server import client, serving
 from tests.integration.case_database import with_services
 from tests.integration.console_data import add_customer, console_database
 
@@ -115,7 +114,7 @@ def test_a_key_needs_its_own_scope_for_more_than_watching(settings: Settings, ur
         create_key(settings.postgres_dsn, f"key-{number}", scopes, created_by="test")
         for number, scopes in enumerate((reads, [*reads, Scope.ACCOUNTS_WRITE]))
     ]
-    analyst, senior = [httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) for key in keys]
+    analyst, senior = [client(url, {"Authorization": f"Bearer {key}"}) for key in keys]
     with analyst, senior:
         watch = analyst.post("/v1/cases/2/account", json={"action": "watch", "days": 7, "reason": "phishing"})
         assert (watch.status_code, watch.json()["risk"]) == (201, "watch")
@@ -142,7 +141,7 @@ def test_the_case_page_offers_what_the_role_may_do(settings: Settings, url: str)
     with psycopg.connect(settings.postgres_dsn) as connection:
         connection.execute("UPDATE raw.decisions SET terminal = 'term-0017', card = 'tok_5c0f1e9a', ip = '192.0.2.17'")
     for name, text in (("analyst", "watch"), ("senior", "suppress")):
-        with httpx.Client(base_url=url, follow_redirects=True) as http:
+        with client(url, follow_redirects=True) as http:
             http.post("/console/login", data={"token": create_token(settings.postgres_dsn, name, by="test")})
             page = http.get("/console/cases/3").text
             assert ("<option>block</option>" in page) == (name == "senior")

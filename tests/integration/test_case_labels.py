@@ -8,7 +8,6 @@ import subprocess
 import sys
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -30,7 +29,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Settings
 from flink_jobs.waiting import wait_for
 from tests.integration import jobs
-from tests.integration.api_server import serving
+from tests.integration.api_server import client, serving
 from tests.integration.case_database import START_MS, add_alert, own_database, with_services
 
 pytestmark = pytest.mark.stack
@@ -59,7 +58,7 @@ def kill_a_relay(stack: Stack, settings: Settings) -> None:
     }
     command = [sys.executable, "-m", "tests.integration.killed_relay"]
     died = subprocess.run(
-        command, check=False, cwd=REPO_ROOT, env=environment, timeout=120, capture_output=True, text=True
+        command, check=False, cwd=REPO_ROOT, env=environment, timeout=600, capture_output=True, text=True
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
 
@@ -73,11 +72,11 @@ def test_a_verdict_becomes_one_archived_label_although_a_relay_is_killed_between
         headers = {"Authorization": f"Bearer {key}"}
         with (
             serving(settings, LONG_UNDO) as url,
-            httpx.Client(base_url=url, headers=headers, timeout=30) as http,
+            client(url, headers) as http,
         ):
             case = wait_for(
                 lambda: http.post("/v1/cases/next").json() if http.get("/v1/cases").json()["cases"] else None,
-                limit_s=60,
+                limit_s=jobs.PATIENCE_S,
                 what="the case of the alert",
             )
             verdict = {"verdict": "fraud", "reason": "the cardholder denies it"}
@@ -93,7 +92,7 @@ def test_a_verdict_becomes_one_archived_label_although_a_relay_is_killed_between
         with serving(settings, LONG_UNDO), jobs.running_job(stack, "archive", environment):
             wait_for(
                 lambda: rows(settings, "SELECT 1 FROM cases.outbox WHERE sent_at IS NOT NULL"),
-                limit_s=60,
+                limit_s=jobs.PATIENCE_S,
                 what="the second attempt",
             )
             other = Label("other", "customer-1", Finding.GENUINE, "analyst", START_MS, "pytest")
@@ -127,7 +126,7 @@ def test_an_approved_change_of_the_rules_is_on_the_control_topic_once(stack: Sta
         with serving(settings, LONG_UNDO):
             sent = wait_for(
                 lambda: rows(settings, "SELECT control_id FROM api.proposals WHERE sent_at IS NOT NULL"),
-                limit_s=60,
+                limit_s=jobs.PATIENCE_S,
                 what="the control message",
             )
     with CommittedReader(stack.settings().broker(), [topic_name(f"{PREFIX}-rules", "control")]) as reader:

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 import psycopg
 import pytest
@@ -40,7 +39,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
-from tests.integration.api_server import serving
+from tests.integration.api_server import client, serving
 from tests.integration.case_database import ADA, BOB, START_MS, add_alert, add_decision, own_database, with_services
 
 pytestmark = pytest.mark.stack
@@ -470,7 +469,7 @@ def test_a_case_of_another_team_answers_like_one_that_does_not_exist(settings: S
         settings.postgres_dsn, "other", [Scope.CASES_READ, Scope.CASES_WRITE], created_by="pytest", teams=["abuse"]
     )
     verdict = {"verdict": "fraud", "reason": "x"}
-    with serving(settings, OWN) as url, httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
+    with serving(settings, OWN) as url, client(url, {"Authorization": f"Bearer {key}"}) as http:
         for method, path, body in (
             ("GET", "", None), ("PATCH", "", {"team": "abuse"}), ("POST", "/notes", {"body": "x"}),
             ("POST", "/verdict", verdict), ("DELETE", "/verdict", None),
@@ -491,7 +490,7 @@ def test_a_program_works_a_case_over_http(settings: Settings) -> None:
         add_alert(settings, f"customer-000{number}", 0, amount=1_000 * (number + 1))
     with_services(settings, OWN, opened)
     key = create_key(settings.postgres_dsn, "desk", [Scope.CASES_READ, Scope.CASES_WRITE], created_by="pytest")
-    with serving(settings, OWN) as url, httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}) as http:
+    with serving(settings, OWN) as url, client(url, {"Authorization": f"Bearer {key}"}) as http:
         page = http.get("/v1/cases", params={"limit": 2}).json()
         assert [case["customer_id"] for case in page["cases"]] == ["cu***02", "cu***01"]
         rest = http.get("/v1/cases", params={"limit": 2, "cursor": page["next_cursor"]}).json()

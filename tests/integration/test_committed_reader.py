@@ -33,7 +33,7 @@ def transactions(stack: Stack) -> Iterator[Write]:
     with topics.admin(stack.settings().broker()) as admin:
         admin.create_topics({"reader-test": {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
     producer = Producer({**stack.settings().broker().librdkafka(), "transactional.id": "reader-test"})
-    producer.init_transactions(60)
+    producer.init_transactions(240)
 
     def write(outcome: Outcome, records: int) -> None:
         producer.begin_transaction()
@@ -41,9 +41,9 @@ def transactions(stack: Stack) -> Iterator[Write]:
             producer.produce("reader-test", b"value", headers=[("empty", None), ("full", b"x")])
         producer.flush()
         if outcome == "commit":
-            producer.commit_transaction(60)
+            producer.commit_transaction(240)
         else:
-            producer.abort_transaction(60)
+            producer.abort_transaction(240)
 
     yield write
     with topics.admin(stack.settings().broker()) as admin:
@@ -61,7 +61,7 @@ def read_until(reader: CommittedReader, offset: int) -> list[Record]:
         found.extend(reader.read_to_end())
         return any(record.offset == offset for record in found)
 
-    wait_for(has_come, limit_s=60, what=f"the record with offset {offset}")
+    wait_for(has_come, limit_s=240, what=f"the record with offset {offset}")
     return found
 
 
@@ -80,7 +80,7 @@ def test_a_reader_returns_committed_records_only_and_continues_where_it_ended(
         assert list(reader.read_to_end()) == []
         transactions("commit", 1)
         assert [record.offset for record in read_until(reader, 11)] == [11]
-        wait_for(lambda: reader.end_offsets() == {place: 13}, limit_s=60, what="the end of the transaction")
+        wait_for(lambda: reader.end_offsets() == {place: 13}, limit_s=240, what="the end of the transaction")
         assert reader.end_offsets() == {place: 13}
         at = [reader.read_at(*place, offset) for offset in range(14)]
         assert [record.offset for record in at if record is not None] == [0, 1, 2, 7, 11]

@@ -229,22 +229,22 @@ def test_offsets_of_a_transactional_producer(stack: Stack) -> None:
     prefix = jobs.own_topics(stack, "transactional")
     topic, broker = f"{prefix}.transactions", stack.settings().broker()
     producer = Producer({**broker.librdkafka(), "transactional.id": prefix, "log_level": 0})
-    producer.init_transactions(10)
+    producer.init_transactions(240)
     for count, is_committed in ((3, True), (3, False), (2, True)):
         producer.begin_transaction()
         for _ in range(count):
             producer.produce(topic, b"{}", partition=0)
-        producer.flush(10)
+        producer.flush(240)
         if is_committed:
-            producer.commit_transaction(10)
+            producer.commit_transaction(240)
         else:
-            producer.abort_transaction(10)
+            producer.abort_transaction(240)
 
     def end_offset() -> int:
         return next(p.end_offset for p in read_positions(broker, prefix) if p.topic == topic and not p.partition)
 
     # A commit returns before the broker has written the end of the transaction to the partition.
-    wait_for(lambda: end_offset() == 11, limit_s=60, what="the end of the last transaction")
+    wait_for(lambda: end_offset() == 11, limit_s=240, what="the end of the last transaction")
     end = end_offset()
     found = committed_offsets(broker, topic, [(0, 0, end - 1)])
     assert found == {(0, offset) for offset in (0, 1, 2, 8, 9)}

@@ -15,7 +15,7 @@ from api.console.roles import Role
 from api.settings import ApiSettings
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from tests.integration.api_server import serving
+from tests.integration.api_server import LIMIT_S, client, serving
 from tests.integration.console_data import add_customer, console_database
 
 pytestmark = pytest.mark.stack
@@ -45,7 +45,7 @@ def url(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def visitor(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, follow_redirects=True) as http:
+    with client(url, follow_redirects=True) as http:
         yield http
 
 
@@ -55,7 +55,7 @@ def person(settings: Settings, url: str) -> Iterator[Callable[[str], httpx.Clien
     open_clients: list[httpx.Client] = []
 
     def logged_in(name: str) -> httpx.Client:
-        http = httpx.Client(base_url=url, follow_redirects=True)
+        http = client(url, follow_redirects=True)
         open_clients.append(http)
         token = create_token(settings.postgres_dsn, name, by="test")
         http.post("/console/login", data={"token": token})
@@ -121,11 +121,11 @@ def test_a_one_time_login_works_once_and_only_by_its_button(settings: Settings, 
 
 def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(settings: Settings, url: str) -> None:
     token = create_token(settings.postgres_dsn, "analyst", by="test")
-    cookie = httpx.post(f"{url}/console/login", data={"token": token}).headers["set-cookie"]
+    cookie = httpx.post(f"{url}/console/login", data={"token": token}, timeout=LIMIT_S).headers["set-cookie"]
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
     with serving(settings, ApiSettings()) as secure:
         token = create_token(settings.postgres_dsn, "analyst", by="test")
-        answer = httpx.post(f"{secure}/console/login", data={"token": token})
+        answer = httpx.post(f"{secure}/console/login", data={"token": token}, timeout=LIMIT_S)
         assert answer.headers["set-cookie"].startswith("__Host-streamflow=")
         assert "Secure" in answer.headers["set-cookie"].split("; ")
         assert "max-age" in answer.headers["strict-transport-security"]

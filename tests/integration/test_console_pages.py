@@ -17,7 +17,7 @@ from api.settings import ApiSettings
 from flink_jobs.cli.model_commands import app as model_cli
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from tests.integration.api_server import serving
+from tests.integration.api_server import client, serving
 from tests.integration.console_data import START_MS, add_customer, console_database
 
 pytestmark = pytest.mark.stack
@@ -91,7 +91,7 @@ def url(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def browser(settings: Settings, url: str, name: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, follow_redirects=True) as http:
+    with client(url, follow_redirects=True) as http:
         http.post("/console/login", data={"token": create_token(settings.postgres_dsn, name, by="test")})
         yield http
 

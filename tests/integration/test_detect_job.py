@@ -96,7 +96,7 @@ def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack
     def control(control_id: str, changes: ControlChanges) -> AuditDocument:
         message = build_message(changes, issued_by="tester", reason="test", expected_revision=None, now_ms=0)
         message["control_id"] = control_id
-        answer = send_and_wait(broker, jobs.PREFIX, orjson.dumps(message), control_id, 60)
+        answer = send_and_wait(broker, jobs.PREFIX, orjson.dumps(message), control_id, 400)
         assert answer is not None
         return answer
 
@@ -113,7 +113,7 @@ def test_control_changes_the_running_job_and_a_bad_message_does_not(stack: Stack
     assert all(item["is_alert"] and item["score"] == item["rule_score"] for item in mine), "alpha 0: rules alone"
     letters = wait_for(
         lambda: [item for item in jobs.committed(stack, "dlq") if item["stage"] == "control"],
-        limit_s=240,
+        limit_s=400,
         what="the dead letter of the invalid message",
     )
     assert [(item["reason"], item["disposition"]) for item in letters] == [("CONTROL_INVALID", "incident")]
@@ -127,13 +127,15 @@ def test_idle_partitions_do_not_hold_back_the_watermark(stack: Stack, running: d
     """The detector's watermark follows events in one partition while all other partitions are idle."""
     one_customer = [event for event in jobs.card_events("idle", 400) if event.transaction["customer_id"] == _first()]
     assert one_customer
+    sent_ms = time.time_ns() // 1_000_000
     jobs.account(stack, jobs.send(stack, one_customer))
     mine = [item for item in jobs.committed(stack, "decisions") if item["customer_id"] == _first()]
     assert len({item["source"]["partition"] for item in mine}) == 1
     rest = stack.rest()
     vertex = _vertex(stack, running["detect"], "fraud detector")
-    # The source allows five seconds of disorder; the last records of the other partitions are older.
-    reached = min(item["processing_time_ms"] for item in mine) - 5_000 - 1_000
+    # The source allows five seconds of disorder; the last records of the other partitions are older. Kafka's times are
+    # those of sending: on a busy machine, the processing times can be seconds later.
+    reached = sent_ms - 5_000 - 1
 
     # The input watermark would not do: it is the minimum over both inputs, including the idle control topic.
     metric = "0.fraud_detector.currentOutputWatermark"
@@ -247,7 +249,7 @@ def test_the_metrics_of_the_catalogue_reach_prometheus(stack: Stack, running: di
         text = _scrape(stack)
         return all(catalogue.prometheus_name(metric) in text for metric in always)
 
-    wait_for(all_present, limit_s=60, what="every metric of the detector")
+    wait_for(all_present, limit_s=400, what="every metric of the detector")
 
 
 def _first() -> str:

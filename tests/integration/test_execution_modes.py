@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,14 @@ def settings_of(stack: Stack, models: Path, mode: str, prefix: str, registry: st
 def descendants(pid: int) -> Iterator[str]:
     """Yield the command lines of all descendants of a process."""
     listing = subprocess.run(["/bin/ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    known = {pid}
-    for line in listing.splitlines():  # children have higher pids, unless the pids wrapped around
+    children = defaultdict[int, list[tuple[int, str]]](list)
+    for line in listing.splitlines():  # in no order: pids begin again after the largest one
         child, parent, arguments = line.split(None, 2)
-        if int(parent) in known:
-            known.add(int(child))
-            yield arguments
+        children[int(parent)].append((int(child), arguments))
+    found = [(pid, "")]
+    for number, _ in found:  # grows meanwhile
+        found += children[number]
+    yield from (arguments for _, arguments in found[1:])
 
 
 def test_both_modes_give_the_same_decisions_and_thread_mode_starts_no_process(

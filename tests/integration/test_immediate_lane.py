@@ -120,6 +120,8 @@ def test_alerts_and_replies_leave_before_the_checkpoint_and_old_transactions_are
             limit_s=WAIT_S,
             what="the alerts of the running job",
         )
+        # Another sink than that of the alerts commits them.
+        wait_for(lambda: jobs.committed(stack, "decisions", PREFIX), limit_s=WAIT_S, what="the old decisions")
         assert len(jobs.committed(stack, "decisions", PREFIX)) == len(half), "decisions wait for the checkpoint"
         made = {item["transaction_id"]: item for item in jobs.committed(stack, "alerts", PREFIX)}
         for reply in (item for item in answered.values() if item["is_alert"]):

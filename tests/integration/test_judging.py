@@ -118,7 +118,7 @@ def account(stack: Stack, events: list[SourceEvent]) -> None:
 def change_settings(stack: Stack) -> None:
     message = build_message(CHANGES, issued_by="tester", reason="test", expected_revision=0, now_ms=0)
     broker = stack.settings().broker()
-    answer = send_and_wait(broker, PREFIX, encode_checked(message), message["control_id"], 60)
+    answer = send_and_wait(broker, PREFIX, encode_checked(message), message["control_id"], 400)
     assert answer is not None
     assert answer["outcome"] == "applied"
 

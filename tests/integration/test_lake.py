@@ -79,7 +79,7 @@ def test_a_killed_taskmanager_leaves_every_decision_once_and_no_bad_message_unse
             what="all records in files",
         )
         # The consumer groups commit a moment after the files.
-        wait_for(lambda: _is_committed(stack, prefix, topic), limit_s=120, what="the commit of the offsets")
+        wait_for(lambda: _is_committed(stack, prefix, topic), limit_s=400, what="the commit of the offsets")
     found = _rows(lake, DECISIONS)
     with CommittedReader(stack.settings().broker(), [topic]) as reader:
         records = list(reader.read_to_end())

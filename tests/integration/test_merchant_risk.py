@@ -41,7 +41,7 @@ from ml.parameters import ModelFamily, TrainingParameters
 from ml.terminal_fraud import World, generate
 from ml.train import Provenance, train_model
 from tests.integration import jobs
-from tests.integration.api_server import serving
+from tests.integration.api_server import client, serving
 from tests.integration.case_database import own_database
 from tests.own_features import EXAMPLE, FOLDER
 from tests.unit.ml.terminal_events import NOW_MS, events_with_ids
@@ -128,7 +128,7 @@ def api(stack: Stack, models: Path) -> Iterator[httpx.Client]:
         key = create_key(settings.postgres_dsn, "test", [Scope.SCORE], created_by="test")
         headers = {"Authorization": f"Bearer {key}"}
         own = ApiSettings(case_work=False, model_work=False, refresh_s=0.5, rate_per_s=10_000)
-        with serving(settings, own) as url, httpx.Client(base_url=url, headers=headers, timeout=90) as http:
+        with serving(settings, own) as url, client(url, headers) as http:
             wait_for(lambda: http.get("/health/ready").json()["histories"], limit_s=WAIT_S, what="the topic of rows")
             event = SourceEvent({"transaction_id": "first", "customer_id": "first", "amount_minor": 1,
                                  "currency": "EUR", "event_time_ms": 1_700_000_000_000}, label=None)  # fmt: skip

@@ -44,7 +44,7 @@ class FaultStack:
         """Send a control message; return its audit record."""
         message = build_message(changes, issued_by="tester", reason="test", expected_revision=None, now_ms=0)
         broker = self.stack.settings().broker()
-        answer = send_and_wait(broker, PREFIX, encode_checked(message), message["control_id"], 60)
+        answer = send_and_wait(broker, PREFIX, encode_checked(message), message["control_id"], 400)
         assert answer is not None
         return answer
 

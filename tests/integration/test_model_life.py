@@ -44,7 +44,7 @@ from ml.dataset import FRAUD, GENUINE, Dataset
 from ml.parameters import TrainingParameters
 from ml.train import training_parts
 from tests.integration import jobs
-from tests.integration.api_server import serving
+from tests.integration.api_server import client, serving
 from tests.unit.job.samples import write_model
 
 PREFIX = "model-life"
@@ -233,7 +233,7 @@ def people(settings: Settings, *, starts: bool) -> Iterator[list[Person]]:
     own = ApiSettings(secure_cookie=False, case_work=False, model_work=starts)
     with serving(settings, own) as url, ExitStack() as stack:
         yield [
-            Person(settings, stack.enter_context(httpx.Client(base_url=url, follow_redirects=True, timeout=60)), name)
+            Person(settings, stack.enter_context(client(url, follow_redirects=True)), name)
             for name in ("life-asks", "life-approves")
         ]
 
@@ -421,7 +421,7 @@ def decide_otherwise(life: Life, alert: dict[str, Any]) -> None:
     }
     with (
         serving(settings, ApiSettings(case_undo_s=0, case_every_s=0.2)) as url,
-        httpx.Client(base_url=url, headers=headers, timeout=60) as http,
+        client(url, headers) as http,
     ):
         found = "SELECT case_id FROM cases.alerts WHERE customer_id = %s AND transaction_id = %s"
         case = life.wait_rows(found, customer, transaction)[0]["case_id"]

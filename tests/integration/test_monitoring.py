@@ -51,7 +51,7 @@ class Prometheus:
 
     def is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):  # noqa: S310 - the same
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=30):  # noqa: S310 - the same
                 return True
         except OSError:
             return False
@@ -138,8 +138,9 @@ def test_quantiles_can_be_taken(prometheus: Prometheus) -> None:
     query = next(query for query in dashboards.queries() if query.panel == "Scores")
     (answer,) = prometheus.query(query.expr)
     assert 0 < float(answer["value"][1]) < 1
-    job = prometheus.query('last_over_time(flink_jobmanager_job_runningTime{job_name="streamflow-detect"}[1m]) > 0')
-    assert len(job) == 1
+    # A machine that is busy with other tests answers some scrapes too late.
+    job = 'last_over_time(flink_jobmanager_job_runningTime{job_name="streamflow-detect"}[1m]) > 0'
+    wait_for(lambda: len(prometheus.query(job)) == 1, limit_s=LIMIT_S, what="the job", interval_s=2)
 
 
 def test_the_objectives_hold_and_no_paging_alert_fires(prometheus: Prometheus) -> None:

@@ -18,7 +18,7 @@ from api.settings import ApiSettings
 from flink_jobs.local.ports import HOST, free_ports
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from tests.integration.api_server import serving
+from tests.integration.api_server import LIMIT_S, client, serving
 from tests.integration.console_data import console_database
 from tests.integration.oidc_server import oidc_server, put_person
 
@@ -65,7 +65,7 @@ def url(settings: Settings, console: Callable[..., tuple[OidcSettings, int]]) ->
 
 @pytest.fixture
 def browser(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url) as http:
+    with client(url) as http:
         yield http
 
 
@@ -73,7 +73,7 @@ def at_provider(browser: httpx.Client, subject: str, target: str = "/console/") 
     """Begin a login and authorize it at the OIDC server; return the address to which it sends the browser back."""
     begun = browser.get("/console/login/oidc", params={"next": target})
     assert begun.status_code == 303, begun.text
-    answer = httpx.post(begun.headers["location"], data={"sub": subject})
+    answer = httpx.post(begun.headers["location"], data={"sub": subject}, timeout=LIMIT_S)
     assert answer.status_code == 302, answer.text
     return str(answer.headers["location"])
 
@@ -106,7 +106,7 @@ def test_a_person_gets_an_account_with_the_roles_of_the_groups_and_loses_them_wi
     assert account(settings, "ada.l")["roles"] == ["senior"], "the subject names the person, not the name"
 
     put_person(provider, "00u1", preferred_username="ada.l", groups=["other"])
-    with httpx.Client(base_url=browser.base_url) as another:
+    with client(str(browser.base_url)) as another:
         refused = log_in(another, "00u1")
         assert (refused.status_code, "None of your groups" in refused.text) == (403, True)
     assert browser.get("/console/").status_code == 303, "open sessions of the person ended"
@@ -115,7 +115,7 @@ def test_a_person_gets_an_account_with_the_roles_of_the_groups_and_loses_them_wi
 def test_a_login_belongs_to_one_browser_and_is_finished_once(provider: str, browser: httpx.Client, url: str) -> None:
     put_person(provider, "00u2", preferred_username="joan", groups=["desk"])
     back = at_provider(browser, "00u2")
-    with httpx.Client(base_url=url) as another:
+    with client(url) as another:
         assert another.get(back).status_code == 403, "the answer was sent to another browser"
     assert browser.get(back).status_code == 303
     assert browser.get(back).status_code == 403, "the answer was used before"
@@ -145,7 +145,7 @@ def test_an_existing_account_is_linked_only_where_the_settings_say_so(
     refused = log_in(browser, "00u4")
     assert (refused.status_code, "belongs to someone else" in refused.text) == (403, True)
     oidc, port = console(link_accounts=True, password_login=False)
-    with serving(settings, OWN, oidc, port=port) as url, httpx.Client(base_url=url) as http:
+    with serving(settings, OWN, oidc, port=port) as url, client(url) as http:
         assert log_in(http, "00u4").status_code == 303
         assert account(settings, "grace")["roles"] == ["analyst"]
         assert 'type="password"' not in http.get("/console/login").text
@@ -185,7 +185,7 @@ def test_the_logout_ends_the_session_here_and_leads_to_the_logout_of_the_server(
     address = httpx.URL(left.headers["location"])
     assert str(address).startswith(f"{provider}/")
     assert address.params["post_logout_redirect_uri"] == f"{url}/console/login"
-    assert httpx.get(str(address)).status_code == 200
+    assert httpx.get(str(address), timeout=LIMIT_S).status_code == 200
     assert browser.get("/console/").status_code == 303
 
 
@@ -194,6 +194,6 @@ def test_without_the_server_the_login_page_answers_and_the_login_is_503(
 ) -> None:
     (nothing,) = free_ports(1)
     oidc, port = console(issuer=f"http://{HOST}:{nothing}")
-    with serving(settings, OWN, oidc, port=port) as url, httpx.Client(base_url=url) as http:
+    with serving(settings, OWN, oidc, port=port) as url, client(url) as http:
         assert http.get("/console/login").status_code == 200
         assert http.get("/console/login/oidc").status_code == 503

@@ -40,7 +40,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.traffic.faults import FaultPlan
 from flink_jobs.waiting import wait_for
 from tests.integration import jobs
-from tests.integration.api_server import serving
+from tests.integration.api_server import client, serving
 from tests.integration.dlq_commands import Commands
 from tests.stack_folder import stack_folder
 
@@ -255,7 +255,7 @@ def test_the_console_sends_the_records_of_a_dry_run_once(
         add_account(settings.postgres_dsn, name, [role], by="test")
     with (
         serving(settings, ApiSettings(secure_cookie=False)) as url,
-        httpx.Client(base_url=url, follow_redirects=True) as http,
+        client(url, follow_redirects=True) as http,
     ):
 
         def post(path: str, **values: str) -> httpx.Response:

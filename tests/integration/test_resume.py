@@ -122,7 +122,7 @@ def a_copy_stops_nothing(operator: Operator, job_id: str) -> None:
 
 def nothing_is_missing_after(operator: Operator, what: str) -> None:
     """Check that every record has its row; jobs that are stopped get no time to commit anything."""
-    done = operator.run("completeness", "--wait", "30")
+    done = operator.run("completeness", "--wait", "240")
     assert done.returncode == 0, (what, done.stdout)
 
 

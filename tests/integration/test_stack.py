@@ -93,7 +93,7 @@ def test_consumer_lag_is_end_minus_position(stack: Stack) -> None:
         wait_for(commit, limit_s=240, what="the offset to be committed")
     found = wait_for(
         lambda: next((item for item in lag.consumer_lag(broker) if item.group == group), None),
-        limit_s=60,
+        limit_s=240,
         what="the lag of the group",  # the answer is empty while the broker cannot give one
     )
     assert (found.topic, found.position, found.end, found.lag) == ("lag-test", 4, 10, 6)
@@ -231,7 +231,7 @@ with stack_folder("killed") as folder:
     finally:
         run.kill()
         run.communicate()
-    wait_for(lambda: not Path(folder).exists(), limit_s=60, what="the guard to delete the folder")
+    wait_for(lambda: not Path(folder).exists(), limit_s=240, what="the guard to delete the folder")
     assert process.marked(stack_id) == []
 
 

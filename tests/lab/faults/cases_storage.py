@@ -159,7 +159,7 @@ def corrupt_model(trial: Trial) -> None:
             message = build_message(
                 {"model_version": version}, issued_by="tests", reason="matrix", expected_revision=None, now_ms=0
             )
-            answer = send_and_wait(system.broker, pair.prefix, encode_checked(message), message["control_id"], 60)
+            answer = send_and_wait(system.broker, pair.prefix, encode_checked(message), message["control_id"], 400)
             trial.expect(answer, f"the control message for {version} is answered")
             assert answer is not None
             return answer

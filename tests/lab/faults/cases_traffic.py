@@ -142,7 +142,7 @@ def idle_partition(trial: Trial) -> None:
             answer = flink_metrics(rest, f"/jobs/{pair.detect}/vertices/{vertex['id']}", [metric])
             return answer.get(metric, 0.0) >= first_ms - 6_000  # the source allows five seconds of disorder
 
-        wait_for(follows, limit_s=90, what="the watermark to pass the idle partitions")
+        wait_for(follows, limit_s=400, what="the watermark to pass the idle partitions")
         trial.expect(len({at[0] for at in trial.ledger.expected.coordinates()}) == 1, "only one partition has records")
         trial.expect_restarts(0, 0)
         trial.note("the watermark passed the three idle partitions")

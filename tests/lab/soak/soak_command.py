@@ -182,7 +182,7 @@ def running_soak(rig: Rig, customers: int, plan: JobPlan | None = None) -> Itera
         theirs.close()  # then `recv` raises EOFError if the reader has died
         sender = Sender(rig.broker.servers, topic_name(prefix, "transactions"), endless(customers))
         try:
-            wait_for(lambda: ours.poll() or not reader.is_alive(), limit_s=60, what="the reader of decisions")
+            wait_for(lambda: ours.poll() or not reader.is_alive(), limit_s=240, what="the reader of decisions")
             ours.recv()
             yield Soak(rig, prefix, job_id, sender, ours)
         finally:

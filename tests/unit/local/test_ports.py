@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from flink_jobs.errors import UserError
 from flink_jobs.local import ports
+from flink_jobs.settings import REPO_ROOT
 
 
 def listener(port: int = 0) -> socket.socket:
@@ -39,6 +42,21 @@ def test_ports_in_use_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
         found = ports.free_ports(3)
     assert taken not in found
     assert len(set(found)) == 3
+
+
+def test_a_port_that_another_process_has_chosen_is_passed_over_before_its_server_opens_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = "from flink_jobs.local import ports; print(ports.free_ports(1)[0], flush=True); input()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=REPO_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        theirs = int(other.stdout.readline())
+        assert ports.is_free(theirs)
+        monkeypatch.setattr(ports, "_below_ephemeral", lambda: range(theirs, theirs + 1))
+        assert theirs not in ports.free_ports(3)
+        other.communicate("\n")
+    assert ports.free_ports(1) == [theirs], "the reservation ends with the process"
 
 
 @pytest.mark.parametrize("text", ["", "x", None])
