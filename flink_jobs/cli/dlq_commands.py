@@ -1,4 +1,4 @@
-"""``streamflow dlq``: lists, shows, counts and redrives dead letters."""
+"""``streamflow dlq``: lists, shows, counts, redrives and masks dead letters."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from flink_jobs.cli.dead_letter_options import (
     letter_filter,
 )
 from flink_jobs.cli.dead_letter_report_command import report
+from flink_jobs.cli.mask_command import mask
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
 from flink_jobs.cli.redrive_command import history, redrive
 from flink_jobs.cli.times import shown, shown_at
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command()(redrive)
 app.command()(history)
 app.command()(report)
+app.command()(mask)
 
 
 @app.command("list")

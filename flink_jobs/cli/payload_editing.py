@@ -56,15 +56,9 @@ def edited_payload(before: bytes, edit: Edit) -> bytes:
 def recorded_changes(before: bytes, after: bytes) -> list[dict[str, Any]]:
     """Return the differences of two payloads for the audit, which keeps no card number of a field about a card."""
     from flink_jobs.core.dead_letters.payload_edit import changes_between
-    from flink_jobs.core.dead_letters.payload_mask import masked_value
+    from flink_jobs.core.dead_letters.payload_mask import masked_changes
 
-    return [
-        {
-            name: masked_value(change["path"], value) if name in {"from", "to"} else value
-            for name, value in change.items()
-        }
-        for change in changes_between(before, after)
-    ]
+    return masked_changes(changes_between(before, after))
 
 
 def _in_editor(text: str) -> str:

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from flink_jobs.core.dead_letters.payload_mask import masked_bytes
 from flink_jobs.core.dead_letters.redrive import NO_HISTORY, RedriveHistory, replays_of
 from flink_jobs.errors import ErrorCode, UserError
 from flink_jobs.job.archiver.rows import Refusal, write_messages
@@ -179,7 +180,7 @@ class RedriveStore:
             (
                 run, letter["dlq_id"], letter["reason"], *coordinates_of(letter),
                 replays_of(letter, history) + 1, item.is_forced, None if item.changes is None else Jsonb(item.changes),
-                None if item.changes is None else item.payload, sha256(item.payload).hexdigest(),
+                None if item.changes is None else masked_bytes(item.payload), sha256(item.payload).hexdigest(),
             ),
         ).fetchone()  # fmt: skip
         return None if row is None else int(row[0])

@@ -32,8 +32,8 @@ FLINK_2 = {
 POSTGRES = {
     "test_account_risk", "test_api_reads", "test_archive_rows", "test_backup_drill", "test_case_accounts", "test_cases",
     "test_closed_days", "test_console", "test_console_browser", "test_console_pages", "test_marts",
-    "test_marts_exporter", "test_marts_history", "test_migrate_undo", "test_model_requests", "test_oidc",
-    "test_proposals", "test_rate_limits", "test_raw_layer",
+    "test_marts_exporter", "test_marts_history", "test_masking", "test_migrate_undo", "test_model_requests",
+    "test_oidc", "test_proposals", "test_rate_limits", "test_raw_layer",
 }  # fmt: skip
 """Test files that need no Flink cluster: most use the fixture ``database``."""
 OWN = {"test_crossing", "test_graph", "test_migrate", "test_redrive", "test_resume", "test_secure_stack"}

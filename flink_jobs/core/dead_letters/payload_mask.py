@@ -7,6 +7,7 @@ that it can be redriven; every copy elsewhere has ``****`` and the last four dig
 
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -66,6 +67,31 @@ def masked_letter(letter: dict[str, Any]) -> dict[str, Any]:
     return letter if masked == payload else {**letter, "payload": masked}
 
 
+def masked_bytes(payload: bytes) -> bytes:
+    """Return a message of Kafka without the card numbers of its fields.
+
+    >>> masked_bytes(b'{"card":"4111111111111111"}')
+    b'{"card":"****1111"}'
+    """
+    if b"\0" not in payload:
+        try:
+            return masked_text(payload.decode()).encode()
+        except UnicodeDecodeError:
+            pass
+    return _masked_binary(payload)
+
+
+def masked_changes(changes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the changes of an edit, each with ``path``, ``from`` and ``to``, without card numbers."""
+    return [
+        {
+            name: masked_value(change["path"], value) if name in {"from", "to"} else value
+            for name, value in change.items()
+        }
+        for change in changes
+    ]
+
+
 def masked_value(path: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return the value of one field, such as ``card`` or ``card.number``, without card numbers."""
     *outer, name = path.split(".")
@@ -114,16 +140,18 @@ def _free_text(text: str) -> str:
 
 
 def _masked_base64(payload: str) -> str:
-    """Return bytes that are no text; Avro keeps its length, and stays readable with its schema."""
     try:
         data = b64decode(payload, validate=True)
     except ValueError:
         return payload
+    return b64encode(_masked_binary(data)).decode("ascii")
+
+
+def _masked_binary(data: bytes) -> bytes:
+    """Return bytes that are no text; Avro keeps its length, and stays readable with its schema."""
     if data.startswith(_AVRO):
-        masked = _BINARY_RUN.sub(lambda run: b"*" * len(run[0]), data)
-    else:
-        encoding = "utf-16" if data.startswith(_UTF_16) else "latin-1"
-        text = data.decode(encoding, "surrogateescape" if encoding == "latin-1" else "replace")
-        changed = masked_text(text)
-        masked = data if changed == text else changed.encode(encoding, "backslashreplace")
-    return b64encode(masked).decode("ascii")
+        return _BINARY_RUN.sub(lambda run: b"*" * len(run[0]), data)
+    encoding = "utf-16" if data.startswith(_UTF_16) else "latin-1"
+    text = data.decode(encoding, "surrogateescape" if encoding == "latin-1" else "replace")
+    changed = masked_text(text)
+    return data if changed == text else changed.encode(encoding, "backslashreplace")
