@@ -56,9 +56,14 @@ _SENT: Final = """
     WHERE outbox_id = ANY(%(ids)s) AND sent_at IS NULL
     RETURNING outbox_id
 """
+# A message that is given up keeps which alerts it listed; a retry reads their ids again (``webhook_admin``).
 _FAILED: Final = """
     UPDATE cases.outbox SET last_error = %(error)s, not_before = now() + %(wait)s,
-        dead_at = CASE WHEN %(is_dead)s THEN now() END
+        dead_at = CASE WHEN %(is_dead)s THEN now() END,
+        payload = CASE WHEN %(is_dead)s AND payload ? 'alerts' THEN jsonb_set(payload, '{alerts}', (
+            SELECT coalesce(jsonb_agg(item - '{terminal,device,card,ip}'::text[] ORDER BY place), '[]')
+            FROM jsonb_array_elements(payload -> 'alerts') WITH ORDINALITY AS listed (item, place)))
+            ELSE payload END
     WHERE outbox_id = ANY(%(ids)s) AND sent_at IS NULL RETURNING outbox_id
 """
 PROPOSAL: Final = "proposal"

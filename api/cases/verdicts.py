@@ -32,7 +32,7 @@ _ADD: Final = """
     FROM unnest(%(ids)s::text[], %(payloads)s::text[]) AS label (id, payload)
 """
 _CANCEL: Final = """
-    UPDATE cases.outbox SET cancelled_at = now()
+    UPDATE cases.outbox SET cancelled_at = now(), payload = payload - 'alerts'
     WHERE case_id = %(case)s AND created_at = %(created)s
         AND sent_at IS NULL AND attempts = 0 AND cancelled_at IS NULL
     RETURNING outbox_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import psycopg
@@ -20,13 +20,35 @@ _ADD: Final = """
         events = EXCLUDED.events, created_by = EXCLUDED.created_by, has_ids = EXCLUDED.has_ids, disabled_at = NULL
 """
 _DEAD: Final = """
-    SELECT outbox_id, webhook_id, case_id, payload ->> 'event' AS event, attempts, last_error, dead_at
+    SELECT outbox_id, webhook_id, case_id, payload ->> 'event' AS event,
+        coalesce(jsonb_array_length(payload -> 'alerts'), 0) AS alerts, attempts, last_error, dead_at
     FROM cases.outbox WHERE dead_at IS NOT NULL ORDER BY dead_at, outbox_id LIMIT 1000
 """
 _RETRY: Final = """
-    UPDATE cases.outbox SET dead_at = NULL, attempts = 0, not_before = now() WHERE dead_at IS NOT NULL
-        AND (%(webhook)s::text IS NULL OR webhook_id = %(webhook)s)
+    UPDATE cases.outbox AS message SET dead_at = NULL, attempts = 0, not_before = now(),
+        payload = CASE
+            WHEN NOT payload ? 'alerts' THEN payload
+            WHEN (SELECT has_ids FROM cases.webhooks WHERE webhook_id = message.webhook_id)
+                THEN jsonb_set(payload, '{alerts}', (
+                    SELECT coalesce(jsonb_agg(item || jsonb_build_object('terminal', stored.terminal,
+                        'device', stored.device, 'card', stored.card, 'ip', stored.ip) ORDER BY place), '[]')
+                    FROM jsonb_array_elements(payload -> 'alerts') WITH ORDINALITY AS listed (item, place)
+                    LEFT JOIN raw.alerts AS stored ON stored.alert_id = item ->> 'alert_id'
+                        AND stored.event_time_ms = (item ->> 'event_time_ms')::bigint))
+            ELSE payload - 'alerts' END
+    WHERE dead_at IS NOT NULL AND (%(webhook)s::text IS NULL OR webhook_id = %(webhook)s)
+    RETURNING (SELECT count(*) FROM jsonb_array_elements(payload -> 'alerts') AS item WHERE NOT EXISTS (
+        SELECT FROM raw.alerts AS stored WHERE stored.alert_id = item ->> 'alert_id'
+            AND stored.event_time_ms = (item ->> 'event_time_ms')::bigint)) AS gone
 """
+
+
+class Retried(NamedTuple):
+    """Messages that get their attempts again."""
+
+    messages: int
+    alerts_without_ids: int
+    """Alerts in these messages that retention has deleted: their ids are null."""
 
 
 def add_webhook(
@@ -90,7 +112,11 @@ def dead_messages(dsn: str) -> list[dict[str, Any]]:
         return connection.execute(_DEAD).fetchall()
 
 
-def retry_dead(dsn: str, name: str | None) -> int:
-    """Give dead messages, of one receiver or of all, their attempts again; return their number."""
+def retry_dead(dsn: str, name: str | None) -> Retried:
+    """Give dead messages, of one receiver or of all, their attempts again.
+
+    The alerts that a message lists get their ids from the stored alerts again, if the receiver is still one with ids.
+    """
     with psycopg.connect(dsn) as connection:
-        return connection.execute(_RETRY, {"webhook": name}).rowcount
+        gone = [row[0] for row in connection.execute(_RETRY.encode(), {"webhook": name})]
+    return Retried(len(gone), sum(gone))

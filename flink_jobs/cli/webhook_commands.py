@@ -69,7 +69,7 @@ def dead(*, output: OutputOption = Output.PLAIN) -> None:
     from api.cases.webhook_admin import dead_messages
 
     rows = dead_messages(load_settings().postgres_dsn)
-    names = ["outbox_id", "webhook_id", "case_id", "event", "last_error", "dead_at"]
+    names = ["outbox_id", "webhook_id", "case_id", "event", "alerts", "last_error", "dead_at"]
     shown = [[row[name] for name in names] for row in rows]
     emit(output, rows, lambda: table([name.replace("_", " ") for name in names], shown))
 
@@ -78,7 +78,10 @@ def dead(*, output: OutputOption = Output.PLAIN) -> None:
 def retry(
     name: Annotated[str | None, typer.Argument(help="name of the receiver; default: all")] = None,
 ) -> None:
-    """Send dead messages again."""
+    """Send dead messages again; to receivers with ids, with those of the stored alerts."""
     from api.cases.webhook_admin import retry_dead
 
-    say(f"{retry_dead(load_settings().postgres_dsn, name)} messages will be sent again.")
+    retried = retry_dead(load_settings().postgres_dsn, name)
+    say(f"{retried.messages} messages will be sent again.")
+    if retried.alerts_without_ids:
+        say(f"{retried.alerts_without_ids} alerts in them have no ids any more: retention has deleted the alerts.")

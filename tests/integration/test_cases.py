@@ -455,11 +455,79 @@ def test_webhooks_are_signed_tried_again_and_end_as_dead_letters(
     assert WEBHOOK_ATTEMPTS == 10
     (dead,) = dead_messages(settings.postgres_dsn)
     assert (dead["last_error"], dead["event"], dead["attempts"]) == ("HTTP 500", "claimed", WEBHOOK_ATTEMPTS)
-    assert retry_dead(settings.postgres_dsn, "off") == 0
-    assert retry_dead(settings.postgres_dsn, "desk") == 1
+    assert retry_dead(settings.postgres_dsn, "off") == (0, 0)
+    assert retry_dead(settings.postgres_dsn, "desk") == (1, 0)
     assert dead_messages(settings.postgres_dsn) == []
     with pytest.raises(UserError, match="no event"):
         add_webhook(settings.postgres_dsn, "desk", hook, "desk", ["closed"], "pytest")
+
+
+@pytest.mark.parametrize("becomes", ["with ids", "without ids", "expired"])
+def test_a_message_that_is_given_up_keeps_no_ids_and_a_retry_reads_them_again(
+    settings: Settings, receiver: Desk, monkeypatch: pytest.MonkeyPatch, becomes: str
+) -> None:
+    monkeypatch.setenv("STREAMFLOW_WEBHOOK_SECRET_DESK", "key-of-the-desk")
+    hook = f"http://127.0.0.1:{receiver.server_port}/hook"
+    add_webhook(settings.postgres_dsn, "bank", hook, "desk", ["opened"], "pytest", has_ids=True)
+    add_alert(settings, "customer-1", 0, terminal="till-4", card="****1111", device="d-1", ip="192.0.2.1")
+    add_alert(settings, "customer-1", 1)
+    receiver.status = 500
+
+    async def give_up(services: Services, opener: Opener) -> None:
+        relay = Relay(services.database, Labels(), WebhookSender())
+        await opener.round()
+        assert await relay.send_webhooks() == 1
+        (waiting,) = rows(settings, "SELECT payload -> 'alerts' -> 1 ->> 'card' AS card FROM cases.outbox")
+        assert waiting["card"] == "****1111", "the next attempt needs it"
+        rows(settings, "UPDATE cases.outbox SET not_before = now(), attempts = 9")
+        assert await relay.send_webhooks() == 1
+
+    with_services(settings, OWN, give_up)
+    (dead,) = dead_messages(settings.postgres_dsn)
+    assert (dead["alerts"], dead["last_error"], dead["event"]) == (2, "HTTP 500", "opened")
+    (kept,) = rows(settings, "SELECT payload FROM cases.outbox")
+    assert kept["payload"]["alerts"] == [
+        {"alert_id": f"al-customer-1-t{n}", "transaction_id": f"customer-1-t{n}", "event_time_ms": START_MS + n}
+        for n in (1, 0)
+    ]
+    if becomes == "without ids":
+        add_webhook(settings.postgres_dsn, "bank", hook, "desk", ["opened"], "pytest")
+    if becomes == "expired":
+        rows(settings, "DELETE FROM raw.alerts WHERE alert_id = 'al-customer-1-t0'")
+
+    assert retry_dead(settings.postgres_dsn, None) == (1, int(becomes == "expired"))
+    receiver.status = 200
+
+    async def send(services: Services, _: Opener) -> None:
+        assert await Relay(services.database, Labels(), WebhookSender()).send_webhooks() == 1
+
+    with_services(settings, OWN, send)
+    first, _, again = (body for _, body in receiver.got)
+    if becomes == "with ids":
+        assert again == first
+    elif becomes == "without ids":
+        assert orjson.loads(again) == {key: value for key, value in orjson.loads(first).items() if key != "alerts"}
+    else:
+        listed = orjson.loads(again)["alerts"]
+        assert [item["alert_id"] for item in listed] == ["al-customer-1-t1", "al-customer-1-t0"]
+        assert {item[name] for item in listed for name in ("terminal", "device", "card", "ip")} == {None}
+    held = rows(settings, "SELECT payload ? 'alerts' AS lists, sent_at IS NULL AS waits FROM cases.outbox")
+    assert held == [{"lists": False, "waits": False}]
+
+
+def test_a_message_whose_verdict_is_undone_keeps_no_alerts(settings: Settings) -> None:
+    add_webhook(settings.postgres_dsn, "bank", "http://127.0.0.1:9/hook", "desk", ["verdict"], "pytest", has_ids=True)
+    add_alert(settings, "customer-1", 0, card="****1111")
+
+    async def call(services: Services, opener: Opener) -> None:
+        (case,) = await opened(services, opener)
+        closed = await services.cases.give_verdict(ADA, case.case_id, case.version, FRAUD)
+        wanted = "SELECT payload ? 'alerts' AS lists FROM cases.outbox WHERE kind = 'webhook'"
+        assert rows(settings, wanted) == [{"lists": True}]
+        await services.cases.undo_verdict(ADA, case.case_id, closed.version)
+        assert rows(settings, f"{wanted} AND cancelled_at IS NOT NULL") == [{"lists": False}]
+
+    with_services(settings, OWN, call)
 
 
 def test_a_case_of_another_team_answers_like_one_that_does_not_exist(settings: Settings) -> None:

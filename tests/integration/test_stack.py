@@ -124,6 +124,7 @@ def test_tables_have_their_keys_and_utc_times(stack: Stack) -> None:
             "ops.backups": ["backup_name"],
             "ops.kafka_positions": ["topic", "partition"],
             "ops.redrive_runs": ["run_id"],
+            "ops.masking_log": ["entry_id"],
             "ops.retention_log": ["entry_id"],
             "ops.superseded_decisions": ["source_topic", "source_partition", "source_offset"],
             "ops.offsets_without_record": ["topic", "partition", "first_offset"],
