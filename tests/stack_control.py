@@ -31,9 +31,9 @@ def kill(stack: Stack, name: str, number: int = signal.SIGKILL) -> None:
         raise UserError(f"{name} does not run", "see `streamflow status`")
     process.send(record.processes[name], number)
     if number in {signal.SIGKILL, signal.SIGTERM}:
-        wait_for(lambda: not record.alive(name), limit_s=120, what=f"{name} to end", interval_s=0.02)
+        wait_for(lambda: not record.alive(name), limit_s=240, what=f"{name} to end", interval_s=0.02)
         held = ports_of(record, name).values()
-        wait_for(lambda: all(map(ports.is_free, held)), limit_s=120, what=f"the ports of {name}", interval_s=0.02)
+        wait_for(lambda: all(map(ports.is_free, held)), limit_s=240, what=f"the ports of {name}", interval_s=0.02)
 
 
 def kill_taskmanager(stack: Stack, index: int) -> None:
@@ -61,7 +61,7 @@ def start_taskmanager(stack: Stack, index: int) -> None:
         record.save()
 
 
-def wait_checkpoint(rest: FlinkRest, job_id: str, *, limit_s: float = 120.0) -> Checkpoints:
+def wait_checkpoint(rest: FlinkRest, job_id: str, *, limit_s: float = 400.0) -> Checkpoints:
     """Wait until one more checkpoint of a job has completed."""
     seen = rest.checkpoints(job_id).completed
 

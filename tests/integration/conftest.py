@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,7 @@ from psycopg import sql
 
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Settings
+from flink_jobs.waiting import wait_for
 from tests.integration.jobs import CARD_FILE
 from tests.quick_jvms import quick_compiler
 from tests.stack_folder import stack_folder
@@ -38,6 +40,9 @@ POSTGRES = {
 """Test files that need no Flink cluster: most use the fixture ``database``."""
 OWN = {"test_crossing", "test_graph", "test_migrate", "test_redrive", "test_resume", "test_secure_stack"}
 """Test files that start all their servers themselves; the process that is done first with a group takes them."""
+DAY_S = 86_400
+DAY_ENDS_S = 180.0
+"""Longer than a test that needs one day."""
 GROUPS = ("flink-1", "flink-2", "postgres", "own")
 """In the order in which processes take them."""
 
@@ -82,6 +87,13 @@ def bucket() -> Iterator[str]:
     finally:
         patch.undo()
         server.stop()
+
+
+@pytest.fixture
+def whole_day() -> None:
+    """Do not begin a test that computes with the present day shortly before the day ends (UTC)."""
+    if DAY_S - time.time() % DAY_S < DAY_ENDS_S:
+        wait_for(lambda: time.time() % DAY_S < DAY_S / 2, limit_s=2 * DAY_ENDS_S, what="the next day", interval_s=1.0)
 
 
 @pytest.fixture(scope="module", autouse=True)

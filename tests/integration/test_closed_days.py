@@ -19,7 +19,7 @@ from ml.history.connection import warehouse
 from ml.history.serving import latest_decision
 from tests.integration.decided_cards import LATER_COLUMNS, DecidedCards, Document, archive, decide
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("whole_day")]
 
 
 @pytest.fixture(scope="module")

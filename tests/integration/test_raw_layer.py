@@ -24,7 +24,7 @@ from flink_jobs.warehouse.partitions import create_partitions, expire_rows
 from flink_jobs.warehouse.paths import MIGRATIONS
 from tests.integration.decided_cards import LATER_COLUMNS, DecidedCards, archive, decide, upsert
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("whole_day")]
 
 BEFORE_PARTITIONS = 3
 """Migrations of a database without partitions."""

@@ -143,7 +143,7 @@ class SystemUnderTest:
             with suppress(FlinkRestError):  # a new JobManager may not know the job
                 if self.rest.state(job) not in TERMINAL:
                     self.rest.cancel(job)
-        wait_for(lambda: not self.rest.active_jobs(), limit_s=60, what="the jobs to leave the cluster")
+        wait_for(lambda: not self.rest.active_jobs(), limit_s=240, what="the jobs to leave the cluster")
 
     def checkpoint_after(self, job: str, since_ms: float) -> float:
         """Wait for a checkpoint of a job that began after ``since_ms``; return its end in ms since the epoch."""

@@ -115,7 +115,7 @@ def test_a_real_redis_accepts_the_configuration_and_needs_tls_and_the_login(
     url = login(manifests)["url"].replace("streamflow-redis:6379", f"localhost:{port}")
     server = subprocess.Popen([str(PROGRAM), str(tmp_path / "redis.conf")], stdout=subprocess.DEVNULL)
     try:
-        wait_for(lambda: answers(url, certificates), limit_s=30, what="Redis")
+        wait_for(lambda: answers(url, certificates), limit_s=240, what="Redis")
         with pytest.raises(AuthenticationError):
             Redis.from_url(url.replace("letters", "wrong"), ssl_ca_certs=str(certificates.authority)).ping()
         with pytest.raises(RedisError):

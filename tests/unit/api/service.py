@@ -86,6 +86,8 @@ class Memory(Database):
         self.asked: list[tuple[str, Any]] = []
         self.limits: list[float] = []
         """The limit of each query in seconds."""
+        self.now = 0.0
+        """The time for rate limits in seconds; a test moves it, however long its requests take."""
         self.key: dict[str, Any] = {
             "key_sha256": digest_of(KEY),
             "name": "gateway",
@@ -156,7 +158,7 @@ def services(memory: Memory, **changes: Setting) -> Services:
     watch = Watch(memory, cast("Settings", None), 60, no_model)
     watch.now = InForce(DetectionConfig(), None)
     answers, decisions, metrics = Answers(memory), Decisions(memory, settings), ApiMetrics()
-    counters = Counters(metrics)
+    counters = Counters(metrics, clock=lambda: memory.now)
     return Services(
         settings=settings,
         database=memory,

@@ -45,7 +45,7 @@ def ask(target: TraceTarget, sample: float, headers: dict[str, str], memory: Mem
     """Send a transaction to an application with spans, and a request for its health; end the application."""
     memory = memory or Memory()
     memory.kafka.reply = DECIDED
-    parts = services(memory, deadline_ms=1_000)
+    parts = services(memory, deadline_ms=5_000)
     tracing = Tracing(target, sample, parts.metrics)
 
     async def session() -> None:

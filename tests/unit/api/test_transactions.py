@@ -52,7 +52,7 @@ def test_the_reply_of_the_job_is_the_answer_and_the_bytes_are_sent_unchanged() -
     memory = Memory()
     memory.kafka.reply = DECIDED
     spaced = json.dumps(TRANSACTION, indent=3)
-    answer = send(memory, spaced, deadline_ms=1_000)
+    answer = send(memory, spaced, deadline_ms=5_000)
     assert answer.status_code == 200
     body = answer.json()
     assert (body["decided_by"], body["action"], body["score"], body["config_revision"]) == ("job", "review", 0.5, 3)
@@ -68,7 +68,7 @@ def test_the_reply_of_the_job_is_the_answer_and_the_bytes_are_sent_unchanged() -
 def test_a_card_number_in_the_clear_is_not_sent_to_kafka() -> None:
     memory = Memory()
     memory.kafka.reply = DECIDED
-    assert send(memory, json.dumps({**TRANSACTION, "card": "4111 1111 1111 1111"}), deadline_ms=1_000).is_success
+    assert send(memory, json.dumps({**TRANSACTION, "card": "4111 1111 1111 1111"}), deadline_ms=5_000).is_success
     ((payload, _, _),) = memory.kafka.sent
     assert json.loads(payload) == {**TRANSACTION, "card": "****1111"}
 
@@ -93,7 +93,7 @@ def test_the_answer_on_an_alert_has_its_contributions_and_so_has_the_answer_that
     memory.kafka.reply = {
         **DECIDED, "schema_version": 3, "reason_contributions": [0.4, 0.1], "contributions": shares,
     }  # fmt: skip
-    first = send(memory, deadline_ms=1_000)
+    first = send(memory, deadline_ms=5_000)
     body = first.json()
     assert [reason["contribution"] for reason in body["reasons"]] == [0.4, 0.1]
     assert list(body["contributions"].items()) == [("amount_ratio", 0.3), ("velocity_count", -0.05), ("hour", 0.0)]
@@ -110,7 +110,7 @@ def test_the_answer_on_an_alert_has_its_contributions_and_so_has_the_answer_that
 def test_the_reply_of_an_older_detector_and_the_answer_of_an_older_release_have_no_contributions() -> None:
     memory = Memory()
     memory.kafka.reply = DECIDED | {"schema_version": 2, "fraud_probability": 0.5}
-    body = send(memory, deadline_ms=1_000).json()
+    body = send(memory, deadline_ms=5_000).json()
     assert (body["is_alert"], body["contributions"]) == (True, None)
     assert [reason["contribution"] for reason in body["reasons"]] == [None, None]
     (kept,) = [parameters for query, parameters in memory.asked if "INSERT INTO api.answers" in query]
@@ -190,7 +190,7 @@ def test_a_lost_acknowledgement_is_503_with_a_token_for_the_retry(acknowledged: 
     assert (answer.status_code, error["code"]) == (503, "acknowledgement_lost")
     memory.kafka.is_acknowledged = True
     memory.kafka.reply = DECIDED
-    again = send(memory, headers={"Retry-Token": error["retry_token"]}, deadline_ms=1_000)
+    again = send(memory, headers={"Retry-Token": error["retry_token"]}, deadline_ms=5_000)
     assert (again.status_code, again.json()["decided_by"]) == (200, "job")
     assert memory.kafka.sent[0] == memory.kafka.sent[1]
     other = send(memory, json.dumps({**TRANSACTION, "transaction_id": "t-2"}), {"Retry-Token": error["retry_token"]})
@@ -256,7 +256,7 @@ def test_without_postgres_the_answer_says_that_it_is_not_kept() -> None:
 def test_a_duplicate_gets_its_stored_decision_or_the_fallback() -> None:
     memory = Memory()
     memory.kafka.reply = {**DECIDED, "outcome": "duplicate", "rejection": "DUPLICATE_TRANSACTION"}
-    assert send(memory, deadline_ms=1_000).json()["decided_by"] == "fallback"
+    assert send(memory, deadline_ms=5_000).json()["decided_by"] == "fallback"
     stored = {
         **TRANSACTION, "processing_time_ms": 1, "score": 0.9, "threshold": 0.4, "is_alert": True, "reasons": [],
         "contributions": {"amount_ratio": 0.2}, "model_version": None, "ruleset_version": "2", "config_revision": 0,
@@ -264,7 +264,7 @@ def test_a_duplicate_gets_its_stored_decision_or_the_fallback() -> None:
     memory = Memory()
     memory.kafka.reply = {**DECIDED, "outcome": "duplicate", "rejection": "DUPLICATE_TRANSACTION"}
     memory.tables["raw.decisions"] = lambda _: [stored]
-    body = send(memory, deadline_ms=1_000).json()
+    body = send(memory, deadline_ms=5_000).json()
     assert (body["decided_by"], body["action"], body["model"]) == ("job", "decline", "degraded")
     assert body["contributions"] == {"amount_ratio": 0.2}
 
@@ -275,7 +275,7 @@ def test_a_duplicate_gets_its_stored_decision_or_the_fallback() -> None:
 def test_a_rejection_by_the_job_is_an_error_only_if_the_caller_can_correct_it(rejection: str, status: int) -> None:
     memory = Memory()
     memory.kafka.reply = {**DECIDED, "outcome": "rejected", "rejection": rejection, "detail": "why"}
-    answer = send(memory, deadline_ms=1_000)
+    answer = send(memory, deadline_ms=5_000)
     assert answer.status_code == status
     shown = answer.json()["error"]["code"] if status == 422 else answer.json()["decided_by"]
     assert shown == (rejection if status == 422 else "fallback")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from base64 import b64encode
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from flink_jobs.job.archiver.tracing import ArchiveTracer, context_of
 from flink_jobs.job.detector import batch_runner
 from flink_jobs.job.detector.batch_runner import PROTOCOL, BatchRunner, take_runner
 from flink_jobs.job.detector.operator import FraudDetectorFunction
+from flink_jobs.local.ports import free_ports
 from flink_jobs.tracing.target import TraceTarget
 from tests.contract.conftest import StrictValidator
 from tests.otlp_receiver import Receiver, receiving
@@ -153,8 +153,7 @@ def test_the_spans_of_a_batch_have_a_link_to_it(receiver: Receiver) -> None:
 
 
 def test_a_receiver_that_is_away_costs_spans_and_no_decision() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    (port,) = free_ports(1)
     runtime = Runtime()
     detector = opened(TraceTarget(f"http://127.0.0.1:{port}"), runtime)
     assert len(detector.send(traced(purchase("t-1"))).main) == 1

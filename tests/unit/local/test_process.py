@@ -45,7 +45,7 @@ def test_a_process_is_identified_by_pid_start_time_and_boot(tmp_path: Path, stac
     assert process.is_alive(record)
     assert not process.is_alive(replace(record, start_ticks=record.start_ticks - 1))
     assert not process.is_alive(replace(record, boot_id="another boot"))
-    assert 0 <= process.age_s(record) < 30
+    assert 0 <= process.age_s(record) < 300
 
 
 def test_a_signal_for_a_reused_pid_is_not_sent(tmp_path: Path, stack_id: str) -> None:
@@ -56,7 +56,7 @@ def test_a_signal_for_a_reused_pid_is_not_sent(tmp_path: Path, stack_id: str) ->
 
 def test_stop_sends_the_stop_signal_and_kills_processes_that_ignore_it(tmp_path: Path, stack_id: str) -> None:
     polite, deaf = start(tmp_path, stack_id, SLEEP, "polite"), start(tmp_path, stack_id, DEAF, "deaf")
-    assert process.stop([polite, deaf], limit_s=1) == [deaf]
+    assert process.stop([polite, deaf], limit_s=3) == [deaf]
     assert not process.is_alive(polite)
     assert not process.is_alive(deaf)
 

@@ -7,18 +7,13 @@ import pytest
 
 from flink_jobs.errors import UserError
 from flink_jobs.kafka.outgoing import Fate, Outgoing
+from flink_jobs.local.ports import free_ports
 from flink_jobs.metrics import catalogue
 from flink_jobs.traffic.sender_metrics import TrafficMetrics
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_what_is_sent_and_read_back_can_be_scraped() -> None:
-    metrics, port = TrafficMetrics(), free_port()
+    metrics, port = TrafficMetrics(), free_ports(1)[0]
     metrics.serve(port)
     for fate in (Fate.DECIDED, Fate.DECIDED, Fate.REJECTED):
         metrics.sending(Outgoing(b"c", b"{}", 0, fate))
