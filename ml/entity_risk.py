@@ -55,11 +55,6 @@ class RiskReplay:
         """The entities that have a history, in canonical order."""
         return tuple(self._states)
 
-    def clear(self) -> None:
-        """Forget everything."""
-        for states in self._states.values():
-            states.clear()
-
     def inputs(self, entity: Entity, transaction: Transaction) -> tuple[float | None, ...]:
         """Return the inputs of a transaction in the order of ``RISK_SPECS``; ``None`` where a value is absent."""
         name = entity_id(transaction, entity)
@@ -67,15 +62,6 @@ class RiskReplay:
             return (None,) * len(RISK_NAMES[entity])
         amount = major_amount(transaction.amount_minor, transaction.currency)
         return self.at(entity, name, transaction.event_time_ms, amount)
-
-    def add(self, transaction: Transaction, *, is_fraud: bool) -> None:
-        """Add a transaction with its label to the history of each entity that it names."""
-        amount = major_amount(transaction.amount_minor, transaction.currency)
-        whose = f"{transaction.customer_id}\x1f{transaction.transaction_id}" if is_fraud else None
-        for entity in self._states:
-            name = entity_id(transaction, entity)
-            if name is not None:
-                self.push(entity, name, transaction.event_time_ms, amount, whose)
 
     def at(self, entity: Entity, name: str, time_ms: int, amount: float) -> tuple[float | None, ...]:
         """Return the inputs of a purchase of ``amount`` major units at the entity with the id ``name``."""

@@ -1,4 +1,4 @@
-"""Measures two models on the same rows for the gate: replays history once and scores each row with both models.
+"""Measures two models on the same rows for the gate.
 
 Only rows later than the last training row of both models count, so that no model is measured on its training data.
 """
@@ -8,27 +8,27 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from flink_jobs.core.replay import replay_features
 from flink_jobs.core.rules import FraudRuleEvaluator
 from flink_jobs.core.scoring import Blender
-from ml.dataset import FRAUD, UNKNOWN, Feed
+from ml.blending import blend_rows
+from ml.dataset import FRAUD, UNKNOWN
 from ml.gate import Measured
+from ml.model_scores import score_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from flink_jobs.cards.card_files import SourceEvent
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.features.vector import FeatureVector
     from flink_jobs.core.models.lineup import Model
-    from flink_jobs.core.own_features.values import OwnValues
+    from flink_jobs.core.models.model import TreeModel
     from flink_jobs.core.transaction import Transaction
-    from ml.entity_risk import RiskReplay
+    from ml.dataset import Dataset
     from ml.history.decisions import RecordedDecision
 
 TIMED_ROUNDS: Final = 200
@@ -42,35 +42,23 @@ class Contender:
     trained_until_ms: int
 
 
-def measure_together(
-    events: Iterable[SourceEvent],
-    contenders: Sequence[Contender],
-    config: DetectionConfig,
-    now_ms: int,
-    histories: RiskReplay | None = None,
-    own: OwnValues | None = None,
-) -> list[Measured]:
-    """Measure every contender on the later rows of a history.
+def measure_together(rows: Dataset, contenders: Sequence[Contender], config: DetectionConfig) -> list[Measured]:
+    """Measure every contender on the later labelled rows of a history.
 
     Args:
-        events: in the order the stream would receive them.
-        contenders: at least one model.
+        rows: the whole history, built with ``config`` and with the inputs of all contenders.
+        contenders: at least one model, each a ``TreeModel``.
         config: the configuration in force: rules, alpha, alert threshold, blacklists. Each contender has its own
             blend where the job would use it.
-        now_ms: wall clock for the parser's check of event times, UTC milliseconds.
-        histories: the history of entities that the models read; replayed here from its beginning.
-        own: the own features that the models read.
     """
-    if histories is not None:
-        histories.clear()
     cut_ms = max(contender.trained_until_ms for contender in contenders)
-    feed, tally = Feed(events, now_ms), _Tally(contenders, config)
-    for transaction, features in replay_features(feed, config, own=own):
-        if transaction.event_time_ms > cut_ms and feed.label != UNKNOWN:
-            tally.add(transaction, features, is_fraud=feed.label == FRAUD)
-        if histories is not None:
-            histories.add(transaction, is_fraud=feed.label == FRAUD)
-    return tally.measured()
+    late = rows.where((rows.event_time_ms > cut_ms) & (rows.labels != UNKNOWN))
+    measured = []
+    for model in (cast("TreeModel", contender.model) for contender in contenders):
+        scores, threshold = blend_rows(late, score_rows(model, late), config, model.own_blend)
+        rate = int((scores >= threshold).sum()) / max(len(late), 1)
+        measured.append(_measured(late.labels == FRAUD, scores, rate))
+    return measured
 
 
 def measure_recorded(
@@ -82,7 +70,7 @@ def measure_recorded(
 
     Args:
         decisions: later than the last training row of every contender.
-        contenders: see ``measure_together``.
+        contenders: at least one model.
         config: see ``measure_together``.
     """
     tally = _Tally(contenders, config)

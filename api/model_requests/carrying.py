@@ -128,9 +128,7 @@ def _carry_out(settings: Settings, connection: psycopg.Connection[Row], row: Row
 
 def _asked(row: Row) -> PromotionRequest:
     to = ModelStage(row["to_stage"])
-    return PromotionRequest(
-        row["version"], to, _why(row), GateBounds(), None, None, WAIT_S, force=False, days=row["days"]
-    )
+    return PromotionRequest(row["version"], to, _why(row), GateBounds(), None, WAIT_S, force=False, days=row["days"])
 
 
 def _why(row: Row) -> ChangeReason:

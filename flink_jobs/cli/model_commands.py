@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from flink_jobs.cli.blend_texts import own_blend_text
 from flink_jobs.cli.card_command import card
 from flink_jobs.cli.import_command import import_model
 from flink_jobs.cli.output import Output, OutputOption, emit, out, say, table
+from flink_jobs.cli.promote_command import WAIT_S, Version, Wait, promote
 from flink_jobs.errors import UserError
 from flink_jobs.postgres_settings import load_postgres_settings
 from flink_jobs.settings import load_settings
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from flink_jobs.core.models.manifest_document import BlendDocument, ManifestDocument
     from flink_jobs.model_registry.versions import ModelEvent
-    from ml.gate import Check
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,18 +31,7 @@ app = typer.Typer(
     help="Model versions: register, promote through the gate, roll back, archive, list.",
 )
 app.command("import")(import_model)
-WAIT_S = 60.0
-REFUSED = 1
 SERVE_EVERY_S, SERVE_PAUSE_S = 2.0, 10.0
-Wait = Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="longest wait for the answer of the running job")]
-Version = Annotated[str, typer.Argument(help="name of the model version")]
-
-
-class Target(StrEnum):
-    """The stage to which a version is promoted."""
-
-    SHADOW = "shadow"
-    CHAMPION = "champion"
 
 
 @app.command()
@@ -126,65 +114,7 @@ def history(
     emit(output, [asdict(event) for event in events], lambda: _print_events(events))
 
 
-@app.command()
-def promote(
-    version: Version,
-    reason: ReasonOption,
-    to: Annotated[
-        Target, typer.Option("--to", help="champion: its scores decide; shadow: its scores are only recorded")
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="labelled card file on which the gate compares candidate and champion (formats: see `replay`)"
-        ),
-    ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="column mapping of the file (see `replay`)")] = None,
-    days: Annotated[
-        int | None,
-        typer.Option("--from-decisions", metavar="DAYS", min=1, help="without --data: compare on recorded decisions"),
-    ] = None,
-    tolerance: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="gate: largest permitted shortfall of a metric below the champion's")
-    ] = 0.005,
-    max_score_us: Annotated[
-        float, typer.Option(min=1.0, help="gate: largest median time per score, in microseconds")
-    ] = 500.0,
-    by: ByOption = None,
-    wait: Wait = WAIT_S,
-    *,
-    force: Annotated[
-        bool, typer.Option("--force", help="promote although the gate refuses (not a requirement); is recorded")
-    ] = False,
-    output: OutputOption = Output.PLAIN,
-) -> None:
-    """Promote a version: check it with the gate, load it into the running job, then record it in the registry.
-
-    Exit code 1: the gate refuses the version.
-    """
-    from flink_jobs.model_registry.promotion import PromotionRequest, promote_model
-    from flink_jobs.model_registry.stages import ModelStage
-    from ml.gate import GateBounds
-
-    settings = load_settings()
-    bounds = GateBounds(tolerance=tolerance, max_score_us=max_score_us)
-    asked = PromotionRequest(
-        version, ModelStage(to.value), change_reason(by, reason), bounds, data, mapping, wait, force, days
-    )
-    done = promote_model(settings, asked, _now_ms(), say)
-    value = {"version": version, "stage": to.value, "promoted": done.promoted, "forced": done.forced,
-             "checks": [asdict(check) for check in done.checks], "control_id": done.control_id}  # fmt: skip
-
-    def plain() -> None:
-        _print_checks(done.checks)
-        if done.promoted:
-            out.print(f"{version} is {to.value}; the running job confirmed it ({done.control_id})", soft_wrap=True)
-        else:
-            out.print(f"The gate refuses {version}: {'; '.join(done.refusals)}", soft_wrap=True)
-
-    emit(output, value, plain)
-    if not done.promoted:
-        raise typer.Exit(REFUSED)
+app.command()(promote)
 
 
 @app.command()
@@ -273,13 +203,6 @@ def _print_own_features(manifest: ManifestDocument) -> None:
 def _metrics(metrics: dict[str, float]) -> str:
     shown = ("roc_auc", "average_precision")
     return ", ".join(f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in shown if name in metrics)
-
-
-def _print_checks(checks: list[Check]) -> None:
-    table(
-        ["check", "result", "found"],
-        [[check.name, "ok" if check.passed else "REFUSED", check.detail] for check in checks],
-    )
 
 
 def _print_events(events: list[ModelEvent]) -> None:

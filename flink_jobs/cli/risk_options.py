@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flink_jobs.cli.data_source import SourcedDataset
+    from ml.dataset import Dataset
 
 _WHOSE = f"{', '.join(Entity)}; may be repeated, or several separated by commas"
 TrainRisk = Annotated[
@@ -66,9 +67,7 @@ def with_histories(
     Raises:
         UserError: no row names one of the entities, so that its inputs would be constant.
     """
-    if not entities:
-        return source
-    from ml.entity_risk import with_risk, without_ids
+    from ml.entity_risk import without_ids
 
     missing = without_ids(source.dataset, entities)
     if missing:
@@ -77,9 +76,18 @@ def with_histories(
             f"no row of {source.source} has a value of {names}, which --risk names",
             f"map a column to {names} (docs/card-files.md), or leave out the option",
         )
+    return source._replace(dataset=add_histories(source.dataset, entities, delay_days, cache))
+
+
+def add_histories(dataset: Dataset, entities: tuple[Entity, ...], delay_days: int, cache: Path | None) -> Dataset:
+    """Return the rows with the inputs of some entities, as ``with_histories``; an entity without ids has no values."""
+    if not entities:
+        return dataset
     if cache is not None:
         from flink_jobs.cli.cached_histories import with_cached_risk
 
-        return source._replace(dataset=with_cached_risk(source.dataset, entities, delay_days, cache))
+        return with_cached_risk(dataset, entities, delay_days, cache)
+    from ml.entity_risk import with_risk
+
     say(f"Replaying the history of each {' and each '.join(entities)} ...")
-    return source._replace(dataset=with_risk(source.dataset, entities, delay_days))
+    return with_risk(dataset, entities, delay_days)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -25,11 +24,32 @@ from flink_jobs.model_registry.versions import ChangeReason, RegisteredModel, Re
 from ml.gate import Check, GateBounds, refusals
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.documents import ControlChanges
+    from flink_jobs.core.features.entity_risk import Entity
+    from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.settings import Settings
+    from ml.dataset import Dataset
 
 Say = Callable[[str], None]
+
+
+class CardRows(Protocol):
+    """Reads the whole history of a card file, or takes it from a cache."""
+
+    def __call__(self, config: DetectionConfig, own: OwnValues | None, entities: tuple[Entity, ...], /) -> Dataset:
+        """Return the rows.
+
+        Args:
+            config: rules and lists that score the rows.
+            own: the own features to compute, if any.
+            entities: whose history to replay; may be empty.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +61,17 @@ class PromotionRequest:
         to: the target stage, ``CHAMPION`` or ``SHADOW``.
         why: actor and reason.
         bounds: limits of the gate.
-        data: labelled card file on which candidate and champion are compared.
-        mapping: mapping of its columns to fields.
+        cards: reads the labelled card file on which candidate and champion are compared; ``None`` without one.
         wait_s: maximum time to wait for the job, seconds.
         force: whether to promote although the gate refuses; requirements of the settings stay.
-        days: without ``data``, compare on the recorded decisions of so many days; ``None``: do not.
+        days: without ``cards``, compare on the recorded decisions of so many days; ``None``: do not.
     """
 
     version: str
     to: ModelStage
     why: ChangeReason
     bounds: GateBounds
-    data: Path | None
-    mapping: Path | None
+    cards: CardRows | None
     wait_s: float
     force: bool
     days: int | None = None

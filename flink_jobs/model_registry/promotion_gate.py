@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from flink_jobs.artifacts.finder import find_model
-from flink_jobs.cards.card_files import mapping_for, read_events
-from flink_jobs.cards.time_order import oldest_first
-from flink_jobs.core.features.entity_risk import ENTITY_OF
+from flink_jobs.core.features.entity_risk import ENTITY_OF, Entity
 from flink_jobs.core.features.table import NEUTRAL_VALUES
 from flink_jobs.core.features.vector import FeatureVector
 from flink_jobs.core.models.faults import ModelError
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.lineup import Model
     from flink_jobs.core.models.model import TreeModel
     from flink_jobs.core.own_features.values import OwnValues
-    from flink_jobs.model_registry.promotion import PromotionRequest
+    from flink_jobs.model_registry.promotion import CardRows, PromotionRequest
     from flink_jobs.model_registry.versions import RegisteredModel, Registry
     from flink_jobs.settings import Settings
     from ml.entity_risk import RiskReplay
@@ -35,7 +33,7 @@ _DAY_MS: Final = 86_400_000
 
 
 class _Inputs(NamedTuple):
-    """What the models read beside features: the histories that the setting names, replayed, and own features."""
+    """What the models read beside features: the histories that the setting names, and own features."""
 
     histories: RiskReplay | None
     own: OwnValues | None
@@ -70,28 +68,27 @@ def run_gate(
         )
         return [*checks, Check("comparison", passed=False, detail=detail)]
     pair = [(candidate, registry.get(asked.version)), (champion, present)]
-    if asked.data is not None:
-        return [*checks, *_compare_on_cards(asked, pair, inputs, config, now_ms)]
+    if asked.cards is not None:
+        return [*checks, *_compare_on_cards(asked, asked.cards, pair, inputs, config)]
     return [*checks, *_compare_on_decisions(settings, asked, pair, config)]
 
 
 def _compare_on_cards(
     asked: PromotionRequest,
+    cards: CardRows,
     pair: list[tuple[Model, RegisteredModel]],
     inputs: _Inputs,
     config: DetectionConfig,
-    now_ms: int,
 ) -> list[Check]:
+    """Compare on one replay of the card file, with the inputs that at least one of the models reads."""
     from ml.gate_measures import Contender, measure_together  # noqa: PLC0415 - as above
 
-    assert asked.data is not None  # noqa: S101 - the caller has checked it
     contenders = [Contender(model, _trained_until_ms(item)) for model, item in pair]
-    data, columns = asked.data, mapping_for(asked.data, asked.mapping)
-    candidate, champion = oldest_first(
-        lambda: read_events(data, columns),
-        lambda events: measure_together(events, contenders, config, now_ms, *inputs),
-        lambda _number: None,
-    )
+    names = _input_names(pair)
+    read = {ENTITY_OF[name] for name in names if name in ENTITY_OF}
+    own = inputs.own if any(is_own(name) for name in names) else None
+    rows = cards(config, own, tuple(entity for entity in Entity if entity in read))
+    candidate, champion = measure_together(rows, contenders, config)
     return compare(candidate, champion, asked.bounds)
 
 
@@ -104,7 +101,7 @@ def _compare_on_decisions(
     if asked.days is None:
         detail = f"give --data (labelled cards) or --from-decisions to compare with {pair[1][1].version}"
         return [Check("comparison", passed=False, detail=detail)]
-    for name in (name for model, _ in pair for name in cast("TreeModel", model).manifest.feature_names):
+    for name in _input_names(pair):
         if name in ENTITY_OF or is_own(name):
             detail = f"recorded decisions cannot give {name} to a model: compare with --data"
             return [Check("comparison", passed=False, detail=detail)]
@@ -121,6 +118,10 @@ def _compare_on_decisions(
             return [Check("evaluation", passed=False, detail=detail)]
         candidate, champion = measure_recorded(read_decisions(connection, period), contenders, config)
     return compare(candidate, champion, asked.bounds)
+
+
+def _input_names(pair: list[tuple[Model, RegisteredModel]]) -> list[str]:
+    return [name for model, _ in pair for name in cast("TreeModel", model).manifest.feature_names]
 
 
 def _trained_until_ms(item: RegisteredModel) -> int:

@@ -373,7 +373,7 @@ def test_a_required_card_and_approver_refuse_a_champion_even_by_force(
 
     def refused(*, force: bool) -> list[str]:
         asked = promotion.PromotionRequest(
-            "third", ModelStage.CHAMPION, WHY, GateBounds(), None, None, 1.0, force=force, days=30
+            "third", ModelStage.CHAMPION, WHY, GateBounds(), None, 1.0, force=force, days=30
         )
         return promotion.promote_model(required, asked, START_MS, lambda _: None).refusals
 

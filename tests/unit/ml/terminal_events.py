@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flink_jobs.cards.card_files import SourceEvent
+from flink_jobs.core.currencies import major_amount
+from flink_jobs.core.features.entity_risk import entity_id
 from ml.terminal_fraud import START
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flink_jobs.core.transaction import Transaction
+    from ml.entity_risk import RiskReplay
     from ml.terminal_fraud import Purchases
 
 START_MS = round(START.timestamp() * 1_000)
@@ -39,3 +43,13 @@ def events_with_ids(purchases: Purchases, terminals_per_merchant: int = 10) -> I
         if number % 7:
             ids["card"] = f"token-{customer}"
         yield SourceEvent(event.transaction | ids | {"schema_version": 2}, event.label, event.pattern)
+
+
+def push(replay: RiskReplay, transaction: Transaction, *, is_fraud: bool) -> None:
+    """Add a transaction with its label to the history of each entity that it names."""
+    amount = major_amount(transaction.amount_minor, transaction.currency)
+    whose = f"{transaction.customer_id}\x1f{transaction.transaction_id}" if is_fraud else None
+    for entity in replay.entities:
+        name = entity_id(transaction, entity)
+        if name is not None:
+            replay.push(entity, name, transaction.event_time_ms, amount, whose)

@@ -36,7 +36,7 @@ from ml.parameters import ModelFamily, TrainingParameters
 from ml.row_choice import chosen_rows, read_excluded
 from ml.terminal_fraud import World, generate
 from ml.train import Provenance, TrainedModel, train_model
-from tests.unit.ml.terminal_events import NOW_MS, events_of, events_with_ids
+from tests.unit.ml.terminal_events import NOW_MS, events_of, events_with_ids, push
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,11 +130,9 @@ def test_the_replay_by_transaction_gives_the_inputs_of_the_rows(rows: Dataset, w
         for entity in replay.entities:
             served = [np.nan if value is None else value for value in replay.inputs(entity, transaction)]
             np.testing.assert_array_equal(served, block_of(whole, entity)[row])
-        replay.add(transaction, is_fraud=bool(rows.labels[row] == FRAUD))
+        push(replay, transaction, is_fraud=bool(rows.labels[row] == FRAUD))
     last = next(rows.where(np.array([len(rows) - 1])).transactions())
     assert replay.inputs(Entity.MERCHANT, last)[8] != 0.0
-    replay.clear()
-    assert replay.inputs(Entity.MERCHANT, last)[8] == 0.0
 
 
 def test_labels_that_are_younger_than_the_delay_change_nothing(rows: Dataset, whole: Dataset) -> None:

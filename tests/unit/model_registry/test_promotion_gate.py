@@ -14,7 +14,7 @@ from ml import gate_measures
 from ml.gate import NO_CHAMPION, Check, GateBounds, refusals
 
 ASKED = PromotionRequest(
-    "new", ModelStage.CHAMPION, ChangeReason("ann", "better"), GateBounds(), None, None, 1.0, force=False, days=None
+    "new", ModelStage.CHAMPION, ChangeReason("ann", "better"), GateBounds(), None, 1.0, force=False, days=None
 )
 
 
