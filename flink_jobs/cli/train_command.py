@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from flink_jobs.core.models.threshold_choice import ThresholdChoice
     from ml.dataset import Dataset
     from ml.sanity.finding import Finding
+    from ml.stress.result import StressTest
     from ml.train import TrainedModel
 
 DEFAULTS = TrainingParameters()
@@ -131,15 +132,20 @@ def train(
     )  # fmt: skip
     if tune_seconds:
         parameters = _tuned(source.dataset, parameters, tune_seconds)
-    trained, directory = _publish(source, parameters, version, out_dir, make_current=make_current)
+    trained, directory, stress = _publish(source, parameters, version, out_dir, make_current=make_current)
     seconds = time.monotonic() - started
-    value = {"directory": str(directory), "current": make_current, "seconds": seconds, **_document(trained, warnings)}
+    document = _document(trained, warnings, stress)
+    value = {"directory": str(directory), "current": make_current, "seconds": seconds, **document}
     emit(output, value, lambda: _print(trained, source.dataset, directory, seconds))
 
 
-def _document(trained: TrainedModel, warnings: Sequence[Finding]) -> dict[str, Any]:
-    reliability = None if trained.reliability is None else asdict(trained.reliability)
-    return {"data_warnings": as_documents(warnings), **asdict(trained.manifest), "reliability": reliability}
+def _document(trained: TrainedModel, warnings: Sequence[Finding], stress: StressTest | None) -> dict[str, Any]:
+    more = {"reliability": trained.reliability, "stress": stress}
+    return {
+        "data_warnings": as_documents(warnings),
+        **asdict(trained.manifest),
+        **{name: None if part is None else asdict(part) for name, part in more.items()},
+    }
 
 
 def _check_inputs(
@@ -163,11 +169,12 @@ def _check_inputs(
 
 def _publish(
     source: SourcedDataset, parameters: TrainingParameters, version: str | None, folder: Path, *, make_current: bool
-) -> tuple[TrainedModel, Path]:
-    """Train, write the artifact and load it as a job would; return the model and the artifact's directory."""
+) -> tuple[TrainedModel, Path, StressTest | None]:
+    """Train, write the artifact and load it as a job would; return model, directory and stress scenarios."""
     # scikit-learn takes three seconds to import, and `streamflow train --help` does not need it.
     from ml.artifact_writer import set_current, write_artifact
     from ml.evaluation.report.card_draft import write_card_draft
+    from ml.stress.stress_test import stress_after_training
     from ml.train import Provenance, train_model
 
     provenance = Provenance(source.source, source.sha256, code_version(), datetime.now(UTC))
@@ -179,11 +186,12 @@ def _publish(
         raise UserError(f"a job cannot load the trained model ({error.detail})", "train with other options") from error
     except PermissionError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror})", "choose another folder with --out") from error
-    write_card_draft(directory, served.manifest)
     if make_current:
         set_current(folder, trained.manifest.version)
+    stress = stress_after_training(source.dataset, served, parameters)
+    write_card_draft(directory, served.manifest, stress)
     # An existing version keeps the manifest it was published with.
-    return replace(trained, manifest=served.manifest), directory
+    return replace(trained, manifest=served.manifest), directory, stress
 
 
 def _tuned(dataset: Dataset, parameters: TrainingParameters, seconds: float) -> TrainingParameters:

@@ -13,6 +13,7 @@ from ml.dataset import FRAUD
 from ml.entity_risk import ids_of
 from ml.risk_columns import RiskColumns
 from ml.stress.histories import Bought, entity_inputs
+from ml.stress.own_features import HeldFeatures, only
 from ml.stress.period import period_of
 from ml.stress.replay import replay, states_after
 from ml.stress.scenarios import LATER_LABEL_DAYS, SCENARIOS, Impossible
@@ -57,6 +58,7 @@ class ChangedRows:
         self._has_features = np.array_equal(again.features, self._rows.features, equal_nan=True) and np.array_equal(
             again.rule_score, self._rows.rule_score
         )
+        self._own = _same_own(self._rows, again)
         self._entities = tuple(
             entity
             for entity in (() if dataset.risk is None else dataset.risk.entities)
@@ -66,7 +68,8 @@ class ChangedRows:
     def all(self, seed: int) -> Iterator[tuple[Scenario, Dataset | str]]:
         """Yield every scenario with the rows under it, or why there are none.
 
-        Inputs of an entity whose replay gives other values are left out of the rows.
+        Inputs of an entity and own features whose replay gives other values are left out of the rows, and own features
+        that read fields which the rows do not hold.
         """
         for number, scenario in enumerate(SCENARIOS):
             if not scenario.is_change and not scenario.later_labels:
@@ -87,7 +90,8 @@ class ChangedRows:
             return replace(self._rows, risk=self._risk(period, asked, delay_days, self._entities))
         changed = self._under(period, self._states if scenario.has_customers else {}, delay_days)
         blocks = {entity: _block(changed, entity) for entity in self._entities}
-        return replace(changed, risk=RiskColumns.of(blocks) if blocks else None)
+        own = None if changed.own is None else only(changed.own, self._own)
+        return replace(changed, risk=RiskColumns.of(blocks) if blocks else None, own=own)
 
     def _asked(self, period: Period) -> Period:
         """Return the purchases of the judged rows of the sample, in the order of the rows."""
@@ -96,7 +100,8 @@ class ChangedRows:
     def _under(self, period: Period, states: dict[str, bytes], delay_days: int) -> Dataset:
         dataset = self._dataset
         mine = period[self._sample.customers[dataset.customer.codes[period.row]]]
-        replayed = replay(dataset, mine, self._config, states)
+        held = None if dataset.own is None else HeldFeatures(dataset.own.features)
+        replayed = replay(dataset, mine, self._config, states, None if held is None else held.values)
         places = np.flatnonzero(~mine.is_copy & self._sample.judged[mine.row])
         asked = mine[places]
         entities = () if dataset.risk is None else dataset.risk.entities
@@ -110,6 +115,7 @@ class ChangedRows:
             category=asked.category,
             merchant=Coded(asked.ids[Entity.MERCHANT], dataset.merchant.names),
             risk=self._risk(period, asked, delay_days, entities),
+            own=None if held is None or replayed.own is None else held.columns(replayed.own[places]),
         )
 
     def _risk(self, period: Period, asked: Period, delay_days: int, entities: tuple[Entity, ...]) -> RiskColumns | None:
@@ -131,6 +137,18 @@ class ChangedRows:
 
 def _bought(period: Period, entity: Entity, labels: NDArray[np.int8]) -> Bought:
     return Bought(period.ids[entity], period.time_ms, period.amount, (labels[period.row] == FRAUD) & ~period.is_copy)
+
+
+def _same_own(rows: Dataset, again: Dataset) -> frozenset[str]:
+    """Return the names of the own features that have the values of the rows in a second computation."""
+    if rows.own is None or again.own is None:
+        return frozenset()
+    one, other = rows.own, again.own
+    return frozenset(
+        name
+        for name in other.features.names
+        if np.array_equal(one.column(name, keep_absent=True), other.column(name, keep_absent=True), equal_nan=True)
+    )
 
 
 def _block(rows: Dataset, entity: Entity) -> NDArray[np.float64]:

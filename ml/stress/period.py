@@ -63,9 +63,13 @@ class Period:
         return units[self.currency.codes]
 
     def transaction(self, dataset: Dataset, place: int) -> Transaction:
-        """Return one purchase with the fields that features and encodings use, without its place."""
+        """Return one purchase with the fields that a data set holds."""
         row, currency = int(self.row[place]), str(self.currency.text(place))
-        code = int(self.ids[Entity.MERCHANT][place])
+
+        def text(entity: Entity) -> str | None:
+            code = int(self.ids[entity][place])
+            return None if code == NOTHING else ids_of(dataset, entity).names[code]
+
         copy = "\x1f" if self.is_copy[place] else ""  # no id holds a control character
         return Transaction(
             f"{dataset.transaction_ids[row]}{copy}",
@@ -73,8 +77,11 @@ class Period:
             round(float(self.amount[place]) * MINOR_UNITS[currency]),
             currency,
             int(self.time_ms[place]),
-            None if code == NOTHING else dataset.merchant.names[code],
+            text(Entity.MERCHANT),
             self.category.text(place),
+            terminal=text(Entity.TERMINAL),
+            device=text(Entity.DEVICE),
+            card=text(Entity.CARD),
         )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from flink_jobs.core.control.config import DetectionConfig
+    from flink_jobs.core.own_features.values import OwnValues
     from flink_jobs.core.transaction import Transaction
     from ml.dataset import Dataset
     from ml.stress.period import Period
@@ -32,6 +33,8 @@ class Replayed(NamedTuple):
     features: NDArray[np.float64]
     rule_score: NDArray[np.float64]
     rule_hits: NDArray[np.bool_]
+    own: NDArray[np.float64] | None
+    """Purchases x own features; None without any."""
 
 
 def states_after(dataset: Dataset, rows: NDArray[np.intp], config: DetectionConfig) -> dict[str, bytes]:
@@ -42,8 +45,14 @@ def states_after(dataset: Dataset, rows: NDArray[np.intp], config: DetectionConf
     return states
 
 
-def replay(dataset: Dataset, period: Period, config: DetectionConfig, states: dict[str, bytes]) -> Replayed:
-    """Return features and rule scores of purchases.
+def replay(
+    dataset: Dataset,
+    period: Period,
+    config: DetectionConfig,
+    states: dict[str, bytes],
+    own: OwnValues | None = None,
+) -> Replayed:
+    """Return features, rule scores and own features of purchases.
 
     A data set holds no places and countries. So the speed between two places and the blacklist keep the values of the
     row; a purchase without its place has no speed.
@@ -53,9 +62,11 @@ def replay(dataset: Dataset, period: Period, config: DetectionConfig, states: di
         period: the purchases, in the order of the stream.
         config: rules and blacklist.
         states: the states of the customers before the first purchase; they stay as they are.
+        own: the own features to compute, if any.
     """
     features = np.full((len(period), len(FEATURE_NAMES)), np.nan)
     rule_score, rule_hits = np.zeros(len(period)), np.zeros((len(period), len(RULE_CODES)), dtype=np.bool_)
+    more = None if own is None else np.full((len(period), len(own.features.names)), np.nan)
     rules, place = FraudRuleEvaluator(config.rules), -1
 
     def transactions() -> Iterator[Transaction]:
@@ -63,7 +74,7 @@ def replay(dataset: Dataset, period: Period, config: DetectionConfig, states: di
         for place in range(len(period)):
             yield period.transaction(dataset, place)
 
-    for _, vector in replay_features(transactions(), config, states=dict(states)):
+    for transaction, vector in replay_features(transactions(), config, own=own, states=dict(states)):
         row = dataset.features[period.row[place]]
         speed = row[SPEED] if period.has_place[place] else np.nan
         found = vector._replace(
@@ -74,4 +85,6 @@ def replay(dataset: Dataset, period: Period, config: DetectionConfig, states: di
         features[place] = [np.nan if value is None else value for value in found]
         rule_score[place] = verdict.score
         rule_hits[place] = [code in codes for code in RULE_CODES]
-    return Replayed(features, rule_score, rule_hits)
+        if own is not None and more is not None:
+            more[place] = [np.nan if value is None else value for value in own.of(transaction)]
+    return Replayed(features, rule_score, rule_hits, more)

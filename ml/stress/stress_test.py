@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.core.features.entity_risk import ENTITY_OF
 from flink_jobs.core.own_features.declaration import is_own
 from ml.blending import blend_rows
 from ml.dataset import DAY_MS
 from ml.model_scores import score_rows
+from ml.own_columns import own_names
+from ml.splitting import split_by_time
 from ml.stress.changed_rows import ChangedRows
 from ml.stress.result import JudgedSample, StressResult, StressTest, measure
 from ml.stress.sample import choose
@@ -20,13 +24,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from flink_jobs.core.control.config import DetectionConfig
     from flink_jobs.core.models.model import TreeModel
     from ml.dataset import Dataset
+    from ml.parameters import TrainingParameters
     from ml.stress.scenarios import Scenario
 
 OTHER_HISTORIES: Final = "a replay of the rows gives other histories of the entities than the model was judged with"
-OWN_FEATURES: Final = "own features are not computed for changed purchases"
+OWN_FEATURES: Final = (
+    "a replay of the rows cannot give {names}: the rows hold no location, channel, country or address, or recorded "
+    "other values"
+)
 NO_LABELS: Final = "no input of the model depends on labels"
 
 
@@ -76,14 +83,34 @@ def stress_test(
     return {name: StressTest(len(rows), customers, seed, tuple(results)) for name, results in found.items()}
 
 
+def stress_after_training(dataset: Dataset, model: TreeModel, parameters: TrainingParameters) -> StressTest | None:
+    """Return the scenarios of a model on the rows later than its training part; None if there are no such rows.
+
+    The numbers are those of an evaluation of the model on the same rows with the same seed.
+
+    Args:
+        dataset: the rows that trained the model, and later ones, built with the rules that a job starts with.
+        model: the model.
+        parameters: parameters of the training.
+    """
+    _, late = split_by_time(dataset, parameters.train_fraction)
+    if not len(late):
+        return None
+    judged: NDArray[np.bool_] = dataset.event_time_ms >= late.event_time_ms.min()
+    delay_days, name = ceil(parameters.label_delay_days), model.version
+    found = stress_test(dataset, judged, {name: model}, DetectionConfig(), delay_days=delay_days, seed=parameters.seed)
+    return found[name]
+
+
 def _reason(scenario: Scenario, model: TreeModel, rows: Dataset) -> str | None:
     """Return why a scenario cannot be computed for a model; None where it can."""
     names = model.manifest.feature_names
     entities = {ENTITY_OF[name] for name in names if name in ENTITY_OF}
     if scenario.later_labels and not entities:
         return NO_LABELS
-    if scenario.is_change and any(is_own(name) for name in names):
-        return OWN_FEATURES
+    missed = sorted({name for name in names if is_own(name)} - set(own_names(rows.own)))
+    if scenario.is_change and missed:
+        return OWN_FEATURES.format(names=" and ".join(missed))
     if entities and (rows.risk is None or not entities <= set(rows.risk.entities)):
         return OTHER_HISTORIES
     return None

@@ -1,4 +1,4 @@
-"""The draft of a model card: what the manifest of a model says, without an evaluation."""
+"""The draft of a model card: what training knows, without an evaluation."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING, Final
 from flink_jobs.core.models.own_use import range_of
 from flink_jobs.reports.pages import render
 from ml.evaluation.governance import Governance
-from ml.evaluation.report.words import day
+from ml.evaluation.report.words import STRESS_COLUMNS, day, stress_facts, stress_gaps, stress_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from flink_jobs.core.models.manifest import ModelManifest
+    from ml.stress.result import StressTest
 
 CARD_NAME: Final = "model_card.md"
 """File beside the manifest; the job does not read it."""
 
 
-def write_card_draft(directory: Path, manifest: ModelManifest) -> Path | None:
+def write_card_draft(directory: Path, manifest: ModelManifest, stress: StressTest | None = None) -> Path | None:
     """Write the draft beside the manifest, unless there is a card.
 
     Args:
         directory: the directory of the artifact.
         manifest: its manifest.
+        stress: its stress scenarios; None where they are not known.
 
     Returns:
         The path of the draft; ``None`` if a card exists, or if the directory cannot be written to.
@@ -32,13 +34,13 @@ def write_card_draft(directory: Path, manifest: ModelManifest) -> Path | None:
     path = directory / CARD_NAME
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(card_draft(manifest))
+            file.write(card_draft(manifest, stress))
     except OSError:
         return None
     return path
 
 
-def card_draft(manifest: ModelManifest) -> str:
+def card_draft(manifest: ModelManifest, stress: StressTest | None = None) -> str:
     """Return the draft as Markdown."""
     training, parameters = manifest.training_data, manifest.parameters
     since_ms = parameters.get("train_since_ms")
@@ -54,4 +56,8 @@ def card_draft(manifest: ModelManifest) -> str:
         excluded_cards_sha256=parameters.get("excluded_cards_sha256"),
         problems=Governance().problems(),
         range_of=range_of,
+        stress_columns=STRESS_COLUMNS,
+        stress_facts=None if stress is None else stress_facts(stress),
+        stress_rows=[] if stress is None else stress_rows(stress),
+        stress_gaps=[] if stress is None else stress_gaps(stress),
     )

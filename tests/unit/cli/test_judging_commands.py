@@ -102,6 +102,22 @@ def test_a_published_model_is_judged_and_numbers_repeat(card_file: Path, models:
     assert one["models"]["small"]["version"] == "small"
 
 
+def test_training_writes_the_stress_scenarios_that_an_evaluation_of_its_later_part_finds(
+    card_file: Path, tmp_path: Path
+) -> None:
+    trained = run("train", "--data", card_file, "--out", tmp_path, "--version", "v", "--trees", 10, "--seed", 3)
+    options = ("--models", tmp_path, "--model", "v", "--train-fraction", 0.7, "--seed", 3, "--resamples", 20)
+    (blend,) = run("evaluate", "--data", card_file, *options)["blends"].values()
+    assert trained["stress"] == blend["stress"]
+    draft = (tmp_path / "v" / "model_card.md").read_text()
+    assert "### Stress scenarios" in draft
+    assert "| amounts 20 % higher | " in draft
+    assert "- Not computed: labels known 14 days later, because no input of the model depends on labels." in draft
+    whole = run("train", "--data", card_file, "--out", tmp_path, "--version", "w", "--trees", 10, "--train-fraction", 1)
+    assert whole["stress"] is None
+    assert "Stress" not in (tmp_path / "w" / "model_card.md").read_text()
+
+
 def test_the_table_on_the_terminal(card_file: Path, models: Path) -> None:
     command = ["evaluate", "--data", str(card_file), "--models", str(models), "--model", "small", "--resamples", "20"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)

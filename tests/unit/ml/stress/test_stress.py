@@ -18,7 +18,6 @@ from ml.dataset import FRAUD, UNKNOWN, build_dataset
 from ml.entity_risk import ids_of, replayed, with_risk
 from ml.measures import alerting
 from ml.model_scores import score_rows
-from ml.own_columns import own_names
 from ml.parameters import ModelFamily, TrainingParameters
 from ml.stress import sample as sampling
 from ml.stress.changed_rows import OTHER_FEATURES, ChangedRows
@@ -38,13 +37,10 @@ from ml.stress.scenarios import (
     new_category,
     twice_the_purchases,
 )
-from ml.stress.stress_test import NO_LABELS, OTHER_HISTORIES, OWN_FEATURES, stress_test
+from ml.stress.stress_test import NO_LABELS, OTHER_HISTORIES, stress_test
 from ml.terminal_fraud import World, generate
 from ml.train import train_model
-from tests.unit.ml.synthetic import NOW_MS as OTHER_NOW_MS
-from tests.unit.ml.synthetic import events
 from tests.unit.ml.terminal_events import NOW_MS, events_with_ids
-from tests.unit.ml.test_own_features import own as own_values
 from tests.unit.ml.test_train import PROVENANCE
 
 if TYPE_CHECKING:
@@ -253,17 +249,6 @@ def test_rows_whose_history_is_missing_have_no_changed_features(
         expected = OTHER_FEATURES if scenario.is_change else OTHER_HISTORIES if scenario.later_labels else None
         assert one.not_computed == expected
         assert (one.alerts_per_day is None) == (expected is not None)
-
-
-def test_own_features_are_not_computed_for_changed_purchases() -> None:
-    own = build_dataset(events(600), OTHER_NOW_MS, own=own_values())
-    trained = train_model(own, replace(BOOSTING, own_features=True), PROVENANCE)
-    model = build_model(trained.manifest, trained.arrays, (*OFFLINE_FEATURES, *own_names(own.own)))
-    judged = np.arange(len(own)) >= 400
-    found = stress_test(own, judged, {"own": model}, CONFIG, delay_days=7, seed=1)["own"]
-    reasons = {one.name: one.not_computed for one in found.results}
-    expected = {one.name: OWN_FEATURES if one.is_change else None for one in SCENARIOS}
-    assert reasons == expected | {"labels known 14 days later": NO_LABELS}
 
 
 @pytest.mark.parametrize(
