@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -139,12 +139,11 @@ def send(
     faults: FaultPlan | None = None,
     rate: float | None = None,
     prefix: str = PREFIX,
-    on_progress: Callable[[SentLedger, float], None] | None = None,
 ) -> SentLedger:
-    """Replay events to the stack; ``on_progress`` is called with the ledger and the seconds since the start."""
+    """Replay events to the stack."""
     plan = ReplayPlan(pace=Pace(rate=rate), faults=faults or FaultPlan())
     broker = stack.settings().broker()
-    return replay(events, plan, broker, prefix, on_progress=on_progress)
+    return replay(events, plan, broker, prefix)
 
 
 def account(stack: Stack, ledger: SentLedger, prefix: str = PREFIX) -> Balance:

@@ -54,7 +54,7 @@ def settings(database: Stack) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    expect.set_options(timeout=30_000)
+    expect.set_options(timeout=90_000)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield chromium
@@ -75,8 +75,7 @@ def login(settings: Settings, provider: str) -> Iterator[str]:
         issuer=provider, client_id="console", client_secret=SecretStr("not used by the server"),
         public_url=f"http://{HOST}:{port}", provider_name="Test Bank", roles={"desk": Role.ANALYST},
     )  # fmt: skip
-    # Long limits: the tests run beside other stacks, and an answer 503 is not what they are about.
-    own = ApiSettings(secure_cookie=False, query_timeout_ms=20_000, request_timeout_s=60)
+    own = ApiSettings(secure_cookie=False)
     with serving(settings, own, oidc, port=port) as url:
         yield f"{url}/console/login?token={create_token(settings.postgres_dsn, 'ada', by='test')}"
 
@@ -98,6 +97,7 @@ def page(browser: Browser, login: str) -> Iterator[Page]:
     """Yield a page that is logged in; problems that the browser reports fail the test."""
     problems: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(90_000)
     opened = context.new_page()
     opened.on("pageerror", lambda error: problems.append(str(error)))
     opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -107,6 +107,13 @@ def page(browser: Browser, login: str) -> Iterator[Page]:
     yield opened
     context.close()
     assert problems == []
+
+
+def press(page: Page, *keys: str) -> None:
+    """Press keys, one after another, once the page has run its script: a key before that has no effect."""
+    for key in keys:
+        page.wait_for_load_state()
+        page.keyboard.press(key)
 
 
 def labels(settings: Settings) -> list[tuple[str, int]]:
@@ -120,22 +127,22 @@ def labels(settings: Settings) -> list[tuple[str, int]]:
 
 def test_ten_cases_are_decided_by_keyboard_and_their_labels_are_in_the_outbox(settings: Settings, page: Page) -> None:
     rows = page.locator("a.open")
-    page.keyboard.press("j")
+    press(page, "j")
     expect(rows.nth(0)).to_be_focused()
-    page.keyboard.press("j")
-    page.keyboard.press("k")
+    press(page, "j")
+    press(page, "k")
     expect(rows.nth(0)).to_be_focused()
-    page.keyboard.press("n")
+    press(page, "n")
     for number in range(10):
         expect(page.get_by_role("heading", level=1)).to_have_text(f"Case {12 - number}")
         if number == 0:
-            page.keyboard.press("e")
+            press(page, "e")
             expect(page.locator("#features")).to_have_attribute("open", "")
             distance = page.get_by_role("img", name="Map: from Germany to Japan, about 9,050 km in 20.0 hours")
             expect(distance).to_be_visible()
             _keep_screenshot(page)
-        page.keyboard.press("fgu"[number % 3])
-        page.keyboard.press("n")
+        press(page, "fgu"[number % 3])
+        press(page, "n")
     expect(page.get_by_role("heading", level=1)).to_have_text("Case 2")
     assert labels(settings) == [("fraud", 4), ("genuine", 3)]
     page.get_by_role("button", name="Undo").click()
@@ -147,7 +154,7 @@ def _keep_screenshot(page: Page) -> None:
     """Write the picture of ``docs/analyst.md`` where the environment names a folder."""
     folder = os.environ.get("STREAMFLOW_SCREENSHOTS")
     if folder:
-        page.keyboard.press("e")
+        press(page, "e")
         page.screenshot(
             path=Path(folder) / "console.png", clip={"x": 0, "y": 0, "width": 1280, "height": 1080}, full_page=True
         )
@@ -161,14 +168,14 @@ def test_notes_are_added_without_leaving_the_page_and_the_keys_stay_out_of_texts
     page.get_by_label("New note").press_sequentially("n/?fgj")
     page.get_by_role("button", name="Add the note").click()
     expect(page.locator("#notes .body")).to_have_text("n/?fgj")
-    page.keyboard.press("Escape")
+    press(page, "Escape")
     page.locator("h1").click()
-    page.keyboard.press("?")
+    press(page, "?")
     expect(page.get_by_role("dialog")).to_be_visible()
-    page.keyboard.press("Escape")
-    page.keyboard.press("/")
+    press(page, "Escape")
+    press(page, "/")
     page.keyboard.type("customer-0004")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.locator("main")).to_contain_text("customer-0004")
 
 
@@ -177,7 +184,7 @@ def test_new_alerts_appear_in_the_feed_without_a_reload(settings: Settings, page
     expect(page.get_by_role("status")).to_contain_text("Connected")
     with psycopg.connect(settings.postgres_dsn) as connection:
         add_customer(connection, "live-1", 1.0)
-    expect(page.locator("#feed")).to_contain_text("live-1", timeout=20_000)
+    expect(page.locator("#feed")).to_contain_text("live-1")
 
 
 def test_a_rule_is_proposed_by_keyboard_and_approved_by_another_person(
@@ -188,17 +195,18 @@ def test_a_rule_is_proposed_by_keyboard_and_approved_by_another_person(
     page.get_by_role("link", name="Propose a change").press("Enter")
     page.get_by_label("Rule", exact=True).select_option("velocity")
     page.get_by_label("Fires from").press_sequentially("8")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
+    press(page, "Tab")
+    press(page, "Tab")
     page.keyboard.type("holiday season")
-    page.keyboard.press("Enter")
+    press(page, "Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Proposal 1")
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)  # it is one's own
     with browser.new_context() as context:
+        context.set_default_timeout(90_000)
         other = context.new_page()
         token = create_token(settings.postgres_dsn, "bob", by="test")
         other.goto(f"{console}login?token={token}&next=%2Fconsole%2Frules")
-        other.keyboard.press("Enter")
+        press(other, "Enter")
         expect(other.get_by_role("heading", level=1)).to_have_text("Rules")
         other.goto(f"{console}rules/propose")
         expect(other.get_by_role("heading", level=1)).not_to_contain_text("Propose")
@@ -216,6 +224,7 @@ def test_a_person_logs_in_at_the_oidc_server_sees_the_page_that_was_asked_for_an
     console, problems = login.partition("login")[0], list[str]()
     put_person(provider, "00u1", preferred_username="grace", name="Grace H.", groups=["desk"])
     with browser.new_context() as context:
+        context.set_default_timeout(90_000)
         context.route(lambda url: urlsplit(url).hostname != HOST, _refused)  # the server's pages load a style of a CDN
         page = context.new_page()
         page.on("console", lambda message: problems.append(message.text) if console in str(message.location) else None)
@@ -234,7 +243,7 @@ def test_a_person_logs_in_at_the_oidc_server_sees_the_page_that_was_asked_for_an
         put_person(provider, "00u1", preferred_username="grace", name="Grace H.", groups=["other"])
         page.get_by_role("link", name="Log in with Test Bank").press("Enter")
         page.get_by_placeholder("sub").fill("00u1")
-        page.keyboard.press("Enter")
+        press(page, "Enter")
         expect(page.locator("main")).to_contain_text("None of your groups")
     assert [text for text in problems if "403" not in text] == []
 

@@ -26,7 +26,6 @@ from flink_jobs.kafka.action_client import send_action
 from flink_jobs.kafka.control_client import build_message, send_and_wait
 from flink_jobs.local.stack import Stack
 from flink_jobs.traffic.faults import FaultPlan
-from flink_jobs.traffic.ledger import SentLedger
 from flink_jobs.traffic.malformed import MALFORMED_KINDS
 from flink_jobs.waiting import wait_for
 from tests.account_samples import action
@@ -157,17 +156,15 @@ def test_a_killed_run_equals_an_undisturbed_one_row_by_row(stack: Stack, running
     block = action("block", "acted", issued_at_ms=now_ms, expires_at_ms=now_ms + 86_400_000)
     send_action(stack.settings().broker(), jobs.PREFIX, block)
     jobs.acted_on(stack, "acted")
-    killed_at: list[int] = []
     victim = _taskmanager_of(stack, running["detect"], "fraud detector")
 
-    def kill_in_mid_stream(ledger: SentLedger, _elapsed_s: float) -> None:
-        if ledger.sent > count // 4 and not killed_at:
-            killed_at.append(ledger.sent)
-            kill_taskmanager(stack, victim)
+    def killing() -> Iterator[SourceEvent]:
+        for number, event in enumerate(jobs.card_events("kill", count)):
+            if number == count // 3:  # the records of the last second are in flight
+                kill_taskmanager(stack, victim)
+            yield event
 
-    ledger = jobs.send(stack, jobs.card_events("kill", count), rate=1200, on_progress=kill_in_mid_stream)
-    assert killed_at, "the kill happened during the run"
-    assert killed_at[0] < count
+    ledger = jobs.send(stack, killing(), rate=1200)
     start_taskmanager(stack, victim)
     disturbed = jobs.account(stack, ledger)
 

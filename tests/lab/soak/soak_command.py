@@ -142,12 +142,14 @@ class Soak:
             ) from None
         return letters
 
-    def soak(self, rate: float, minutes: float, every_s: float, say: Callable[[str], None]) -> list[SoakSample]:
-        """Send at a rate for ``minutes`` and return one sample every ``every_s`` seconds."""
+    def soak(
+        self, rate: float, minutes: float, every_s: float, say: Callable[[str], None], least: int = 0
+    ) -> list[SoakSample]:
+        """Send at a rate for ``minutes``, or until there are ``least`` samples; one is taken every ``every_s`` s."""
         samples: list[SoakSample] = []
         with self.sending(rate):
             start = time.monotonic()
-            while time.monotonic() - start < minutes * 60:
+            while time.monotonic() - start < minutes * 60 or len(samples) < least:
                 decided, since, stolen = self.window.decided, time.monotonic(), stolen_seconds()
                 self.window.latencies = []
                 self.listen(every_s)
