@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from api import tracing
+from flink_jobs.tracing import exporter
 from flink_jobs.tracing.target import TraceTarget
+
+LIMIT_S = 60.0
 
 
 class ReceivedSpan(NamedTuple):
@@ -106,7 +111,13 @@ def receiving() -> Iterator[Receiver]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield receiver
+        # Limits that a busy machine does not reach: the sender's for an answer, and that for the last spans.
+        with (
+            patch.object(exporter, "_TIMEOUT_S", LIMIT_S),
+            patch.object(tracing, "_TIMEOUT_S", LIMIT_S),
+            patch.object(exporter.SpanExporter.close, "__defaults__", (LIMIT_S,)),
+        ):
+            yield receiver
     finally:
         receiver.gate.set()
         server.shutdown()

@@ -247,7 +247,7 @@ def applied(stack: Stack, job: str) -> int:
     """Return the number of rows that a detector has read, from its metrics."""
     total = 0
     for port in [port for item in stack.status() for name, port in item.ports.items() if name.endswith("prometheus")]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=240) as answer:
             text = answer.read().decode()
         for line in text.splitlines():
             if "outcome_merchant_rows_read{" in line and f'job_id="{job}"' in line and 'outcome="applied"' in line:

@@ -43,7 +43,7 @@ class Prometheus:
 
     def query(self, expr: str) -> list[dict[str, Any]]:
         address = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
-        with urllib.request.urlopen(address, timeout=30) as response:  # noqa: S310 - our own server
+        with urllib.request.urlopen(address, timeout=240) as response:  # noqa: S310 - our own server
             answer = json.load(response)
         assert answer["status"] == "success", answer
         result: list[dict[str, Any]] = answer["data"]["result"]

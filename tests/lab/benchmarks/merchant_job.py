@@ -122,7 +122,7 @@ def cost(rig: Rig, prefix: str, entities: tuple[Entity, ...], way: str, count: i
     finally:
         if rig.rest.state(job_id) not in TERMINAL:
             rig.rest.cancel(job_id)
-        wait_for(lambda: not rig.rest.active_jobs(), limit_s=30, what="the job to leave the cluster")
+        wait_for(lambda: not rig.rest.active_jobs(), limit_s=240, what="the job to leave the cluster")
     return used / count * 1e6
 
 

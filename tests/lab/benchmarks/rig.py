@@ -140,7 +140,7 @@ class Rig:
             if self.rest.state(job_id) not in TERMINAL:
                 self.rest.cancel(job_id)
             # Flink frees the slots shortly after the job has ended.
-            wait_for(lambda: not self.rest.active_jobs(), limit_s=30, what="the job to leave the cluster")
+            wait_for(lambda: not self.rest.active_jobs(), limit_s=240, what="the job to leave the cluster")
 
     def await_consumed(self, prefix: str, job_id: str, events: int) -> BusyTimes:
         """Wait until a completed checkpoint covers all published events; return the time shares of the vertices.

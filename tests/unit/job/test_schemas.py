@@ -68,8 +68,8 @@ def test_the_schemas_are_loaded_before_the_first_record_and_later_ones_follow(se
     assert job.reason(first + 1) is DeadLetterReason.UNKNOWN_SCHEMA
     second = server.register(SUBJECT, json.dumps({**our_schema(), "doc": "another"}))
     third = server.register(SUBJECT, '"string"')
-    wait_for(lambda: job.reason(second) is None, limit_s=20, what="the second schema")
-    wait_for(lambda: job.reason(third) is DeadLetterReason.INCOMPATIBLE_SCHEMA, limit_s=20, what="the third schema")
+    wait_for(lambda: job.reason(second) is None, limit_s=120, what="the second schema")
+    wait_for(lambda: job.reason(third) is DeadLetterReason.INCOMPATIBLE_SCHEMA, limit_s=120, what="the third schema")
     assert job.faults() == 0
     assert job.runtime.gauge(catalogue.WRITER_SCHEMAS.name) == 3
     job.schemas.close()
@@ -81,10 +81,10 @@ def test_a_registry_that_is_away_blocks_nothing_and_known_schemas_stay(server: R
     job = Job(settings(server.url, ((7, OURS),)))
     assert job.reason(7) is None
     assert job.reason(1) is DeadLetterReason.UNKNOWN_SCHEMA
-    wait_for(lambda: (job.faults() or 0) > 0, limit_s=20, what="a counted fault")
+    wait_for(lambda: (job.faults() or 0) > 0, limit_s=120, what="a counted fault")
     server.register(SUBJECT, OURS)
     server.status, server.body = 200, None
-    wait_for(lambda: job.reason(1) is None, limit_s=20, what="the schema of the registry")
+    wait_for(lambda: job.reason(1) is None, limit_s=120, what="the schema of the registry")
     assert job.reason(7) is None
     job.schemas.close()
 
@@ -94,7 +94,7 @@ def test_a_folder_is_read_like_a_registry(server: RegistryServer, tmp_path: Path
     job = Job(settings(str(tmp_path)))
     assert job.reason(3) is None
     (tmp_path / "4.avsc").write_text(OURS)
-    wait_for(lambda: job.reason(4) is None, limit_s=20, what="the second file")
+    wait_for(lambda: job.reason(4) is None, limit_s=120, what="the second file")
     job.schemas.close()
     assert server.paths == []
 
