@@ -119,8 +119,7 @@ def train(
     """
     started = time.monotonic()
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
-    entities = chosen_entities(risk)
-    _check_inputs(kind, label_delay_days, entities, own_features=own_features)
+    _check_inputs(kind, label_delay_days, entities := chosen_entities(risk), own_features=own_features)
     rows = RowChoice.of(train_since, exclude_customers, exclude_cards)
     source = read_data(choice, own=own_values() if own_features else None)
     source = rows.applied(with_histories(source, entities, DEFAULT_DELAY_DAYS, cache))
@@ -134,8 +133,8 @@ def train(
         parameters = _tuned(source.dataset, parameters, tune_seconds)
     trained, directory, stress = _publish(source, parameters, version, out_dir, make_current=make_current)
     seconds = time.monotonic() - started
-    document = _document(trained, warnings, stress)
-    value = {"directory": str(directory), "current": make_current, "seconds": seconds, **document}
+    value = {"directory": str(directory), "current": make_current, "seconds": seconds}
+    value |= _document(trained, warnings, stress)
     emit(output, value, lambda: _print(trained, source.dataset, directory, seconds))
 
 
