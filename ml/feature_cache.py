@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from flink_jobs.core.own_features.loading import OwnFeatures
     from ml.dataset import Dataset
+    from ml.kept_files import Kept
 
 FORMAT: Final = 1
 """Version of the layout; part of the key."""
@@ -106,10 +107,10 @@ class FeatureCache:
         Raises:
             DamagedCacheError: a file exists, and its bytes are not those that were written.
         """
-        path = self._files.find(key)
-        if path is None:
-            return None
-        rows = _read(path, features)
+        with self._files.opened(key) as kept:
+            if kept is None:
+                return None
+            rows = _read(kept, features)
         late = len(rows.dataset) and int(rows.dataset.event_time_ms.max()) > now_ms + MAX_CLOCK_SKEW_MS
         return None if late else rows
 
@@ -170,16 +171,16 @@ def _arrays(name: str, column: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN40
             yield f"{name}.{place}", pa.array(np.ascontiguousarray(column[:, place]))
 
 
-def _read(path: Path, features: OwnFeatures | None) -> CachedRows:
+def _read(kept: Kept, features: OwnFeatures | None) -> CachedRows:
     from pyarrow import parquet  # noqa: PLC0415 - takes a second to import
 
     parts = DatasetParts()
-    with parquet.ParquetFile(str(path)) as file:
+    with parquet.ParquetFile(kept.file) as file:
         about = orjson.loads(file.schema_arrow.metadata[METADATA])
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
             parts.extend([{name: _column(table, name, *kind) for name, kind in about["columns"].items()}])
-    return CachedRows(parts.dataset(features, about[REJECTED]), tuple(about["notes"]), path)
+    return CachedRows(parts.dataset(features, about[REJECTED]), tuple(about["notes"]), kept.path)
 
 
 def _column(table: Any, name: str, kind: str, dtype: str, width: int) -> Columns | Any:  # noqa: ANN401 - as above

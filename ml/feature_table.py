@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from flink_jobs.errors import UserError
 from ml.columns import NOTHING
 from ml.dataset import FRAUD, UNKNOWN
 from ml.model_scores import score_rows
+from ml.whole_files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,12 +89,11 @@ def write_table(table: Any, path: Path) -> None:  # noqa: ANN401 - pyarrow has n
         UserError: the file exists, has an unknown suffix, or cannot be written.
     """
     check_target(path)
-    unfinished = path.with_name(f".{path.name}.part")
     try:
-        _write(table, path.suffix, unfinished)
-        unfinished.replace(path)
+        write_whole(path, partial(_write, table, path.suffix), replaces=False)
+    except FileExistsError:
+        raise UserError(f"{path} exists", "another program has written it; choose another name, or delete it") from None
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         what = f"{path} cannot be written ({error.strerror or error})"
         raise UserError(what, "choose a folder that exists and that you can write to") from error
 

@@ -9,15 +9,23 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class DamagedCacheError(Exception):
     """A kept file cannot be used; the text says why."""
+
+
+class Kept(NamedTuple):
+    """An open file."""
+
+    path: Path
+    file: BinaryIO
 
 
 class KeptFiles:
@@ -32,25 +40,40 @@ class KeptFiles:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
 
-    def find(self, key: str) -> Path | None:
-        """Return the file of a key; None without one.
+    @contextmanager
+    def opened(self, key: str) -> Iterator[Kept | None]:
+        """Open the file of a key; None without one.
+
+        The bytes are those that were compared with the name, also when another process replaces or deletes the file.
 
         Raises:
-            DamagedCacheError: a file exists, and its bytes are not those that were written.
+            DamagedCacheError: files exist, and none has the bytes that were written.
         """
-        found = sorted(self._folder.glob(f"{key}-*.parquet"))
-        if not found:
-            return None
-        path = found[-1]
-        try:
-            sha256 = _sha256(path)
-        except OSError as error:
-            raise DamagedCacheError(f"{path} cannot be read ({error.strerror})") from error
-        if path.stem != f"{key}-{sha256}":
-            raise DamagedCacheError(f"{path} is damaged: the digest of its bytes is {sha256}")
-        return path
+        problem = ""
+        for path in sorted(self._folder.glob(f"{key}-*.parquet")):
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:  # another process has replaced or deleted it since it was listed
+                continue
+            except OSError as error:
+                problem = f"{path} cannot be read ({error.strerror})"
+                continue
+            with file:
+                try:
+                    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                except OSError as error:
+                    problem = f"{path} cannot be read ({error.strerror})"
+                    continue
+                if path.stem == f"{key}-{sha256}":
+                    file.seek(0)
+                    yield Kept(path, file)
+                    return
+                problem = f"{path} is damaged: the digest of its bytes is {sha256}"
+        if problem:
+            raise DamagedCacheError(problem)
+        yield None
 
-    def keep(self, key: str, write: Callable[[Path], None]) -> Path:
+    def keep(self, key: str, write: Callable[[Path], object]) -> Path:
         """Keep a file, and remove other files of the key.
 
         Args:

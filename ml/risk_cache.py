@@ -63,20 +63,20 @@ class RiskCache:
         """
         from pyarrow import parquet  # noqa: PLC0415 - takes a second to import
 
-        path = self._files.find(key)
-        if path is None:
-            return None
-        values = np.empty((rows, len(RISK_NAMES[entity])))
-        with parquet.ParquetFile(str(path)) as file:
-            if file.metadata.num_rows != rows:
-                raise DamagedCacheError(f"{path} has {file.metadata.num_rows} rows, and {rows} are needed")
-            start = 0
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
-                for place, name in enumerate(RISK_NAMES[entity]):
-                    values[start : start + table.num_rows, place] = table.column(name).to_numpy()
-                start += table.num_rows
-        return values
+        with self._files.opened(key) as kept:
+            if kept is None:
+                return None
+            values = np.empty((rows, len(RISK_NAMES[entity])))
+            with parquet.ParquetFile(kept.file) as file:
+                if file.metadata.num_rows != rows:
+                    raise DamagedCacheError(f"{kept.path} has {file.metadata.num_rows} rows, and {rows} are needed")
+                start = 0
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group)
+                    for place, name in enumerate(RISK_NAMES[entity]):
+                        values[start : start + table.num_rows, place] = table.column(name).to_numpy()
+                    start += table.num_rows
+            return values
 
     def write(self, key: str, entity: Entity, values: NDArray[np.float64]) -> Path:
         """Keep the inputs of an entity.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from flink_jobs.cards.card_files import mapping_for
 from flink_jobs.cli.cache_folder import cache_in
 from flink_jobs.cli.output import say
 from flink_jobs.core.control.config import DetectionConfig
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from flink_jobs.cli.file_state import CardFileState
     from flink_jobs.core.own_features.loading import OwnFeatures
     from flink_jobs.core.own_features.values import OwnValues
     from ml.dataset import Dataset
@@ -33,24 +32,15 @@ class Replayed(NamedTuple):
 class CachedReplay:
     """A card file with the folder that keeps its features."""
 
-    def __init__(self, folder: Path, path: Path, mapping: Path | None, sha256: str, *, skip_bad_rows: bool) -> None:
+    def __init__(self, folder: Path, state: CardFileState, *, skip_bad_rows: bool) -> None:
         """Take the options of the command.
 
         Args:
             folder: folder of the cache.
-            path: the card file.
-            mapping: its column mapping; None: the file beside it.
-            sha256: digest of the card file, hex.
+            state: the card file and its mapping.
             skip_bad_rows: whether rows that cannot be read are skipped.
         """
-        self._folder, self._path, self._sha256, self._skip_bad_rows = folder, path, sha256, skip_bad_rows
-        self._mapping = mapping_for(path, mapping).path
-        self._seen = self._stamps()
-
-    def _stamps(self) -> list[tuple[int, int, int]]:
-        """Return what changes when the card file or its mapping is written."""
-        found = [path.stat() for path in (self._path, self._mapping)]
-        return [(one.st_ino, one.st_size, one.st_mtime_ns) for one in found]
+        self._folder, self._state, self._skip_bad_rows = folder, state, skip_bad_rows
 
     def rows(
         self,
@@ -65,7 +55,8 @@ class CachedReplay:
             config: the rules that score the rows; None: the rules that a job starts with.
             own: the own features.
             now_ms: the clock, UTC milliseconds.
-            read: replays the file; gets a function for lines about rows that are left out.
+            read: replays the file, and checks that it did not change; gets a function for lines about rows that are
+                left out.
 
         Raises:
             UserError: the folder cannot be used, or the file cannot be replayed.
@@ -73,9 +64,9 @@ class CachedReplay:
         from ml.feature_cache import CardFile, FeatureCache, cache_key
 
         features = None if own is None else own.features
-        mapping_sha256 = hashlib.sha256(self._mapping.read_bytes()).hexdigest()
+        state = self._state
         source = CardFile(
-            self._path.name, self._sha256, mapping_sha256, self._skip_bad_rows, config or DetectionConfig()
+            state.path.name, state.sha256, state.mapping_sha256, self._skip_bad_rows, config or DetectionConfig()
         )
         cache = cache_in(self._folder, FeatureCache)
         key = cache_key(source, features)
@@ -96,8 +87,6 @@ class CachedReplay:
         """Keep the rows, unless a later replay could give others; report either."""
         if replayed.rejected[DeadLetterReason.EVENT_TIME_IN_FUTURE]:
             say("The features are not kept: rows in the future were left out, and the time when they count will come.")
-        elif self._stamps() != self._seen:
-            say(f"The features are not kept: {self._path} or its mapping changed while it was read. Run it again.")
         elif len(replayed.dataset):
             try:
                 say(f"Features are kept in {cache.write(key, replayed.dataset, notes)}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from flink_jobs.cards.card_files import check_file, mapping_for, read_events
+from flink_jobs.cards.card_files import mapping_for, read_events
 from flink_jobs.cards.time_order import oldest_first
+from flink_jobs.cli.file_state import CardFileState
 from flink_jobs.cli.output import say
 from flink_jobs.cli.progress import counted
 from flink_jobs.cli.row_reports import RejectedRows, SkipList
@@ -163,13 +163,14 @@ def _read_file(path: Path, choice: DataChoice, config: DetectionConfig | None, o
             return replay(events, now_ms, config, rejected.add, own, processes=processes)
 
         rows = use_file(path, choice.mapping, build, skip_bad_rows=choice.skip_bad_rows, report=report)
+        state.check()
         return Replayed(rows, reasons)
 
-    sha256 = file_sha256(path)
+    state = CardFileState(path, choice.mapping)
     if choice.cache is None:
-        return SourcedDataset(read(say).dataset, path.name, sha256)
-    cached = CachedReplay(choice.cache, path, choice.mapping, sha256, skip_bad_rows=choice.skip_bad_rows)
-    return SourcedDataset(cached.rows(config, own, now_ms, read), path.name, sha256)
+        return SourcedDataset(read(say).dataset, path.name, state.sha256)
+    cached = CachedReplay(choice.cache, state, skip_bad_rows=choice.skip_bad_rows)
+    return SourcedDataset(cached.rows(config, own, now_ms, read), path.name, state.sha256)
 
 
 def _read_recorded(choice: DataChoice, config: DetectionConfig | None, own: OwnValues | None) -> Dataset:
@@ -185,14 +186,3 @@ def _read_recorded(choice: DataChoice, config: DetectionConfig | None, own: OwnV
             raise UserError("no decision is recorded in this period", fix)
         decisions = counted(read_decisions(connection, period), "reading decisions", extent.decisions)
         return recorded_dataset(decisions, config, None if own is None else own.features)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the digest of a file, hex.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    check_file(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -167,10 +167,15 @@ def archive(version: Version, reason: ReasonOption, by: ByOption = None, wait: W
 def _draft_card(directory: Path) -> None:
     """Write the draft of a model card beside the manifest, unless there is one."""
     from flink_jobs.core.models.artifact import MAX_MANIFEST_BYTES, read_bounded
+    from flink_jobs.core.models.faults import ModelError
     from flink_jobs.core.models.manifest import MANIFEST_FILE, parse_manifest
     from ml.evaluation.report.card_draft import write_card_draft
 
-    manifest = parse_manifest(read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES))
+    try:
+        manifest = parse_manifest(read_bounded(directory / MANIFEST_FILE, MAX_MANIFEST_BYTES))
+    except ModelError as error:  # the version is registered; another process has removed its folder since
+        say(f"There is no draft of its model card ({error.detail}).")
+        return
     if (path := write_card_draft(directory, manifest)) is not None:
         say(f"{path} is the draft of its model card.")
 

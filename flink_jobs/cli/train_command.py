@@ -183,8 +183,10 @@ def _publish(
         served = load_model(directory, trained.manifest.feature_names)
     except ModelError as error:
         raise UserError(f"a job cannot load the trained model ({error.detail})", "train with other options") from error
-    except PermissionError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror})", "choose another folder with --out") from error
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror or error})", "choose another folder with --out"
+        ) from error
     if make_current:
         set_current(folder, trained.manifest.version)
     stress = stress_after_training(source.dataset, served, parameters)

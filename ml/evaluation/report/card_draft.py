@@ -9,6 +9,7 @@ from flink_jobs.core.models.own_use import range_of
 from flink_jobs.reports.pages import render
 from ml.evaluation.governance import Governance
 from ml.evaluation.report.words import STRESS_COLUMNS, day, stress_facts, stress_gaps, stress_rows
+from ml.whole_files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,9 +33,9 @@ def write_card_draft(directory: Path, manifest: ModelManifest, stress: StressTes
         The path of the draft; ``None`` if a card exists, or if the directory cannot be written to.
     """
     path = directory / CARD_NAME
+    content = card_draft(manifest, stress).encode()
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(card_draft(manifest, stress))
+        write_whole(path, lambda unfinished: unfinished.write_bytes(content), replaces=False)
     except OSError:
         return None
     return path

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flink_jobs.cards.card_files import read_events
-from flink_jobs.cli import cached_rows, data_source, row_reports
+from flink_jobs.cli import cached_rows, data_source, file_state, row_reports
 from flink_jobs.cli.data_source import DataChoice, read_data
 from flink_jobs.core.control.blacklist import Blacklist
 from flink_jobs.core.control.config import DetectionConfig
 from flink_jobs.errors import UserError
 from ml.replay_processes import free_memory, usable_processes
 from tests.unit.ml.test_replay_processes import assert_identical, own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 MAPPING = """
 fields:
@@ -103,20 +107,69 @@ def test_rows_in_the_future_are_not_kept(tmp_path: Path, said: list[str]) -> Non
     assert list(cache.iterdir()) == []
 
 
-def test_a_file_that_changes_while_it_is_read_is_not_kept(
+@pytest.mark.parametrize("what", ["cards.csv", "cards.mapping.yaml"])
+@pytest.mark.parametrize("folder", [None, "cache"])
+def test_a_file_that_changes_while_it_is_read_is_an_error_and_not_kept(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, what: str, folder: str | None
+) -> None:
+    path, cache = card_file(tmp_path, ROWS), None if folder is None else tmp_path / folder
+    changing_reads(monkeypatch, lambda: (tmp_path / what).write_text((tmp_path / what).read_text() + "\n"))
+    with pytest.raises(UserError, match="changed while it was read"):
+        read_data(choice(path, cache))
+    assert cache is None or list(cache.iterdir()) == []
+    assert hits(said) == 0
+
+
+def test_a_file_that_changes_behind_its_digest_is_not_kept_under_it(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of the new content were once kept under the digest of the old one."""
+    path, cache = card_file(tmp_path, ROWS), tmp_path / "cache"
+    taken, old = file_state._sha256, path.read_bytes()
+
+    def late(file: Path) -> str:
+        found = taken(file)
+        card_file(tmp_path, [*ROWS, "t300,c1,1704090000,3,0"])
+        return found
+
+    monkeypatch.setattr(file_state, "_sha256", late)
+    with pytest.raises(UserError, match="changed while it was read"):
+        read_data(choice(path, cache))
+    monkeypatch.setattr(file_state, "_sha256", taken)
+    path.write_bytes(old)
+    assert len(read_data(choice(path, cache)).dataset) == 300
+    assert hits(said) == 0
+
+
+def test_a_file_with_a_new_time_and_the_same_content_is_kept(
     tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, cache = card_file(tmp_path, ROWS), tmp_path / "cache"
-    read_file = read_events
+    changing_reads(monkeypatch, lambda: os.utime(path, ns=(1, 1)))
+    read_data(choice(path, cache))
+    read_data(choice(path, cache))
+    assert hits(said) == 1
 
-    def changing(*given: object) -> object:
-        os.utime(path, ns=(1, 1))
-        return read_file(*given)  # type: ignore[arg-type]
+
+@pytest.mark.usefixtures("said")
+@pytest.mark.parametrize("what", ["cards.csv", "cards.mapping.yaml"])
+def test_a_file_that_is_gone_when_it_was_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    path = card_file(tmp_path, ROWS)
+    changing_reads(monkeypatch, (tmp_path / what).unlink)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_data(choice(path, tmp_path / "cache"))
+
+
+def changing_reads(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Let something happen when the rows of the card file have been read."""
+
+    def changing(*given: object) -> Iterator[object]:
+        yield from read_events(*given)  # type: ignore[arg-type]
+        change()
 
     monkeypatch.setattr(data_source, "read_events", changing)
-    read_data(choice(path, cache))
-    assert any("changed while it was read" in line for line in said)
-    assert list(cache.iterdir()) == []
 
 
 def test_a_damaged_file_is_reported_and_replaced(tmp_path: Path, said: list[str]) -> None:
