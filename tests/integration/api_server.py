@@ -52,9 +52,10 @@ def serving(
     server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, http="httptools", log_level="warning"))
     thread = threading.Thread(target=server.run)
     with ExitStack() as limits:
-        # Without an answer of Postgres within this time, the API decides without it.
-        for module in ("deciding", "keys", "standing"):
-            limits.enter_context(patch(f"api.{module}.LOOK_UP_S", LOOK_UP_S))
+        # Without an answer of Postgres or of the OIDC server within this time, the API decides without it.
+        for name in ("deciding.LOOK_UP_S", "keys.LOOK_UP_S", "standing.LOOK_UP_S", "identity.oidc.TIMEOUT_S",
+                     "identity.public_keys.TIMEOUT_S"):  # fmt: skip
+            limits.enter_context(patch(f"api.{name}", LOOK_UP_S))
         thread.start()
         try:
             wait_for(lambda: server.started, limit_s=LIMIT_S, what="the API")

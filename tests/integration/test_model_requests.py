@@ -34,7 +34,7 @@ from flink_jobs.model_registry.stages import ModelStage
 from flink_jobs.model_registry.versions import ChangeReason, open_registry
 from flink_jobs.settings import Settings
 from ml.gate import GateBounds
-from tests.integration.api_server import Person, people
+from tests.integration.api_server import Person, patient, people
 from tests.integration.console_data import DECISION, START_MS, console_database
 from tests.unit.job.samples import write_model
 
@@ -319,7 +319,7 @@ def test_the_api_starts_the_command_while_a_request_waits_and_logs_why_it_failed
     monkeypatch.setattr(worker, "PAUSE_S", 0)
 
     async def step() -> None:
-        database = Database(settings.postgres_dsn_as("api"), ApiSettings())
+        database = Database(settings.postgres_dsn_as("api"), patient(ApiSettings()))
         await database.open()
         await worker.ModelWorker(database).step()
         await database.close()

@@ -26,7 +26,7 @@ from flink_jobs.core.control.messages import ControlMessage, parse_control
 from flink_jobs.core.features.table import FEATURES
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import Settings
-from tests.integration.api_server import Person, people
+from tests.integration.api_server import Person, patient, people
 from tests.integration.console_data import add_customer, console_database
 
 pytestmark = pytest.mark.stack
@@ -91,7 +91,7 @@ T = TypeVar("T")
 
 def with_database(settings: Settings, call: Callable[[Database], Awaitable[T]]) -> T:
     async def run() -> T:
-        database = Database(settings.postgres_dsn_as("api"), ApiSettings())
+        database = Database(settings.postgres_dsn_as("api"), patient(ApiSettings()))
         await database.open()
         try:
             return await call(database)
@@ -258,7 +258,7 @@ def run_job(settings: Settings, *, is_stopped: bool = False) -> None:
     """Run the job that waits; stop the worker as soon as the job reports progress, if ``is_stopped``."""
 
     async def run() -> None:
-        database = Database(settings.postgres_dsn_as("api"), ApiSettings())
+        database = Database(settings.postgres_dsn_as("api"), patient(ApiSettings()))
         await database.open()
         job = await store.take(database)
         assert job is not None
