@@ -29,7 +29,7 @@ from flink_jobs.settings import Settings
 from flink_jobs.waiting import wait_for
 from flink_jobs.warehouse.migrations import apply_migrations
 from flink_jobs.warehouse.paths import MIGRATIONS
-from tests.integration.api_server import client, serving
+from tests.integration.api_server import LIMIT_S, client, serving
 from tests.own_features import EXAMPLE, FOLDER
 from tests.own_features.example_model import train_example
 
@@ -226,7 +226,7 @@ def test_generated_requests_get_only_documented_answers(url: str, key: str) -> N
         @hypothesis_settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(case=result.ok().as_strategy())
         def check(case: Any) -> None:  # noqa: ANN401 - generic over the framework
-            case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=checks)
+            case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=checks, timeout=LIMIT_S)
 
         check()
         checked += 1
