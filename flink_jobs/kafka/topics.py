@@ -21,9 +21,18 @@ LOCAL_REPLICATION = 1  # one broker
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
+CREATE_LIMIT_S = 60.0
+"""A busy machine needs several seconds to create a dozen topics."""
+
+
 @contextlib.contextmanager
-def admin(broker: Broker, *, timeout_s: float = 5.0) -> Iterator[KafkaAdminClient]:
+def admin(broker: Broker, *, timeout_s: float = 5.0, request_s: float | None = None) -> Iterator[KafkaAdminClient]:
     """Open an admin client.
+
+    Args:
+        broker: address of Kafka and login.
+        timeout_s: longest wait for the connection in seconds.
+        request_s: longest wait for the answer to a request in seconds; None: the same.
 
     Raises:
         UserError: no broker answers.
@@ -31,7 +40,7 @@ def admin(broker: Broker, *, timeout_s: float = 5.0) -> Iterator[KafkaAdminClien
     try:
         client = KafkaAdminClient(
             **broker.client(),
-            request_timeout_ms=int(timeout_s * 1000),
+            request_timeout_ms=int((request_s or timeout_s) * 1000),
             bootstrap_timeout_ms=int(timeout_s * 1000),
         )
     except KafkaError as error:
@@ -66,7 +75,7 @@ def create_topics(
         UserError: a topic exists with another number of partitions than its contract has.
     """
     wanted = {name: item for name, item in contracts(prefix).items() if only is None or item.suffix in only}
-    with admin(broker) as client:
+    with admin(broker, request_s=CREATE_LIMIT_S) as client:
         present = {topic["name"]: len(topic["partitions"]) for topic in retried(client.describe_topics)}
         for name, contract in wanted.items():
             if present.get(name, contract.partitions) != contract.partitions:

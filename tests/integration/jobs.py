@@ -20,9 +20,9 @@ from psycopg.rows import dict_row
 from flink_jobs.cards.card_files import SourceEvent, read_events
 from flink_jobs.cards.mapping import load_mapping
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.errors import UserError
 from flink_jobs.flink.answers import TERMINAL
 from flink_jobs.flink.jobs import ALL_JOBS
+from flink_jobs.flink.rest import FlinkRestError
 from flink_jobs.flink.submit import Submission, submit
 from flink_jobs.kafka.consumer import CommittedReader
 from flink_jobs.kafka.pacing import Pace
@@ -103,7 +103,7 @@ def end_jobs(stack: Stack, job_ids: Iterable[str]) -> None:
         if rest.state(job_id) not in TERMINAL:
             try:
                 rest.cancel(job_id)
-            except UserError:
+            except FlinkRestError:
                 if rest.state(job_id) not in TERMINAL:  # else it ended between the two requests
                     raise
 
