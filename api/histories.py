@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.features.entity_risk import ENTITY_OF, Entity, entity_id
-from flink_jobs.core.merchants.start import parse_message
+from flink_jobs.core.merchants.start import parse_message, without_message
 from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.models.faults import InputsNotReady
 from flink_jobs.core.state.merchant import SLOT_MS
@@ -47,7 +47,7 @@ class NotReady(StrEnum):
     NOT_READ = "histories_not_read"
     """The topic was not read to its end yet, because the process has just started or Kafka does not answer."""
     NOT_CURRENT = "histories_not_current"
-    """There is no row of such an entity, or every row is a day older than the transaction."""
+    """There is no row of such an entity, every row is a day older than the transaction, or the history is too short."""
 
 
 class Histories:
@@ -179,22 +179,28 @@ class Histories:
         self._problem = ""
 
     def _use(self, record: Record) -> None:
-        """Use a row or a start from now on; other bytes are counted."""
+        """Use a row or a start from now on; after other bytes, nothing is known about their key. They are counted."""
         self._places[record.topic, record.partition] = record.offset + 1
-        row = parse_message(record.value)
-        if isinstance(row, str):
+        message = parse_message(record.value)
+        row = without_message(record.key) if isinstance(message, str) else message
+        if isinstance(message, str):
             self._rejected += 1
             if self._rejected == 1:
-                self._first_rejected = f"partition {record.partition}, offset {record.offset}: {row}"
-        elif row.entity in self.entities:
+                self._first_rejected = f"partition {record.partition}, offset {record.offset}: {message}"
+        if row is not None and row.entity in self.entities:
             self._table.put(row)
-        self._metrics.count(catalogue.API_HISTORY_ROWS_READ, "rejected" if isinstance(row, str) else "applied")
+        self._metrics.count(catalogue.API_HISTORY_ROWS_READ, "rejected" if isinstance(message, str) else "applied")
 
     def _report(self) -> None:
         """Set the gauges, and log the rejected rows of this reading in one line."""
         if self._rejected:
             where = self._first_rejected
-            _LOG.warning("%d rows of %s were rejected; the first: %s", self._rejected, self._topic, where)
+            _LOG.error(
+                "%d rows of %s were rejected; models get no inputs of their keys until the next row; the first: %s",
+                self._rejected,
+                self._topic,
+                where,
+            )
             self._rejected = 0
         table = self._table
         self._metrics.set(catalogue.API_HISTORY_ROWS, {entity.value: table.held(entity) for entity in self.entities})

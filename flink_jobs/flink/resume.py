@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts.topic_contracts import topic_name
-from flink_jobs.core.merchants.start import COVERED_DAYS
+from flink_jobs.core.merchants.coverage import COVERED_DAYS
 from flink_jobs.errors import UserError
 from flink_jobs.flink.savepoints.entities import entities_without_history
 from flink_jobs.flink.savepoints.latest import Found, newest

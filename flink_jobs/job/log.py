@@ -13,7 +13,15 @@ _LOGGER: Final = logging.getLogger("streamflow")
 
 def log_event(event: str, **fields: str | float | bool | None) -> None:
     """Log an event with its fields; the level is WARNING where ``detail`` is not empty, else INFO."""
-    level = logging.WARNING if fields.get("detail") else logging.INFO
+    _log(logging.WARNING if fields.get("detail") else logging.INFO, event, fields)
+
+
+def log_error(event: str, **fields: str | float | bool | None) -> None:
+    """Log an event of level ERROR: data are lost or wrong, and somebody must act."""
+    _log(logging.ERROR, event, fields)
+
+
+def _log(level: int, event: str, fields: dict[str, str | float | bool | None]) -> None:
     line = {
         "event": event,
         "timestamp": datetime.now(UTC).isoformat(),

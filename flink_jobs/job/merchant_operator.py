@@ -16,6 +16,7 @@ from pyflink.metrics import Counter
 from flink_jobs.contracts import uids
 from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.merchants.book import EntityBook, LabelOutcome
+from flink_jobs.core.merchants.coverage import COVERED_DAYS
 from flink_jobs.core.merchants.events import (
     NOT_NAMED,
     UNREADABLE,
@@ -26,10 +27,10 @@ from flink_jobs.core.merchants.events import (
 )
 from flink_jobs.core.merchants.keys import split_key
 from flink_jobs.core.merchants.row import EntityRow
-from flink_jobs.core.merchants.start import COVERED_DAYS, EntityStarts
+from flink_jobs.core.merchants.start import EntityStarts
 from flink_jobs.core.state.codec import StateCorrupt
 from flink_jobs.core.state.merchant import SLOT_MS
-from flink_jobs.job.log import log_event
+from flink_jobs.job.log import log_error, log_event
 from flink_jobs.job.time_to_live import time_to_live
 from flink_jobs.metrics import catalogue
 
@@ -42,6 +43,9 @@ CODES: Final = {entity: entity.value[0] for entity in Entity}
 """The second character of an element: whose event it is."""
 _COMPONENT: Final = "merchants"
 _ENTITIES: Final = {code: entity for entity, code in CODES.items()}
+_LATENESS_MS: Final = LATENESS_MIN * 60_000
+_HELD: Final = f"models get no inputs of it until it covers {COVERED_DAYS} days (docs/histories.md)"
+_USED: Final = "STREAMFLOW_RISK_ACCEPT_SHORT_HISTORY lets models use it at once"
 _NEVER_LEARNED: Final = frozenset({UNREADABLE, *NOT_NAMED.values()})
 
 
@@ -72,6 +76,10 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
         }
         self._logged: set[str] = set()
         self._unreadable: Counter = group.counter(catalogue.MERCHANT_UNREADABLE.name)
+        self._lost: dict[str, Counter] = {
+            state: group.add_group("state", state).counter(catalogue.MERCHANT_LOST.name)
+            for state in catalogue.MERCHANT_LOST.values
+        }
 
     def process_element(self, value: str, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
         """Add a decision or a label to one of its entities; yield the row that it changes after its publication."""
@@ -121,9 +129,8 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
         try:
             starts = EntityStarts(self._progress.value())
         except StateCorrupt as damage:
-            self._unreadable.inc()
-            log_event("merchant_state_corrupt", component=_COMPONENT, detail=str(damage))
-            starts = EntityStarts()
+            self._report_lost("starts", damage, f"the history of all ids of {', '.join(self._entities)} counts")
+            starts = EntityStarts.lost()
         found = starts.at(self._entities, time_ms, is_short_accepted=self._is_short_history_accepted)
         if found:
             self._progress.update(starts.to_bytes())
@@ -135,7 +142,8 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
 
     def _publish(self, book: EntityBook, slot: int, ctx: KeyedProcessFunction.Context) -> Iterator[str]:
         has_rows = book.published is not None
-        row = book.advance(slot)
+        # A watermark is LATENESS_MIN behind the newest decision, and unknown to a task that has just started.
+        row = book.advance(slot, max(slot * SLOT_MS, ctx.timer_service().current_watermark() + _LATENESS_MS))
         if row is None:
             return
         if has_rows or not row.is_empty:
@@ -169,15 +177,23 @@ class MerchantFunction(KeyedProcessFunction):  # type: ignore[misc]  # PyFlink i
             ctx.timer_service().register_event_time_timer((slot + 1) * SLOT_MS)
 
     def _book(self, entity: Entity, name: str) -> EntityBook:
-        """Return the entity at hand; one with damaged states starts again without history, which is reported."""
+        """Return the entity at hand; one with damaged states begins again, and its rows say since when."""
         try:
-            return EntityBook(name, self._history.value(), self._progress.value(), entity)
+            book = EntityBook(name, self._history.value(), self._progress.value(), entity)
         except StateCorrupt as damage:
-            self._unreadable.inc()
-            log_event("merchant_state_corrupt", component=_COMPONENT, detail=str(damage))
-            fresh = EntityBook(name, None, None, entity)
-            fresh.has_new_progress = True
-            return fresh
+            self._report_lost("id", damage, f"the history of one {entity} begins")
+            book = EntityBook.lost(name, entity)
+            self._history.clear()
+            self._progress.update(book.progress_bytes())
+        if self._is_short_history_accepted:
+            book.accept_short_history()
+        return book
+
+    def _report_lost(self, state: str, damage: StateCorrupt, whose: str) -> None:
+        """Count and log a damaged state. The line names no id: ids can be card numbers."""
+        self._lost[state].inc()
+        then = _USED if self._is_short_history_accepted else _HELD
+        log_error("history_lost", component=_COMPONENT, detail=f"{damage}; {whose} from now on, and {then}")
 
     def _emit(self, row: EntityRow | None) -> Iterator[str]:
         if row is not None:

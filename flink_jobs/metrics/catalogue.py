@@ -173,10 +173,14 @@ MERCHANT_LABELS: Final = _counter(
     ("learned", "known", "waiting", "too_old", "no_merchant", "no_terminal", "no_device", "no_card", "unreadable"),
 )  # fmt: skip
 MERCHANT_UNREADABLE: Final = _counter(
-    "merchant_unreadable", "records", "decisions that cannot be read, and states of merchants that were damaged"
+    "merchant_unreadable", "records", "decisions that the job of merchants cannot read"
 )
+MERCHANT_LOST: Final = _counter(
+    "merchant_histories_lost", "states", "damaged states of the job of merchants: of one id, or the starts of all",
+    "state", ("id", "starts"),
+)  # fmt: skip
 
-MERCHANT_METRICS: Final = (MERCHANT_ROWS, MERCHANT_LABELS, MERCHANT_UNREADABLE)
+MERCHANT_METRICS: Final = (MERCHANT_ROWS, MERCHANT_LABELS, MERCHANT_UNREADABLE, MERCHANT_LOST)
 """Metrics of the job of merchants."""
 
 

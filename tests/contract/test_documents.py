@@ -26,7 +26,7 @@ from flink_jobs.core.documents import (
 )
 from flink_jobs.core.evaluator import TransactionEvaluator
 from flink_jobs.core.label import Label, LabelDocument
-from flink_jobs.core.merchants.row import EntityRowDocument, MerchantRowDocument
+from flink_jobs.core.merchants.row import EntityRowDocument, KeptRowDocument, MerchantRowDocument
 from flink_jobs.core.merchants.start import StartDocument
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.core.reasons import DeadLetterReason, Disposition, PipelineStage
@@ -49,7 +49,7 @@ TYPES = {
     "audit": AuditDocument,
     "control": ControlDocument,
     "labels": LabelDocument,
-    "merchant-risk": StartDocument,
+    "merchant-risk": KeptRowDocument,
     "replies": ReplyDocument,
     "user-actions": UserActionDocument,
 }
@@ -60,8 +60,10 @@ def test_each_type_is_its_schema(suffix: str, contracts: dict[str, TopicContract
     assert disagreements(TYPES[suffix], contracts[suffix].schema(), suffix) == []
 
 
-@pytest.mark.parametrize(("document", "version"), [(MerchantRowDocument, 1), (EntityRowDocument, 2)])
-def test_rows_are_versions_1_and_2(document: type, version: int, contracts: dict[str, TopicContract]) -> None:
+@pytest.mark.parametrize(
+    ("document", "version"), [(MerchantRowDocument, 1), (EntityRowDocument, 2), (StartDocument, 3)]
+)
+def test_rows_and_starts_are_versions_1_to_3(document: type, version: int, contracts: dict[str, TopicContract]) -> None:
     assert disagreements(document, contracts["merchant-risk"].schema(version), "merchant-risk") == []
 
 

@@ -3,6 +3,8 @@
 It holds two states: the entity's history (``state.merchant``), and the progress: the slot whose row was published
 last, and labels of frauds that arrived before their transaction. The stored progress is
 ``version (u8) | crc32 (u32) | published slot (i32) | labels (u16) | fingerprints (u64) | event times (i64)``.
+Version 2 begins with ``kept since (i64)``, the event time from which the history is known. It is written only for an
+entity whose state was damaged, until its windows are complete again.
 """
 
 from __future__ import annotations
@@ -13,21 +15,28 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, Entity
+from flink_jobs.core.merchants.coverage import complete_from
 from flink_jobs.core.merchants.row import row_of
 from flink_jobs.core.state.codec import StateCorrupt
 from flink_jobs.core.state.merchant import SLOT_MS, SLOTS_PER_DAY, MerchantState, kept_slots
 from flink_jobs.core.state.sealed import seal, unseal
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from flink_jobs.core.merchants.events import EntityLabel
     from flink_jobs.core.merchants.row import EntityRow
 
 PROGRESS_VERSION: Final = 1
+KEPT_PROGRESS_VERSION: Final = 2
 MOST_WAITING: Final = 256
 """Frauds of one entity whose label waits for the transaction; the oldest is dropped for a further one."""
 _HEAD: Final = Struct("<iH")
+_SINCE: Final = Struct("<q")
 _LABEL_BYTES: Final = 16
 _NONE: Final = -1
+_NEXT: Final = -1
+"""The history is known from the next publication on; only then is the present time certain."""
 
 
 class LabelOutcome(StrEnum):
@@ -65,9 +74,23 @@ class EntityBook:
         """Slot of the row that was published last."""
         self.has_new_progress = False
         """Whether the progress differs from the stored one."""
+        self.kept_since_ms = 0
+        """Event time from which the history is known, milliseconds since the epoch; 0: it is complete."""
         self._waiting: list[tuple[int, int]] = []
         if progress is not None:
             self._decode(progress)
+
+    @classmethod
+    def lost(cls, name: str, entity: Entity) -> Self:
+        """Return an entity whose stored states are damaged: without history, which is known from now on."""
+        book = cls(name, None, None, entity)
+        book.kept_since_ms = _NEXT
+        return book
+
+    def accept_short_history(self) -> None:
+        """Count a history that was lost as complete from now on."""
+        self.has_new_progress = self.has_new_progress or self.kept_since_ms != 0
+        self.kept_since_ms = 0
 
     def buy(self, time_ms: int, amount: float) -> EntityRow | None:
         """Add a purchase; return a new row of the published slot if it changes that row: the purchase is late."""
@@ -92,17 +115,26 @@ class EntityBook:
         self._waiting = [*self._waiting, waiting][-MOST_WAITING:]
         return LabelOutcome.WAITING, None
 
-    def advance(self, slot: int) -> EntityRow | None:
-        """Publish the row of a slot that has begun; ``None`` if a later one is published already."""
+    def advance(self, slot: int, present_ms: int) -> EntityRow | None:
+        """Publish the row of a slot that has begun; ``None`` if a later one is published already.
+
+        Args:
+            slot: the slot.
+            present_ms: event time that no transaction has passed, milliseconds since the epoch.
+        """
         if self.published is not None and slot <= self.published:
             return None
         self.published = slot
-        return row_of(self.name, self.history, slot, self.entity)
+        if self.kept_since_ms == _NEXT:
+            self.kept_since_ms = present_ms
+        elif slot > complete_from(self.kept_since_ms):  # the row has the slot before, too
+            self.kept_since_ms = 0
+        return self._row(slot)
 
     def next_slot(self) -> int | None:
         """Return the next slot whose row must be published; ``None`` once the entity has no history left."""
         published = _NONE if self.published is None else self.published
-        if published >= 0 and not row_of(self.name, self.history, published, self.entity).is_empty:
+        if published >= 0 and not self._row(published).is_empty:
             return published + 1
         return next((slot + 1 for slot in self.history.slots if slot >= published), None)
 
@@ -119,10 +151,17 @@ class EntityBook:
         fingerprints = array("Q", [fingerprint for fingerprint, _ in self._waiting])
         times = array("q", [time_ms for _, time_ms in self._waiting])
         body = _HEAD.pack(published, len(self._waiting)) + fingerprints.tobytes() + times.tobytes()
+        if self.kept_since_ms:
+            return seal(KEPT_PROGRESS_VERSION, _SINCE.pack(self.kept_since_ms) + body)
         return seal(PROGRESS_VERSION, body)
 
     def _decode(self, blob: bytes) -> None:
-        body = unseal(blob, PROGRESS_VERSION, _HEAD.size, "progress")
+        if blob[:1] == bytes((KEPT_PROGRESS_VERSION,)):
+            body = unseal(blob, KEPT_PROGRESS_VERSION, _SINCE.size + _HEAD.size, "progress")
+            (self.kept_since_ms,) = _SINCE.unpack_from(body)
+            body = body[_SINCE.size :]
+        else:
+            body = unseal(blob, PROGRESS_VERSION, _HEAD.size, "progress")
         published, count = _HEAD.unpack_from(body)
         if len(body) != _HEAD.size + count * _LABEL_BYTES:
             raise StateCorrupt("a stored progress has another length than its head says")
@@ -160,4 +199,7 @@ class EntityBook:
     def _row_again(self, *, is_changed: bool) -> EntityRow | None:
         if not is_changed or self.published is None:
             return None
-        return row_of(self.name, self.history, self.published, self.entity)
+        return self._row(self.published)
+
+    def _row(self, slot: int) -> EntityRow:
+        return row_of(self.name, self.history, slot, self.entity, max(self.kept_since_ms, 0))

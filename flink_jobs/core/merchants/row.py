@@ -1,6 +1,7 @@
 """The row of an entity and a slot (contract ``merchant-risk``): what the job of merchants publishes.
 
-Version 1 is the row of a merchant, version 2 that of a terminal, a device or a card.
+Version 1 is the row of a merchant, version 2 that of a terminal, a device or a card. Version 4 is the row of any entity
+whose history was lost, until it is complete again.
 A row holds the numbers at the start of its slot and at the start of the slot before. A transaction that is minutes
 late, or that uses the slot before (``slot_of``), so finds its numbers in the same row.
 """
@@ -12,16 +13,20 @@ from typing import Any, Final, Literal, NamedTuple, TypedDict, cast
 import orjson
 
 from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, WINDOW_DAYS, Entity, WindowRisk, risk_at
+from flink_jobs.core.merchants.coverage import complete_from, is_since
 from flink_jobs.core.merchants.keys import SEPARATOR, entity_key
 from flink_jobs.core.parsing.contract_object import contract_object
 from flink_jobs.core.state.merchant import SLOT_MS, MerchantState
 
 ROW_SCHEMA_VERSION: Final = 1
 ENTITY_ROW_VERSION: Final = 2
+KEPT_ROW_VERSION: Final = 4
+ROW_VERSIONS: Final = (ROW_SCHEMA_VERSION, ENTITY_ROW_VERSION, KEPT_ROW_VERSION)
 NO_HISTORY: Final = tuple(WindowRisk(0, 0, 0, 0) for _ in WINDOW_DAYS)
 """The numbers of an entity without transactions."""
 _MOST: Final = 2**62
-_OTHERS: Final = tuple(entity.value for entity in Entity if entity is not Entity.MERCHANT)
+_EVERY: Final = tuple(entity.value for entity in Entity)
+_OTHERS: Final = tuple(name for name in _EVERY if name != Entity.MERCHANT)
 
 
 class WindowDocument(TypedDict):
@@ -35,7 +40,7 @@ class WindowDocument(TypedDict):
 
 
 class _NumbersDocument(TypedDict):
-    """What both versions of a row have."""
+    """What every version of a row has."""
 
     slot: int
     starts_at_ms: int
@@ -59,6 +64,15 @@ class EntityRowDocument(_NumbersDocument):
     id: str
 
 
+class KeptRowDocument(_NumbersDocument):
+    """The numbers of an entity whose history is kept since some time only (contract ``merchant-risk`` v4)."""
+
+    schema_version: Literal[4]
+    entity: Literal["merchant", "terminal", "device", "card"]
+    id: str
+    kept_since_ms: int
+
+
 class EntityRow(NamedTuple):
     """The numbers of an entity at the start of a slot and of the slot before, one ``WindowRisk`` per window."""
 
@@ -68,6 +82,8 @@ class EntityRow(NamedTuple):
     slot: int
     windows: tuple[WindowRisk, ...]
     before: tuple[WindowRisk, ...]
+    kept_since_ms: int = 0
+    """Event time from which the numbers are known, milliseconds since the epoch; 0: they are complete."""
 
     @property
     def key(self) -> str:
@@ -76,8 +92,13 @@ class EntityRow(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Return whether the entity has no history in either slot: the same as no row."""
-        return self.windows == self.before == NO_HISTORY
+        """Return whether the entity has no history in either slot, and this is certain: the same as no row."""
+        return self.kept_since_ms == 0 and self.windows == self.before == NO_HISTORY
+
+    @property
+    def complete_from(self) -> int:
+        """Return the first slot whose transactions may use the numbers."""
+        return complete_from(self.kept_since_ms)
 
     def to_json(self) -> str:
         """Return the message for the topic."""
@@ -88,8 +109,16 @@ class EntityRow(NamedTuple):
             "windows": _documents(self.windows),
             "windows_before": _documents(self.before),
         }
-        document: MerchantRowDocument | EntityRowDocument
-        if self.entity is Entity.MERCHANT:
+        document: MerchantRowDocument | EntityRowDocument | KeptRowDocument
+        if self.kept_since_ms:
+            document = {
+                "schema_version": KEPT_ROW_VERSION,
+                "entity": self.entity.value,
+                "id": self.name,
+                "kept_since_ms": self.kept_since_ms,
+                **numbers,
+            }
+        elif self.entity is Entity.MERCHANT:
             document = {"schema_version": ROW_SCHEMA_VERSION, "merchant": self.name, **numbers}
         else:
             whose = cast("Literal['terminal', 'device', 'card']", self.entity.value)
@@ -97,20 +126,22 @@ class EntityRow(NamedTuple):
         return orjson.dumps(document).decode()
 
 
-def row_of(name: str, state: MerchantState, slot: int, entity: Entity = Entity.MERCHANT) -> EntityRow:
-    """Return the row of an entity and a slot."""
+def row_of(
+    name: str, state: MerchantState, slot: int, entity: Entity = Entity.MERCHANT, kept_since_ms: int = 0
+) -> EntityRow:
+    """Return the row of an entity and a slot; ``kept_since_ms`` is that of the row."""
     now, before = (risk_at(state, number, DEFAULT_DELAY_DAYS) for number in (slot, slot - 1))
-    return EntityRow(entity, name, slot, now, before)
+    return EntityRow(entity, name, slot, now, before, kept_since_ms)
 
 
 def parse_row(payload: bytes | None) -> EntityRow | str:
     """Return the row in some bytes, or why they are none; the text quotes no value."""
-    document = contract_object(payload, ROW_SCHEMA_VERSION, ENTITY_ROW_VERSION)
+    document = contract_object(payload, *ROW_VERSIONS)
     return document if isinstance(document, str) else row_in(document)
 
 
 def row_in(document: dict[str, Any]) -> EntityRow | str:
-    """Return the row in a document of version 1 or 2, or why it is none; the text quotes no value."""
+    """Return the row in a document of version 1, 2 or 4, or why it is none; the text quotes no value."""
     found = _whose(document)
     if isinstance(found, str):
         return found
@@ -123,16 +154,22 @@ def row_in(document: dict[str, Any]) -> EntityRow | str:
     now, before = _windows(document.get("windows")), _windows(document.get("windows_before"))
     if now is None or before is None:
         return f"windows and windows_before must hold the numbers of {WINDOW_DAYS} days"
-    return EntityRow(entity, name, slot, now, before)
+    since: Any = 0
+    if document["schema_version"] == KEPT_ROW_VERSION:
+        since = document.get("kept_since_ms")
+        if not is_since(since, 1):
+            return "kept_since_ms must be milliseconds since 1970"
+    return EntityRow(entity, name, slot, now, before, since)
 
 
 def _whose(document: dict[str, Any]) -> tuple[Entity, str] | str:
     """Return entity and id of a row, or why there are none."""
     entity, field = Entity.MERCHANT, "merchant"
-    if document["schema_version"] == ENTITY_ROW_VERSION:
+    if document["schema_version"] != ROW_SCHEMA_VERSION:
+        allowed = _OTHERS if document["schema_version"] == ENTITY_ROW_VERSION else _EVERY
         found, field = document.get("entity"), "id"
-        if type(found) is not str or found not in _OTHERS:
-            return f"entity must be {' or '.join(_OTHERS)}"
+        if type(found) is not str or found not in allowed:
+            return f"entity must be {' or '.join(allowed)}"
         entity = Entity(found)
     name = document.get(field)
     if type(name) is not str or not name or SEPARATOR in name:

@@ -10,30 +10,29 @@ The stored form is ``version (u8) | crc32 (u32) | slot published last (i32) | fi
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict, cast
 
 import orjson
 
-from flink_jobs.core.features.entity_risk import DEFAULT_DELAY_DAYS, Entity
-from flink_jobs.core.merchants.keys import SEPARATOR
-from flink_jobs.core.merchants.row import ENTITY_ROW_VERSION, ROW_SCHEMA_VERSION, EntityRow, row_in
+from flink_jobs.core.features.entity_risk import Entity
+from flink_jobs.core.merchants.coverage import NOT_KNOWN_MS, complete_from, is_since
+from flink_jobs.core.merchants.keys import SEPARATOR, split_key
+from flink_jobs.core.merchants.row import NO_HISTORY, ROW_VERSIONS, EntityRow, row_in
 from flink_jobs.core.parsing.contract_object import contract_object
 from flink_jobs.core.state.codec import StateCorrupt
-from flink_jobs.core.state.merchant import LONGEST_DAYS, SLOT_MS, SLOTS_PER_DAY
+from flink_jobs.core.state.merchant import SLOT_MS
 from flink_jobs.core.state.sealed import seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
 START_SCHEMA_VERSION: Final = 3
-COVERED_DAYS: Final = LONGEST_DAYS + DEFAULT_DELAY_DAYS
-"""Days of history from which every window is complete: 37."""
 STARTS_KEY: Final = SEPARATOR
 """The key of the state. No id is empty, so no entity has it."""
 _VERSION: Final = 1
 _SLOT: Final = Struct("<i")
 _ENTRY: Final = Struct("<Bq")
-_MOST_MS: Final = 253_402_300_799_999
 _LETTERS: Final = {ord(entity.value[0]): entity for entity in Entity}
 
 
@@ -60,9 +59,7 @@ class EntityStart(NamedTuple):
     @property
     def complete_from(self) -> int:
         """Return the first slot whose windows are complete."""
-        if self.kept_since_ms == 0:
-            return 0
-        return self.kept_since_ms // SLOT_MS + 1 + COVERED_DAYS * SLOTS_PER_DAY
+        return complete_from(self.kept_since_ms)
 
     def to_json(self) -> str:
         """Return the message for the topic."""
@@ -89,6 +86,13 @@ class EntityStarts:
         self._published = -1
         if blob is not None:
             self._decode(blob)
+
+    @classmethod
+    def lost(cls) -> Self:
+        """Return starts after a damage of the state: every entity is kept since the next decision."""
+        starts = cls()
+        starts._since = {}
+        return starts
 
     def at(self, entities: Sequence[Entity], time_ms: int, *, is_short_accepted: bool) -> list[EntityStart]:
         """Note which entities are kept at an event time, and return what to publish: everything once per slot.
@@ -123,16 +127,39 @@ class EntityStarts:
 
 def parse_message(payload: bytes | None) -> EntityRow | EntityStart | str:
     """Return the row or the start in some bytes, or why they are neither; the text quotes no value."""
-    document = contract_object(payload, ROW_SCHEMA_VERSION, ENTITY_ROW_VERSION, START_SCHEMA_VERSION)
+    document = contract_object(payload, *sorted((*ROW_VERSIONS, START_SCHEMA_VERSION)))
     if isinstance(document, str):
         return document
     return _start_in(document) if document["schema_version"] == START_SCHEMA_VERSION else row_in(document)
+
+
+def without_message(key: str | bytes | None) -> EntityRow | EntityStart | None:
+    """Return what is known about the key of a message that cannot be read: nothing, until the next message with it.
+
+    The message replaces the one before, which may be outdated. Without this, an entity would keep its numbers of an
+    earlier slot, or look like one without history.
+
+    Args:
+        key: the key of the message.
+
+    Returns:
+        A row or a start without inputs; ``None`` for a key that no row and no start has.
+    """
+    try:
+        text = key.decode() if isinstance(key, bytes) else key or ""
+        entity, name = split_key(text)
+    except ValueError:
+        return None
+    if not name and text:
+        return EntityStart(entity, NOT_KNOWN_MS)
+    row = EntityRow(entity, name, 0, NO_HISTORY, NO_HISTORY, NOT_KNOWN_MS)
+    return row if name and SEPARATOR not in name and row.key == text else None
 
 
 def _start_in(document: dict[str, Any]) -> EntityStart | str:
     entity, since = document.get("entity"), document.get("kept_since_ms")
     if type(entity) is not str or entity not in set(Entity):
         return f"entity must be {' or '.join(Entity)}"
-    if type(since) is not int or not 0 <= since <= _MOST_MS:
+    if not is_since(since, 0):
         return "kept_since_ms must be milliseconds since 1970"
-    return EntityStart(Entity(entity), since)
+    return EntityStart(Entity(entity), cast("int", since))

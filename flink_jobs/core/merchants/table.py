@@ -15,6 +15,7 @@ from flink_jobs.core.features.entity_risk import (
     risk_inputs,
     slot_of,
 )
+from flink_jobs.core.merchants.coverage import NOT_KNOWN_MS
 from flink_jobs.core.merchants.row import NO_HISTORY
 from flink_jobs.core.merchants.start import EntityStart
 from flink_jobs.core.models.faults import InputsNotReady
@@ -45,6 +46,8 @@ class EntityTable:
         self._rows: dict[Entity, dict[str, bytes]] = {entity: {} for entity in Entity}
         self._newest = dict.fromkeys(Entity, -1)
         self._complete_from = dict.fromkeys(Entity, 0)
+        self._complete_from_of: dict[Entity, dict[str, int]] = {entity: {} for entity in Entity}
+        """First slot with complete windows, of ids whose history was lost."""
         self.other_slots = 0
         """Look-ups that found a row of an earlier slot than that of the transaction, or of a much later one."""
 
@@ -67,6 +70,13 @@ class EntityTable:
             self._complete_from[row.entity] = row.complete_from
             return
         entity, rows = row.entity, self._rows[row.entity]
+        if row.kept_since_ms:
+            self._complete_from_of[entity][row.name] = row.complete_from
+        else:
+            self._complete_from_of[entity].pop(row.name, None)
+        if row.kept_since_ms == NOT_KNOWN_MS:
+            rows.pop(row.name, None)
+            return
         self._newest[entity] = max(self._newest[entity], row.slot)
         if row.is_empty:
             rows.pop(row.name, None)
@@ -80,7 +90,7 @@ class EntityTable:
         Raises:
             InputsNotReady: there is no row of such an entity at all, or every row is older than a day, or the job has
                 kept the history of the entity for less than 37 days: each terminal, for example, would look like one
-                without fraud.
+                without fraud. The same holds for one id whose history was lost.
         """
         name = entity_id(transaction, entity)
         if name is None:
@@ -91,6 +101,8 @@ class EntityTable:
             raise InputsNotReady(f"no current rows of {entity}s; check the job `merchants`")
         if slot < self._complete_from[entity]:
             raise InputsNotReady(f"the history of {entity}s is still too short; see the job `merchants`")
+        if slot < self._complete_from_of[entity].get(name, 0):
+            raise InputsNotReady(f"the history of this {entity} was lost and is too short; see the job `merchants`")
         amount = major_amount(transaction.amount_minor, transaction.currency)
         return risk_inputs(self.windows(name, slot, entity), amount)
 

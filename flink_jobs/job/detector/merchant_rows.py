@@ -11,12 +11,15 @@ from flink_jobs.contracts import uids
 from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.merchants.keys import SEPARATOR
 from flink_jobs.core.merchants.row import EntityRow
-from flink_jobs.core.merchants.start import parse_message
+from flink_jobs.core.merchants.start import parse_message, without_message
 from flink_jobs.core.merchants.table import EntityTable
+from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
-from flink_jobs.job.log import log_event
+from flink_jobs.job.log import log_error, log_event
 from flink_jobs.metrics import catalogue
 
+_UNTIL_NEXT: Final = "models get no inputs of its key until the next message with it"
+_NO_KEY: Final = "its key is not that of a row, so it changes nothing"
 _NOT_NAMED: Final = "STREAMFLOW_RISK_ENTITIES no longer names {entity}"
 MERCHANT_ROWS: Final = MapStateDescriptor(uids.MERCHANT_ROWS, Types.STRING(), Types.STRING())
 
@@ -42,27 +45,31 @@ class MerchantRows:
         self._metrics.count(catalogue.MERCHANT_OTHER_SLOTS, n=self.table.other_slots)
         self.table.other_slots = 0
 
-    def use(self, payload: bytes | None, ctx: KeyedBroadcastProcessFunction.Context, *, is_reported: bool) -> None:
+    def use(self, record: SourceRecord, ctx: KeyedBroadcastProcessFunction.Context, *, is_reported: bool) -> None:
         """Use a row or a start from now on; other bytes are counted and logged, by one subtask.
 
+        After bytes that cannot be read, nothing is known about their key until its next row or start: models get no
+        inputs of it.
         A row of an entity that the settings do not name is stored only: the job of merchants may have a new setting
         first, and a detector that is restored with this setting then has the rows.
         """
-        row = parse_message(payload)
+        message = parse_message(record.payload)
+        row = without_message(record.routing_key) if isinstance(message, str) else message
         rows = ctx.get_broadcast_state(MERCHANT_ROWS)
         if self._unwanted:
             self._drop(rows, is_reported=is_reported)
-        if not isinstance(row, str):
+        if row is not None:
             if row.entity in self.table.entities:
                 self.table.put(row)
             if isinstance(row, EntityRow) and row.is_empty:
                 rows.remove(row.key)
             else:
                 rows.put(row.key, row.to_json())
-        elif is_reported:
-            log_event("merchant_row_rejected", detail=row)
+        if isinstance(message, str) and is_reported:
+            place = f"partition {record.partition}, offset {record.offset}: {message}"
+            log_error("merchant_row_rejected", detail=f"{place}; {_UNTIL_NEXT if row else _NO_KEY}")
         if is_reported:
-            self._metrics.count(catalogue.MERCHANT_ROWS_READ, "rejected" if isinstance(row, str) else "applied")
+            self._metrics.count(catalogue.MERCHANT_ROWS_READ, "rejected" if isinstance(message, str) else "applied")
 
     def _drop(self, rows: BroadcastState, *, is_reported: bool) -> None:
         """Drop the unwanted rows: only while a row is read can broadcast state be written."""

@@ -218,7 +218,7 @@ class FraudDetectorFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc
             if not self._config_is_loaded:
                 self._merchants.restore_all(ctx)
             if record.whole is not None:  # marked: not a control message
-                self._merchants.use(record.payload, ctx, is_reported=self._is_first_subtask)
+                self._merchants.use(record, ctx, is_reported=self._is_first_subtask)
                 return
         state = ctx.get_broadcast_state(CONFIG_STATE)
         stored = state.get(uids.CONFIG_KEY)

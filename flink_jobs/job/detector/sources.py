@@ -47,6 +47,8 @@ _PACKED_OR_CUT: Final = f"""{_PACKED_HEAD}
 
 _PACKED_ACTION: Final = _PACKED_OR_CUT.replace("'N'", "'n'").replace("'V' ||", "'v' ||").replace("ELSE 'L'", "ELSE 'l'")
 
+# The key says whose row it is, for a row that cannot be read.
+_KEY_OF_ROW: Final = "REPLACE(COALESCE(DECODE(message_key, 'UTF-8'), ''), U&'\\000A', ' ')"
 _PACKED_ROW_OF_MERCHANT: Final = _PACKED.replace("'N'", "'n'").replace("'V' ||", "'v' ||")
 
 # The routing key is the customer id of a JSON document, or the message key of an Avro record, which begins with byte 0;
@@ -133,9 +135,12 @@ def _routed(t_env: StreamTableEnvironment, table: str, packed: str, row_type: Ty
 
 
 def packed_records(t_env: StreamTableEnvironment, table: str, *, has_merchants: bool = False) -> DataStream:
-    """Return the packed records of a source table as rows of one string; those of merchants are marked."""
-    packed = _PACKED_ROW_OF_MERCHANT if has_merchants else _PACKED
-    return routed_stream(t_env, {"v": packed}, _unrouted(table), Types.ROW([Types.STRING()]))
+    """Return the packed records of a source table as rows of one string; those of merchants are marked, with a key."""
+    packed, origin = _PACKED, _unrouted(table)
+    if has_merchants:
+        packed = _PACKED_ROW_OF_MERCHANT
+        origin = f"(SELECT *, {_KEY_OF_ROW} AS routing_key FROM {table})"  # noqa: S608 - our own names
+    return routed_stream(t_env, {"v": packed}, origin, Types.ROW([Types.STRING()]))
 
 
 def packed_sql(table: str) -> str:

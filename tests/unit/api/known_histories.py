@@ -50,8 +50,10 @@ PLACE = (TOPIC, 0)
 class Topic:
     """Stands for Kafka: the records of one partition, and what the next reader says."""
 
-    def __init__(self, values: list[bytes]) -> None:
+    def __init__(self, values: list[bytes], keys: dict[bytes, bytes] | None = None) -> None:
         self.values = values
+        self.keys = keys or {}
+        """Key of a record by its value; a key that no row has where it does not matter."""
         self.problems: list[Exception] = []
         self.starts: list[dict[tuple[str, int], int]] = []
         """Where each reader started."""
@@ -80,7 +82,7 @@ class _Reader:
     def read_to_end(self) -> Iterator[Record]:
         while self._next < len(self._topic.values):
             value, self._next = self._topic.values[self._next], self._next + 1
-            yield Record(*PLACE, self._next - 1, 0, b"key", value)
+            yield Record(*PLACE, self._next - 1, 0, self._topic.keys.get(value, b"shop\x1fkey"), value)
 
 
 class Known:

@@ -158,7 +158,32 @@ def test_a_damaged_row_is_counted_and_logged_with_its_place(
     newest = float(text.split('newest_slot_seconds{entity="merchant"} ')[1].splitlines()[0])
     assert newest == known.slot * SLOT_MS / 1000
     (line,) = [record.getMessage() for record in caplog.records if "were rejected" in record.getMessage()]
-    assert line.startswith(f"2 rows of {TOPIC} were rejected; the first: partition 0, offset 0: ")
+    assert line.startswith(f"2 rows of {TOPIC} were rejected; models get no inputs of their keys until the next row;")
+    assert "; the first: partition 0, offset 0: " in line
+
+
+@pytest.mark.parametrize("is_start", [False, True])
+def test_a_message_that_cannot_be_read_takes_the_inputs_of_its_key_until_the_next_one(
+    known: Known, monkeypatch: pytest.MonkeyPatch, *, is_start: bool
+) -> None:
+    sent = known.purchases[0]
+    name = sent[Entity.TERMINAL.value]
+    key = f"terminal\x1f{'' if is_start else name}".encode()
+    (row,) = [payload for payload in known.rows if orjson.loads(payload).get("id") == name]
+    again = EntityStart(Entity.TERMINAL, 0).to_json().encode() if is_start else row
+    other = next(item for item in known.purchases if item[Entity.TERMINAL.value] != name)
+    topic = Topic([*known.rows, b"no json"], {b"no json": key})
+    parts = reading(topic, monkeypatch)
+
+    async def ask(http: httpx.AsyncClient) -> list[str | None]:
+        before = await scores_of([sent, other])(http)
+        topic.values = [*topic.values, again]
+        await until(lambda: parts._places[PLACE] == len(topic.values))
+        return [answer["model_problem"] for answer in (*before, *await scores_of([sent])(http))]
+
+    no_inputs = "histories_not_current"
+    answers = served(known, parts, ask, lambda: parts.is_read)
+    assert answers == [no_inputs, no_inputs if is_start else None, None]
 
 
 def test_rows_of_other_entities_take_no_memory(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:

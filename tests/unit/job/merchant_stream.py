@@ -103,11 +103,11 @@ class MerchantStream:
         return _documents(self.function.process_element(value, _Context(key, self.timers)))
 
 
-def row_record(row: dict[str, Any] | bytes) -> SourceRecord:
-    """Return a record of the topic of rows, as the detector's source marks it."""
+def row_record(row: dict[str, Any] | bytes, key: str = "") -> SourceRecord:
+    """Return a record of the topic of rows, marked as by the detector's source; the key matters for other bytes."""
     payload = row if isinstance(row, bytes) else orjson.dumps(row)
     whole = WholePayload(len(payload), "", is_action=True)
-    return SourceRecord(payload, 0, 0, SENT_AT, "", "", MERCHANTS_TOPIC, whole)
+    return SourceRecord(payload, 0, 0, SENT_AT, "", key, MERCHANTS_TOPIC, whole)
 
 
 def _documents(output: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - what a PyFlink function yields

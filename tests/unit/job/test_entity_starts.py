@@ -10,8 +10,9 @@ import pytest
 
 from flink_jobs.contracts.topic_contracts import load_contracts
 from flink_jobs.core.features.entity_risk import SETTLE_MS, Entity
+from flink_jobs.core.merchants.coverage import COVERED_DAYS
 from flink_jobs.core.merchants.row import row_of
-from flink_jobs.core.merchants.start import COVERED_DAYS, EntityStart, EntityStarts, parse_message
+from flink_jobs.core.merchants.start import EntityStart, EntityStarts, parse_message
 from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.models.faults import InputsNotReady
 from flink_jobs.core.state.codec import StateCorrupt, StateVersionUnsupported
@@ -82,14 +83,38 @@ def test_a_short_history_can_be_accepted_also_afterwards() -> None:
     assert since(resumed(accepted, BOTH).beat(SLOT_START_MS + SLOT_MS)) == dict.fromkeys(BOTH, 0)
 
 
-def test_damaged_starts_are_counted() -> None:
-    stream = MerchantStream()
-    stream.beat(SLOT_START_MS)
+def damage_all(stream: MerchantStream) -> None:
     for state in stream.runtime.backend.states.values():
         for key in state.values:
             state.values[key] = b"\x01damaged"
-    assert since(stream.beat(SLOT_START_MS)) == {Entity.MERCHANT: 0}
-    assert stream.runtime.count("merchant_unreadable") == 1
+
+
+def test_damaged_starts_count_as_kept_since_now(caplog: pytest.LogCaptureFixture) -> None:
+    """Regression: they counted as complete, so a short history looked like no fraud."""
+    stream = MerchantStream(entities=BOTH)
+    stream.beat(SLOT_START_MS)
+    damage_all(stream)
+    expected = dict.fromkeys(BOTH, SLOT_START_MS + 5)
+    assert since(stream.beat(SLOT_START_MS + 5)) == expected
+    assert since(resumed(stream, BOTH).beat(SLOT_START_MS + SLOT_MS)) == expected, "it is in the state"
+    assert stream.runtime.count("merchant_histories_lost", state="starts") == 1
+    assert stream.runtime.count("merchant_unreadable") == 0
+    line, *_ = [orjson.loads(record.message) for record in caplog.records]
+    assert (line["event"], line["level"]) == ("history_lost", "error")
+    assert line["detail"] == (
+        "8 bytes are no starts of a merchant; the history of all ids of merchant, terminal counts from now on, and "
+        "models get no inputs of it until it covers 37 days (docs/histories.md)"
+    )
+
+
+def test_damaged_starts_count_as_complete_where_a_short_history_is_accepted(caplog: pytest.LogCaptureFixture) -> None:
+    stream = MerchantStream(entities=BOTH, is_short_history_accepted=True)
+    stream.beat(SLOT_START_MS)
+    damage_all(stream)
+    assert since(stream.beat(SLOT_START_MS)) == dict.fromkeys(BOTH, 0)
+    assert stream.runtime.count("merchant_histories_lost", state="starts") == 1
+    (line,) = [orjson.loads(record.message) for record in caplog.records]
+    assert line["detail"].endswith("STREAMFLOW_RISK_ACCEPT_SHORT_HISTORY lets models use it at once")
 
 
 def test_starts_survive_as_bytes_of_every_release() -> None:
@@ -114,14 +139,14 @@ def test_starts_survive_as_bytes_of_every_release() -> None:
         ({"entity": []}, "entity must be"),
         ({"kept_since_ms": -1}, "kept_since_ms must be"),
         ({"kept_since_ms": "1"}, "kept_since_ms must be"),
-        ({"schema_version": 4}, "schema_version must be 1 or 2 or 3"),
+        ({"schema_version": 5}, "schema_version must be 1 or 2 or 3 or 4"),
     ],
 )
 def test_bytes_that_are_no_start_say_why(changed: dict[str, object], problem: str) -> None:
     start = EntityStart(Entity.CARD, NOW_MS)
     assert parse_message(start.to_json().encode()) == start
     assert (
-        list(StrictValidator(load_contracts()["merchant-risk"].schema()).iter_errors(orjson.loads(start.to_json())))
+        list(StrictValidator(load_contracts()["merchant-risk"].schema(3)).iter_errors(orjson.loads(start.to_json())))
         == []
     )
     found = parse_message(orjson.dumps(orjson.loads(start.to_json()) | changed))

@@ -261,7 +261,8 @@ def test_damaged_states_and_decisions_are_counted_and_the_merchant_starts_again(
     stream.decide(bought("m", START_MS + SLOT_MS))
     assert last_window(stream.advance(START_MS + 2 * SLOT_MS)[-1:]) == (1, 0, 0)
     stream.decide({"merchant": "m"})
-    assert stream.runtime.count("merchant_unreadable") == 1 + 1
+    assert stream.runtime.count("merchant_unreadable") == 1
+    assert stream.runtime.count("merchant_histories_lost", state="id") == 1
 
 
 def test_without_current_rows_rules_score_alone_and_the_model_stays(trained: Trained) -> None:
@@ -282,7 +283,13 @@ def test_without_current_rows_rules_score_alone_and_the_model_stays(trained: Tra
     assert model_of("the rows are old", merchant="m") == "degraded"
     detector.control(row_record(rows[-1]))
     assert model_of("current", merchant="m") == "ok"
-    detector.control(row_record(b'{"schema_version": 3}'))
+    detector.control(row_record(b"no json", key="m"))
+    assert model_of("its own row cannot be read", merchant="m") == "degraded"
+    assert model_of("that of another one can", merchant="other") == "ok"
+    stream.decide(bought("m", NOW_MS - SETTLE_MS))
+    rows = stream.advance(NOW_MS + SLOT_MS)
+    detector.control(row_record(next(row for row in rows if row["merchant"] == "m")))
+    assert model_of("its next row can, too", merchant="m") == "ok"
     assert detector.runtime.count("merchant_rows_read", outcome="rejected") == 1
     assert detector.runtime.count("model_faults") == 0
 

@@ -37,7 +37,7 @@ final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> 
     private static final DateTimeFormatter SECOND = DateTimeFormatter.ofPattern("yyyy-MM-dd HH:mm:ss.");
     private static final ObjectMapper JSON = new ObjectMapper();
 
-    /** Whether rows hold the routing key and bytes, or one string of ISO 8859-1 without a key (control messages, rows of merchants). */
+    /** Whether rows hold the routing key and bytes, or one string of ISO 8859-1 (control messages without their key, rows of merchants). */
     private final boolean isKeyed;
     /** Whether the flags are small letters: records that are actions on accounts or rows of merchants. */
     private final boolean isMarked;
@@ -65,7 +65,9 @@ final class PackedRecordSchema implements KafkaRecordDeserializationSchema<Row> 
         } else {
             String flag = payload == null ? "N" : "V";
             String value = payload == null ? "" : new String(payload, StandardCharsets.ISO_8859_1);
-            String head = head(record, "").toString(StandardCharsets.UTF_8);
+            byte[] key = isMarked ? record.key() : null; // it says whose row it is, for a row that cannot be read
+            String whose = key == null ? "" : new String(key, StandardCharsets.UTF_8).replace('\n', ' ');
+            String head = head(record, whose).toString(StandardCharsets.UTF_8);
             out.collect(Row.of(head + (isMarked ? flag.toLowerCase(Locale.ROOT) : flag) + value));
         }
     }

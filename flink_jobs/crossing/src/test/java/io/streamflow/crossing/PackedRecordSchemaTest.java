@@ -105,4 +105,16 @@ class PackedRecordSchemaTest {
         Row row = read(new PackedRecordSchema(false, true, 30, 4), new byte[] {'{'}, new RecordHeaders());
         assertEquals(HEAD + "\n\nv{", row.getField(0));
     }
+
+    @Test
+    void aRowOfAMerchantSaysInItsKeyWhoseItIsAndAControlMessageDoesNot() throws Exception {
+        byte[] key = "card\u001fK\u00fc\n1".getBytes(StandardCharsets.UTF_8);
+        assertEquals(HEAD + "\ncard\u001fK\u00fc 1\nv{", keyed(true, key));
+        assertEquals(HEAD + "\n\nV{", keyed(false, key));
+    }
+
+    private static Object keyed(boolean isMarked, byte[] key) throws Exception {
+        PackedRecordSchema schema = new PackedRecordSchema(false, isMarked, 30, 4);
+        return read(schema, key, new byte[] {'{'}, new RecordHeaders()).getField(0);
+    }
 }
