@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -151,10 +152,26 @@ def account(stack: Stack, ledger: SentLedger, prefix: str = PREFIX) -> Balance:
     return await_balance(stack.settings().broker(), prefix, ledger, limit_s=PATIENCE_S)
 
 
+def values(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[bytes]:
+    """Return the value of each committed record of a topic, in order within each partition."""
+    with CommittedReader(stack.settings().broker(), [topic_name(prefix, suffix)]) as reader:
+        return [record.value for record in reader.read_to_end() if record.value is not None]
+
+
+def rows_read(stack: Stack, detector: str) -> int:
+    """Return the number of rows of merchants and others that a detector has read, from its metrics."""
+    total = 0
+    for port in [port for item in stack.status() for name, port in item.ports.items() if name.endswith("prometheus")]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=240) as answer:
+            lines = answer.read().decode().splitlines()
+        counts = [line for line in lines if "outcome_merchant_rows_read{" in line and f'job_id="{detector}"' in line]
+        total += sum(int(float(line.rpartition(" ")[2])) for line in counts)
+    return total
+
+
 def committed(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[dict[str, Any]]:
     """Return all committed documents of an output topic, in order within each partition."""
-    with CommittedReader(stack.settings().broker(), [topic_name(prefix, suffix)]) as reader:
-        return [orjson.loads(record.value) for record in reader.read_to_end() if record.value is not None]
+    return [orjson.loads(value) for value in values(stack, suffix, prefix)]
 
 
 def documents_by_key(stack: Stack, suffix: str, prefix: str = PREFIX) -> list[tuple[bytes | None, dict[str, Any]]]:

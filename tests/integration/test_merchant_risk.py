@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -91,7 +90,7 @@ def test_rows_and_scores_equal_the_replay_in_both_crossings_and_after_a_savepoin
         rows = rows_by_hand(history, slot)
         wait_for(lambda: newest_rows(stack) == rows, limit_s=WAIT_S, what="the rows of the replay")
         wait_for(
-            lambda: applied(stack, started[0]) == len(jobs.committed(stack, "merchant-risk", PREFIX)),
+            lambda: jobs.rows_read(stack, started[0]) == len(jobs.committed(stack, "merchant-risk", PREFIX)),
             limit_s=WAIT_S,
             what="the detector to read every row",
         )
@@ -241,18 +240,6 @@ def newest_rows(stack: Stack) -> dict[str, EntityRow]:
     rows = [parse_row(orjson.dumps(item)) for item in jobs.committed(stack, "merchant-risk", PREFIX)]
     newest = {row.key: row for row in rows if not isinstance(row, str)}
     return {name: row for name, row in newest.items() if not row.is_empty}
-
-
-def applied(stack: Stack, job: str) -> int:
-    """Return the number of rows that a detector has read, from its metrics."""
-    total = 0
-    for port in [port for item in stack.status() for name, port in item.ports.items() if name.endswith("prometheus")]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=240) as answer:
-            text = answer.read().decode()
-        for line in text.splitlines():
-            if "outcome_merchant_rows_read{" in line and f'job_id="{job}"' in line and 'outcome="applied"' in line:
-                total += int(float(line.rpartition(" ")[2]))
-    return total
 
 
 def compare(
