@@ -108,16 +108,17 @@ class Registry:
                 raise UserError(f"another model is registered as {manifest.version}", "train it under another version")
             return False
         with self._connection.transaction():
-            self._connection.execute(
+            added = self._connection.execute(
                 "INSERT INTO ml.model_versions (version, kind, digest, artifact_uri, manifest, metrics, created_at) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (version) DO NOTHING",
                 (
                     manifest.version, manifest.kind, manifest.arrays_sha256, uri, Jsonb(document),
                     Jsonb(manifest.metrics), manifest.created_at,
                 ),
             )  # fmt: skip
-            self.note(manifest.version, "registered", why, to_stage=ModelStage.CANDIDATE)
-        return True
+            if added.rowcount:
+                self.note(manifest.version, "registered", why, to_stage=ModelStage.CANDIDATE)
+        return True if added.rowcount else self.add(manifest, document, uri, why)  # another process was faster
 
     def find(self, version: str) -> RegisteredModel | None:
         """Return a version, ``None`` when it is not registered."""

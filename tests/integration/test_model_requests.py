@@ -31,7 +31,7 @@ from flink_jobs.local.stack import Stack
 from flink_jobs.model_registry import promotion
 from flink_jobs.model_registry.handshake import ChangeSender
 from flink_jobs.model_registry.stages import ModelStage
-from flink_jobs.model_registry.versions import ChangeReason, open_registry
+from flink_jobs.model_registry.versions import ChangeReason, RegisteredModel, Registry, open_registry
 from flink_jobs.settings import Settings
 from ml.gate import GateBounds
 from tests.integration.api_server import Person, patient, people
@@ -413,3 +413,21 @@ def test_a_required_card_and_approver_refuse_a_champion_even_by_force(
     assert (state(person("viewer"), number), champion(settings), job) == ("done", "third", ["third"])
     with psycopg.connect(settings.postgres_dsn) as owner, pytest.raises(psycopg.errors.RaiseException, match="append"):
         owner.execute("DELETE FROM ml.model_cards")
+
+
+def test_a_version_that_another_process_registers_in_the_meantime_is_registered_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, finds = write_model(settings.model_dir, "twin"), iter([True])
+    found = Registry.find
+
+    def late(registry: Registry, version: str) -> RegisteredModel | None:
+        if next(finds, False):
+            assert promotion.register_model(settings, directory, WHY)[1], "the other process"
+            return None
+        return found(registry, version)
+
+    monkeypatch.setattr(Registry, "find", late)
+    assert promotion.register_model(settings, directory, WHY)[1] is False
+    with open_registry(settings.postgres_dsn) as registry:
+        assert [event.event for event in registry.history("twin")] == ["registered"]
