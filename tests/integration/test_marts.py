@@ -226,6 +226,8 @@ def test_the_checks_of_a_good_day_find_nothing_and_those_of_a_bad_one_do(
         "complete_against_kafka": "UPDATE ops.kafka_positions SET missing = 1",
         "kafka_was_read": "UPDATE ops.kafka_positions SET observed_at = now() - interval '2 days'",
         "alert_share_jumped": f"UPDATE raw.decisions SET is_alert = true, score = threshold WHERE {of_day}",  # noqa: S608
+        "card_numbers_in_texts": f"UPDATE raw.decisions SET category = '4111-1111-1111-1111'"  # noqa: S608
+        f" WHERE transaction_id = {one}",
     }
     assert breaks.keys() == checks.keys()
     with psycopg.connect(settings.postgres_dsn) as connection:

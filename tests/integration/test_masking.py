@@ -31,9 +31,11 @@ from flink_jobs.job.archiver.tables import ARCHIVE_OF
 from flink_jobs.local.stack import Stack
 from flink_jobs.settings import REPO_ROOT, Settings
 from flink_jobs.warehouse.partitions import create_partitions
+from flink_jobs.warehouse.paths import QUALITY_CHECKS
+from flink_jobs.warehouse.queries import ask, read_sql_files
 from tests.account_samples import action
 from tests.avro_samples import avro
-from tests.integration.case_database import own_database
+from tests.integration.case_database import START_MS, add_decision, own_database
 from tests.integration.decided_cards import upsert
 from tests.unit.core.test_payload_mask import TEXTS
 from tests.unit.core.test_purchase_ids import IDS, LEAST
@@ -270,6 +272,39 @@ def test_numbers_in_append_only_tables_are_counted(old: str) -> None:
             [(f"after {NUMBER}",), ("order 4111111111111112",)],
         )
     assert mask_stored_rows(old, "ann", ignore).kept == {"ml.model_events": 1}
+
+
+CHECK = "card_numbers_in_texts"
+IDS_OF_MERCHANTS = [f"40000000000{number:04d}" for number in range(100)]
+"""Numbers of 15 digits; the last one decides, so exactly ten of them pass the Luhn check."""
+
+
+@pytest.mark.parametrize(
+    ("merchants", "found"),
+    [
+        (["4111111111111111"], ["****1111"]),
+        (["shop 4111 1111 1111 1111, x", "378282246310005"], ["****0005", "****1111"]),
+        ([*IDS_OF_MERCHANTS], []),
+        (["4111111111111112", "tok_4111111111111111", "0000000000000000", "fraud_Kirlin", "41111111111111111111"], []),
+    ],
+    ids=["number", "in a text", "numeric ids", "none"],
+)
+def test_the_daily_check_reports_card_numbers_in_texts_of_scored_transactions(
+    databases: tuple[Settings, Settings], merchants: list[str], found: list[str]
+) -> None:
+    dsn = databases[0].postgres_dsn
+    for number, merchant in enumerate(merchants):
+        add_decision(databases[0], "check", number)
+        with psycopg.connect(dsn) as connection:
+            name = f"check-t{number}"
+            connection.execute("UPDATE raw.decisions SET merchant = %s WHERE transaction_id = %s", (merchant, name))
+    check = read_sql_files(QUALITY_CHECKS)[CHECK]
+    with psycopg.connect(dsn) as connection:
+        answer = ask(connection, check, datetime.fromtimestamp(START_MS / 1_000, UTC).date())
+        connection.execute("TRUNCATE raw.decisions")
+    assert check.severity == "warn"
+    assert sorted(row[1] for row in answer.rows) == found
+    assert "4111" + "1" * 12 not in str(answer.rows), "the result is stored and printed"
 
 
 def test_the_command_prints_counts_and_names_what_is_missing(
