@@ -110,7 +110,7 @@ def _tracing(settings: Settings, metrics: ApiMetrics) -> Tracing | None:
     target = settings.trace_target()
     if target is None:
         return None
-    from api.tracing import Tracing  # noqa: PLC0415
+    from api.tracing import Tracing  # noqa: PLC0415 - as above
 
     return Tracing(target, settings.traces_sample, metrics)
 

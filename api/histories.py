@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from flink_jobs.contracts.topic_contracts import topic_name
 from flink_jobs.core.features.entity_risk import ENTITY_OF, Entity, entity_id
-from flink_jobs.core.merchants.start import parse_message, without_message
+from flink_jobs.core.merchants.start import read_message
 from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.models.faults import InputsNotReady
 from flink_jobs.core.state.merchant import SLOT_MS
@@ -181,15 +181,14 @@ class Histories:
     def _use(self, record: Record) -> None:
         """Use a row or a start from now on; after other bytes, nothing is known about their key. They are counted."""
         self._places[record.topic, record.partition] = record.offset + 1
-        message = parse_message(record.value)
-        row = without_message(record.key) if isinstance(message, str) else message
-        if isinstance(message, str):
+        row, problem = read_message(record.key, record.value)
+        if problem:
             self._rejected += 1
             if self._rejected == 1:
-                self._first_rejected = f"partition {record.partition}, offset {record.offset}: {message}"
+                self._first_rejected = f"partition {record.partition}, offset {record.offset}: {problem}"
         if row is not None and row.entity in self.entities:
             self._table.put(row)
-        self._metrics.count(catalogue.API_HISTORY_ROWS_READ, "rejected" if isinstance(message, str) else "applied")
+        self._metrics.count(catalogue.API_HISTORY_ROWS_READ, "rejected" if problem else "applied")
 
     def _report(self) -> None:
         """Set the gauges, and log the rejected rows of this reading in one line."""

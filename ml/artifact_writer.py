@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from flink_jobs.core.models.faults import ModelError
 from flink_jobs.core.models.manifest import ARRAYS_FILE, CURRENT_FILE, MANIFEST_FILE, is_model_version
 from flink_jobs.core.models.model import load_model
 from flink_jobs.errors import UserError
+from ml.whole_files import write_whole
 
 if TYPE_CHECKING:
     from flink_jobs.core.models.artifact import ModelArrays
@@ -66,17 +67,7 @@ def set_current(model_dir: Path, version: str) -> None:
     if not (model_dir / version / MANIFEST_FILE).is_file():
         what = f"there is no model {version!r} in {model_dir}"
         raise UserError(what, "train it, or choose a version in this folder")
-    handle, name = tempfile.mkstemp(prefix=f".{CURRENT_FILE}-", dir=model_dir)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(f"{version}\n".encode())
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # a job that runs as another user cannot read mkstemp's mode 0600
-        Path(name).replace(model_dir / CURRENT_FILE)
-    finally:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
+    write_whole(model_dir / CURRENT_FILE, methodcaller("write_bytes", f"{version}\n".encode()), replaces=True)
     _sync_directory(model_dir)
 
 

@@ -14,11 +14,11 @@ MODE: Final = 0o644
 
 
 def write_whole(path: Path, write: Callable[[Path], object], *, replaces: bool) -> None:
-    """Write a file under another name, and give it its own when it is complete.
+    """Write a file under another name, and give it its own when it is complete and on the disk.
 
     Args:
         path: the file.
-        write: writes the content to a path.
+        write: writes the content to a path, which exists and is empty.
         replaces: whether the file may exist.
 
     Raises:
@@ -26,16 +26,17 @@ def write_whole(path: Path, write: Callable[[Path], object], *, replaces: bool) 
         OSError: the folder cannot be written.
     """
     number, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".part", dir=path.parent)
-    os.close(number)
     unfinished = Path(name)
     try:
         write(unfinished)
-        unfinished.chmod(MODE)  # others cannot read the mode 0600 of mkstemp
+        os.fsync(number)
+        unfinished.chmod(MODE)  # others, such as a job of another user, cannot read the mode 0600 of mkstemp
         if replaces:
             unfinished.replace(path)
         else:
             _named(unfinished, path)
     finally:
+        os.close(number)
         unfinished.unlink(missing_ok=True)
 
 

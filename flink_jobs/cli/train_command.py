@@ -119,7 +119,7 @@ def train(
     """
     started = time.monotonic()
     choice = DataChoice(data, mapping, skip_bad_rows, from_decisions, since, until, labels_until, processes, cache)
-    _check_inputs(kind, label_delay_days, entities := chosen_entities(risk), own_features=own_features)
+    entities = _checked_entities(kind, label_delay_days, risk, own_features=own_features)
     rows = RowChoice.of(train_since, exclude_customers, exclude_cards)
     source = read_data(choice, own=own_values() if own_features else None)
     source = rows.applied(with_histories(source, entities, DEFAULT_DELAY_DAYS, cache))
@@ -147,14 +147,15 @@ def _document(trained: TrainedModel, warnings: Sequence[Finding], stress: Stress
     }
 
 
-def _check_inputs(
-    kind: ModelFamily, label_delay_days: float, entities: tuple[Entity, ...], *, own_features: bool
-) -> None:
-    """Refuse options with which the stream would compute other inputs than the training.
+def _checked_entities(
+    kind: ModelFamily, label_delay_days: float, risk: list[str] | None, *, own_features: bool
+) -> tuple[Entity, ...]:
+    """Return the entities of ``--risk``; refuse options with which the stream would compute other inputs.
 
     Raises:
         UserError: the family has no such inputs, or the stream has another delay of labels.
     """
+    entities = chosen_entities(risk)
     for option, is_given in (("--risk", bool(entities)), ("--own-features", own_features)):
         if is_given and kind is not ModelFamily.GRADIENT_BOOSTING:
             raise UserError(f"{option} needs boosted trees", "add --kind gradient_boosting", ErrorCode.USAGE_ERROR)
@@ -164,6 +165,7 @@ def _check_inputs(
             f"use --label-delay-days {DEFAULT_DELAY_DAYS}",
             ErrorCode.USAGE_ERROR,
         )
+    return entities
 
 
 def _publish(

@@ -18,8 +18,9 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from flink_jobs.card_numbers import has_card_number
+from flink_jobs.dead_letters.connection import connected
 from flink_jobs.dead_letters.stored_rows import KEPT, TABLES
-from flink_jobs.errors import ErrorCode, UserError
+from flink_jobs.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -192,18 +193,11 @@ def _table(name: str) -> sql.Identifier:
 def _connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
     """Connect, and exclude every other run meanwhile."""
     try:
-        with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-            row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
-            if row is None or not row[0]:
-                raise UserError("another run masks the stored rows", "wait until it has ended")
+        with connected(
+            dsn, _LOCK, "another run masks the stored rows", what="Postgres",
+            fix="check STREAMFLOW_POSTGRES_*, then run the same command again: what is masked stays masked",
+        ) as connection:  # fmt: skip
             yield connection
-    except psycopg.OperationalError as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"Postgres does not answer ({reason})",
-            "check STREAMFLOW_POSTGRES_*, then run the same command again: what is masked stays masked",
-            ErrorCode.POSTGRES_UNREACHABLE,
-        ) from None
     except psycopg.errors.UndefinedTable as error:
         raise UserError(
             f"the database has not the tables of this release ({error.diag.message_primary})",

@@ -16,7 +16,8 @@ from psycopg.types.json import Jsonb
 
 from flink_jobs.core.dead_letters.payload_mask import masked_bytes
 from flink_jobs.core.dead_letters.redrive import NO_HISTORY, RedriveHistory, replays_of
-from flink_jobs.errors import ErrorCode, UserError
+from flink_jobs.dead_letters.connection import connected
+from flink_jobs.errors import UserError
 from flink_jobs.job.archiver.rows import Refusal, write_messages
 
 if TYPE_CHECKING:
@@ -244,19 +245,12 @@ def open_redrives(dsn: str, *, alone: bool = False) -> Iterator[RedriveStore]:
         UserError: the database does not answer or lacks the tables, or another redrive is running.
     """
     try:
-        with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
-            if alone:
-                row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
-                if row is None or not row[0]:
-                    raise UserError("another redrive is running", "wait until it has ended")
+        with connected(
+            dsn, _LOCK if alone else None, "another redrive is running",
+            what="Postgres, which holds the audit of redrives,",
+            fix="run `streamflow up`; the next redrive resolves interrupted sends",
+        ) as connection:  # fmt: skip
             yield RedriveStore(connection)
-    except psycopg.OperationalError as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"Postgres, which holds the audit of redrives, does not answer ({reason})",
-            "run `streamflow up`; the next redrive resolves interrupted sends",
-            ErrorCode.POSTGRES_UNREACHABLE,
-        ) from None
     except psycopg.errors.UndefinedTable:
         raise UserError(
             "the database has no tables for the audit of redrives", "run `streamflow up`, which applies the migrations"

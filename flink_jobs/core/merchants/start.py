@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 START_SCHEMA_VERSION: Final = 3
+_VERSIONS: Final = tuple(sorted((*ROW_VERSIONS, START_SCHEMA_VERSION)))
 STARTS_KEY: Final = SEPARATOR
 """The key of the state. No id is empty, so no entity has it."""
 _VERSION: Final = 1
@@ -127,10 +128,24 @@ class EntityStarts:
 
 def parse_message(payload: bytes | None) -> EntityRow | EntityStart | str:
     """Return the row or the start in some bytes, or why they are neither; the text quotes no value."""
-    document = contract_object(payload, *sorted((*ROW_VERSIONS, START_SCHEMA_VERSION)))
+    document = contract_object(payload, *_VERSIONS)
     if isinstance(document, str):
         return document
     return _start_in(document) if document["schema_version"] == START_SCHEMA_VERSION else row_in(document)
+
+
+def read_message(key: str | bytes | None, payload: bytes | None) -> tuple[EntityRow | EntityStart | None, str]:
+    """Return what a message of the topic says, and why its bytes cannot be read; the text is empty if they can.
+
+    Args:
+        key: the key of the message.
+        payload: its bytes.
+
+    Returns:
+        See ``parse_message``, and ``without_message`` for bytes that cannot be read.
+    """
+    message = parse_message(payload)
+    return (without_message(key), message) if isinstance(message, str) else (message, "")
 
 
 def without_message(key: str | bytes | None) -> EntityRow | EntityStart | None:

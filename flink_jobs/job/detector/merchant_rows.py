@@ -11,7 +11,7 @@ from flink_jobs.contracts import uids
 from flink_jobs.core.features.entity_risk import Entity
 from flink_jobs.core.merchants.keys import SEPARATOR
 from flink_jobs.core.merchants.row import EntityRow
-from flink_jobs.core.merchants.start import parse_message, without_message
+from flink_jobs.core.merchants.start import parse_message, read_message
 from flink_jobs.core.merchants.table import EntityTable
 from flink_jobs.core.parsing.source_record import SourceRecord
 from flink_jobs.job.detector.detector_metrics import DetectorMetrics
@@ -53,8 +53,7 @@ class MerchantRows:
         A row of an entity that the settings do not name is stored only: the job of merchants may have a new setting
         first, and a detector that is restored with this setting then has the rows.
         """
-        message = parse_message(record.payload)
-        row = without_message(record.routing_key) if isinstance(message, str) else message
+        row, problem = read_message(record.routing_key, record.payload)
         rows = ctx.get_broadcast_state(MERCHANT_ROWS)
         if self._unwanted:
             self._drop(rows, is_reported=is_reported)
@@ -65,11 +64,11 @@ class MerchantRows:
                 rows.remove(row.key)
             else:
                 rows.put(row.key, row.to_json())
-        if isinstance(message, str) and is_reported:
-            place = f"partition {record.partition}, offset {record.offset}: {message}"
+        if problem and is_reported:
+            place = f"partition {record.partition}, offset {record.offset}: {problem}"
             log_error("merchant_row_rejected", detail=f"{place}; {_UNTIL_NEXT if row else _NO_KEY}")
         if is_reported:
-            self._metrics.count(catalogue.MERCHANT_ROWS_READ, "rejected" if isinstance(message, str) else "applied")
+            self._metrics.count(catalogue.MERCHANT_ROWS_READ, "rejected" if problem else "applied")
 
     def _drop(self, rows: BroadcastState, *, is_reported: bool) -> None:
         """Drop the unwanted rows: only while a row is read can broadcast state be written."""
